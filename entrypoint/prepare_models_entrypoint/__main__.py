@@ -1,0 +1,81 @@
+"""``python -m prepare_models_entrypoint run JOB_FILE CONTROL_DIR``: prepare the job's models.
+
+Events go to standard output, the report to ``CONTROL_DIR/report.json``. Exit status: 0 all models good, 1 at least one
+failed (the report says how), 2 the job can't be read, 143 stopped by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any, List, Optional
+
+from .contract import CONTRACT_VERSION, Job, event, runtime
+from .contract.files import write_atomic
+from .contract.report import FAILED, SCHEMA_VERSION, ModelReport
+from .events import Events
+from .processes import die_with_parent
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Parse the command line and run the command."""
+    parser = argparse.ArgumentParser(
+        prog="prepare_models_entrypoint", description="The in-container half of prepare-models."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="prepare the models of a job")
+    run.add_argument("job", type=Path, help="job file, JSON")
+    run.add_argument("control", type=Path, help="directory that receives report.json")
+    run.add_argument("--parent", type=int, help="process id to end with")
+    look = commands.add_parser("inspect", help="print what a model file is, as JSON")
+    look.add_argument("file", type=Path, help=".onnx, .etlt, .plan or .engine")
+    look.add_argument("--key-file", type=Path, help="file with the key of an .etlt")
+    commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _stop)
+    if arguments.command == "run":
+        return run_job(arguments.job, arguments.control, arguments.parent)
+    if arguments.command == "inspect":
+        from .inspect.file import describe
+
+        return _print(describe(arguments.file, arguments.key_file))
+    return _print({"contract": CONTRACT_VERSION, **runtime.probe()})
+
+
+def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
+    """Run a job and write its report."""
+    if parent is not None:
+        die_with_parent(parent)
+    events = Events.on_stdout()
+    try:
+        job = Job.from_dict(json.loads(job_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{job_file}: {error}\n")
+        return 2
+    from .stages import prepare
+
+    info = runtime.probe()
+    events.emit(event.OPENED, **info)
+    reports: List[ModelReport] = [prepare(model, job, info, events) for model in job.models]
+    document = {"schema_version": SCHEMA_VERSION, "run_id": job.run_id, "runtime": info, "models": reports}
+    write_atomic(control_dir / "report.json", json.dumps(document).encode("utf-8"))
+    failed = [report["name"] for report in reports if report["status"] == FAILED]
+    events.emit(event.CLOSED, failed=failed)
+    return 1 if failed else 0
+
+
+def _print(document: Any) -> int:
+    sys.stdout.write(json.dumps(document) + "\n")
+    return 0
+
+
+def _stop(number: int, frame: Any) -> None:
+    del frame
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Reading and writing of contract types: explicit, field by field, and no dependency beyond the standard library."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
+
+T = TypeVar("T")
+
+
+class ContractError(ValueError):
+    """A job, event or report that this version of the contract can't read."""
+
+
+def check_keys(raw: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    """Refuse keys outside ``known``: an option silently ignored would be a wrong engine."""
+    unknown = sorted(set(raw) - set(known))
+    if unknown:
+        raise ContractError(f"{what}: unknown field(s) {', '.join(unknown)}; this side of the contract is older")
+
+
+def check_version(raw: Mapping[str, Any], supported: int, what: str) -> None:
+    """Refuse a document that was written by a newer contract than ``supported``."""
+    version = raw.get("contract")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ContractError(f"{what}: no contract version")
+    if version != supported:
+        raise ContractError(f"{what}: contract version {version}, this side speaks version {supported}")
+
+
+def require(raw: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
+    """Return ``raw[key]``, which must be present and of the type ``kind``."""
+    if key not in raw:
+        raise ContractError(f"{what}: field {key!r} is missing")
+    return _typed(raw[key], kind, f"{what}.{key}")
+
+
+def optional(raw: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
+    """Return ``raw[key]`` of the type ``kind``, or None where it is absent or null."""
+    value = raw.get(key)
+    return None if value is None else _typed(value, kind, f"{what}.{key}")
+
+
+def _typed(value: Any, kind: type, what: str) -> Any:
+    wrong_bool = isinstance(value, bool) and kind is not bool
+    accepted: Tuple[type, ...] = (int, float) if kind is float else (kind,)
+    if wrong_bool or not isinstance(value, accepted):
+        raise ContractError(f"{what}: expected {kind.__name__}, found {type(value).__name__}")
+    return value
+
+
+def strings(raw: Mapping[str, Any], key: str, what: str) -> Tuple[str, ...]:
+    """Return the list of strings at ``raw[key]`` (absent: empty)."""
+    values: List[Any] = optional(raw, key, list, what) or []
+    return tuple(_typed(value, str, f"{what}.{key}[]") for value in values)
+
+
+def integers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[int, ...]:
+    """Return the list of integers at ``raw[key]``, which must be present."""
+    return tuple(_typed(value, int, f"{what}.{key}[]") for value in require(raw, key, list, what))
+
+
+def each(raw: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]], T], what: str) -> Tuple[T, ...]:
+    """Read every object of the list at ``raw[key]`` (absent: empty) with ``read``."""
+    values: List[Any] = optional(raw, key, list, what) or []
+    return tuple(read(_typed(value, dict, f"{what}.{key}[]")) for value in values)
+
+
+def maybe(raw: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]], T], what: str) -> Optional[T]:
+    """Read the object at ``raw[key]`` with ``read``, or return None where it is absent or null."""
+    value: Optional[Dict[str, Any]] = optional(raw, key, dict, what)
+    return None if value is None else read(value)

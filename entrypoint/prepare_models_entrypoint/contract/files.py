@@ -1,0 +1,89 @@
+"""Files that are whole or absent: written beside their target, synced, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, Iterator, Tuple, Union
+
+PathLike = Union[str, Path]
+
+# Every unfinished file carries this in its name, so that a later run can tell and remove it.
+PARTIAL = ".prepare-models-partial"
+_CHUNK = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``target`` that takes its place when the block ends well and vanishes otherwise."""
+    with partial_file(target, mode=mode) as (stream, partial):
+        yield stream
+        sync(stream)
+        replace(partial, target)
+
+
+@contextlib.contextmanager
+def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path]]:
+    """Open a temporary file beside ``target``; remove it after the block unless it was renamed meanwhile."""
+    target = Path(target)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=str(target.parent))
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, mode & ~_umask())
+            yield stream, partial
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
+    """Write ``data`` to ``target``, which is either the old or the new file at every moment."""
+    with atomic_file(target, mode=mode) as stream:
+        stream.write(data)
+
+
+def sync(stream: BinaryIO) -> None:
+    """Bring what was written to the disk."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def replace(partial: PathLike, target: PathLike) -> None:
+    """Rename ``partial`` to ``target`` and make the renaming last."""
+    os.replace(str(partial), str(target))
+    sync_directory(Path(target).parent)
+
+
+def sync_directory(directory: PathLike) -> None:
+    """Bring the entries of a directory to the disk."""
+    descriptor = os.open(str(directory), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_partials(directory: PathLike) -> None:
+    """Remove what an interrupted run left in ``directory``."""
+    for leftover in Path(directory).glob(f".*{PARTIAL}"):
+        with contextlib.suppress(FileNotFoundError):
+            leftover.unlink()
+
+
+def sha256_file(path: PathLike) -> str:
+    """Return the sha256 of a file in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(str(path), "rb", buffering=0) as stream:
+        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

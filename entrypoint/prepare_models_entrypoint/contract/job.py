@@ -1,0 +1,197 @@
+"""The job: what the orchestrator asks of the entrypoint. Strict both ways: an unknown field or version is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from . import _codec
+from ._codec import ContractError
+
+CONTRACT_VERSION = 1
+
+PRECISIONS = ("fp32", "fp16", "int8")
+CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
+STAGES = ("fetch", "convert", "inspect")
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """Shapes of one input binding in an optimization profile: minimum, optimum and maximum, as dimensions."""
+
+    min: Tuple[int, ...]
+    opt: Tuple[int, ...]
+    max: Tuple[int, ...]
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> ShapeRange:
+        """Read a range; the three shapes must have one rank and rise from min over opt to max."""
+        _codec.check_keys(raw, ("min", "opt", "max"), "inputs")
+        shapes = cls(*(_codec.integers(raw, key, "inputs") for key in ("min", "opt", "max")))
+        problem = shapes.problem()
+        if problem:
+            raise ContractError(f"inputs: {problem}")
+        return shapes
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {"min": list(self.min), "opt": list(self.opt), "max": list(self.max)}
+
+    def problem(self) -> Optional[str]:
+        """Say what is wrong with the range, or None."""
+        if not len(self.min) == len(self.opt) == len(self.max):
+            return f"min, opt and max differ in rank ({len(self.min)}, {len(self.opt)}, {len(self.max)})"
+        for axis, (low, mid, high) in enumerate(zip(self.min, self.opt, self.max)):
+            if not 0 < low <= mid <= high:
+                return f"axis {axis}: expected 0 < min <= opt <= max, found {low}, {mid}, {high}"
+        return None
+
+
+@dataclass(frozen=True)
+class BuilderConfig:
+    """Builder configuration. ``None`` leaves a setting at TensorRT's own default.
+
+    workspace_bytes: limit of the workspace memory pool. optimization_level: 0 (quick) to 5 (thorough).
+    tf32: whether fp32 layers may use TF32 tensor cores.
+    """
+
+    workspace_bytes: Optional[int] = None
+    optimization_level: Optional[int] = None
+    tf32: Optional[bool] = None
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> BuilderConfig:
+        """Read a configuration."""
+        _codec.check_keys(raw, ("workspace_bytes", "optimization_level", "tf32"), "builder")
+        return cls(
+            workspace_bytes=_codec.optional(raw, "workspace_bytes", int, "builder"),
+            optimization_level=_codec.optional(raw, "optimization_level", int, "builder"),
+            tf32=_codec.optional(raw, "tf32", bool, "builder"),
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "workspace_bytes": self.workspace_bytes,
+            "optimization_level": self.optimization_level,
+            "tf32": self.tf32,
+        }
+
+
+@dataclass(frozen=True)
+class ModelJob:
+    """One model to prepare.
+
+    source, calibration_cache: where the entrypoint finds the bytes (absolute path, ``file://``, ``https://``, ``ngc://``).
+    key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
+    output_dir: directory that receives ``1/model.plan`` and its companions.
+    deploy_dir: the same directory as the consumers (Triton, Isaac ROS) will see it.
+    timeout_s: seconds that the conversion may take.
+    """
+
+    name: str
+    source: str
+    output_dir: str
+    deploy_dir: str
+    sha256: Optional[str] = None
+    precision: str = "fp32"
+    key_file: Optional[str] = None
+    calibration_cache: Optional[str] = None
+    inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
+    outputs: Tuple[str, ...] = ()
+    builder: BuilderConfig = BuilderConfig()
+    converter: str = "auto"
+    timeout_s: Optional[float] = None
+
+    KEYS = (
+        "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
+        "inputs", "outputs", "builder", "converter", "timeout_s",
+    )  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> ModelJob:
+        """Read a model; values outside the enumerations are refused."""
+        what = f"model {raw.get('name', '?')}"
+        _codec.check_keys(raw, cls.KEYS, what)
+        inputs: Dict[str, Any] = _codec.optional(raw, "inputs", dict, what) or {}
+        return cls(
+            name=_codec.require(raw, "name", str, what),
+            source=_codec.require(raw, "source", str, what),
+            output_dir=_codec.require(raw, "output_dir", str, what),
+            deploy_dir=_codec.require(raw, "deploy_dir", str, what),
+            sha256=_codec.optional(raw, "sha256", str, what),
+            precision=_one_of(raw, "precision", PRECISIONS, what),
+            key_file=_codec.optional(raw, "key_file", str, what),
+            calibration_cache=_codec.optional(raw, "calibration_cache", str, what),
+            inputs={name: ShapeRange.from_dict(shapes) for name, shapes in inputs.items()},
+            outputs=_codec.strings(raw, "outputs", what),
+            builder=BuilderConfig.from_dict(_codec.optional(raw, "builder", dict, what) or {}),
+            converter=_one_of(raw, "converter", CONVERTERS, what),
+            timeout_s=_codec.optional(raw, "timeout_s", float, what),
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "output_dir": self.output_dir,
+            "deploy_dir": self.deploy_dir,
+            "sha256": self.sha256,
+            "precision": self.precision,
+            "key_file": self.key_file,
+            "calibration_cache": self.calibration_cache,
+            "inputs": {name: shapes.to_dict() for name, shapes in self.inputs.items()},
+            "outputs": list(self.outputs),
+            "builder": self.builder.to_dict(),
+            "converter": self.converter,
+            "timeout_s": self.timeout_s,
+        }
+
+
+@dataclass(frozen=True)
+class Job:
+    """Models to prepare, the stages to run for each, and the cache directory for downloads and intermediate files."""
+
+    run_id: str
+    models: Tuple[ModelJob, ...]
+    cache_dir: str
+    stages: Tuple[str, ...] = STAGES
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Job:
+        """Read a job.
+
+        Raises:
+            ContractError: another contract version, an unknown field, or a value outside its range.
+        """
+        _codec.check_version(raw, CONTRACT_VERSION, "job")
+        _codec.check_keys(raw, ("contract", "run_id", "models", "cache_dir", "stages"), "job")
+        stages = _codec.strings(raw, "stages", "job")
+        if not stages or not set(stages) <= set(STAGES):
+            raise ContractError(
+                f"job.stages: expected some of {', '.join(STAGES)}, found {', '.join(stages) or 'none'}"
+            )
+        return cls(
+            run_id=_codec.require(raw, "run_id", str, "job"),
+            models=_codec.each(raw, "models", ModelJob.from_dict, "job"),
+            cache_dir=_codec.require(raw, "cache_dir", str, "job"),
+            stages=stages,
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "contract": CONTRACT_VERSION,
+            "run_id": self.run_id,
+            "models": [model.to_dict() for model in self.models],
+            "cache_dir": self.cache_dir,
+            "stages": list(self.stages),
+        }
+
+
+def _one_of(raw: Mapping[str, Any], key: str, allowed: Tuple[str, ...], what: str) -> str:
+    value: str = _codec.require(raw, key, str, what)
+    if value not in allowed:
+        raise ContractError(f"{what}.{key}: expected one of {', '.join(allowed)}, found {value!r}")
+    return value

@@ -1,0 +1,178 @@
+"""The report: what became of each model. JSON objects with typed keys; a reader ignores keys that it doesn't know."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, TypedDict
+
+from ._codec import ContractError
+
+SCHEMA_VERSION = 1
+
+BUILT = "built"
+UP_TO_DATE = "up-to-date"
+FAILED = "failed"
+SKIPPED = "skipped"
+
+
+class ErrorInfo(TypedDict):
+    """Why a model failed. ``code`` is stable; ``hint`` says what to do next."""
+
+    code: str
+    stage: Optional[str]
+    message: str
+    hint: str
+    retryable: bool
+
+
+class WarningInfo(TypedDict):
+    """Something that the user should know about an engine that was built all the same."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class Material(TypedDict):
+    """A file that an engine is made from. ``role``: model, calibration_cache. ``sha256`` in hexadecimal digits."""
+
+    role: str
+    source: str
+    bytes: int
+    sha256: str
+
+
+class ProfileShapes(TypedDict):
+    """Shapes of one binding in one optimization profile."""
+
+    min: List[int]
+    opt: List[int]
+    max: List[int]
+
+
+class Binding(TypedDict):
+    """One input or output. A dynamic dimension is -1. ``source``: engine, or network (what it was built from)."""
+
+    name: str
+    mode: str
+    dtype: str
+    shape: List[int]
+    profiles: List[ProfileShapes]
+    source: str
+
+
+class Engine(TypedDict):
+    """The plan file. ``header``: what its first bytes say (format, TensorRT version, compute capability mask)."""
+
+    path: str
+    bytes: int
+    sha256: str
+    header: Dict[str, Any]
+
+
+class StageResult(TypedDict):
+    """Wall time of a stage in seconds, and the peak resident memory in bytes of the process that did its work."""
+
+    name: str
+    status: str
+    seconds: float
+    peak_rss_bytes: Optional[int]
+
+
+class Precision(TypedDict):
+    """What was asked, what the engine got, and how."""
+
+    requested: str
+    delivered: Optional[str]
+    method: Optional[str]
+
+
+class BackendInfo(TypedDict):
+    """The module that builds engines (tensorrt or tensorrt_rtx) and its exact version."""
+
+    name: str
+    version: str
+
+
+class GpuInfo(TypedDict):
+    """A CUDA device. ``compute_capability`` such as 8.7; ``cuda_version`` is the newest that the driver serves."""
+
+    name: str
+    compute_capability: str
+    driver: Optional[str]
+    cuda_version: str
+
+
+class RuntimeInfo(TypedDict):
+    """The process that converts: interpreter, architecture, backend, and its GPU or the reason that it has none."""
+
+    python: str
+    machine: str
+    backend: Optional[BackendInfo]
+    gpu: Optional[GpuInfo]
+    gpu_reason: Optional[str]
+
+
+class ModelReport(TypedDict):
+    """Everything about one model, written as ``<models-dir>/<name>/report.json`` and repeated in the run's report."""
+
+    schema_version: int
+    name: str
+    status: str
+    reason: str
+    source: str
+    converter: str
+    precision: Precision
+    materials: List[Material]
+    engine: Optional[Engine]
+    build_key: Optional[str]
+    identity: Optional[Dict[str, Any]]
+    builder: Dict[str, Any]
+    profiles: List[Dict[str, ProfileShapes]]
+    io: List[Binding]
+    stages: List[StageResult]
+    runtime: Optional[RuntimeInfo]
+    warnings: List[WarningInfo]
+    error: Optional[ErrorInfo]
+    trtexec_command: Optional[str]
+    log: Optional[str]
+
+
+def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
+    """Return the report of a model on which no work was done yet."""
+    return ModelReport(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        status=SKIPPED,
+        reason="",
+        source=source,
+        converter=converter,
+        precision=Precision(requested=precision, delivered=None, method=None),
+        materials=[],
+        engine=None,
+        build_key=None,
+        identity=None,
+        builder={},
+        profiles=[],
+        io=[],
+        stages=[],
+        runtime=None,
+        warnings=[],
+        error=None,
+        trtexec_command=None,
+        log=None,
+    )
+
+
+def read(raw: Any) -> ModelReport:
+    """Return ``raw``, parsed JSON, as a model report.
+
+    Raises:
+        ContractError: it is no report, or one of another schema version.
+    """
+    if not isinstance(raw, dict) or not isinstance(raw.get("name"), str) or not isinstance(raw.get("status"), str):
+        raise ContractError("report: not a model report")
+    if raw.get("schema_version") != SCHEMA_VERSION:
+        raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
+    report = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
+    report.update(raw)  # type: ignore[typeddict-item]  # tolerant on purpose: unknown keys travel along
+    return report

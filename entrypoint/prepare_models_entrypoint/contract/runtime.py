@@ -1,0 +1,86 @@
+"""What can build engines in this interpreter, found out without importing it, and the CUDA device if there is one."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import platform
+import re
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from .report import BackendInfo, GpuInfo, RuntimeInfo
+
+# Module and the distributions that may carry it. Full TensorRT comes first: Triton and Isaac ROS load its engines.
+BACKENDS = (
+    ("tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")),
+    ("tensorrt_rtx", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx")),
+)
+
+_DRIVER_FILE = Path("/proc/driver/nvidia/version")
+
+
+def installed_backend() -> Optional[BackendInfo]:
+    """Return the backend of this interpreter, or None."""
+    for module, distributions in BACKENDS:
+        spec = importlib.util.find_spec(module)
+        if spec is None or not spec.origin:
+            continue
+        for distribution in distributions:
+            try:
+                return BackendInfo(name=module, version=importlib.metadata.version(distribution))
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return BackendInfo(name=module, version="unknown")
+    return None
+
+
+def probe(*, gpu: bool = True) -> RuntimeInfo:
+    """Describe this process. ``gpu=False`` leaves the CUDA driver alone."""
+    device, reason = _probe_gpu() if gpu else (None, "not probed")
+    return RuntimeInfo(
+        python=platform.python_version(),
+        machine=platform.machine(),
+        backend=installed_backend(),
+        gpu=device,
+        gpu_reason=reason,
+    )
+
+
+def _probe_gpu() -> Tuple[Optional[GpuInfo], Optional[str]]:
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None, "no NVIDIA driver: libcuda.so.1 was not found"
+    status = cuda.cuInit(0)
+    if status != 0:
+        return None, f"the NVIDIA driver did not start: cuInit returned {status}"
+    count = ctypes.c_int()
+    if cuda.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return None, "the NVIDIA driver sees no CUDA device"
+    return _device(cuda), None
+
+
+def _device(cuda: ctypes.CDLL) -> GpuInfo:
+    device, version, major, minor = (ctypes.c_int() for _ in range(4))
+    name = ctypes.create_string_buffer(256)
+    cuda.cuDeviceGet(ctypes.byref(device), 0)
+    cuda.cuDeviceGetName(name, len(name), device)
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+    for attribute, out in ((75, major), (76, minor)):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+        cuda.cuDeviceGetAttribute(ctypes.byref(out), attribute, device)
+    return GpuInfo(
+        name=name.value.decode("utf-8", "replace"),
+        compute_capability=f"{major.value}.{minor.value}",
+        driver=_driver_version(),
+        cuda_version=f"{version.value // 1000}.{version.value % 1000 // 10}",
+    )
+
+
+def _driver_version() -> Optional[str]:
+    try:
+        words: List[str] = re.findall(r"\b\d{3,}\.\d+(?:\.\d+)?\b", _DRIVER_FILE.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    return words[0] if words else None

@@ -1,0 +1,34 @@
+"""The grammar of sources: what a manifest may name and the entrypoint can fetch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Dict, Optional
+from urllib.parse import unquote, urlsplit
+
+SCHEMES = ("file", "https", "http", "ngc")
+
+NGC_EXAMPLE = "ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0/peoplesemsegnet_shuffleseg_etlt.etlt"
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_NGC = re.compile(r"ngc://(?P<org>[^/:]+)(?:/(?P<team>[^/:]+))?/(?P<model>[^/:]+):(?P<version>[^/]+)/(?P<file>.+)")
+
+
+def scheme_of(source: str) -> Optional[str]:
+    """Return the scheme of a source in small letters, or None for a path."""
+    match = _SCHEME.match(source)
+    return match.group(1).lower() if match else None
+
+
+def local_path(source: str) -> Optional[Path]:
+    """Return the path of a local source (a path or ``file://``), or None for a remote one."""
+    scheme = scheme_of(source)
+    if scheme == "file":
+        return Path(unquote(urlsplit(source).path))
+    return Path(source) if scheme is None else None
+
+
+def ngc_parts(source: str) -> Optional[Dict[str, str]]:
+    """Return org, team (may be empty), model, version and file of ``ngc://org[/team]/model:version/file``, or None."""
+    match = _NGC.fullmatch(source)
+    return {name: value or "" for name, value in match.groupdict().items()} if match else None

@@ -1,0 +1,86 @@
+"""Encrypted TAO models: a little-endian length N, N bytes of input name, then the encrypted network.
+
+N is 0 for an ONNX payload; with a name the payload is UFF. Both can be told without the key.
+Layout after NVIDIA's tao_deploy, whose reader does the same.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from ..errors import ConvertError
+
+_LONGEST_NAME = 4096
+
+
+class Header(NamedTuple):
+    """What the first bytes say. ``payload``: onnx or uff; ``input_name``: the UFF network's input, else empty."""
+
+    payload: str
+    input_name: str
+    bytes: int
+
+
+def read_header(path: Path) -> Header:
+    """Read the container's header, for which no key is needed."""
+    with open(str(path), "rb") as stream:
+        head = stream.read(4)
+        length = struct.unpack("<i", head)[0] if len(head) == 4 else -1
+        name = stream.read(length) if 0 <= length <= _LONGEST_NAME else b""
+    size = path.stat().st_size
+    if not 0 <= length <= _LONGEST_NAME or len(name) != length or size <= 4 + length + 16:
+        raise ConvertError(
+            "etlt-invalid",
+            f"{path.name} is no .etlt container: {size} bytes, starting with {head.hex() or 'nothing'}",
+            hint="download the file again; an .onnx file needs the ending .onnx",
+        )
+    return Header("uff" if length else "onnx", name.decode("utf-8", "replace"), 4 + length)
+
+
+def decrypt(path: Path, key: str, target: Path) -> None:
+    """Write the ONNX network of ``path`` to ``target``, readable by this user alone.
+
+    Raises:
+        ConvertError: no codec in this interpreter, a UFF payload, or a key that does not fit.
+    """
+    header = read_header(path)
+    if header.payload == "uff":
+        raise ConvertError(
+            "etlt-uff",
+            f"{path.name} holds a UFF network (input {header.input_name!r}), which TensorRT 10 and later can't read",
+            hint="use the model's ONNX release, or convert it with tao-converter on TensorRT 8",
+        )
+    try:
+        from eff_tao_encryption.tao_codec.tao_codec import decrypt_stream
+    except ImportError as error:
+        raise ConvertError(
+            "etlt-codec-missing",
+            f"decrypting {path.name} needs NVIDIA's codec, which is not installed here ({error})",
+            hint="on x86_64 with Python 3.10 or 3.12: pip install cryptography and then "
+            "pip install --no-deps nvidia-eff-tao-encryption",
+        ) from error
+    descriptor = os.open(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(str(path), "rb") as source, os.fdopen(descriptor, "wb") as plain:
+        source.seek(header.bytes)
+        decrypt_stream(source, plain, key, encryption=True, rewind=False)
+    if not _looks_like_onnx(target):
+        raise ConvertError(
+            "etlt-key-wrong",
+            f"the key does not decrypt {path.name}: what comes out is no ONNX model",
+            hint="the key stands on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
+        )
+
+
+def _looks_like_onnx(path: Path) -> bool:
+    with open(str(path), "rb") as stream:
+        return starts_like_onnx(stream)
+
+
+def starts_like_onnx(stream: BinaryIO) -> bool:
+    """Tell whether bytes begin like a ModelProto: field 1, a small ir_version, then another known field."""
+    head = stream.read(3)
+    known_tags = {0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42}
+    return len(head) == 3 and head[0] == 0x08 and 1 <= head[1] <= 32 and head[2] in known_tags

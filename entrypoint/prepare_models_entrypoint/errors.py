@@ -1,0 +1,107 @@
+"""Failures of a stage, as data.
+
+StageError          one model failed; the run goes on
+  FetchError        the bytes could not be had, or are not the promised ones
+  ConvertError      the engine could not be built as asked
+  InspectError      the engine is not what the manifest expects, or can't be read
+
+``CODES`` lists every stable code with its meaning; docs/errors.md carries the same list.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Dict
+
+from .contract.report import ErrorInfo
+
+CODES: Dict[str, str] = {
+    "source-not-found": "the source does not exist",
+    "source-unreadable": "the source exists but can't be read",
+    "source-changed": "the source changed while it was being converted",
+    "source-unreachable": "the server could not be reached or broke off",
+    "source-refused": "the server refused access",
+    "source-not-a-model": "what was found is no model (an HTML page, an empty file)",
+    "digest-mismatch": "the bytes are not those that the manifest pins",
+    "disk-full": "a disk had no room",
+    "output-not-writable": "the models or cache directory can't be written",
+    "onnx-invalid": "the file is no valid ONNX model",
+    "onnx-unsupported-operator": "the backend does not know an operator of the model",
+    "network-empty": "the model has no layers, inputs or outputs",
+    "inputs-unknown": "the manifest names inputs that the model does not have",
+    "inputs-mismatch": "the manifest's shapes contradict the model",
+    "inputs-missing": "the model has dynamic dimensions and the manifest no shapes for them",
+    "outputs-mismatch": "the model's outputs are not those that the manifest expects",
+    "etlt-key-missing": "an encrypted model needs a key",
+    "etlt-key-wrong": "the key does not decrypt the model",
+    "etlt-invalid": "the file is no .etlt container",
+    "etlt-uff": "the .etlt holds a UFF network",
+    "etlt-codec-missing": "NVIDIA's .etlt codec is not installed",
+    "precision-unavailable": "the precision can't be delivered by this backend and version",
+    "builder-option-unavailable": "this backend would ignore a builder option",
+    "converter-unavailable": "the converter can't be used here",
+    "backend-missing": "no TensorRT module in this environment",
+    "backend-unusable": "the TensorRT module does not start",
+    "build-failed": "the builder gave up",
+    "build-crashed": "the build process died",
+    "build-timeout": "the build took longer than allowed",
+    "out-of-memory": "the build ran out of memory",
+    "engine-invalid": "the plan file is not what a builder writes",
+    "engine-unusable": "this machine can't load the engine that it built",
+    "entrypoint-failed": "the entrypoint ended without a report",
+    "module-missing": "a Python module is not installed beside the entrypoint",
+    "internal": "a bug in prepare-models",
+}
+
+
+class StageError(Exception):
+    """A stage can't do its work on a model.
+
+    Args:
+        code: one of ``CODES``.
+        message: what happened and why, naming what was found.
+        hint: what the user does next.
+        retryable: whether the same call may succeed later.
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str, retryable: bool = False) -> None:
+        super().__init__(message)
+        if code not in CODES:
+            raise ValueError(f"unknown error code {code}")
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.retryable = retryable
+
+    def info(self, stage: str) -> ErrorInfo:
+        """Return the error as it stands in reports."""
+        return ErrorInfo(code=self.code, stage=stage, message=self.message, hint=self.hint, retryable=self.retryable)
+
+
+class FetchError(StageError):
+    """The bytes of a source could not be had, or are not the promised ones."""
+
+
+class ConvertError(StageError):
+    """The engine could not be built as asked."""
+
+
+class InspectError(StageError):
+    """The engine is not what the manifest expects, or can't be read."""
+
+
+def from_os_error(error: OSError) -> StageError:
+    """Turn the operating system's refusal into an error that says what to do."""
+    where = error.filename or "the models or cache directory"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StageError(
+            "disk-full", f"no room left to write {where}", hint="free disk space there, then run again", retryable=True
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        return StageError(
+            "output-not-writable",
+            f"{where} can't be written: {os.strerror(error.errno)}",
+            hint="choose another --models-dir or cache directory, or give this user write access",
+        )
+    return StageError("internal", f"{type(error).__name__}: {error}", hint="please report this")

@@ -1,0 +1,32 @@
+"""The stream of events to the orchestrator."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Any, Optional, TextIO
+
+from .contract.event import Event
+
+
+class Events:
+    """Writes events as JSON lines. A reader that went away does not stop the work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._seq = 0
+
+    @classmethod
+    def on_stdout(cls) -> Events:
+        """Take standard output for events alone: whatever else prints there goes to standard error from now on."""
+        stream = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+        os.dup2(2, 1)
+        return cls(stream)
+
+    def emit(self, kind: str, *, model: Optional[str] = None, stage: Optional[str] = None, **data: Any) -> None:
+        """Write one event."""
+        line = Event(seq=self._seq, time=time.time(), kind=kind, model=model, stage=stage, data=data).to_line()
+        self._seq += 1
+        with contextlib.suppress(OSError):
+            self._stream.write(line)

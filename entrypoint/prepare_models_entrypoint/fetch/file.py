@@ -1,0 +1,24 @@
+"""Sources on the local disk. They are read where they lie: nothing is copied."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import FetchError
+
+
+def check(path: Path) -> Path:
+    """Return the path of a local source, which must be a readable, non-empty file."""
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "does not exist"
+        raise FetchError(
+            "source-not-found",
+            f"{path} {what}",
+            hint="check the source: a relative path starts at the manifest's directory",
+        )
+    if not os.access(str(path), os.R_OK):
+        raise FetchError("source-unreadable", f"{path} can't be read by this user", hint="give this user read access")
+    if path.stat().st_size == 0:
+        raise FetchError("source-not-a-model", f"{path} is empty", hint="export or download the model again")
+    return path

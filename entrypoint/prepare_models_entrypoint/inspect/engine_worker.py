@@ -1,0 +1,57 @@
+"""Reads an engine's inputs and outputs from the engine itself, in a process of its own: deserialization can crash.
+
+``python -m prepare_models_entrypoint.inspect.engine_worker REQUEST EVENTS_FD``, where a CUDA device exists.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict, List
+
+from ..contract.files import write_atomic
+from ..contract.report import Binding, ProfileShapes
+from ..processes import die_with_parent
+
+
+def main(request_path: str, events_fd: str) -> int:
+    """Write the bindings, or why the engine does not load, to the request's result file."""
+    del events_fd
+    request: Dict[str, Any] = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    die_with_parent(request["parent"])
+    write_atomic(request["result"], json.dumps(_read(request["plan"])).encode("utf-8"), mode=0o600)
+    return 0
+
+
+def _read(plan: str) -> Dict[str, Any]:
+    from ..convert import backend
+
+    log = backend.Log()
+    runtime = backend.trt.Runtime(log)
+    engine: Any = runtime.deserialize_cuda_engine(Path(plan).read_bytes())
+    if engine is None:
+        return {"io": [], "why_not": (log.errors or ["the runtime gives no reason"])[-1]}
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    return {"io": [_binding(backend, engine, name) for name in names], "why_not": None}
+
+
+def _binding(backend: Any, engine: Any, name: str) -> Binding:
+    is_input = engine.get_tensor_mode(name) == backend.trt.TensorIOMode.INPUT
+    profiles: List[ProfileShapes] = []
+    if is_input:
+        for index in range(engine.num_optimization_profiles):
+            low, mid, high = (list(shape) for shape in engine.get_tensor_profile_shape(name, index))
+            profiles.append(ProfileShapes(min=low, opt=mid, max=high))
+    return Binding(
+        name=name,
+        mode="input" if is_input else "output",
+        dtype=backend.dtype_name(engine.get_tensor_dtype(name)),
+        shape=list(engine.get_tensor_shape(name)),
+        profiles=profiles,
+        source="engine",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

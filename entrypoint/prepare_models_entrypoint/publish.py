@@ -1,0 +1,50 @@
+"""Giving an engine and its companions their final names.
+
+The report comes last and is the record that counts: without it the engine beside it is not taken for good. What
+belongs to an earlier engine goes before the new plan comes, so that no two files under final names disagree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from .contract.files import remove_partials, replace, sync_directory, write_atomic
+from .contract.report import ModelReport
+from .inspect.consumers import isaac_ros, triton
+
+PLAN = Path("1") / "model.plan"
+CONFIG = "config.pbtxt"
+PARAMETERS = "isaac_ros.yaml"
+REPORT = "report.json"
+
+
+def make_room(output_dir: Path) -> Path:
+    """Create the model's directories, remove what an interrupted run left, and return the plan's final path."""
+    plan = output_dir / PLAN
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    remove_partials(plan.parent)
+    remove_partials(output_dir)
+    return plan
+
+
+def clear_room(output_dir: Path) -> None:
+    """Remove the model's directories if nothing was published in them: Triton takes every directory for a model."""
+    for directory in ((output_dir / PLAN).parent, output_dir):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelReport) -> None:
+    """Rename the finished plan and write its companions."""
+    config = triton.config(report["name"], report["io"])
+    parameters = isaac_ros.parameters(report["name"], deploy_dir, report["io"])
+    for stale in (REPORT, PARAMETERS, CONFIG):
+        with contextlib.suppress(FileNotFoundError):
+            (output_dir / stale).unlink()
+    sync_directory(output_dir)
+    replace(partial, output_dir / PLAN)
+    write_atomic(output_dir / CONFIG, config.encode("utf-8"))
+    write_atomic(output_dir / PARAMETERS, parameters.encode("utf-8"))
+    write_atomic(output_dir / REPORT, (json.dumps(report, indent=2) + "\n").encode("utf-8"))

@@ -1,0 +1,168 @@
+"""fetch -> convert -> inspect for one model, timed, with every failure turned into data."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+from .contract import Job, ModelJob, event
+from .contract.files import partial_file
+from .contract.identity import build_key, identity
+from .contract.report import BUILT, FAILED, Engine, Material, ModelReport, RuntimeInfo, StageResult, blank
+from .convert.stage import Converted, convert
+from .errors import StageError, from_os_error
+from .events import Events
+from .fetch import Fetched, fetch
+from .inspect.stage import inspect
+from .publish import PLAN, clear_room, make_room, publish
+from .workspace import work_dir
+
+
+def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
+    """Run the job's stages for one model and return its report, whatever happens."""
+    run = _Run(model, job, runtime, events)
+    try:
+        run.all_stages()
+    except StageError as error:
+        run.fail(error)
+    except OSError as error:
+        run.fail(from_os_error(error))
+    events.emit(event.MODEL_FINISHED, model=model.name, status=run.report["status"])
+    return run.report
+
+
+class _Run:
+    def __init__(self, model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> None:
+        self.model, self.job, self.runtime, self.events = model, job, runtime, events
+        self.output_dir = Path(model.output_dir)
+        self.stage = job.stages[0]
+        self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
+        self.report["runtime"] = runtime
+        self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
+
+    def all_stages(self) -> None:
+        fetched: Dict[str, Fetched] = {}
+        with work_dir(Path(self.job.cache_dir)) as work:
+            if "fetch" in self.job.stages:
+                with self._timed("fetch"):
+                    fetched = self._fetch()
+            if "convert" in self.job.stages:
+                try:
+                    self._build(fetched, work)
+                finally:
+                    clear_room(self.output_dir)
+                    self._keep_log(work / "build.log")
+        self.report["status"] = BUILT
+
+    def fail(self, error: StageError) -> None:
+        self.report["status"] = FAILED
+        self.report["error"] = error.info(self.stage)
+
+    def _fetch(self) -> Dict[str, Fetched]:
+        sources = {"model": (self.model.source, self.model.sha256)}
+        if self.model.calibration_cache is not None:
+            sources["calibration_cache"] = (self.model.calibration_cache, None)
+        cache_dir = Path(self.job.cache_dir)
+        return {
+            role: fetch(source, sha256=sha256, cache_dir=cache_dir, on_progress=self._progress)
+            for role, (source, sha256) in sources.items()
+        }
+
+    def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
+        source = fetched["model"]
+        before = _fingerprint(source.path)
+        plan = make_room(self.output_dir)
+        with partial_file(plan) as (_, partial):
+            with self._timed("convert") as timing:
+                converted = convert(
+                    self.model, source.path, partial, work_dir=work, runtime=self.runtime, on_progress=self._progress
+                )
+                timing["peak_rss_bytes"] = converted.peak_rss_bytes
+                self._note_conversion(converted)
+                self._note_materials(fetched, before)
+            with self._timed("inspect") as timing:
+                inspected = inspect(partial, converted.result["io"], self.runtime, work)
+                timing["peak_rss_bytes"] = inspected.peak_rss_bytes or timing["peak_rss_bytes"]
+                self.report["io"] = inspected.io
+                self.report["warnings"] += inspected.warnings
+                self.report["engine"] = Engine(
+                    path=str(Path(self.model.deploy_dir) / PLAN),
+                    bytes=converted.result["engine_bytes"],
+                    sha256=converted.result["engine_sha256"],
+                    header=inspected.header,
+                )
+            self.report["status"] = BUILT
+            publish(partial, self.output_dir, self.model.deploy_dir, self.report)
+
+    def _note_conversion(self, converted: Converted) -> None:
+        result = converted.result
+        if result["precision"] is not None:
+            self.report["precision"] = result["precision"]
+        if self.runtime["backend"] is not None and result["backend"] is not None:
+            self.runtime["backend"] = result["backend"]
+        self.report["converter"] = converted.converter
+        self.report["builder"] = result["builder"]
+        self.report["profiles"] = result["profiles"]
+        self.report["warnings"] += result["warnings"]
+        self.report["trtexec_command"] = converted.trtexec_command
+
+    def _note_materials(self, fetched: Dict[str, Fetched], before: "tuple[int, ...]") -> None:
+        model, cache = fetched["model"], fetched.get("calibration_cache")
+        if _fingerprint(model.path) != before:
+            raise StageError(
+                "source-changed", f"{model.path} changed while it was being converted", hint="run again", retryable=True
+            )
+        names = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
+        self.report["materials"] = [
+            Material(role=role, source=names[role], bytes=file.bytes, sha256=file.digest.result())
+            for role, file in fetched.items()
+        ]
+        fields = identity(
+            self.model,
+            self.runtime,
+            model_sha256=model.digest.result(),
+            calibration_sha256=cache.digest.result() if cache else None,
+        )
+        self.report["identity"], self.report["build_key"] = fields, build_key(fields)
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[StageResult]:
+        self.stage = stage
+        result = StageResult(name=stage, status=FAILED, seconds=0.0, peak_rss_bytes=None)
+        self.report["stages"].append(result)
+        self.events.emit(event.STAGE_STARTED, model=self.model.name, stage=stage)
+        started = time.monotonic()
+        try:
+            yield result
+            result["status"] = "done"
+        finally:
+            result["seconds"] = round(time.monotonic() - started, 6)
+            if result["peak_rss_bytes"] is None:
+                result["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            self.events.emit(
+                event.STAGE_FINISHED,
+                model=self.model.name,
+                stage=stage,
+                status=result["status"],
+                seconds=result["seconds"],
+            )
+
+    def _progress(self, data: Dict[str, Any]) -> None:
+        self.events.emit(event.PROGRESS, model=self.model.name, stage=self.stage, **data)
+
+    def _keep_log(self, build_log: Path) -> None:
+        """Keep the builder's output of a failed build; a good build's log says nothing that the report doesn't."""
+        if self.report["engine"] is None and build_log.exists():
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(str(build_log), str(self.log))
+            self.report["log"] = str(self.log)
+
+
+def _fingerprint(path: Path) -> "tuple[int, ...]":
+    status = os.stat(str(path))
+    return status.st_size, status.st_mtime_ns, status.st_ino

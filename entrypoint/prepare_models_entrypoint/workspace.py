@@ -1,0 +1,40 @@
+"""Private directories for intermediate files. A decrypted model may lie there: the next run removes leftovers."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Iterator
+
+_LOCK = "in-use"
+
+
+@contextlib.contextmanager
+def work_dir(cache_dir: Path) -> Iterator[Path]:
+    """Yield a directory that only this user can read, and remove it afterwards, with those of processes that died."""
+    parent = cache_dir / "work"
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(str(parent / ".lock"), "w", encoding="ascii") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        _sweep(parent)
+        directory = Path(tempfile.mkdtemp(dir=str(parent)))
+        in_use = os.open(str(directory / _LOCK), os.O_WRONLY | os.O_CREAT, 0o600)
+        fcntl.flock(in_use, fcntl.LOCK_EX)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(str(directory), ignore_errors=True)
+        os.close(in_use)
+
+
+def _sweep(parent: Path) -> None:
+    for directory in parent.iterdir():
+        if not directory.is_dir():
+            continue
+        with contextlib.suppress(OSError), open(str(directory / _LOCK), "a", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(str(directory), ignore_errors=True)

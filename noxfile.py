@@ -1,0 +1,97 @@
+"""The project's checks, each by its purpose: ``nox -l`` lists them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "e2e"]
+
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+HOST = ["3.10", "3.11", "3.12", "3.13"]
+ENTRYPOINT = ["3.8", "3.10", "3.12", "3.13"]
+CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
+SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py"]
+
+
+def install(session: nox.Session, lock: str, *, project: bool = True) -> None:
+    """Install exactly what a lock file lists, and the project itself."""
+    session.install("--no-deps", "--require-hashes", "-r", f".ci/locks/{lock}.txt")
+    if project:
+        session.install("--no-deps", "-e", ".")
+
+
+@nox.session(python=THIS)
+def lint(session: nox.Session) -> None:
+    install(session, "dev", project=False)
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+
+
+@nox.session(python=THIS)
+def types(session: nox.Session) -> None:
+    install(session, "dev")
+    install(session, "stubs", project=False)
+    session.run("python", ".ci/stubs.py", ".nox/typings")
+    session.run("mypy", "-p", "prepare_models", "-p", "prepare_models_entrypoint")
+    session.run("mypy", "tests", "benchmarks", "noxfile.py")
+
+
+@nox.session(python=HOST)
+def unit(session: nox.Session) -> None:
+    """Fast tests of the orchestrator and of the contract, on every Python that it supports."""
+    install(session, "dev")
+    session.run("pytest", "tests/unit", "tests/contract", *session.posargs)
+
+
+@nox.session(python=ENTRYPOINT)
+def entrypoint(session: nox.Session) -> None:
+    """The entrypoint without a backend, on every Python that JetPack has."""
+    install(session, "entrypoint", project=False)
+    session.run("pytest", "tests/entrypoint", "tests/contract", *session.posargs, env={"PYTHONPATH": "entrypoint"})
+
+
+@nox.session(python=sorted(CODEC))
+def engine(session: nox.Session) -> None:
+    """Real engines, built with TensorRT-RTX; .etlt with NVIDIA's codec."""
+    install(session, "dev")
+    install(session, "etlt", project=False)
+    session.run("pytest", "tests/engine", *session.posargs)
+
+
+@nox.session(python=THIS)
+def e2e(session: nox.Session) -> None:
+    """The installed command as a user runs it, faults included."""
+    install(session, "dev")
+    session.run("pytest", "tests/e2e", *session.posargs)
+
+
+@nox.session(python=THIS)
+def bench(session: nox.Session) -> None:
+    """Ratios against baselines measured in the same run."""
+    install(session, "dev")
+    session.run("python", "benchmarks/overhead.py", *session.posargs)
+
+
+@nox.session(python=THIS)
+def lock(session: nox.Session) -> None:
+    """Write the lock files anew."""
+    session.install("uv")
+    compile_ = ["uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"]
+    command = ["--custom-compile-command", "nox -s lock"]
+    locks = {
+        "local": ["--python-version", "3.10", "pyproject.toml", "--extra", "local"],
+        "dev": ["--python-version", "3.10", "pyproject.toml", "--extra", "local", "--extra", "dev"],
+        "entrypoint": ["--python-version", "3.8", ".ci/locks/entrypoint.in"],
+        "etlt": ["--python-version", "3.10", "--no-deps", ".ci/locks/etlt.in"],
+        "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
+    }
+    for name, arguments in locks.items():
+        upgrade = ["--upgrade"] if "CI" not in os.environ else []
+        session.run(*compile_, *command, *upgrade, *arguments, "--output-file", f".ci/locks/{name}.txt")

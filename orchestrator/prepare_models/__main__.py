@@ -1,0 +1,34 @@
+"""The one door: every failure leaves here as a message, a hint and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from .cli import main as run_command
+from .errors import EXIT_BUG, EXIT_INTERRUPTED, PrepareModelsError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; never raise."""
+    try:
+        return run_command(argv)
+    except PrepareModelsError as error:
+        sys.stderr.write(f"prepare-models: {error.diagnostics()}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("prepare-models: interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads; keep the interpreter's last flush quiet
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # the last line of defence: a bug of ours must not look like one of the user's
+        from .bug_report import write
+
+        sys.stderr.write(f"prepare-models: a bug: {type(error).__name__}; please report it with {write(error)}\n")
+        return EXIT_BUG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

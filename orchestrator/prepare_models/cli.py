@@ -1,0 +1,131 @@
+"""The command line. Only argparse is imported here: commands bring what they need when they run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+
+_RUN_EXAMPLE = """\
+example:
+  prepare-models run models.yaml --models-dir ~/models
+  prepare-models run models.yaml peoplesemsegnet --force --json > report.json
+
+exit status: 0 all models good, 1 a model failed, 2 usage or manifest error,
+3 this machine can't do it, 70 a bug, 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``prepare-models``."""
+    root = argparse.ArgumentParser(
+        prog="prepare-models",
+        description="Turn pretrained networks into TensorRT engines for this machine, ready for Isaac ROS and Triton.",
+        epilog="example:\n  prepare-models run models.yaml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"prepare-models {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_plan(commands)
+    _add_inspect(commands)
+    _add_schema(commands)
+    return root
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = _command(commands, "run", "fetch, convert and inspect the models of a manifest", _RUN_EXAMPLE)
+    _add_selection(run)
+    run.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
+    run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="models to work on at once (default 1)")
+    run.add_argument("--timeout", type=float, metavar="SECONDS", help="longest time for the conversion of one model")
+    ending = run.add_mutually_exclusive_group()
+    ending.add_argument(
+        "--keep-going",
+        dest="fail_fast",
+        action="store_false",
+        help="go on with the other models after a failure (default)",
+    )
+    ending.add_argument(
+        "--fail-fast", action="store_true", default=False, help="start no further model after a failure"
+    )
+    run.add_argument("--dry-run", action="store_true", help="only print what would be done, like plan")
+    _add_output(run)
+
+
+def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = _command(
+        commands, "plan", "print what run would do, and why", "example:\n  prepare-models plan models.yaml --json"
+    )
+    _add_selection(plan)
+    _add_output(plan)
+
+
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    inspect = _command(
+        commands,
+        "inspect",
+        "print format, inputs and outputs of a model file",
+        "example:\n  prepare-models inspect models/peoplesemsegnet/1/model.plan",
+    )
+    inspect.add_argument("file", type=Path, metavar="FILE", help=".onnx, .etlt, .plan or .engine")
+    inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
+    _add_output(inspect)
+
+
+def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    schema = _command(
+        commands, "schema", "print a JSON Schema", "example:\n  prepare-models schema manifest > models.schema.json"
+    )
+    schema.add_argument("document", choices=("manifest", "report"))
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, epilog: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
+    command.add_argument("names", nargs="*", metavar="NAME", help="models to work on (default: all)")
+    command.add_argument(
+        "--models-dir",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="Triton model repository (default: ./models)",
+    )
+    command.add_argument(
+        "--executor", choices=("auto", "local", "docker"), default="auto", help="where engines are built"
+    )
+    command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    volume = command.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
+    volume.add_argument("-v", "--verbose", action="count", default=0, help="tell details")
+    command.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="form of the log on standard error"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    arguments = parser().parse_args(argv)
+    command = importlib.import_module(f"{__package__}.commands.{arguments.command}")
+    status: int = command.main(arguments)
+    return status

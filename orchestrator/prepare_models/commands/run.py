@@ -1,0 +1,76 @@
+"""``prepare-models run``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.files import write_atomic
+
+from .. import executors, log, manifest, plan, progress
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, InterruptedRunError
+from ..runner import Run
+from ..views import text
+from . import plan as plan_command
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Prepare the models, write the reports, print the summary."""
+    if arguments.dry_run:
+        return plan_command.main(arguments)
+    started = time.time()
+    log.configure(log_format=arguments.log_format, level=log.level_of(quiet=arguments.quiet, verbose=arguments.verbose))
+    loaded = manifest.load(arguments.manifest)
+    specs = plan.select(loaded, arguments.names)
+    executor = executors.pick(arguments.executor)
+    models_dir = _models_dir(arguments.models_dir)
+    signal.signal(signal.SIGTERM, _interrupt)
+    with progress.observer(quiet=arguments.quiet, log_format=arguments.log_format) as observer:
+        run = Run(
+            manifest=loaded,
+            specs=specs,
+            models_dir=models_dir,
+            executor=executor,
+            jobs=arguments.jobs,
+            fail_fast=arguments.fail_fast,
+            force=arguments.force,
+            timeout_s=arguments.timeout,
+            observer=observer,
+        )
+        try:
+            run.models()
+        finally:
+            report = run.report(started)
+            _write(report, models_dir, arguments.report)
+    text.write(json.dumps(report, indent=2) if arguments.json else text.summary(report))
+    return EXIT_MODEL_FAILED if report["summary"]["failed"] else EXIT_OK
+
+
+def _models_dir(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"{path} can't be used as models directory: {error.strerror}", hint="choose another with --models-dir DIR"
+        ) from None
+    return path.absolute()
+
+
+def _write(report: dict[str, Any], models_dir: Path, copy: Path | None) -> None:
+    data = (json.dumps(report, indent=2) + "\n").encode("utf-8")
+    for target in filter(None, (models_dir / "report.json", copy)):
+        try:
+            write_atomic(target, data)
+        except OSError as error:
+            raise HostError(
+                f"{target} can't be written: {error.strerror}", hint="free space or give write access"
+            ) from None
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del frame
+    raise InterruptedRunError(f"stopped by {signal.Signals(number).name}")

@@ -1,0 +1,86 @@
+"""Failures of the tool itself, one class for each exit status. A model that fails is data, not an exception.
+
+PrepareModelsError
+  UsageError            2   the command line can't be followed
+    ManifestError       2   the manifest can't be read as one; carries every problem with its line
+  HostError             3   this machine can't do what was asked
+  KeyUnavailableError   1   the key of one model is not where the manifest says
+  InterruptedRunError 130   the user, or the system, stopped the run
+anything else          70   a bug
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+EXIT_OK = 0
+EXIT_MODEL_FAILED = 1
+EXIT_USAGE = 2
+EXIT_ENVIRONMENT = 3
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+
+class PrepareModelsError(Exception):
+    """An expected failure: one message, one hint about the next step, one exit status."""
+
+    exit_code = EXIT_MODEL_FAILED
+    code = "failed"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def diagnostics(self) -> str:
+        """Return the text for a person."""
+        return f"{self.message}\n  -> {self.hint}" if self.hint else self.message
+
+
+class UsageError(PrepareModelsError):
+    """The command line can't be followed."""
+
+    exit_code = EXIT_USAGE
+    code = "usage"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a manifest: where, and what was expected."""
+
+    line: int
+    path: str
+    message: str
+
+
+class ManifestError(UsageError):
+    """The manifest has problems; all of them are told at once."""
+
+    code = "manifest-invalid"
+
+    def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
+        lines = [f"{file}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
+        super().__init__("\n".join(lines))
+        self.problems = list(problems)
+
+
+class HostError(PrepareModelsError):
+    """This machine can't do what was asked: no backend, no permission, no room."""
+
+    exit_code = EXIT_ENVIRONMENT
+    code = "environment"
+
+
+class KeyUnavailableError(PrepareModelsError):
+    """The key of a model is not where the manifest says."""
+
+    code = "etlt-key-missing"
+
+
+class InterruptedRunError(PrepareModelsError):
+    """The run was stopped from outside."""
+
+    exit_code = EXIT_INTERRUPTED
+    code = "interrupted"

@@ -1,0 +1,164 @@
+"""The local executor: the entrypoint as a child process of this Python."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract import ContractError, Job, runtime
+from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
+
+from ..errors import HostError, InterruptedRunError
+from ..manifest import Key, ModelSpec
+from ..paths import cache_dir
+from ..plan import model_job
+from . import OnEvent, Task
+
+_ENTRYPOINT = "prepare_models_entrypoint"
+_TERM_GRACE_S = 5.0
+
+
+class LocalExecutor:
+    """Starts one entrypoint process for each model, in a session of its own."""
+
+    name = "local"
+
+    def __init__(self) -> None:
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._guard = threading.Lock()
+        self._stopped = False
+
+    def unavailable(self) -> str | None:
+        """Say why this Python can't build engines, or return None."""
+        if runtime.installed_backend() is None:
+            return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
+        return None
+
+    def fix(self) -> str:
+        """Return the command that installs the local extra, from the checkout if this is one."""
+        checkout = Path(__file__).parents[3]
+        wanted = f"{checkout}[local]" if (checkout / "pyproject.toml").is_file() else "prepare-models[local]"
+        return shlex.join([sys.executable, "-m", "pip", "install", wanted])
+
+    def describe(self) -> RuntimeInfo:
+        """Return backend and GPU. The GPU is asked for in a child: this process stays clear of the CUDA driver."""
+        info = runtime.probe(gpu=False)
+        if info["backend"] is not None and info["backend"]["name"] == "tensorrt_rtx":
+            return info
+        answer: dict[str, Any] = self._ask("describe")
+        return {**info, "backend": answer["backend"], "gpu": answer["gpu"], "gpu_reason": answer["gpu_reason"]}
+
+    def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
+        """Describe a model file."""
+        return self._ask("inspect", str(file), *(["--key-file", str(key_file)] if key_file else []))
+
+    def run(self, task: Task) -> ModelReport:
+        """Build one model in a child process and return its report."""
+        spec, folder = task.planned.spec, task.lock.control_dir
+        with _secret(spec.key) as key:
+            key_file = Path(f"/proc/self/fd/{key}") if key is not None else None
+            model = model_job(spec, output_dir=task.planned.output_dir, key_file=key_file, timeout_s=task.timeout_s)
+            job = Job(run_id=task.run_id, models=(model,), cache_dir=str(cache_dir()))
+            (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
+            inherited = [descriptor for descriptor in (task.lock.descriptor, key) if descriptor is not None]
+            exit_code, told = self._run_entrypoint(folder, inherited, task.on_event)
+        return _read_report(folder, spec, exit_code, told)
+
+    def stop(self) -> None:
+        """Ask every child to end, and kill those that don't."""
+        with self._guard:
+            self._stopped = True
+            children = list(self._children)
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGTERM)
+        for child in children:
+            try:
+                child.wait(_TERM_GRACE_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+    def _run_entrypoint(self, folder: Path, inherited: Sequence[int], on_event: OnEvent) -> tuple[int, str]:
+        argv = _argv("run", str(folder / "job.json"), str(folder), "--parent", str(os.getpid()))
+        with (folder / "entrypoint.log").open("wb") as log:
+            with self._guard:
+                if self._stopped:
+                    raise InterruptedRunError("the run was stopped")
+                child = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=_environment(),
+                    pass_fds=tuple(inherited), start_new_session=True,
+                )  # fmt: skip
+                self._children.add(child)
+            try:
+                for line in child.stdout or ():
+                    on_event(Event.from_line(line.decode("utf-8")))
+                exit_code = child.wait()
+            finally:
+                child.kill()
+                child.wait()
+                if child.stdout:
+                    child.stdout.close()
+                with self._guard:
+                    self._children.discard(child)
+        return exit_code, (folder / "entrypoint.log").read_text(encoding="utf-8", errors="replace")
+
+    def _ask(self, *command: str) -> dict[str, Any]:
+        answer = subprocess.run(_argv(*command), capture_output=True, env=_environment(), check=False)
+        try:
+            document: dict[str, Any] = json.loads(answer.stdout)
+        except ValueError:
+            last = answer.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise HostError(f"the entrypoint does not start: {''.join(last)}", hint=self.fix()) from None
+        return document
+
+
+def _argv(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", _ENTRYPOINT, *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment, with the entrypoint importable from wherever it is installed."""
+    spec = sys.modules[_ENTRYPOINT].__path__[0]
+    existing = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(spec).parent), existing)))}
+
+
+@contextlib.contextmanager
+def _secret(key: Key | None) -> Iterator[int | None]:
+    """Yield a descriptor from which a child reads the key. It has no name on any disk, so it leaves nothing behind."""
+    if key is None:
+        yield None
+        return
+    descriptor = os.memfd_create("key")
+    try:
+        os.write(descriptor, key.read().encode("utf-8"))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_report(folder: Path, spec: ModelSpec, exit_code: int, told: str) -> ModelReport:
+    try:
+        return read(json.loads((folder / "report.json").read_text(encoding="utf-8"))["models"][0])
+    except (OSError, ValueError, LookupError, ContractError) as error:
+        report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+        report["status"] = FAILED
+        last = "; ".join(told.strip().splitlines()[-3:]) or str(error)
+        report["error"] = ErrorInfo(
+            code="entrypoint-failed",
+            stage=None,
+            message=f"the entrypoint ended with status {exit_code} and no report: {last}",
+            hint="run again with -v; if it stays, please report it",
+            retryable=True,
+        )
+        return report

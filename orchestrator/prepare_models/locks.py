@@ -1,0 +1,73 @@
+"""One writer for each model directory, across processes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .paths import cache_dir
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lock that is held. ``control_dir`` is an empty private directory that belongs to the holder."""
+
+    descriptor: int
+    control_dir: Path
+
+
+@contextlib.contextmanager
+def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Held]:
+    """Hold the lock of a model directory.
+
+    A child that inherits the descriptor keeps the lock for as long as it lives, also when this process is killed.
+
+    Raises:
+        InterruptedError: ``stopped`` became true while waiting.
+
+    Args:
+        output_dir: the model directory.
+        on_wait: called once with the owner's process id when somebody else holds the lock.
+        stopped: asked while waiting; True gives up.
+    """
+    folder = cache_dir() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(str(output_dir.absolute()).encode("utf-8")).hexdigest()[:32]
+    with (folder / f"{name}.lock").open("a+", encoding="ascii") as file:
+        waited = False
+        while not _try_lock(file.fileno()):
+            if not waited:
+                file.seek(0)
+                on_wait(file.read().strip() or "unknown")
+                waited = True
+            if stopped():
+                raise InterruptedError
+            time.sleep(_POLL_S)
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        control = folder / name
+        shutil.rmtree(control, ignore_errors=True)  # of a holder that was killed
+        control.mkdir(mode=0o700)
+        try:
+            yield Held(file.fileno(), control)
+        finally:
+            shutil.rmtree(control, ignore_errors=True)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

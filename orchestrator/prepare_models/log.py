@@ -1,0 +1,39 @@
+"""Logging through structlog, to standard error: text for people, JSON lines for machines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure(*, log_format: str, level: int) -> None:
+    """Set up structlog for this process.
+
+    Args:
+        log_format: text or json.
+        level: least severe level of the ``logging`` module that is shown.
+    """
+    renderer: Any = structlog.processors.JSONRenderer()
+    if log_format == "text":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, pad_level=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso" if log_format == "json" else "%H:%M:%S"),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def level_of(*, quiet: bool, verbose: int) -> int:
+    """Return the level for the flags of the command line."""
+    if quiet:
+        return logging.ERROR
+    return logging.DEBUG if verbose else logging.INFO

@@ -1,0 +1,68 @@
+"""The manifest as values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prepare_models_entrypoint.contract import BuilderConfig, ShapeRange
+
+from ..errors import KeyUnavailableError
+
+
+@dataclass(frozen=True)
+class Key:
+    """Where the key of an .etlt is: in the manifest, in an environment variable or in a file. Never shown."""
+
+    literal: str | None = field(default=None, repr=False)
+    env: str | None = None
+    file: Path | None = None
+
+    def read(self) -> str:
+        """Return the key.
+
+        Raises:
+            KeyUnavailableError: the variable or file is missing or empty.
+        """
+        if self.env is not None:
+            where, key = f"environment variable {self.env}", os.environ.get(self.env, "")
+        elif self.file is not None:
+            where = f"key file {self.file}"
+            try:
+                key = self.file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise KeyUnavailableError(
+                    f"{where}: {error.strerror}", hint="give the path of a readable file"
+                ) from None
+        else:
+            where, key = "key", self.literal or ""
+        if not key:
+            raise KeyUnavailableError(f"{where} is not set", hint="set it, then run again")
+        return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One entry of ``models:``, defaults applied and local sources made absolute."""
+
+    name: str
+    source: str
+    line: int
+    sha256: str | None = None
+    precision: str = "fp32"
+    key: Key | None = None
+    calibration_cache: str | None = None
+    inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    builder: BuilderConfig = BuilderConfig()
+    converter: str = "auto"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A validated manifest."""
+
+    path: Path
+    models: tuple[ModelSpec, ...]

@@ -1,0 +1,163 @@
+"""YAML with line numbers: a tree of nodes that know where they stand, and a list of the problems found in them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ManifestError, Problem
+
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# $${VAR} stays ${VAR}; ${VAR} and ${VAR:-default} are replaced.
+_VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+
+
+@dataclass
+class Node:
+    """A value of the file. Exactly one of text (None for an empty value), entries and items is set, by ``kind``."""
+
+    kind: str
+    line: int
+    path: str
+    text: str | None = None
+    quoted: bool = False
+    entries: dict[str, Node] = field(default_factory=dict)
+    items: list[Node] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """Say what was found, for an error message."""
+        if self.kind == "scalar":
+            return "nothing" if self.text is None else repr(self.text)
+        return {"mapping": "a mapping", "list": "a list"}[self.kind]
+
+
+class Problems:
+    """Collects what is wrong, so that the user sees all of it at once."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.found: list[Problem] = []
+
+    def add(self, node: Node, message: str) -> None:
+        """Note a problem at a node."""
+        problem = Problem(node.line, node.path, message)
+        if problem not in self.found:  # defaults are read once for each model
+            self.found.append(problem)
+
+    def expected(self, node: Node, what: str) -> None:
+        """Note that something else was expected at a node."""
+        self.add(node, f"expected {what}, found {node.describe()}")
+
+    def raise_if_any(self) -> None:
+        """Raise all problems, in the order of their lines."""
+        if self.found:
+            raise ManifestError(self.file, sorted(self.found, key=lambda problem: problem.line))
+
+    def check_keys(self, node: Node, allowed: Iterable[str], required: Iterable[str] = ()) -> None:
+        """Note unknown keys, with the nearest known one, and missing keys."""
+        known = list(allowed)
+        for key, value in node.entries.items():
+            if key not in known:
+                nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                meant = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(known)}"
+                self.add(value, f"unknown key {key!r}; {meant}")
+        for key in required:
+            if key not in node.entries:
+                self.add(node, f"key {key!r} is missing")
+
+
+def parse(file: Path, problems: Problems) -> Node:
+    """Read a YAML file into nodes.
+
+    Raises:
+        ManifestError: it can't be read, is no YAML, or has a duplicate key.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=_LOADER)
+    except OSError as error:
+        raise ManifestError(file, [Problem(1, "", f"can't be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        raise ManifestError(file, [Problem(1, "", f"is not UTF-8: {error.reason} at byte {error.start}")]) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ManifestError(file, [Problem(mark.line + 1 if mark else 1, "", f"is no YAML: {what}")]) from None
+    if root is None:
+        raise ManifestError(file, [Problem(1, "", "is empty; expected version: 1 and models:")])
+    return _Reader(problems).read(root, "")
+
+
+class _Reader:
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._open: set[int] = set()
+
+    def read(self, raw: Any, path: str) -> Node:
+        line = raw.start_mark.line + 1
+        if id(raw) in self._open:
+            return self._refuse(Node("scalar", line, path), "an alias refers to a value that holds it")
+        self._open.add(id(raw))
+        try:
+            if isinstance(raw, yaml.MappingNode):
+                return self._mapping(raw, Node("mapping", line, path))
+            if isinstance(raw, yaml.SequenceNode):
+                items = [self.read(item, f"{path}[{index}]") for index, item in enumerate(raw.value)]
+                return Node("list", line, path, items=items)
+            return self._scalar(raw, Node("scalar", line, path))
+        finally:
+            self._open.discard(id(raw))
+
+    def _mapping(self, raw: yaml.MappingNode, node: Node) -> Node:
+        for key, value in raw.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._refuse(node, "keys must be plain text")
+                continue
+            child = self.read(value, f"{node.path}.{key.value}" if node.path else key.value)
+            child.line = key.start_mark.line + 1
+            if key.value in node.entries:
+                self._refuse(child, f"key {key.value!r} stands here twice")
+            node.entries[key.value] = child
+        return node
+
+    def _scalar(self, raw: yaml.ScalarNode, node: Node) -> Node:
+        node.quoted = raw.style in ("'", '"')
+        if raw.tag == "tag:yaml.org,2002:null" and not node.quoted:
+            return node
+        try:
+            node.text = substitute(raw.value)
+        except KeyError as error:
+            self._refuse(
+                node, f"environment variable {error.args[0]} is not set; ${{{error.args[0]}:-default}} gives a default"
+            )
+            node.text = raw.value
+        return node
+
+    def _refuse(self, node: Node, message: str) -> Node:
+        self._problems.add(node, message)
+        return node
+
+
+def substitute(text: str) -> str:
+    """Replace ``${VAR}`` and ``${VAR:-default}`` (default also for an empty variable) from the environment.
+
+    Raises:
+        KeyError: a variable without a default is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.group("name"), match.group("default")
+        if name is None:
+            return "${"
+        if default is None:
+            return os.environ[name]
+        return os.environ.get(name) or default
+
+    return _VARIABLE.sub(value, text) if "${" in text else text

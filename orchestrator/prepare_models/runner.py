@@ -1,0 +1,175 @@
+"""Runs the models of a manifest through an executor and assembles the run's report."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime as dt
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.report import (
+    FAILED,
+    SCHEMA_VERSION,
+    SKIPPED,
+    UP_TO_DATE,
+    ErrorInfo,
+    ModelReport,
+    RuntimeInfo,
+    blank,
+)
+
+from . import __version__, plan
+from .errors import InterruptedRunError, PrepareModelsError
+from .executors import Executor, Task
+from .locks import model_lock
+from .manifest import Manifest, ModelSpec
+
+STATUSES = ("built", "up-to-date", "failed", "skipped")
+
+
+class Observer:
+    """Hears what a run does. This one keeps silent."""
+
+    def planned(self, model: plan.PlannedModel) -> None:
+        """Take what will be done for a model."""
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Hear that another process works on the model."""
+
+    def event(self, event: Event) -> None:
+        """Hear an event of the entrypoint."""
+
+    def finished(self, report: ModelReport) -> None:
+        """Take the report of a model that is done."""
+
+
+@dataclass
+class Run:
+    """One run over the models of a manifest."""
+
+    manifest: Manifest
+    specs: Sequence[ModelSpec]
+    models_dir: Path
+    executor: Executor
+    jobs: int = 1
+    fail_fast: bool = False
+    force: bool = False
+    timeout_s: float | None = None
+    observer: Observer = field(default_factory=Observer)
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._why_skipped = ""
+        self._runtime: RuntimeInfo = self.executor.describe()
+        self._reports: dict[str, ModelReport] = {}
+
+    def models(self) -> None:
+        """Work on all models; what became of them is in ``report()``, also after an interruption.
+
+        Raises:
+            InterruptedRunError: a signal stopped the run.
+        """
+        with concurrent.futures.ThreadPoolExecutor(self.jobs, thread_name_prefix="model") as pool:
+            futures = [pool.submit(self._model, spec) for spec in self.specs]
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    future.result()
+            except BaseException as error:
+                self._halt(
+                    "interrupted" if isinstance(error, KeyboardInterrupt | InterruptedRunError) else "internal error"
+                )
+                self.executor.stop()
+                raise
+
+    def report(self, started: float) -> dict[str, Any]:
+        """Return the run's report. ``started``: seconds since the epoch."""
+        reports = [self._reports.get(spec.name) or self._skipped(spec) for spec in self.specs]
+        counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "tool": {"name": "prepare-models", "version": __version__},
+            "run_id": self.run_id,
+            "manifest": str(self.manifest.path),
+            "models_dir": str(self.models_dir),
+            "started_at": _timestamp(started),
+            "seconds": round(time.time() - started, 3),
+            "host": {
+                "system": f"{platform.system()} {platform.release()}",
+                "machine": platform.machine(),
+                "python": platform.python_version(),
+                "cpus": os.cpu_count(),
+            },
+            "executor": self.executor.name,
+            "runtime": self._seen_runtime(reports),
+            "summary": counts,
+            "models": reports,
+        }
+
+    def _model(self, spec: ModelSpec) -> None:
+        if self._stop.is_set():
+            return
+        report = self._guarded(spec)
+        if report is None:
+            return
+        self._reports[spec.name] = report
+        self.observer.finished(report)
+        if report["status"] == FAILED and self.fail_fast:
+            self._halt("an earlier model failed (--fail-fast)")
+
+    def _guarded(self, spec: ModelSpec) -> ModelReport | None:
+        try:
+            return self._locked(spec)
+        except (InterruptedError, InterruptedRunError):
+            return None
+        except PrepareModelsError as error:
+            return self._failed(spec, error)
+
+    def _locked(self, spec: ModelSpec) -> ModelReport | None:
+        output_dir = self.models_dir / spec.name
+        wait: Callable[[str], None] = lambda owner: self.observer.waiting(spec.name, owner)  # noqa: E731
+        with model_lock(output_dir, on_wait=wait, stopped=self._stop.is_set) as lock:
+            planned = plan.make(spec, models_dir=self.models_dir, runtime=self._runtime, force=self.force)
+            self.observer.planned(planned)
+            if planned.record is not None:
+                return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
+            report = self.executor.run(Task(planned, self.run_id, lock, self.timeout_s, self.observer.event))
+        if self._stop.is_set() and report["status"] == FAILED:
+            return None
+        return {**report, "reason": planned.reason}
+
+    def _halt(self, why: str) -> None:
+        if not self._stop.is_set():
+            self._why_skipped = why
+            self._stop.set()
+
+    def _failed(self, spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
+        report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+        report["status"] = FAILED
+        report["error"] = ErrorInfo(
+            code=error.code, stage=None, message=error.message, hint=error.hint, retryable=False
+        )
+        return report
+
+    def _skipped(self, spec: ModelSpec) -> ModelReport:
+        report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+        report["status"] = SKIPPED
+        report["reason"] = self._why_skipped
+        return report
+
+    def _seen_runtime(self, reports: Sequence[ModelReport]) -> RuntimeInfo:
+        """Return the runtime as the entrypoint saw it; the executor's own word where nothing was built."""
+        built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
+        return built[0] if built else self._runtime
+
+
+def _timestamp(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="milliseconds")

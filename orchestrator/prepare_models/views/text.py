@@ -1,0 +1,112 @@
+"""Tables for a terminal or a log file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from prepare_models_entrypoint.contract.report import Binding, ModelReport
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """Return the table that ends a run: a row for each model, then the errors with their hints."""
+    rows = [_row(model) for model in report["models"]]
+    text = table(("MODEL", "STATUS", "PRECISION", "INPUTS", "OUTPUTS", "SIZE", "SECONDS"), rows)
+    counts = ", ".join(f"{count} {status}" for status, count in report["summary"].items() if count)
+    parts = [text, "", f"{counts} in {report['seconds']:.1f} s"]
+    parts += _errors(report["models"])
+    parts += _paths(report)
+    return "\n".join(parts)
+
+
+def _row(model: ModelReport) -> tuple[str, ...]:
+    engine = model["engine"]
+    return (
+        model["name"],
+        model["status"],
+        model["precision"]["delivered"] or "-",
+        _names(model["io"], "input"),
+        _names(model["io"], "output"),
+        f"{engine['bytes'] / 1e6:.1f} MB" if engine else "-",
+        f"{sum(stage['seconds'] for stage in model['stages']):.1f}" if model["stages"] else "-",
+    )
+
+
+def _names(bindings: Iterable[Binding], mode: str) -> str:
+    return ", ".join(f"{b['name']} {shape(b['shape'])}" for b in bindings if b["mode"] == mode) or "-"
+
+
+def _errors(models: Iterable[ModelReport]) -> list[str]:
+    lines: list[str] = []
+    for model in models:
+        error = model["error"]
+        if error is not None:
+            lines += ["", f"{model['name']}: {error['stage'] or 'run'} failed [{error['code']}]: {error['message']}"]
+            lines += [f"  -> {error['hint']}"] if error["hint"] else []
+            lines += [f"  build log: {model['log']}"] if model["log"] else []
+    return lines
+
+
+def _paths(report: Mapping[str, Any]) -> list[str]:
+    engines = [f"engine  {model['engine']['path']}" for model in report["models"] if model["engine"]]
+    return ["", *engines, f"report  {report['models_dir']}/report.json"]
+
+
+def plan(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Return the table of what would be done: model, action, reason."""
+    return table(("MODEL", "ACTION", "REASON"), list(rows))
+
+
+def inspection(document: Mapping[str, Any]) -> str:
+    """Return what a model file is."""
+    lines = [f"{document['file']}: {document['format']}, {document['bytes']} bytes"]
+    header = document.get("header")
+    if header:
+        lines.append("header: " + ", ".join(f"{key} {_flat(value)}" for key, value in header.items()))
+    facts = [
+        f"{key} {_flat(document[key])}"
+        for key in ("payload", "nodes", "ir_version", "opsets", "producer")
+        if document.get(key)
+    ]
+    if facts:
+        lines.append(", ".join(facts))
+    for mode in ("input", "output"):
+        bindings = [binding for binding in document["io"] or () if binding["mode"] == mode]
+        if bindings:
+            lines += ["", f"---- {len(bindings)} {mode}(s) ----"]
+            lines += [f"{b['name']} [dtype={b['dtype']}, shape={shape(b['shape'])}]" for b in bindings]
+    for index, profile in enumerate(document.get("profiles") or ()):
+        lines += ["", f"---- profile {index} ----"]
+        lines += [
+            f"{name}: " + ", ".join(f"{key}={shape(dims)}" for key, dims in shapes.items())
+            for name, shapes in profile.items()
+        ]
+    if document["note"]:
+        lines += ["", document["note"]]
+    return "\n".join(lines)
+
+
+def shape(dims: Sequence[int]) -> str:
+    """Return dimensions as 1x3x544x960; a scalar as ()."""
+    return "x".join(str(size) for size in dims) or "()"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return left-aligned columns, two spaces apart."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    )
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Write a result to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}:{item}" for key, item in value.items())
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
