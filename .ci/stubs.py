@@ -1,6 +1,6 @@
-"""Copy tensorrt-stubs from this environment to a folder, with the lines mended that are no valid Python.
+"""Copy tensorrt-stubs of this environment to a folder, and mend the lines that are no Python.
 
-The generator writes parameters named ``in`` and one without a default after ones with; mypy refuses a file that has any.
+The generator writes parameters named ``in``, and one without a default after ones with; mypy refuses such a file.
 """
 
 import importlib.util
@@ -16,6 +16,7 @@ REPAIRS = (
 
 
 def main(target: str) -> None:
+    """Write the mended stubs below ``target``."""
     for package in ("tensorrt", "tensorrt_bindings"):
         spec = importlib.util.find_spec(package)
         if spec is None or spec.submodule_search_locations is None:

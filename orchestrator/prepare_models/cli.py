@@ -46,12 +46,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     ending.add_argument(
         "--keep-going",
         dest="fail_fast",
-        action="store_false",
-        help="go on with the other models after a failure (default)",
+        action="store_const",
+        const=False,
+        help="a failure stops nothing else (default)",
     )
-    ending.add_argument(
-        "--fail-fast", action="store_true", default=False, help="start no further model after a failure"
-    )
+    ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
     run.add_argument("--dry-run", action="store_true", help="only print what would be done, like plan")
     _add_output(run)
 
@@ -123,9 +122,20 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line. Names of models may stand behind options, too, where argparse does not take them."""
+    root = parser()
+    arguments, rest = root.parse_known_args(argv)
+    if rest and (any(word.startswith("-") for word in rest) or not hasattr(arguments, "names")):
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.names += rest
+    return arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(argv)
     command = importlib.import_module(f"{__package__}.commands.{arguments.command}")
     status: int = command.main(arguments)
     return status

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+from .errors import HostError
 
 CACHE_VARIABLE = "PREPARE_MODELS_CACHE_DIR"
 
@@ -15,3 +18,25 @@ def cache_dir() -> Path:
         return Path(chosen).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base).absolute() / "prepare-models"
+
+
+def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
+    """Create a directory and return it as an absolute path.
+
+    Args:
+        directory: the directory.
+        purpose: what it is for, told in the error.
+        chosen_by: the option or variable with which the user names another one.
+
+    Raises:
+        HostError: it can't be created or written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise HostError(
+            f"{directory} can't be used as {purpose}: {error.strerror}", hint=f"choose another with {chosen_by}"
+        ) from None
+    return directory.absolute()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.report import (
     FAILED,
     SCHEMA_VERSION,
@@ -137,6 +138,8 @@ class Run:
         output_dir = self.models_dir / spec.name
         wait: Callable[[str], None] = lambda owner: self.observer.waiting(spec.name, owner)  # noqa: E731
         with model_lock(output_dir, on_wait=wait, stopped=self._stop.is_set) as lock:
+            for folder in (output_dir, output_dir / "1"):
+                remove_partials(folder)  # of a run that was killed
             planned = plan.make(spec, models_dir=self.models_dir, runtime=self._runtime, force=self.force)
             self.observer.planned(planned)
             if planned.record is not None:

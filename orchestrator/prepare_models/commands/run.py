@@ -11,7 +11,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from .. import executors, log, manifest, plan, progress
+from .. import executors, log, manifest, paths, plan, progress
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, InterruptedRunError
 from ..runner import Run
 from ..views import text
@@ -27,7 +27,8 @@ def main(arguments: argparse.Namespace) -> int:
     loaded = manifest.load(arguments.manifest)
     specs = plan.select(loaded, arguments.names)
     executor = executors.pick(arguments.executor)
-    models_dir = _models_dir(arguments.models_dir)
+    paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     signal.signal(signal.SIGTERM, _interrupt)
     with progress.observer(quiet=arguments.quiet, log_format=arguments.log_format) as observer:
         run = Run(
@@ -36,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
             models_dir=models_dir,
             executor=executor,
             jobs=arguments.jobs,
-            fail_fast=arguments.fail_fast,
+            fail_fast=bool(arguments.fail_fast),
             force=arguments.force,
             timeout_s=arguments.timeout,
             observer=observer,
@@ -48,16 +49,6 @@ def main(arguments: argparse.Namespace) -> int:
             _write(report, models_dir, arguments.report)
     text.write(json.dumps(report, indent=2) if arguments.json else text.summary(report))
     return EXIT_MODEL_FAILED if report["summary"]["failed"] else EXIT_OK
-
-
-def _models_dir(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HostError(
-            f"{path} can't be used as models directory: {error.strerror}", hint="choose another with --models-dir DIR"
-        ) from None
-    return path.absolute()
 
 
 def _write(report: dict[str, Any], models_dir: Path, copy: Path | None) -> None:

@@ -1,0 +1,50 @@
+"""Machines on which the tool can't do its work, and what they are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import networks
+from tests.command import Workplace
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with the tool and its base dependencies, and no TensorRT."""
+    folder = tmp_path_factory.mktemp("bare")
+    uv = str(Path(sys.executable).parent / "uv")
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, str(folder)], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([uv, "pip", "install", "-q", "-p", str(python), str(ROOT)], check=True)
+    return python
+
+
+def test_without_a_backend_run_says_the_command_that_fixes_it(bare: Path, place: Workplace) -> None:
+    networks.conv(place.folder / "good.onnx")
+    place.write({"name": "good", "source": "good.onnx"})
+    done = subprocess.run(
+        [str(bare), "-m", "prepare_models", "run", str(place.manifest), "--models-dir", str(place.models_dir)],
+        capture_output=True, text=True, check=False, env=place.environment(),
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stdout == ""
+    error, hint = done.stderr.strip().splitlines()
+    assert error.startswith("prepare-models: no TensorRT to build engines with")
+    assert hint.strip() == f"-> run: {bare} -m pip install 'prepare-models[local]'"
+    assert not place.models_dir.exists()
+
+
+def test_a_cache_directory_that_cannot_be_made_is_told(place: Workplace) -> None:
+    networks.conv(place.folder / "good.onnx")
+    place.write({"name": "good", "source": "good.onnx"})
+    (place.folder / "file").write_text("", encoding="utf-8")
+    result = place.run(PREPARE_MODELS_CACHE_DIR=str(place.folder / "file" / "cache"))
+    assert result.status == 3
+    assert "PREPARE_MODELS_CACHE_DIR" in result.stderr
+    assert "Traceback" not in result.stderr
