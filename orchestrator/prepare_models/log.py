@@ -9,12 +9,12 @@ from typing import Any
 import structlog
 
 
-def configure(*, log_format: str, level: int) -> None:
-    """Set up structlog for this process.
+def configure(*, log_format: str, verbose: int) -> Any:
+    """Set up structlog for this process and return its logger.
 
     Args:
         log_format: text or json.
-        level: least severe level of the ``logging`` module that is shown.
+        verbose: 0 for what matters, more for details.
     """
     renderer: Any = structlog.processors.JSONRenderer()
     if log_format == "text":
@@ -26,14 +26,8 @@ def configure(*, log_format: str, level: int) -> None:
             structlog.processors.TimeStamper(fmt="iso" if log_format == "json" else "%H:%M:%S"),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-
-
-def level_of(*, quiet: bool, verbose: int) -> int:
-    """Return the level for the flags of the command line."""
-    if quiet:
-        return logging.ERROR
-    return logging.DEBUG if verbose else logging.INFO
+    return structlog.get_logger()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Lines(Observer):
     """One log line for each thing that matters."""
 
-    def __init__(self) -> None:
-        self._log = structlog.get_logger()
+    def __init__(self, log: Any) -> None:
+        self._log = log
 
     def planned(self, model: PlannedModel) -> None:
         """Say what will be done and why."""
@@ -56,17 +56,15 @@ class Lines(Observer):
 class Live(Lines):
     """A line for each model at work, with stage, phase, bytes or steps, and elapsed time."""
 
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
+    def __init__(self, log: Any, progress: Progress) -> None:
+        super().__init__(log)
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
-        self._guard = threading.Lock()
 
     def planned(self, model: PlannedModel) -> None:
         """Show the model unless there is nothing to do."""
         if model.record is None:
-            with self._guard:
-                self._tasks[model.spec.name] = self._progress.add_task(model.spec.name, total=None, stage="start")
+            self._tasks[model.spec.name] = self._progress.add_task(model.spec.name, total=None, stage="start")
 
     def event(self, event: Event) -> None:
         """Move the model's line."""
@@ -80,23 +78,67 @@ class Live(Lines):
 
     def finished(self, report: ModelReport) -> None:
         """Take the model's line away and tell errors and warnings above the display."""
-        with self._guard:
-            task = self._tasks.pop(report["name"], None)
+        task = self._tasks.pop(report["name"], None)
         if task is not None:
             self._progress.remove_task(task)
         super().finished(report)
 
 
-@contextlib.contextmanager
-def observer(*, quiet: bool, log_format: str) -> Iterator[Observer]:
-    """Yield the observer that fits: silence, a live display on a terminal, or lines."""
-    if quiet:
-        yield Observer()
-    elif log_format == "text" and sys.stderr.isatty():
-        with _display() as progress:
-            yield Live(progress)
-    else:
-        yield Lines()
+class Background(Observer):
+    """Passes everything on to an observer in a thread of its own: neither its imports nor its output delay the work."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Observer]]) -> None:
+        self._calls: queue.SimpleQueue[Callable[[Observer], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, args=(make,), name="progress")
+
+    def __enter__(self) -> Background:  # noqa: PYI034  # Self came with Python 3.11
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._calls.put(None)
+        self._thread.join()
+
+    def planned(self, model: PlannedModel) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.planned(model))
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.waiting(name, owner))
+
+    def event(self, event: Event) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.event(event))
+
+    def finished(self, report: ModelReport) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.finished(report))
+
+    def _serve(self, make: Callable[[], AbstractContextManager[Observer]]) -> None:
+        first = self._calls.get()  # by then the run's own imports are done
+        with make() as observer:
+            call = first
+            while call is not None:
+                call(observer)
+                call = self._calls.get()
+
+
+def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextManager[Observer]:
+    """Return the observer that fits: silence, a live display on a terminal, or lines."""
+
+    @contextlib.contextmanager
+    def make() -> Iterator[Observer]:
+        from . import log
+
+        logger = log.configure(log_format=log_format, verbose=verbose)
+        if log_format == "text" and sys.stderr.isatty():
+            with _display() as progress:
+                yield Live(logger, progress)
+        else:
+            yield Lines(logger)
+
+    return contextlib.nullcontext(Observer()) if quiet else Background(make)
 
 
 def _display() -> Progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import importlib.util
 import platform
 import re
@@ -27,11 +26,11 @@ def installed_backend() -> Optional[BackendInfo]:
         spec = importlib.util.find_spec(module)
         if spec is None or not spec.origin:
             continue
+        site = Path(spec.origin).parent.parent
         for distribution in distributions:
-            try:
-                return BackendInfo(name=module, version=importlib.metadata.version(distribution))
-            except importlib.metadata.PackageNotFoundError:
-                continue
+            # importlib.metadata would say the same, at the price of importing the email parser in every process
+            for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
+                return BackendInfo(name=module, version=record.name.rpartition(".")[0].partition("-")[2])
         return BackendInfo(name=module, version="unknown")
     return None
 

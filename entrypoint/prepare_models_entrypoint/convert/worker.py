@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
+import hashlib
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, Iterator, List
 
-from ..contract.files import sha256_file, sync, write_atomic
+from ..contract.files import sync, write_atomic
 from ..contract.report import Binding, Precision, ProfileShapes
 from ..errors import ConvertError, StageError, from_os_error
 from ..processes import die_with_parent
@@ -23,6 +24,7 @@ from .request import BuildRequest, BuildResult, empty_result
 
 _PROGRESS_INTERVAL_S = 0.2
 _WRITE_CHUNK = 8 << 20
+_SYNC_INTERVAL_S = 0.02
 
 
 def main(request_path: str, events_fd: str) -> int:
@@ -129,14 +131,25 @@ def _with_profiles(bindings: List[Binding], profile: Dict[str, ProfileShapes]) -
 
 
 def _write(plan: Any, path: str) -> "tuple[int, str]":
-    """Write and sync the plan; hash the file on the side, from the page cache."""
-    view = memoryview(plan)
-    with open(path, "wb") as stream, concurrent.futures.ThreadPoolExecutor(1) as side:
-        stream.writelines(view[start : start + _WRITE_CHUNK] for start in range(0, len(view), _WRITE_CHUNK))
-        stream.flush()
-        digest = side.submit(sha256_file, path)
+    """Write the plan, and meanwhile hash it and bring what is written already to the disk."""
+    view, digest, written = memoryview(plan), hashlib.sha256(), threading.Event()
+    with open(path, "wb") as stream:
+
+        def sync_along() -> None:
+            while not written.wait(_SYNC_INTERVAL_S):
+                os.fdatasync(stream.fileno())
+
+        side = [threading.Thread(target=digest.update, args=(view,)), threading.Thread(target=sync_along)]
+        for thread in side:
+            thread.start()
+        try:
+            stream.writelines(view[start : start + _WRITE_CHUNK] for start in range(0, len(view), _WRITE_CHUNK))
+        finally:
+            written.set()
+            for thread in side:
+                thread.join()
         sync(stream)
-        return len(view), digest.result()
+    return len(view), digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -21,4 +21,11 @@ def check(path: Path) -> Path:
         raise FetchError("source-unreadable", f"{path} can't be read by this user", hint="give this user read access")
     if path.stat().st_size == 0:
         raise FetchError("source-not-a-model", f"{path} is empty", hint="export or download the model again")
+    with open(str(path), "rb") as stream:
+        if stream.read(64).lstrip()[:1] in (b"<", b"{"):  # no model and no calibration cache begins so
+            raise FetchError(
+                "source-not-a-model",
+                f"{path} begins like a web page or a JSON answer",
+                hint="a download may have saved an error page under the model's name; download it again",
+            )
     return path

@@ -11,7 +11,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from .. import executors, log, manifest, paths, plan, progress
+from .. import executors, manifest, paths, plan, progress
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, InterruptedRunError
 from ..runner import Run
 from ..views import text
@@ -23,14 +23,15 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return plan_command.main(arguments)
     started = time.time()
-    log.configure(log_format=arguments.log_format, level=log.level_of(quiet=arguments.quiet, verbose=arguments.verbose))
     loaded = manifest.load(arguments.manifest)
     specs = plan.select(loaded, arguments.names)
     executor = executors.pick(arguments.executor)
     paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     signal.signal(signal.SIGTERM, _interrupt)
-    with progress.observer(quiet=arguments.quiet, log_format=arguments.log_format) as observer:
+    with progress.observer(
+        quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose
+    ) as observer:
         run = Run(
             manifest=loaded,
             specs=specs,

@@ -1,0 +1,133 @@
+"""What ``prepare-models run`` costs over a bare TensorRT-RTX script that parses, builds and writes the same model.
+
+Wall time and peak memory as ratios, both measured in this run, alternating. ``--check`` fails where a limit is passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from networks import NETWORKS
+
+BARE = str(Path(__file__).with_name("bare.py"))
+COMMAND = str(Path(sys.executable).parent / "prepare-models")
+PLAN_MAGIC = b"vtrt"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Wall seconds, and peak resident bytes of the largest process below and including the one that was started."""
+
+    seconds: float
+    peak_bytes: int
+
+
+def measure(argv: list[str], environment: dict[str, str]) -> Measured:
+    """Run a command to its good end."""
+    started = time.perf_counter()
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{argv[0]} ended with {process.returncode}")
+    return Measured(seconds, usage.ru_maxrss * 1024)
+
+
+def orchestrator_rss(argv: list[str], environment: dict[str, str]) -> int:
+    """Return the peak resident bytes of the orchestrator alone."""
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=environment)
+    peak = 0
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+        except (FileNotFoundError, ProcessLookupError):
+            break
+        peak = max([peak, *(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))])
+        time.sleep(0.005)
+    process.wait()
+    return peak
+
+
+def compare(name: str, folder: Path, rounds: int) -> dict[str, Any]:
+    """Measure one network both ways, ``rounds`` times alternating."""
+    model, plan = folder / f"{name}.onnx", folder / f"{name}.plan"
+    NETWORKS[name](model)
+    manifest = folder / f"{name}.yaml"
+    manifest.write_text(f"version: 1\nmodels:\n  - name: {name}\n    source: {model.name}\n", encoding="utf-8")
+    environment = {**os.environ, "PREPARE_MODELS_CACHE_DIR": str(folder / "cache")}
+    models = folder / "models"
+    run = [COMMAND, "run", str(manifest), "--models-dir", str(models), "--executor", "local", "--force", "--quiet"]
+    bare = [sys.executable, BARE, str(model), str(plan)]
+    pairs = [(measure(bare, environment), measure(run, environment)) for _ in range(rounds + 1)][
+        1:
+    ]  # the first warms up
+    ours = (models / name / "1" / "model.plan").read_bytes()
+    if ours != plan.read_bytes() or not ours.startswith(PLAN_MAGIC):
+        raise SystemExit(f"{name}: the two engines differ")
+    base, tool = (statistics.median(pair[side].seconds for pair in pairs) for side in (0, 1))
+    base_peak, tool_peak = (statistics.median(pair[side].peak_bytes for pair in pairs) for side in (0, 1))
+    return {
+        "network": name,
+        "model_mb": round(model.stat().st_size / 1e6, 1),
+        "bare_s": round(base, 3),
+        "run_s": round(tool, 3),
+        "wall_ratio": round(statistics.median(ours.seconds / base.seconds for base, ours in pairs), 3),
+        "wall_added_s": round(tool - base, 3),
+        "peak_ratio": round(tool_peak / base_peak, 3),
+        "orchestrator_rss_mb": round(orchestrator_rss(run, environment) / 1e6, 1),
+    }
+
+
+def help_cost(rounds: int = 15) -> float:
+    """Return the seconds that ``--help`` takes over ``python -c pass``: the median of the differences."""
+    environment = dict(os.environ)
+    pairs = [
+        (measure([sys.executable, "-c", "pass"], environment), measure([COMMAND, "--help"], environment))
+        for _ in range(rounds)
+    ]
+    return round(statistics.median(ours.seconds - bare.seconds for bare, ours in pairs), 3)
+
+
+def violations(results: list[dict[str, Any]], help_s: float) -> list[str]:
+    """Return what passes a limit."""
+    found = [f"--help costs {help_s} s, limit 0.15"] if help_s > 0.15 else []
+    for result in results:
+        name = result["network"]
+        if name == "vit" and result["wall_ratio"] > 1.10:
+            found.append(f"{name}: wall {result['wall_ratio']}x, limit 1.10x")
+        if name == "small" and result["wall_added_s"] > 0.6:
+            found.append(f"{name}: {result['wall_added_s']} s more, limit 0.6")
+        if result["peak_ratio"] > 1.15:
+            found.append(f"{name}: peak memory {result['peak_ratio']}x, limit 1.15x")
+        if result["orchestrator_rss_mb"] > 60:
+            found.append(f"{name}: orchestrator {result['orchestrator_rss_mb']} MB, limit 60")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
+    parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = [compare(name, Path(folder), arguments.rounds) for name in NETWORKS]
+    help_s = help_cost()
+    print(json.dumps({"networks": results, "help_over_python_s": help_s}, indent=2))
+    found = violations(results, help_s)
+    print("\n".join(found) or "all within the limits", file=sys.stderr)
+    return 1 if found and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
