@@ -98,7 +98,7 @@ def from_os_error(error: OSError) -> StageError:
         return StageError(
             "disk-full", f"no room left to write {where}", hint="free disk space there, then run again", retryable=True
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return StageError(
             "output-not-writable",
             f"{where} can't be written: {os.strerror(error.errno)}",
