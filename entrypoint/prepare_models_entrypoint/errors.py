@@ -39,7 +39,6 @@ CODES: Dict[str, str] = {
     "etlt-uff": "the .etlt holds a UFF network",
     "etlt-codec-missing": "NVIDIA's .etlt codec is not installed",
     "precision-unavailable": "the precision can't be delivered by this backend and version",
-    "builder-option-unavailable": "this backend would ignore a builder option",
     "converter-unavailable": "the converter can't be used here",
     "backend-missing": "no TensorRT module in this environment",
     "backend-unusable": "the TensorRT module does not start",
