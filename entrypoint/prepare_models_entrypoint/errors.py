@@ -39,7 +39,6 @@ CODES: Dict[str, str] = {
     "etlt-uff": "the .etlt holds a UFF network",
     "etlt-codec-missing": "NVIDIA's .etlt codec is not installed",
     "precision-unavailable": "the precision can't be delivered by this backend and version",
-    "builder-option-unavailable": "this backend would ignore a builder option",
     "converter-unavailable": "the converter can't be used here",
     "backend-missing": "no TensorRT module in this environment",
     "backend-unusable": "the TensorRT module does not start",
@@ -98,7 +97,7 @@ def from_os_error(error: OSError) -> StageError:
         return StageError(
             "disk-full", f"no room left to write {where}", hint="free disk space there, then run again", retryable=True
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return StageError(
             "output-not-writable",
             f"{where} can't be written: {os.strerror(error.errno)}",

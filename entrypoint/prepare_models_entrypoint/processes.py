@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, List, Optional
+from typing import BinaryIO, Callable, Iterator, List, Optional
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_BYTES = 4096
@@ -56,29 +57,41 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
 def _attend(
     child: "subprocess.Popen[bytes]", lines: BinaryIO, on_line: Callable[[bytes], None], timeout_s: Optional[float]
 ) -> Ended:
-    expired = threading.Event()
-
-    def expire() -> None:
-        expired.set()
-        os.killpg(child.pid, signal.SIGKILL)
-
-    timer = threading.Timer(timeout_s, expire) if timeout_s else None
     try:
-        if timer:
-            timer.start()
-        for line in lines:
-            on_line(line)
-        _, status, usage = os.wait4(child.pid, 0)
+        with _deadline(child.pid, timeout_s) as expired:
+            for line in lines:
+                on_line(line)
+            # It is reaped once the deadline is off: until then its number can't become another process's.
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     except BaseException:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         raise
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    killer = signal.Signals(-child.returncode) if child.returncode < 0 else None
+    timed_out = expired.is_set() and killer == signal.SIGKILL
+    return Ended(child.returncode, killer, timed_out, usage.ru_maxrss * 1024)
+
+
+@contextlib.contextmanager
+def _deadline(group: int, timeout_s: Optional[float]) -> Iterator[threading.Event]:
+    """Kill a process group unless the block ends in time; the event tells that time ran out."""
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        os.killpg(group, signal.SIGKILL)
+
+    timer = threading.Timer(timeout_s, expire) if timeout_s else None
+    if timer:
+        timer.start()
+    try:
+        yield expired
     finally:
         if timer:
             timer.cancel()
-    child.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    killer = signal.Signals(-child.returncode) if child.returncode < 0 else None
-    return Ended(child.returncode, killer, expired.is_set(), usage.ru_maxrss * 1024)
+            timer.join()
 
 
 def tail(log: Path, lines: int) -> str:

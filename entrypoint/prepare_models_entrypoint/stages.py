@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import time
+import traceback
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
@@ -32,6 +33,11 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
         run.fail(error)
     except OSError as error:
         run.fail(from_os_error(error))
+    except Exception as error:  # noqa: BLE001  # a bug in one model's work must not take the other models along
+        traceback.print_exc()
+        run.fail(
+            StageError("internal", f"{type(error).__name__}: {error}", hint="please report this, with the traceback")
+        )
     events.emit(event.MODEL_FINISHED, model=model.name, status=run.report["status"])
     return run.report
 

@@ -13,6 +13,7 @@ class ContractError(ValueError):
 
 def check_keys(raw: Mapping[str, Any], known: Sequence[str], what: str) -> None:
     """Refuse keys outside ``known``: an option silently ignored would be a wrong engine."""
+    _object(raw, what)
     unknown = sorted(set(raw) - set(known))
     if unknown:
         raise ContractError(f"{what}: unknown field(s) {', '.join(unknown)}; this side of the contract is older")
@@ -20,11 +21,17 @@ def check_keys(raw: Mapping[str, Any], known: Sequence[str], what: str) -> None:
 
 def check_version(raw: Mapping[str, Any], supported: int, what: str) -> None:
     """Refuse a document that was written by a newer contract than ``supported``."""
+    _object(raw, what)
     version = raw.get("contract")
     if not isinstance(version, int) or isinstance(version, bool):
         raise ContractError(f"{what}: no contract version")
     if version != supported:
         raise ContractError(f"{what}: contract version {version}, this side speaks version {supported}")
+
+
+def _object(raw: Any, what: str) -> None:
+    if not isinstance(raw, Mapping):
+        raise ContractError(f"{what}: expected an object, found {type(raw).__name__}")
 
 
 def require(raw: Mapping[str, Any], key: str, kind: type, what: str) -> Any:

@@ -40,6 +40,28 @@ def read_header(path: Path) -> Header:
     return Header("uff" if length else "onnx", name.decode("utf-8", "replace"), 4 + length)
 
 
+def read_key(path: Path) -> str:
+    """Return the key that a file holds.
+
+    Raises:
+        ConvertError: the file can't be read or holds no text.
+    """
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+        problem = "" if key else "is empty"
+    except OSError as error:
+        key, problem = "", f"can't be read: {error.strerror}"
+    except UnicodeDecodeError:
+        key, problem = "", "holds no text"
+    if problem:
+        raise ConvertError(
+            "etlt-key-missing",
+            f"the key file {path} {problem}",
+            hint="put the key, and nothing else, into that file; it stands on the model's NGC page",
+        )
+    return key
+
+
 def decrypt(path: Path, key: str, target: Path) -> None:
     """Write the ONNX network of ``path`` to ``target``, readable by this user alone.
 

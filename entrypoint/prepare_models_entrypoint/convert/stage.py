@@ -101,7 +101,7 @@ def _plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path
         )
     plain = work_dir / "decrypted.onnx"
     try:
-        etlt.decrypt(source, Path(model.key_file).read_text(encoding="utf-8").strip(), plain)
+        etlt.decrypt(source, etlt.read_key(Path(model.key_file)), plain)
         yield plain
     finally:
         with contextlib.suppress(FileNotFoundError):

@@ -26,7 +26,7 @@ def command(
             pairs = (f"{_name(name)}:{'x'.join(map(str, shapes[key]))}" for name, shapes in profile.items())  # type: ignore[literal-required]  # key is one of the three
             argv.append(f"--{option}={','.join(pairs)}")
     if builder.workspace_bytes is not None:
-        argv.append(f"--memPoolSize=workspace:{builder.workspace_bytes / _MIB:g}M")
+        argv.append(f"--memPoolSize=workspace:{_mebibytes(builder.workspace_bytes)}M")
     if builder.optimization_level is not None:
         argv.append(f"--builderOptimizationLevel={builder.optimization_level}")
     if builder.tf32 is False:
@@ -37,6 +37,10 @@ def command(
 def shell_line(argv: Sequence[str]) -> str:
     """Return an argument vector as a line for a shell."""
     return " ".join(shlex.quote(argument) for argument in argv)
+
+
+def _mebibytes(size: int) -> str:
+    return str(size // _MIB) if size % _MIB == 0 else repr(size / _MIB)
 
 
 def _name(name: str) -> str:

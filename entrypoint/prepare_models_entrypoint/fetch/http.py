@@ -21,6 +21,7 @@ _CHUNK = 1 << 20
 _CONNECT_TIMEOUT_S = 20
 _STALL_TIMEOUT_S = 60
 _ATTEMPTS = 4
+_RETRY_WAIT_S = 0.5  # before the second attempt, at most; it doubles with each further one
 
 _STATUS_HINTS = {
     401: ("source-refused", "this source wants credentials; download it yourself and use its path"),
@@ -68,7 +69,7 @@ def _retrying() -> tenacity.Retrying:
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, FetchError) and error.retryable),
         stop=tenacity.stop_after_attempt(_ATTEMPTS),
-        wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
+        wait=tenacity.wait_random_exponential(multiplier=_RETRY_WAIT_S, max=10),
         reraise=True,
     )
 
@@ -149,5 +150,7 @@ def _file_name(url: str) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, ValueError):  # requests refuses a URL in words that quote the whole of it, secrets included
+        return type(error).__name__
     inner = error.args[0] if error.args else error
     return f"{type(error).__name__}: {getattr(inner, 'reason', inner)}".replace("\n", " ")[:300]

@@ -34,6 +34,11 @@ def describe(file: Path, key_file: Optional[Path]) -> Dict[str, Any]:
         document.update(_describe(file, key_file))
     except StageError as error:
         document["error"] = error.info("inspect")
+    except OSError as error:
+        unreadable = InspectError(
+            "source-unreadable", f"{file} can't be read: {error.strerror}", hint="give this user read access"
+        )
+        document["error"] = unreadable.info("inspect")
     return document
 
 
@@ -82,7 +87,7 @@ def _etlt(file: Path, key_file: Optional[Path]) -> Dict[str, Any]:
         return {**answer, "note": "encrypted; with --key-file its inputs and outputs are shown"}
     with tempfile.TemporaryDirectory() as private:
         plain = Path(private) / "model.onnx"
-        etlt.decrypt(file, key_file.read_text(encoding="utf-8").strip(), plain)
+        etlt.decrypt(file, etlt.read_key(key_file), plain)
         return {**answer, **_onnx(plain)}
 
 

@@ -1,0 +1,116 @@
+"""How the build process ended, told as an error of the model; every child here is a real one."""
+
+from __future__ import annotations
+
+import struct
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from prepare_models_entrypoint.contract import ModelJob
+from prepare_models_entrypoint.contract.report import BackendInfo, RuntimeInfo
+from prepare_models_entrypoint.convert import stage
+from prepare_models_entrypoint.errors import ConvertError
+from prepare_models_entrypoint.processes import supervise
+
+BACKEND = BackendInfo(name="tensorrt_rtx", version="1.7.1.116")
+
+
+def runtime(backend: Optional[BackendInfo] = BACKEND) -> RuntimeInfo:
+    return RuntimeInfo(python="3.8.18", machine="x86_64", backend=backend, gpu=None, gpu_reason="none")
+
+
+def job(source: Path, **more: Any) -> ModelJob:
+    return ModelJob(
+        name="net", source=str(source), output_dir=str(source.parent), deploy_dir=str(source.parent), **more
+    )
+
+
+def refusal(model: ModelJob, work: Path, backend: Optional[BackendInfo] = BACKEND) -> ConvertError:
+    source = Path(model.source)
+    with pytest.raises(ConvertError) as caught:
+        stage.convert(model, source, work / "p", work_dir=work, runtime=runtime(backend), on_progress=lambda _: None)
+    return caught.value
+
+
+def death(tmp_path: Path, code: str, timeout_s: Optional[float] = None) -> ConvertError:
+    argv = [sys.executable, "-c", textwrap.dedent(code)]
+    ended = supervise(argv, log=tmp_path / "log", on_line=lambda _: None, timeout_s=timeout_s)
+    return stage._without_result(ended, tmp_path / "log", timeout_s)
+
+
+@pytest.fixture
+def etlt(tmp_path: Path) -> Path:
+    path = tmp_path / "model.etlt"
+    path.write_bytes(bytes(64))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "retryable"),
+    [("SIGKILL", "out-of-memory", True), ("SIGSEGV", "build-crashed", False), ("SIGABRT", "build-crashed", False)],
+)
+def test_a_killed_build_is_classified(tmp_path: Path, number: str, code: str, retryable: bool) -> None:
+    error = death(
+        tmp_path, f"import os, signal; print('last words', flush=True); os.kill(os.getpid(), signal.{number})"
+    )
+    assert (error.code, error.retryable) == (code, retryable)
+    assert "last words" in error.message
+    assert number in error.message or code == "out-of-memory"
+
+
+def test_a_build_that_takes_too_long_is_told_with_its_limit(tmp_path: Path) -> None:
+    error = death(tmp_path, "import time; print('tactic 7', flush=True); time.sleep(60)", timeout_s=0.5)
+    assert (error.code, error.retryable) == ("build-timeout", True)
+    assert "after 0.5 s" in error.message
+    assert "tactic 7" in error.message
+
+
+def test_a_build_that_ends_without_a_result_is_a_bug_of_ours(tmp_path: Path) -> None:
+    error = death(tmp_path, "raise SystemExit(7)")
+    assert error.code == "internal"
+    assert "status 7" in error.message
+
+
+def test_no_backend_is_told_with_the_command_that_installs_one(tmp_path: Path) -> None:
+    error = refusal(job(tmp_path / "m.onnx"), tmp_path, backend=None)
+    assert error.code == "backend-missing"
+    assert "prepare-models[local]" in error.hint
+
+
+def test_a_backend_that_does_not_load_is_found_by_the_real_build_process(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x07\x12")
+    error = refusal(job(tmp_path / "m.onnx"), tmp_path)
+    assert error.code == "backend-unusable"
+    assert "neither tensorrt nor tensorrt_rtx is installed" in error.message
+
+
+@pytest.mark.parametrize("converter", ["trtexec", "tao-converter"])
+def test_a_converter_that_is_not_driven_is_refused(tmp_path: Path, converter: str) -> None:
+    error = refusal(job(tmp_path / "m.onnx", converter=converter), tmp_path)
+    assert error.code == "converter-unavailable"
+    assert converter in error.message
+
+
+def test_an_encrypted_model_without_a_key_is_told_how_to_name_one(etlt: Path, tmp_path: Path) -> None:
+    error = refusal(job(etlt), tmp_path)
+    assert error.code == "etlt-key-missing"
+    assert "key: {env: NAME}" in error.hint
+
+
+def test_what_is_no_container_is_not_asked_for_a_key(etlt: Path, tmp_path: Path) -> None:
+    etlt.write_bytes(struct.pack("<i", -5) + bytes(64))
+    assert refusal(job(etlt), tmp_path).code == "etlt-invalid"
+
+
+def test_a_key_file_that_can_not_be_read_fails_the_model(etlt: Path, tmp_path: Path) -> None:
+    assert refusal(job(etlt, key_file=str(tmp_path / "absent")), tmp_path).code == "etlt-key-missing"
+
+
+def test_a_missing_codec_leaves_no_decrypted_file(etlt: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("tlt_encode\n")
+    assert refusal(job(etlt, key_file=str(tmp_path / "key")), tmp_path).code == "etlt-codec-missing"
+    assert not (tmp_path / "decrypted.onnx").exists()

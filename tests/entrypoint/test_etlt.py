@@ -1,0 +1,103 @@
+"""Encrypted TAO models: what can be told without key and codec, and what is said when these are missing."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from prepare_models_entrypoint.convert import etlt
+from prepare_models_entrypoint.errors import ConvertError
+
+PAYLOAD = bytes(64)
+
+
+def container(path: Path, name: bytes = b"", payload: bytes = PAYLOAD) -> Path:
+    path.write_bytes(struct.pack("<i", len(name)) + name + payload)
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return tmp_path / "model.etlt"
+
+
+def test_an_onnx_payload_is_told_without_a_key(model: Path) -> None:
+    assert etlt.read_header(container(model)) == ("onnx", "", 4)
+
+
+def test_a_uff_payload_is_told_with_its_input(model: Path) -> None:
+    assert etlt.read_header(container(model, b"input_1")) == ("uff", "input_1", 11)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x00",
+        b"\x00\x00\x00\x00",
+        b"\x00\x00\x00\x00" + bytes(16),
+        struct.pack("<i", -1) + PAYLOAD,
+        struct.pack("<i", 1 << 20) + PAYLOAD,
+        struct.pack("<i", 40) + b"input_1",
+        struct.pack("<i", 7) + b"input_1" + bytes(16),
+        b"\x08\x07\x12\x07pytorch" + PAYLOAD,
+        b"<html><body>not found</body></html>",
+    ],
+)
+def test_what_is_no_container_or_a_truncated_one_is_refused(model: Path, content: bytes) -> None:
+    model.write_bytes(content)
+    with pytest.raises(ConvertError, match=f"{len(content)} bytes") as caught:
+        etlt.read_header(model)
+    assert caught.value.code == "etlt-invalid"
+
+
+def test_a_missing_codec_is_told_with_the_way_to_get_it(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConvertError) as caught:
+        etlt.decrypt(container(model), "tlt_encode", tmp_path / "plain.onnx")
+    assert caught.value.code == "etlt-codec-missing"
+    assert "nvidia-eff-tao-encryption" in caught.value.hint
+    assert not (tmp_path / "plain.onnx").exists()
+
+
+def test_uff_is_refused_before_the_codec_is_asked_for(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="input_1") as caught:
+        etlt.decrypt(container(model, b"input_1"), "tlt_encode", tmp_path / "plain.onnx")
+    assert caught.value.code == "etlt-uff"
+
+
+@pytest.mark.parametrize("content", [b"tlt_encode", b"tlt_encode\n", b"  tlt_encode \r\n"])
+def test_a_key_file_may_end_in_a_newline(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "key").write_bytes(content)
+    assert etlt.read_key(tmp_path / "key") == "tlt_encode"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe\x00secret"])
+def test_a_key_file_without_a_key_is_named(tmp_path: Path, content: bytes | None) -> None:
+    key = tmp_path / "key"
+    if content is not None:
+        key.write_bytes(content)
+    with pytest.raises(ConvertError) as caught:
+        etlt.read_key(key)
+    assert caught.value.code == "etlt-key-missing"
+    assert str(key) in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("head", "is_onnx"),
+    [
+        (b"\x08\x07\x12", True),
+        (b"\x08\x0a\x3a", True),
+        (b"\x08\x00\x12", False),
+        (b"\x0a\x07\x12", False),
+        (b"\x08\x07\xff", False),
+        (b"\x08\x07", False),
+        (b"", False),
+    ],
+)
+def test_onnx_is_told_from_noise_by_its_first_bytes(model: Path, head: bytes, is_onnx: bool) -> None:
+    model.write_bytes(head)
+    with model.open("rb") as stream:
+        assert etlt.starts_like_onnx(stream) == is_onnx

@@ -1,0 +1,244 @@
+"""Downloads from a real HTTP server: whole, checked, remembered, and never wrong under a final name."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import pytest
+
+from prepare_models_entrypoint.errors import FetchError
+from prepare_models_entrypoint.fetch import Fetched, fetch, http
+
+from .children import first_line, kill, start
+from .model_server import Answer, ModelServer
+
+MODEL = bytes(range(256)) * 12_000  # three chunks
+SHA256 = hashlib.sha256(MODEL).hexdigest()
+SECRET = "topsecret"
+DOWNLOAD = """
+    import sys
+    from pathlib import Path
+    from prepare_models_entrypoint.fetch import fetch
+    fetch(sys.argv[1], sha256=None, cache_dir=Path(sys.argv[2]), on_progress=lambda _: print("coming", flush=True))
+"""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(http, "_RETRY_WAIT_S", 0.001)
+    with ModelServer() as running:
+        yield running
+
+
+@pytest.fixture
+def ngc(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> ModelServer:
+    monkeypatch.setenv("NGC_CLI_API_URL", server.url + "/")
+    return server
+
+
+def get(source: str, cache: Path, sha256: str | None = None) -> Fetched:
+    return fetch(source, sha256=sha256, cache_dir=cache, on_progress=lambda _: None)
+
+
+def refusal(source: str, cache: Path, sha256: str | None = None) -> FetchError:
+    with pytest.raises(FetchError) as caught:
+        get(source, cache, sha256)
+    return caught.value
+
+
+def files(cache: Path) -> List[str]:
+    return sorted(path.name for path in cache.rglob("*") if path.is_file())
+
+
+def test_a_download_is_whole_and_hashed(server: ModelServer, tmp_path: Path) -> None:
+    fetched = get(server.serve("/nets/model.onnx", Answer(MODEL)), tmp_path)
+    assert fetched.path.read_bytes() == MODEL
+    assert fetched.path.name == "model.onnx"
+    assert (fetched.bytes, fetched.digest.result(), fetched.pinned) == (len(MODEL), SHA256, False)
+
+
+def test_progress_rises_to_the_length_of_the_file(server: ModelServer, tmp_path: Path) -> None:
+    told: List[Dict[str, Any]] = []
+    url = server.serve("/model.onnx", Answer(MODEL))
+    fetch(url, sha256=None, cache_dir=tmp_path, on_progress=told.append)
+    done = [step["done"] for step in told]
+    assert done == sorted(done)
+    assert done[-1] == len(MODEL)
+    assert {step["total"] for step in told} == {len(MODEL)}
+
+
+def test_a_second_fetch_asks_nobody(server: ModelServer, tmp_path: Path) -> None:
+    url = server.serve("/model.onnx", Answer(MODEL))
+    first, second = get(url, tmp_path), get(url, tmp_path, SHA256)
+    assert server.asked == ["/model.onnx"]
+    assert (second.path, second.digest.result()) == (first.path, SHA256)
+
+
+def test_a_damaged_download_is_fetched_again(server: ModelServer, tmp_path: Path) -> None:
+    url = server.serve("/model.onnx", Answer(MODEL))
+    get(url, tmp_path).path.write_bytes(b"cut off")
+    assert get(url, tmp_path).path.read_bytes() == MODEL
+    assert len(server.asked) == 2
+
+
+def test_a_new_pin_fetches_again(server: ModelServer, tmp_path: Path) -> None:
+    url = server.serve("/model.onnx", Answer(b"the old model"), Answer(MODEL))
+    get(url, tmp_path)
+    assert get(url, tmp_path, SHA256).path.read_bytes() == MODEL
+
+
+def test_two_urls_of_one_file_name_are_two_downloads(server: ModelServer, tmp_path: Path) -> None:
+    first = get(server.serve("/a/model.onnx", Answer(b"one")), tmp_path)
+    second = get(server.serve("/b/model.onnx", Answer(b"two")), tmp_path)
+    assert (first.path.read_bytes(), second.path.read_bytes()) == (b"one", b"two")
+
+
+def test_a_redirect_is_followed(server: ModelServer, tmp_path: Path) -> None:
+    server.serve("/storage/1234", Answer(MODEL))
+    url = server.serve("/model.onnx", Answer(status=302, headers={"Location": "/storage/1234"}))
+    assert get(url, tmp_path).path.read_bytes() == MODEL
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "attempts"),
+    [
+        (401, "source-refused", 1),
+        (403, "source-refused", 1),
+        (404, "source-not-found", 1),
+        (410, "source-unreachable", 1),
+        (412, "source-refused", 1),
+        (429, "source-unreachable", 4),
+        (500, "source-unreachable", 4),
+        (503, "source-unreachable", 4),
+    ],
+)
+def test_a_refusal_is_named_and_asked_again_only_where_it_helps(
+    server: ModelServer, tmp_path: Path, status: int, code: str, attempts: int
+) -> None:
+    error = refusal(server.serve("/model.onnx", Answer(b"no", status=status)), tmp_path)
+    assert (error.code, error.retryable, len(server.asked)) == (code, attempts > 1, attempts)
+    assert str(status) in error.message
+    assert error.hint
+    assert files(tmp_path) == []
+
+
+def test_a_server_that_recovers_is_asked_again(server: ModelServer, tmp_path: Path) -> None:
+    url = server.serve("/model.onnx", Answer(status=500), Answer(MODEL[:99], declared=len(MODEL)), Answer(MODEL))
+    assert get(url, tmp_path, SHA256).path.read_bytes() == MODEL
+    assert len(server.asked) == 3
+
+
+def test_a_truncated_body_is_never_taken_for_the_file(server: ModelServer, tmp_path: Path) -> None:
+    error = refusal(server.serve("/model.onnx", Answer(MODEL[:-1], declared=len(MODEL))), tmp_path)
+    assert (error.code, error.retryable) == ("source-unreachable", True)
+    assert files(tmp_path) == []
+
+
+def test_a_body_longer_than_declared_does_not_pass_a_pin(server: ModelServer, tmp_path: Path) -> None:
+    error = refusal(server.serve("/model.onnx", Answer(MODEL, declared=100)), tmp_path, SHA256)
+    assert error.code == "digest-mismatch"
+    assert files(tmp_path) == []
+
+
+def test_other_bytes_than_the_pinned_ones_leave_nothing(server: ModelServer, tmp_path: Path) -> None:
+    error = refusal(server.serve("/model.onnx", Answer(b"tampered")), tmp_path, SHA256)
+    assert (error.code, error.retryable, len(server.asked)) == ("digest-mismatch", False, 1)
+    assert SHA256 in error.message
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>please log in</html>", "text/html; charset=utf-8"),
+        (b'{"error": "no"}', "application/json"),
+        (b"", "application/octet-stream"),
+    ],
+)
+def test_an_answer_that_is_no_model_is_refused(server: ModelServer, tmp_path: Path, body: bytes, kind: str) -> None:
+    error = refusal(server.serve("/model.onnx", Answer(body, headers={"Content-Type": kind})), tmp_path)
+    assert (error.code, len(server.asked)) == ("source-not-a-model", 1)
+    assert files(tmp_path) == []
+
+
+def test_a_killed_download_leaves_no_wrong_file_and_the_next_one_cleans_up(server: ModelServer, tmp_path: Path) -> None:
+    url = server.serve("/model.onnx", Answer(MODEL, stall=True), Answer(MODEL))
+    child = start(DOWNLOAD, url, tmp_path)
+    assert first_line(child) == "coming"
+    kill(child)
+    assert [name for name in files(tmp_path) if not name.startswith(".model.onnx.")] == []
+    assert get(url, tmp_path).path.read_bytes() == MODEL
+    assert files(tmp_path) == ["download.json", "model.onnx"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_server_that_is_not_there_is_unreachable(server: ModelServer, tmp_path: Path) -> None:
+    error = refusal(f"http://127.0.0.1:{free_port()}/model.onnx", tmp_path)
+    assert (error.code, error.retryable) == ("source-unreachable", True)
+    assert "proxy" in error.hint
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 412, 500])
+def test_secrets_in_a_url_stay_out_of_errors(server: ModelServer, tmp_path: Path, status: int) -> None:
+    path = f"/model.onnx?token={SECRET}"
+    server.serve(path, Answer(b"<html>", status=status, headers={"Content-Type": "text/html"}))
+    error = refusal(server.url.replace("//", f"//user:{SECRET}@") + path, tmp_path)
+    assert SECRET not in f"{error.message} {error.hint}"
+    assert "/model.onnx" in error.message
+
+
+def test_secrets_in_a_url_stay_out_of_errors_without_a_server(server: ModelServer, tmp_path: Path) -> None:
+    gone = f"http://user:{SECRET}@127.0.0.1:{free_port()}/model.onnx?token={SECRET}"
+    no_host = f"http:///model.onnx?token={SECRET}"
+    elsewhere = server.serve("/r", Answer(status=302, headers={"Location": f"ftp://x/y?token={SECRET}"}))
+    for url in (gone, no_host, elsewhere):
+        error = refusal(url, tmp_path)
+        assert SECRET not in f"{error.message} {error.hint}"
+
+
+def test_the_secret_in_a_url_is_not_written_beside_the_download(server: ModelServer, tmp_path: Path) -> None:
+    fetched = get(server.serve(f"/model.onnx?token={SECRET}", Answer(MODEL)), tmp_path)
+    for file in fetched.path.parent.iterdir():
+        assert SECRET not in file.name
+        assert SECRET.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "name"),
+    [
+        (
+            "ngc://nvidia/tao/net:v1.0/deep folder/model+1.etlt",
+            "/v2/models/org/nvidia/team/tao/net/v1.0/files?redirect=true&path=deep%20folder%2Fmodel%2B1.etlt",
+            "model_1.etlt",
+        ),
+        (
+            "ngc://nvidia/net:2/model.onnx",
+            "/v2/models/org/nvidia/net/2/files?redirect=true&path=model.onnx",
+            "model.onnx",
+        ),
+    ],
+)
+def test_an_ngc_source_is_asked_of_the_named_server(
+    ngc: ModelServer, tmp_path: Path, source: str, path: str, name: str
+) -> None:
+    ngc.serve(path, Answer(MODEL))
+    fetched = get(source, tmp_path)
+    assert ngc.asked == [path]
+    assert fetched.path.name == name
+    assert fetched.path.read_bytes() == MODEL
+
+
+@pytest.mark.parametrize("source", ["ngc://nvidia/tao/net", "ngc://net:1/file", "ngc://a/b/c/d:1/file"])
+def test_a_malformed_ngc_source_shows_a_good_one(tmp_path: Path, source: str) -> None:
+    error = refusal(source, tmp_path)
+    assert error.code == "source-not-found"
+    assert "ngc://nvidia/tao/" in error.hint

@@ -1,0 +1,100 @@
+"""Files are whole or absent, whatever becomes of the process that writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from prepare_models_entrypoint.contract.files import (
+    PARTIAL,
+    atomic_file,
+    partial_file,
+    remove_partials,
+    sha256_file,
+    write_atomic,
+)
+
+from .children import MOMENTS, kill_at
+
+SIZE = 300_000
+WRITE_FOREVER = f"""
+    import itertools, sys
+    from prepare_models_entrypoint.contract.files import write_atomic
+    print("writing", flush=True)
+    for round in itertools.count():
+        write_atomic(sys.argv[1], b"%d" % (round % 10) * {SIZE})
+"""
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, moment: float) -> None:
+    target = tmp_path / "report.json"
+    target.write_bytes(b"0" * SIZE)
+    kill_at(moment, WRITE_FOREVER, target)
+    content = target.read_bytes()
+    assert len(content) == SIZE
+    assert len(set(content)) == 1
+    remove_partials(tmp_path)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "report.json"
+    write_atomic(target, b"old")
+    with pytest.raises(KeyError), atomic_file(target) as stream:  # noqa: PT012
+        stream.write(b"half of the n")
+        raise KeyError
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_unfinished_file_is_beside_its_target_hidden_and_marked(tmp_path: Path) -> None:
+    with partial_file(tmp_path / "model.plan") as (stream, partial):
+        stream.write(b"some")
+        assert partial.parent == tmp_path
+        assert partial.name.startswith(".model.plan.")
+        assert partial.name.endswith(PARTIAL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_marked_files_are_removed_as_leftovers(tmp_path: Path) -> None:
+    for name in (f".model.plan.x1{PARTIAL}", "model.plan", ".hidden", f"visible{PARTIAL}"):
+        (tmp_path / name).write_bytes(b"x")
+    remove_partials(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "model.plan", f"visible{PARTIAL}"]
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o077, 0o600), (0o027, 0o640), (0, 0o644)])
+@pytest.mark.usefixtures("no_umask")
+def test_modes_follow_the_umask(tmp_path: Path, umask: int, expected: int) -> None:
+    os.umask(umask)
+    write_atomic(tmp_path / "file", b"x")
+    assert mode_of(tmp_path / "file") == expected
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_a_private_file_stays_private_without_a_umask(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "request.json", b"x", mode=0o600)
+    assert mode_of(tmp_path / "request.json") == 0o600
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
+def test_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    (tmp_path / "file").write_bytes(data)
+    assert sha256_file(tmp_path / "file") == hashlib.sha256(data).hexdigest()

@@ -1,0 +1,101 @@
+"""What a model file is, or why that can't be told: always an answer, never a traceback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import pytest
+
+from prepare_models_entrypoint.inspect.file import describe
+
+from .test_header import tensorrt
+
+
+def error_code(file: Path, key_file: Optional[Path] = None) -> str:
+    document = describe(file, key_file)
+    assert document["io"] is None
+    assert document["error"]["stage"] == "inspect"
+    assert document["error"]["hint"]
+    code: str = document["error"]["code"]
+    return code
+
+
+def file(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_what_is_no_file_is_not_found(tmp_path: Path) -> None:
+    assert error_code(tmp_path / "absent.onnx") == "source-not-found"
+    assert error_code(tmp_path) == "source-not-found"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("model.txt", "source-not-a-model"),
+        ("model", "source-not-a-model"),
+        ("model.plan", "engine-invalid"),
+        ("model.engine", "engine-invalid"),
+        ("model.etlt", "etlt-invalid"),
+        ("model.ONNX", "module-missing"),
+    ],
+)
+def test_an_error_stands_in_the_document(tmp_path: Path, name: str, code: str) -> None:
+    path = file(tmp_path, name, b"no model")
+    assert error_code(path) == code
+    assert describe(path, None)["bytes"] == 8
+
+
+def test_a_plan_alone_tells_its_header_and_why_no_bindings(tmp_path: Path) -> None:
+    document = describe(file(tmp_path, "net/1/model.plan", tensorrt()), None)
+    assert document["format"] == "plan"
+    assert document["header"]["version"] == "10.3.0.30"
+    assert document["io"] is None
+    assert "GPU" in document["note"]
+    assert document["error"] is None
+
+
+def record(plan: Path, sha256: str) -> Dict[str, Any]:
+    report = {"engine": {"sha256": sha256}, "io": [{"name": "x"}], "profiles": []}
+    (plan.parent.parent / "report.json").write_text(json.dumps(report))
+    return report
+
+
+def test_a_plan_beside_its_report_tells_its_bindings(tmp_path: Path) -> None:
+    plan = file(tmp_path, "net/1/model.plan", tensorrt())
+    record(plan, hashlib.sha256(tensorrt()).hexdigest())
+    assert describe(plan, None)["io"] == [{"name": "x"}]
+
+
+def test_the_report_of_another_engine_is_not_believed(tmp_path: Path) -> None:
+    plan = file(tmp_path, "net/1/model.plan", tensorrt())
+    record(plan, "0" * 64)
+    assert describe(plan, None)["io"] is None
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "{}", '{"engine": null}', "\xff"])
+def test_a_broken_report_beside_a_plan_is_ignored(tmp_path: Path, broken: str) -> None:
+    plan = file(tmp_path, "net/1/model.plan", tensorrt())
+    file(tmp_path, "net/report.json", broken.encode("latin-1"))
+    assert describe(plan, None)["error"] is None
+
+
+def test_an_encrypted_model_tells_its_payload_without_a_key(tmp_path: Path) -> None:
+    onnx = describe(file(tmp_path, "a.etlt", bytes(64)), None)
+    uff = describe(file(tmp_path, "b.etlt", struct.pack("<i", 7) + b"input_1" + bytes(64)), None)
+    assert (onnx["format"], onnx["payload"], onnx["error"]) == ("etlt", "onnx", None)
+    assert (uff["payload"], uff["error"]) == ("uff", None)
+    assert "input_1" in uff["note"]
+
+
+def test_a_missing_key_file_is_an_error_in_the_document(tmp_path: Path) -> None:
+    model = file(tmp_path, "a.etlt", bytes(64))
+    assert error_code(model, tmp_path / "absent") == "etlt-key-missing"
+    assert error_code(model, file(tmp_path, "key", b"tlt_encode")) == "etlt-codec-missing"

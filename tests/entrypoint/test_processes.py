@@ -1,0 +1,148 @@
+"""Supervised children: how they end is known, and none outlives its parent or its time."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from prepare_models_entrypoint.processes import Ended, supervise, tail
+
+from .children import alive, eventually, first_line, kill, start
+
+MIB = 1 << 20
+
+
+def run(code: str, log: Path, *, timeout_s: float | None = 60) -> tuple[Ended, list[bytes]]:
+    lines: list[bytes] = []
+    argv = [sys.executable, "-c", textwrap.dedent(code)]
+    return supervise(argv, log=log, on_line=lines.append, timeout_s=timeout_s), lines
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "child.log"
+
+
+@pytest.mark.parametrize("status", [0, 1, 3, 255])
+def test_the_exit_code_is_the_childs(log: Path, status: int) -> None:
+    ended, _ = run(f"raise SystemExit({status})", log)
+    assert (ended.exit_code, ended.signal, ended.timed_out) == (status, None, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT])
+def test_a_signal_that_killed_the_child_is_named(log: Path, number: signal.Signals) -> None:
+    ended, _ = run(f"import os; os.kill(os.getpid(), {int(number)})", log)
+    assert (ended.exit_code, ended.signal, ended.timed_out) == (-number, number, False)
+
+
+def test_progress_comes_line_by_line_and_the_rest_goes_to_the_log(log: Path) -> None:
+    code = """
+        import os, sys
+        print("said"); sys.stdout.flush()
+        sys.stderr.write("complained\\n"); sys.stderr.flush()
+        os.write(int(sys.argv[1]), b"one\\ntwo\\n")
+        assert sys.stdin.read() == ""
+    """
+    ended, lines = run(code, log)
+    assert ended.exit_code == 0
+    assert lines == [b"one\n", b"two\n"]
+    assert log.read_text() == "said\ncomplained\n"
+
+
+def test_the_peak_memory_is_the_childs(log: Path) -> None:
+    small, _ = run("pass", log)
+    large, _ = run(f"b'x' * {100 * MIB}", log)
+    assert small.peak_rss_bytes < 100 * MIB < large.peak_rss_bytes
+
+
+def test_a_timeout_kills_the_child_and_what_it_started(log: Path) -> None:
+    code = """
+        import os, subprocess, sys, time
+        grandchild = subprocess.Popen(["sleep", "60"])
+        os.write(int(sys.argv[1]), b"%d\\n" % grandchild.pid)
+        time.sleep(60)
+    """
+    ended, lines = run(code, log, timeout_s=1)
+    assert (ended.signal, ended.timed_out) == (signal.SIGKILL, True)
+    assert eventually(lambda: not alive(int(lines[0])))
+
+
+def test_a_child_that_ended_by_itself_did_not_time_out_though_its_own_child_held_the_pipe(log: Path) -> None:
+    code = """
+        import subprocess, sys
+        subprocess.Popen(["sleep", "60"], pass_fds=[int(sys.argv[1])])
+    """
+    ended, _ = run(code, log, timeout_s=0.5)
+    assert (ended.exit_code, ended.signal, ended.timed_out) == (0, None, False)
+
+
+def test_children_that_end_at_the_very_timeout_end_in_order(log: Path) -> None:
+    for _ in range(10):
+        ended, _lines = run("import time; time.sleep(0.02)", log, timeout_s=0.05)
+        assert ended.timed_out == (ended.signal == signal.SIGKILL)
+
+
+def test_an_error_in_the_reader_kills_the_child(log: Path) -> None:
+    code = """
+        import os, sys, time
+        os.write(int(sys.argv[1]), b"%d\\n" % os.getpid())
+        time.sleep(60)
+    """
+    with pytest.raises(json.JSONDecodeError) as caught:
+        supervise(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            log=log,
+            on_line=lambda line: json.loads(b"not json " + line),
+            timeout_s=None,
+        )
+    assert not alive(int(caught.value.doc.split()[-1]))
+
+
+def test_a_program_that_does_not_exist_is_an_os_error(log: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        supervise(["/no/such/program"], log=log, on_line=lambda _: None, timeout_s=None)
+
+
+def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from prepare_models_entrypoint.processes import supervise
+        child = '''if True:
+            import os, sys, time
+            from prepare_models_entrypoint.processes import die_with_parent
+            die_with_parent(os.getppid())
+            os.write(int(sys.argv[1]), b"%d" % os.getpid() + bytes([10]))
+            time.sleep(60)
+        '''
+        supervise([sys.executable, "-c", child], log=Path(sys.argv[1]), timeout_s=None,
+                  on_line=lambda line: print(int(line), flush=True))
+    """
+    parent = start(code, tmp_path / "log")
+    child = int(first_line(parent))
+    assert alive(child)
+    kill(parent)
+    assert eventually(lambda: not alive(child))
+
+
+def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
+    code = """
+        from prepare_models_entrypoint.processes import die_with_parent
+        die_with_parent(1 << 22)
+        print("still here")
+    """
+    child = start(code)
+    assert child.communicate(timeout=60)[0] == ""
+    assert child.returncode == 1
+
+
+def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("".join(f"line {number}\n" for number in range(10_000)))
+    assert tail(log, 2) == "line 9998\nline 9999"
+    assert tail(tmp_path / "absent", 2) == ""
