@@ -15,6 +15,7 @@ from .contract import Job, ModelJob, event
 from .contract.files import partial_file
 from .contract.identity import build_key, identity
 from .contract.report import BUILT, FAILED, Engine, Material, ModelReport, RuntimeInfo, StageResult, blank
+from .contract.source import public, source_id
 from .convert.stage import Converted, convert
 from .errors import StageError, from_os_error
 from .events import Events
@@ -123,9 +124,15 @@ class _Run:
             raise StageError(
                 "source-changed", f"{model.path} changed while it was being converted", hint="run again", retryable=True
             )
-        names = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
+        sources = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
         self.report["materials"] = [
-            Material(role=role, source=names[role], bytes=file.bytes, sha256=file.digest.result())
+            Material(
+                role=role,
+                source=public(sources[role]),
+                source_id=source_id(sources[role]),
+                bytes=file.bytes,
+                sha256=file.digest.result(),
+            )
             for role, file in fetched.items()
         ]
         fields = identity(

@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract import ContractError, ModelJob
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.identity import build_key, changes, identity
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read
-from prepare_models_entrypoint.contract.source import local_path
+from prepare_models_entrypoint.contract.source import local_path, source_id
 
 from .errors import UsageError
 from .manifest import Manifest, ModelSpec
@@ -111,7 +111,7 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport) -> 
     if path is not None:
         return sha256_file(path) if path.is_file() else None
     for material in record["materials"]:
-        if material["role"] == role and material["source"] == source:
+        if material["role"] == role and material["source_id"] == source_id(source):
             return material["sha256"]
     return "not fetched yet"
 

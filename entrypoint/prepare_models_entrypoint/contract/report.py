@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, TypedDict
 
 from ._codec import ContractError
+from .source import public
 
 SCHEMA_VERSION = 1
 
@@ -33,10 +34,14 @@ class WarningInfo(TypedDict):
 
 
 class Material(TypedDict):
-    """A file that an engine is made from. ``role``: model, calibration_cache. ``sha256`` in hexadecimal digits."""
+    """A file that an engine is made from. ``role``: model, calibration_cache. ``sha256`` in hexadecimal digits.
+
+    ``source`` is without secrets; ``source_id`` tells two sources apart that differ only in those.
+    """
 
     role: str
     source: str
+    source_id: str
     bytes: int
     sha256: str
 
@@ -144,7 +149,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         name=name,
         status=SKIPPED,
         reason="",
-        source=source,
+        source=public(source),
         converter=converter,
         precision=Precision(requested=precision, delivered=None, method=None),
         materials=[],

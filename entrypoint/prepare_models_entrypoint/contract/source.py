@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Dict, Optional
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 SCHEMES = ("file", "https", "http", "ngc")
 
 NGC_EXAMPLE = "ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0/peoplesemsegnet_shuffleseg_etlt.etlt"
+_TELLING = ("path", "redirect")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _NGC = re.compile(r"ngc://(?P<org>[^/:]+)(?:/(?P<team>[^/:]+))?/(?P<model>[^/:]+):(?P<version>[^/]+)/(?P<file>.+)")
 
@@ -26,6 +28,24 @@ def local_path(source: str) -> Optional[Path]:
     if scheme == "file":
         return Path(unquote(urlsplit(source).path))
     return Path(source) if scheme is None else None
+
+
+def public(source: str) -> str:
+    """Return a source as it may stand in a report or log: without user, password, and the values of a URL's query.
+
+    What only names a file (NGC's ``path`` and ``redirect``) stays.
+    """
+    if scheme_of(source) not in ("https", "http"):
+        return source
+    parts = urlsplit(source)
+    pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
+    query = "&".join(key + (f"={value}" if key in _TELLING else "=...") for key, _, value in pairs)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def source_id(source: str) -> str:
+    """Return what tells two sources apart whose public forms are the same."""
+    return hashlib.sha256(source.encode("utf-8")).hexdigest()[:16]
 
 
 def ngc_parts(source: str) -> Optional[Dict[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..contract import ModelJob
 from ..contract.report import RuntimeInfo
+from ..contract.source import public
 from ..errors import ConvertError
 from ..processes import Ended, supervise, tail
 from . import etlt
@@ -60,7 +61,7 @@ def convert(
         )
         result, ended = _run(request, work_dir, model.timeout_s, on_progress)
     argv = command(
-        model.source,
+        public(model.source),
         str(Path(model.deploy_dir) / "1" / "model.plan"),
         profile=result["profiles"][0],
         builder=model.builder,
