@@ -1,0 +1,86 @@
+"""How the tool ends: one line and a status for everything that can go wrong, a bug included."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from prepare_models import __main__ as door
+from prepare_models import __version__
+from prepare_models.errors import HostError, InterruptedRunError, PrepareModelsError, UsageError
+
+SECRET = "nvapi-s3cr3t"
+
+
+def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return the status with which the tool ends when a command fails so."""
+
+    def command(argv: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(door, "run_command", command)
+    return door.main([])
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (UsageError("wrong", hint="right"), 2, "prepare-models: wrong\n  -> right\n"),
+        (HostError("no backend", hint="install one"), 3, "prepare-models: no backend\n  -> install one\n"),
+        (PrepareModelsError("failed"), 1, "prepare-models: failed\n"),
+        (InterruptedRunError("stopped by SIGTERM"), 130, "prepare-models: stopped by SIGTERM\n"),
+        (KeyboardInterrupt(), 130, "prepare-models: interrupted\n"),
+    ],
+)
+def test_expected_ends(
+    error: BaseException,
+    status: int,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert end_with(error, monkeypatch) == status
+    assert capsys.readouterr().err == told
+
+
+def test_a_bug_is_one_line_and_a_file_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("NGC_API_KEY", SECRET)
+    cause = KeyError(f"/home/somebody/{SECRET}")
+    cause.__context__ = OSError(f"key {SECRET}")
+    error = RuntimeError(f"https://user:{SECRET}@example.com")
+    error.__cause__ = cause
+    assert end_with(error, monkeypatch) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    (file,) = tmp_path.iterdir()
+    assert line == f"prepare-models: a bug: RuntimeError; please report it with {file}"
+    report = file.read_text(encoding="utf-8")
+    assert SECRET not in report
+    assert "somebody" not in report
+    assert f"prepare-models {__version__}" in report
+    assert [name for name in ("RuntimeError", "KeyError", "OSError") if f"builtins.{name}" in report] == [
+        "RuntimeError",
+        "KeyError",
+        "OSError",
+    ]
+    assert "prepare_models/__main__.py:" in report
+    assert str(Path(door.__file__).parents[1]) not in report
+    assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("arguments", [["schema", "report"], ["schema", "manifest"]])
+def test_a_reader_that_goes_away_is_no_bug(arguments: list[str]) -> None:
+    program = [sys.executable, "-m", "prepare_models", *arguments]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+    assert (process.returncode, told) == (130, b"")

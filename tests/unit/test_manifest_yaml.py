@@ -1,0 +1,104 @@
+"""YAML itself and the environment: syntax, duplicates, aliases, variables."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prepare_models.manifest.nodes import substitute
+
+from .conftest import Load, Refusals
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("version: 1\nmodels: [\n", "3: is no YAML: did not find expected node content"),
+        ("version: 1\n\tmodels: []\n", "2: is no YAML: found a tab character that violates indentation"),
+        ("version: 1\nmodels: *base\n", "2: is no YAML: found undefined alias"),
+        ("version: 1\n---\nversion: 1\n", "2: is no YAML: but found another document"),
+        ("a: 'b\n", "2: is no YAML: found unexpected end of stream"),
+    ],
+)
+def test_a_syntax_error_has_its_line(refusals: Refusals, text: str, problem: str) -> None:
+    assert refusals(text) == [problem]
+
+
+def test_a_control_character_is_told(refusals: Refusals) -> None:
+    (problem,) = refusals("version: 1 # \x07\n")
+    assert problem.startswith("1: is no YAML: ")
+    assert "control characters are not allowed" in problem
+
+
+def test_keys_must_be_plain_text(refusals: Refusals) -> None:
+    assert refusals("version: 1\nmodels:\n- ? [a]\n  : 1\n  name: a\n  source: a\n") == [
+        "3: models[0]: keys must be plain text"
+    ]
+
+
+def test_a_key_that_stands_twice(refusals: Refusals) -> None:
+    assert refusals("version: 1\nmodels:\n- name: a\n  source: a.onnx\n  source: b.onnx\n") == [
+        "5: models[0].source: key 'source' stands here twice"
+    ]
+
+
+def test_anchors_carry_values_on(load_text: Load) -> None:
+    first, second = load_text(
+        "version: 1\nmodels:\n"
+        "- {name: a, source: a.onnx, inputs: &in {x: 1x3}}\n"
+        "- {name: b, source: b.onnx, inputs: *in}\n"
+    ).models
+    assert first.inputs == second.inputs
+    assert list(second.inputs) == ["x"]
+
+
+def test_an_alias_to_what_holds_it(refusals: Refusals) -> None:
+    problems = refusals("version: 1\nmodels: &all\n- name: a\n  source: a.onnx\n- *all\n")
+    assert "2: models[1]: an alias refers to a value that holds it" in problems
+
+
+def test_variables_are_replaced_in_values(load_text: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "example.com")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.delenv("UNSET", raising=False)
+    (spec,) = load_text(
+        "version: 1\nmodels:\n"
+        "- name: seg${UNSET:-}-1\n"
+        "  source: https://${HOST}/${UNSET:-v1}/${EMPTY:-v2}/$${HOST}/$HOST/seg.onnx\n"
+        "  precision: ${UNSET:-fp16}\n"
+        "  inputs: {x: '1x${UNSET:-3}'}\n"
+        "  outputs: ['${HOST}']\n"
+    ).models
+    assert spec.name == "seg-1"
+    assert spec.source == "https://example.com/v1/v2/${HOST}/$HOST/seg.onnx"
+    assert spec.precision == "fp16"
+    assert spec.inputs["x"].max == (1, 3)
+    assert spec.outputs == ("example.com",)
+
+
+def test_a_variable_without_value_says_how_to_give_one(refusals: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNSET", raising=False)
+    (problem,) = refusals("version: 1\nmodels:\n- name: seg\n  source: ${UNSET}/seg.onnx\n")
+    assert problem == ("4: models[0].source: environment variable UNSET is not set; ${UNSET:-default} gives a default")
+
+
+def test_what_a_variable_brings_is_checked(refusals: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRECISION", "fp8")
+    (problem,) = refusals("version: 1\nmodels:\n- name: seg\n  source: a\n  precision: ${PRECISION}\n")
+    assert problem == "5: models[0].precision: expected one of fp32, fp16, int8, found 'fp8'"
+
+
+@given(st.text().filter(lambda text: "${" not in text))
+def test_text_without_variables_stays(text: str) -> None:
+    assert substitute(text) == text
+
+
+@given(st.text().filter(lambda text: "${" not in text and not text.endswith("$")))
+def test_a_doubled_dollar_is_the_way_to_write_a_variable_literally(text: str) -> None:
+    assert substitute(f"{text}$${{NAME}}") == f"{text}${{NAME}}"
+
+
+@given(st.text(st.characters(exclude_characters="}", codec="utf-8")))
+def test_any_default_is_taken_as_it_stands(default: str) -> None:
+    assert substitute(f"a${{PREPARE_MODELS_NO_SUCH:-{default}}}b") == f"a{default}b"

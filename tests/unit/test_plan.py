@@ -1,0 +1,254 @@
+"""What will be done for a model, and why: every reason to build, and the one to leave an engine as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prepare_models import plan
+from prepare_models.errors import UsageError
+from prepare_models.manifest import Manifest, ModelSpec
+from prepare_models_entrypoint.contract import BuilderConfig, ShapeRange
+from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
+
+from .records import RUNTIME, digest, lay_down, read_report, write_report
+
+REUSED = ("reuse", "same model, settings, backend and target")
+
+
+@dataclasses.dataclass
+class Place:
+    """A built model: its source file, what was laid down, and how it is planned now."""
+
+    spec: ModelSpec
+    models_dir: Path
+    output_dir: Path
+
+    def decide(self, runtime: RuntimeInfo = RUNTIME, *, force: bool = False, **changes: Any) -> tuple[str, str]:
+        spec = dataclasses.replace(self.spec, **changes)
+        planned = plan.make(spec, models_dir=self.models_dir, runtime=runtime, force=force)
+        assert (planned.record is not None) == (planned.action == "reuse")
+        assert planned.output_dir == self.output_dir
+        return planned.action, planned.reason
+
+    def edit_record(self, **changes: Any) -> None:
+        write_report(self.output_dir, {**read_report(self.output_dir), **changes})
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Place:
+    source = tmp_path / "a.onnx"
+    source.write_bytes(b"model")
+    spec = ModelSpec(name="seg", source=str(source), line=1)
+    models_dir = tmp_path / "models"
+    return Place(spec, models_dir, lay_down(spec, models_dir, {"model": digest(b"model")}))
+
+
+def test_an_engine_of_the_same_making_is_reused(built: Place) -> None:
+    assert built.decide() == REUSED
+
+
+def test_names_of_expected_outputs_do_not_make_another_engine(built: Place) -> None:
+    assert built.decide(outputs=("y",)) == REUSED
+
+
+def test_force_builds_all_the_same(built: Place) -> None:
+    assert built.decide(force=True) == ("build", "--force")
+
+
+def test_nothing_there_is_a_reason(built: Place) -> None:
+    (built.output_dir / "1" / "model.plan").unlink()
+    assert built.decide() == ("build", "no engine yet")
+
+
+@pytest.mark.parametrize("companion", ["config.pbtxt", "isaac_ros.yaml"])
+def test_a_missing_companion_is_a_reason(built: Place, companion: str) -> None:
+    (built.output_dir / companion).unlink()
+    assert built.decide() == ("build", f"{companion} is missing")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"schema_version": 1, "name": "seg", "status": "failed"}',
+        b'{"schema_version": 2, "name": "seg", "status": "built"}',
+    ],
+)
+def test_an_engine_without_record_is_not_trusted(built: Place, record: bytes | None) -> None:
+    file = built.output_dir / "report.json"
+    file.unlink() if record is None else file.write_bytes(record)
+    assert built.decide() == ("build", "the engine has no record of what it was made from")
+
+
+def test_the_source_changed(built: Place) -> None:
+    Path(built.spec.source).write_bytes(b"another")
+    old, new = digest(b"model")[:12], digest(b"another")[:12]
+    assert built.decide() == ("build", f"model {old} -> {new}")
+
+
+def test_the_source_is_gone(built: Place) -> None:
+    Path(built.spec.source).unlink()
+    assert built.decide() == ("build", "the source is not there")
+
+
+def test_another_file_of_the_same_bytes_is_the_same_model(built: Place, tmp_path: Path) -> None:
+    (tmp_path / "b.onnx").write_bytes(b"model")
+    assert built.decide(source=f"file://{tmp_path}/b.onnx") == REUSED
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"precision": "fp16"}, "precision fp32 -> fp16"),
+        ({"converter": "api"}, "converter auto -> api"),
+        (
+            {"inputs": {"x": ShapeRange((1,), (1,), (2,))}},
+            'input shapes {} -> {"x": {"min": [1], "opt": [1], "max": [2]}}',
+        ),
+        ({"outputs": ("z",)}, "the engine's outputs are y, expected z"),
+        ({"sha256": digest(b"pinned")}, f"model {digest(b'model')[:12]} -> {digest(b'pinned')[:12]}"),
+        ({"precision": "fp16", "converter": "api"}, "precision fp32 -> fp16; converter auto -> api"),
+    ],
+)
+def test_the_manifest_changed(built: Place, changes: dict[str, Any], reason: str) -> None:
+    assert built.decide(**changes) == ("build", reason)
+
+
+def test_the_builder_configuration_changed(built: Place) -> None:
+    action, reason = built.decide(builder=BuilderConfig(optimization_level=5))
+    assert action == "build"
+    assert reason.startswith("builder configuration {")
+    assert '"optimization_level": 5' in reason
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "reason"),
+    [
+        ("backend", BackendInfo(name="tensorrt", version="10.9.0"), "backend version 10.3.0 -> 10.9.0"),
+        ("backend", None, "backend tensorrt -> null; backend version 10.3.0 -> null"),
+        (
+            "gpu",
+            GpuInfo(name="Thor", compute_capability="11.0", driver=None, cuda_version="13.0"),
+            "target Orin (compute capability 8.7) -> Thor (compute capability 11.0)",
+        ),
+        ("gpu", None, "target Orin (compute capability 8.7) -> null"),
+    ],
+)
+def test_the_machine_changed(built: Place, part: str, value: Any, reason: str) -> None:
+    runtime: Any = {**RUNTIME, part: value}
+    assert built.decide(runtime) == ("build", reason)
+
+
+def test_another_driver_or_python_makes_no_other_engine(built: Place) -> None:
+    runtime: Any = {**RUNTIME, "python": "3.13.0", "gpu": {**(RUNTIME["gpu"] or {}), "driver": "999"}}
+    assert built.decide(runtime) == REUSED
+
+
+def test_an_rtx_engine_is_for_every_gpu(tmp_path: Path, built: Place) -> None:
+    rtx = RUNTIME.copy()
+    rtx["backend"] = BackendInfo(name="tensorrt_rtx", version="1.7.1")
+    elsewhere = rtx.copy()
+    elsewhere["gpu"] = None
+    models_dir = tmp_path / "rtx"
+    place = Place(built.spec, models_dir, lay_down(built.spec, models_dir, {"model": digest(b"model")}, rtx))
+    assert place.decide(elsewhere) == REUSED
+
+
+@pytest.mark.parametrize("data", [b"plan bytez", b"plan", b""])
+def test_bytes_that_nobody_built_are_not_reused(built: Place, data: bytes) -> None:
+    (built.output_dir / "1" / "model.plan").write_bytes(data)
+    assert built.decide() == ("build", "the engine's bytes are not those that were built")
+
+
+def test_a_record_whose_key_does_not_fit_its_identity(built: Place) -> None:
+    built.edit_record(build_key="0" * 64)
+    assert built.decide() == ("build", "the record of the engine was changed")
+
+
+def test_a_download_is_known_by_what_it_was(tmp_path: Path) -> None:
+    spec = ModelSpec(name="seg", source="https://example.com/a.onnx", line=1)
+    place = Place(spec, tmp_path, lay_down(spec, tmp_path, {"model": digest(b"model")}))
+    assert place.decide() == REUSED
+    assert place.decide(source="https://example.com/b.onnx") == (
+        "build",
+        f"model {digest(b'model')[:12]} -> not fetched yet",
+    )
+    assert place.decide(source="https://example.com/b.onnx", sha256=digest(b"model")) == REUSED
+
+
+def test_the_calibration_cache_counts(tmp_path: Path) -> None:
+    for name in ("a.onnx", "a.cache"):
+        (tmp_path / name).write_bytes(name.encode())
+    spec = ModelSpec(
+        name="seg",
+        source=str(tmp_path / "a.onnx"),
+        calibration_cache=str(tmp_path / "a.cache"),
+        precision="int8",
+        line=1,
+    )
+    digests = {"model": digest(b"a.onnx"), "calibration_cache": digest(b"a.cache")}
+    place = Place(spec, tmp_path / "models", lay_down(spec, tmp_path / "models", digests))
+    assert place.decide() == REUSED
+    (tmp_path / "a.cache").write_bytes(b"other")
+    assert place.decide() == ("build", f"calibration cache {digest(b'a.cache')[:12]} -> {digest(b'other')[:12]}")
+    (tmp_path / "a.cache").unlink()
+    assert place.decide() == ("build", "the source is not there")
+
+
+def test_planning_changes_nothing(built: Place) -> None:
+    def state() -> dict[str, tuple[int, bytes]]:
+        files = [path for path in built.models_dir.rglob("*") if path.is_file()]
+        return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    before = state()
+    built.decide(precision="fp16")
+    built.decide()
+    assert state() == before
+
+
+def specs(*names: str) -> Manifest:
+    return Manifest(Path("models.yaml"), tuple(ModelSpec(name=name, source="/a", line=1) for name in names))
+
+
+def test_models_are_selected_in_the_manifests_order() -> None:
+    manifest = specs("a", "b", "c")
+    assert plan.select(manifest, []) == manifest.models
+    assert [spec.name for spec in plan.select(manifest, ["c", "a", "c"])] == ["a", "c"]
+
+
+def test_an_unknown_model_is_told_with_the_known_ones() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan.select(specs("b", "a"), ["a", "x", "y"])
+    assert caught.value.diagnostics() == "models.yaml has no model x, y\n  -> its models: a, b"
+
+
+def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:
+    spec = dataclasses.replace(
+        built.spec, precision="fp16", outputs=("y",), inputs={"x": ShapeRange((1,), (2,), (3,))}, sha256="a" * 64
+    )
+    job = plan.model_job(spec, output_dir=Path("/models/seg"), key_file=Path("/proc/self/fd/9"), timeout_s=7.5)
+    raw = json.loads(json.dumps(job.to_dict()))
+    assert raw == {
+        "name": "seg",
+        "source": built.spec.source,
+        "output_dir": "/models/seg",
+        "deploy_dir": "/models/seg",
+        "sha256": "a" * 64,
+        "precision": "fp16",
+        "key_file": "/proc/self/fd/9",
+        "calibration_cache": None,
+        "inputs": {"x": {"min": [1], "opt": [2], "max": [3]}},
+        "outputs": ["y"],
+        "builder": {"workspace_bytes": None, "optimization_level": None, "tf32": None},
+        "converter": "auto",
+        "timeout_s": 7.5,
+    }

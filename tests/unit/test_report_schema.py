@@ -1,0 +1,111 @@
+"""Every report that a run writes fits its JSON Schema, which knows each key of the contract and no other."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from prepare_models.manifest import load
+from prepare_models.runner import STATUSES, Run
+from prepare_models_entrypoint.contract import report as contract
+from prepare_models_entrypoint.contract.identity import LABELS
+
+from ..doubles.executor import ReportingExecutor
+from .records import digest, lay_down
+
+FILE = Path(__file__).parents[2] / "orchestrator/prepare_models/schemas/report.schema.json"
+SCHEMA: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+MANIFEST = """\
+version: 1
+models:
+- {name: there, source: a.onnx}
+- {name: fresh, source: a.onnx}
+- {name: broken, source: a.onnx}
+- {name: locked, source: a.etlt, key: {env: PREPARE_MODELS_NO_SUCH_KEY}}
+- {name: late, source: a.onnx}
+"""
+
+
+def run(tmp_path: Path, *, fail_fast: bool = False) -> dict[str, Any]:
+    (tmp_path / "a.onnx").write_bytes(b"model")
+    (tmp_path / "models.yaml").write_text(MANIFEST, encoding="utf-8")
+    manifest = load(tmp_path / "models.yaml")
+    models_dir = tmp_path / "models"
+    lay_down(manifest.models[0], models_dir, {"model": digest(b"model")})
+    one = Run(
+        manifest=manifest,
+        specs=manifest.models,
+        models_dir=models_dir,
+        executor=ReportingExecutor(),
+        fail_fast=fail_fast,
+    )
+    one.models()
+    report: dict[str, Any] = json.loads(json.dumps(one.report(time.time())))
+    return report
+
+
+def test_a_run_of_every_outcome_fits(tmp_path: Path) -> None:
+    report = run(tmp_path, fail_fast=True)
+    assert list(VALIDATOR.iter_errors(report)) == []
+    assert [model["status"] for model in report["models"]] == ["up-to-date", "built", "failed", "skipped", "skipped"]
+    assert report["summary"] == {"built": 1, "up-to-date": 1, "failed": 1, "skipped": 2}
+    assert report["models"][4]["reason"] == "an earlier model failed (--fail-fast)"
+
+
+def test_a_missing_key_is_the_failure_of_its_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREPARE_MODELS_NO_SUCH_KEY", raising=False)
+    report = run(tmp_path)
+    assert list(VALIDATOR.iter_errors(report)) == []
+    assert [model["status"] for model in report["models"]] == ["up-to-date", "built", "failed", "failed", "failed"]
+    assert report["models"][3]["error"]["code"] == "etlt-key-missing"
+
+
+@pytest.mark.parametrize("place", [[], ["models", 1], ["models", 1, "engine"], ["models", 1, "io", 0], ["host"]])
+def test_a_key_that_the_schema_does_not_know_is_drift(tmp_path: Path, place: list[Any]) -> None:
+    report = run(tmp_path)
+    node: Any = report
+    for step in place:
+        node = node[step]
+    node["new_key"] = 1
+    assert not VALIDATOR.is_valid(report)
+    del node["new_key"]
+    node.popitem()
+    assert not VALIDATOR.is_valid(report)
+
+
+@pytest.mark.parametrize(
+    ("definition", "kind"),
+    [
+        ("model", contract.ModelReport),
+        ("error", contract.ErrorInfo),
+        ("warning", contract.WarningInfo),
+        ("material", contract.Material),
+        ("profile_shapes", contract.ProfileShapes),
+        ("binding", contract.Binding),
+        ("engine", contract.Engine),
+        ("stage", contract.StageResult),
+        ("precision", contract.Precision),
+        ("backend", contract.BackendInfo),
+        ("gpu", contract.GpuInfo),
+        ("runtime", contract.RuntimeInfo),
+    ],
+)
+def test_the_schema_knows_every_key_of_the_contract(definition: str, kind: type) -> None:
+    entry = SCHEMA["$defs"][definition]
+    assert list(entry["properties"]) == list(kind.__annotations__) == entry["required"]
+    assert entry["additionalProperties"] is False
+
+
+def test_the_schema_knows_statuses_identity_and_version() -> None:
+    assert tuple(SCHEMA["$defs"]["model"]["properties"]["status"]["enum"]) == STATUSES
+    assert tuple(SCHEMA["properties"]["summary"]["properties"]) == STATUSES
+    assert list(SCHEMA["$defs"]["identity"]["properties"]) == list(LABELS)
+    assert SCHEMA["properties"]["schema_version"]["const"] == contract.SCHEMA_VERSION
+    assert "ignore keys that they don't know" in SCHEMA["$comment"]
