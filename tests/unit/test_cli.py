@@ -99,7 +99,14 @@ def test_defaults_of_run() -> None:
     arguments = parser().parse_args(["run", "m.yaml"])
     assert arguments.models_dir == Path("models")
     assert (arguments.executor, arguments.jobs, arguments.names) == ("auto", 1, [])
-    assert (arguments.force, arguments.dry_run, arguments.json) == (False, False, False)
+    assert (arguments.fail_fast, arguments.force, arguments.dry_run, arguments.json) == (False, False, False, False)
+
+
+@pytest.mark.parametrize(("flag", "fail_fast"), [("--keep-going", False), ("--fail-fast", True)])
+def test_what_happens_after_a_failure(flag: str, fail_fast: bool) -> None:
+    from prepare_models.cli import parser
+
+    assert parser().parse_args(["run", "m.yaml", flag]).fail_fast is fail_fast
 
 
 def test_help_imports_nothing_heavy() -> None:
