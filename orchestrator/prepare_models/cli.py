@@ -41,7 +41,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_selection(run)
     run.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
     run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="models to work on at once (default 1)")
-    run.add_argument("--timeout", type=float, metavar="SECONDS", help="longest time for the conversion of one model")
+    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="longest time for the conversion of one model")
     ending = run.add_mutually_exclusive_group()
     ending.add_argument(
         "--keep-going",
@@ -131,6 +131,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if rest:
         arguments.names += rest
     return arguments
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    return seconds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
