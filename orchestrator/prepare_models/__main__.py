@@ -13,7 +13,10 @@ from .errors import EXIT_BUG, EXIT_INTERRUPTED, PrepareModelsError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; never raise."""
     try:
-        return run_command(argv)
+        try:
+            return run_command(argv)
+        finally:
+            sys.stdout.flush()  # here, where a reader that went away is no surprise
     except PrepareModelsError as error:
         sys.stderr.write(f"prepare-models: {error.diagnostics()}\n")
         return error.exit_code

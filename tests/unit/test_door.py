@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -75,10 +76,11 @@ def test_a_bug_is_one_line_and_a_file_without_secrets(
     assert file.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("arguments", [["schema", "report"], ["schema", "manifest"]])
+@pytest.mark.parametrize("arguments", [["schema", "report"], ["--help"], ["--version"]])
 def test_a_reader_that_goes_away_is_no_bug(arguments: list[str]) -> None:
     program = [sys.executable, "-m", "prepare_models", *arguments]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
