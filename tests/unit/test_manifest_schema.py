@@ -146,6 +146,8 @@ def test_an_unknown_key_fits_neither(document: Document, data: st.DataObject) ->
         {"builder": {"optimization_level": 6}},
         {"builder": {"tf32": "maybe"}},
         {"calibration_cache": "s3://a/b"},
+        {"source": "HTTP://example.com/a.onnx"},
+        {"calibration_cache": "http://example.com/a.cache"},
     ],
 )
 def test_wrong_values_fit_neither(change: Document) -> None:

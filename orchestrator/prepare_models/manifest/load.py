@@ -117,8 +117,11 @@ class _Loader:
         suffix = Path(spec.source.partition("?")[0]).suffix.lower()
         if suffix in _OTHER_FORMATS:
             self.problems.add(source, f"a {suffix} file can't be converted: {_OTHER_FORMATS[suffix]}")
-        if spec.source.startswith("http://") and spec.sha256 is None:
+        if scheme_of(spec.source) == "http" and spec.sha256 is None:
             self.problems.add(source, "an http:// source needs sha256:, as anybody on the way may change its bytes")
+        if scheme_of(spec.calibration_cache or "") == "http":
+            cache = node.entries["calibration_cache"]
+            self.problems.add(cache, "anybody on the way may change the bytes of an http:// source; use https://")
 
     def _kind(self, node: Node, kind: str, expected: str) -> bool:
         if node.kind != kind:
