@@ -174,6 +174,18 @@ def test_a_key_that_is_not_there(key: Key, told: str, monkeypatch: pytest.Monkey
     assert caught.value.code == "etlt-key-missing"
 
 
+def test_a_key_file_below_the_home_of_nobody_is_just_not_there(load_text: Load, tmp_path: Path) -> None:
+    key = model(load_text, "key: {file: ~no-such-user/seg.key}").key
+    assert key == Key(file=tmp_path / "~no-such-user" / "seg.key")
+
+
+def test_a_key_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"\xff\xfes3cr3t")
+    with pytest.raises(KeyUnavailableError) as caught:
+        Key(file=tmp_path / "key").read()
+    assert caught.value.message == f"key file {tmp_path}/key is no text"
+
+
 def test_a_literal_key_is_in_no_repr(load_text: Load) -> None:
     manifest = load_text("version: 1\nmodels:\n- {name: seg, source: a.etlt, key: s3cr3t}\n")
     assert "s3cr3t" not in repr(manifest) + str(manifest) + repr(manifest.models[0].key)

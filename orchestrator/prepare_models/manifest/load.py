@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -168,7 +169,7 @@ class _Loader:
             text = self._text(value, "the name of a variable" if kind == "env" else "the path of a file")
             if text is None:
                 return None
-            return Key(env=text) if kind == "env" else Key(file=self.directory / Path(text).expanduser())
+            return Key(env=text) if kind == "env" else Key(file=self.directory / os.path.expanduser(text))
         # The value may be a secret, so it is not repeated.
         self.problems.add(node, "expected the key, {env: NAME} or {file: PATH}")
         return None

@@ -36,6 +36,10 @@ class Key:
                 raise KeyUnavailableError(
                     f"{where}: {error.strerror}", hint="give the path of a readable file"
                 ) from None
+            except ValueError:
+                raise KeyUnavailableError(
+                    f"{where} is no text", hint="give the path of the file with the key"
+                ) from None
         else:
             where, key = "key", self.literal or ""
         if not key:
