@@ -102,3 +102,18 @@ def test_a_doubled_dollar_is_the_way_to_write_a_variable_literally(text: str) ->
 @given(st.text(st.characters(exclude_characters="}", codec="utf-8")))
 def test_any_default_is_taken_as_it_stands(default: str) -> None:
     assert substitute(f"a${{PREPARE_MODELS_NO_SUCH:-{default}}}b") == f"a{default}b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000 + "]" * 200_000,
+        "- " * 50_000 + "x",
+        "a0: &a0 []\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 2000)),
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)),
+    ],
+    ids=["flow", "block", "alias chain", "alias bomb"],
+)
+def test_a_manifest_beyond_all_measure_is_refused(refusals: Refusals, text: str) -> None:
+    (problem,) = refusals(text)
+    assert problem.endswith(": holds too many or too deeply nested values for a manifest")

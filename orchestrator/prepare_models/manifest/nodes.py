@@ -15,6 +15,10 @@ import yaml
 from ..errors import ManifestError, Problem
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Far beyond any manifest; a few lines of aliases to aliases stand for more than memory holds.
+_MAX_NODES = 100_000
+_MAX_DEPTH = 20
+_TOO_MUCH = "holds too many or too deeply nested values for a manifest"
 # $${VAR} stays ${VAR}; ${VAR} and ${VAR:-default} are replaced.
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
@@ -81,6 +85,7 @@ def parse(file: Path, problems: Problems) -> Node:
     """
     try:
         text = file.read_text(encoding="utf-8")
+        _check_depth(file, text)
         root = yaml.compose(text, Loader=_LOADER)
     except OSError as error:
         raise ManifestError(file, [Problem(1, "", f"can't be read: {error.strerror}")]) from None
@@ -95,13 +100,26 @@ def parse(file: Path, problems: Problems) -> Node:
     return _Reader(problems).read(root, "")
 
 
+def _check_depth(file: Path, text: str) -> None:
+    """Refuse what would overflow the stack of the composer, which calls itself for each level."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ManifestError(file, [Problem(event.start_mark.line + 1, "", _TOO_MUCH)])
+
+
 class _Reader:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._open: set[int] = set()
+        self._count = 0
 
     def read(self, raw: Any, path: str) -> Node:
         line = raw.start_mark.line + 1
+        self._count += 1
+        if self._count > _MAX_NODES or len(self._open) > _MAX_DEPTH:
+            raise ManifestError(self._problems.file, [Problem(line, "", _TOO_MUCH)])
         if id(raw) in self._open:
             return self._refuse(Node("scalar", line, path), "an alias refers to a value that holds it")
         self._open.add(id(raw))
