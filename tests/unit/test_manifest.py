@@ -189,3 +189,8 @@ def test_a_key_file_that_is_no_text(tmp_path: Path) -> None:
 def test_a_literal_key_is_in_no_repr(load_text: Load) -> None:
     manifest = load_text("version: 1\nmodels:\n- {name: seg, source: a.etlt, key: s3cr3t}\n")
     assert "s3cr3t" not in repr(manifest) + str(manifest) + repr(manifest.models[0].key)
+
+
+@pytest.mark.parametrize(("text", "flag"), [("true", True), ("True", True), ("FALSE", False), ("'false'", False)])
+def test_every_spelling_that_yaml_has_for_a_truth_value(load_text: Load, text: str, flag: bool) -> None:
+    assert model(load_text, f"builder: {{tf32: {text}}}").builder.tf32 is flag

@@ -236,5 +236,5 @@ class _Loader:
         return int(text) if text else None
 
     def _flag(self, node: Node) -> bool | None:
-        text = self._text(node, "true or false", re.compile("true|false"))
-        return None if text is None else text == "true"
+        text = self._text(node, "true or false", re.compile("true|True|TRUE|false|False|FALSE"))
+        return None if text is None else text.lower() == "true"
