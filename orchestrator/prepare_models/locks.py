@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .paths import cache_dir
+from .errors import HostError
+from .paths import CACHE_VARIABLE, cache_dir
 
 _POLL_S = 0.1
 
@@ -33,14 +34,14 @@ def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Cal
 
     Raises:
         InterruptedError: ``stopped`` became true while waiting.
+        HostError: the cache directory can't be used.
 
     Args:
         output_dir: the model directory.
         on_wait: called once with the owner's process id when somebody else holds the lock.
         stopped: asked while waiting; True gives up.
     """
-    folder = cache_dir() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder()
     name = hashlib.sha256(str(output_dir.absolute()).encode("utf-8")).hexdigest()[:32]
     with (folder / f"{name}.lock").open("a+", encoding="ascii") as file:
         waited = False
@@ -63,6 +64,18 @@ def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Cal
             yield Held(file.fileno(), control)
         finally:
             shutil.rmtree(control, ignore_errors=True)
+
+
+def _folder() -> Path:
+    folder = cache_dir() / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"{cache_dir()} can't be used as cache directory: {error.strerror}",
+            hint=f"choose another with {CACHE_VARIABLE}=DIR",
+        ) from None
+    return folder
 
 
 def _try_lock(descriptor: int) -> bool:

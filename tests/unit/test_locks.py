@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from prepare_models.errors import HostError
 from prepare_models.locks import model_lock
 
 HOLDER = """
@@ -113,3 +114,15 @@ def test_a_relative_and_an_absolute_path_share_one_lock(tmp_path: Path, monkeypa
     with holder(tmp_path / "seg") as other, pytest.raises(InterruptedError):
         model_lock(Path("seg"), on_wait=waited.append, stopped=lambda: bool(waited)).__enter__()
     assert waited == [str(other.pid)]
+
+
+def test_a_cache_directory_that_can_not_be_used_says_how_to_choose_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", "/dev/null/cache")
+    with pytest.raises(HostError) as caught:
+        model_lock(tmp_path / "seg", on_wait=refuse, stopped=lambda: False).__enter__()
+    assert caught.value.diagnostics() == (
+        "/dev/null/cache can't be used as cache directory: Not a directory\n"
+        "  -> choose another with PREPARE_MODELS_CACHE_DIR=DIR"
+    )
