@@ -53,7 +53,12 @@ def make(spec: ModelSpec, *, models_dir: Path, runtime: RuntimeInfo, force: bool
     """
     output_dir = models_dir / spec.name
     record = read_record(output_dir)
-    reason = "--force" if force else _why_build(spec, output_dir, runtime, record)
+    try:
+        reason = "--force" if force else _why_build(spec, output_dir, runtime, record)
+    except OSError as error:
+        reason = f"{error.filename or 'a file'} can't be read: {error.strerror}"
+    except (AttributeError, LookupError, TypeError):  # a record that somebody edited
+        reason = "the record of the engine is damaged"
     if reason:
         return PlannedModel(spec, output_dir, BUILD, reason)
     return PlannedModel(spec, output_dir, REUSE, "same model, settings, backend and target", record)

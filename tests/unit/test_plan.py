@@ -174,6 +174,22 @@ def test_a_record_whose_key_does_not_fit_its_identity(built: Place) -> None:
     assert built.decide() == ("build", "the record of the engine was changed")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"io": None}, {"io": [{}]}, {"identity": 5, "build_key": None}, {"engine": []}, {"engine": {"bytes": 10}}],
+    ids=str,
+)
+def test_a_damaged_record_is_no_bug(built: Place, changes: dict[str, Any]) -> None:
+    built.edit_record(**changes)
+    assert built.decide() == ("build", "the record of the engine is damaged")
+
+
+def test_a_source_that_can_not_be_read_is_left_to_the_build(built: Place) -> None:
+    action, reason = built.decide(source="/proc/self/mem")
+    assert action == "build"
+    assert reason.endswith("can't be read: Input/output error")
+
+
 def test_a_download_is_known_by_what_it_was(tmp_path: Path) -> None:
     spec = ModelSpec(name="seg", source="https://example.com/a.onnx", line=1)
     place = Place(spec, tmp_path, lay_down(spec, tmp_path, {"model": digest(b"model")}))
