@@ -103,7 +103,7 @@ def test_defaults_of_run() -> None:
     arguments = parser().parse_args(["run", "m.yaml"])
     assert arguments.models_dir == Path("models")
     assert (arguments.executor, arguments.jobs, arguments.names) == ("auto", 1, [])
-    assert (arguments.fail_fast, arguments.force, arguments.dry_run, arguments.json) == (False, False, False, False)
+    assert not any((arguments.fail_fast, arguments.force, arguments.dry_run, arguments.json))
 
 
 @pytest.mark.parametrize(("flag", "fail_fast"), [("--keep-going", False), ("--fail-fast", True)])
