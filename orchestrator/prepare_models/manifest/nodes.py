@@ -106,7 +106,8 @@ def _check_depth(file: Path, text: str) -> None:
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
-            raise ManifestError(file, [Problem(event.start_mark.line + 1, "", _TOO_MUCH)])
+            mark = event.start_mark
+            raise ManifestError(file, [Problem(mark.line + 1 if mark else 1, "", _TOO_MUCH)])
 
 
 class _Reader:
