@@ -24,6 +24,7 @@ from prepare_models_entrypoint.contract.report import (
     StageResult,
     blank,
 )
+from prepare_models_entrypoint.contract.source import source_id
 
 RUNTIME = RuntimeInfo(
     python="3.10.12",
@@ -52,7 +53,8 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
     report["status"], report["reason"] = BUILT, "no engine yet"
     report["precision"] = Precision(requested=spec.precision, delivered=spec.precision, method="as exported")
     report["materials"] = [
-        Material(role=role, source=sources[role], bytes=1, sha256=value) for role, value in digests.items()
+        Material(role=role, source=sources[role], source_id=source_id(sources[role]), bytes=1, sha256=value)
+        for role, value in digests.items()
     ]
     report["engine"] = Engine(
         path=str(output_dir / "1" / "model.plan"),
