@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from prepare_models_entrypoint.contract.source import public, source_id
 
 SIGNED = "https://user:canary@cdn.example/net.onnx?Signature=canary&Expires=1&path=net.onnx"

@@ -86,3 +86,11 @@ def test_a_reader_that_goes_away_is_no_bug(arguments: list[str]) -> None:
         process.stdout.close()
         told = process.stderr.read()
     assert (process.returncode, told) == (130, b"")
+
+
+def test_a_full_disk_under_the_output_is_no_bug() -> None:
+    command = [sys.executable, "-m", "prepare_models", "schema", "report"]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("prepare-models: no room left to write the output")

@@ -137,6 +137,8 @@ class _Loader:
         return node.text
 
     def _name(self, node: Node) -> str | None:
+        if node.text == "report.json":
+            self.problems.add(node, "the name report.json is that of the run's own report")
         return self._text(node, "a name of a-z, 0-9, '.', '_' and '-' that starts with a letter or digit", _NAME)
 
     def _sha256(self, node: Node) -> str | None:
@@ -152,7 +154,7 @@ class _Loader:
             return None
         scheme = scheme_of(text)
         if scheme is None:
-            return str(self.directory / text)
+            return str(self.directory / Path(text).expanduser())
         if scheme not in SCHEMES:
             self.problems.expected(node, "a path, file://, https:// or ngc:// URL")
         elif scheme == "ngc" and ngc_parts(text) is None:
