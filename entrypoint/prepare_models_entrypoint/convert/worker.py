@@ -23,8 +23,6 @@ from . import preflight
 from .request import BuildRequest, BuildResult, empty_result
 
 _PROGRESS_INTERVAL_S = 0.2
-_WRITE_CHUNK = 8 << 20
-_SYNC_INTERVAL_S = 0.02
 
 
 def main(request_path: str, events_fd: str) -> int:
@@ -131,24 +129,16 @@ def _with_profiles(bindings: List[Binding], profile: Dict[str, ProfileShapes]) -
 
 
 def _write(plan: Any, path: str) -> "tuple[int, str]":
-    """Write the plan, and meanwhile hash it and bring what is written already to the disk."""
-    view, digest, written = memoryview(plan), hashlib.sha256(), threading.Event()
-    with open(path, "wb") as stream:
-
-        def sync_along() -> None:
-            while not written.wait(_SYNC_INTERVAL_S):
-                os.fdatasync(stream.fileno())
-
-        side = [threading.Thread(target=digest.update, args=(view,)), threading.Thread(target=sync_along)]
-        for thread in side:
-            thread.start()
-        try:
-            stream.writelines(view[start : start + _WRITE_CHUNK] for start in range(0, len(view), _WRITE_CHUNK))
-        finally:
-            written.set()
-            for thread in side:
-                thread.join()
-        sync(stream)
+    """Write the plan and bring it to the disk; meanwhile hash it."""
+    view, digest = memoryview(plan), hashlib.sha256()
+    hashing = threading.Thread(target=digest.update, args=(view,))
+    hashing.start()
+    try:
+        with open(path, "wb") as stream:
+            stream.write(view)
+            sync(stream)
+    finally:
+        hashing.join()
     return len(view), digest.hexdigest()
 
 
