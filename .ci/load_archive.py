@@ -18,6 +18,7 @@ ENV = [
 
 
 def main(rootfs: str, tag: str, arch: str, out: str) -> None:
+    """Write the archive."""
     with open(rootfs, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     config = {

@@ -20,7 +20,7 @@ from tests.command import COMMAND, Workplace
 ROOT = Path(__file__).parents[2]
 CI = ROOT / ".ci"
 BASE = "prepare-models-base:amd64"
-OURS = {"label": "io.prepare-models.owner"}
+OURS: dict[str, Any] = {"label": "io.prepare-models.owner"}
 
 
 class Daemon:
@@ -75,6 +75,7 @@ class Witness:
 
     def __init__(self, daemon: Daemon) -> None:
         self._client = docker.DockerClient(daemon.host)
+        self.on_seen: list[Callable[[dict[str, Any]], None]] = []
         self._events = self._client.events(decode=True, filters={"event": "create", **OURS})
         self.seen: list[dict[str, Any]] = []
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -83,7 +84,10 @@ class Witness:
     def _look(self) -> None:
         try:
             for event in self._events:
-                self.seen.append(self._client.api.inspect_container(event["id"]))
+                seen = self._client.api.inspect_container(event["id"])
+                for notice in self.on_seen:
+                    notice(seen)
+                self.seen.append(seen)
         except (OSError, ValueError, AttributeError):  # closed
             return
 

@@ -156,16 +156,12 @@ def test_key_is_a_file_for_the_caller_alone(place: DockerPlace, witness: Witness
     (place.folder / "model.etlt").write_bytes(b"\0\0\0\0" + os.urandom(64))
     place.write({"name": "net", "source": "model.etlt", "key": {"env": "MODEL_KEY"}})
     modes: list[int] = []
-    watched = witness._client.api.inspect_container
 
-    def inspect(container: str) -> Any:
-        seen = watched(container)
-        modes.extend(
-            Path(m["Source"]).stat().st_mode & 0o777 for m in seen["Mounts"] if m["Destination"].endswith("/key")
-        )
-        return seen
+    def look_at_the_key(seen: dict[str, Any]) -> None:
+        keys = [Path(m["Source"]) for m in seen["Mounts"] if m["Destination"] == "/run/prepare-models/key"]
+        modes.extend(key.stat().st_mode & 0o777 for key in keys)
 
-    witness._client.api.inspect_container = inspect
+    witness.on_seen.append(look_at_the_key)
     done = place.run(MODEL_KEY="a secret word")
     assert done.model("net")["error"]["code"] in ("etlt-codec-missing", "etlt-key-wrong")
     assert modes == [0o400]
