@@ -19,8 +19,11 @@ ENV = [
 
 def main(rootfs: str, tag: str, arch: str, out: str) -> None:
     """Write the archive."""
+    hashed = hashlib.sha256()
     with open(rootfs, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        while chunk := stream.read(1 << 20):
+            hashed.update(chunk)
+    digest = hashed.hexdigest()
     config = {
         "architecture": arch,
         "os": "linux",

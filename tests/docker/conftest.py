@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -41,7 +42,7 @@ class Daemon:
         tag = f"prepare-models-base:{arch}"
         root, archive = self.folder / "root.tar", self.folder / "image.tar"
         subprocess.run([CI / "base_image.sh", arch, root], check=True)
-        subprocess.run(["python3", CI / "load_archive.py", root, tag, arch, archive], check=True)
+        subprocess.run([sys.executable, CI / "load_archive.py", root, tag, arch, archive], check=True)
         with archive.open("rb") as stream:
             self.client.images.load(stream)
         root.unlink()
