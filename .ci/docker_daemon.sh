@@ -2,9 +2,11 @@
 # A Docker daemon of our own for the tests: own data, own socket, own bridge; no other daemon is touched.
 # usage: docker_daemon.sh start|stop|restart|kill DIR
 # Installs Debian's docker.io where dockerd is missing. Needs root. `start` prints the daemon's address.
+# DOCKERD_ROOT=ROOT takes dockerd and containerd from there (see newer_engine.sh), with CDI specifications of DIR/cdi.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 action=$1 dir=$(realpath -m "$2")
+newer=${DOCKERD_ROOT:-}
 
 packages() { # what Debian calls the programs that are missing
   local wanted=()
@@ -29,8 +31,11 @@ configure() {
   mkdir -p "$dir/cdi" "$dir/stub/log"
   cp "$here"/stub/nvidia-container-runtime "$here"/stub/nvidia-container-runtime-hook "$dir/stub/"
   chmod 0755 "$dir"/stub/nvidia-*
+  local cdi=
+  [ -z "$newer" ] || cdi='"features": {"cdi": true}, "cdi-spec-dirs": ["'$dir/cdi'"],'
+  cp "$here"/stub/cdi.json "$dir/cdi/"
   cat > "$dir/daemon.json" << J
-{"data-root": "$dir/data", "exec-root": "$dir/exec", "pidfile": "$dir/pid", "hosts": ["unix://$dir/docker.sock"],
+{$cdi "data-root": "$dir/data", "exec-root": "$dir/exec", "pidfile": "$dir/pid", "hosts": ["unix://$dir/docker.sock"],
  "bridge": "$(bridge)", "iptables": false, "ip6tables": false, "log-level": "warn", "shutdown-timeout": 5,
  "runtimes": {"nvidia": {"path": "$dir/stub/nvidia-container-runtime"}}}
 J
@@ -39,7 +44,7 @@ J
 answers() { curl -sf --unix-socket "$dir/docker.sock" http://docker/_ping > /dev/null 2>&1; }
 
 launch() { # the hook on dockerd's PATH is what makes the engine offer device requests
-  STUB_LOG="$dir/stub/log" PATH="$dir/stub:$PATH" setsid dockerd --config-file "$dir/daemon.json" >> "$dir/log" 2>&1 < /dev/null &
+  STUB_LOG="$dir/stub/log" PATH="$dir/stub:${newer:+$newer/usr/sbin:$newer/usr/bin:}$PATH" setsid dockerd --config-file "$dir/daemon.json" >> "$dir/log" 2>&1 < /dev/null &
   for _ in $(seq 300); do answers && break; sleep 0.1; done
   answers || { tail -20 "$dir/log" >&2; exit 1; }
 }

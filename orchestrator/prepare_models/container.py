@@ -200,7 +200,7 @@ class Containers:
                 return None
             container.start()
             self._running.add(container)
-        with _deadline(container, timeout_s) as expired:
+        with _deadline(container, timeout_s) as expired, _closing(stream):
             for out, err in stream:
                 if out:
                     on_out(out)
@@ -210,6 +210,10 @@ class Containers:
         container.reload()
         state = container.attrs["State"]
         return Ended(exit_code, bool(state.get("OOMKilled")), expired.is_set())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def stop(self) -> None:
         """End all containers, from another thread: ask, wait a little, kill."""
@@ -309,6 +313,15 @@ class Containers:
 def _stop(container: Any) -> None:
     with contextlib.suppress(*_TROUBLE):
         container.stop(timeout=_STOP_GRACE_S)
+
+
+@contextlib.contextmanager
+def _closing(stream: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, AttributeError):  # AttributeError: the SDK's own, of a stream at its end
+            stream.close()
 
 
 @contextlib.contextmanager

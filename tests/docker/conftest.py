@@ -27,15 +27,17 @@ OURS: dict[str, Any] = {"label": "io.prepare-models.owner"}
 class Daemon:
     """A dockerd that the tests may stop and start as they like."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
         self.folder = folder
+        self._environment = {**os.environ, **({"DOCKERD_ROOT": str(root)} if root else {})}
         self.host = self.control("start")
         self.client = docker.DockerClient(self.host)
 
     def control(self, action: str) -> str:
         """Call the script that starts and stops it."""
         command = [str(CI / "docker_daemon.sh"), action, str(self.folder)]
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=self._environment)
+        return done.stdout.strip()
 
     def load_base(self, arch: str) -> str:
         """Make a base image from Debian's packages."""
@@ -110,6 +112,28 @@ def daemon() -> Iterator[Daemon]:
         if not kept:
             started.control("stop")
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def newer_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of Docker Engine and Compose as Debian's next release has them."""
+    folder = tmp_path_factory.mktemp("newer")
+    subprocess.run([CI / "newer_engine.sh", folder], check=True)
+    return folder / "root"
+
+
+@pytest.fixture(scope="session")
+def newer(newer_root: Path, daemon: Daemon, image: str) -> Iterator[Daemon]:
+    """A daemon that knows CDI, with the base image."""
+    folder = Path(tempfile.mkdtemp(prefix="pm-newer-"))
+    started = Daemon(folder, newer_root)
+    try:
+        started.client.images.load(b"".join(daemon.client.images.get(BASE).save(named=BASE)))
+        yield started
+    finally:
+        started.client.close()
+        started.control("stop")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
