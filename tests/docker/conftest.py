@@ -165,9 +165,9 @@ class DockerPlace(Workplace):
         return local
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a run and don't wait for its end."""
+        """Start a run and don't wait for its end. Ctrl-C reaches it also where this process was told to ignore it."""
         return subprocess.Popen(
-            self.command("--json", *arguments),
+            ["env", "--default-signal=INT", *self.command("--json", *arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment(), cwd=self.folder,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The compose files: read by Compose itself, and one of them run."""
+"""The compose files and the bake file: read by Compose and Buildx themselves, and one of them run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from prepare_models import platforms
 from tests import networks
 from tests.docker.conftest import ROOT, DockerPlace
 
@@ -59,3 +60,17 @@ def test_compose_run_builds_an_engine(newer_root: Path, place: DockerPlace, imag
     done = compose(newer_root, *variant, "run", "--rm", "convert", cwd=place.folder, image=image)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (place.folder / "models/net/1/model.plan").stat().st_size > 0
+
+
+def test_bake_builds_every_platform_on_its_base(newer_root: Path) -> None:
+    buildx = newer_root / "usr/libexec/docker/cli-plugins/docker-buildx"
+    printed = subprocess.run(
+        [buildx, "bake", "-f", "docker/docker-bake.hcl", "--print"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    targets = json.loads(printed.stdout)["target"].values()
+    baked = {(each["args"]["PLATFORM"], each["args"]["BASE_IMAGE"], each["dockerfile"]) for each in targets}
+    assert baked == {(row.name, row.base_image, f"docker/{row.dockerfile}") for row in platforms.table()}

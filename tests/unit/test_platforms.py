@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import tarfile
 
 import pytest
@@ -108,13 +107,6 @@ def test_names_are_unique_and_their_dockerfiles_exist() -> None:
 def test_releases_of_jetson_do_not_overlap() -> None:
     ranges = sorted(tuple(map(platforms.version, row.l4t)) for row in platforms.table() if row.l4t)
     assert all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
-
-
-def test_bake_file_has_the_same_rows() -> None:
-    text = (images.docker_directory() / "docker-bake.hcl").read_text()
-    baked = set(re.findall(r'name = "([^"]+)", base = "([^"]+)"', text))
-    baked |= set(re.findall(r'BASE_IMAGE = "([^"]+)", PLATFORM = "([^"]+)"', text) and [("rtx", "ubuntu:24.04")])
-    assert baked == {(row.name, row.base_image) for row in platforms.table()}
 
 
 def test_context_is_complete_and_the_same_every_time() -> None:
