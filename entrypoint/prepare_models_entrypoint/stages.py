@@ -53,14 +53,13 @@ class _Run:
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
 
     def all_stages(self) -> None:
-        fetched: Dict[str, Fetched] = {}
-        with work_dir(Path(self.job.cache_dir)) as work:
-            if "fetch" in self.job.stages:
-                with self._timed("fetch"):
-                    fetched = self._fetch(offline=False)
-            else:
-                fetched = self._fetch(offline=True)
-            if "convert" in self.job.stages:
+        if "fetch" in self.job.stages:
+            with self._timed("fetch"):
+                fetched = self._fetch(offline=False)
+        else:
+            fetched = self._fetch(offline=True)
+        if "convert" in self.job.stages:
+            with work_dir(Path(self.job.cache_dir)) as work:
                 try:
                     self._build(fetched, work)
                 finally:

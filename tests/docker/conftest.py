@@ -68,7 +68,7 @@ class Daemon:
 
 def top(container: Any) -> Any:
     try:
-        return container.top()
+        return container.top(ps_args="-efww")  # whole lines, whatever COLUMNS says
     except docker.errors.APIError:  # it has ended meanwhile
         return ""
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests import networks
 from tests.command import Workplace
-from tests.docker.conftest import Daemon, DockerPlace, Witness
+from tests.docker.conftest import ROOT, Daemon, DockerPlace, Witness
 from tests.entrypoint.model_server import Answer, ModelServer
 
 CALLER = 12345
@@ -28,14 +28,13 @@ def sha256(path: Path) -> str:
 
 
 def test_container_builds_the_same_engine_as_this_python(place: DockerPlace, nothing_left: Callable[[], None]) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write(
-        {"name": "plain", "source": "model.onnx"}, {"name": "half", "source": "model.onnx", "precision": "fp16"}
-    )
+    quickstart = str(ROOT / "examples/quickstart/models.yaml")
     for executor in ("docker", "local"):
-        done = place.call("run", "models.yaml", "--executor", executor, "--models-dir", executor)
+        done = place.call("run", quickstart, "--executor", executor, "--models-dir", executor)
         assert done.status == 0, done.stderr
-    for plan in ("plain/1/model.plan", "half/1/model.plan"):
+    plans = [path.relative_to(place.folder / "local") for path in (place.folder / "local").rglob("model.plan")]
+    assert len(plans) == 2
+    for plan in plans:
         assert sha256(place.folder / "docker" / plan) == sha256(place.folder / "local" / plan)
     nothing_left()
 
@@ -70,6 +69,13 @@ def test_auto_takes_this_python_where_the_image_is_not(tmp_path: Path, daemon: D
 def open_place(image: str) -> Iterator[DockerPlace]:
     """A workplace that another user than this one can reach."""
     with tempfile.TemporaryDirectory(prefix="pm-open-") as folder:
+        yield DockerPlace(Path(folder))
+
+
+@pytest.fixture
+def place_outside_tmp(image: str) -> Iterator[DockerPlace]:
+    """A workplace where a container's read-only root shows: its /tmp can be written, everything else can't."""
+    with tempfile.TemporaryDirectory(prefix="pm-", dir="/var/tmp") as folder:
         yield DockerPlace(Path(folder))
 
 
@@ -123,7 +129,8 @@ def test_container_that_converts_has_nothing_but_what_it_needs(place: DockerPlac
     }
 
 
-def test_download_and_gpu_never_meet_in_one_container(place: DockerPlace, witness: Witness) -> None:
+def test_download_and_gpu_never_meet_in_one_container(place_outside_tmp: DockerPlace, witness: Witness) -> None:
+    place = place_outside_tmp
     model = networks.conv(place.folder / "served.onnx").read_bytes()
     with ModelServer() as server:
         url = server.serve("/model.onnx", Answer(model))
