@@ -11,7 +11,7 @@ nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "e2e"]
+nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "e2e", "docker"]
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = ["3.10", "3.11", "3.12", "3.13"]
@@ -73,6 +73,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session(python=THIS)
+def docker(session: nox.Session) -> None:
+    """Containers on a real daemon of the tests' own, which needs root; arm64 under emulation."""
+    install(session, "dev")
+    session.run("pytest", "tests/docker", *session.posargs)
+
+
+@nox.session(python=THIS)
 def bench(session: nox.Session) -> None:
     """Ratios against baselines measured in the same run."""
     install(session, "dev")
@@ -92,6 +99,11 @@ def lock(session: nox.Session) -> None:
         "etlt": ["--python-version", "3.10", "--no-deps", ".ci/locks/etlt.in"],
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
     }
+    images = {"entrypoint": "3.8", "rtx": "3.10", "etlt": "3.10", "build": "3.10"}
+    outputs = {name: f".ci/locks/{name}.txt" for name in locks}
+    for name, python in images.items():
+        locks[f"docker/{name}"] = ["--python-version", python, f"docker/requirements/{name}.in"]
+        outputs[f"docker/{name}"] = f"docker/requirements/{name}.txt"
     for name, arguments in locks.items():
         upgrade = ["--upgrade"] if "CI" not in os.environ else []
-        session.run(*compile_, *command, *upgrade, *arguments, "--output-file", f".ci/locks/{name}.txt")
+        session.run(*compile_, *command, *upgrade, *arguments, "--output-file", outputs[name])

@@ -53,12 +53,13 @@ class _Run:
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
 
     def all_stages(self) -> None:
-        fetched: Dict[str, Fetched] = {}
-        with work_dir(Path(self.job.cache_dir)) as work:
-            if "fetch" in self.job.stages:
-                with self._timed("fetch"):
-                    fetched = self._fetch()
-            if "convert" in self.job.stages:
+        if "fetch" in self.job.stages:
+            with self._timed("fetch"):
+                fetched = self._fetch(offline=False)
+        else:
+            fetched = self._fetch(offline=True)
+        if "convert" in self.job.stages:
+            with work_dir(Path(self.job.cache_dir)) as work:
                 try:
                     self._build(fetched, work)
                 finally:
@@ -70,13 +71,13 @@ class _Run:
         self.report["status"] = FAILED
         self.report["error"] = error.info(self.stage)
 
-    def _fetch(self) -> Dict[str, Fetched]:
+    def _fetch(self, *, offline: bool) -> Dict[str, Fetched]:
         sources = {"model": (self.model.source, self.model.sha256)}
         if self.model.calibration_cache is not None:
             sources["calibration_cache"] = (self.model.calibration_cache, None)
         cache_dir = Path(self.job.cache_dir)
         return {
-            role: fetch(source, sha256=sha256, cache_dir=cache_dir, on_progress=self._progress)
+            role: fetch(source, sha256=sha256, cache_dir=cache_dir, on_progress=self._progress, offline=offline)
             for role, (source, sha256) in sources.items()
         }
 

@@ -33,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_inspect(commands)
     _add_schema(commands)
+    _add_image(commands)
+    _add_doctor(commands)
     return root
 
 
@@ -103,7 +105,49 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--executor", choices=("auto", "local", "docker"), default="auto", help="where engines are built"
     )
+    _add_containers(command)
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
+
+
+def _add_containers(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("containers")
+    group.add_argument("--platform", metavar="NAME", help="platform of the image (default: found out; see image list)")
+    group.add_argument("--image", metavar="IMAGE", help="another image of this tool")
+    group.add_argument("--gpu", metavar="GPU", help="none, all, a number or a UUID (default: all where one is needed)")
+    group.add_argument("--memory", type=_size, metavar="SIZE", help="memory of a container, such as 8GiB; 0: no limit")
+
+
+def _add_image(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    image = _command(
+        commands,
+        "image",
+        "build, pull, list, save or load the container images",
+        "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar",
+    )
+    image.add_argument("action", choices=("build", "pull", "list", "save", "load"))
+    image.add_argument("file", type=Path, nargs="?", metavar="FILE", help="archive to load")
+    image.add_argument("--platform", metavar="NAME", help="platform (default: this machine's)")
+    image.add_argument("--base-image", metavar="IMAGE", help="build: another base")
+    image.add_argument("--network", metavar="NETWORK", help="build: network of the build, such as host")
+    image.add_argument("--arch", choices=("x86_64", "aarch64"), help="build: another architecture, under emulation")
+    image.add_argument(
+        "--tao-converter", type=Path, metavar="FILE", help="build: put NVIDIA's converter into the image"
+    )
+    image.add_argument("--registry", metavar="PREFIX", help="pull: where the image lies, such as registry.example/team")
+    image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
+    _add_output(image)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = _command(
+        commands, "doctor", "check what containers need on this machine, and say how to fix it",
+        "example:\n  prepare-models doctor --models-dir ~/models\n\nexit status: 0 nothing fails, 1 something does",
+    )  # fmt: skip
+    doctor.add_argument("--models-dir", type=Path, default=Path("models"), metavar="DIR", help="default: ./models")
+    doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")
+    doctor.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="describe the machine below DIR")
+    doctor.add_argument("--arch", choices=("x86_64", "aarch64"), help="with --root: that machine's architecture")
+    _add_output(doctor)
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:
@@ -141,6 +185,15 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
     return seconds
+
+
+def _size(text: str) -> int:
+    units = {"": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+    number = text.rstrip("MGBi")
+    unit = text[len(number) :].strip()
+    if unit not in units or not number.strip().replace(".", "", 1).isdigit():
+        raise argparse.ArgumentTypeError(f"expected a size such as 512MiB or 8GiB, found {text!r}")
+    return int(float(number) * units[unit])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -118,12 +118,21 @@ def test_one_models_failure_is_not_the_others(place: Place) -> None:
 
 
 def test_a_bug_of_ours_in_one_model_does_not_take_the_others_along(place: Place) -> None:
-    unfetched = place.write(place.model("a", "/no"), place.model("b", "/no"), stages=["convert"])
-    done = place.run(unfetched)
+    (place.root / "net.onnx").write_bytes(b"\x08\x07\x12")
+    good = str(place.root / "net.onnx")
+    names = ("a\0", "b\0")  # no path can hold this, and no manifest: nothing here is prepared for it
+    done = place.run(place.write(*(place.model(name, good) for name in names)))
     assert done.returncode == 1
-    assert errors(place.report()) == {"a": "internal", "b": "internal"}
+    assert errors(place.report()) == dict.fromkeys(names, "internal")
     assert "Traceback" in done.stderr
     assert Event.from_line(done.stdout.splitlines()[-1]).kind == event.CLOSED
+
+
+def test_a_job_without_the_fetch_stage_takes_what_is_there(place: Place) -> None:
+    (place.root / "net.onnx").write_bytes(b"\x08\x07\x12")
+    models = (place.model("a", "https://127.0.0.1:9/net.onnx"), place.model("b", str(place.root / "net.onnx")))
+    assert place.run(place.write(*models, stages=["convert", "inspect"])).returncode == 1
+    assert errors(place.report()) == {"a": "source-not-found", "b": "backend-missing"}
 
 
 def test_a_job_without_models_is_done(place: Place) -> None:

@@ -242,3 +242,20 @@ def test_a_malformed_ngc_source_shows_a_good_one(tmp_path: Path, source: str) ->
     error = refusal(source, tmp_path)
     assert error.code == "source-not-found"
     assert "ngc://nvidia/tao/" in error.hint
+
+
+def test_without_a_network_an_earlier_download_serves(server: ModelServer, tmp_path: Path) -> None:
+    url = server.serve("/model.onnx", Answer(MODEL))
+    get(url, tmp_path)
+    asked = len(server.asked)
+    fetched = fetch(url, sha256=SHA256, cache_dir=tmp_path, on_progress=lambda _: None, offline=True)
+    assert fetched.digest.result() == SHA256
+    assert len(server.asked) == asked
+
+
+def test_without_a_network_and_a_download_nothing_is_asked(server: ModelServer, tmp_path: Path) -> None:
+    url = server.serve("/model.onnx", Answer(MODEL))
+    with pytest.raises(FetchError, match="may not use the network") as caught:
+        fetch(url, sha256=None, cache_dir=tmp_path, on_progress=lambda _: None, offline=True)
+    assert caught.value.code == "source-not-found"
+    assert server.asked == []

@@ -27,7 +27,9 @@ class Fetched:
     pinned: bool
 
 
-def fetch(source: str, *, sha256: Optional[str], cache_dir: Path, on_progress: OnProgress) -> Fetched:
+def fetch(
+    source: str, *, sha256: Optional[str], cache_dir: Path, on_progress: OnProgress, offline: bool = False
+) -> Fetched:
     """Bring the bytes of ``source`` to a local file.
 
     Args:
@@ -35,6 +37,7 @@ def fetch(source: str, *, sha256: Optional[str], cache_dir: Path, on_progress: O
         sha256: digest that the manifest pins; it is verified before this function returns.
         cache_dir: where downloads are kept.
         on_progress: called with ``done`` and ``total`` bytes of a download.
+        offline: take what an earlier download left; there is no network.
 
     Raises:
         FetchError: the bytes can't be had, or are not the promised ones.
@@ -53,7 +56,9 @@ def fetch(source: str, *, sha256: Optional[str], cache_dir: Path, on_progress: O
     from .ngc import url_of
 
     url = url_of(source) if scheme == "ngc" else source
-    file, digest = download(url, downloads=cache_dir / "downloads", sha256=sha256, on_progress=on_progress)
+    file, digest = download(
+        url, downloads=cache_dir / "downloads", sha256=sha256, on_progress=on_progress, offline=offline
+    )
     return Fetched(file, file.stat().st_size, _done(digest), sha256 is not None)
 
 

@@ -31,7 +31,9 @@ _STATUS_HINTS = {
 }
 
 
-def download(url: str, *, downloads: Path, sha256: Optional[str], on_progress: OnProgress) -> Tuple[Path, str]:
+def download(
+    url: str, *, downloads: Path, sha256: Optional[str], on_progress: OnProgress, offline: bool = False
+) -> Tuple[Path, str]:
     """Return the local file and its sha256, downloading it unless an earlier run did.
 
     A download is known by its URL; a URL whose bytes may change should be pinned in the manifest.
@@ -40,6 +42,12 @@ def download(url: str, *, downloads: Path, sha256: Optional[str], on_progress: O
     known = read_record(folder)
     if known is not None and (sha256 is None or known["sha256"] == sha256.lower()):
         return folder / known["name"], known["sha256"]
+    if offline:
+        raise FetchError(
+            "source-not-found",
+            f"{public_url(url)} is not in {downloads}, and this job may not use the network",
+            hint="run the fetch stage first",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     remove_partials(folder)
     name = _file_name(url)

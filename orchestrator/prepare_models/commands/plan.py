@@ -13,7 +13,7 @@ from ..views import text
 def main(arguments: argparse.Namespace) -> int:
     """Print what would be done for each model, and why. Changes nothing."""
     specs = plan.select(manifest.load(arguments.manifest), arguments.names)
-    executor = executors.pick(arguments.executor)
+    executor = executors.pick(arguments.executor, container_options(arguments))
     runtime = executor.describe()
     models_dir = arguments.models_dir.absolute()
     planned = [plan.make(spec, models_dir=models_dir, runtime=runtime, force=arguments.force) for spec in specs]
@@ -23,3 +23,10 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         text.write(text.plan((model.spec.name, model.action, model.reason) for model in planned))
     return EXIT_OK
+
+
+def container_options(arguments: argparse.Namespace) -> executors.ContainerOptions:
+    """Return what the command line says about containers."""
+    return executors.ContainerOptions(
+        platform=arguments.platform, image=arguments.image, gpu=arguments.gpu, memory_bytes=arguments.memory
+    )

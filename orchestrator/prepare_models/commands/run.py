@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> int:
     started = time.time()
     loaded = manifest.load(arguments.manifest)
     specs = plan.select(loaded, arguments.names)
-    executor = executors.pick(arguments.executor)
+    executor = executors.pick(arguments.executor, plan_command.container_options(arguments))
     paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     signal.signal(signal.SIGTERM, _interrupt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,24 @@ class Task:
     on_event: OnEvent
 
 
+@dataclass(frozen=True)
+class ContainerOptions:
+    """What the command line says about containers. None leaves a choice to what is found on the machine.
+
+    gpu: none, all, an index or a UUID. memory_bytes: limit of a container; 0 for none.
+    """
+
+    platform: str | None = None
+    image: str | None = None
+    gpu: str | None = None
+    memory_bytes: int | None = None
+
+    @property
+    def given(self) -> bool:
+        """Tell whether the user chose anything that only containers have."""
+        return self != ContainerOptions()
+
+
 class Executor(Protocol):
     """Runs the entrypoint on one model at a time; several threads may call ``run`` at once."""
 
@@ -58,8 +77,11 @@ class Executor(Protocol):
         """End whatever runs, from another thread."""
 
 
-def pick(name: str) -> Executor:
-    """Return the executor that the user wants, or the first one that works here.
+def pick(name: str, options: ContainerOptions | None = None) -> Executor:
+    """Return the executor that the user wants.
+
+    ``auto`` takes containers where an engine answers and has the image of this machine's platform, else this Python:
+    nothing is built or pulled behind the user's back.
 
     Raises:
         HostError: none works.
@@ -68,10 +90,44 @@ def pick(name: str) -> Executor:
 
     if name not in NAMES:
         raise UsageError(f"unknown executor {name}", hint=f"one of {', '.join(NAMES)}")
+    options = options or ContainerOptions()
     if name == "docker":
-        raise HostError("the docker executor is not part of this version", hint="use --executor local")
+        from .docker import DockerExecutor
+
+        return DockerExecutor(options)
+    why_no_docker: HostError | None = None
+    if name == "auto" and (options.given or _engine_may_answer()):
+        from .docker import DockerExecutor
+
+        try:
+            return DockerExecutor(options)
+        except HostError as error:
+            if options.given:
+                raise
+            why_no_docker = error
     local = LocalExecutor()
     why_not = local.unavailable()
-    if why_not is not None:
-        raise HostError(f"no TensorRT to build engines with: {why_not}", hint=f"run: {local.fix()}")
-    return local
+    if why_not is None:
+        return local
+    if why_no_docker is not None:
+        raise HostError(
+            f"neither containers nor this Python can build engines: {why_no_docker.message}; {why_not}",
+            hint=f"{why_no_docker.hint}; or: {local.fix()}",
+        )
+    raise HostError(f"no TensorRT to build engines with: {why_not}", hint=f"run: {local.fix()}")
+
+
+def _engine_may_answer() -> bool:
+    """Tell whether it is worth asking: without an address and without a socket the Docker SDK is not even loaded."""
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    sockets = [Path("/var/run/docker.sock"), *([Path(runtime_dir, "docker.sock")] if runtime_dir else [])]
+    configured = any(os.environ.get(name) for name in ("DOCKER_HOST", "DOCKER_CONTEXT"))
+    return configured or any(path.exists() for path in sockets) or _has_context()
+
+
+def _has_context() -> bool:
+    config = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    try:
+        return "currentContext" in config.read_text(encoding="utf-8")
+    except OSError:
+        return False

@@ -1,0 +1,401 @@
+"""The only module that knows the Docker SDK: a container's description, how it is run, what the engine answers."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import DeviceRequest, LogConfig, Mount
+
+from . import gpu
+from .daemon_errors import explain, lost
+from .errors import HostError
+from .gpu import Access, Engine
+from .owners import LABEL
+
+PIDS_LIMIT = 4096
+SHM_BYTES = 1 << 30
+TMP_OPTIONS = "rw,exec,nosuid,nodev,size=1g,mode=1777"  # exec: TensorRT and CUDA load code that they write there
+
+_STOP_GRACE_S = 5
+_WAIT_S = 60
+_LOST_DAEMON_S = 30.0
+_TROUBLE = (DockerException, requests.RequestException)
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A host path that the container sees."""
+
+    source: Path
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One container.
+
+    argv: arguments of the image's entrypoint. user: ``uid:gid``, None leaves it to a rootless engine.
+    network: none or host. groups: numeric groups beside the user's own. memory_bytes: limit, 0 for none.
+    """
+
+    image: str
+    argv: tuple[str, ...]
+    binds: tuple[Bind, ...]
+    user: str | None
+    network: str
+    access: Access
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[int, ...] = ()
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container ended. ``oom``: the kernel killed something in it for want of memory."""
+
+    exit_code: int
+    oom: bool
+    timed_out: bool
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that the engine has."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+    arch: str
+    bytes: int
+
+
+def arguments(spec: RunSpec) -> dict[str, Any]:
+    """Return what the Docker SDK is asked for a container. Pure: the same description gives the same arguments."""
+    return {
+        "image": spec.image,
+        "command": list(spec.argv),
+        "user": spec.user,
+        "environment": {**spec.environment, **spec.access.environment},
+        "labels": dict(spec.labels),
+        "mounts": [Mount(bind.target, str(bind.source), type="bind", read_only=bind.read_only) for bind in spec.binds],
+        "network_mode": spec.network,
+        "read_only": True,
+        "tmpfs": {"/tmp": TMP_OPTIONS},  # noqa: S108  # the container's own
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": PIDS_LIMIT,
+        "shm_size": SHM_BYTES,
+        "group_add": [str(group) for group in spec.groups] or None,
+        "mem_limit": spec.memory_bytes or None,
+        "memswap_limit": spec.memory_bytes or None,
+        # Events and the log are read while they come; a copy with the daemon would only fill its disk.
+        "log_config": LogConfig(type="none"),
+        "working_dir": "/tmp",  # noqa: S108
+        **_gpu_arguments(spec.access),
+    }
+
+
+def _gpu_arguments(access: Access) -> dict[str, Any]:
+    if access.way == gpu.CDI:
+        return {"device_requests": [DeviceRequest(driver="cdi", device_ids=list(access.devices))]}
+    if access.way == gpu.DEVICE_REQUEST:
+        which: dict[str, Any] = {"count": -1} if access.devices == ("all",) else {"device_ids": list(access.devices)}
+        return {"device_requests": [DeviceRequest(capabilities=[["gpu", *gpu.CAPABILITIES.split(",")]], **which)]}
+    if access.way == gpu.RUNTIME:
+        return {"runtime": gpu.NVIDIA_RUNTIME}
+    return {}
+
+
+@contextlib.contextmanager
+def translated(*, connected: bool = False) -> Iterator[None]:
+    """Turn the SDK's failures into errors that say what to do.
+
+    Args:
+        connected: the engine answered before, so that silence means that it went away.
+    """
+    try:
+        yield
+    except APIError as error:
+        raise explain(str(error.explanation or error)) from error
+    except requests.RequestException as error:
+        raise (lost if connected else explain)(str(error)) from error
+    except _TROUBLE as error:
+        raise explain(str(error)) from error
+
+
+class Containers:
+    """A container engine at work. Several threads may call ``run`` at once."""
+
+    def __init__(self) -> None:
+        """Connect to where DOCKER_HOST or the Docker context points.
+
+        Raises:
+            HostError: no engine answers there.
+        """
+        with translated():
+            self._client = docker.from_env()
+            self.engine = _engine(self._client)
+        self._running: set[Any] = set()
+        self._guard = threading.Lock()
+        self._stopped = False
+
+    def run(
+        self,
+        spec: RunSpec,
+        *,
+        on_out: Callable[[bytes], object],
+        on_err: Callable[[bytes], object],
+        timeout_s: float | None = None,
+    ) -> Ended | None:
+        """Run a container to its end and remove it. Return None when ``stop`` was called before or meanwhile.
+
+        Args:
+            spec: the container.
+            on_out: called with pieces of standard output.
+            on_err: called with pieces of standard error.
+            timeout_s: seconds until the container is killed.
+
+        Raises:
+            HostError: the engine refused, or was lost.
+        """
+        with translated():
+            container = self._client.containers.create(**arguments(spec))
+        try:
+            with translated(connected=True):
+                ended = self._attend(container, on_out, on_err, timeout_s)
+        except HostError:
+            if self._stopped:
+                return None
+            raise
+        finally:
+            with self._guard:
+                self._running.discard(container)
+            self._remove(container)
+        return None if self._stopped else ended
+
+    def _attend(
+        self,
+        container: Any,
+        on_out: Callable[[bytes], object],
+        on_err: Callable[[bytes], object],
+        timeout_s: float | None,
+    ) -> Ended | None:
+        stream = container.attach(stdout=True, stderr=True, stream=True, demux=True)
+        with self._guard:
+            if self._stopped:
+                return None
+            container.start()
+            self._running.add(container)
+        with _deadline(container, timeout_s) as expired, _closing(stream):
+            for out, err in stream:
+                if out:
+                    on_out(out)
+                if err:
+                    on_err(err)
+            exit_code = container.wait(timeout=_WAIT_S)["StatusCode"]
+        container.reload()
+        state = container.attrs["State"]
+        return Ended(exit_code, bool(state.get("OOMKilled")), expired.is_set())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def stop(self) -> None:
+        """End all containers, from another thread: ask, wait a little, kill."""
+        with self._guard:
+            self._stopped = True
+            running = list(self._running)
+        stoppers = [threading.Thread(target=_stop, args=(container,)) for container in running]
+        for thread in stoppers:
+            thread.start()
+        for thread in stoppers:
+            thread.join()
+
+    def sweep(self, label: str, value: str, keep: Callable[[Mapping[str, str]], bool] = lambda _: False) -> None:
+        """Remove containers that carry a label, as runs leave them that were killed.
+
+        Args:
+            label: name of the label.
+            value: its value; empty for any.
+            keep: told the container's labels, says whether it is somebody's who lives.
+        """
+        wanted = f"{label}={value}" if value else label
+        with translated():
+            for container in self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True):
+                if not keep(container.labels):
+                    self._remove(container)
+
+    def images(self) -> list[Image]:
+        """Return this tool's images."""
+        with translated():
+            found = self._client.images.list(filters={"label": f"{LABEL}.platform"})
+            return [_image(image) for image in found]
+
+    def image(self, name: str) -> Image | None:
+        """Return an image by its name, or None where the engine doesn't have it."""
+        with translated():
+            try:
+                return _image(self._client.images.get(name))
+            except ImageNotFound:
+                return None
+
+    def build(
+        self, context: Any, *, dockerfile: str, tag: str, build_args: Mapping[str, str], **options: Any
+    ) -> Iterator[str]:
+        """Build an image from a tar of its context; yield the builder's lines.
+
+        Raises:
+            HostError: a step failed; the message is the builder's.
+        """
+        with translated():
+            answers = self._client.api.build(
+                fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, buildargs=dict(build_args),
+                rm=True, forcerm=True, decode=True, **options,
+            )  # fmt: skip
+            yield from _told(answers)
+
+    def pull(self, reference: str) -> Iterator[str]:
+        """Pull an image; yield what the registry says."""
+        with translated():
+            yield from _told(self._client.api.pull(reference, stream=True, decode=True))
+
+    def tag(self, reference: str, name: str) -> None:
+        """Give an image a second name."""
+        repository, _, tag = name.rpartition(":")
+        with translated():
+            self._client.images.get(reference).tag(repository, tag)
+
+    def save(self, name: str) -> Iterator[bytes]:
+        """Yield the archive of an image."""
+        with translated():
+            yield from self._client.images.get(name).save(named=name)
+
+    def load(self, archive: Any) -> list[Image]:
+        """Load an archive and return its images."""
+        with translated():
+            return [_image(image) for image in self._client.images.load(archive)]
+
+    def _remove(self, container: Any) -> None:
+        """Remove a container; wait for a daemon that restarts, and leave the rest to the next run's sweep."""
+        give_up = time.monotonic() + _LOST_DAEMON_S
+        while True:
+            try:
+                container.remove(force=True, v=True)
+            except NotFound:
+                return
+            except APIError as error:
+                if error.status_code != 409:  # 409: its removal goes on already
+                    return
+            except requests.RequestException:
+                pass
+            else:
+                return
+            if time.monotonic() > give_up:
+                return
+            time.sleep(0.2)
+
+
+def _stop(container: Any) -> None:
+    with contextlib.suppress(*_TROUBLE):
+        container.stop(timeout=_STOP_GRACE_S)
+
+
+@contextlib.contextmanager
+def _closing(stream: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, AttributeError):  # AttributeError: the SDK's own, of a stream at its end
+            stream.close()
+
+
+@contextlib.contextmanager
+def _deadline(container: Any, timeout_s: float | None) -> Iterator[threading.Event]:
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        with contextlib.suppress(*_TROUBLE):
+            container.kill()
+
+    timer = threading.Timer(timeout_s, expire) if timeout_s else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield expired
+    finally:
+        if timer:
+            timer.cancel()
+
+
+def _told(answers: Any) -> Iterator[str]:
+    for answer in answers:
+        if "error" in answer:
+            raise explain(answer["error"])
+        text = (answer.get("stream") or answer.get("status") or "").rstrip()
+        if text:
+            yield text
+
+
+def _image(image: Any) -> Image:
+    config = image.attrs.get("Config") or {}
+    return Image(
+        id=image.id,
+        tags=tuple(image.tags),
+        labels=config.get("Labels") or {},
+        arch=image.attrs.get("Architecture", ""),
+        bytes=image.attrs.get("Size", 0),
+    )
+
+
+def _engine(client: Any) -> Engine:
+    version, info = client.version(), client.info()
+    components = {part.get("Name"): part.get("Version", "") for part in version.get("Components") or ()}
+    devices = [device["ID"] for device in info.get("DiscoveredDevices") or () if device.get("Source") == "cdi"]
+    return Engine(
+        version=components.get("Podman Engine") or version["Version"],
+        api=tuple(int(part) for part in version["ApiVersion"].split(".")),
+        podman="Podman Engine" in components,
+        rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
+        local=_is_local(client.api.base_url),
+        runtimes=frozenset(info.get("Runtimes") or ()),
+        cdi_spec_dirs=tuple(info.get("CDISpecDirs") or ()),
+        cdi_devices=tuple(devices),
+        arch=info.get("Architecture", ""),
+        docker_root=info.get("DockerRootDir", ""),
+        memory_bytes=info.get("MemTotal", 0),
+    )
+
+
+def _is_local(base_url: str) -> bool:
+    """Tell whether an engine sees this machine's files. The SDK's own address of a Unix socket has no real host."""
+    parts = urlsplit(base_url)
+    if parts.scheme == "http+docker":
+        return parts.hostname != "ssh"
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def container_user(engine: Engine) -> str | None:
+    """Return the caller as ``uid:gid``. In a rootless engine the container's root is the caller already."""
+    return None if engine.rootless else f"{os.getuid()}:{os.getgid()}"

@@ -1,0 +1,209 @@
+"""What container engines say when they refuse, and what it means: text -> our error. The table is the knowledge."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .errors import HostError
+
+_TOOLKIT = (
+    "install NVIDIA's Container Toolkit, then: sudo nvidia-ctk runtime configure --runtime=docker "
+    "&& sudo systemctl restart docker; on a machine without a GPU use --gpu none"
+)
+_GENERATE_CDI = (
+    "run: sudo nvidia-ctk cdi list; generate with: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+)
+_DRIVER = "install or load the NVIDIA driver; check with: nvidia-smi"
+
+
+class Row(NamedTuple):
+    """A part of the engine's text (every part must be there), our stable code, what it means, and the fix."""
+
+    parts: tuple[str, ...]
+    code: str
+    meaning: str
+    fix: str
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        ("could not select device driver", "capabilities: [[gpu"),
+        "gpu-unavailable",
+        "the engine has no driver for GPUs: the Container Toolkit is missing, or the engine was not restarted since",
+        _TOOLKIT,
+    ),
+    Row(("failed to discover GPU vendor from CDI",), "gpu-unavailable", "the engine knows no GPU vendor", _TOOLKIT),
+    Row(
+        ("could not select device driver", "cdi"),
+        "gpu-unavailable",
+        "the engine has no CDI: it is older than 25, or the feature is switched off",
+        'set "features": {"cdi": true} in /etc/docker/daemon.json and restart Docker',
+    ),
+    Row(("unresolvable CDI devices",), "gpu-unavailable", "no CDI specification names this device", _GENERATE_CDI),
+    Row(("Unknown runtime specified",), "gpu-unavailable", "the runtime nvidia is not registered", _TOOLKIT),
+    Row(("unknown or invalid runtime name",), "gpu-unavailable", "the runtime nvidia is not registered", _TOOLKIT),
+    Row(("error gathering device information", "/dev/nvidia"), "gpu-unavailable", "the driver is not loaded", _DRIVER),
+    Row(("libnvidia-ml.so.1: cannot open",), "gpu-unavailable", "there is no NVIDIA driver on the host", _DRIVER),
+    Row(("nvml error: driver not loaded",), "gpu-unavailable", "the NVIDIA driver is not loaded", _DRIVER),
+    Row(
+        ("unsatisfied condition: cuda",),
+        "driver-too-old",
+        "the driver is too old for the image's CUDA",
+        "update the driver, or choose an image with an older CUDA: prepare-models doctor tells which",
+    ),
+    Row(
+        ("invoking the NVIDIA Container Runtime Hook directly",),
+        "gpu-unavailable",
+        "on a Jetson the GPU comes through the runtime nvidia only",
+        _TOOLKIT,
+    ),
+    Row(
+        ("bpf_prog_query(BPF_CGROUP_DEVICE) failed",),
+        "gpu-unavailable",
+        "a rootless engine can't set device rules",
+        "use CDI, or: sudo nvidia-ctk config --set nvidia-container-cli.no-cgroups --in-place",
+    ),
+    Row(
+        ("FileNotFoundError",),
+        "docker-unreachable",
+        "no container engine listens here",
+        "install Docker or start it: sudo systemctl start docker; or use --executor local",
+    ),
+    Row(
+        ("PermissionError",),
+        "docker-forbidden",
+        "this user may not talk to Docker",
+        "run: sudo usermod -aG docker $USER, then log in anew; or use --executor local",
+    ),
+    Row(
+        ("Permission denied", "server API version"),
+        "docker-forbidden",
+        "this user may not talk to Docker",
+        "run: sudo usermod -aG docker $USER, then log in anew; or use --executor local",
+    ),
+    Row(
+        ("Connection refused",),
+        "docker-unreachable",
+        "no container engine listens at this address",
+        "check DOCKER_HOST and the Docker context (docker context ls), or start Docker: sudo systemctl start docker",
+    ),
+    Row(
+        ("paramiko",),
+        "docker-unreachable",
+        "an ssh:// address needs the Python package paramiko",
+        "pip install paramiko, and give user and port: ssh://user@host:22",
+    ),
+    Row(
+        ("BrokenPipeError",),
+        "docker-unreachable",
+        "the connection to the engine's host was not made",
+        "check that ssh to it works without a password, and that docker is installed there",
+    ),
+    Row(
+        ("server API version",),
+        "docker-unreachable",
+        "the container engine does not answer",
+        "check DOCKER_HOST and the Docker context (docker context ls)",
+    ),
+    Row(
+        ("No such image",),
+        "image-missing",
+        "the engine does not have the image",
+        "prepare-models image build, or: image pull, image load",
+    ),
+    Row(
+        ("no basic auth credentials",),
+        "registry-refused",
+        "the registry wants a log-in",
+        "docker login REGISTRY; for nvcr.io the user is $oauthtoken and the password an NGC API key",
+    ),
+    Row(
+        ("unauthorized",),
+        "registry-refused",
+        "the registry refused the log-in",
+        "docker login REGISTRY; for nvcr.io the user is $oauthtoken and the password an NGC API key",
+    ),
+    Row(("manifest unknown",), "image-missing", "the registry has no image of that name", "check name and tag"),
+    Row(
+        ("no such host",),
+        "registry-unreachable",
+        "the registry's name can't be resolved",
+        "check network, DNS and the daemon's proxy; without a network: prepare-models image load",
+    ),
+    Row(
+        ("executable file not found in $PATH",),
+        "image-unfit",
+        "the image has no python3",
+        "build it anew: prepare-models image build",
+    ),
+    Row(
+        ("exec format error",),
+        "image-unfit",
+        "the image is for another architecture",
+        "build or pull the image of this platform: prepare-models doctor names it",
+    ),
+    Row(
+        ("bind source path does not exist",),
+        "docker-remote",
+        "the engine does not see this machine's files",
+        "the docker executor needs an engine on this machine; on another one, run prepare-models there",
+    ),
+    Row(
+        ("error setting rlimit",),
+        "docker-refused",
+        "the engine may not raise a limit that its configuration asks for",
+        "remove default-ulimits from /etc/docker/daemon.json",
+    ),
+    Row(
+        ("Minimum memory limit allowed",),
+        "docker-refused",
+        "the memory limit is too small for a container",
+        "raise --memory",
+    ),
+    Row(
+        ("no space left on device",),
+        "disk-full",
+        "the engine's disk is full",
+        "free space: docker system df, docker image prune",
+    ),
+    Row(
+        ("could not find bridge",),
+        "docker-refused",
+        "the engine's network bridge is gone, as a second daemon with --bridge=none removes it",
+        "restart Docker: sudo systemctl restart docker",
+    ),
+    Row(
+        ("invalid tar header",),
+        "archive-damaged",
+        "the image archive is damaged",
+        "copy it again and compare its sha256",
+    ),
+    Row(
+        ("unexpected EOF",), "archive-damaged", "the image archive is cut short", "copy it again and compare its sha256"
+    ),
+)
+
+
+def explain(text: str) -> HostError:
+    """Return the error for what an engine said; its own words stay in the message."""
+    words = " ".join(text.split())[:600]
+    for row in ROWS:
+        if all(part in text for part in row.parts):
+            return _error(row.code, f"{row.meaning} ({words})", row.fix)
+    return _error("docker-refused", f"the container engine refused: {words}", "see its log: journalctl -u docker")
+
+
+def lost(text: str) -> HostError:
+    """Return the error for an engine that answered before and does not any more."""
+    words = " ".join(text.split())[:300]
+    return _error(
+        "docker-lost",
+        f"the container engine went away in mid-work ({words})",
+        "see that it is up (docker info), then run again: what is done is kept",
+    )
+
+
+def _error(code: str, message: str, hint: str) -> HostError:
+    error = HostError(message, hint=hint)
+    error.code = code
+    return error

@@ -1,0 +1,206 @@
+"""What containers need on this machine: each finding is ok, warn or fail, and names its fix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import gpu, images, platforms
+from .errors import HostError, PrepareModelsError
+from .machine import Machine
+from .paths import cache_dir
+from .platforms import Platform
+
+if TYPE_CHECKING:
+    from .container import Containers
+
+OK = "ok"
+WARN = "warn"
+FAIL = "fail"
+
+_OLDEST_API = (1, 40)
+_ENGINE_BYTES = 2 << 30
+_RTX_IMAGE_BYTES = 2 << 30
+_TENSORRT_IMAGE_BYTES = 15 << 30
+_CONTRACT_LABEL = "io.prepare-models.contract"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    status: str
+    message: str
+    fix: str = ""
+
+
+def examine(machine: Machine, *, models_dir: Path, platform: str | None, is_this_machine: bool = True) -> list[Finding]:
+    """Return all findings.
+
+    Args:
+        machine: what was probed.
+        models_dir: where engines shall go.
+        platform: name of the platform that the user wants, None for the machine's own.
+        is_this_machine: whether ``machine`` was probed here, so that the engine's word about images counts for it.
+    """
+    findings = list(_machine(machine))
+    chosen, reason = _platform(machine, platform)
+    findings.append(reason)
+    containers, answer = _connect()
+    findings.append(answer)
+    if chosen is not None:
+        findings += _fits(machine, chosen)
+    if containers is not None:
+        findings += _engine(containers, machine, chosen)
+        if chosen is not None and is_this_machine:
+            findings += _image(containers, chosen)
+    findings += [_writable("models directory", models_dir), _writable("cache", cache_dir())]
+    findings += [_clock(), *_network()]
+    return findings
+
+
+def _machine(machine: Machine) -> Iterator[Finding]:
+    if machine.l4t is not None:
+        board = f"{machine.model or 'a Jetson'} ({machine.soc or 'unknown SoC'}), L4T {platforms.dotted(machine.l4t)}"
+        yield Finding("machine", OK, board)
+    else:
+        for card in machine.gpus:
+            text = f"GPU {card.index}: {card.name}, compute capability {card.compute_capability}, driver {card.driver}"
+            yield Finding("machine", OK, text)
+        if not machine.gpus:
+            yield Finding(
+                "machine",
+                WARN,
+                f"{machine.arch}, no GPU: {machine.gpu_reason}",
+                "nothing, if engines shall be built ahead of time with TensorRT-RTX; else install the NVIDIA driver",
+            )
+    if machine.cdi:
+        yield Finding("CDI", OK, f"specifications name {', '.join(machine.cdi)}")
+    elif machine.gpus or machine.l4t:
+        mode = "--mode=csv " if machine.l4t else ""
+        yield Finding(
+            "CDI",
+            WARN,
+            "no specification names a GPU",
+            f"only needed without the runtime nvidia: sudo nvidia-ctk cdi generate {mode}--output=/etc/cdi/nvidia.yaml",
+        )
+
+
+def _platform(machine: Machine, name: str | None) -> tuple[Platform | None, Finding]:
+    try:
+        choice = platforms.Choice(platforms.named(name), "--platform") if name else platforms.pick(machine)
+    except PrepareModelsError as error:
+        return None, Finding("platform", FAIL, error.message, error.hint)
+    return choice.platform, Finding("platform", OK, f"{choice.platform.name}: {choice.reason}")
+
+
+def _fits(machine: Machine, chosen: Platform) -> Iterator[Finding]:
+    why_not = platforms.unsuitable(chosen, machine)
+    what = "L4T against image" if chosen.l4t else "driver against image"
+    if why_not is not None:
+        yield Finding(what, FAIL, why_not, "leave --platform out, or see docs/platforms.md")
+    elif chosen.l4t:
+        yield Finding(what, OK, f"{chosen.name} runs on L4T {chosen.l4t[0]} to {chosen.l4t[1]}")
+    elif chosen.min_driver and machine.gpus:
+        yield Finding(what, OK, f"{chosen.name} needs {chosen.min_driver}, found {machine.gpus[0].driver}")
+    elif chosen.min_driver:
+        yield Finding(what, FAIL, f"{chosen.name} needs a GPU: {machine.gpu_reason}", "use --platform rtx")
+    if not chosen.confirmed:
+        text = f"base image {chosen.base_image} was not confirmed for {chosen.name}"
+        yield Finding("base image", WARN, text, "if it is wrong, use --base-image and report it")
+
+
+def _connect() -> tuple[Containers | None, Finding]:
+    from .container import Containers
+
+    try:
+        containers = Containers()
+    except HostError as error:
+        return None, Finding("engine", FAIL, f"{error.message} [{error.code}]", error.hint)
+    found = containers.engine
+    kind = "Podman" if found.podman else "Docker"
+    notes = ", rootless" if found.rootless else ""
+    message = f"{kind} {found.version}, API {platforms.dotted(found.api)}{notes}"
+    if found.api < _OLDEST_API:
+        return containers, Finding("engine", FAIL, f"{message} is too old", "install Docker 19.03 or later")
+    return containers, Finding("engine", OK, message)
+
+
+def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -> Iterator[Finding]:
+    engine = containers.engine
+    if not engine.local:
+        yield Finding(
+            "engine's place",
+            FAIL,
+            "the engine is on another machine and sees other files",
+            "run prepare-models there; images can be built, saved and loaded from here",
+        )
+    if engine.arch and engine.arch != machine.arch:
+        text = f"the engine's machine is {engine.arch}, this one {machine.arch}"
+        yield Finding("architecture", WARN, text, "build on the machine that the engines are for")
+    if chosen is not None and not chosen.builds_without_gpu:
+        try:
+            access = gpu.choose(engine, machine)
+            yield Finding("GPU access", OK, f"{access.way}: {access.reason}")
+        except HostError as error:
+            yield Finding("GPU access", FAIL, error.message, error.hint)
+    if engine.local and engine.docker_root and Path(engine.docker_root).exists():
+        needed = _RTX_IMAGE_BYTES if chosen is None or chosen.builds_without_gpu else _TENSORRT_IMAGE_BYTES
+        yield _space("disk for images", Path(engine.docker_root), needed, "docker image prune, or move data-root")
+
+
+def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
+    image = containers.image(chosen.image)
+    build = f"prepare-models image build --platform {chosen.name}"
+    if image is None:
+        yield Finding("image", FAIL, f"the engine does not have {chosen.image}", f"{build}; or image pull, image load")
+        return
+    why_not = images.unfit(image, _CONTRACT_LABEL)
+    if why_not is None:
+        yield Finding("image", OK, f"{chosen.image}, {image.bytes / 1e6:.0f} MB")
+    else:
+        yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build)
+
+
+def _writable(name: str, path: Path) -> Finding:
+    existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(name, FAIL, f"{existing} can't be written by this user", "choose another, or give write access")
+    return _space(name, existing, _ENGINE_BYTES, "free space there, or choose another disk", what=str(path))
+
+
+def _space(name: str, path: Path, needed: int, fix: str, *, what: str = "") -> Finding:
+    free = shutil.disk_usage(path).free
+    message = f"{what or path}: {free / 1e9:.0f} GB free"
+    if free < needed:
+        return Finding(name, WARN, f"{message}, {needed / 1e9:.0f} GB are needed", fix)
+    return Finding(name, OK, message)
+
+
+def _clock() -> Finding:
+    """A clock that stands before this tool was installed makes every certificate invalid, as on boards without one."""
+    installed = Path(__file__).stat().st_mtime
+    now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    if time.time() < installed - 86400:
+        return Finding("clock", FAIL, f"it says {now}, before this tool was made", "sudo timedatectl set-ntp true")
+    return Finding("clock", OK, f"{now} UTC")
+
+
+def _network() -> Iterator[Finding]:
+    proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy") if os.environ.get(name)]
+    if proxies:
+        yield Finding("proxy", OK, f"{', '.join(proxies)} set; containers that download get it")
+    else:
+        yield Finding("proxy", OK, "none set")
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        file = os.environ.get(name)
+        if file and not Path(file).is_file():
+            yield Finding("CA file", FAIL, f"{name} names {file}, which is no file", f"correct or unset {name}")
+        elif file:
+            yield Finding("CA file", OK, f"{name}: {file}")

@@ -1,0 +1,344 @@
+"""The docker executor: what fetches has a network and no GPU; what converts has a GPU and no network."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract import Job
+from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank
+
+from .. import gpu, images, machine, platforms
+from ..container import Bind, Containers, Ended, Image, RunSpec, container_user
+from ..errors import HostError, InterruptedRunError
+from ..owners import LABEL, owner_labels, owner_lives
+from ..paths import cache_dir
+from . import ContainerOptions, Task
+from .handover import INSIDE, KEY, Control, Lines, Work, secret, sweep_keys, without_frame
+
+CONTRACT_LABEL = f"{LABEL}.contract"
+MODEL_LABEL = f"{LABEL}.model"
+OWNER_LABEL = f"{LABEL}.owner"
+
+_CONVERT = ("convert", "inspect")
+_GRACE_S = 60.0  # what the entrypoint may take beside the conversion, whose time it watches itself
+_MEMORY_SHARE = 0.9
+_NETWORK_VARIABLES = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "NGC_CLI_API_URL",
+)
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+class DockerExecutor:
+    """Runs one container for each model, and one before it for sources that have to be downloaded."""
+
+    name = "docker"
+
+    def __init__(self, options: ContainerOptions) -> None:
+        """Connect, choose platform, image and way to the GPU.
+
+        Raises:
+            HostError: the engine does not answer, the image is missing, or the GPU can't be reached.
+        """
+        self._options = options
+        self._containers = Containers()
+        engine = self._containers.engine
+        if not engine.local:
+            raise HostError(
+                "the engine that DOCKER_HOST or the Docker context names is on another machine, not here",
+                hint="run prepare-models there, or choose this machine's engine: docker context use default",
+            )
+        self._machine = machine.probe()
+        self.platform = (
+            platforms.named(options.platform) if options.platform else platforms.pick(self._machine).platform
+        )
+        self._image = self._find_image(options.image or self.platform.image)
+        self._access = self._choose_access()
+        self._gpus = _gpu_places(self._access, self._machine)
+        self._containers.sweep(OWNER_LABEL, "", keep=owner_lives)
+        sweep_keys()
+
+    def unavailable(self) -> str | None:
+        """Return None: an executor that can't work is not made."""
+        return None
+
+    def fix(self) -> str:
+        """Return the command that makes the executor available."""
+        return "prepare-models doctor"
+
+    def describe(self) -> RuntimeInfo:
+        """Return backend and GPU as the entrypoint sees them in the image."""
+        known = cache_dir() / "images" / f"{self._image.id.rpartition(':')[2]}.json"
+        if self._access.way == gpu.NONE:
+            with contextlib.suppress(OSError, ValueError):
+                remembered: RuntimeInfo = json.loads(known.read_text(encoding="utf-8"))
+                return remembered
+        answer: Any = self._ask(("describe",), (), self._access)
+        answer.pop("contract", None)
+        if self._access.way == gpu.NONE:
+            from prepare_models_entrypoint.contract.files import write_atomic
+
+            known.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(known, json.dumps(answer).encode("utf-8"))
+        elif answer["gpu"] is None:
+            raise _error("gpu-unavailable", *_no_gpu_inside(self._access, answer["gpu_reason"]))
+        result: RuntimeInfo = answer
+        return result
+
+    def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
+        """Describe a model file, in a container that sees nothing else."""
+        file = file.absolute()
+        binds = [Bind(file, str(file))] if file.is_file() else []
+        arguments = ["inspect", str(file)]
+        if key_file is not None:
+            binds.append(Bind(key_file.absolute(), KEY))
+            arguments += ["--key-file", KEY]
+        return self._ask(tuple(arguments), tuple(binds), gpu.WITHOUT)
+
+    def run(self, task: Task) -> ModelReport:
+        """Build one model and return its report."""
+        work = Work(task)
+        # The model's lock is held, so whatever still works on it belongs to a run that was killed.
+        self._containers.sweep(MODEL_LABEL, work.label)
+        fetched: ModelReport | None = None
+        if work.remote:
+            fetched = self._fetch(work)
+            if fetched["status"] == FAILED:
+                return fetched
+        with secret(work.spec.key) as key_file, self._gpu() as access:
+            report = self._convert(work, key_file, access)
+        if fetched is not None:
+            report["stages"] = [*fetched["stages"], *report["stages"]]
+        work.remove_empty_output()
+        return report
+
+    def stop(self) -> None:
+        """End whatever runs."""
+        self._containers.stop()
+
+    def _fetch(self, work: Work) -> ModelReport:
+        downloads = work.cache / "downloads"
+        downloads.mkdir(parents=True, exist_ok=True)
+        environment, ca_binds = _network_environment()
+        binds = (Bind(downloads, str(downloads), read_only=False), *work.local_sources(), *ca_binds)
+        job = Job(work.task.run_id, (work.job(),), str(work.cache), stages=("fetch",))
+        return self._entrypoint(work, job, binds, gpu.WITHOUT, network="host", environment=environment, timeout_s=None)
+
+    def _convert(self, work: Work, key_file: Path | None, access: gpu.Access) -> ModelReport:
+        work.output_dir.mkdir(parents=True, exist_ok=True)
+        places = [work.cache / name for name in ("work", "logs")]
+        for place in places:
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        binds = [Bind(place, str(place), read_only=False) for place in (work.output_dir, *places)]
+        binds += work.local_sources()
+        if work.remote:
+            binds.append(Bind(work.cache / "downloads", str(work.cache / "downloads")))
+        if key_file is not None:
+            binds.append(Bind(key_file, KEY))
+        stages = _CONVERT if work.remote else ("fetch", *_CONVERT)
+        job = Job(work.task.run_id, (work.job(key=key_file is not None),), str(work.cache), stages=stages)
+        timeout_s = work.task.timeout_s + _GRACE_S if work.task.timeout_s else None
+        return self._entrypoint(work, job, tuple(binds), access, network="none", environment={}, timeout_s=timeout_s)
+
+    def _entrypoint(
+        self,
+        work: Work,
+        job: Job,
+        binds: Sequence[Bind],
+        access: gpu.Access,
+        *,
+        network: str,
+        environment: Mapping[str, str],
+        timeout_s: float | None,
+    ) -> ModelReport:
+        control = work.control(job)
+        spec = self._spec(
+            ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out"),
+            (*control.binds, *binds),
+            access,
+            network=network,
+            environment=environment,
+            labels={MODEL_LABEL: work.label},
+        )
+        with control.log.open("wb") as log:
+            lines = Lines(without_frame(work.task.on_event) if job.stages == ("fetch",) else work.task.on_event)
+            ended = self._containers.run(spec, on_out=lines.feed, on_err=log.write, timeout_s=timeout_s)
+        if ended is None:
+            raise InterruptedRunError("the run was stopped")
+        return self._judge(work, control, ended, timeout_s)
+
+    def _judge(self, work: Work, control: Control, ended: Ended, timeout_s: float | None) -> ModelReport:
+        report = control.report() or blank(
+            work.spec.name, work.spec.source, precision=work.spec.precision, converter=work.spec.converter
+        )
+        error = report["error"]
+        if report["stages"] and (error is None or error["code"] != "out-of-memory"):
+            return report
+        report["status"] = FAILED
+        if error is not None and ended.oom:
+            report["error"] = {**error, "hint": _memory_hint(self._memory())}
+        elif error is None:
+            report["error"] = _without_report(ended, control.tail(), timeout_s, self._memory())
+            report["log"] = control.keep(work.cache / "logs" / f"{work.task.run_id}-{work.spec.name}.container.log")
+        return report
+
+    def _ask(self, argv: tuple[str, ...], binds: tuple[Bind, ...], access: gpu.Access) -> dict[str, Any]:
+        out, err = bytearray(), bytearray()
+        spec = self._spec(argv, binds, access, network="none", environment={}, labels={})
+        ended = self._containers.run(spec, on_out=out.extend, on_err=err.extend)
+        try:
+            document: dict[str, Any] = json.loads(out)
+        except ValueError:
+            last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
+            status = ended.exit_code if ended else "none"
+            raise _error(
+                "image-unfit",
+                f"the entrypoint does not start in {self._name()}: status {status} {''.join(last)}",
+                "build the image anew: prepare-models image build",
+            ) from None
+        return document
+
+    def _spec(
+        self,
+        argv: tuple[str, ...],
+        binds: tuple[Bind, ...],
+        access: gpu.Access,
+        *,
+        network: str,
+        environment: Mapping[str, str],
+        labels: Mapping[str, str],
+    ) -> RunSpec:
+        on_jetson = self._machine.l4t is not None and access.way != gpu.NONE
+        return RunSpec(
+            image=self._image.id,
+            argv=argv,
+            binds=binds,
+            user=container_user(self._containers.engine),
+            network=network,
+            access=access,
+            environment={**_HOME, **environment},
+            labels=owner_labels(labels),
+            groups=self._machine.device_groups if on_jetson else (),
+            memory_bytes=self._memory(),
+        )
+
+    def _memory(self) -> int:
+        """Return the memory limit. A Jetson's GPU uses the same memory, so there is none unless the user wants one."""
+        if self._options.memory_bytes is not None:
+            return self._options.memory_bytes
+        return 0 if self._machine.l4t else int(self._containers.engine.memory_bytes * _MEMORY_SHARE)
+
+    def _find_image(self, name: str) -> Image:
+        image = self._containers.image(name)
+        if image is None:
+            raise _error(
+                "image-missing",
+                f"the engine does not have the image {name}",
+                f"prepare-models image build --platform {self.platform.name}, or image pull, or image load",
+            )
+        why_not = images.unfit(image, CONTRACT_LABEL)
+        if why_not is not None:
+            raise _error("image-unfit", f"{name}: {why_not}", "prepare-models image build")
+        return image
+
+    def _choose_access(self) -> gpu.Access:
+        wanted = self._options.gpu
+        if wanted is None:
+            wanted = gpu.NONE if self.platform.builds_without_gpu else "all"
+        return gpu.choose(self._containers.engine, self._machine, wanted)
+
+    @contextlib.contextmanager
+    def _gpu(self) -> Iterator[gpu.Access]:
+        """Give a GPU to one build at a time; builds without one don't wait."""
+        if self._gpus is None:
+            yield self._access
+            return
+        access = self._gpus.get()
+        try:
+            yield access
+        finally:
+            self._gpus.put(access)
+
+    def _name(self) -> str:
+        return self._options.image or self.platform.image
+
+
+_HOME = {
+    "HOME": "/tmp",  # noqa: S108  # the container's own
+    "USER": "prepare-models",
+    "LOGNAME": "prepare-models",
+    "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108
+    "CUDA_CACHE_PATH": "/tmp/.nv",  # noqa: S108
+}
+
+
+def _network_environment() -> tuple[dict[str, str], list[Bind]]:
+    """Return what a download needs of this environment: proxies, another NGC server, and a CA file of one's own."""
+    environment = {name: os.environ[name] for name in _NETWORK_VARIABLES if os.environ.get(name)}
+    binds: dict[str, Bind] = {}
+    for name in _CA_VARIABLES:
+        file = Path(os.environ.get(name, ""))
+        if file.is_absolute() and file.is_file():
+            environment[name] = str(file)
+            binds[str(file)] = Bind(file.resolve(), str(file))
+    return environment, list(binds.values())
+
+
+def _gpu_places(access: gpu.Access, found: machine.Machine) -> queue.Queue[gpu.Access] | None:
+    """Return one place for each GPU, so that no two builds share one; None where no GPU is used."""
+    if access.way == gpu.NONE:
+        return None
+    places: queue.Queue[gpu.Access] = queue.Queue()
+    several = access.way == gpu.DEVICE_REQUEST and access.devices == ("all",) and len(found.gpus) > 1
+    for device in [card.uuid for card in found.gpus] if several else [""]:
+        places.put(dataclasses.replace(access, devices=(device,)) if device else access)
+    return places
+
+
+def _no_gpu_inside(access: gpu.Access, reason: str) -> tuple[str, str]:
+    return (
+        f"the container got no GPU, though the engine took the request ({access.way}): {reason}",
+        "prepare-models doctor tells what is missing; --gpu none builds without one where the backend can",
+    )
+
+
+def _without_report(ended: Ended, told: str, timeout_s: float | None, memory_bytes: int) -> ErrorInfo:
+    last = f"; its last words:\n{told}" if told else ""
+    if ended.timed_out:
+        return _info("build-timeout", f"the container was stopped after {timeout_s:g} s{last}", "raise --timeout")
+    if ended.oom:
+        return _info("out-of-memory", f"the container ran out of memory{last}", _memory_hint(memory_bytes))
+    if ended.exit_code in (137, 143):
+        return _info("container-killed", f"the container was killed from outside{last}", "run again")
+    return _info(
+        "entrypoint-failed",
+        f"the container ended with status {ended.exit_code} and no report{last}",
+        "build the image anew with prepare-models image build; if it stays, please report it",
+    )
+
+
+def _info(code: str, message: str, hint: str) -> ErrorInfo:
+    return ErrorInfo(code=code, stage=None, message=message, hint=hint, retryable=True)
+
+
+def _memory_hint(limit: int) -> str:
+    less = "lower builder.workspace, run with --jobs 1"
+    return f"the limit was {limit >> 20} MiB: raise --memory, {less}" if limit else f"{less}, add memory or swap"
+
+
+def _error(code: str, message: str, hint: str) -> HostError:
+    error = HostError(message, hint=hint)
+    error.code = code
+    return error

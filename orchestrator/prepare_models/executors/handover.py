@@ -1,0 +1,175 @@
+"""What is handed to a container and what comes back: paths, job, report, events, the container's words, the key."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from prepare_models_entrypoint.contract import ContractError, Job, ModelJob
+from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
+from prepare_models_entrypoint.contract.report import ModelReport, read
+from prepare_models_entrypoint.contract.source import local_path
+
+from ..container import Bind
+from ..errors import KeyUnavailableError
+from ..manifest import Key, ModelSpec
+from ..mounts import companions
+from ..paths import cache_dir
+from ..plan import model_job
+from . import OnEvent, Task
+
+INSIDE = "/run/prepare-models"
+KEY = f"{INSIDE}/key"
+
+_TAIL_LINES = 8
+
+
+class Work:
+    """A task with its paths. Inside the container everything has the path that it has outside, so messages fit."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.spec: ModelSpec = task.planned.spec
+        self.output_dir = task.planned.output_dir.absolute()
+        self.cache = cache_dir()
+        self.label = hashlib.sha256(str(self.output_dir).encode("utf-8")).hexdigest()[:32]
+        self._sources = [source for source in (self.spec.source, self.spec.calibration_cache) if source is not None]
+        self.remote = any(local_path(source) is None for source in self._sources)
+
+    def job(self, *, key: bool = False) -> ModelJob:
+        """Return what the entrypoint is asked; ``key`` says that the container has the key's file."""
+        return model_job(
+            self.spec,
+            output_dir=self.output_dir,
+            key_file=Path(KEY) if key else None,
+            timeout_s=self.task.timeout_s,
+        )
+
+    def local_sources(self) -> list[Bind]:
+        """Return the model's own files on this machine, read-only."""
+        files = [path for source in self._sources if (path := local_path(source)) is not None and path.is_file()]
+        wanted = [file for path in files for file in (path, *companions(path))]
+        return [Bind(file.absolute(), str(file.absolute())) for file in dict.fromkeys(wanted)]
+
+    def control(self, job: Job) -> Control:
+        """Write the job where a container reads it."""
+        folder = self.task.lock.control_dir / "-".join(job.stages)
+        for name in ("job", "out"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "job" / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
+        return Control(folder)
+
+    def remove_empty_output(self) -> None:
+        """Remove the directories of a build that published nothing: Triton takes every directory for a model."""
+        for directory in (self.output_dir / "1", self.output_dir):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """What a container and this process exchange: the job read-only, the report, and the container's own words."""
+
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """Return the file that receives the container's own words."""
+        return self.folder / "container.log"
+
+    @property
+    def binds(self) -> tuple[Bind, Bind]:
+        """Return the job, read-only, and the report's directory."""
+        return (
+            Bind(self.folder / "job", f"{INSIDE}/job"),
+            Bind(self.folder / "out", f"{INSIDE}/out", read_only=False),
+        )
+
+    def report(self) -> ModelReport | None:
+        """Return what the entrypoint reported, or None where it did not come to that."""
+        try:
+            document = json.loads((self.folder / "out" / "report.json").read_text(encoding="utf-8"))
+            return read(document["models"][0])
+        except (OSError, ValueError, LookupError, ContractError):
+            return None
+
+    def tail(self) -> str:
+        """Return the last of the container's words."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "\n".join(lines[-_TAIL_LINES:])
+
+    def keep(self, target: Path) -> str | None:
+        """Keep the container's words, if it had any, and return where."""
+        if not self.log.stat().st_size:
+            return None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(str(self.log), str(target))
+        return str(target)
+
+
+class Lines:
+    """Puts pieces of a stream together to events."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece; what is no event is no concern of the run's."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ContractError):
+                self._on_event(Event.from_line(line.decode("utf-8", "replace")))
+
+
+def without_frame(on_event: OnEvent) -> OnEvent:
+    """Keep back what the container that only fetches says about the model's beginning and end."""
+
+    def forward(event: Event) -> None:
+        if event.kind not in (OPENED, MODEL_FINISHED, CLOSED):
+            on_event(event)
+
+    return forward
+
+
+def _keys_directory() -> Path:
+    """Return a directory in memory that only this user can read."""
+    user = os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"  # noqa: S108  # a private directory in it
+    base = Path(user) if os.access(user, os.W_OK) else cache_dir()
+    directory = base / f"prepare-models-keys-{os.getuid()}"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = directory.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise KeyUnavailableError(f"{directory} is open to other users", hint="remove it, then run again")
+    return directory
+
+
+@contextlib.contextmanager
+def secret(key: Key | None) -> Iterator[Path | None]:
+    """Yield a file that holds the key for as long as its container runs; in memory where the system has such files."""
+    if key is None:
+        yield None
+        return
+    file = _keys_directory() / f"{os.getpid()}-{threading.get_ident()}"
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(key.read())
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def sweep_keys() -> None:
+    """Remove the keys of processes that were killed."""
+    for file in _keys_directory().iterdir():
+        pid = file.name.partition("-")[0]
+        if not Path("/proc", pid).exists():
+            file.unlink(missing_ok=True)

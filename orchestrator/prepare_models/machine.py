@@ -1,0 +1,171 @@
+"""What this machine is: architecture, Jetson release, NVIDIA GPUs, CDI devices. Reads files; changes nothing.
+
+Every probe looks below a root directory, so that a test can hand in another machine's files.
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CDI_KIND = "nvidia.com/gpu"
+CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
+
+_L4T_RELEASE = re.compile(r"# R(?P<major>\d+) \(release\), REVISION: (?P<minor>\d+)(?:\.(?P<patch>\d+))?")
+_L4T_PACKAGE = re.compile(r"^Package: nvidia-l4t-core\n(?:.+\n)*?Version: (\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE)
+_SOC_CAPABILITY = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
+_DEVICE_NODES = ("nvhost-ctrl", "nvhost-gpu", "nvmap", "nvidia0", "nvidiactl", "dri/card0", "dri/renderD128")
+_QUERY = "--query-gpu=index,uuid,name,driver_version,compute_cap"
+_QUERY_TIMEOUT_S = 20
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that nvidia-smi lists. ``compute_capability`` such as 8.9."""
+
+    index: int
+    uuid: str
+    name: str
+    driver: str
+    compute_capability: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine.
+
+    arch: x86_64 or aarch64. l4t: release of Jetson Linux such as (36, 4, 7), None elsewhere.
+    model: the device tree's name of the board; soc: such as tegra234.
+    gpus: discrete GPUs; gpu_reason: why there are none. cdi: devices such as nvidia.com/gpu=all.
+    device_groups: numeric groups that own the GPU's device nodes where others may not open them.
+    """
+
+    arch: str
+    l4t: Version | None = None
+    model: str = ""
+    soc: str = ""
+    gpus: tuple[Gpu, ...] = ()
+    gpu_reason: str = ""
+    cdi: tuple[str, ...] = ()
+    device_groups: tuple[int, ...] = ()
+    memory_bytes: int = 0
+
+    @property
+    def compute_capability(self) -> str:
+        """Return the capability of the GPU that engines are built on, or an empty text."""
+        return self.gpus[0].compute_capability if self.gpus else _SOC_CAPABILITY.get(self.soc, "")
+
+
+def probe(root: Path = Path("/"), *, arch: str | None = None) -> Machine:
+    """Describe the machine whose files lie below ``root``."""
+    l4t = _l4t(root)
+    gpus, reason = ((), "a Jetson has no discrete GPU") if l4t else _gpus(root)
+    return Machine(
+        arch=arch or platform.machine(),
+        l4t=l4t,
+        model=_device_tree(root, "model"),
+        soc=_soc(root),
+        gpus=gpus,
+        gpu_reason=reason,
+        cdi=cdi_devices([root / directory.lstrip("/") for directory in CDI_DIRECTORIES]),
+        device_groups=_device_groups(root),
+        memory_bytes=_memory(root),
+    )
+
+
+def cdi_devices(directories: list[Path]) -> tuple[str, ...]:
+    """Return the GPU devices of all CDI specifications, sorted. A specification of another kind is no GPU."""
+    names: set[str] = set()
+    for directory in directories:
+        for file in sorted(directory.glob("*")):
+            if file.suffix in (".json", ".yaml", ".yml"):
+                names.update(f"{CDI_KIND}={name}" for name in _spec_devices(file))
+    return tuple(sorted(names))
+
+
+def _spec_devices(file: Path) -> Iterator[str]:
+    import yaml
+
+    try:
+        spec: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    if isinstance(spec, dict) and spec.get("kind") == CDI_KIND:
+        for device in spec.get("devices") or ():
+            yield str(device.get("name"))
+
+
+def _l4t(root: Path) -> Version | None:
+    match = _L4T_RELEASE.match(_read(root / "etc/nv_tegra_release"))
+    if match:
+        return tuple(int(part or 0) for part in match.group("major", "minor", "patch"))
+    package = _L4T_PACKAGE.search(_read(root / "var/lib/dpkg/status"))
+    return tuple(int(part or 0) for part in package.groups()) if package else None
+
+
+def _device_tree(root: Path, name: str) -> str:
+    for base in ("proc/device-tree", "sys/firmware/devicetree/base"):
+        text = _read(root / base / name)
+        if text:
+            return text.rstrip("\0").strip()
+    return ""
+
+
+def _soc(root: Path) -> str:
+    names = [name.removeprefix("nvidia,") for name in _device_tree(root, "compatible").split("\0")]
+    return next((name for name in names if name in _SOC_CAPABILITY), "")
+
+
+def _gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
+    # Below another root only that root's own program counts, never this machine's.
+    where = None if root == Path("/") else str(root / "usr/bin")
+    program = shutil.which("nvidia-smi", path=where)
+    if program is None:
+        return (), "nvidia-smi is not installed: no NVIDIA driver"
+    try:
+        answer = subprocess.run(
+            [program, _QUERY, "--format=csv,noheader"],
+            capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return (), f"nvidia-smi does not answer: {error}"
+    if answer.returncode != 0:
+        told = (answer.stdout + answer.stderr).strip().splitlines()
+        return (), f"nvidia-smi ends with status {answer.returncode}: {told[0] if told else 'no message'}"
+    rows = [[cell.strip() for cell in row] for row in csv.reader(answer.stdout.splitlines())]
+    gpus = tuple(Gpu(int(row[0]), *row[1:]) for row in rows if len(row) == 5 and row[0].isdigit())
+    return gpus, "" if gpus else "nvidia-smi lists no GPU"
+
+
+def _device_groups(root: Path) -> tuple[int, ...]:
+    """Return the groups of device nodes that are closed to others, as Jetson's are (0660, group video)."""
+    groups: set[int] = set()
+    for name in _DEVICE_NODES:
+        try:
+            status = (root / "dev" / name).stat()
+        except OSError:
+            continue
+        if not status.st_mode & 0o006 and status.st_gid:
+            groups.add(status.st_gid)
+    return tuple(sorted(groups))
+
+
+def _memory(root: Path) -> int:
+    match = re.search(r"^MemTotal:\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from prepare_models.daemon_errors import ROWS, explain
+
+# Texts as engines say them, word for word.
+SAID = [
+    ('could not select device driver "" with capabilities: [[gpu]]', "gpu-unavailable", "nvidia-ctk runtime configure"),
+    ('could not select device driver "cdi" with capabilities: []', "gpu-unavailable", '"cdi": true'),
+    ("failed to discover GPU vendor from CDI: no known GPU vendor found", "gpu-unavailable", "nvidia-ctk"),
+    ("CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=7", "gpu-unavailable", "nvidia-ctk cdi"),
+    ("Unknown runtime specified nvidia", "gpu-unavailable", "nvidia-ctk runtime configure"),
+    ("unknown or invalid runtime name: nvidia", "gpu-unavailable", "nvidia-ctk runtime configure"),
+    (
+        'error gathering device information while adding custom device "/dev/nvidia0": no such file or directory',
+        "gpu-unavailable",
+        "nvidia-smi",
+    ),
+    (
+        "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object",
+        "gpu-unavailable",
+        "driver",
+    ),
+    (
+        ("OCI runtime create failed: container_linux.go:380: error running hook #0: error running hook: exit status 1, "
+        "stdout: , stderr: nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown"),
+        "gpu-unavailable",
+        "nvidia-smi",
+    ),
+    (
+        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.8, please update your driver",
+        "driver-too-old",
+        "update the driver",
+    ),
+    (
+        ("stderr: Auto-detected mode as 'csv'\ninvoking the NVIDIA Container Runtime Hook directly (e.g. specifying "
+        "the docker --gpus flag) is not supported."),
+        "gpu-unavailable",
+        "nvidia-ctk",
+    ),
+    ("bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not permitted", "gpu-unavailable", "no-cgroups"),
+    (
+        "Error while fetching server API version: ('Connection aborted.', FileNotFoundError(2, 'No such file'))",
+        "docker-unreachable",
+        "systemctl start docker",
+    ),
+    (
+        "Error while fetching server API version: ('Connection aborted.', PermissionError(13, 'Permission denied'))",
+        "docker-forbidden",
+        "usermod -aG docker",
+    ),
+    (
+        ("Error while fetching server API version: ('Connection aborted.', ConnectionRefusedError(111, "
+        "'Connection refused'))"),
+        "docker-unreachable",
+        "DOCKER_HOST",
+    ),
+    ("Error while fetching server API version: Install paramiko package to enable ssh:// support",
+     "docker-unreachable", "pip install paramiko"),
+    ("No such image: prepare-models:0-rtx", "image-missing", "image build"),
+    ("manifest for x:1 not found: manifest unknown", "image-missing", "name and tag"),
+    ("no basic auth credentials", "registry-refused", "docker login"),
+    ("unauthorized: authentication required", "registry-refused", "docker login"),
+    ('Get "https://registry.test/v2/": dial tcp: lookup registry.test: no such host', "registry-unreachable", "proxy"),
+    ('exec: "python3": executable file not found in $PATH', "image-unfit", "image build"),
+    ("exec /usr/bin/python3: exec format error", "image-unfit", "doctor"),
+    ('invalid mount config for type "bind": bind source path does not exist: /x', "docker-remote", "on this machine"),
+    ("error setting rlimits for ready process: error setting rlimit type 8: operation not permitted",
+     "docker-refused", "default-ulimits"),
+    ("Minimum memory limit allowed is 6MB", "docker-refused", "--memory"),
+    ("write /var/lib/docker/tmp: no space left on device", "disk-full", "prune"),
+    ("could not find bridge docker0: route ip+net: no such network interface", "docker-refused", "restart"),
+    ("archive/tar: invalid tar header", "archive-damaged", "sha256"),
+    ("unexpected EOF", "archive-damaged", "sha256"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "code", "fix"), SAID, ids=[text[:40] for text, _, _ in SAID])
+def test_known_text_has_its_meaning_and_its_fix(text: str, code: str, fix: str) -> None:
+    error = explain(text)
+    assert error.code == code
+    assert fix in error.hint
+    assert " ".join(text.split())[:60] in error.message
+    assert error.exit_code == 3
+
+
+def test_unknown_text_is_passed_on() -> None:
+    error = explain("something new")
+    assert error.code == "docker-refused"
+    assert "something new" in error.message
+
+
+def test_no_row_is_hidden_by_an_earlier_one() -> None:
+    for index, row in enumerate(ROWS):
+        text = " ... ".join(row.parts)
+        assert not [earlier for earlier in ROWS[:index] if all(part in text for part in earlier.parts)], row

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from prepare_models import machine
+from prepare_models.machine import Gpu, probe
+
+ORIN = "# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: Thu Sep 18 2025\n"
+
+
+def put(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return root
+
+
+def smi(root: Path, script: str) -> Path:
+    """A double of nvidia-smi: a shell script."""
+    put(root, {"usr/bin/nvidia-smi": f"#!/bin/sh\n{script}\n"})
+    (root / "usr/bin/nvidia-smi").chmod(0o755)
+    return root
+
+
+def test_jetson_is_told_by_its_release_file_and_device_tree(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        {
+            "etc/nv_tegra_release": ORIN,
+            "proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\0",
+            "proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0005\0nvidia,p3701-0005\0nvidia,tegra234\0",
+        },
+    )
+    found = probe(tmp_path, arch="aarch64")
+    assert found.l4t == (36, 4, 7)
+    assert found.model == "NVIDIA Jetson AGX Orin Developer Kit"
+    assert (found.soc, found.compute_capability) == ("tegra234", "8.7")
+    assert found.gpus == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "release"),
+    [
+        ("# R35 (release), REVISION: 4.1, GCID: 1, BOARD: t186ref, EABI: aarch64, DATE: x", (35, 4, 1)),
+        ("# R32 (release), REVISION: 7.5, GCID: 1", (32, 7, 5)),
+        ("# R39 (release), REVISION: 2, GCID: 1", (39, 2, 0)),
+    ],
+)
+def test_release_line(tmp_path: Path, line: str, release: tuple[int, ...]) -> None:
+    assert probe(put(tmp_path, {"etc/nv_tegra_release": line})).l4t == release
+
+
+def test_release_without_its_file_comes_from_the_package_list(tmp_path: Path) -> None:
+    status = (
+        "Package: bash\nStatus: install ok installed\nVersion: 5.1\n\n"
+        "Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 36.4.3-20250107174145\n\n"
+    )
+    assert probe(put(tmp_path, {"var/lib/dpkg/status": status})).l4t == (36, 4, 3)
+
+
+def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path) -> None:
+    smi(
+        tmp_path,
+        "echo '0, GPU-aaa, NVIDIA RTX 4000 Ada, 550.54.15, 8.9'; echo '1, GPU-bbb, Tesla T4, 550.54.15, 7.5'",
+    )
+    found = probe(tmp_path, arch="x86_64")
+    assert found.gpus == (
+        Gpu(0, "GPU-aaa", "NVIDIA RTX 4000 Ada", "550.54.15", "8.9"),
+        Gpu(1, "GPU-bbb", "Tesla T4", "550.54.15", "7.5"),
+    )
+    assert found.compute_capability == "8.9"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'NVIDIA-SMI has failed because it could not communicate with the driver'; exit 9", "ends with status 9"),
+        ("exit 0", "lists no GPU"),
+    ],
+)
+def test_reason_for_no_gpu(tmp_path: Path, script: str, reason: str) -> None:
+    found = probe(smi(tmp_path, script))
+    assert found.gpus == ()
+    assert reason in found.gpu_reason
+
+
+def test_another_root_is_not_asked_through_this_machines_programs(tmp_path: Path) -> None:
+    assert probe(tmp_path).gpu_reason == "nvidia-smi is not installed: no NVIDIA driver"
+
+
+def test_specification_of_another_kind_is_no_gpu(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        {
+            "etc/cdi/nvidia-pva.yaml": "cdiVersion: 0.5.0\nkind: nvidia.com/pva\ndevices: [{name: '0'}, {name: all}]\n",
+            "etc/cdi/broken.yaml": "kind: [",
+            "etc/cdi/notes.txt": "kind: nvidia.com/gpu",
+        },
+    )
+    assert probe(tmp_path).cdi == ()
+
+
+def test_devices_of_all_specifications(tmp_path: Path) -> None:
+    gpu = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0"}, {"name": "all"}]}
+    put(tmp_path, {"etc/cdi/nvidia.json": json.dumps(gpu), "var/run/cdi/nvidia.yaml": json.dumps(gpu)})
+    assert probe(tmp_path).cdi == ("nvidia.com/gpu=0", "nvidia.com/gpu=all")
+
+
+def test_group_of_a_device_that_is_closed_to_others(tmp_path: Path) -> None:
+    put(tmp_path, {"dev/nvhost-gpu": "", "dev/nvmap": ""})
+    os.chmod(tmp_path / "dev/nvhost-gpu", 0o660)
+    os.chmod(tmp_path / "dev/nvmap", 0o666)
+    group = (tmp_path / "dev/nvhost-gpu").stat().st_gid
+    assert probe(tmp_path).device_groups == ((group,) if group else ())
+
+
+def test_this_machine_has_memory() -> None:
+    assert machine.probe().memory_bytes > 1 << 20
