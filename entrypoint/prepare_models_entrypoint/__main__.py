@@ -33,6 +33,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     look = commands.add_parser("inspect", help="print what a model file is, as JSON")
     look.add_argument("file", type=Path, help=".onnx, .etlt, .plan or .engine")
     look.add_argument("--key-file", type=Path, help="file with the key of an .etlt")
+    plain = commands.add_parser("decrypt", help="write the ONNX model of an .etlt, print the outcome as JSON")
+    plain.add_argument("file", type=Path, help=".etlt")
+    plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
+    plain.add_argument("--output", type=Path, required=True, help=".onnx to write, readable by this user alone")
     commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
@@ -42,6 +46,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         from .inspect.file import describe
 
         return _print(describe(arguments.file, arguments.key_file))
+    if arguments.command == "decrypt":
+        from .convert.etlt import decrypt_file
+
+        return _print(decrypt_file(arguments.file, arguments.key_file, arguments.output))
     return _print({"contract": CONTRACT_VERSION, **runtime.probe()})
 
 

@@ -10,7 +10,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, List, Optional
+from typing import BinaryIO, Callable, Iterator, List, Optional, Sequence
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_BYTES = 4096
@@ -33,7 +33,10 @@ class Ended:
     peak_rss_bytes: int
 
 
-def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
+def supervise(
+    argv: List[str], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
+    inherited: Sequence[int] = (),
+) -> Ended:  # fmt: skip
     """Run ``argv`` plus the number of a file descriptor on which it reports line by line; wait for its end.
 
     Args:
@@ -41,13 +44,15 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
         log: file that receives standard output and standard error.
         on_line: called with each reported line.
         timeout_s: seconds until the child and all of its descendants are killed.
+        inherited: further descriptors that the child keeps open.
     """
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as lines, open(str(log), "ab") as output:
         try:
             child = subprocess.Popen(
                 [*argv, str(writer)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=(writer,), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                pass_fds=(writer, *inherited),
             )  # fmt: skip
         finally:
             os.close(writer)

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any, Dict, Iterator
 
 from .contract import Job, ModelJob, event
-from .contract.files import partial_file
+from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
-from .contract.report import BUILT, FAILED, Engine, Material, ModelReport, RuntimeInfo, StageResult, blank
+from .contract.report import BUILT, CHECKED, FAILED, Engine, Material, ModelReport, RuntimeInfo, StageResult, blank
 from .contract.source import public, source_id
+from .convert import calibrate
+from .convert.precision import delivered
 from .convert.stage import Converted, convert
 from .errors import StageError, from_os_error
 from .events import Events
 from .fetch import Fetched, fetch
-from .inspect.stage import inspect
+from .inspect.stage import Inspected, inspect
 from .publish import PLAN, clear_room, make_room, publish
 from .workspace import work_dir
 
@@ -58,6 +60,9 @@ class _Run:
                 fetched = self._fetch(offline=False)
         else:
             fetched = self._fetch(offline=True)
+        if "check" in self.job.stages:
+            with work_dir(Path(self.job.cache_dir)) as work, self._timed("check"):
+                self._check(fetched, work)
         if "convert" in self.job.stages:
             with work_dir(Path(self.job.cache_dir)) as work:
                 try:
@@ -65,7 +70,7 @@ class _Run:
                 finally:
                     clear_room(self.output_dir)
                     self._keep_log(work / "build.log")
-        self.report["status"] = BUILT
+        self.report["status"] = CHECKED if "check" in self.job.stages else BUILT
 
     def fail(self, error: StageError) -> None:
         self.report["status"] = FAILED
@@ -81,15 +86,30 @@ class _Run:
             for role, (source, sha256) in sources.items()
         }
 
+    def _check(self, fetched: Dict[str, Fetched], work: Path) -> None:
+        converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True)
+        self._note_conversion(converted)
+        self.report["io"] = converted.result["io"]
+        preflight = converted.result["preflight"] or {}
+        self.report["warnings"] += preflight.pop("warnings", [])
+        self.report["preflight"] = preflight
+
+    def _converted(self, fetched: Dict[str, Fetched], plan: Path, work: Path, *, check_only: bool = False) -> Converted:
+        cache = fetched.get("calibration_cache")
+        return convert(
+            self.model, fetched["model"].path, plan,
+            work_dir=work, runtime=self.runtime, on_progress=self._progress,
+            cache_file=cache.path if cache else None, timing_dir=Path(self.job.cache_dir) / "timing",
+            check_only=check_only, attempts=self.report["attempts"],
+        )  # fmt: skip
+
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
         source = fetched["model"]
         before = _fingerprint(source.path)
         plan = make_room(self.output_dir)
         with partial_file(plan) as (_, partial):
             with self._timed("convert") as timing:
-                converted = convert(
-                    self.model, source.path, partial, work_dir=work, runtime=self.runtime, on_progress=self._progress
-                )
+                converted = self._converted(fetched, partial, work)
                 timing["peak_rss_bytes"] = converted.peak_rss_bytes
                 self._note_conversion(converted)
                 self._note_materials(fetched, before)
@@ -98,6 +118,7 @@ class _Run:
                 timing["peak_rss_bytes"] = inspected.peak_rss_bytes or timing["peak_rss_bytes"]
                 self.report["io"] = inspected.io
                 self.report["warnings"] += inspected.warnings
+                self._prove_precision(inspected)
                 self.report["engine"] = Engine(
                     path=str(Path(self.model.deploy_dir) / PLAN),
                     bytes=converted.result["engine_bytes"],
@@ -105,6 +126,7 @@ class _Run:
                     header=inspected.header,
                 )
             self.report["status"] = BUILT
+            self._keep_calibration(work)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
     def _note_conversion(self, converted: Converted) -> None:
@@ -114,10 +136,28 @@ class _Run:
         if self.runtime["backend"] is not None and result["backend"] is not None:
             self.runtime["backend"] = result["backend"]
         self.report["converter"] = converted.converter
+        self.report["converter_reason"] = converted.reason
         self.report["builder"] = result["builder"]
         self.report["profiles"] = result["profiles"]
         self.report["warnings"] += result["warnings"]
         self.report["trtexec_command"] = converted.trtexec_command
+
+    def _prove_precision(self, inspected: Inspected) -> None:
+        """Take the engine's own word about its layers, where a GPU could load it and no graph told it before."""
+        precision = self.report["precision"]
+        proof = precision["proof"]
+        if inspected.proof is None or proof is None or proof["source"] != "builder flags":
+            return
+        precision["proof"] = inspected.proof
+        precision["delivered"] = delivered(
+            precision["requested"], inspected.proof, allow_fallback=self.model.allow_fallback
+        )
+
+    def _keep_calibration(self, work: Path) -> None:
+        """Keep a cache that was made from samples beside the engine, for the next build and for other machines."""
+        made = work / calibrate.FILE
+        if made.exists():
+            write_atomic(self.output_dir / calibrate.FILE, made.read_bytes())
 
     def _note_materials(self, fetched: Dict[str, Fetched], before: "tuple[int, ...]") -> None:
         model, cache = fetched["model"], fetched.get("calibration_cache")

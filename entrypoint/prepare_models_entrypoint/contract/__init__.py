@@ -4,16 +4,23 @@ Standard library only, Python 3.8 and later. The orchestrator imports this packa
 """
 
 from ._codec import ContractError
-from .job import CONTRACT_VERSION, CONVERTERS, PRECISIONS, STAGES, BuilderConfig, Job, ModelJob, ShapeRange
+from .builder import BuilderConfig
+from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from .job import CHECK_STAGES, CONTRACT_VERSION, CONVERTERS, PRECISIONS, STAGES, Job, ModelJob, ShapeRange
 
 __all__ = [
+    "CHECK_STAGES",
     "CONTRACT_VERSION",
     "CONVERTERS",
     "PRECISIONS",
     "STAGES",
     "BuilderConfig",
+    "CalibrationConfig",
     "ContractError",
     "Job",
     "ModelJob",
+    "OnnxConfig",
+    "Plugin",
     "ShapeRange",
+    "TaoConfig",
 ]

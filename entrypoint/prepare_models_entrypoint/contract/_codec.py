@@ -76,3 +76,17 @@ def maybe(raw: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]], 
     """Read the object at ``raw[key]`` with ``read``, or return None where it is absent or null."""
     value: Optional[Dict[str, Any]] = optional(raw, key, dict, what)
     return None if value is None else read(value)
+
+
+def numbers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[float, ...]:
+    """Return the list of numbers at ``raw[key]`` (absent: empty)."""
+    values: List[Any] = optional(raw, key, list, what) or []
+    return tuple(float(_typed(value, float, f"{what}.{key}[]")) for value in values)
+
+
+def one_of(raw: Mapping[str, Any], key: str, allowed: Sequence[str], what: str) -> str:
+    """Return the string at ``raw[key]``, which must be one of ``allowed``."""
+    value: str = require(raw, key, str, what)
+    if value not in allowed:
+        raise ContractError(f"{what}.{key}: expected one of {', '.join(allowed)}, found {value!r}")
+    return value

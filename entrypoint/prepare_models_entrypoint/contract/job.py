@@ -7,12 +7,15 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from . import _codec
 from ._codec import ContractError
+from .builder import BuilderConfig
+from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 
 CONTRACT_VERSION = 1
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
 CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 STAGES = ("fetch", "convert", "inspect")
+CHECK_STAGES = ("fetch", "check")
 
 
 @dataclass(frozen=True)
@@ -48,37 +51,6 @@ class ShapeRange:
 
 
 @dataclass(frozen=True)
-class BuilderConfig:
-    """Builder configuration. ``None`` leaves a setting at TensorRT's own default.
-
-    workspace_bytes: limit of the workspace memory pool. optimization_level: 0 (quick) to 5 (thorough).
-    tf32: whether fp32 layers may use TF32 tensor cores.
-    """
-
-    workspace_bytes: Optional[int] = None
-    optimization_level: Optional[int] = None
-    tf32: Optional[bool] = None
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> BuilderConfig:
-        """Read a configuration."""
-        _codec.check_keys(raw, ("workspace_bytes", "optimization_level", "tf32"), "builder")
-        return cls(
-            workspace_bytes=_codec.optional(raw, "workspace_bytes", int, "builder"),
-            optimization_level=_codec.optional(raw, "optimization_level", int, "builder"),
-            tf32=_codec.optional(raw, "tf32", bool, "builder"),
-        )
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "workspace_bytes": self.workspace_bytes,
-            "optimization_level": self.optimization_level,
-            "tf32": self.tf32,
-        }
-
-
-@dataclass(frozen=True)
 class ModelJob:
     """One model to prepare.
 
@@ -87,6 +59,9 @@ class ModelJob:
     output_dir: directory that receives ``1/model.plan`` and its companions.
     deploy_dir: the same directory as the consumers (Triton, Isaac ROS) will see it.
     timeout_s: seconds that the conversion may take.
+    profiles: further optimization profiles beside ``inputs``, which is the first.
+    keep_fp32: patterns (with * and ?) of the names of layers that stay in fp32.
+    allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
     """
 
     name: str
@@ -102,10 +77,18 @@ class ModelJob:
     builder: BuilderConfig = BuilderConfig()
     converter: str = "auto"
     timeout_s: Optional[float] = None
+    profiles: Tuple[Mapping[str, ShapeRange], ...] = ()
+    keep_fp32: Tuple[str, ...] = ()
+    allow_fallback: bool = False
+    plugins: Tuple[Plugin, ...] = ()
+    onnx: OnnxConfig = OnnxConfig()
+    tao: TaoConfig = TaoConfig()
+    calibration: Optional[CalibrationConfig] = None
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
-        "inputs", "outputs", "builder", "converter", "timeout_s",
+        "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
+        "onnx", "tao", "calibration",
     )  # fmt: skip
 
     @classmethod
@@ -120,14 +103,21 @@ class ModelJob:
             output_dir=_codec.require(raw, "output_dir", str, what),
             deploy_dir=_codec.require(raw, "deploy_dir", str, what),
             sha256=_codec.optional(raw, "sha256", str, what),
-            precision=_one_of(raw, "precision", PRECISIONS, what),
+            precision=_codec.one_of(raw, "precision", PRECISIONS, what),
             key_file=_codec.optional(raw, "key_file", str, what),
             calibration_cache=_codec.optional(raw, "calibration_cache", str, what),
-            inputs={name: ShapeRange.from_dict(shapes) for name, shapes in inputs.items()},
+            inputs=_ranges(inputs),
             outputs=_codec.strings(raw, "outputs", what),
             builder=BuilderConfig.from_dict(_codec.optional(raw, "builder", dict, what) or {}),
-            converter=_one_of(raw, "converter", CONVERTERS, what),
+            converter=_codec.one_of(raw, "converter", CONVERTERS, what),
             timeout_s=_codec.optional(raw, "timeout_s", float, what),
+            profiles=_codec.each(raw, "profiles", _ranges, what),
+            keep_fp32=_codec.strings(raw, "keep_fp32", what),
+            allow_fallback=bool(_codec.optional(raw, "allow_fallback", bool, what)),
+            plugins=_codec.each(raw, "plugins", Plugin.from_dict, what),
+            onnx=OnnxConfig.from_dict(_codec.optional(raw, "onnx", dict, what) or {}),
+            tao=TaoConfig.from_dict(_codec.optional(raw, "tao", dict, what) or {}),
+            calibration=_codec.maybe(raw, "calibration", CalibrationConfig.from_dict, what),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -146,6 +136,19 @@ class ModelJob:
             "builder": self.builder.to_dict(),
             "converter": self.converter,
             "timeout_s": self.timeout_s,
+            **self.conversion(),
+        }
+
+    def conversion(self) -> Dict[str, Any]:
+        """Return, in JSON form, what decides the engine's bytes beside source, precision, shapes and builder."""
+        return {
+            "profiles": [{name: shapes.to_dict() for name, shapes in each.items()} for each in self.profiles],
+            "keep_fp32": list(self.keep_fp32),
+            "allow_fallback": self.allow_fallback,
+            "plugins": [plugin.to_dict() for plugin in self.plugins],
+            "onnx": self.onnx.to_dict(),
+            "tao": self.tao.to_dict(),
+            "calibration": self.calibration.to_dict() if self.calibration else None,
         }
 
 
@@ -168,7 +171,7 @@ class Job:
         _codec.check_version(raw, CONTRACT_VERSION, "job")
         _codec.check_keys(raw, ("contract", "run_id", "models", "cache_dir", "stages"), "job")
         stages = _codec.strings(raw, "stages", "job")
-        if not stages or not set(stages) <= set(STAGES):
+        if stages != CHECK_STAGES and (not stages or not set(stages) <= set(STAGES)):
             raise ContractError(
                 f"job.stages: expected some of {', '.join(STAGES)}, found {', '.join(stages) or 'none'}"
             )
@@ -190,8 +193,5 @@ class Job:
         }
 
 
-def _one_of(raw: Mapping[str, Any], key: str, allowed: Tuple[str, ...], what: str) -> str:
-    value: str = _codec.require(raw, key, str, what)
-    if value not in allowed:
-        raise ContractError(f"{what}.{key}: expected one of {', '.join(allowed)}, found {value!r}")
-    return value
+def _ranges(raw: Mapping[str, Any]) -> Dict[str, ShapeRange]:
+    return {name: ShapeRange.from_dict(shapes) for name, shapes in raw.items()}

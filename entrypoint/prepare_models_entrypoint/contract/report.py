@@ -13,6 +13,7 @@ BUILT = "built"
 UP_TO_DATE = "up-to-date"
 FAILED = "failed"
 SKIPPED = "skipped"
+CHECKED = "checked"
 
 
 class ErrorInfo(TypedDict):
@@ -83,12 +84,51 @@ class StageResult(TypedDict):
     peak_rss_bytes: Optional[int]
 
 
+class Calibration(TypedDict):
+    """What a calibration cache gave. ``covered`` of ``wanted`` activations have a scale.
+
+    missing: activations that an int8 layer wants and the cache lacks. stale: names in the cache that the model lacks.
+    Both lists end after 50 names; their counts are whole.
+    """
+
+    header: str
+    written_for: List[str]
+    algorithm: str
+    wanted: int
+    covered: int
+    missing_count: int
+    missing: List[str]
+    stale_count: int
+    stale: List[str]
+
+
+class PrecisionProof(TypedDict):
+    """How many compute layers, and which share of the weights (0 to 1), are in which precision.
+
+    source: ``graph`` (the rewritten network), ``engine`` (layer information), ``builder flags`` (nothing better).
+    """
+
+    source: str
+    layers: Dict[str, int]
+    weights_share: Dict[str, float]
+
+
 class Precision(TypedDict):
     """What was asked, what the engine got, and how."""
 
     requested: str
     delivered: Optional[str]
     method: Optional[str]
+    proof: Optional[PrecisionProof]
+    calibration: Optional[Calibration]
+
+
+class Attempt(TypedDict):
+    """A build that ran out of memory, and the builder settings that the next one changed."""
+
+    code: str
+    message: str
+    changed: Dict[str, Any]
 
 
 class BackendInfo(TypedDict):
@@ -105,6 +145,14 @@ class GpuInfo(TypedDict):
     compute_capability: str
     driver: Optional[str]
     cuda_version: str
+
+
+class Converters(TypedDict):
+    """Paths of NVIDIA's programs, None where they are missing, and whether the .etlt codec is installed."""
+
+    trtexec: Optional[str]
+    tao_converter: Optional[str]
+    etlt_codec: bool
 
 
 class RuntimeInfo(TypedDict):
@@ -140,6 +188,9 @@ class ModelReport(TypedDict):
     error: Optional[ErrorInfo]
     trtexec_command: Optional[str]
     log: Optional[str]
+    converter_reason: str
+    attempts: List[Attempt]
+    preflight: Optional[Dict[str, Any]]
 
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
@@ -151,7 +202,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         reason="",
         source=public(source),
         converter=converter,
-        precision=Precision(requested=precision, delivered=None, method=None),
+        precision=Precision(requested=precision, delivered=None, method=None, proof=None, calibration=None),
         materials=[],
         engine=None,
         build_key=None,
@@ -165,6 +216,9 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         error=None,
         trtexec_command=None,
         log=None,
+        converter_reason="",
+        attempts=[],
+        preflight=None,
     )
 
 

@@ -6,15 +6,19 @@ so only a child process may import it.
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from ..contract import BuilderConfig
 from ..contract.report import BackendInfo, Binding, ProfileShapes
 from ..contract.runtime import installed_backend
 from ..errors import ConvertError
-from .messages import from_builder_log
+from . import timing
+from .calibration_cache import CalibrationCache
+from .messages import Finding, from_builder_log, judge
+from .request import BuildRequest
+from .settings import apply
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -24,7 +28,7 @@ else:
         raise ImportError("neither tensorrt nor tensorrt_rtx is installed")
     trt = importlib.import_module(_installed["name"])
 
-__all__ = ["Log", "Network", "build", "dtype_name", "info", "trt", "weakly_typed"]
+__all__ = ["LOG", "Log", "Network", "build", "dtype_name", "flag_names", "info", "trt", "weakly_typed"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,6 +46,9 @@ _DTYPES = {
     "FP4": "float4",
 }
 
+_COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
+_SHORT = {"HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
+
 
 def info() -> BackendInfo:
     """Return the name and exact version of the backend."""
@@ -51,6 +58,11 @@ def info() -> BackendInfo:
 def weakly_typed() -> bool:
     """Tell whether precision is chosen by builder flags (TensorRT 8 to 10) rather than by the types in the graph."""
     return hasattr(trt.BuilderFlag, "FP16")
+
+
+def flag_names() -> List[str]:
+    """Return the names of the builder flags."""
+    return list(trt.BuilderFlag.__members__)
 
 
 class Log(trt.ILogger):
@@ -68,11 +80,14 @@ class Log(trt.ILogger):
             sys.stderr.write(f"[{severity.name}] {message}\n")
 
 
+LOG = Log()  # a second one would be ignored by the backend
+
+
 class Network:
     """A parsed model. Keeps every object of the backend alive: a dropped network crashes the parser."""
 
-    def __init__(self, onnx: str) -> None:
-        self.log = Log()
+    def __init__(self, onnx: str, *, strongly_typed: bool) -> None:
+        self.log = LOG
         try:
             self.builder = trt.Builder(self.log)
         except Exception as error:  # the binding raises several types when the library has no device
@@ -81,7 +96,7 @@ class Network:
                 f"{trt.__name__} {trt.__version__} creates no builder: {_last(self.log.errors, error)}",
                 hint="full TensorRT needs an NVIDIA GPU and driver; without one install tensorrt-rtx-cu13",
             ) from error
-        self.definition = self.builder.create_network(_creation_flags())
+        self.definition = self.builder.create_network(_creation_flags(strongly_typed=strongly_typed))
         self.parser = trt.OnnxParser(self.definition, self.log)
         if not self.parser.parse_from_file(onnx):
             raise parser_error([self.parser.get_error(index) for index in range(self.parser.num_errors)])
@@ -93,11 +108,53 @@ class Network:
         inputs = [_binding(definition.get_input(i), "input") for i in range(definition.num_inputs)]
         return inputs + [_binding(definition.get_output(i), "output") for i in range(definition.num_outputs)]
 
+    def __iter__(self) -> Iterator[trt.ILayer]:
+        """Yield the layers."""
+        return (self.definition.get_layer(index) for index in range(self.layers))
 
-def _creation_flags() -> int:
+    def has_qdq(self) -> bool:
+        """Tell whether the model carries Q/DQ nodes."""
+        return any(layer.type.name in ("QUANTIZE", "DEQUANTIZE") for layer in self)
+
+    def precisions(self) -> Dict[str, int]:
+        """Return the number of compute layers by the precision that the model's own types give them."""
+        dequantized = {layer.get_output(0).name for layer in self if layer.type.name == "DEQUANTIZE"}
+        found: Dict[str, int] = {}
+        for layer in self:
+            if layer.type.name in _COMPUTE:
+                tensor = layer.get_input(0)
+                name = "int8" if tensor.name in dequantized else _SHORT.get(tensor.dtype.name, "fp32")
+                found[name] = found.get(name, 0) + 1
+        return found
+
+    def tensors(self) -> List[str]:
+        """Return the names of all tensors."""
+        inputs = [self.definition.get_input(index).name for index in range(self.definition.num_inputs)]
+        return inputs + [layer.get_output(i).name for layer in self for i in range(layer.num_outputs)]
+
+    def activations(self) -> List[str]:
+        """Return the names of the float tensors that enter layers which can compute in int8."""
+        constants = {layer.get_output(0).name for layer in self if layer.type.name == "CONSTANT"}
+        names = [
+            layer.get_input(i).name for layer in self if layer.type.name in _COMPUTE for i in range(layer.num_inputs)
+        ]
+        return [name for name in names if name not in constants]
+
+    def keep_fp32(self, patterns: Sequence[str]) -> None:
+        """Pin the layers whose names match to fp32."""
+        for layer in self:
+            if any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns):
+                layer.precision = trt.DataType.FLOAT
+
+
+def _creation_flags(*, strongly_typed: bool) -> int:
     # TensorRT 8 needs EXPLICIT_BATCH for ONNX; later versions have no such name, and their bits mean other things.
-    flag = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
-    return 0 if flag is None else 1 << int(flag)
+    mask = 0
+    names = ["EXPLICIT_BATCH"] + (["STRONGLY_TYPED"] if strongly_typed and weakly_typed() else [])
+    for name in names:
+        flag = getattr(trt.NetworkDefinitionCreationFlag, name, None)
+        mask |= 0 if flag is None else 1 << int(flag)
+    return mask
 
 
 def _binding(tensor: trt.ITensor, mode: str) -> Binding:
@@ -117,22 +174,9 @@ def dtype_name(dtype: trt.DataType) -> str:
 
 def parser_error(errors: Sequence[trt.ParserError]) -> ConvertError:
     """Turn the parser's findings into one error that names nodes and operators."""
-    unsupported = [
-        error for error in errors if "UNSUPPORTED" in str(error.code()) or "Plugin not found" in error.desc()
-    ]
-    if unsupported:
-        nodes = "; ".join(_node(error) for error in unsupported[:5])
-        more = f" and {len(unsupported) - 5} more" if len(unsupported) > 5 else ""
-        return ConvertError(
-            "onnx-unsupported-operator",
-            f"{trt.__name__} {trt.__version__} can't take {nodes}{more}",
-            hint="export the model with operators that TensorRT knows, or use a backend that has the plugin",
-        )
-    why = "; ".join(f"{_node(error)}" for error in errors[:5]) or "the parser gives no reason"
-    return ConvertError(
-        "onnx-invalid",
-        f"the model can't be parsed: {why}",
-        hint="check that the file is complete and of this format; 'prepare-models inspect FILE' shows what it is",
+    return judge(
+        [Finding(str(error.code()), _node(error), error.desc()) for error in errors],
+        f"{trt.__name__} {trt.__version__}",
     )
 
 
@@ -146,57 +190,81 @@ def _node(error: trt.ParserError) -> str:
 
 
 def build(
-    network: Network, profile: Dict[str, ProfileShapes], options: BuilderConfig, precision: str, progress: Progress
-) -> Tuple[Any, Dict[str, Any]]:
+    network: Network, profiles: List[Dict[str, ProfileShapes]], request: BuildRequest, flags: Sequence[str],
+    cache: Optional[CalibrationCache], *, progress: Progress,
+) -> Tuple[Any, Dict[str, Any]]:  # fmt: skip
     """Build the engine.
 
     Args:
         network: what was parsed.
-        profile: min, opt and max shape of every input.
-        options: builder configuration of the manifest.
-        precision: fp32 or fp16; on strongly typed backends the graph already carries it.
+        profiles: min, opt and max shape of every input, for each optimization profile.
+        request: settings of the manifest, and where timing caches are kept.
+        flags: names of the builder flags that bring the precision about.
+        cache: calibration cache for a builder that takes one.
         progress: called with phase name, step and number of steps.
 
     Returns:
         The plan as a bytes-like object, and the effective builder configuration.
     """
     config = network.builder.create_builder_config()
-    effective = _configure(config, options, precision)
-    if any(shapes["min"] != shapes["max"] for shapes in profile.values()):
-        _add_profile(network, config, profile)
+    effective = apply(trt, config, network.definition, request.model.builder, flags)
+    if flags and request.model.builder.profiling_verbosity is None:
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # without it an engine can't tell its precision
+    if request.model.keep_fp32 and flags:
+        config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
+    if dynamic or len(profiles) > 1:
+        for profile in profiles:
+            _add_profile(network, config, profile)
+    calibrator = _calibrator(cache)
+    if calibrator is not None:
+        config.int8_calibrator = calibrator
     monitor = _monitor(config, progress)
-    plan = network.builder.build_serialized_network(network.definition, config)
+    with timing.cache(trt, config, request):
+        plan = network.builder.build_serialized_network(network.definition, config)
     del monitor
+    if calibrator is not None and calibrator.asked:
+        raise ConvertError(
+            "calibration-cache-refused",
+            f"{trt.__name__} {trt.__version__} did not take the calibration cache and asked for samples",
+            hint="the cache has names or an algorithm that this version does not know; see the build log",
+        )
     if plan is None:
         raise from_builder_log(network.log.errors)
     return plan, effective
 
 
-def _configure(config: trt.IBuilderConfig, options: BuilderConfig, precision: str) -> Dict[str, Any]:
-    if options.workspace_bytes is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
-    if options.optimization_level is not None:
-        config.builder_optimization_level = options.optimization_level
-    if options.tf32 is not None:
-        (config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
-    if precision == "fp16" and weakly_typed():
-        config.set_flag(trt.BuilderFlag.FP16)
-    return {
-        "workspace_bytes": _workspace(config),
-        "optimization_level": config.builder_optimization_level,
-        "flags": _flags(config),
-    }
+def _calibrator(cache: Optional[CalibrationCache]) -> Any:
+    """Return a calibrator that hands out the cache and nothing else: it never calibrates and never writes."""
+    if cache is None:
+        return None
+    base: Any = {
+        "EntropyCalibration2": trt.IInt8EntropyCalibrator2,
+        "MinMaxCalibration": trt.IInt8MinMaxCalibrator,
+        "EntropyCalibration": trt.IInt8EntropyCalibrator,
+    }[cache.algorithm]
 
+    class CacheOnly(base):  # type: ignore[misc]  # which base it has is the cache's affair
+        def __init__(self, blob: bytes) -> None:
+            base.__init__(self)
+            self.blob = blob
+            self.asked = False
 
-def _flags(config: trt.IBuilderConfig) -> List[str]:
-    members: Dict[str, trt.BuilderFlag] = trt.BuilderFlag.__members__
-    is_set: Callable[[trt.BuilderFlag], object] = config.get_flag
-    return [name for name, flag in members.items() if is_set(flag)]
+        def get_batch_size(self) -> int:
+            return 1
 
+        def get_batch(self, names: List[str]) -> Optional[List[int]]:
+            del names
+            self.asked = True
+            return None
 
-def _workspace(config: trt.IBuilderConfig) -> Optional[int]:
-    limit: int = config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE)
-    return limit if 0 < limit < 2**63 else None
+        def read_calibration_cache(self) -> bytes:
+            return self.blob
+
+        def write_calibration_cache(self, cache: bytes) -> None:
+            del cache
+
+    return CacheOnly(cache.for_version(trt.__version__))
 
 
 def _add_profile(network: Network, config: trt.IBuilderConfig, shapes: Dict[str, ProfileShapes]) -> None:

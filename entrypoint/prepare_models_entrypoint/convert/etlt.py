@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, Dict, NamedTuple
 
-from ..errors import ConvertError
+from ..contract.files import partial_file, replace, sha256_file, sync
+from ..errors import ConvertError, StageError, from_os_error
+from . import onnx_file
 
 _LONGEST_NAME = 4096
 
@@ -70,11 +72,7 @@ def decrypt(path: Path, key: str, target: Path) -> None:
     """
     header = read_header(path)
     if header.payload == "uff":
-        raise ConvertError(
-            "etlt-uff",
-            f"{path.name} holds a UFF network (input {header.input_name!r}), which TensorRT 10 and later can't read",
-            hint="use the model's ONNX release, or convert it with tao-converter on TensorRT 8",
-        )
+        raise is_uff(path, header)
     try:
         from eff_tao_encryption.tao_codec.tao_codec import decrypt_stream
     except ImportError as error:
@@ -87,22 +85,59 @@ def decrypt(path: Path, key: str, target: Path) -> None:
     descriptor = os.open(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(str(path), "rb") as source, os.fdopen(descriptor, "wb") as plain:
         source.seek(header.bytes)
-        decrypt_stream(source, plain, key, encryption=True, rewind=False)
-    if not _looks_like_onnx(target):
+        try:
+            decrypt_stream(source, plain, key, encryption=True, rewind=False)
+        except Exception as error:  # the codec lets through whatever its cipher raises
+            raise ConvertError(
+                "etlt-invalid", f"{path.name} can't be decrypted: {error}", hint="download the file again"
+            ) from error
+    _judge(path, target)
+
+
+def decrypt_file(path: Path, key_file: Path, target: Path) -> Dict[str, Any]:
+    """Write the ONNX model of ``path`` to ``target`` and return what happened; the ``error`` is None if all went well.
+
+    The plain model appears under its name only when it is whole, readable by this user alone.
+    """
+    document: Dict[str, Any] = {"file": str(path), "output": str(target), "bytes": None, "sha256": None, "error": None}
+    try:
+        if not path.is_file():
+            raise ConvertError("source-not-found", f"{path} is no file", hint="check the path")
+        with partial_file(target, mode=0o600) as (_, partial):
+            partial.unlink()
+            decrypt(path, read_key(key_file), partial)
+            with partial.open("rb+") as stream:
+                sync(stream)
+            document.update(bytes=partial.stat().st_size, sha256=sha256_file(partial))
+            replace(partial, target)
+    except StageError as error:
+        document["error"] = error.info("decrypt")
+    except OSError as error:
+        document["error"] = from_os_error(error).info("decrypt")
+    return document
+
+
+def is_uff(path: Path, header: Header) -> ConvertError:
+    """Return the refusal of a UFF payload, with the ways out."""
+    return ConvertError(
+        "etlt-uff",
+        f"{path.name} holds a UFF network (input {header.input_name!r}), which TensorRT 10 and later can't read",
+        hint="use the model's ONNX release, or convert it with tao-converter in a TensorRT 8 image (JetPack 5)",
+    )
+
+
+def _judge(path: Path, plain: Path) -> None:
+    found = onnx_file.verdict(plain)
+    if found == onnx_file.WHOLE:
+        return
+    if found == onnx_file.TRUNCATED:
         raise ConvertError(
-            "etlt-key-wrong",
-            f"the key does not decrypt {path.name}: what comes out is no ONNX model",
-            hint="the key stands on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
+            "etlt-truncated",
+            f"{path.name} ends too early: the key fits, and the model in it is incomplete",
+            hint="download the file again",
         )
-
-
-def _looks_like_onnx(path: Path) -> bool:
-    with open(str(path), "rb") as stream:
-        return starts_like_onnx(stream)
-
-
-def starts_like_onnx(stream: BinaryIO) -> bool:
-    """Tell whether bytes begin like a ModelProto: field 1, a small ir_version, then another known field."""
-    head = stream.read(3)
-    known_tags = {0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42}
-    return len(head) == 3 and head[0] == 0x08 and 1 <= head[1] <= 32 and head[2] in known_tags
+    raise ConvertError(
+        "etlt-key-wrong",
+        f"the key does not decrypt {path.name}: what comes out is no ONNX model",
+        hint="the key stands on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
+    )

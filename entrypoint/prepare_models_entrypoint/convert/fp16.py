@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import fnmatch
 import warnings
-from pathlib import Path
-from typing import List
+from typing import List, Sequence, Tuple
+
+from onnx import ModelProto
 
 from ..contract.report import WarningInfo
 from ..errors import ConvertError
+from . import graph
 
 
-def rewrite(source: Path, target: Path) -> List[WarningInfo]:
-    """Write a copy of the model whose inner tensors are float16; inputs and outputs keep their types.
+def rewrite(model: ModelProto, *, keep_fp32: Sequence[str] = ()) -> Tuple[ModelProto, List[WarningInfo]]:
+    """Return the model with float16 inner tensors; inputs and outputs keep their types.
 
-    Operators outside the ONNX standard stay in float32, as a plugin decides its own types.
+    Operators outside the ONNX standard stay in float32, as a plugin decides its own types, and so do the nodes whose
+    names match a pattern of ``keep_fp32``.
     """
     try:
-        import onnx
         from onnxconverter_common import float16
     except ImportError as error:
         raise ConvertError(
@@ -24,20 +27,25 @@ def rewrite(source: Path, target: Path) -> List[WarningInfo]:
             f"this backend takes fp16 from the graph, and the module that rewrites it is missing: {error.name}",
             hint="pip install 'prepare-models[local]'",
         ) from error
-    try:
-        model = onnx.load(str(source))
-    except Exception as error:  # protobuf raises its own types, and which ones differs between its versions
-        raise ConvertError(
-            "onnx-invalid", f"the model can't be read: {error}", hint="check that the file is a complete ONNX model"
-        ) from error
-    custom = sorted({node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx", "ai.onnx.ml")})
+    blocked = [
+        node.name
+        for node in graph.nodes(model)
+        if any(fnmatch.fnmatchcase(node.name, pattern) for pattern in keep_fp32)
+    ]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        converted = float16.convert_float_to_float16(
-            model, keep_io_types=True, op_block_list=float16.DEFAULT_OP_BLOCK_LIST + custom
+        converted: ModelProto = float16.convert_float_to_float16(
+            model,
+            keep_io_types=True,
+            op_block_list=float16.DEFAULT_OP_BLOCK_LIST + graph.custom_operators(model),
+            node_block_list=blocked,
+            disable_shape_infer=model.ByteSize() > 1 << 30,
         )
-    onnx.save(converted, str(target))
     clamped = sum("float16" in str(warning.message) or "truncated" in str(warning.message) for warning in caught)
+    return converted, _clamp_warning(clamped)
+
+
+def _clamp_warning(clamped: int) -> List[WarningInfo]:
     if not clamped:
         return []
     return [

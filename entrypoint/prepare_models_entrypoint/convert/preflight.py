@@ -58,6 +58,15 @@ def resolve_profile(bindings: Sequence[Binding], inputs: Mapping[str, ShapeRange
     return {name: _profile(name, shape, inputs.get(name)) for name, shape in network.items()}
 
 
+def resolve_profiles(
+    bindings: Sequence[Binding], inputs: Mapping[str, ShapeRange], more: Sequence[Mapping[str, ShapeRange]]
+) -> List[Dict[str, ProfileShapes]]:
+    """Return every optimization profile: the one of ``inputs``, then those of ``more``."""
+    if not inputs and more:
+        return [resolve_profile(bindings, each) for each in more]
+    return [resolve_profile(bindings, each) for each in (inputs, *more)]
+
+
 def _profile(name: str, shape: List[int], wanted: "ShapeRange | None") -> ProfileShapes:
     if wanted is None:
         return ProfileShapes(min=list(shape), opt=list(shape), max=list(shape))

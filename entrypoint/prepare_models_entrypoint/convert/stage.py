@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import os
 import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from ..contract import ModelJob
-from ..contract.report import RuntimeInfo
+from ..contract import ModelJob, converters
+from ..contract.report import Attempt, RuntimeInfo
 from ..contract.source import public
 from ..errors import ConvertError
 from ..processes import Ended, supervise, tail
-from . import etlt
+from . import calibrate, etlt
+from .ladder import rungs
 from .request import BuildRequest, BuildResult
 from .trtexec import command, shell_line
 
@@ -26,17 +29,23 @@ _LOG_LINES = 5
 
 @dataclass(frozen=True)
 class Converted:
-    """What came of a conversion: the build process's findings, its peak memory, the converter that was used."""
+    """What came of a conversion: the build process's findings, its peak memory, the converter and why it was chosen.
+
+    trtexec_command: the command line that repeats the conversion without this tool, None after a mere check.
+    """
 
     result: BuildResult
     converter: str
+    reason: str
     peak_rss_bytes: int
-    trtexec_command: str
+    trtexec_command: Optional[str]
 
 
 def convert(
-    model: ModelJob, source: Path, plan: Path, *, work_dir: Path, runtime: RuntimeInfo, on_progress: OnProgress
-) -> Converted:
+    model: ModelJob, source: Path, plan: Path, *, work_dir: Path, runtime: RuntimeInfo, on_progress: OnProgress,
+    cache_file: Optional[Path] = None, timing_dir: Optional[Path] = None, check_only: bool = False,
+    attempts: Optional[List[Attempt]] = None,
+) -> Converted:  # fmt: skip
     """Build ``plan`` from the model file ``source``.
 
     Args:
@@ -46,45 +55,171 @@ def convert(
         work_dir: private directory for intermediate files; what this function puts there it also removes.
         runtime: backend of this environment.
         on_progress: called with phase, done and total.
+        cache_file: the fetched calibration cache.
+        timing_dir: where timing caches are kept between builds.
+        check_only: judge the model and build nothing.
+        attempts: receives the builds that ran out of memory, with what was changed after each.
     """
-    converter = choose_converter(model, runtime)
-    with _plain_model(model, source, work_dir) as onnx:
+    choice = choose_converter(model, source, runtime)
+    programs = converters.find()
+    program = {"trtexec": programs["trtexec"], "tao-converter": programs["tao_converter"]}.get(choice.converter or "")
+    with contextlib.ExitStack() as stack:
+        encrypted = choice.converter == "tao-converter"
+        key_fd = stack.enter_context(_key(model, source)) if encrypted else None
+        file = source if encrypted else stack.enter_context(_plain_model(model, source, work_dir))
         request = BuildRequest(
-            onnx=str(onnx),
+            model=model,
+            source=str(file),
             plan=str(plan),
             work_dir=str(work_dir),
             result=str(work_dir / "result.json"),
-            precision=model.precision,
-            inputs=model.inputs,
-            outputs=list(model.outputs),
-            builder=model.builder,
+            program=program,
+            cache_file=str(cache_file) if cache_file else None,
+            timing_dir=str(timing_dir) if timing_dir else None,
+            has_gpu=runtime["gpu"] is not None,
+            key_fd=key_fd,
+            check_only=check_only,
         )
-        result, ended = _run(request, work_dir, model.timeout_s, on_progress)
-    argv = command(
-        public(model.source),
-        str(Path(model.deploy_dir) / "1" / "model.plan"),
-        profile=result["profiles"][0],
-        builder=model.builder,
-        precision_flags=_precision_flags(result),
+        result, ended = _climb(request, runtime, on_progress, attempts if attempts is not None else [])
+    peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
+    line = None if check_only else _command_line(model, result, choice.converter or "api")
+    return Converted(result, choice.converter or "api", choice.reason, peak, line)
+
+
+def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> converters.Choice:
+    """Return the converter for a model, or refuse one that nothing here can convert."""
+    encrypted = source.suffix == ".etlt"
+    header = etlt.read_header(source) if encrypted else None
+    backend = runtime["backend"]
+    choice = converters.choose(
+        model.converter,
+        encrypted=encrypted,
+        payload=header.payload if header else None,
+        bindings=backend["name"] if backend else None,
+        found=converters.find(),
     )
-    return Converted(result, converter, ended.peak_rss_bytes, shell_line(argv))
-
-
-def choose_converter(model: ModelJob, runtime: RuntimeInfo) -> str:
-    """Return the converter for a model, or refuse one that can't be used here."""
-    if model.converter not in ("auto", "api"):
+    if choice.converter is not None:
+        return choice
+    if header is not None and header.payload == "uff":
+        raise etlt.is_uff(source, header)
+    if model.converter != "auto":
         raise ConvertError(
             "converter-unavailable",
-            f"converter {model.converter} is not driven by this version",
-            hint="use converter: auto, or leave the line out",
+            f"converter {model.converter}: {choice.reason}",
+            hint="use converter: auto, or an environment that has it",
         )
-    if runtime["backend"] is None:
+    raise ConvertError("backend-missing", choice.reason, hint="pip install 'prepare-models[local]'")
+
+
+def _command_line(model: ModelJob, result: BuildResult, converter: str) -> str:
+    if result["command"] is not None:
+        return shell_line(_with_final_name(model, result["command"], converter))
+    argv = command(
+        public(model.source),
+        _final_name(model),
+        profiles=result["profiles"],
+        builder=model.builder,
+        precision_flags=_precision_flags(model, result),
+        inputs=[binding["name"] for binding in result["io"] if binding["mode"] == "input"],
+        plugins=[plugin.file for plugin in model.plugins],
+        explicit_shapes=any(-1 in binding["shape"] for binding in result["io"] if binding["mode"] == "input"),
+    )
+    return shell_line([*argv, "--skipInference"])
+
+
+def _final_name(model: ModelJob) -> str:
+    return str(Path(model.deploy_dir) / "1" / "model.plan")
+
+
+def _cache_name(model: ModelJob) -> str:
+    return public(model.calibration_cache) if model.calibration_cache else calibrate.FILE
+
+
+def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[str]:
+    """Return a converter's vector with the source and the engine as the user knows them."""
+    if converter == "trtexec":
+        shown = {"--onnx": public(model.source), "--saveEngine": _final_name(model), "--calib": _cache_name(model)}
+        names = [argument.partition("=")[0] for argument in argv]
+        return [f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)]
+    replaced = {"-e": _final_name(model), "-c": _cache_name(model)}
+    out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
+    return [*out[:-1], public(model.source)]
+
+
+def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
+    """Return trtexec's flags for what was done by builder flags; a rewritten graph carries its types itself."""
+    precision = result["precision"]
+    if precision is None or not (precision["method"] or "").startswith("builder flag"):
+        return []
+    names = (precision["method"] or "")[len("builder flag ") :].partition(" and ")[0].split(", ")
+    flags = [f"--{name.lower()}" for name in names if name.isupper() or name.isalnum()]
+    return flags + ([f"--calib={_cache_name(model)}"] if "cache" in (precision["method"] or "") else [])
+
+
+def _climb(
+    request: BuildRequest, runtime: RuntimeInfo, on_progress: OnProgress, attempts: List[Attempt]
+) -> "tuple[BuildResult, Ended]":
+    """Build; after each build that ran out of memory, try with less."""
+    backend = runtime["backend"] or {"name": "tensorrt", "version": "10.0"}
+    converter = "api" if request.program is None else "trtexec" if request.key_fd is None else "tao-converter"
+    ladder = rungs(request.model, backend=backend["name"], version=backend["version"], converter=converter)
+    last: Optional[ConvertError] = None
+    kills = _oom_kills()
+    while True:
+        try:
+            return _run(request, Path(request.work_dir), request.model.timeout_s, on_progress)
+        except ConvertError as error:
+            if last is not None and error.code == "builder-option-unavailable":
+                raise last from None  # a rung that this version does not know
+            if error.code != "out-of-memory" or request.check_only:
+                raise
+            if error.retryable and _oom_kills() == kills:
+                raise  # killed by somebody, and not by the kernel
+            model, changed = next(ladder, (None, {}))
+            if model is None:
+                raise
+            last = error
+            attempts.append(Attempt(code=error.code, message=error.message, changed=changed))
+            on_progress({"phase": f"again with {_told(changed)}", "done": 0, "total": 0})
+            with contextlib.suppress(FileNotFoundError):
+                Path(request.result).unlink()
+            request = dataclasses.replace(request, model=model)
+
+
+def _oom_kills() -> int:
+    """Return how often the kernel killed for want of memory, on this machine and in this control group."""
+    found = 0
+    for file in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+        with contextlib.suppress(OSError, ValueError):
+            words = file.read_text(encoding="ascii").split()
+            found += sum(int(count) for name, count in zip(words, words[1:]) if name == "oom_kill")
+    return found
+
+
+def _told(changed: Dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in changed.items())
+
+
+@contextlib.contextmanager
+def _key(model: ModelJob, source: Path) -> Iterator[int]:
+    """Yield a descriptor from which the build process reads the key; it has no name on any disk."""
+    descriptor = os.memfd_create("key")
+    try:
+        os.write(descriptor, _read_key(model, source).encode("utf-8"))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_key(model: ModelJob, source: Path) -> str:
+    if model.key_file is None:
         raise ConvertError(
-            "backend-missing",
-            "neither tensorrt nor tensorrt_rtx is installed beside the entrypoint",
-            hint="pip install 'prepare-models[local]'",
+            "etlt-key-missing",
+            f"{source.name} is encrypted and the manifest gives no key",
+            hint="add  key: {env: NAME}  or  key: {file: PATH}; the key stands on the model's NGC page",
         )
-    return "api"
+    return etlt.read_key(Path(model.key_file))
 
 
 @contextlib.contextmanager
@@ -93,16 +228,9 @@ def _plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path
     if source.suffix != ".etlt":
         yield source
         return
-    if model.key_file is None:
-        etlt.read_header(source)
-        raise ConvertError(
-            "etlt-key-missing",
-            f"{source.name} is encrypted and the manifest gives no key",
-            hint="add  key: {env: NAME}  or  key: {file: PATH}; the key stands on the model's NGC page",
-        )
     plain = work_dir / "decrypted.onnx"
     try:
-        etlt.decrypt(source, etlt.read_key(Path(model.key_file)), plain)
+        etlt.decrypt(source, _read_key(model, source), plain)
         yield plain
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -115,7 +243,13 @@ def _run(
     request_file, log = work_dir / "request.json", work_dir / "build.log"
     request.write(request_file)
     argv = [sys.executable, "-m", f"{__package__}.worker", str(request_file)]
-    ended = supervise(argv, log=log, on_line=lambda line: on_progress(json.loads(line)), timeout_s=timeout_s)
+    ended = supervise(
+        argv,
+        log=log,
+        on_line=lambda line: on_progress(json.loads(line)),
+        timeout_s=timeout_s,
+        inherited=[request.key_fd] if request.key_fd is not None else [],
+    )
     try:
         result: BuildResult = json.loads(Path(request.result).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -154,9 +288,3 @@ def _without_result(ended: Ended, log: Path, timeout_s: Optional[float]) -> Conv
         f"the build process ended with status {ended.exit_code} and no result{told}",
         hint="please report this, with the lines above",
     )
-
-
-def _precision_flags(result: BuildResult) -> List[str]:
-    precision = result["precision"]
-    by_flag = precision is not None and (precision["method"] or "").startswith("builder flag")
-    return [f"--{precision['delivered']}"] if precision is not None and by_flag else []

@@ -1,37 +1,189 @@
-"""The trtexec command line that stands for a conversion, so that a user can repeat it without this tool."""
+"""trtexec's command line: to drive it where there are no Python bindings, and to let a user repeat a conversion."""
 
 from __future__ import annotations
 
+import re
 import shlex
-from typing import List, Mapping, Sequence
+from typing import List, Mapping, Optional, Sequence, Tuple
 
-from ..contract import BuilderConfig
+from ..contract import BuilderConfig, ModelJob, OnnxConfig
 from ..contract.report import ProfileShapes
+from ..errors import ConvertError
+from . import options
+from .options import Version, trtexec_has
 
 _MIB = 1 << 20
+_POOLS = {
+    "workspace_bytes": "workspace",
+    "dla_sram_bytes": "dlaSRAM",
+    "dla_local_dram_bytes": "dlaLocalDRAM",
+    "dla_global_dram_bytes": "dlaGlobalDRAM",
+    "tactic_shared_bytes": "tacticSharedMem",
+}
+_VALUES = {
+    "optimization_level": "builderOptimizationLevel",
+    "max_tactics": "maxTactics",
+    "avg_timing_iterations": "avgTiming",
+    "max_aux_streams": "maxAuxStreams",
+    "dla_core": "useDLACore",
+}
+_SWITCHES = {
+    "version_compatible": "versionCompatible",
+    "exclude_lean_runtime": "excludeLeanRuntime",
+    "strip_weights": "stripWeights",
+    "weight_streaming": "allowWeightStreaming",
+    "dla_gpu_fallback": "allowGPUFallback",
+    "strongly_typed": "stronglyTyped",
+}
+_LEVELS = {"none": "none", "ampere+": "ampere+", "same-compute-capability": "sameComputeCapability"}
+_VERSION = re.compile(r"\[TensorRT v(\d+)\]")
+_NEWEST: Version = (99,)
+
+Profile = Mapping[str, ProfileShapes]
 
 
 def command(
     onnx: str,
     plan: str,
     *,
-    profile: Mapping[str, ProfileShapes],
+    profiles: Sequence[Profile],
     builder: BuilderConfig,
-    precision_flags: Sequence[str],
+    precision_flags: Sequence[str] = (),
+    program: str = "trtexec",
+    inputs: Optional[Sequence[str]] = None,
+    plugins: Sequence[str] = (),
+    version: Version = _NEWEST,
+    explicit_shapes: bool = False,
 ) -> List[str]:
-    """Return the argument vector. Static shapes need no options; names with ':' are quoted as trtexec wants them."""
-    argv = ["trtexec", f"--onnx={onnx}", f"--saveEngine={plan}"]
-    if any(shapes["min"] != shapes["max"] for shapes in profile.values()):
+    """Return the argument vector. Static shapes need no options; names with ':' are quoted as trtexec wants them.
+
+    Args:
+        onnx: model file.
+        plan: engine file to write.
+        profiles: shapes of every input, for each optimization profile.
+        builder: settings of the manifest.
+        precision_flags: such as --fp16; none where the model carries its types.
+        program: path of trtexec.
+        inputs: names of the inputs in the model's order; those of the first profile by default.
+        plugins: plugin libraries.
+        version: TensorRT version of trtexec, for options that changed their names.
+        explicit_shapes: name the shapes also where minimum and maximum are alike; the model may be dynamic.
+    """
+    argv = [program, f"--onnx={onnx}", f"--saveEngine={plan}", *_shapes(profiles, explicit=explicit_shapes)]
+    argv += _formats(builder, inputs if inputs is not None else list(profiles[0]) if profiles else [])
+    argv += precision_flags
+    argv += _settings(builder, version)
+    library_option = "staticPlugins" if trtexec_has("staticPlugins", version) else "plugins"
+    return argv + [f"--{library_option}={library}" for library in plugins]
+
+
+def _shapes(profiles: Sequence[Profile], *, explicit: bool) -> List[str]:
+    argv: List[str] = []
+    fixed = all(shapes["min"] == shapes["max"] for profile in profiles for shapes in profile.values())
+    if fixed and len(profiles) <= 1 and not explicit:
+        return argv
+    for index, profile in enumerate(profiles):
+        if len(profiles) > 1:
+            argv.append(f"--profile={index}")
         for option, key in (("minShapes", "min"), ("optShapes", "opt"), ("maxShapes", "max")):
             pairs = (f"{_name(name)}:{'x'.join(map(str, shapes[key]))}" for name, shapes in profile.items())  # type: ignore[literal-required]  # key is one of the three
             argv.append(f"--{option}={','.join(pairs)}")
-    if builder.workspace_bytes is not None:
-        argv.append(f"--memPoolSize=workspace:{_mebibytes(builder.workspace_bytes)}M")
-    if builder.optimization_level is not None:
-        argv.append(f"--builderOptimizationLevel={builder.optimization_level}")
-    if builder.tf32 is False:
-        argv.append("--noTF32")
-    return [*argv, *precision_flags, "--skipInference"]
+    return argv
+
+
+def _formats(builder: BuilderConfig, inputs: Sequence[str]) -> List[str]:
+    if not builder.io_formats:
+        return []
+    sides = {"inputIOFormats": list(inputs), "outputIOFormats": [n for n in builder.io_formats if n not in inputs]}
+    return [
+        f"--{option}={','.join(builder.io_formats.get(name, 'fp32:chw') for name in names)}"
+        for option, names in sides.items()
+        if any(name in builder.io_formats for name in names)
+    ]
+
+
+def _settings(builder: BuilderConfig, version: Version) -> List[str]:
+    chosen = builder.chosen()
+    pools = [f"{pool}:{_mebibytes(chosen[name])}M" for name, pool in _POOLS.items() if name in chosen]
+    argv = [f"--memPoolSize={','.join(pools)}"] if pools else []
+    argv += [f"--{option}={chosen[name]}" for name, option in _VALUES.items() if name in chosen]
+    argv += [f"--{option}" for name, option in _SWITCHES.items() if chosen.get(name)]
+    if builder.hardware_compatibility not in (None, "none"):
+        argv.append(f"--hardwareCompatibilityLevel={_LEVELS[builder.hardware_compatibility or 'none']}")
+    argv += ["--refit"] if builder.refit == "all" else []
+    argv += ["--sparsity=enable"] if builder.sparsity else []
+    argv += ["--noTF32"] if builder.tf32 is False else []
+    argv += ["--precisionConstraints=obey"] if builder.strict_types and version < (11,) else []
+    if builder.profiling_verbosity is not None:
+        argv.append(f"--profilingVerbosity={builder.profiling_verbosity.replace('-', '_')}")
+    return argv
+
+
+def additions(version: Version, *, layer_info: Optional[str], timing_cache: Optional[str]) -> List[str]:
+    """Return what this tool adds of its own: no benchmark run after the build, the timing cache, layer information."""
+    argv = [f"--timingCacheFile={timing_cache}"] if timing_cache else []
+    if layer_info:
+        argv += [f"--exportLayerInfo={layer_info}", "--profilingVerbosity=detailed"]
+    return [*argv, "--skipInference" if trtexec_has("skipInference", version) else "--buildOnly"]
+
+
+def precision_flags(requested: str, version: Version, *, cache: Optional[str], remainder: Optional[str]) -> List[str]:
+    """Return the precision options, for versions that have them."""
+    if requested == "fp32" or version >= (11,):
+        return []
+    if not trtexec_has(requested, version):
+        raise ConvertError(
+            "precision-unavailable",
+            f"trtexec {'.'.join(map(str, version))} has no --{requested}",
+            hint="use precision: fp16, or build with a newer TensorRT",
+        )
+    flags = [f"--{requested}"]
+    if requested in ("int8", "fp8") and remainder != "fp32":
+        flags.append("--fp16")
+    return flags + ([f"--calib={cache}"] if cache and requested == "int8" else [])
+
+
+def check_model(model: ModelJob, version: Version) -> None:
+    """Refuse what a manifest may ask and trtexec has no option for."""
+    text = ".".join(map(str, version))
+    options.check(model.builder, "tensorrt", text, precision=model.precision, has_gpu=True)
+    chosen = {"tactic_dram": model.builder.tactic_dram_bytes, "refit: identical": model.builder.refit == "identical"}
+    unused = [f"builder.{name}" for name, value in chosen.items() if value]
+    asked = {
+        "keep_fp32": model.keep_fp32 and version < (11,),
+        "onnx": model.onnx != OnnxConfig() and (version < (11,) or model.precision not in ("fp16", "int8")),
+        "calibration": model.calibration,
+    }
+    unused += [name for name, value in asked.items() if value]
+    if unused:
+        raise ConvertError(
+            "builder-option-unavailable",
+            f"trtexec {text} would ignore {', '.join(unused)}",
+            hint="use converter: api, or remove these lines",
+        )
+
+
+def check(argv: Sequence[str], version: Version) -> None:
+    """Refuse options that this version does not have."""
+    names = [argument[2:].partition("=")[0] for argument in argv[1:]]
+    missing = [name for name in names if not trtexec_has(name, version)]
+    if missing:
+        raise ConvertError(
+            "builder-option-unavailable",
+            f"trtexec {'.'.join(map(str, version))} has no option --{', --'.join(missing)}",
+            hint="remove the setting from builder:, or build with a TensorRT that has it",
+        )
+
+
+def parse_version(text: str) -> Optional[Version]:
+    """Return the version in trtexec's banner: v8601 is 8.6.1, v100300 is 10.3.0."""
+    match = _VERSION.search(text)
+    if match is None:
+        return None
+    number = int(match[1])
+    base, step = (10000, 100) if number >= 100000 else (1000, 100)
+    parts: Tuple[int, ...] = (number // base, number % base // step, number % step)
+    return parts
 
 
 def shell_line(argv: Sequence[str]) -> str:

@@ -33,7 +33,20 @@ def _read(plan: str) -> Dict[str, Any]:
     if engine is None:
         return {"io": [], "why_not": (log.errors or ["the runtime gives no reason"])[-1]}
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    return {"io": [_binding(backend, engine, name) for name in names], "why_not": None}
+    return {
+        "io": [_binding(backend, engine, name) for name in names],
+        "layers": _layers(backend, engine),
+        "why_not": None,
+    }
+
+
+def _layers(backend: Any, engine: Any) -> Any:
+    """Return the engine's layer information, or None where this build of it has none."""
+    inspector: Any = engine.create_engine_inspector()
+    try:
+        return json.loads(inspector.get_engine_information(backend.trt.LayerInformationFormat.JSON))
+    except ValueError:
+        return None
 
 
 def _binding(backend: Any, engine: Any, name: str) -> Binding:

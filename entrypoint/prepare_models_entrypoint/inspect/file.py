@@ -104,18 +104,23 @@ def _onnx(file: Path) -> Dict[str, Any]:
         raise InspectError(
             "onnx-invalid", f"{file.name} is no ONNX model: {error}", hint="check that the file is complete"
         ) from error
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    if not inputs and not model.graph.output:
+    bindings = onnx_bindings(model)
+    if not bindings:
         raise InspectError("network-empty", f"{file.name} has no inputs and no outputs", hint="check the export")
     return {
-        "io": [_binding(value, "input") for value in inputs]
-        + [_binding(value, "output") for value in model.graph.output],
+        "io": bindings,
         "opsets": {item.domain or "ai.onnx": item.version for item in model.opset_import},
         "ir_version": model.ir_version,
         "producer": f"{model.producer_name} {model.producer_version}".strip() or None,
         "nodes": len(model.graph.node),
     }
+
+
+def onnx_bindings(model: Any) -> List[Binding]:
+    """Return the inputs and outputs of an ONNX model, with -1 for dynamic dimensions."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [_binding(value, "input") for value in model.graph.input if value.name not in weights]
+    return inputs + [_binding(value, "output") for value in model.graph.output]
 
 
 def _binding(value: Any, mode: str) -> Binding:

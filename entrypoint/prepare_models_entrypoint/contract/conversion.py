@@ -1,0 +1,135 @@
+"""What a model's conversion may need beside precision, shapes and builder settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from . import _codec
+from ._codec import ContractError
+
+INPUT_ORDERS = ("nchw", "nhwc", "nc")
+COLOURS = ("rgb", "bgr", "gray")
+LAYOUTS = ("nchw", "nhwc")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin library: absolute path and the sha256 that it must have (64 hexadecimal digits)."""
+
+    file: str
+    sha256: str
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Plugin:
+        """Read a plugin."""
+        _codec.check_keys(raw, ("file", "sha256"), "plugins")
+        return cls(_codec.require(raw, "file", str, "plugins"), _codec.require(raw, "sha256", str, "plugins"))
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {"file": self.file, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class OnnxConfig:
+    """Changes of the ONNX graph that a user asks for.
+
+    sanitize: fold constants and remove dead nodes. static_shapes: dimensions that replace an input's own.
+    outputs: tensors that become the outputs, in this order.
+    """
+
+    sanitize: bool = False
+    static_shapes: Mapping[str, Tuple[int, ...]] = field(default_factory=dict)
+    outputs: Tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> OnnxConfig:
+        """Read the options."""
+        _codec.check_keys(raw, ("sanitize", "static_shapes", "outputs"), "onnx")
+        shapes: Dict[str, Any] = _codec.optional(raw, "static_shapes", dict, "onnx") or {}
+        return cls(
+            sanitize=bool(_codec.optional(raw, "sanitize", bool, "onnx")),
+            static_shapes={name: _codec.integers(shapes, name, "onnx.static_shapes") for name in shapes},
+            outputs=_codec.strings(raw, "outputs", "onnx"),
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        shapes = {name: list(dims) for name, dims in self.static_shapes.items()}
+        return {"sanitize": self.sanitize, "static_shapes": shapes, "outputs": list(self.outputs)}
+
+
+@dataclass(frozen=True)
+class TaoConfig:
+    """Options of tao-converter that nothing else in a manifest says.
+
+    dims: -d, the input dimensions C,H,W used at export. batch: -b, batch size of the calibration.
+    max_batch: -m, largest batch of an engine with implicit batch. input_order: -i. outputs: -o.
+    """
+
+    dims: Tuple[int, ...] = ()
+    batch: Optional[int] = None
+    max_batch: Optional[int] = None
+    input_order: Optional[str] = None
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> TaoConfig:
+        """Read the options."""
+        _codec.check_keys(raw, ("dims", "batch", "max_batch", "input_order"), "tao")
+        order = _codec.optional(raw, "input_order", str, "tao")
+        if order is not None and order not in INPUT_ORDERS:
+            raise ContractError(f"tao.input_order: expected one of {', '.join(INPUT_ORDERS)}, found {order!r}")
+        return cls(
+            dims=_codec.integers(raw, "dims", "tao") if raw.get("dims") else (),
+            batch=_codec.optional(raw, "batch", int, "tao"),
+            max_batch=_codec.optional(raw, "max_batch", int, "tao"),
+            input_order=order,
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "dims": list(self.dims),
+            "batch": self.batch,
+            "max_batch": self.max_batch,
+            "input_order": self.input_order,
+        }
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """Calibration from samples: a directory of images or .npy files, and how an image becomes the input tensor.
+
+    scale, mean, std: a pixel p of 0..255 becomes ``(p * scale - mean) / std``, mean and std for each channel.
+    limit: at most this many samples, in the order of their names.
+    """
+
+    images: str
+    scale: float = 1.0 / 255.0
+    mean: Tuple[float, ...] = ()
+    std: Tuple[float, ...] = ()
+    colour: str = "rgb"
+    layout: str = "nchw"
+    limit: int = 100
+
+    KEYS = ("images", "scale", "mean", "std", "colour", "layout", "limit")
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> CalibrationConfig:
+        """Read the options."""
+        _codec.check_keys(raw, cls.KEYS, "calibration")
+        return cls(
+            images=_codec.require(raw, "images", str, "calibration"),
+            scale=float(_codec.require(raw, "scale", float, "calibration")),
+            mean=_codec.numbers(raw, "mean", "calibration"),
+            std=_codec.numbers(raw, "std", "calibration"),
+            colour=_codec.one_of(raw, "colour", COLOURS, "calibration"),
+            layout=_codec.one_of(raw, "layout", LAYOUTS, "calibration"),
+            limit=_codec.require(raw, "limit", int, "calibration"),
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        raw = {key: getattr(self, key) for key in self.KEYS}
+        return {**raw, "mean": list(self.mean), "std": list(self.std)}

@@ -1,0 +1,187 @@
+"""Building with the Python API: the request's whole way from the model file to the plan file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import threading
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+from ..contract import ModelJob, OnnxConfig
+from ..contract.files import sync
+from ..contract.report import Binding, Calibration, Precision, PrecisionProof, ProfileShapes
+from ..errors import ConvertError
+from . import calibrate, calibration_cache, estimate, onnx_file, options, plugins, preflight
+from .calibration_cache import CalibrationCache
+from .precision import delivered, proof_of, rule
+from .request import BuildRequest, BuildResult
+
+Progress = Callable[[str, int, int], None]
+
+_LARGEST_WITH_EXTERNAL = 64 << 20
+
+
+def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    """Check the model and, unless the request is for a check only, build it."""
+    model = request.model
+    source = Path(request.source)
+    onnx_file.check(source)
+    weights = _weights(source)
+    estimate.check_memory(weights, available=estimate.memory_available())
+    backend = _load_backend()
+    info = backend.info()
+    result["backend"] = info
+    options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=request.has_gpu)
+    plugins.load(model.plugins, backend)
+    cache = _cache(request, progress)
+    with _parsed(request, result, backend, cache, progress) as (network, built):
+        bindings: List[Binding] = network.bindings()
+        preflight.check_network(bindings, network.layers)
+        preflight.check_outputs(bindings, model.outputs)
+        profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
+        result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
+        result["precision"] = built.precision
+        if request.check_only:
+            result["preflight"] = estimate.findings(network, bindings, weights, model, Path(request.work_dir))
+            return
+        progress("build", 0, 0)
+        plan, result["builder"] = backend.build(
+            network, profiles, request, built.flags, built.calibrator, progress=progress
+        )
+    progress("write", 0, 0)
+    result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+
+
+def _weights(source: Path) -> int:
+    """Return the size of a model in bytes, with the weights that lie in other files."""
+    size = source.stat().st_size
+    if size > _LARGEST_WITH_EXTERNAL or not _mentions_files(source):
+        return size
+    try:
+        from . import graph
+    except ImportError:
+        return size
+    return size + graph.check_external_data(graph.load(source, weights=False), source.parent)
+
+
+def _mentions_files(source: Path) -> bool:
+    """Tell whether a model may have external data: without the word that names a file it has none."""
+    with open(str(source), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(b"location") >= 0
+
+
+class _Built:
+    """How the precision comes about: flags for the builder, the cache's bytes for a calibrator, and the proof."""
+
+    def __init__(self, precision: Precision, flags: "Tuple[str, ...]" = (), calibrator: Any = None) -> None:
+        self.precision, self.flags, self.calibrator = precision, flags, calibrator
+
+
+@contextlib.contextmanager
+def _parsed(
+    request: BuildRequest, result: BuildResult, backend: Any, cache: Optional[CalibrationCache], progress: Progress
+) -> Iterator[Tuple[Any, _Built]]:
+    model = request.model
+    weakly = backend.weakly_typed() and not model.builder.strongly_typed
+    if model.onnx == OnnxConfig() and (weakly or model.precision == "fp32"):
+        progress("parse", 0, 0)
+        network = backend.Network(request.source, strongly_typed=not weakly)
+        yield network, _by_flags(request, result, backend, network, cache)
+        return
+    from .typed_model import prepared
+
+    with prepared(
+        Path(request.source), Path(request.work_dir), precision="fp32" if weakly else model.precision, cache=cache,
+        keep_fp32=model.keep_fp32, remainder=model.builder.int8_remainder, changes=model.onnx,
+        allow_fallback=model.allow_fallback, on_phase=lambda phase: progress(phase, 0, 0),
+    ) as typed:  # fmt: skip
+        progress("parse", 0, 0)
+        network = backend.Network(str(typed.path), strongly_typed=not weakly)
+        result["warnings"] += typed.warnings
+        if weakly:
+            yield network, _by_flags(request, result, backend, network, cache)
+            return
+        got = delivered(model.precision, typed.proof, allow_fallback=model.allow_fallback)
+        yield network, _Built(_precision(model, got, typed.method, typed.proof, typed.calibration))
+
+
+def _by_flags(
+    request: BuildRequest, result: BuildResult, backend: Any, network: Any, cache: Optional[CalibrationCache]
+) -> _Built:
+    model = request.model
+    has_qdq: bool = network.has_qdq()
+    chosen = rule(
+        model.precision,
+        flags=backend.flag_names(),
+        has_qdq=has_qdq,
+        has_cache=cache is not None,
+        remainder=model.builder.int8_remainder,
+    )
+    found = None
+    if chosen.calibrator and cache is not None:
+        wanted = network.activations()
+        found = calibration_cache.coverage(cache, wanted, network.tensors())
+        for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
+            hint = "use the calibration cache of exactly this model version"
+            result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+    if chosen.flags:
+        network.keep_fp32(model.keep_fp32)
+        proof, got = proof_of("builder flags", {}), model.precision
+    else:
+        proof = proof_of("graph", {name: (count, 0) for name, count in network.precisions().items()})
+        got = delivered(model.precision, proof, allow_fallback=model.allow_fallback)
+    precision = _precision(model, got, chosen.method, proof, found)
+    return _Built(precision, chosen.flags, cache if chosen.calibrator else None)
+
+
+def _precision(
+    model: ModelJob, got: str, method: str, proof: PrecisionProof, found: Optional[Calibration]
+) -> Precision:
+    return Precision(requested=model.precision, delivered=got, method=method, proof=proof, calibration=found)
+
+
+def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
+    config = request.model.calibration
+    if request.cache_file is None and config is not None:
+        from . import calibrate_worker
+
+        made = Path(request.work_dir) / calibrate.FILE
+        calibrate_worker.produce(Path(request.source), config, made, progress)
+        return calibration_cache.read(made, "the cache made from samples")
+    if request.cache_file is None:
+        return None
+    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+
+
+def _load_backend() -> Any:
+    try:
+        from . import backend
+    except (ImportError, OSError) as error:
+        raise ConvertError(
+            "backend-unusable",
+            f"the TensorRT module does not load: {error}",
+            hint="install 'prepare-models[local]' again, or check the driver and libraries of this environment",
+        ) from error
+    return backend
+
+
+def _with_profiles(bindings: List[Binding], profiles: List[Dict[str, ProfileShapes]]) -> List[Binding]:
+    for binding in bindings:
+        binding["profiles"] = [profile[binding["name"]] for profile in profiles if binding["name"] in profile]
+    return bindings
+
+
+def write_plan(plan: Any, path: str) -> "tuple[int, str]":
+    """Write the plan and bring it to the disk; meanwhile hash it."""
+    view, digest = memoryview(plan), hashlib.sha256()
+    hashing = threading.Thread(target=digest.update, args=(view,))
+    hashing.start()
+    try:
+        with open(path, "wb") as stream:
+            stream.write(view)
+            sync(stream)
+    finally:
+        hashing.join()
+    return len(view), digest.hexdigest()

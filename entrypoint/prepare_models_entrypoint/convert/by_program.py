@@ -1,0 +1,266 @@
+"""Building with NVIDIA's programs: trtexec without Python bindings, tao-converter where it alone can decrypt."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from ..contract.files import sha256_file, sync
+from ..contract.report import BackendInfo, Binding, Calibration, Precision, PrecisionProof, ProfileShapes, WarningInfo
+from ..errors import ConvertError
+from . import calibration_cache, layer_info, onnx_file, plugins, preflight, tao_converter, trtexec
+from .calibration_cache import CalibrationCache
+from .messages import from_program
+from .options import Version
+from .precision import delivered, proof_of, rule
+from .request import BuildRequest, BuildResult
+
+Progress = Callable[[str, int, int], None]
+
+_OUTPUT_KEPT = 64 << 10
+
+
+def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    """Run the program that the request names and judge what it left."""
+    plugins.verify(request.model.plugins)
+    if request.key_fd is not None:
+        _by_tao_converter(request, result, progress)
+    else:
+        _by_trtexec(request, result, progress)
+    result["children_rss_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    model, program = request.model, request.program or ""
+    with os.fdopen(request.key_fd or 0, "r", encoding="utf-8") as stream:
+        key = stream.read().strip()
+    cache = _cache(request)
+    argv = tao_converter.command(
+        model, program=program, key=key, etlt=request.source, engine=request.plan, cache=request.cache_file
+    )
+    result["command"] = tao_converter.masked(argv)
+    result["io"], result["profiles"] = _declared(request)
+    result["backend"] = BackendInfo(name="tensorrt", version="unknown")
+    if request.check_only:
+        return
+    progress("build", 0, 0)
+    _run(argv, "tao-converter", secret=key)
+    _take_plan(request, result)
+    found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
+    method = f"tao-converter -t {model.precision}"
+    result["precision"] = _precision(request, model.precision, method, proof_of("builder flags", {}), found)
+    if model.precision != "fp32":
+        result["warnings"].append(_unproven("tao-converter"))
+
+
+def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    model, program = request.model, request.program or ""
+    onnx_file.check(Path(request.source))
+    version = _version(program)
+    result["backend"] = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
+    trtexec.check_model(model, version)
+    cache = _cache(request)
+    bindings, has_qdq, found = _look(request, cache)
+    chosen = rule(
+        model.precision,
+        flags=("FP16", "INT8", "BF16", "FP8") if version < (11,) else None,
+        has_qdq=has_qdq,
+        has_cache=cache is not None,
+        remainder=model.builder.int8_remainder,
+    )
+    if bindings:
+        preflight.check_outputs(bindings, model.outputs)
+        result["io"], result["profiles"] = bindings, preflight.resolve_profiles(bindings, model.inputs, model.profiles)
+    else:
+        result["io"], result["profiles"] = _declared(request)
+    if chosen.rewrites:
+        _by_rewritten(request, result, version, cache, progress)
+        return
+    argv = _trtexec_command(request, result, version, request.source, result["profiles"])
+    if request.check_only:
+        return
+    progress("build", 0, 0)
+    _run(argv, "trtexec")
+    _take_plan(request, result)
+    proof = layer_info.read(_layer_info_file(request))
+    result["precision"] = _judged(request, result, chosen.method, proof, found)
+
+
+def _by_rewritten(
+    request: BuildRequest, result: BuildResult, version: Version, cache: Optional[CalibrationCache], progress: Progress
+) -> None:
+    from .typed_model import prepared
+
+    model = request.model
+    with prepared(
+        Path(request.source), Path(request.work_dir), precision=model.precision, cache=cache,
+        keep_fp32=model.keep_fp32, remainder=model.builder.int8_remainder, changes=model.onnx,
+        allow_fallback=model.allow_fallback, on_phase=lambda phase: progress(phase, 0, 0),
+    ) as typed:  # fmt: skip
+        result["warnings"] += typed.warnings
+        got = delivered(model.precision, typed.proof, allow_fallback=model.allow_fallback)
+        result["precision"] = _precision(request, got, typed.method, typed.proof, typed.calibration)
+        argv = _trtexec_command(request, result, version, str(typed.path), result["profiles"])
+        if request.check_only:
+            return
+        progress("build", 0, 0)
+        _run(argv, "trtexec")
+    _take_plan(request, result)
+
+
+def _trtexec_command(
+    request: BuildRequest, result: BuildResult, version: Version, onnx: str, profiles: List[Dict[str, ProfileShapes]]
+) -> List[str]:
+    model = request.model
+    flags = trtexec.precision_flags(
+        model.precision, version, cache=request.cache_file, remainder=model.builder.int8_remainder
+    )
+    argv = trtexec.command(
+        onnx,
+        request.plan,
+        profiles=profiles,
+        builder=model.builder,
+        precision_flags=flags,
+        program=request.program or "trtexec",
+        inputs=[binding["name"] for binding in result["io"] if binding["mode"] == "input"] or None,
+        plugins=[plugin.file for plugin in model.plugins],
+        version=version,
+        explicit_shapes=bool(model.inputs),
+    )
+    layers = str(_layer_info_file(request)) if flags else None
+    timing = None
+    if request.timing_dir is not None and model.builder.timing_cache is not False:
+        Path(request.timing_dir).mkdir(parents=True, exist_ok=True)
+        timing = str(Path(request.timing_dir) / f"trtexec-{'.'.join(map(str, version))}.cache")
+    argv += trtexec.additions(version, layer_info=layers, timing_cache=timing)
+    trtexec.check(argv, version)
+    result["command"] = argv
+    return argv
+
+
+def _look(
+    request: BuildRequest, cache: Optional[CalibrationCache]
+) -> "tuple[List[Binding], bool, Optional[Calibration]]":
+    """Return bindings, whether there are Q/DQ nodes, and the cache's coverage, where onnx is there to tell."""
+    try:
+        from . import graph
+    except ImportError:
+        return [], False, calibration_cache.coverage(cache, (), cache.scales) if cache else None
+    from ..inspect.file import onnx_bindings
+
+    model = graph.load(Path(request.source), weights=False)
+    found = None
+    if cache is not None:
+        wanted = [
+            name for node in graph.nodes(model) if node.op_type in ("Conv", "MatMul", "Gemm") for name in node.input[:1]
+        ]
+        found = calibration_cache.coverage(cache, wanted, graph.tensor_names(model))
+        calibration_cache.check(found, allow_fallback=request.model.allow_fallback)
+    return onnx_bindings(model), graph.has_qdq(model), found
+
+
+def _declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, ProfileShapes]]]":
+    """Return bindings and profiles as the manifest tells them, for models that nothing here can read."""
+    inputs = request.model.inputs
+    shapes = {name: ProfileShapes(min=list(s.min), opt=list(s.opt), max=list(s.max)) for name, s in inputs.items()}
+    io = [
+        Binding(
+            name=name, mode="input", dtype="float32", profiles=[one], source="network",
+            shape=[low if low == high else -1 for low, high in zip(one["min"], one["max"])],
+        )
+        for name, one in shapes.items()
+    ]  # fmt: skip
+    return io, [shapes]
+
+
+def _version(program: str) -> Version:
+    try:
+        told = subprocess.run([program, "--help"], capture_output=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ConvertError(
+            "converter-unavailable", f"{program} does not start: {error}", hint="check TensorRT's installation"
+        ) from None
+    version = trtexec.parse_version((told.stdout + told.stderr).decode("utf-8", "replace"))
+    if version is None:
+        raise ConvertError(
+            "converter-unavailable",
+            f"{program} does not tell its TensorRT version",
+            hint="check that it is NVIDIA's trtexec and that its libraries are found",
+        )
+    return version
+
+
+def _run(argv: Sequence[str], name: str, *, secret: str = "") -> None:
+    """Run a program in this session, so that it ends with this process; its output goes to the log without the key."""
+    try:
+        ended = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+    except OSError as error:
+        raise ConvertError(
+            "converter-unavailable", f"{argv[0]} does not start: {error.strerror}", hint="check its installation"
+        ) from None
+    output = ended.stdout.decode("utf-8", "replace")
+    if secret:
+        output = output.replace(secret, tao_converter.MASK)
+    sys.stderr.write(output)
+    if ended.returncode:
+        raise from_program(name, ended.returncode, output[-_OUTPUT_KEPT:])
+
+
+def _take_plan(request: BuildRequest, result: BuildResult) -> None:
+    plan = Path(request.plan)
+    size = plan.stat().st_size if plan.exists() else 0
+    if not size:
+        raise ConvertError("converter-failed", "the converter ended well and wrote no engine", hint="see the build log")
+    with plan.open("rb+") as stream:
+        sync(stream)
+    result["engine_bytes"], result["engine_sha256"] = size, sha256_file(plan)
+
+
+def _judged(
+    request: BuildRequest,
+    result: BuildResult,
+    method: str,
+    proof: Optional[PrecisionProof],
+    found: Optional[Calibration],
+) -> Precision:
+    model = request.model
+    if proof is None:
+        if model.precision != "fp32":
+            result["warnings"].append(_unproven("trtexec"))
+        return _precision(request, model.precision, method, proof_of("builder flags", {}), found)
+    got = delivered(model.precision, proof, allow_fallback=model.allow_fallback)
+    return _precision(request, got, method, proof, found)
+
+
+def _unproven(program: str) -> WarningInfo:
+    return WarningInfo(
+        code="precision-unproven",
+        message=f"{program} gave no layer information, so the precision of the layers is not verified",
+        hint="inspect the engine on its device before you rely on the precision",
+    )
+
+
+def _precision(
+    request: BuildRequest, got: str, method: str, proof: PrecisionProof, found: Optional[Calibration]
+) -> Precision:
+    asked = request.model.precision
+    return Precision(requested=asked, delivered=got, method=method, proof=proof, calibration=found)
+
+
+def _cache(request: BuildRequest) -> Optional[CalibrationCache]:
+    if request.cache_file is None:
+        return None
+    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+
+
+def _layer_info_file(request: BuildRequest) -> Path:
+    return Path(request.work_dir) / "layers.json"
+
+
+__all__: List[Any] = ["convert"]

@@ -1,0 +1,158 @@
+"""Calibration caches of TensorRT and TAO: text, one ``TRT-<number>-<algorithm>`` line, then ``name: scale`` lines.
+
+A scale is the 32 bits of a float32 in hexadecimal digits, amax / 127. TAO leaves leading zeros out, and its tensor
+names hold colons, so a line is split at its last one. Layout after the reader in NVIDIA's sample code.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, Mapping, Tuple
+
+from ..contract.report import Calibration
+from ..errors import ConvertError
+
+ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration")
+_HEADER = re.compile(r"TRT-(\d+)-(\w+)")
+_LARGEST = 64 << 20
+_NAMES_KEPT = 50
+_MAJORS = range(5, 20)
+
+
+@dataclass(frozen=True)
+class CalibrationCache:
+    """A cache as read. ``scales``: float32 scale by tensor name, zero for a tensor that never left zero."""
+
+    header: str
+    algorithm: str
+    scales: Mapping[str, float]
+    body: bytes
+
+    def written_for(self) -> List[str]:
+        """Return the TensorRT versions that the header's number can stand for; TAO writes the older formula always."""
+        number = int(self.header.split("-")[1])
+        readings = (
+            (number // 10000, number // 100 % 100, number % 100),
+            (number // 1000, number // 100 % 10, number % 100),
+        )
+        return [".".join(map(str, reading)) for reading in readings if reading[0] in _MAJORS]
+
+    def for_version(self, version: str) -> bytes:
+        """Return the cache with its first line as TensorRT ``version`` writes it; the scales stay untouched."""
+        major, minor, patch = (int(part) for part in [*version.split("."), "0", "0"][:3])
+        number = (major * 10000 if major >= 10 else major * 1000) + minor * 100 + patch
+        return f"TRT-{number}-{self.algorithm}\n".encode("ascii") + self.body
+
+
+def read(path: Path, name: str) -> CalibrationCache:
+    """Read a cache file.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+
+    Raises:
+        ConvertError: it is empty, no cache, or of an algorithm that no calibrator reads.
+    """
+    if path.stat().st_size > _LARGEST:
+        raise _invalid(name, f"it has {path.stat().st_size} bytes")
+    data = path.read_bytes()
+    if not data.strip():
+        raise _invalid(name, "it is empty")
+    first, _, body = data.partition(b"\n")
+    header = first.decode("utf-8", "replace").strip()
+    match = _HEADER.fullmatch(header)
+    if match is None:
+        raise _invalid(name, f"line 1 is {header[:60]!r}, expected TRT-<version>-<algorithm>")
+    if match[2] not in ALGORITHMS:
+        raise _invalid(name, f"algorithm {match[2]} is none of {', '.join(ALGORITHMS)}")
+    scales = _scales(body, name)
+    if not any(scales.values()):
+        raise _invalid(name, "it holds no scale above zero")
+    return CalibrationCache(header, match[2], scales, body)
+
+
+def _scales(body: bytes, name: str) -> Dict[str, float]:
+    try:
+        lines = body.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise _invalid(name, f"it is no text: {error.reason} at byte {error.start}") from None
+    scales: Dict[str, float] = {}
+    for number, line in enumerate(lines, 2):
+        if not line.strip():
+            continue
+        tensor, colon, word = (part.strip() for part in line.rpartition(":"))
+        if not tensor or not colon:
+            raise _invalid(name, f"line {number} is {line[:60]!r}, expected NAME: SCALE")
+        scale = _scale(word)
+        if scale is None:
+            raise _invalid(name, f"line {number}: {word[:20]!r} is no scale in hexadecimal digits")
+        if scales.setdefault(tensor, scale) != scale:
+            raise _invalid(name, f"line {number}: a second, different scale of {tensor}")
+    return scales
+
+
+def _scale(word: str) -> "float | None":
+    if not re.fullmatch(r"[0-9a-fA-F]{1,8}", word):
+        return None
+    value: float = struct.unpack(">f", int(word, 16).to_bytes(4, "big"))[0]
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _invalid(name: str, why: str) -> ConvertError:
+    return ConvertError(
+        "calibration-cache-invalid",
+        f"{name} is no usable calibration cache: {why}",
+        hint="download the cache of exactly this model version again, or leave calibration_cache out and use fp16",
+    )
+
+
+def write(scales: Mapping[str, float], algorithm: str = "MinMaxCalibration", number: int = 8601) -> bytes:
+    """Return a cache in the form that every reader takes."""
+    lines = [f"{name}: {struct.pack('>f', scale).hex()}" for name, scale in scales.items()]
+    return "\n".join([f"TRT-{number}-{algorithm}", *lines, ""]).encode("utf-8")
+
+
+def coverage(cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[str]) -> Calibration:
+    """Compare a cache with a network.
+
+    Args:
+        cache: the scales.
+        wanted: activations that need a scale for int8.
+        tensors: names of all tensors of the network.
+    """
+    asked = sorted(set(wanted))
+    missing = [name for name in asked if not cache.scales.get(name)]
+    stale = sorted(set(cache.scales) - set(tensors))
+    return Calibration(
+        header=cache.header,
+        written_for=cache.written_for(),
+        algorithm=cache.algorithm,
+        wanted=len(asked),
+        covered=len(asked) - len(missing),
+        missing_count=len(missing),
+        missing=missing[:_NAMES_KEPT],
+        stale_count=len(stale),
+        stale=stale[:_NAMES_KEPT],
+    )
+
+
+def check(found: Calibration, *, allow_fallback: bool) -> Tuple[str, ...]:
+    """Refuse the cache of another model; return what the user should know about one that covers a part only.
+
+    Raises:
+        ConvertError: less than half of the activations are covered and no fallback is allowed, or none is.
+    """
+    shown = ", ".join(found["missing"][:5]) + (", ..." if found["missing_count"] > 5 else "")
+    told = f"{found['covered']} of {found['wanted']} activations have a scale; missing: {shown or 'none'}"
+    if not found["covered"] or (2 * found["covered"] < found["wanted"] and not allow_fallback):
+        raise ConvertError(
+            "calibration-cache-foreign",
+            f"the calibration cache does not fit this model: {told}; {found['stale_count']} of its names are unknown",
+            hint="use the cache that belongs to this model version; names change when a model is exported anew",
+        )
+    return (told,) if found["missing_count"] else ()

@@ -1,0 +1,58 @@
+"""Precision of an engine's layers, from the layer information of trtexec or of the engine inspector."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+from ..contract.report import PrecisionProof
+from .precision import ORDER, proof_of
+
+# Words of TensorRT's format descriptions, cheapest type first.
+_WORDS = (("FP8", "fp8"), ("Int8", "int8"), ("INT8", "int8"), ("BF16", "bf16"), ("BFloat16", "bf16"), ("Half", "fp16"),
+          ("FP16", "fp16"), ("Float", "fp32"), ("FP32", "fp32"))  # fmt: skip
+_COMPUTE = ("conv", "gemm", "matmul", "matrix", "deconv", "caskconvolution", "fullyconnected", "kgen", "myelin")
+
+
+def read(path: Path) -> Optional[PrecisionProof]:
+    """Return the proof in a layer information file, or None where there is none or it has no types."""
+    try:
+        return of_layers(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def of_layers(document: Any) -> Optional[PrecisionProof]:
+    """Return the share of layers by precision, compute layers first and all of them where none is told apart.
+
+    A layer counts as what its first input is: an int8 convolution may write its output in fp16.
+    """
+    layers = document.get("Layers") if isinstance(document, dict) else None
+    if not isinstance(layers, list):
+        return None
+    detailed = [layer for layer in layers if isinstance(layer, dict)]
+    compute = [layer for layer in detailed if _is_compute(layer)]
+    counted: Dict[str, Tuple[int, int]] = {}
+    for layer in compute or detailed:
+        name = _precision(layer)
+        if name is not None:
+            counted[name] = (counted.get(name, (0, 0))[0] + 1, 0)
+    return proof_of("engine", {name: counted[name] for name in ORDER if name in counted}) if counted else None
+
+
+def _is_compute(layer: Dict[str, Any]) -> bool:
+    kind = f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower()
+    return any(word in kind for word in _COMPUTE)
+
+
+def _precision(layer: Dict[str, Any]) -> Optional[str]:
+    for side in ("Inputs", "Outputs"):
+        for tensor in layer.get(side) or ():
+            if not isinstance(tensor, dict):
+                continue
+            text = f"{tensor.get('Format/Datatype', '')} {tensor.get('Datatype', '')} {tensor.get('Format', '')}"
+            for word, name in _WORDS:
+                if word in text:
+                    return name
+    return None

@@ -1,0 +1,161 @@
+"""Which builder settings a backend or converter knows. One that it would ignore is an error, never a silent loss.
+
+Data: since and until which TensorRT version a setting, or an option of trtexec, exists.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Tuple
+
+from ..contract import BuilderConfig
+from ..errors import ConvertError
+
+Version = Tuple[int, ...]
+_FIRST: Version = (8, 4)
+
+# Setting -> first TensorRT version that has it; those not listed are as old as the oldest that this tool drives.
+_SINCE: Dict[str, Version] = {
+    "optimization_level": (8, 6),
+    "max_aux_streams": (8, 6),
+    "hardware_compatibility": (8, 6),
+    "version_compatible": (8, 6),
+    "exclude_lean_runtime": (8, 6),
+    "tactic_dram_bytes": (8, 6),
+    "strip_weights": (10, 0),
+    "weight_streaming": (10, 0),
+    "tactic_shared_bytes": (10, 0),
+    "strongly_typed": (10, 0),
+    "max_tactics": (10, 4),
+}
+_UNTIL: Dict[str, Version] = {"strict_types": (11, 0)}
+_NO_DLA = "TensorRT-RTX has no DLA"
+_RTX: Dict[str, str] = {
+    "timing_cache": "TensorRT-RTX builds without timing, so a timing cache has no effect",
+    "hardware_compatibility": "TensorRT-RTX engines run on all its GPUs; it ignores the level",
+    "version_compatible": "TensorRT-RTX has no lean runtime",
+    "exclude_lean_runtime": "TensorRT-RTX has no lean runtime",
+    "dla_core": _NO_DLA,
+    "dla_gpu_fallback": _NO_DLA,
+    "dla_sram_bytes": _NO_DLA,
+    "dla_local_dram_bytes": _NO_DLA,
+    "dla_global_dram_bytes": _NO_DLA,
+    "strict_types": "types are always strict in TensorRT-RTX",
+}
+_RTX_NEEDS_GPU = ("strip_weights", "refit")
+_TAO_SETTINGS = ("workspace_bytes", "dla_core", "strict_types")
+
+# trtexec's options as (first version, first version without it). Precision flags left with TensorRT 11.
+TRTEXEC: Dict[str, Tuple[Version, Optional[Version]]] = {
+    "onnx": (_FIRST, None),
+    "saveEngine": (_FIRST, None),
+    "minShapes": (_FIRST, None),
+    "optShapes": (_FIRST, None),
+    "maxShapes": (_FIRST, None),
+    "profile": ((8, 6), None),
+    "inputIOFormats": (_FIRST, None),
+    "outputIOFormats": (_FIRST, None),
+    "memPoolSize": ((8, 4), None),
+    "workspace": (_FIRST, (10, 0)),
+    "fp16": (_FIRST, (11, 0)),
+    "int8": (_FIRST, (11, 0)),
+    "bf16": ((9, 0), (11, 0)),
+    "fp8": ((8, 6), (11, 0)),
+    "best": (_FIRST, (11, 0)),
+    "calib": (_FIRST, (11, 0)),
+    "layerPrecisions": (_FIRST, (11, 0)),
+    "precisionConstraints": (_FIRST, (11, 0)),
+    "stronglyTyped": ((10, 0), None),
+    "noTF32": (_FIRST, None),
+    "builderOptimizationLevel": ((8, 6), None),
+    "maxTactics": ((10, 4), None),
+    "avgTiming": (_FIRST, None),
+    "maxAuxStreams": ((8, 6), None),
+    "timingCacheFile": (_FIRST, None),
+    "hardwareCompatibilityLevel": ((8, 6), None),
+    "versionCompatible": ((8, 6), None),
+    "excludeLeanRuntime": ((8, 6), None),
+    "stripWeights": ((10, 0), None),
+    "refit": (_FIRST, None),
+    "allowWeightStreaming": ((10, 0), None),
+    "sparsity": (_FIRST, None),
+    "useDLACore": (_FIRST, None),
+    "allowGPUFallback": (_FIRST, None),
+    "plugins": (_FIRST, (10, 0)),
+    "staticPlugins": ((8, 6), None),
+    "profilingVerbosity": (_FIRST, None),
+    "exportLayerInfo": (_FIRST, None),
+    "skipInference": ((8, 6), None),
+    "buildOnly": (_FIRST, (10, 0)),
+    "help": (_FIRST, None),
+    "verbose": (_FIRST, None),
+}
+
+# tao-converter's documented options; True for those with a value.
+TAO_CONVERTER: Dict[str, bool] = {
+    "-h": False, "-k": True, "-d": True, "-o": True, "-c": True, "-e": True, "-b": True, "-m": True, "-t": True,
+    "-w": True, "-i": True, "-p": True, "-s": False, "-u": True,
+}  # fmt: skip
+
+
+def version_of(text: str) -> Version:
+    """Return a version such as 10.3.0 as numbers; words in it count as nothing."""
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def trtexec_has(option: str, version: Version) -> bool:
+    """Tell whether trtexec of this TensorRT version has an option."""
+    since, until = TRTEXEC[option]
+    return version >= since and (until is None or version < until)
+
+
+def check(builder: BuilderConfig, backend: str, version: str, *, precision: str, has_gpu: bool) -> None:
+    """Refuse settings that this backend would ignore.
+
+    Raises:
+        ConvertError: names each such setting, the backend and its version.
+    """
+    found = _ignored(builder, backend, version_of(version), has_gpu=has_gpu)
+    if builder.dla_core is not None and precision == "fp32":
+        found.append("dla_core: the DLA computes in fp16 and int8 only")
+    if found:
+        raise _unavailable(found, f"{backend} {version}")
+
+
+def check_tao(builder: BuilderConfig) -> None:
+    """Refuse settings for which tao-converter has no option."""
+    found = [f"{name}: tao-converter has no option for it" for name in builder.chosen() if name not in _TAO_SETTINGS]
+    if builder.strict_types is False:
+        found.append("strict_types: tao-converter has only -s to turn it on")
+    if found:
+        raise _unavailable(found, "tao-converter")
+
+
+def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu: bool) -> List[str]:
+    chosen = builder.chosen()
+    typed = backend == "tensorrt_rtx" or version >= (11,)
+    found: List[str] = []
+    if typed and builder.strongly_typed is False:
+        found.append("strongly_typed: networks are always strongly typed here")
+    if backend == "tensorrt_rtx":
+        found += [f"{name}: {why}" for name, why in _RTX.items() if name in chosen]
+        if not has_gpu:
+            wanted = [name for name in _RTX_NEEDS_GPU if chosen.get(name) not in (None, False, "none")]
+            found += [f"{name}: needs a GPU at build time" for name in wanted]
+        return found
+    if builder.compute_capabilities:
+        found.append("compute_capabilities: TensorRT builds for the GPU that it runs on")
+    for name in chosen:
+        since, until = _SINCE.get(name, _FIRST), _UNTIL.get(name)
+        if version < since:
+            found.append(f"{name}: exists from TensorRT {'.'.join(map(str, since))} on")
+        elif until is not None and version >= until:
+            found.append(f"{name}: left with TensorRT {'.'.join(map(str, until))}")
+    return found
+
+
+def _unavailable(found: List[str], who: str) -> ConvertError:
+    return ConvertError(
+        "builder-option-unavailable",
+        f"{who} would ignore builder.{'; builder.'.join(found)}",
+        hint="remove these lines from builder:, or build where they count",
+    )

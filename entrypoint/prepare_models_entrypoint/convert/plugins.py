@@ -1,0 +1,40 @@
+"""Plugin libraries: verified against the digest that the manifest pins, then loaded into the build process."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any, Sequence
+
+from ..contract import Plugin
+from ..contract.files import sha256_file
+from ..errors import ConvertError
+
+
+def verify(plugins: Sequence[Plugin]) -> None:
+    """Refuse a library that is missing or is not the pinned one: it would run as code of this process."""
+    for plugin in plugins:
+        file = Path(plugin.file)
+        if not file.is_file():
+            raise _invalid(plugin, "there is no such file", "check plugins: file:")
+        found = sha256_file(file)
+        if found != plugin.sha256.lower():
+            raise _invalid(
+                plugin, f"it has sha256 {found}, the manifest pins {plugin.sha256}", "find out which is right"
+            )
+
+
+def load(plugins: Sequence[Plugin], backend: Any) -> None:
+    """Load the backend's own plugins, where it has any, and those of the manifest."""
+    verify(plugins)
+    if hasattr(backend.trt, "init_libnvinfer_plugins"):
+        backend.trt.init_libnvinfer_plugins(backend.LOG, "")
+    for plugin in plugins:
+        try:
+            ctypes.CDLL(plugin.file, mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise _invalid(plugin, str(error), "build the plugin for this TensorRT version and architecture") from None
+
+
+def _invalid(plugin: Plugin, why: str, hint: str) -> ConvertError:
+    return ConvertError("plugin-invalid", f"plugin library {plugin.file} can't be used: {why}", hint=hint)

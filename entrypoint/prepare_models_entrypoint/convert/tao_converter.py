@@ -1,0 +1,81 @@
+"""tao-converter's command line, for .etlt models where this is the program that can read them (TensorRT 8)."""
+
+from __future__ import annotations
+
+from typing import List, Optional, Sequence
+
+from ..contract import ModelJob, ShapeRange
+from ..errors import ConvertError
+from .options import check_tao
+
+MASK = "***"
+
+
+def command(
+    model: ModelJob, *, program: str, key: str, etlt: str, engine: str, cache: Optional[str] = None
+) -> List[str]:
+    """Return the argument vector, in the order of NVIDIA's own examples.
+
+    Args:
+        model: what the manifest asks.
+        program: path of tao-converter.
+        key: the model's key, or ``MASK`` where the line is shown: -k takes nothing but the key itself.
+        etlt: model file.
+        engine: engine file to write.
+        cache: calibration cache file, required for int8.
+
+    Raises:
+        ConvertError: the manifest asks for what tao-converter can't do.
+    """
+    _check(model, cache)
+    argv = [program, "-k", key]
+    argv += ["-d", ",".join(map(str, model.tao.dims))] if model.tao.dims else []
+    for profile in (model.inputs, *model.profiles):
+        argv += [part for name, shapes in profile.items() for part in ("-p", _profile(name, shapes))]
+    argv += ["-t", model.precision]
+    argv += ["-c", cache] if cache else []
+    argv += ["-e", engine]
+    argv += ["-o", ",".join(model.outputs)] if model.outputs else []
+    return [*argv, *_rest(model), etlt]
+
+
+def _rest(model: ModelJob) -> List[str]:
+    options = {
+        "-b": model.tao.batch,
+        "-m": model.tao.max_batch,
+        "-i": model.tao.input_order,
+        "-w": model.builder.workspace_bytes,
+        "-u": model.builder.dla_core,
+    }
+    argv = [part for option, value in options.items() if value is not None for part in (option, str(value))]
+    return argv + (["-s"] if model.builder.strict_types else [])
+
+
+def _check(model: ModelJob, cache: Optional[str]) -> None:
+    check_tao(model.builder)
+    if model.precision not in ("fp32", "fp16", "int8"):
+        raise ConvertError(
+            "precision-unavailable", f"tao-converter has no -t {model.precision}", hint="use fp32, fp16 or int8"
+        )
+    if model.precision == "int8" and cache is None:
+        raise ConvertError(
+            "calibration-missing",
+            "tao-converter -t int8 without -c would calibrate on nothing",
+            hint="add calibration_cache: with the file from the model's page",
+        )
+    unused = [name for name, value in (("keep_fp32", model.keep_fp32), ("plugins", model.plugins)) if value]
+    if unused:
+        raise ConvertError(
+            "builder-option-unavailable",
+            f"tao-converter would ignore {', '.join(unused)}",
+            hint="remove these lines, or use converter: api",
+        )
+
+
+def _profile(name: str, shapes: ShapeRange) -> str:
+    return ",".join([name, *("x".join(map(str, dims)) for dims in (shapes.min, shapes.opt, shapes.max))])
+
+
+def masked(argv: Sequence[str]) -> List[str]:
+    """Return the vector with the key replaced."""
+    return [MASK if index and argv[index - 1] == "-k" else argument for index, argument in enumerate(argv)]

@@ -1,0 +1,57 @@
+"""Timing caches: one file for each TensorRT version and GPU, shared by all builds there, safe for several at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+from pathlib import Path
+from typing import Any, Iterator
+
+from ..contract import runtime
+from ..contract.files import write_atomic
+from .request import BuildRequest
+
+
+@contextlib.contextmanager
+def cache(trt: Any, config: Any, request: BuildRequest) -> Iterator[None]:
+    """Give the builder the timings of earlier builds, and keep what it measured, merged with what others did."""
+    wanted = request.model.builder.timing_cache
+    if request.timing_dir is None or wanted is False or trt.__name__ == "tensorrt_rtx":
+        yield
+        return
+    file = file_for(Path(request.timing_dir), trt.__name__, trt.__version__)
+    with contextlib.suppress(OSError):
+        config.set_timing_cache(config.create_timing_cache(_read(file)), ignore_mismatch=False)
+    yield
+    measured = config.get_timing_cache()
+    if measured is None:
+        return
+    with locked(file):
+        merged = config.create_timing_cache(_read(file))
+        merged.combine(measured, ignore_mismatch=False)
+        write_atomic(file, bytes(memoryview(merged.serialize())))
+
+
+def file_for(directory: Path, backend: str, version: str) -> Path:
+    """Return the cache file of this backend, version, GPU and driver."""
+    gpu = runtime.probe()["gpu"]
+    device = f"{gpu['name']} {gpu['compute_capability']} {gpu['driver']}" if gpu else "none"
+    digest = hashlib.sha256(device.encode("utf-8")).hexdigest()[:12]
+    return directory / f"{backend}-{version}-{digest}.cache"
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the file's lock: one process merges at a time."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{file}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
