@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_plan(commands)
+    _add_check(commands)
     _add_inspect(commands)
+    _add_decrypt(commands)
     _add_schema(commands)
     _add_image(commands)
     _add_doctor(commands)
@@ -63,6 +65,33 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     _add_selection(plan)
     _add_output(plan)
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = _command(
+        commands,
+        "check",
+        "judge the models of a manifest in seconds, without building anything",
+        "example:\n  prepare-models check models.yaml",
+    )
+    check.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
+    check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
+    check.add_argument("--json", action="store_true", help="print the reports as JSON")
+
+
+def _add_decrypt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    decrypt = _command(
+        commands,
+        "decrypt",
+        "write the ONNX model of an encrypted .etlt, for a machine that has no codec",
+        "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx",
+    )
+    decrypt.add_argument("file", type=Path, metavar="FILE", help=".etlt")
+    decrypt.add_argument("--key-file", type=Path, metavar="FILE", required=True, help="file that holds the key")
+    decrypt.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write, readable by you alone"
+    )
+    decrypt.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

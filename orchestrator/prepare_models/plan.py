@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import ContractError, ModelJob
+from prepare_models_entrypoint.contract.converters import Choice, choose, find
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.identity import build_key, changes, identity
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read
@@ -62,6 +63,15 @@ def make(spec: ModelSpec, *, models_dir: Path, runtime: RuntimeInfo, force: bool
     if reason:
         return PlannedModel(spec, output_dir, BUILD, reason)
     return PlannedModel(spec, output_dir, REUSE, "same model, settings, backend and target", record)
+
+
+def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
+    """Return the converter that will be used, as far as it can be told before the file is there, and why."""
+    encrypted = Path(spec.source.partition("?")[0]).suffix.lower() == ".etlt"
+    backend = runtime["backend"]
+    return choose(
+        spec.converter, encrypted=encrypted, payload=None, bindings=backend["name"] if backend else None, found=find()
+    )
 
 
 def read_record(output_dir: Path) -> ModelReport | None:
@@ -139,4 +149,11 @@ def model_job(
         builder=spec.builder,
         converter=spec.converter,
         timeout_s=timeout_s,
+        profiles=spec.profiles,
+        keep_fp32=spec.keep_fp32,
+        allow_fallback=spec.allow_fallback,
+        plugins=spec.plugins,
+        onnx=spec.onnx,
+        tao=spec.tao,
+        calibration=spec.calibration,
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import ContractError, Job, runtime
+from prepare_models_entrypoint.contract import CHECK_STAGES, ContractError, Job, converters, runtime
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
@@ -40,7 +40,7 @@ class LocalExecutor:
 
     def unavailable(self) -> str | None:
         """Say why this Python can't build engines, or return None."""
-        if runtime.installed_backend() is None:
+        if runtime.installed_backend() is None and converters.find()["trtexec"] is None:
             return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
         return None
 
@@ -61,6 +61,20 @@ class LocalExecutor:
     def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
         """Describe a model file."""
         return self._ask("inspect", str(file), *(["--key-file", str(key_file)] if key_file else []))
+
+    def decrypt(self, file: Path, key_file: Path, output: Path) -> dict[str, Any]:
+        """Write the ONNX model of an .etlt to ``output`` and return what happened."""
+        return self._ask("decrypt", str(file), "--key-file", str(key_file), "--output", str(output))
+
+    def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
+        """Judge one model without building it. ``folder``: an empty private directory."""
+        with _secret(spec.key) as key:
+            key_file = Path(f"/proc/self/fd/{key}") if key is not None else None
+            model = model_job(spec, output_dir=folder / "unused", key_file=key_file)
+            job = Job(run_id="check", models=(model,), cache_dir=str(cache_dir()), stages=CHECK_STAGES)
+            (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
+            exit_code, told = self._run_entrypoint(folder, [key] if key is not None else [], lambda _: None)
+        return _read_report(folder, spec, exit_code, told)
 
     def run(self, task: Task) -> ModelReport:
         """Build one model in a child process and return its report."""

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import BuilderConfig, ShapeRange
+from prepare_models_entrypoint.contract import (
+    BuilderConfig,
+    CalibrationConfig,
+    OnnxConfig,
+    Plugin,
+    ShapeRange,
+    TaoConfig,
+)
 
 from ..errors import KeyUnavailableError
 
@@ -62,6 +69,13 @@ class ModelSpec:
     outputs: tuple[str, ...] = ()
     builder: BuilderConfig = BuilderConfig()
     converter: str = "auto"
+    profiles: tuple[Mapping[str, ShapeRange], ...] = ()
+    keep_fp32: tuple[str, ...] = ()
+    allow_fallback: bool = False
+    plugins: tuple[Plugin, ...] = ()
+    onnx: OnnxConfig = OnnxConfig()
+    tao: TaoConfig = TaoConfig()
+    calibration: CalibrationConfig | None = None
 
 
 @dataclass(frozen=True)

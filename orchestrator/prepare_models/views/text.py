@@ -53,9 +53,22 @@ def _paths(report: Mapping[str, Any]) -> list[str]:
     return ["", *engines, f"report  {report['models_dir']}/report.json"]
 
 
-def plan(rows: Iterable[tuple[str, str, str]]) -> str:
-    """Return the table of what would be done: model, action, reason."""
-    return table(("MODEL", "ACTION", "REASON"), list(rows))
+def plan(rows: Iterable[tuple[str, str, str, str]]) -> str:
+    """Return the table of what would be done: model, action, reason, converter."""
+    return table(("MODEL", "ACTION", "REASON", "CONVERTER"), list(rows))
+
+
+def checks(reports: Sequence[ModelReport]) -> str:
+    """Return what a check found: a row for each model, then warnings and errors with their hints."""
+    rows = [
+        (r["name"], r["status"], r["converter"], _names(r["io"], "input"), _names(r["io"], "output")) for r in reports
+    ]
+    lines = [table(("MODEL", "STATUS", "CONVERTER", "INPUTS", "OUTPUTS"), rows)]
+    for report in reports:
+        for warning in report["warnings"]:
+            lines += ["", f"{report['name']}: warning [{warning['code']}]: {warning['message']}"]
+            lines.append(f"  -> {warning['hint']}")
+    return "\n".join([*lines, *_errors(reports)])
 
 
 def inspection(document: Mapping[str, Any]) -> str:
