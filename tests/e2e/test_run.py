@@ -39,7 +39,7 @@ def test_six_models_two_good_four_failed_each_with_its_own_code(place: Workplace
     assert {name: error["code"] for name, error in errors.items()} == {
         "broken": "onnx-invalid",
         "outputs": "outputs-mismatch",
-        "unsupported": "onnx-unsupported-operator",
+        "unsupported": "plugin-missing",
         "missing": "source-not-found",
     }
     assert {error["stage"] for name, error in errors.items() if name != "missing"} == {"convert"}

@@ -82,7 +82,7 @@ def test_no_backend_is_told_with_the_command_that_installs_one(tmp_path: Path) -
 
 
 def test_a_backend_that_does_not_load_is_found_by_the_real_build_process(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(b"\x08\x07\x12")
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x07\x3a\x02ab")
     error = refusal(job(tmp_path / "m.onnx"), tmp_path)
     assert error.code == "backend-unusable"
     assert "neither tensorrt nor tensorrt_rtx is installed" in error.message

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models_entrypoint.convert import etlt
+from prepare_models_entrypoint.convert import etlt, onnx_file
 from prepare_models_entrypoint.errors import ConvertError
 
 PAYLOAD = bytes(64)
@@ -86,18 +86,18 @@ def test_a_key_file_without_a_key_is_named(tmp_path: Path, content: bytes | None
 
 
 @pytest.mark.parametrize(
-    ("head", "is_onnx"),
+    ("data", "verdict"),
     [
-        (b"\x08\x07\x12", True),
-        (b"\x08\x0a\x3a", True),
-        (b"\x08\x00\x12", False),
-        (b"\x0a\x07\x12", False),
-        (b"\x08\x07\xff", False),
-        (b"\x08\x07", False),
-        (b"", False),
+        (b"\x08\x07\x3a\x02ab", "whole"),
+        (b"\x08\x07\x3a\x05ab", "truncated"),
+        (b"\x08\x07\x3a", "truncated"),
+        (b"\x08\x07\x12\x01x", "other"),
+        (b"\x0a\x07\x12", "other"),
+        (b"\x08\x07\xff\x01", "other"),
+        (bytes(64), "other"),
+        (b"", "other"),
     ],
 )
-def test_onnx_is_told_from_noise_by_its_first_bytes(model: Path, head: bytes, is_onnx: bool) -> None:
-    model.write_bytes(head)
-    with model.open("rb") as stream:
-        assert etlt.starts_like_onnx(stream) == is_onnx
+def test_a_whole_model_is_told_from_a_cut_one_and_from_noise(model: Path, data: bytes, verdict: str) -> None:
+    model.write_bytes(data)
+    assert onnx_file.verdict(model) == verdict

@@ -25,11 +25,11 @@ STATIC = {"input_2:0": shapes([1, 3, 8, 8], [1, 3, 8, 8], [1, 3, 8, 8])}
 def argv(
     profile: Dict[str, ProfileShapes], builder: BuilderConfig = BuilderConfig(), flags: "tuple[str, ...]" = ()
 ) -> List[str]:
-    return command("m.onnx", "m.plan", profile=profile, builder=builder, precision_flags=flags)
+    return command("m.onnx", "m.plan", profiles=[profile], builder=builder, precision_flags=flags)
 
 
 def test_a_static_model_needs_no_shapes() -> None:
-    assert argv(STATIC) == [*START, "--skipInference"]
+    assert argv(STATIC) == [*START]
 
 
 def test_a_dynamic_model_names_all_of_its_inputs() -> None:
@@ -39,7 +39,6 @@ def test_a_dynamic_model_names_all_of_its_inputs() -> None:
         "--minShapes=x:1x3,n:1",
         "--optShapes=x:2x3,n:1",
         "--maxShapes=x:8x3,n:1",
-        "--skipInference",
     ]
 
 
@@ -52,11 +51,10 @@ def test_builder_options_and_precision_come_along() -> None:
     builder = BuilderConfig(workspace_bytes=512 * MIB, optimization_level=0, tf32=False)
     assert argv(STATIC, builder, ("--fp16",)) == [
         *START,
+        "--fp16",
         "--memPoolSize=workspace:512M",
         "--builderOptimizationLevel=0",
         "--noTF32",
-        "--fp16",
-        "--skipInference",
     ]
 
 

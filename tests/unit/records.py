@@ -51,7 +51,9 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
         calibration_sha256=digests.get("calibration_cache"),
     )
     report["status"], report["reason"] = BUILT, "no engine yet"
-    report["precision"] = Precision(requested=spec.precision, delivered=spec.precision, method="as exported")
+    report["precision"] = Precision(
+        requested=spec.precision, delivered=spec.precision, method="as exported", proof=None, calibration=None
+    )
     report["materials"] = [
         Material(role=role, source=sources[role], source_id=source_id(sources[role]), bytes=1, sha256=value)
         for role, value in digests.items()

@@ -53,7 +53,12 @@ def expected(line: int, path: str, what: str, found: str) -> str:
         ),
         (
             "version: 1\ndefaults: {inputs: {}}\nmodels:\n- {name: a, source: a}\n",
-            ["2: defaults.inputs: unknown key 'inputs'; known keys: precision, key, builder, converter"],
+            [
+                (
+                    "2: defaults.inputs: unknown key 'inputs'; "
+                    "known keys: precision, key, builder, converter, allow_fallback"
+                )
+            ],
         ),
         (
             "version: 1\nmodels:\n- {name: a, source: a}\n- {name: b, source: b}\n- {name: a, source: c}\n",
@@ -83,8 +88,8 @@ def test_the_frame(refusals: Refusals, text: str, problems: list[str]) -> None:
         ("calibration_cache", "s3://a/b", SOURCE, "'s3://a/b'"),
         ("sha256", "abc", "64 hexadecimal digits", "'abc'"),
         ("sha256", "g" * 64, "64 hexadecimal digits", repr("g" * 64)),
-        ("precision", "FP16", "one of fp32, fp16, int8", "'FP16'"),
-        ("precision", "bf16", "one of fp32, fp16, int8", "'bf16'"),
+        ("precision", "FP16", "one of fp32, fp16, int8, bf16, fp8", "'FP16'"),
+        ("precision", "int4", "one of fp32, fp16, int8, bf16, fp8", "'int4'"),
         ("converter", "docker", "one of auto, api, trtexec, tao-converter", "'docker'"),
         ("inputs", "1x3", "input names with their shapes", "'1x3'"),
         ("inputs", "", "input names with their shapes", "nothing"),
@@ -158,7 +163,7 @@ def test_an_unknown_key_like_no_other_gets_the_list(refusals: Refusals) -> None:
 
 def test_all_problems_come_at_once_in_the_order_of_lines(refusals: Refusals) -> None:
     text = (
-        "version: 3\nmodel: []\ndefaults:\n  precision: fp8\nmodels:\n"
+        "version: 3\nmodel: []\ndefaults:\n  precision: int4\nmodels:\n"
         "- name: A\n  source: a.onnx\n- name: b\n  source: b.onnx\n  outputs: x\n"
     )
     assert [problem.split(": ")[0:2] for problem in refusals(text)] == [

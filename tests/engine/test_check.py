@@ -1,0 +1,249 @@
+"""``check`` and ``decrypt``, and models that can't become engines: each its own code, soon, and no engine."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from prepare_models_entrypoint.contract.files import sha256_file
+from tests import networks
+from tests.command import Workplace
+from tests.engine.caches import measured
+from tests.engine.test_etlt import KEY, encrypt
+
+FLOAT = TensorProto.FLOAT
+
+
+def check(place: Workplace, **model: Any) -> dict[str, Any]:
+    place.write({"name": "model", **model})
+    result = place.call("check", str(place.manifest), "--json", MODEL_KEY=KEY)
+    assert result.status in (0, 1), result.stderr
+    report: dict[str, Any] = json.loads(result.stdout)["models"][0]
+    assert not place.models_dir.exists(), "a check leaves nothing behind"
+    return report
+
+
+def test_a_check_tells_bindings_layers_and_needs_and_builds_nothing(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    report = check(place, source="model.onnx")
+    assert (report["status"], report["error"]) == ("checked", None)
+    assert [binding["name"] for binding in report["io"]] == ["input", "output"]
+    assert report["preflight"]["layer_types"]["convolution"] == 1
+    assert report["preflight"]["memory_bytes"] > 110_000_000
+    assert report["converter_reason"] == "Python module tensorrt_rtx"
+
+
+def test_a_check_warns_of_what_isaac_ros_does_not_take(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx", (1, 3, "height", 32))
+    shape = {"min": "1x3x16x32", "opt": "1x3x32x32", "max": "1x3x64x32"}
+    report = check(place, source="model.onnx", inputs={"input": shape})
+    codes = {warning["code"] for warning in report["warnings"]}
+    assert codes == {"isaac-ros-dynamic-axis"}
+
+
+def _write(path: Path, data: bytes) -> dict[str, Any]:
+    path.write_bytes(data)
+    return {"source": path.name}
+
+
+def wrong_key(folder: Path) -> dict[str, Any]:
+    encrypt(networks.conv(folder / "plain.onnx"), folder / "model.etlt", key="another key")
+    return {"source": "model.etlt", "key": {"env": "MODEL_KEY"}}
+
+
+def truncated_etlt(folder: Path) -> dict[str, Any]:
+    whole = encrypt(networks.heavy(folder / "plain.onnx", layers=2), folder / "whole.etlt").read_bytes()
+    return {**_write(folder / "model.etlt", whole[: len(whole) // 2]), "key": {"env": "MODEL_KEY"}}
+
+
+def uff(folder: Path) -> dict[str, Any]:
+    return {**_write(folder / "model.etlt", struct.pack("<i", 7) + b"input_1" + bytes(64)), "key": "any"}
+
+
+def empty_if(folder: Path) -> dict[str, Any]:
+    branch = helper.make_graph(
+        [helper.make_node("Relu", ["input"], ["inner"])], "branch", [],
+        [helper.make_tensor_value_info("inner", FLOAT, (1, 8))],
+    )  # fmt: skip
+    node = helper.make_node("If", [], ["output"], name="if_node", then_branch=branch, else_branch=branch)
+    model = helper.make_model(
+        helper.make_graph(
+            [node], "test",
+            [helper.make_tensor_value_info("input", FLOAT, (1, 8))],
+            [helper.make_tensor_value_info("output", FLOAT, (1, 8))],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)], ir_version=8,
+    )  # fmt: skip
+    return _write(folder / "model.onnx", model.SerializeToString())
+
+
+def dynamic(folder: Path) -> dict[str, Any]:
+    networks.conv(folder / "model.onnx", ("batch", 3, 32, 32))
+    return {"source": "model.onnx"}
+
+
+def foreign_cache(folder: Path) -> dict[str, Any]:
+    networks.conv(folder / "model.onnx")
+    (folder / "cal.bin").write_bytes(b"TRT-8601-EntropyCalibration2\nother: 3c010a14\n")
+    return {"source": "model.onnx", "precision": "int8", "calibration_cache": "cal.bin"}
+
+
+def external(folder: Path, size: int) -> dict[str, Any]:
+    """A model whose weights of 3 GB lie in another file, of which ``size`` bytes are there."""
+    model = onnx.load(str(networks.conv(folder / "model.onnx")))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "weights.bin"), ("offset", "0"), ("length", str(3 << 30))):
+        tensor.external_data.add(key=key, value=value)
+    with (folder / "weights.bin").open("wb") as stream:
+        stream.truncate(size)
+    return _write(folder / "model.onnx", model.SerializeToString())
+
+
+def plugin_operator(folder: Path) -> dict[str, Any]:
+    value = (FLOAT, (1, 8))
+    node = helper.make_node("EfficientNMS_TRT", ["input"], ["output"], name="nms_node")
+    networks.save(folder / "model.onnx", [node], [("input", *value)], [("output", *value)])
+    return {"source": "model.onnx"}
+
+
+def unsupported(folder: Path) -> dict[str, Any]:
+    value = (FLOAT, (4, 4))
+    node = helper.make_node("Det", ["input"], ["output"], name="det_node")
+    networks.save(folder / "model.onnx", [node], [("input", *value)], [("output", FLOAT, ())])
+    return {"source": "model.onnx"}
+
+
+BROKEN: list[tuple[str, Callable[[Path], dict[str, Any]]]] = [
+    ("etlt-key-wrong", wrong_key),
+    ("etlt-truncated", truncated_etlt),
+    ("etlt-uff", uff),
+    ("onnx-unsupported-operator", unsupported),
+    ("onnx-node-invalid", empty_if),
+    ("inputs-missing", dynamic),
+    ("network-empty", lambda folder: _write(folder / "model.onnx", bytes(4096))),
+    ("calibration-cache-foreign", foreign_cache),
+    ("onnx-external-data", lambda folder: external(folder, 1 << 30)),
+    ("plugin-missing", plugin_operator),
+]
+
+
+@pytest.mark.parametrize(("code", "make"), BROKEN, ids=[code for code, _ in BROKEN])
+def test_each_defect_has_its_own_code_and_hint(
+    place: Workplace, code: str, make: Callable[[Path], dict[str, Any]]
+) -> None:
+    model = make(place.folder)
+    error = check(place, **model)["error"]
+    assert error["code"] == code
+    assert error["hint"]
+    assert KEY not in json.dumps(error)
+
+
+@pytest.mark.parametrize(
+    ("builder", "named"),
+    [
+        ({"timing_cache": True}, "timing_cache"),
+        ({"version_compatible": True}, "version_compatible"),
+        ({"hardware_compatibility": "ampere+"}, "hardware_compatibility"),
+        ({"dla_core": 0}, "dla_core"),
+        ({"strongly_typed": False}, "strongly_typed"),
+        ({"refit": "all"}, "refit"),
+    ],
+)
+def test_a_setting_that_this_backend_would_ignore_is_refused_with_backend_and_version(
+    place: Workplace, builder: dict[str, Any], named: str
+) -> None:
+    networks.conv(place.folder / "model.onnx")
+    error = check(place, source="model.onnx", builder=builder)["error"]
+    assert error["code"] == "builder-option-unavailable"
+    assert f"builder.{named}" in error["message"]
+    assert "tensorrt_rtx 1." in error["message"]
+
+
+def test_one_shape_for_a_dynamic_model_is_its_profile(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx", ("batch", 3, 32, 32))
+    place.write({"name": "model", "source": "model.onnx", "inputs": {"input": "2x3x32x32"}})
+    report = place.run().model("model")
+    assert report["status"] == "built", report["error"]
+    assert "--optShapes=input:2x3x32x32" in report["trtexec_command"]
+
+
+def test_several_profiles_and_settings_reach_the_engine(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx", ("batch", 3, 32, 32))
+    one = {"input": {"min": "1x3x32x32", "opt": "1x3x32x32", "max": "2x3x32x32"}}
+    two = {"input": {"min": "2x3x32x32", "opt": "4x3x32x32", "max": "8x3x32x32"}}
+    builder = {"compute_capabilities": ["8.6", "8.9"], "sparsity": True, "max_aux_streams": 1, "max_tactics": 4}
+    place.write({"name": "model", "source": "model.onnx", "profiles": [one, two], "builder": builder})
+    report = place.run().model("model")
+    assert report["status"] == "built", report["error"]
+    assert [profile["input"]["max"][0] for profile in report["profiles"]] == [2, 8]
+    assert len(report["io"][0]["profiles"]) == 2
+    assert report["engine"]["header"]["compute_capabilities"] == ["8.6", "8.9"]
+    assert "SPARSE_WEIGHTS" in report["builder"]["flags"]
+    assert report["builder"]["max_aux_streams"] == 1
+    assert "--profile=1" in report["trtexec_command"]
+
+
+def test_a_plugin_library_is_loaded_only_as_the_pinned_one(place: Workplace) -> None:
+    source, library = place.folder / "plugin.c", place.folder / "plugin.so"
+    source.write_text("int prepare_models_test_plugin(void) { return 1; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    networks.conv(place.folder / "model.onnx")
+    plugin = {"file": "plugin.so", "sha256": sha256_file(library)}
+    assert check(place, source="model.onnx", plugins=[plugin])["error"] is None
+    for wrong in ({**plugin, "sha256": "0" * 64}, {**plugin, "file": "absent.so"}):
+        assert check(place, source="model.onnx", plugins=[wrong])["error"]["code"] == "plugin-invalid"
+    library.write_text("no library")
+    broken = {"file": "plugin.so", "sha256": sha256_file(library)}
+    assert check(place, source="model.onnx", plugins=[broken])["error"]["code"] == "plugin-invalid"
+
+
+def test_decrypt_writes_the_plain_model_for_its_owner_alone(place: Workplace) -> None:
+    plain = networks.conv(place.folder / "plain.onnx")
+    encrypt(plain, place.folder / "model.etlt")
+    (place.folder / "key").write_text(KEY + "\n", encoding="utf-8")
+    result = place.call("decrypt", "model.etlt", "--key-file", "key", "-o", "out.onnx")
+    assert result.status == 0, result.stderr
+    assert (place.folder / "out.onnx").read_bytes() == plain.read_bytes()
+    assert (place.folder / "out.onnx").stat().st_mode & 0o777 == 0o600
+    assert sha256_file(plain) in result.stdout
+    assert KEY not in result.stdout + result.stderr
+
+
+def test_decrypt_with_a_wrong_key_leaves_no_file(place: Workplace) -> None:
+    encrypt(networks.conv(place.folder / "plain.onnx"), place.folder / "model.etlt", key="another")
+    (place.folder / "key").write_text(KEY, encoding="utf-8")
+    result = place.call("decrypt", "model.etlt", "--key-file", "key", "-o", "out.onnx")
+    assert result.status == 1
+    assert "etlt-key-wrong" in result.stderr
+    assert sorted(file.name for file in place.folder.iterdir() if file.is_file()) == ["key", "model.etlt", "plain.onnx"]
+
+
+def test_the_quantized_model_that_a_check_judged_is_the_one_that_is_built(place: Workplace) -> None:
+    measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
+    judged = check(place, source="model.onnx", precision="int8", calibration_cache="cal.bin")
+    assert judged["precision"]["delivered"] == "int8"
+    assert judged["precision"]["calibration"]["covered"] == 1
+
+
+def test_a_model_of_folded_constants_is_sanitized_on_request(place: Workplace) -> None:
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["c"], name="constant_sum"),
+        helper.make_node("Mul", ["input", "c"], ["output"], name="mul"),
+    ]
+    weights = {"a": np.ones(8, np.float32), "b": np.ones(8, np.float32)}
+    value = (FLOAT, (1, 8))
+    networks.save(place.folder / "model.onnx", nodes, [("input", *value)], [("output", *value)], weights)
+    plain = check(place, source="model.onnx")["preflight"]["layers"]
+    folded = check(place, source="model.onnx", onnx={"sanitize": True})["preflight"]["layers"]
+    assert folded < plain

@@ -1,0 +1,208 @@
+"""trtexec and tao-converter, driven: strict doubles of the programs around a real codec and real engines."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eff_tao_encryption.tao_codec.tao_codec import encrypt_stream
+
+from prepare_models_entrypoint.contract.converters import TAO_LINK, TAO_PATHS, TRTEXEC_PATHS, find
+from tests import networks
+from tests.command import Workplace
+from tests.doubles import programs
+from tests.engine.caches import measured
+
+KEY = "canary_tlt_encode"
+
+
+def trtexec(place: Workplace) -> str:
+    return str(programs.install("trtexec", place.folder / "bin" / "trtexec"))
+
+
+def run(place: Workplace, model: dict[str, Any], **variables: str) -> dict[str, Any]:
+    place.write({"name": "model", **model})
+    result = place.run("-v", **variables)
+    assert KEY not in result.stdout + result.stderr, "no output holds the key"
+    return result.model("model")
+
+
+def by_trtexec(place: Workplace, model: dict[str, Any], version: str = "8.6.1", **variables: str) -> dict[str, Any]:
+    return run(
+        place, {"converter": "trtexec", **model},
+        PREPARE_MODELS_TRTEXEC=trtexec(place), DOUBLE_TRT_VERSION=version,
+        DOUBLE_ARGV=str(place.folder / "argv.json"), **variables,
+    )  # fmt: skip
+
+
+def argv(place: Workplace) -> list[str]:
+    arguments: list[str] = json.loads((place.folder / "argv.json").read_text(encoding="utf-8"))
+    return arguments
+
+
+def test_trtexec_gets_what_the_documentation_shows_and_what_this_tool_adds(place: Workplace) -> None:
+    source = networks.conv(place.folder / "model.onnx")
+    report = by_trtexec(place, {"source": "model.onnx", "builder": {"timing_cache": False}})
+    assert report["status"] == "built", report["error"]
+    onnx, plan, *added = argv(place)
+    assert onnx == f"--onnx={source}"
+    assert plan.startswith(f"--saveEngine={place.models_dir}/model/1/.model.plan.")
+    assert added == ["--skipInference"]
+    assert report["converter"] == "trtexec"
+    assert report["converter_reason"] == "the manifest says so"
+    assert f"--saveEngine={place.models_dir}/model/1/model.plan" in report["trtexec_command"]
+    assert (place.models_dir / "model/1/model.plan").read_bytes()[:4] == b"vtrt"
+
+
+@pytest.mark.parametrize(
+    ("version", "flags", "last"),
+    [
+        ("8.5.2", ["--int8", "--fp16"], "--buildOnly"),
+        ("8.6.1", ["--int8", "--fp16"], "--skipInference"),
+        ("10.3.0", ["--int8", "--fp16"], "--skipInference"),
+        ("11.1.0", [], "--skipInference"),
+    ],
+)
+def test_int8_means_the_same_on_every_generation(place: Workplace, version: str, flags: list[str], last: str) -> None:
+    measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
+    model = {"source": "model.onnx", "precision": "int8", "calibration_cache": "cal.bin"}
+    report = by_trtexec(place, model, version)
+    assert report["status"] == "built", report["error"]
+    given = argv(place)
+    assert [argument for argument in given if argument in ("--int8", "--fp16")] == flags
+    assert (f"--calib={place.folder}/cal.bin" in given) == bool(flags)
+    assert given[-1] == last
+    assert report["precision"]["delivered"] == "int8"
+    assert report["precision"]["proof"]["source"] == ("engine" if flags else "graph")
+
+
+def test_an_engine_without_the_precision_that_was_asked_fails(place: Workplace) -> None:
+    measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
+    model = {"source": "model.onnx", "precision": "int8", "calibration_cache": "cal.bin"}
+    report = by_trtexec(place, model, DOUBLE_NO_INT8="1")
+    assert report["error"]["code"] == "precision-not-delivered"
+    assert not (place.models_dir / "model").exists()
+    fallback = by_trtexec(place, {**model, "allow_fallback": True}, DOUBLE_NO_INT8="1")
+    assert (fallback["status"], fallback["precision"]["delivered"]) == ("built", "fp16")
+
+
+@pytest.mark.parametrize(
+    ("version", "builder"),
+    [("8.5.2", {"optimization_level": 5}), ("8.6.1", {"strip_weights": True}), ("11.1.0", {"strict_types": True})],
+)
+def test_an_option_that_the_version_lacks_is_refused_before_it_runs(
+    place: Workplace, version: str, builder: dict[str, Any]
+) -> None:
+    networks.conv(place.folder / "model.onnx")
+    report = by_trtexec(place, {"source": "model.onnx", "builder": builder}, version)
+    assert report["error"]["code"] == "builder-option-unavailable"
+    assert version in report["error"]["message"]
+    assert not (place.folder / "argv.json").exists()
+
+
+def test_memory_that_runs_out_leads_down_a_ladder_that_is_recorded(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    report = by_trtexec(place, {"source": "model.onnx"}, DOUBLE_MEMORY_MIB="512")
+    assert report["status"] == "built", report["error"]
+    assert [attempt["changed"]["workspace_bytes"] >> 20 for attempt in report["attempts"]] == [1024, 512]
+    assert {attempt["code"] for attempt in report["attempts"]} == {"out-of-memory"}
+
+
+def test_memory_that_never_suffices_is_told_with_every_rung(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    report = by_trtexec(place, {"source": "model.onnx"}, DOUBLE_MEMORY_MIB="1")
+    assert report["error"]["code"] == "out-of-memory"
+    assert len(report["attempts"]) == 4
+
+
+def encrypted(place: Workplace) -> Path:
+    plain, etlt = networks.conv(place.folder / "plain.onnx", ("batch", 3, 32, 32)), place.folder / "model.etlt"
+    with plain.open("rb") as source, etlt.open("wb") as target:
+        target.write(struct.pack("<i", 0))
+        encrypt_stream(source, target, KEY, encryption=True, rewind=False)
+    return etlt
+
+
+TAO = {
+    "source": "model.etlt",
+    "converter": "tao-converter",
+    "inputs": {"input": {"min": "1x3x32x32", "opt": "2x3x32x32", "max": "4x3x32x32"}},
+    "outputs": ["output"],
+    "tao": {"dims": "3,32,32", "max_batch": 4, "batch": 8, "input_order": "nchw"},
+    "builder": {"workspace": "1GiB", "strict_types": True},
+    "key": {"env": "MODEL_KEY"},
+}
+
+
+def by_tao(place: Workplace, model: dict[str, Any], key: str = KEY) -> dict[str, Any]:
+    program = programs.install("tao_converter", place.folder / "bin" / "tao-converter")
+    return run(
+        place, {**TAO, **model},
+        PREPARE_MODELS_TAO_CONVERTER=str(program), MODEL_KEY=key, DOUBLE_ARGV=str(place.folder / "argv.json"),
+    )  # fmt: skip
+
+
+def test_tao_converter_gets_every_option_and_the_key_stays_secret(place: Workplace) -> None:
+    etlt = encrypted(place)
+    measured(place.folder / "plain.onnx", place.folder / "cal.bin")
+    report = by_tao(place, {"precision": "int8", "calibration_cache": "cal.bin"})
+    assert report["status"] == "built", report["error"]
+    given = argv(place)
+    engine = given[given.index("-e") + 1]
+    assert given == [
+        "-k", KEY, "-d", "3,32,32", "-p", "input,1x3x32x32,2x3x32x32,4x3x32x32", "-t", "int8",
+        "-c", str(place.folder / "cal.bin"), "-e", engine, "-o", "output", "-b", "8", "-m", "4", "-i", "nchw",
+        "-w", str(1 << 30), "-s", str(etlt),
+    ]  # fmt: skip
+    assert "-k '***'" in report["trtexec_command"]
+    for folder in (place.models_dir, place.cache_dir):
+        for file in filter(Path.is_file, folder.rglob("*")):
+            assert KEY.encode() not in file.read_bytes(), file
+    assert report["warnings"][0]["code"] == "precision-unproven"
+
+
+def test_a_wrong_key_is_understood_from_tao_converters_words_without_repeating_it(place: Workplace) -> None:
+    encrypted(place)
+    wrong = "canary_wrong_key"
+    report = by_tao(place, {}, key=wrong)
+    assert report["error"]["code"] == "etlt-key-wrong"
+    assert wrong not in json.dumps(report)
+    assert wrong not in Path(report["log"]).read_text(encoding="utf-8")
+
+
+def test_tao_converter_is_chosen_where_only_it_can_read_the_model(place: Workplace) -> None:
+    name = b"input_1"
+    (place.folder / "model.etlt").write_bytes(struct.pack("<i", len(name)) + name + bytes(64))
+    report = by_tao(place, {"converter": "auto"})
+    assert argv(place)[:2] == ["-k", KEY], "it was asked"
+    assert report["error"]["code"] == "converter-failed"
+    assert "UFF" in report["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"builder": {"optimization_level": 3}}, {"keep_fp32": ["*"]}, {"precision": "bf16"}, {"precision": "int8"}],
+    ids=["builder", "keep_fp32", "bf16", "int8 without a cache"],
+)
+def test_what_tao_converter_can_not_do_is_refused(place: Workplace, model: dict[str, Any]) -> None:
+    encrypted(place)
+    code = by_tao(place, model)["error"]["code"]
+    assert code in ("builder-option-unavailable", "precision-unavailable", "calibration-missing")
+    assert not (place.folder / "argv.json").exists()
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_programs_are_found_where_each_platform_has_them(
+    tmp_path: Path, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert find(root=tmp_path, machine=machine)["tao_converter"] is None
+    own = programs.install("tao_converter", tmp_path / TAO_PATHS[machine].lstrip("/"))
+    assert find(root=tmp_path, machine=machine)["tao_converter"] == str(own)
+    link = programs.install("tao_converter", tmp_path / TAO_LINK.lstrip("/"))
+    assert find(root=tmp_path, machine=machine)["tao_converter"] == str(link)
+    trtexec = programs.install("trtexec", tmp_path / TRTEXEC_PATHS[0].lstrip("/"))
+    assert find(root=tmp_path, machine=machine)["trtexec"] == str(trtexec)

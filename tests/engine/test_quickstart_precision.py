@@ -1,0 +1,71 @@
+"""The quickstart model in every precision: from .onnx and .etlt alike, and still right about its own test images."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from prepare_models_entrypoint.contract import OnnxConfig
+from prepare_models_entrypoint.convert import calibration_cache
+from prepare_models_entrypoint.convert.typed_model import prepared
+from tests.command import Workplace
+from tests.engine.caches import measured
+from tests.engine.test_etlt import KEY, encrypt
+
+FOLDER = Path(__file__).parents[2] / "examples" / "quickstart"
+MODEL = FOLDER / "model.onnx"
+HELD_OUT = 1_000_000
+
+
+def images(first: int, count: int) -> list[Any]:
+    spec = importlib.util.spec_from_file_location("synthetic", FOLDER / "synthetic.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [module.synthetic_batch(1, 544, 960, first + index)[0].astype(np.float32) for index in range(count)]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return measured(MODEL, tmp_path_factory.mktemp("quickstart") / "cal.bin", images(0, 4))
+
+
+def labels(model: Path, feeds: list[Any]) -> list[Any]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return [session.run(None, {"input_2:0": feed})[0] for feed in feeds]
+
+
+@pytest.mark.parametrize("source", ["model.onnx", "model.etlt"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_six_engines(place: Workplace, cache: Path, source: str, precision: str) -> None:
+    (place.folder / "model.onnx").write_bytes(MODEL.read_bytes())
+    encrypt(MODEL, place.folder / "model.etlt")
+    more = {"calibration_cache": str(cache)} if precision == "int8" else {}
+    place.write({"name": "net", "source": source, "key": {"env": "MODEL_KEY"}, "precision": precision, **more})
+    report = place.run(MODEL_KEY=KEY).model("net")
+    assert report["status"] == "built", report["error"]
+    assert report["precision"]["delivered"] == precision
+    assert set(report["precision"]["proof"]["layers"]) == {precision}
+    assert [(b["name"], b["dtype"]) for b in report["io"]] == [("input_2:0", "float32"), ("argmax_1", "int32")]
+
+
+@pytest.mark.parametrize(("precision", "agreement"), [("fp16", 0.995), ("int8", 0.97)])
+def test_the_rewritten_model_sees_what_the_original_sees(
+    tmp_path: Path, cache: Path, precision: str, agreement: float
+) -> None:
+    feeds = images(HELD_OUT, 3)
+    with prepared(
+        MODEL, tmp_path, precision=precision, cache=calibration_cache.read(cache, "cal.bin"), keep_fp32=(),
+        remainder=None, changes=OnnxConfig(), allow_fallback=False, on_phase=lambda _: None,
+    ) as typed:  # fmt: skip
+        found = labels(typed.path, feeds)
+    same = [float((a == b).mean()) for a, b in zip(found, labels(MODEL, feeds), strict=True)]
+    assert min(same) >= agreement

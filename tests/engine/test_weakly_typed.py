@@ -1,0 +1,72 @@
+"""TensorRT 8 to 10, where builder flags choose the precision: a double of 10.3's module around real engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests import networks
+from tests.command import Workplace
+from tests.engine.caches import measured
+
+DOUBLE = Path(__file__).parents[1] / "doubles" / "tensorrt10"
+
+
+def build(place: Workplace, **model: Any) -> dict[str, Any]:
+    place.write({"name": "model", **model})
+    result = place.run(PYTHONPATH=str(DOUBLE))
+    assert result.status in (0, 1), result.stderr
+    report = result.model("model")
+    assert report["runtime"]["backend"] == {"name": "tensorrt", "version": "10.3.0"}
+    return report
+
+
+def test_fp16_is_a_flag(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    report = build(place, source="model.onnx", precision="fp16")
+    assert report["status"] == "built", report["error"]
+    assert "FP16" in report["builder"]["flags"]
+    assert report["precision"]["method"] == "builder flag FP16"
+    assert "--fp16" in report["trtexec_command"]
+
+
+def test_a_cache_of_an_older_tensorrt_is_taken_without_samples(place: Workplace) -> None:
+    measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
+    before = (place.folder / "cal.bin").read_bytes()
+    assert before.startswith(b"TRT-8601-")
+    report = build(place, source="model.onnx", precision="int8", calibration_cache="cal.bin")
+    assert report["status"] == "built", report["error"]
+    assert {"INT8", "FP16"} <= set(report["builder"]["flags"])
+    calibration = report["precision"]["calibration"]
+    assert (calibration["wanted"], calibration["covered"]) == (1, 1)
+    assert (place.folder / "cal.bin").read_bytes() == before, "the vendor's file is not touched"
+    assert f"--int8 --fp16 --calib={place.folder}/cal.bin" in report["trtexec_command"]
+
+
+def test_a_cache_that_the_builder_refuses_fails_instead_of_a_new_calibration(place: Workplace) -> None:
+    cache = measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
+    cache.write_bytes(cache.read_bytes() + b"refuse_me: 3c010a14\n")
+    report = build(place, source="model.onnx", precision="int8", calibration_cache="cal.bin")
+    assert report["error"]["code"] == "calibration-cache-refused"
+    assert not (place.models_dir / "model").exists()
+
+
+def test_int8_without_scales_is_refused_before_the_build(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    assert build(place, source="model.onnx", precision="int8")["error"]["code"] == "calibration-missing"
+
+
+def test_timings_of_several_builds_come_together_in_one_file(place: Workplace) -> None:
+    networks.conv(place.folder / "one.onnx")
+    networks.heavy(place.folder / "two.onnx", layers=2)
+    for source in ("one.onnx", "two.onnx"):
+        assert build(place, source=source)["status"] == "built"
+    (cache,) = (place.cache_dir / "timing").glob("*.cache")
+    assert "10.3.0" in cache.name
+    assert len(cache.read_bytes().split()) == 2
+
+
+def test_no_timings_are_kept_where_the_manifest_says_so(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    assert build(place, source="model.onnx", builder={"timing_cache": False})["status"] == "built"
+    assert not (place.cache_dir / "timing").exists()

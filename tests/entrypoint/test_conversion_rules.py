@@ -1,0 +1,293 @@
+"""Rules of the conversion that need no backend: precision, converter, settings, ladder, layer information."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+import pytest
+
+from prepare_models_entrypoint.contract import BuilderConfig, ModelJob, ShapeRange, TaoConfig
+from prepare_models_entrypoint.contract.converters import choose
+from prepare_models_entrypoint.contract.report import Converters
+from prepare_models_entrypoint.convert import layer_info, options, tao_converter, trtexec
+from prepare_models_entrypoint.convert.estimate import check_memory, isaac_ros, memory_needed
+from prepare_models_entrypoint.convert.ladder import rungs
+from prepare_models_entrypoint.convert.precision import delivered, proof_of, rule
+from prepare_models_entrypoint.errors import ConvertError
+
+TEN = ["FP16", "INT8", "BF16", "FP8", "TF32"]
+EIGHT = ["FP16", "INT8", "TF32"]
+SHAPE = (1, 3, 544, 960)
+
+
+def job(**more: Any) -> ModelJob:
+    return ModelJob(name="seg", source="seg.etlt", output_dir="out", deploy_dir="out", **more)
+
+
+def code(call: Any) -> str:
+    with pytest.raises(ConvertError) as caught:
+        call()
+    assert caught.value.hint
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("requested", "flags", "qdq", "cache", "expected"),
+    [
+        ("fp32", EIGHT, False, False, ((), (), False)),
+        ("fp16", EIGHT, False, False, (("FP16",), (), False)),
+        ("bf16", TEN, False, False, (("BF16",), (), False)),
+        ("int8", EIGHT, False, True, (("INT8", "FP16"), (), True)),
+        ("int8", TEN, True, False, (("INT8", "FP16"), (), False)),
+        ("fp8", TEN, True, False, (("FP8", "FP16"), (), False)),
+        ("fp32", None, False, False, ((), (), False)),
+        ("fp16", None, False, False, ((), ("fp16",), False)),
+        ("int8", None, False, True, ((), ("fp16", "qdq"), False)),
+        ("int8", None, True, True, ((), (), False)),
+        ("fp8", None, True, False, ((), (), False)),
+    ],
+)
+def test_one_rule_for_each_runtime(
+    requested: str, flags: Optional[List[str]], qdq: bool, cache: bool, expected: Tuple[Any, ...]
+) -> None:
+    found = rule(requested, flags=flags, has_qdq=qdq, has_cache=cache)
+    assert (found.flags, found.rewrites, found.calibrator) == expected
+
+
+def test_what_int8_does_not_reach_may_stay_in_fp32() -> None:
+    native = rule("int8", flags=EIGHT, has_qdq=False, has_cache=True, remainder="fp32")
+    typed = rule("int8", flags=None, has_qdq=False, has_cache=True, remainder="fp32")
+    assert (native.flags, typed.rewrites) == (("INT8",), ("qdq",))
+
+
+@pytest.mark.parametrize(
+    ("requested", "flags", "expected"),
+    [
+        ("int8", EIGHT, "calibration-missing"),
+        ("int8", None, "calibration-missing"),
+        ("bf16", EIGHT, "precision-unavailable"),
+        ("bf16", None, "precision-unavailable"),
+        ("fp8", TEN, "precision-unavailable"),
+    ],
+)
+def test_what_a_runtime_can_not_deliver_is_refused(requested: str, flags: Optional[List[str]], expected: str) -> None:
+    assert code(lambda: rule(requested, flags=flags, has_qdq=False, has_cache=False)) == expected
+
+
+def test_not_delivered_is_failed_unless_a_fallback_is_allowed() -> None:
+    proof = proof_of("engine", {"fp16": (3, 0), "fp32": (1, 0)})
+    assert delivered("fp16", proof, allow_fallback=False) == "fp16"
+    assert code(lambda: delivered("int8", proof, allow_fallback=False)) == "precision-not-delivered"
+    assert delivered("int8", proof, allow_fallback=True) == "fp16"
+
+
+def found(trtexec_: Optional[str] = None, tao: Optional[str] = None, codec: bool = False) -> Converters:
+    return Converters(trtexec=trtexec_, tao_converter=tao, etlt_codec=codec)
+
+
+@pytest.mark.parametrize(
+    ("asked", "etlt", "bindings", "programs", "expected"),
+    [
+        ("auto", None, "tensorrt", found("t", "c"), "api"),
+        ("auto", None, None, found("t", "c"), "trtexec"),
+        ("auto", None, None, found(), None),
+        ("auto", "onnx", "tensorrt", found("t", "c", codec=True), "api"),
+        ("auto", "onnx", "tensorrt", found("t", "c"), "tao-converter"),
+        ("auto", "uff", "tensorrt", found("t", "c", codec=True), "tao-converter"),
+        ("auto", "uff", "tensorrt", found("t", None, codec=True), None),
+        ("api", None, None, found("t"), None),
+        ("trtexec", None, "tensorrt", found("t"), "trtexec"),
+        ("tao-converter", None, "tensorrt", found("t", "c"), None),
+    ],
+)
+def test_the_converter_and_why(
+    asked: str, etlt: Optional[str], bindings: Optional[str], programs: Converters, expected: Optional[str]
+) -> None:
+    choice = choose(asked, encrypted=etlt is not None, payload=etlt, bindings=bindings, found=programs)
+    assert choice.converter == expected
+    assert choice.reason
+
+
+@pytest.mark.parametrize(
+    ("builder", "backend", "version", "refused"),
+    [
+        (BuilderConfig(optimization_level=5), "tensorrt", "8.6.1", None),
+        (BuilderConfig(optimization_level=5), "tensorrt", "8.5.2", "optimization_level"),
+        (BuilderConfig(strip_weights=True), "tensorrt", "8.6.1", "strip_weights"),
+        (BuilderConfig(strip_weights=True), "tensorrt", "10.3.0", None),
+        (BuilderConfig(strict_types=True), "tensorrt", "10.3.0", None),
+        (BuilderConfig(strict_types=True), "tensorrt", "11.1.0", "strict_types"),
+        (BuilderConfig(strongly_typed=False), "tensorrt", "11.1.0", "strongly_typed"),
+        (BuilderConfig(compute_capabilities=("8.6",)), "tensorrt", "10.3.0", "compute_capabilities"),
+        (BuilderConfig(compute_capabilities=("8.6",)), "tensorrt_rtx", "1.7.1", None),
+        (BuilderConfig(timing_cache=True), "tensorrt_rtx", "1.7.1", "timing_cache"),
+    ],
+)
+def test_a_setting_that_would_be_ignored_names_backend_and_version(
+    builder: BuilderConfig, backend: str, version: str, refused: Optional[str]
+) -> None:
+    def checked() -> None:
+        options.check(builder, backend, version, precision="fp16", has_gpu=True)
+
+    if refused is None:
+        checked()
+        return
+    with pytest.raises(ConvertError) as caught:
+        checked()
+    assert caught.value.code == "builder-option-unavailable"
+    assert f"builder.{refused}" in caught.value.message
+    assert f"{backend} {version}" in caught.value.message
+
+
+def test_the_dla_computes_no_fp32() -> None:
+    builder = BuilderConfig(dla_core=0, dla_gpu_fallback=True)
+    options.check(builder, "tensorrt", "10.3.0", precision="fp16", has_gpu=True)
+    call = lambda: options.check(builder, "tensorrt", "10.3.0", precision="fp32", has_gpu=True)  # noqa: E731
+    assert code(call) == "builder-option-unavailable"
+
+
+SEED = {
+    "fp16": (
+        "-k tlt_encode -d 3,544,960 -p input_2:0,1x3x544x960,1x3x544x960,1x3x544x960 -t fp16 "
+        "-e /workspaces/isaac_ros-dev/models/peoplesemsegnet_shuffleseg.engine -o argmax_1 "
+        "peoplesemsegnet_shuffleseg_etlt.etlt"
+    ),
+    "int8": (
+        "-k tlt_encode -d 3,544,960 -p input_2:0,1x3x544x960,1x3x544x960,1x3x544x960 -t int8 "
+        "-c peoplesemsegnet_shuffleseg_cache.txt "
+        "-e /workspaces/isaac_ros-dev/models/peoplesemsegnet_shuffleseg.engine -o argmax_1 "
+        "peoplesemsegnet_shuffleseg_etlt.etlt"
+    ),
+}
+
+
+@pytest.mark.parametrize("program", ["/opt/nvidia/tao/tao-converter", "/opt/nvidia/tao/jp5/tao-converter"])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_the_documented_tao_converter_lines_come_out_argument_by_argument(precision: str, program: str) -> None:
+    model = job(
+        precision=precision, inputs={"input_2:0": ShapeRange(SHAPE, SHAPE, SHAPE)}, outputs=("argmax_1",),
+        tao=TaoConfig(dims=(3, 544, 960)),
+        calibration_cache="cache" if precision == "int8" else None,
+    )  # fmt: skip
+    argv = tao_converter.command(
+        model,
+        program=program,
+        key="tlt_encode",
+        etlt="peoplesemsegnet_shuffleseg_etlt.etlt",
+        engine="/workspaces/isaac_ros-dev/models/peoplesemsegnet_shuffleseg.engine",
+        cache="peoplesemsegnet_shuffleseg_cache.txt" if precision == "int8" else None,
+    )
+    assert argv == [program, *SEED[precision].split()]
+    assert "tlt_encode" not in tao_converter.masked(argv)
+    assert tao_converter.masked(argv)[3:] == argv[3:]
+
+
+def test_the_documented_trtexec_line_comes_out() -> None:
+    argv = trtexec.command(
+        "model.onnx", "model.plan", profiles=[], builder=BuilderConfig(), program="/usr/src/tensorrt/bin/trtexec"
+    )
+    assert argv == ["/usr/src/tensorrt/bin/trtexec", "--onnx=model.onnx", "--saveEngine=model.plan"]
+
+
+def test_a_profile_with_an_undefined_height_can_not_come_about() -> None:
+    """An installer once wrote 1x3x<width>: here a shape is numbers, and -p takes them from the manifest."""
+    model = job(inputs={"input_1": ShapeRange((1, 3, 544, 960), (8, 3, 544, 960), (16, 3, 544, 960))})
+    argv = tao_converter.command(model, program="t", key="k", etlt="m", engine="e")
+    assert argv[argv.index("-p") + 1] == "input_1,1x3x544x960,8x3x544x960,16x3x544x960"
+
+
+def test_int8_on_noise_can_not_come_about() -> None:
+    assert code(lambda: tao_converter.command(job(precision="int8"), program="t", key="k", etlt="m", engine="e")) == (
+        "calibration-missing"
+    )
+
+
+def test_uff_options_reach_tao_converter() -> None:
+    model = job(outputs=("a", "b"), tao=TaoConfig(dims=(3, 8, 8), max_batch=4, input_order="nhwc"))
+    argv = tao_converter.command(model, program="t", key="k", etlt="m.etlt", engine="e")
+    expected = "t -k k -d 3,8,8 -t fp32 -e e -o a,b -m 4 -i nhwc m.etlt"
+    assert argv == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("banner", "version"),
+    [
+        ("&&&& RUNNING TensorRT.trtexec [TensorRT v8502] # trtexec --help", (8, 5, 2)),
+        ("&&&& RUNNING TensorRT.trtexec [TensorRT v8601] # trtexec", (8, 6, 1)),
+        ("&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # trtexec", (10, 3, 0)),
+        ("&&&& RUNNING TensorRT.trtexec [TensorRT v101303] [b9] # trtexec", (10, 13, 3)),
+        ("bash: trtexec: command not found", None),
+    ],
+)
+def test_the_version_of_trtexec_is_read_from_its_banner(banner: str, version: Optional[Tuple[int, ...]]) -> None:
+    assert trtexec.parse_version(banner) == version
+
+
+def changes(model: ModelJob, **more: Any) -> List[Dict[str, Any]]:
+    return [changed for _, changed in rungs(model, **{"backend": "tensorrt", "version": "10.3.0", **more})]
+
+
+def test_the_ladder_goes_from_mild_to_harsh() -> None:
+    assert [sorted(changed) for changed in changes(job())] == [
+        ["workspace_bytes"],
+        ["max_aux_streams", "workspace_bytes"],
+        ["tactic_dram_bytes", "workspace_bytes"],
+        ["optimization_level"],
+    ]
+
+
+def test_the_ladder_keeps_what_is_lower_already_and_what_a_version_knows() -> None:
+    small = job(builder=BuilderConfig(workspace_bytes=1 << 20, optimization_level=0))
+    assert changes(small, version="8.5.2") == []
+
+
+def test_the_largest_batch_shrinks_only_where_a_fallback_is_allowed() -> None:
+    batch = {"x": ShapeRange((1, 3), (8, 3), (16, 3))}
+    assert all("max_batch" not in changed for changed in changes(job(inputs=batch)))
+    last = [changed for changed in changes(job(inputs=batch, allow_fallback=True)) if "max_batch" in changed]
+    assert last == [{"max_batch": 8}, {"max_batch": 4}, {"max_batch": 2}, {"max_batch": 1}]
+
+
+def layer(kind: str, text: str, key: str = "Format/Datatype") -> Dict[str, Any]:
+    return {"LayerType": kind, "Inputs": [{key: text}], "Outputs": [{key: "Row major linear FP32"}]}
+
+
+@pytest.mark.parametrize("key", ["Format/Datatype", "Datatype"])
+def test_the_precision_of_layers_is_read_from_layer_information(key: str) -> None:
+    document = {
+        "Layers": [
+            layer("CaskConvolution", "Thirty-two wide channel vectorized row major Int8 format", key),
+            layer("CaskConvolution", "Channel major FP16 format where channel % 8 == 0", key),
+            layer("Reformat", "Row major linear FP32", key),
+        ]
+    }
+    proof = layer_info.of_layers(document)
+    assert proof is not None
+    assert proof["layers"] == {"int8": 1, "fp16": 1}
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"Layers": ["conv1", "conv2"]}, {"Layers": [{"Name": "x"}]}])
+def test_layer_information_without_types_proves_nothing(document: Any) -> None:
+    assert layer_info.of_layers(document) is None
+
+
+def test_a_model_that_does_not_fit_into_memory_is_refused_at_once() -> None:
+    three_gigabytes = 3 << 30
+    check_memory(three_gigabytes, available=memory_needed(three_gigabytes))
+    check_memory(three_gigabytes, available=None)
+    assert code(lambda: check_memory(three_gigabytes, available=8 << 30)) == "memory-insufficient"
+
+
+@pytest.mark.parametrize(
+    ("mode", "dtype", "shape", "codes"),
+    [
+        ("output", "float16", [1, 8], ["isaac-ros-output-type"]),
+        ("output", "bool", [1, 8], ["isaac-ros-output-type"]),
+        ("output", "int64", [1, 8], []),
+        ("input", "float16", [-1, 8], []),
+        ("input", "float32", [1, -1], ["isaac-ros-dynamic-axis"]),
+    ],
+)
+def test_the_limits_of_isaac_ros_are_told(mode: str, dtype: str, shape: List[int], codes: List[str]) -> None:
+    binding: Any = {"name": "x", "mode": mode, "dtype": dtype, "shape": shape}
+    assert [warning["code"] for warning in isaac_ros([binding])] == codes
