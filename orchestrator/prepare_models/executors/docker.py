@@ -138,7 +138,7 @@ class DockerExecutor:
 
     def _convert(self, work: Work, key_file: Path | None, access: gpu.Access) -> ModelReport:
         work.output_dir.mkdir(parents=True, exist_ok=True)
-        places = [work.cache / name for name in ("work", "logs")]
+        places = [work.cache / name for name in ("work", "logs", "timing")]
         for place in places:
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
         binds = [Bind(place, str(place), read_only=False) for place in (work.output_dir, *places)]

@@ -56,7 +56,10 @@ class Work:
         """Return the model's own files on this machine, read-only."""
         files = [path for source in self._sources if (path := local_path(source)) is not None and path.is_file()]
         wanted = [file for path in files for file in (path, *companions(path))]
-        return [Bind(file.absolute(), str(file.absolute())) for file in dict.fromkeys(wanted)]
+        wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
+        if self.spec.calibration is not None and (samples := Path(self.spec.calibration.images)).is_dir():
+            wanted.append(samples)
+        return [Bind(path.absolute(), str(path.absolute())) for path in dict.fromkeys(wanted)]
 
     def control(self, job: Job) -> Control:
         """Write the job where a container reads it."""
