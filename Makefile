@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 SYNC := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 PROJECT := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+# An editable install is compiled at its first start, or at every start where the environment forbids it.
+COMPILE := $(VENV)/bin/python -m compileall -q orchestrator entrypoint
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format lock bench clean
@@ -38,9 +40,11 @@ $(VENV)/bin/pip:
 $(VENV)/local: $(VENV)/bin/pip .ci/locks/local.txt pyproject.toml
 	$(SYNC) .ci/locks/local.txt
 	$(PROJECT)
+	$(COMPILE)
 	@touch $@
 
 $(VENV)/dev: $(VENV)/bin/pip .ci/locks/dev.txt pyproject.toml
 	$(SYNC) .ci/locks/dev.txt
 	$(PROJECT)
+	$(COMPILE)
 	@touch $@ $(VENV)/local

@@ -83,6 +83,7 @@ def docker(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Ratios against baselines measured in the same run."""
     install(session, "dev")
+    session.run("python", "-m", "compileall", "-q", "orchestrator", "entrypoint", silent=True)
     session.run("python", "benchmarks/overhead.py", *session.posargs)
 
 
