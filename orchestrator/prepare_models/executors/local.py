@@ -68,12 +68,19 @@ class LocalExecutor:
 
     def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
         """Judge one model without building it. ``folder``: an empty private directory."""
-        with _secret(spec.key) as key:
-            key_file = Path(f"/proc/self/fd/{key}") if key is not None else None
-            model = model_job(spec, output_dir=folder / "unused", key_file=key_file)
-            job = Job(run_id="check", models=(model,), cache_dir=str(cache_dir()), stages=CHECK_STAGES)
+        secrets = spec.network.secrets()
+        with child.secret_file(spec.key.read() if spec.key else None) as key, child.secret_file(secrets) as secret:
+            model = model_job(spec, output_dir=folder / "unused", key_file=child.path_of(key))
+            job = Job(
+                run_id="check",
+                models=(model,),
+                cache_dir=str(cache_dir()),
+                stages=CHECK_STAGES,
+                network=spec.network.with_secrets(child.path_of(secret)),
+            )
             (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
-            exit_code, told = self._run_entrypoint(folder, [key] if key is not None else [], lambda _: None)
+            inherited = [descriptor for descriptor in (key, secret) if descriptor is not None]
+            exit_code, told = self._run_entrypoint(folder, inherited, lambda _: None)
         return _read_report(folder, spec, exit_code, told)
 
     def run(self, task: Task) -> ModelReport:
