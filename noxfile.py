@@ -54,7 +54,10 @@ def unit(session: nox.Session) -> None:
 def entrypoint(session: nox.Session) -> None:
     """The entrypoint without a backend, on every Python that JetPack has."""
     install(session, "entrypoint", project=False)
-    session.run("pytest", "tests/entrypoint", "tests/contract", *session.posargs, env={"PYTHONPATH": "entrypoint"})
+    session.run(
+        "pytest", "tests/entrypoint", "tests/contract", "tests/simulators", *session.posargs,
+        env={"PYTHONPATH": f"entrypoint{os.pathsep}."},
+    )  # fmt: skip
 
 
 @nox.session(python=sorted(CODEC))
@@ -80,11 +83,19 @@ def docker(session: nox.Session) -> None:
 
 
 @nox.session(python=THIS)
+def sdk(session: nox.Session) -> None:
+    """NVIDIA's own NGC SDK against the simulator of NGC."""
+    install(session, "sdk", project=False)
+    session.run("pytest", "tests/sdk", *session.posargs)
+
+
+@nox.session(python=THIS)
 def bench(session: nox.Session) -> None:
     """Ratios against baselines measured in the same run."""
     install(session, "dev")
     session.run("python", "-m", "compileall", "-q", "orchestrator", "entrypoint", silent=True)
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+    session.run("python", "benchmarks/fetch.py")
 
 
 @nox.session(python=THIS)
@@ -98,6 +109,7 @@ def lock(session: nox.Session) -> None:
         "dev": ["--python-version", "3.10", "pyproject.toml", "--extra", "local", "--extra", "dev"],
         "entrypoint": ["--python-version", "3.8", ".ci/locks/entrypoint.in"],
         "etlt": ["--python-version", "3.10", "--no-deps", ".ci/locks/etlt.in"],
+        "sdk": ["--python-version", "3.10", ".ci/locks/sdk.in"],
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
     }
     images = {"entrypoint": "3.8", "rtx": "3.10", "etlt": "3.10", "build": "3.10"}

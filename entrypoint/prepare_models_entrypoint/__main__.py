@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any, List, Optional
 
 from .contract import CONTRACT_VERSION, Job, event, runtime
+from .contract.fetch import FetchJob
 from .contract.files import write_atomic
 from .contract.report import FAILED, SCHEMA_VERSION, ModelReport
 from .events import Events
@@ -30,6 +32,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     run.add_argument("job", type=Path, help="job file, JSON")
     run.add_argument("control", type=Path, help="directory that receives report.json")
     run.add_argument("--parent", type=int, help="process id to end with")
+    get = commands.add_parser("fetch", help="fetch the sources of a fetch job")
+    get.add_argument("job", type=Path, help="fetch job, JSON")
+    get.add_argument("--parent", type=int, help="process id to end with")
+    ngc = commands.add_parser("ngc", help="answer a question about NGC's catalogue, as JSON")
+    ngc.add_argument("question", type=Path, help="question, JSON")
     look = commands.add_parser("inspect", help="print what a model file is, as JSON")
     look.add_argument("file", type=Path, help=".onnx, .etlt, .plan or .engine")
     look.add_argument("--key-file", type=Path, help="file with the key of an .etlt")
@@ -42,6 +49,12 @@ def main(argv: Optional[List[str]] = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     if arguments.command == "run":
         return run_job(arguments.job, arguments.control, arguments.parent)
+    if arguments.command == "fetch":
+        return fetch_job(arguments.job, arguments.parent)
+    if arguments.command == "ngc":
+        from .fetch.catalogue import answer
+
+        return _print(answer(json.loads(arguments.question.read_text(encoding="utf-8"))))
     if arguments.command == "inspect":
         from .inspect.file import describe
 
@@ -73,6 +86,25 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
     failed = [report["name"] for report in reports if report["status"] == FAILED]
     events.emit(event.CLOSED, failed=failed)
     return 1 if failed else 0
+
+
+def fetch_job(job_file: Path, parent: Optional[int]) -> int:
+    """Fetch the sources of a job; what became of each is told by an event."""
+    if parent is not None:
+        die_with_parent(parent)
+    events = Events.on_stdout()
+    try:
+        job = FetchJob.from_dict(json.loads(job_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{job_file}: {error}\n")
+        return 2
+    from .fetch.many import fetch_all
+
+    # At once: what threads have written stays and is continued, and what they do next would be thrown away.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    good = fetch_all(job, events)
+    events.emit(event.CLOSED)
+    return 0 if good else 1
 
 
 def _print(document: Any) -> int:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Dict
+from typing import Dict, Optional
 
 from .contract.report import ErrorInfo
+from .masking import mask
 
 CODES: Dict[str, str] = {
     "source-not-found": "the source does not exist",
@@ -22,8 +23,15 @@ CODES: Dict[str, str] = {
     "source-changed": "the source changed while it was being converted",
     "source-unreachable": "the server could not be reached or broke off",
     "source-refused": "the server refused access",
+    "source-key-refused": "NGC does not accept the key that was sent",
+    "source-rate-limited": "the server wants fewer requests, for longer than a run waits",
     "source-not-a-model": "what was found is no model (an HTML page, an empty file)",
-    "digest-mismatch": "the bytes are not those that the manifest pins",
+    "network-intercepted": "a proxy or captive portal answered in place of the server",
+    "tls-untrusted": "the server's certificate is not trusted here",
+    "licence-not-accepted": "the licence of the model must be accepted first",
+    "archive-invalid": "the archive can't be read, or its member is no plain file",
+    "digest-mismatch": "the bytes are not those that the manifest pins or the server lists",
+    "output-name-taken": "two sources would have the same file name in the output directory",
     "disk-full": "a disk had no room",
     "output-not-writable": "the models or cache directory can't be written",
     "onnx-invalid": "the file is no valid ONNX model",
@@ -96,7 +104,15 @@ class StageError(Exception):
 
 
 class FetchError(StageError):
-    """The bytes of a source could not be had, or are not the promised ones."""
+    """The bytes of a source could not be had, or are not the promised ones.
+
+    ``retry_after_s``: seconds for which the server asked to be left alone.
+    """
+
+    retry_after_s: Optional[float] = None
+
+    def __init__(self, code: str, message: str, *, hint: str, retryable: bool = False) -> None:
+        super().__init__(code, mask(message), hint=mask(hint), retryable=retryable)
 
 
 class ConvertError(StageError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from typing import Any, Optional, TextIO
 
@@ -16,6 +17,7 @@ class Events:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._seq = 0
+        self._guard = threading.Lock()
 
     @classmethod
     def on_stdout(cls) -> Events:
@@ -26,7 +28,7 @@ class Events:
 
     def emit(self, kind: str, *, model: Optional[str] = None, stage: Optional[str] = None, **data: Any) -> None:
         """Write one event."""
-        line = Event(seq=self._seq, time=time.time(), kind=kind, model=model, stage=stage, data=data).to_line()
-        self._seq += 1
-        with contextlib.suppress(OSError):
+        with self._guard, contextlib.suppress(OSError):
+            line = Event(seq=self._seq, time=time.time(), kind=kind, model=model, stage=stage, data=data).to_line()
+            self._seq += 1
             self._stream.write(line)

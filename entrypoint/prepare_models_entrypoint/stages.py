@@ -81,10 +81,19 @@ class _Run:
         if self.model.calibration_cache is not None:
             sources["calibration_cache"] = (self.model.calibration_cache, None)
         cache_dir = Path(self.job.cache_dir)
-        return {
-            role: fetch(source, sha256=sha256, cache_dir=cache_dir, on_progress=self._progress, offline=offline)
+        fetched = {
+            role: fetch(
+                source,
+                sha256=sha256,
+                cache_dir=cache_dir,
+                on_progress=self._progress,
+                network=self.job.network,
+                offline=offline,
+            )
             for role, (source, sha256) in sources.items()
         }
+        self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
+        return fetched
 
     def _check(self, fetched: Dict[str, Fetched], work: Path) -> None:
         converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True)

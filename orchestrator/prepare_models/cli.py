@@ -9,6 +9,17 @@ from pathlib import Path
 
 from . import __version__
 
+_FETCH_EXAMPLE = """\
+example:
+  prepare-models fetch ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0 --output models
+  prepare-models fetch https://example.com/models.tar.gz!inner/model.onnx#sha256=HEX --output models
+
+A SOURCE is a path, an https://, ngc:// or s3:// URL, any URL of NGC that its pages show, or a member of an archive.
+
+exit status: 0 all bytes are there and verified, 1 a source failed, 2 usage error, 3 DIR can't be used,
+70 a bug, 130 interrupted
+"""
+
 _RUN_EXAMPLE = """\
 example:
   prepare-models run models.yaml --models-dir ~/models
@@ -17,6 +28,12 @@ example:
 exit status: 0 all models good, 1 a model failed, 2 usage or manifest error,
 3 this machine can't do it, 70 a bug, 130 interrupted
 """
+
+_NGC_EXAMPLES = {
+    "search": "peoplesemsegnet",
+    "versions": "nvidia/tao/peoplesemsegnet",
+    "files": "nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_inspect(commands)
     _add_decrypt(commands)
+    _add_fetch(commands)
+    _add_ngc(commands)
     _add_schema(commands)
     _add_image(commands)
     _add_doctor(commands)
@@ -55,6 +74,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="a failure stops nothing else (default)",
     )
     ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
+    run.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
     run.add_argument("--dry-run", action="store_true", help="only print what would be done, like plan")
     _add_output(run)
 
@@ -104,6 +124,35 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     inspect.add_argument("file", type=Path, metavar="FILE", help=".onnx, .etlt, .plan or .engine")
     inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
     _add_output(inspect)
+
+
+def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fetch = _command(commands, "fetch", "download and verify files", _FETCH_EXAMPLE)
+    fetch.add_argument("sources", nargs="+", metavar="SOURCE", help="what to fetch; #sha256=HEX pins it")
+    fetch.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="directory for the files")
+    fetch.add_argument("--connections", type=_positive, default=16, metavar="N", help="files at once (default 16)")
+    fetch.add_argument("--attempts", type=_positive, metavar="N", help="failures in a row without progress (default 5)")
+    fetch.add_argument("--stall-timeout", type=float, metavar="SECONDS", help="silence that ends a try (default 30)")
+    fetch.add_argument("--headers-file", type=Path, metavar="FILE", help="file of Name: value lines, for https")
+    fetch.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
+    _add_output(fetch)
+
+
+def _add_ngc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    ngc = _command(commands, "ngc", "look into NGC's catalogue", "example:\n  prepare-models ngc search segmentation")
+    asks = ngc.add_subparsers(dest="ask", metavar="QUESTION", required=True)
+    questions = {
+        "search": ("find models", "QUERY", "words"),
+        "versions": ("list the versions of a model", "MODEL", "org/team/model"),
+        "files": ("list the files of a version, with their digests", "MODEL:VERSION", "org/team/model:version"),
+    }
+    for name, (summary, metavar, text) in questions.items():
+        ask = _command(asks, name, summary, f"example:\n  prepare-models ngc {name} {_NGC_EXAMPLES[name]}")
+        ask.add_argument("about", metavar=metavar, help=text)
+        if name == "search":
+            ask.add_argument("--limit", type=_positive, default=25, metavar="N", help="most results (default 25)")
+        ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
+        ask.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

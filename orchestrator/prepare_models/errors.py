@@ -5,6 +5,7 @@ PrepareModelsError
     ManifestError       2   the manifest can't be read as one; carries every problem with its line
   HostError             3   this machine can't do what was asked
   KeyUnavailableError   1   the key of one model is not where the manifest says
+  LicenceError          1   the terms of one model were not accepted
   InterruptedRunError 130   the user, or the system, stopped the run
 anything else          70   a bug
 """
@@ -77,6 +78,12 @@ class KeyUnavailableError(PrepareModelsError):
     """The key of a model is not where the manifest says."""
 
     code = "etlt-key-missing"
+
+
+class LicenceError(PrepareModelsError):
+    """The terms of a model were not accepted."""
+
+    code = "licence-not-accepted"
 
 
 class InterruptedRunError(PrepareModelsError):

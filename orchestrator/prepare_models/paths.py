@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
@@ -40,3 +41,16 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
             f"{directory} can't be used as {purpose}: {error.strerror}", hint=f"choose another with {chosen_by}"
         ) from None
     return directory.absolute()
+
+
+def first_time(notice: str) -> bool:
+    """Tell whether this user has not been told ``notice`` yet, and remember that it is told now."""
+    marker = cache_dir() / "notices" / hashlib.sha256(notice.encode("utf-8")).hexdigest()[:32]
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.converters import Choice, choose, find
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.identity import build_key, changes, identity
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read
-from prepare_models_entrypoint.contract.source import local_path, source_id
+from prepare_models_entrypoint.contract.source import local_path, member_of, source_id
 
 from .errors import UsageError
 from .manifest import Manifest, ModelSpec
@@ -125,10 +125,22 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport) -> 
     path = local_path(source)
     if path is not None:
         return sha256_file(path) if path.is_file() else None
+    member = member_of(source)
+    archive = local_path(member.archive) if member else None
+    if archive is not None and not archive.is_file():
+        return None
+    if archive is not None and _is_newer(archive, record):
+        return "in an archive that changed"
     for material in record["materials"]:
         if material["role"] == role and material["source_id"] == source_id(source):
             return material["sha256"]
     return "not fetched yet"
+
+
+def _is_newer(archive: Path, record: ModelReport) -> bool:
+    """Tell whether an archive came to its place, or was written to, after the engine was built."""
+    engine = record["engine"]
+    return engine is None or archive.stat().st_ctime > Path(engine["path"]).stat().st_mtime
 
 
 def model_job(

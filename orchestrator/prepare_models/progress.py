@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
+from .paths import first_time
 from .plan import PlannedModel
 from .runner import Observer
 
@@ -49,6 +50,9 @@ class Lines(Observer):
             self._log.error(
                 error["message"], model=report["name"], stage=error["stage"], code=error["code"], hint=error["hint"]
             )
+        for page in report["licences"] if report["stages"] else ():
+            if first_time(f"licence {page}"):
+                self._log.info("terms of use", model=report["name"], page=page)
         for warning in report["warnings"] if report["stages"] else ():
             self._log.warning(warning["message"], model=report["name"], code=warning["code"], hint=warning["hint"])
 

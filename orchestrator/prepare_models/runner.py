@@ -28,7 +28,7 @@ from prepare_models_entrypoint.contract.report import (
 )
 
 from . import __version__, plan
-from .errors import InterruptedRunError, PrepareModelsError
+from .errors import InterruptedRunError, LicenceError, PrepareModelsError
 from .executors import Executor, Task
 from .locks import model_lock
 from .manifest import Manifest, ModelSpec
@@ -64,6 +64,7 @@ class Run:
     fail_fast: bool = False
     force: bool = False
     timeout_s: float | None = None
+    accept_eula: bool = False
     observer: Observer = field(default_factory=Observer)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
@@ -144,10 +145,16 @@ class Run:
             self.observer.planned(planned)
             if planned.record is not None:
                 return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
+            if spec.eula and not self.accept_eula:
+                raise LicenceError(
+                    f"{spec.name} has terms that must be accepted: {spec.eula}",
+                    hint="read them, then run again with --accept-eula or PREPARE_MODELS_ACCEPT_EULA=1",
+                )
             report = self.executor.run(Task(planned, self.run_id, lock, self.timeout_s, self.observer.event))
         if self._stop.is_set() and report["status"] == FAILED:
             return None
-        return {**report, "reason": planned.reason}
+        licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
+        return {**report, "reason": planned.reason, "licences": licences}
 
     def _halt(self, why: str) -> None:
         if not self._stop.is_set():

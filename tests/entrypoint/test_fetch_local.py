@@ -101,7 +101,7 @@ def test_an_unreadable_file_is_told_apart_from_an_absent_one() -> None:
 
 
 def test_an_unknown_scheme_is_refused_with_those_that_exist(tmp_path: Path) -> None:
-    error = refusal("s3://bucket/model.onnx", tmp_path)
+    error = refusal("gopher://bucket/model.onnx", tmp_path)
     assert error.code == "source-not-found"
-    assert "s3://" in error.message
+    assert "gopher://" in error.message
     assert "ngc://" in error.hint

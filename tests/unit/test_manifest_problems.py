@@ -56,7 +56,7 @@ def expected(line: int, path: str, what: str, found: str) -> str:
             [
                 (
                     "2: defaults.inputs: unknown key 'inputs'; "
-                    "known keys: precision, key, builder, converter, allow_fallback"
+                    "known keys: precision, key, builder, converter, allow_fallback, headers_file, ngc"
                 )
             ],
         ),
@@ -85,7 +85,7 @@ def test_the_frame(refusals: Refusals, text: str, problems: list[str]) -> None:
         ("source", "ngc://nvidia/model", NGC, "'ngc://nvidia/model'"),
         ("source", "ngc://nvidia/tao/extra/model:1/f", NGC, "'ngc://nvidia/tao/extra/model:1/f'"),
         ("source", "file://seg.onnx", "file:/// and an absolute path", "'file://seg.onnx'"),
-        ("calibration_cache", "s3://a/b", SOURCE, "'s3://a/b'"),
+        ("calibration_cache", "gopher://a/b", SOURCE, "'gopher://a/b'"),
         ("sha256", "abc", "64 hexadecimal digits", "'abc'"),
         ("sha256", "g" * 64, "64 hexadecimal digits", repr("g" * 64)),
         ("precision", "FP16", "one of fp32, fp16, int8, bf16, fp8", "'FP16'"),

@@ -145,7 +145,7 @@ def test_an_unknown_key_fits_neither(document: Document, data: st.DataObject) ->
         {"builder": {"workspace": "1TB"}},
         {"builder": {"optimization_level": 6}},
         {"builder": {"tf32": "maybe"}},
-        {"calibration_cache": "s3://a/b"},
+        {"calibration_cache": "gopher://a/b"},
         {"source": "HTTP://example.com/a.onnx"},
         {"calibration_cache": "http://example.com/a.cache"},
     ],

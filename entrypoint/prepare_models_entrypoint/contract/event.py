@@ -15,6 +15,7 @@ STAGE_STARTED = "stage-started"
 PROGRESS = "progress"  # data: phase, and done/total in steps or bytes where they are known
 STAGE_FINISHED = "stage-finished"  # data: seconds
 MODEL_FINISHED = "model-finished"  # data: status
+SOURCE_FINISHED = "source-finished"  # data: the FetchResult of one source
 CLOSED = "closed"  # last event
 
 

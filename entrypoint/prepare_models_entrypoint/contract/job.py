@@ -9,6 +9,7 @@ from . import _codec
 from ._codec import ContractError
 from .builder import BuilderConfig
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from .network import Network
 
 CONTRACT_VERSION = 1
 
@@ -154,12 +155,13 @@ class ModelJob:
 
 @dataclass(frozen=True)
 class Job:
-    """Models to prepare, the stages to run for each, and the cache directory for downloads and intermediate files."""
+    """Models to prepare, the stages to run for each, the cache directory for downloads, and the way to the network."""
 
     run_id: str
     models: Tuple[ModelJob, ...]
     cache_dir: str
     stages: Tuple[str, ...] = STAGES
+    network: Network = field(default_factory=Network)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Job:
@@ -169,7 +171,7 @@ class Job:
             ContractError: another contract version, an unknown field, or a value outside its range.
         """
         _codec.check_version(raw, CONTRACT_VERSION, "job")
-        _codec.check_keys(raw, ("contract", "run_id", "models", "cache_dir", "stages"), "job")
+        _codec.check_keys(raw, ("contract", "run_id", "models", "cache_dir", "stages", "network"), "job")
         stages = _codec.strings(raw, "stages", "job")
         if stages != CHECK_STAGES and (not stages or not set(stages) <= set(STAGES)):
             raise ContractError(
@@ -180,6 +182,7 @@ class Job:
             models=_codec.each(raw, "models", ModelJob.from_dict, "job"),
             cache_dir=_codec.require(raw, "cache_dir", str, "job"),
             stages=stages,
+            network=_codec.maybe(raw, "network", Network.from_dict, "job") or Network(),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -190,6 +193,7 @@ class Job:
             "models": [model.to_dict() for model in self.models],
             "cache_dir": self.cache_dir,
             "stages": list(self.stages),
+            "network": self.network.to_dict(),
         }
 
 

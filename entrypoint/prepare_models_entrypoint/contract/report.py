@@ -176,6 +176,7 @@ class ModelReport(TypedDict):
     converter: str
     precision: Precision
     materials: List[Material]
+    licences: List[str]
     engine: Optional[Engine]
     build_key: Optional[str]
     identity: Optional[Dict[str, Any]]
@@ -204,6 +205,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         converter=converter,
         precision=Precision(requested=precision, delivered=None, method=None, proof=None, calibration=None),
         materials=[],
+        licences=[],
         engine=None,
         build_key=None,
         identity=None,

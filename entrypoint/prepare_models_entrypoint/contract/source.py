@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-SCHEMES = ("file", "https", "http", "ngc")
+REMOTE_FILESYSTEMS = ("s3", "gs", "gcs", "az", "abfs", "sftp")  # fetched through fsspec
+SCHEMES = ("file", "https", "http", "ngc", *REMOTE_FILESYSTEMS)
 
 NGC_EXAMPLE = "ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0/peoplesemsegnet_shuffleseg_etlt.etlt"
 _TELLING = ("path", "redirect")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_NGC = re.compile(r"ngc://(?P<org>[^/:]+)(?:/(?P<team>[^/:]+))?/(?P<model>[^/:]+):(?P<version>[^/]+)/(?P<file>.+)")
+_NGC = re.compile(
+    r"ngc://(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+):(?P<version>[^/?]+)(?:/|\?file=)(?P<file>.+)"
+)
+_MEMBER = re.compile(r"(?P<archive>.+\.(?:tar|tar\.gz|tgz|tar\.bz2|tar\.xz|zip))!/?(?P<member>.+)", re.IGNORECASE)
+_PIN = re.compile(r"(?P<source>.+)#sha256=(?P<sha256>[0-9a-fA-F]{64})")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file inside an archive: ``models.tar.gz!inner/model.onnx``. ``archive`` is a source itself."""
+
+    archive: str
+    path: str
 
 
 def scheme_of(source: str) -> Optional[str]:
@@ -23,7 +37,9 @@ def scheme_of(source: str) -> Optional[str]:
 
 
 def local_path(source: str) -> Optional[Path]:
-    """Return the path of a local source (a path or ``file://``), or None for a remote one."""
+    """Return the path of a local file (a path or ``file://``), or None for a remote one and for an archive's member."""
+    if member_of(source) is not None:
+        return None
     scheme = scheme_of(source)
     if scheme == "file":
         return Path(unquote(urlsplit(source).path))
@@ -35,7 +51,10 @@ def public(source: str) -> str:
 
     What only names a file (NGC's ``path`` and ``redirect``) stays.
     """
-    if scheme_of(source) not in ("https", "http"):
+    member = member_of(source)
+    if member is not None:
+        return f"{public(member.archive)}!{member.path}"
+    if scheme_of(source) in (None, "file", "ngc"):
         return source
     parts = urlsplit(source)
     pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
@@ -48,7 +67,36 @@ def source_id(source: str) -> str:
     return hashlib.sha256(source.encode("utf-8")).hexdigest()[:16]
 
 
+def member_of(source: str) -> Optional[Member]:
+    """Return the archive and the inner path of ``archive.tar.gz!inner/path``, or None for any other source."""
+    match = _MEMBER.fullmatch(source)
+    return Member(match["archive"], match["member"]) if match else None
+
+
+def split_pin(source: str) -> Tuple[str, Optional[str]]:
+    """Return a source without its ``#sha256=`` ending, and the digest in small letters (None without one)."""
+    match = _PIN.fullmatch(source)
+    return (match["source"], match["sha256"].lower()) if match else (source, None)
+
+
 def ngc_parts(source: str) -> Optional[Dict[str, str]]:
     """Return org, team (may be empty), model, version and file of ``ngc://org[/team]/model:version/file``, or None."""
     match = _NGC.fullmatch(source)
     return {name: value or "" for name, value in match.groupdict().items()} if match else None
+
+
+def problem_of(source: str) -> Optional[str]:
+    """Say what is expected where a source is none that can be fetched, or return None."""
+    member = member_of(source)
+    if member is not None:
+        return problem_of(member.archive)
+    scheme = scheme_of(source)
+    if scheme is not None and scheme not in SCHEMES:
+        return "a path, file://, https:// or ngc:// URL"
+    if scheme == "ngc" and ngc_parts(source) is None:
+        return f"ngc://org[/team]/model:version/file, such as {NGC_EXAMPLE}"
+    if scheme == "file" and not source.startswith("file:///"):
+        return "file:/// and an absolute path"
+    if scheme in ("http", "https") and not urlsplit(source).hostname:
+        return "https:// with the name of a host"
+    return None

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 from ..contract.files import sha256_file
-from ..contract.source import SCHEMES, local_path, scheme_of
+from ..contract.network import Network
+from ..contract.source import REMOTE_FILESYSTEMS, local_path, member_of, problem_of, public, scheme_of
 from ..errors import FetchError
+from .access import Access, access_of
+from .body import Remote
+from .download import mismatch
 from .file import check
+from .store import Store
 
 OnProgress = Callable[[Dict[str, Any]], None]
 
@@ -19,47 +24,98 @@ _hashing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256")
 
 @dataclass(frozen=True)
 class Fetched:
-    """A source on this machine's disk. ``digest`` is its sha256; for a local file it may still be in the making."""
+    """A source on this machine's disk. ``digest`` is its sha256; for a local file it may still be in the making.
+
+    ``fresh``: whether bytes came over the network now. ``promised``: who told the digest (manifest, server, None).
+    ``licence``: page on which the terms of an NGC model stand.
+    """
 
     path: Path
     bytes: int
     digest: "Future[str]"
     pinned: bool
+    fresh: bool = False
+    promised: Optional[str] = None
+    licence: Optional[str] = None
 
 
 def fetch(
-    source: str, *, sha256: Optional[str], cache_dir: Path, on_progress: OnProgress, offline: bool = False
+    source: str,
+    *,
+    sha256: Optional[str],
+    cache_dir: Path,
+    on_progress: OnProgress,
+    network: Optional[Network] = None,
+    revalidate: bool = False,
+    offline: bool = False,
 ) -> Fetched:
     """Bring the bytes of ``source`` to a local file.
 
     Args:
-        source: an absolute path, ``file://``, ``https://`` (``http://``) or ``ngc://org[/team]/model:version/file``.
+        source: an absolute path, ``file://``, ``https://``, ``ngc://org[/team]/model:version/file``, a URL of fsspec,
+            or a member of an archive at one of these: ``archive.tar.gz!inner/path``.
         sha256: digest that the manifest pins; it is verified before this function returns.
         cache_dir: where downloads are kept.
         on_progress: called with ``done`` and ``total`` bytes of a download.
-        offline: take what an earlier download left; there is no network.
+        network: how sources are reached.
+        offline: take what an earlier fetch left; there is no network.
+        revalidate: whether a server is asked if what an earlier run fetched, without a pinned digest, is current.
 
     Raises:
         FetchError: the bytes can't be had, or are not the promised ones.
     """
+    expected = problem_of(source)
+    if expected is not None:
+        raise FetchError("source-not-found", f"{public(source)} is no source", hint=f"write {expected}")
+    sha256 = sha256.lower() if sha256 else None
+    member = member_of(source)
+    if member is not None:
+        from .archive import fetch_member
+
+        archive = lambda: fetch(  # noqa: E731
+            member.archive, sha256=None, cache_dir=cache_dir, on_progress=on_progress,
+            network=network, revalidate=revalidate, offline=offline,
+        )  # fmt: skip
+        return fetch_member(archive, member, sha256=sha256, store=Store(cache_dir / "downloads"))
     path = local_path(source)
     if path is not None:
         return _local(check(path), sha256)
-    scheme = scheme_of(source)
-    if scheme not in SCHEMES:
+    from .obtain import Obtain
+
+    access = access_of(network or Network())
+    remote = remote_of(source, access)
+    obtain = Obtain(Store(cache_dir / "downloads"), access.patience, revalidate, on_progress, offline)
+    got = obtain.obtain(remote, sha256)
+    licence = getattr(remote, "licence", None)
+    stored = got.stored
+    return Fetched(
+        stored.path, stored.bytes, done(stored.sha256), sha256 is not None, got.fetched, got.promised, licence
+    )
+
+
+def remote_of(source: str, access: Access) -> Remote:
+    """Return the remote file that a source names.
+
+    Raises:
+        FetchError: it names a whole version of NGC and no file of it.
+    """
+    if scheme_of(source) in REMOTE_FILESYSTEMS:
+        from .remote import FilesystemSource
+
+        return FilesystemSource(source)
+    from .http import HttpSource
+    from .ngc import NgcSource, parse
+
+    address = parse(source, api=access.ngc_api)
+    if address is None:
+        return HttpSource(source, access.web, access.secrets.headers)
+    if address.file is None:
         raise FetchError(
             "source-not-found",
-            f"sources of the kind {scheme}:// are not supported",
-            hint="use a path, file://, https:// or ngc://",
+            f"{address} is a whole version, not a file",
+            hint=f"add the file's name; see prepare-models ngc files {address.model}:{address.version}",
         )
-    from .http import download
-    from .ngc import url_of
-
-    url = url_of(source) if scheme == "ngc" else source
-    file, digest = download(
-        url, downloads=cache_dir / "downloads", sha256=sha256, on_progress=on_progress, offline=offline
-    )
-    return Fetched(file, file.stat().st_size, _done(digest), sha256 is not None)
+    return NgcSource(address, access.ngc, access.web)
 
 
 def _local(path: Path, sha256: Optional[str]) -> Fetched:
@@ -67,21 +123,13 @@ def _local(path: Path, sha256: Optional[str]) -> Fetched:
     if sha256 is None:
         return Fetched(path, size, _hashing.submit(sha256_file, path), False)
     found = sha256_file(path)
-    if found != sha256.lower():
+    if found != sha256:
         raise mismatch(str(path), expected=sha256, found=found)
-    return Fetched(path, size, _done(found), True)
+    return Fetched(path, size, done(found), True, promised="manifest")
 
 
-def mismatch(what: str, *, expected: str, found: str) -> FetchError:
-    """Return the error for bytes that are not the pinned ones."""
-    return FetchError(
-        "digest-mismatch",
-        f"{what} has sha256 {found}, the manifest pins {expected.lower()}",
-        hint="find out which of the two is right before you change the manifest's sha256",
-    )
-
-
-def _done(value: str) -> "Future[str]":
+def done(value: str) -> "Future[str]":
+    """Return a digest that is there already."""
     future: "Future[str]" = Future()
     future.set_result(value)
     return future

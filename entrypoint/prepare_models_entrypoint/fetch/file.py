@@ -22,7 +22,8 @@ def check(path: Path) -> Path:
     if path.stat().st_size == 0:
         raise FetchError("source-not-a-model", f"{path} is empty", hint="export or download the model again")
     with open(str(path), "rb") as stream:
-        if stream.read(64).lstrip()[:1] in (b"<", b"{"):  # no model and no calibration cache begins so
+        text = path.suffix.lower() in (".json", ".html", ".xml")
+        if not text and stream.read(64).lstrip()[:1] in (b"<", b"{"):  # no model and no calibration cache begins so
             raise FetchError(
                 "source-not-a-model",
                 f"{path} begins like a web page or a JSON answer",

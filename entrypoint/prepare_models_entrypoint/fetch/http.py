@@ -1,164 +1,192 @@
-"""Downloads: streamed, hashed on the way, checked, and kept under a final name only when whole."""
+"""``https://`` sources, and what all answers of web servers have in common."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+import contextlib
+import datetime as dt
+import email.utils
+import re
+from typing import Iterator, Mapping, Optional, Tuple
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import requests
-import tenacity
 
-from ..contract.files import partial_file, remove_partials, replace, sync, write_atomic
+from ..contract.source import public
 from ..errors import FetchError
-from . import mismatch
+from .body import Body, Promise, RangeLostError, not_the_file
+from .web import Web
 
-OnProgress = Callable[[Dict[str, Any]], None]
-
-_CHUNK = 1 << 20
-_CONNECT_TIMEOUT_S = 20
-_STALL_TIMEOUT_S = 60
-_ATTEMPTS = 4
-_RETRY_WAIT_S = 0.5  # before the second attempt, at most; it doubles with each further one
-
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LONGEST_CHAIN = 5
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_PAGES = ("text/html", "application/xhtml+xml")
 _STATUS_HINTS = {
-    401: ("source-refused", "this source wants credentials; download it yourself and use its path"),
-    403: ("source-refused", "this source is not open to guests; download it yourself and use its path"),
-    404: ("source-not-found", "check the URL; on NGC, models of the tlt_* teams moved to tao/*"),
-    412: ("source-refused", "accept the licence on the model's NGC page, download it there and use its path"),
+    401: ("source-refused", "this server wants credentials: give them in a file of headers (docs/fetch.md)"),
+    403: (
+        "source-refused",
+        "this server does not give the file to you: check its headers file, or the URL's signature",
+    ),
+    404: ("source-not-found", "check the URL"),
+    407: ("source-unreachable", "the proxy wants credentials: http://user:password@host:port in HTTPS_PROXY"),
+    412: ("source-refused", "accept the terms on the file's page first"),
+    410: ("source-not-found", "the file was taken away; look for its successor"),
 }
 
 
-def download(
-    url: str, *, downloads: Path, sha256: Optional[str], on_progress: OnProgress, offline: bool = False
-) -> Tuple[Path, str]:
-    """Return the local file and its sha256, downloading it unless an earlier run did.
+class HttpSource:
+    """A file at a URL. ``headers`` go to the URL's own host and port alone, not to where it redirects."""
 
-    A download is known by its URL; a URL whose bytes may change should be pinned in the manifest.
-    """
-    folder = downloads / hashlib.sha256(url.encode("utf-8")).hexdigest()[:32]
-    known = read_record(folder)
-    if known is not None and (sha256 is None or known["sha256"] == sha256.lower()):
-        return folder / known["name"], known["sha256"]
-    if offline:
-        raise FetchError(
-            "source-not-found",
-            f"{public_url(url)} is not in {downloads}, and this job may not use the network",
-            hint="run the fetch stage first",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_partials(folder)
-    name = _file_name(url)
-    digest = _retrying()(_download_once, url, folder / name, sha256, on_progress)
-    record = {"name": name, "url": public_url(url), "sha256": digest, "bytes": (folder / name).stat().st_size}
-    write_atomic(folder / "download.json", json.dumps(record, indent=2).encode("utf-8"))
-    return folder / name, digest
+    def __init__(self, url: str, web: Web, headers: Mapping[str, str]) -> None:
+        self._url, self._web, self._headers = url, web, headers
+        self.name = file_name(url)
+        self.label = public(url)
+        self.key = url
+
+    def promise(self) -> Promise:
+        """A web server promises nothing before it answers."""
+        return Promise()
+
+    def mark(self, validator: Optional[str]) -> Optional[str]:
+        """Return the ETag or date."""
+        return validator
+
+    def is_current(self, mark: Optional[str]) -> bool:
+        """Ask with a conditional request."""
+        if mark is None:
+            return False
+        header = "If-None-Match" if mark.endswith('"') else "If-Modified-Since"
+        with self._get(self._url, {header: mark}) as answer:
+            return answer.status_code == 304
+
+    @contextlib.contextmanager
+    def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
+        """Ask for the bytes from ``offset`` on."""
+        with self._get(self._url, range_headers(offset, validator)) as answer:
+            yield body_of(answer, self._web, label=self.label, name=self.name, offset=offset, validator=validator)
+
+    @contextlib.contextmanager
+    def _get(self, url: str, headers: Mapping[str, str], hops: int = _LONGEST_CHAIN) -> Iterator[requests.Response]:
+        own = self._headers if origin(url) == origin(self._url) else {}
+        with self._web.get(url, headers={**own, **headers}) as answer:
+            target = location(answer, url)
+            if target is None:
+                yield answer
+                return
+        if hops == 0:
+            raise FetchError("source-unreachable", f"{self.label}: too many redirects", hint="check the URL")
+        with self._get(target, headers, hops - 1) as last:
+            yield last
 
 
-def read_record(folder: Path) -> Optional[Dict[str, Any]]:
-    """Return what an earlier download wrote down about its file, or None where there is none."""
-    try:
-        record = json.loads((folder / "download.json").read_text(encoding="utf-8"))
-        return dict(record) if (folder / record["name"]).stat().st_size == record["bytes"] else None
-    except (OSError, ValueError, KeyError):
+def location(answer: requests.Response, url: str) -> Optional[str]:
+    """Return where an answer redirects to, or None."""
+    target = answer.headers.get("Location")
+    if answer.status_code not in _REDIRECTS or not target:
         return None
+    return urljoin(url, target)
 
 
-def public_url(url: str) -> str:
-    """Return a URL without what may be secret: user, password, query."""
+def origin(url: str) -> Tuple[str, str]:
+    """Return scheme, and host with port, of a URL."""
     parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
 
 
-def _retrying() -> tenacity.Retrying:
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, FetchError) and error.retryable),
-        stop=tenacity.stop_after_attempt(_ATTEMPTS),
-        wait=tenacity.wait_random_exponential(multiplier=_RETRY_WAIT_S, max=10),
-        reraise=True,
-    )
+def range_headers(offset: int, validator: Optional[str]) -> Mapping[str, str]:
+    """Return the headers that ask for a file from ``offset`` on, if it still is the one of ``validator``."""
+    if offset == 0:
+        return {}
+    headers = {"Range": f"bytes={offset}-"}
+    if validator is not None:
+        headers["If-Range"] = validator
+    return headers
 
 
-def _download_once(url: str, target: Path, sha256: Optional[str], on_progress: OnProgress) -> str:
-    try:
-        # identity: a length and a digest are of the file's own bytes, not of a compressed form of them
-        with requests.get(
-            url,
-            stream=True,
-            timeout=(_CONNECT_TIMEOUT_S, _STALL_TIMEOUT_S),
-            headers={"Accept-Encoding": "identity", "User-Agent": "prepare-models"},
-        ) as answer:
-            _check_answer(url, answer)
-            with partial_file(target) as (stream, partial):
-                digest = _receive(answer, stream, url, on_progress)
-                if sha256 is not None and digest != sha256.lower():
-                    raise mismatch(public_url(url), expected=sha256, found=digest)
-                sync(stream)
-                replace(partial, target)
-                return digest
-    except requests.exceptions.SSLError as error:
-        raise FetchError(
-            "source-unreachable",
-            f"{public_url(url)}: the server's certificate is not trusted: {_reason(error)}",
-            hint="behind a proxy with its own certificate set REQUESTS_CA_BUNDLE to its CA file",
-        ) from None
-    except requests.RequestException as error:
-        raise FetchError(
-            "source-unreachable",
-            f"{public_url(url)}: {_reason(error)}",
-            hint="check the network and the proxy variables (HTTPS_PROXY), then run again",
-            retryable=True,
-        ) from None
+def body_of(
+    answer: requests.Response, web: Web, *, label: str, name: str, offset: int, validator: Optional[str]
+) -> Body:
+    """Return the bytes of a server's answer.
 
-
-def _check_answer(url: str, answer: requests.Response) -> None:
+    Raises:
+        FetchError: it is no answer with the file, or not with the part of it that was asked for.
+    """
     status = answer.status_code
+    if status == 416:
+        raise RangeLostError(f"{label}: the server has no bytes from {offset} on")
+    if status not in (200, 206):
+        raise refusal(answer, label)
+    _check_kind(answer, label, name)
+    mark = _validator(answer)
     if status == 200:
-        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind in ("text/html", "application/json"):
-            raise FetchError(
-                "source-not-a-model",
-                f"{public_url(url)} answers with {kind}, not with a model",
-                hint="open the URL in a browser: it may be a login page, an error or a captive portal",
-            )
-        return
+        length = answer.headers.get("Content-Length", "")
+        return Body(0, int(length) if length.isdigit() else None, mark, web.chunks(answer))
+    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+    if match is None or int(match[1]) != offset:
+        raise RangeLostError(f"{label}: asked for the bytes from {offset} on, the server sends others")
+    if offset and validator is not None and mark is not None and mark != validator:
+        raise RangeLostError(f"{label}: the file changed on the server")
+    return Body(offset, None if match[3] == "*" else int(match[3]), mark, web.chunks(answer))
+
+
+def refusal(answer: requests.Response, label: str) -> FetchError:
+    """Return the error for a status that is no success."""
+    status = answer.status_code
     code, hint = _STATUS_HINTS.get(status, ("source-unreachable", "try again later"))
-    message = f"{public_url(url)}: the server answers {status} {answer.reason}"
-    raise FetchError(code, message, hint=hint, retryable=status == 429 or status >= 500)
+    if status == 429:
+        code, hint = "source-rate-limited", "wait, then run again: what came is kept and continued"
+    again = status in (408, 425, 429) or status >= 500
+    error = FetchError(
+        code, f"{label}: the server answers {status} {answer.reason or ''}".rstrip(), hint=hint, retryable=again
+    )
+    if again:
+        error.retry_after_s = _retry_after(answer)
+    return error
 
 
-def _receive(answer: requests.Response, stream: BinaryIO, url: str, on_progress: OnProgress) -> str:
-    total = int(answer.headers.get("Content-Length") or 0)
-    digest, done = hashlib.sha256(), 0
-    for chunk in answer.iter_content(_CHUNK):
-        stream.write(chunk)
-        digest.update(chunk)
-        done += len(chunk)
-        on_progress({"phase": "download", "done": done, "total": total})
-    if total and done != total:
-        raise FetchError(
-            "source-unreachable",
-            f"{public_url(url)}: {done} of {total} bytes came",
-            hint="check the network, then run again",
-            retryable=True,
-        )
-    if not done:
-        raise FetchError("source-not-a-model", f"{public_url(url)} is empty", hint="check the URL")
-    return digest.hexdigest()
-
-
-def _file_name(url: str) -> str:
+def file_name(url: str) -> str:
+    """Return the base name of a URL's file; a ``path`` in the query counts more than the URL's own."""
     parts = urlsplit(url)
     in_query = parse_qs(parts.query).get("path", [""])[0]
-    name = unquote(in_query or parts.path).rstrip("/").rpartition("/")[2]
-    return "".join(char if char.isalnum() or char in "._-" else "_" for char in name).lstrip(".") or "download"
+    return safe_name(in_query or unquote(parts.path))
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValueError):  # requests refuses a URL in words that quote the whole of it, secrets included
-        return type(error).__name__
-    inner = error.args[0] if error.args else error
-    return f"{type(error).__name__}: {getattr(inner, 'reason', inner)}".replace("\n", " ")[:300]
+def safe_name(path: str) -> str:
+    """Return the last part of a server's path as a name that can't leave its directory."""
+    name = path.rstrip("/").rpartition("/")[2].replace("\0", "")
+    return "download" if name in ("", ".", "..") else name
+
+
+def _check_kind(answer: requests.Response, label: str, name: str) -> None:
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in _PAGES and not name.lower().endswith((".html", ".htm")):
+        raise not_the_file(label, "an HTML page")
+    if kind == "application/json" and not name.lower().endswith(".json"):
+        raise not_the_file(label, "a JSON document")
+    encoding = answer.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("", "identity"):
+        raise FetchError(
+            "source-unreachable",
+            f"{label}: something on the way compressed the file ({encoding}) although it was told not to",
+            hint="exempt the host from the proxy's transformations",
+        )
+
+
+def _validator(answer: requests.Response) -> Optional[str]:
+    """Return the strong ETag, else the date: a weak one does not promise equal bytes."""
+    etag = answer.headers.get("ETag")
+    if etag and not etag.startswith("W/"):
+        return etag if etag.endswith('"') else None
+    return answer.headers.get("Last-Modified")
+
+
+def _retry_after(answer: requests.Response) -> Optional[float]:
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        at = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError):
+        return None
+    if at.tzinfo is None:
+        return None
+    return max(0.0, (at - dt.datetime.now(dt.timezone.utc)).total_seconds())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from prepare_models_entrypoint.contract.files import write_atomic
 
 from .. import executors, manifest, paths, plan, progress
+from ..ahead import fetching_ahead
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, InterruptedRunError
 from ..runner import Run
 from ..views import text
@@ -28,6 +30,8 @@ def main(arguments: argparse.Namespace) -> int:
     executor = executors.pick(arguments.executor, plan_command.container_options(arguments))
     paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    accepted = arguments.accept_eula or os.environ.get("PREPARE_MODELS_ACCEPT_EULA", "") in ("1", "true", "yes")
+    later = [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
     signal.signal(signal.SIGTERM, _interrupt)
     with progress.observer(
         quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose
@@ -41,10 +45,12 @@ def main(arguments: argparse.Namespace) -> int:
             fail_fast=bool(arguments.fail_fast),
             force=arguments.force,
             timeout_s=arguments.timeout,
+            accept_eula=accepted,
             observer=observer,
         )
         try:
-            run.models()
+            with fetching_ahead(later, models_dir=models_dir, force=arguments.force):
+                run.models()
         finally:
             report = run.report(started)
             _write(report, models_dir, arguments.report)

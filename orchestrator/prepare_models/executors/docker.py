@@ -20,7 +20,7 @@ from ..errors import HostError, InterruptedRunError
 from ..owners import LABEL, owner_labels, owner_lives
 from ..paths import cache_dir
 from . import ContainerOptions, Task
-from .handover import INSIDE, KEY, Control, Lines, Work, secret, sweep_keys, without_frame
+from .handover import INSIDE, KEY, SECRETS, Control, Lines, Work, secret, secret_text, sweep_keys, without_frame
 
 CONTRACT_LABEL = f"{LABEL}.contract"
 MODEL_LABEL = f"{LABEL}.model"
@@ -133,8 +133,15 @@ class DockerExecutor:
         downloads.mkdir(parents=True, exist_ok=True)
         environment, ca_binds = _network_environment()
         binds = (Bind(downloads, str(downloads), read_only=False), *work.local_sources(), *ca_binds)
-        job = Job(work.task.run_id, (work.job(),), str(work.cache), stages=("fetch",))
-        return self._entrypoint(work, job, binds, gpu.WITHOUT, network="host", environment=environment, timeout_s=None)
+        settings = work.spec.network
+        with secret_text(settings.secrets()) as secrets_file:
+            if secrets_file is not None:
+                binds = (*binds, Bind(secrets_file, SECRETS))
+            way = settings.with_secrets(Path(SECRETS) if secrets_file else None)
+            job = Job(work.task.run_id, (work.job(),), str(work.cache), stages=("fetch",), network=way)
+            return self._entrypoint(
+                work, job, binds, gpu.WITHOUT, network="host", environment=environment, timeout_s=None
+            )
 
     def _convert(self, work: Work, key_file: Path | None, access: gpu.Access) -> ModelReport:
         work.output_dir.mkdir(parents=True, exist_ok=True)
@@ -148,7 +155,13 @@ class DockerExecutor:
         if key_file is not None:
             binds.append(Bind(key_file, KEY))
         stages = _CONVERT if work.remote else ("fetch", *_CONVERT)
-        job = Job(work.task.run_id, (work.job(key=key_file is not None),), str(work.cache), stages=stages)
+        job = Job(
+            work.task.run_id,
+            (work.job(key=key_file is not None),),
+            str(work.cache),
+            stages=stages,
+            network=work.spec.network.settings(),
+        )
         timeout_s = work.task.timeout_s + _GRACE_S if work.task.timeout_s else None
         return self._entrypoint(work, job, tuple(binds), access, network="none", environment={}, timeout_s=timeout_s)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import ContractError, Job, ModelJob
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
 from prepare_models_entrypoint.contract.report import ModelReport, read
-from prepare_models_entrypoint.contract.source import local_path
+from prepare_models_entrypoint.contract.source import local_path, member_of
 
 from ..container import Bind
 from ..errors import KeyUnavailableError
@@ -27,6 +27,7 @@ from . import OnEvent, Task
 
 INSIDE = "/run/prepare-models"
 KEY = f"{INSIDE}/key"
+SECRETS = f"{INSIDE}/secrets"
 
 _TAIL_LINES = 8
 
@@ -54,7 +55,8 @@ class Work:
 
     def local_sources(self) -> list[Bind]:
         """Return the model's own files on this machine, read-only."""
-        files = [path for source in self._sources if (path := local_path(source)) is not None and path.is_file()]
+        places = [member.archive if (member := member_of(source)) else source for source in self._sources]
+        files = [path for place in places if (path := local_path(place)) is not None and path.is_file()]
         wanted = [file for path in files for file in (path, *companions(path))]
         wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
         if self.spec.calibration is not None and (samples := Path(self.spec.calibration.images)).is_dir():
@@ -154,17 +156,22 @@ def _keys_directory() -> Path:
     return directory
 
 
+def secret(key: Key | None) -> contextlib.AbstractContextManager[Path | None]:
+    """Yield a file that holds the key for as long as its container runs."""
+    return secret_text(key.read() if key else None)
+
+
 @contextlib.contextmanager
-def secret(key: Key | None) -> Iterator[Path | None]:
-    """Yield a file that holds the key for as long as its container runs; in memory where the system has such files."""
-    if key is None:
+def secret_text(content: str | None) -> Iterator[Path | None]:
+    """Yield a file with a secret for as long as its container runs; in memory where the system has such files."""
+    if content is None:
         yield None
         return
     file = _keys_directory() / f"{os.getpid()}-{threading.get_ident()}"
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(key.read())
+            stream.write(content)
         yield file
     finally:
         file.unlink(missing_ok=True)

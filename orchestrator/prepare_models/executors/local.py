@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from prepare_models_entrypoint.contract import CHECK_STAGES, ContractError, Job,
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
+from .. import child
 from ..errors import HostError, InterruptedRunError
-from ..manifest import Key, ModelSpec
+from ..manifest import ModelSpec
 from ..paths import cache_dir
 from ..plan import model_job
 from . import OnEvent, Task
 
-_ENTRYPOINT = "prepare_models_entrypoint"
 _TERM_GRACE_S = 5.0
 
 
@@ -68,23 +68,37 @@ class LocalExecutor:
 
     def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
         """Judge one model without building it. ``folder``: an empty private directory."""
-        with _secret(spec.key) as key:
-            key_file = Path(f"/proc/self/fd/{key}") if key is not None else None
-            model = model_job(spec, output_dir=folder / "unused", key_file=key_file)
-            job = Job(run_id="check", models=(model,), cache_dir=str(cache_dir()), stages=CHECK_STAGES)
+        secrets = spec.network.secrets()
+        with child.secret_file(spec.key.read() if spec.key else None) as key, child.secret_file(secrets) as secret:
+            model = model_job(spec, output_dir=folder / "unused", key_file=child.path_of(key))
+            job = Job(
+                run_id="check",
+                models=(model,),
+                cache_dir=str(cache_dir()),
+                stages=CHECK_STAGES,
+                network=spec.network.with_secrets(child.path_of(secret)),
+            )
             (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
-            exit_code, told = self._run_entrypoint(folder, [key] if key is not None else [], lambda _: None)
+            inherited = [descriptor for descriptor in (key, secret) if descriptor is not None]
+            exit_code, told = self._run_entrypoint(folder, inherited, lambda _: None)
         return _read_report(folder, spec, exit_code, told)
 
     def run(self, task: Task) -> ModelReport:
         """Build one model in a child process and return its report."""
         spec, folder = task.planned.spec, task.lock.control_dir
-        with _secret(spec.key) as key:
-            key_file = Path(f"/proc/self/fd/{key}") if key is not None else None
-            model = model_job(spec, output_dir=task.planned.output_dir, key_file=key_file, timeout_s=task.timeout_s)
-            job = Job(run_id=task.run_id, models=(model,), cache_dir=str(cache_dir()))
+        secrets = spec.network.secrets()
+        with child.secret_file(spec.key.read() if spec.key else None) as key, child.secret_file(secrets) as secret:
+            model = model_job(
+                spec, output_dir=task.planned.output_dir, key_file=child.path_of(key), timeout_s=task.timeout_s
+            )
+            job = Job(
+                run_id=task.run_id,
+                models=(model,),
+                cache_dir=str(cache_dir()),
+                network=spec.network.with_secrets(child.path_of(secret)),
+            )
             (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
-            inherited = [descriptor for descriptor in (task.lock.descriptor, key) if descriptor is not None]
+            inherited = [descriptor for descriptor in (task.lock.descriptor, key, secret) if descriptor is not None]
             exit_code, told = self._run_entrypoint(folder, inherited, task.on_event)
         return _read_report(folder, spec, exit_code, told)
 
@@ -93,72 +107,47 @@ class LocalExecutor:
         with self._guard:
             self._stopped = True
             children = list(self._children)
-        for child in children:
+        for process in children:
             with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGTERM)
-        for child in children:
+                process.send_signal(signal.SIGTERM)
+        for process in children:
             try:
-                child.wait(_TERM_GRACE_S)
+                process.wait(_TERM_GRACE_S)
             except subprocess.TimeoutExpired:
-                child.kill()
+                process.kill()
 
     def _run_entrypoint(self, folder: Path, inherited: Sequence[int], on_event: OnEvent) -> tuple[int, str]:
-        argv = _argv("run", str(folder / "job.json"), str(folder), "--parent", str(os.getpid()))
+        argv = child.argv("run", str(folder / "job.json"), str(folder), "--parent", str(os.getpid()))
         with (folder / "entrypoint.log").open("wb") as log:
             with self._guard:
                 if self._stopped:
                     raise InterruptedRunError("the run was stopped")
-                child = subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=_environment(),
+                process = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=child.environment(),
                     pass_fds=tuple(inherited), start_new_session=True,
                 )  # fmt: skip
-                self._children.add(child)
+                self._children.add(process)
             try:
-                for line in child.stdout or ():
+                for line in process.stdout or ():
                     on_event(Event.from_line(line.decode("utf-8")))
-                exit_code = child.wait()
+                exit_code = process.wait()
             finally:
-                child.kill()
-                child.wait()
-                if child.stdout:
-                    child.stdout.close()
+                process.kill()
+                process.wait()
+                if process.stdout:
+                    process.stdout.close()
                 with self._guard:
-                    self._children.discard(child)
+                    self._children.discard(process)
         return exit_code, (folder / "entrypoint.log").read_text(encoding="utf-8", errors="replace")
 
     def _ask(self, *command: str) -> dict[str, Any]:
-        answer = subprocess.run(_argv(*command), capture_output=True, env=_environment(), check=False)
+        answer = subprocess.run(child.argv(*command), capture_output=True, env=child.environment(), check=False)
         try:
             document: dict[str, Any] = json.loads(answer.stdout)
         except ValueError:
             last = answer.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise HostError(f"the entrypoint does not start: {''.join(last)}", hint=self.fix()) from None
         return document
-
-
-def _argv(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", _ENTRYPOINT, *arguments]
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment, with the entrypoint importable from wherever it is installed."""
-    spec = sys.modules[_ENTRYPOINT].__path__[0]
-    existing = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(spec).parent), existing)))}
-
-
-@contextlib.contextmanager
-def _secret(key: Key | None) -> Iterator[int | None]:
-    """Yield a descriptor from which a child reads the key. It has no name on any disk, so it leaves nothing behind."""
-    if key is None:
-        yield None
-        return
-    descriptor = os.memfd_create("key")
-    try:
-        os.write(descriptor, key.read().encode("utf-8"))
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _read_report(folder: Path, spec: ModelSpec, exit_code: int, told: str) -> ModelReport:

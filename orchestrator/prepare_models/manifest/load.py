@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from prepare_models_entrypoint.contract import CONVERTERS, PRECISIONS, OnnxConfig, TaoConfig
-from prepare_models_entrypoint.contract.source import NGC_EXAMPLE, SCHEMES, ngc_parts, scheme_of
+from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
 
+from ..network import NetworkSpec
 from .model import Key, Manifest, ModelSpec
 from .nodes import Node, Problems, parse
 from .settings import BUILDER_KEYS, Settings
@@ -20,10 +21,11 @@ T = TypeVar("T")
 __all__ = ["BUILDER_KEYS", "DEFAULT_KEYS", "MODEL_KEYS", "TOP_KEYS", "load"]
 
 TOP_KEYS = ("version", "defaults", "models")
-DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback")
+DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "headers_file", "ngc")
+NGC_KEYS = ("api_url", "auth_url", "key_file")
 MODEL_KEYS = (
     "name", "source", "sha256", "precision", "key", "calibration_cache", "inputs", "outputs", "builder", "converter",
-    "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration",
+    "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration", "headers_file", "eula",
 )  # fmt: skip
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -111,10 +113,29 @@ class _Loader(Settings):
             onnx=read("onnx", self.onnx, OnnxConfig()),
             tao=read("tao", self.tao, TaoConfig()),
             calibration=read("calibration", self.calibration, None),
+            network=self._network(defaults.get("ngc"), read("headers_file", self._path, None)),
+            eula=read("eula", self._url, None),
         )
         if len(self.problems.found) == before:
             self._check_together(node, spec)
         return spec
+
+    def _network(self, ngc: Node | None, headers_file: Path | None) -> NetworkSpec:
+        if ngc is None or not self.kind(ngc, "mapping", "api_url, auth_url or key_file"):
+            return NetworkSpec(headers_file=headers_file)
+        self.problems.check_keys(ngc, NGC_KEYS)
+        urls = {key: self._url(ngc.entries[key]) for key in ("api_url", "auth_url") if key in ngc.entries}
+        key_file = self._path(ngc.entries["key_file"]) if "key_file" in ngc.entries else None
+        return NetworkSpec(
+            ngc_api=urls.get("api_url"), ngc_auth=urls.get("auth_url"), ngc_key_file=key_file, headers_file=headers_file
+        )
+
+    def _path(self, node: Node) -> Path | None:
+        text = self.text(node, "the path of a file")
+        return self.directory / Path(text).expanduser() if text else None
+
+    def _url(self, node: Node) -> str | None:
+        return self.text(node, "a URL that starts with https://", re.compile(r"https?://[^\s]+"))
 
     def _check_together(self, node: Node, spec: ModelSpec) -> None:
         source = node.entries["source"]
@@ -144,16 +165,12 @@ class _Loader(Settings):
         text = self.text(node, "a path, file://, https:// or ngc:// URL")
         if text is None:
             return None
-        scheme = scheme_of(text)
-        if scheme is None:
-            return str(self.directory / Path(text).expanduser())
-        if scheme not in SCHEMES:
-            self.problems.expected(node, "a path, file://, https:// or ngc:// URL")
-        elif scheme == "ngc" and ngc_parts(text) is None:
-            self.problems.expected(node, f"ngc://org[/team]/model:version/file, such as {NGC_EXAMPLE}")
-        elif scheme == "file" and not text.startswith("file:///"):
-            self.problems.expected(node, "file:/// and an absolute path")
-        return text
+        expected = problem_of(text)
+        if expected is not None:
+            self.problems.expected(node, expected)
+        member = member_of(text)
+        inner = member.archive if member else text
+        return text if scheme_of(inner) is not None else str(self.directory / Path(text).expanduser())
 
     def _key(self, node: Node) -> Key | None:
         if node.kind == "scalar" and node.text:

@@ -17,6 +17,7 @@ from prepare_models_entrypoint.contract import (
 )
 
 from ..errors import KeyUnavailableError
+from ..network import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class ModelSpec:
     onnx: OnnxConfig = OnnxConfig()
     tao: TaoConfig = TaoConfig()
     calibration: CalibrationConfig | None = None
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    eula: str | None = None
 
 
 @dataclass(frozen=True)

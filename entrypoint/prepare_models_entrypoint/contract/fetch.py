@@ -1,0 +1,84 @@
+"""What the orchestrator asks of the entrypoint when it only fetches, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Mapping, Optional, Tuple, TypedDict
+
+from . import _codec
+from .job import CONTRACT_VERSION
+from .network import Network
+from .report import ErrorInfo
+
+
+@dataclass(frozen=True)
+class FetchJob:
+    """Sources to bring to this machine.
+
+    sources: each with the sha256 that it must have, or None.
+    output_dir: directory that receives each file under its base name; None fills the download store alone.
+    connections: files that are fetched at once.
+    revalidate: whether the server is asked if what an earlier run fetched is current.
+    """
+
+    sources: Tuple[Tuple[str, Optional[str]], ...]
+    cache_dir: str
+    output_dir: Optional[str] = None
+    connections: int = 16
+    revalidate: bool = True
+    network: Network = field(default_factory=Network)
+
+    KEYS = ("contract", "sources", "cache_dir", "output_dir", "connections", "revalidate", "network")
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> FetchJob:
+        """Read a job.
+
+        Raises:
+            ContractError: another contract version or an unknown field.
+        """
+        _codec.check_version(raw, CONTRACT_VERSION, "fetch job")
+        _codec.check_keys(raw, cls.KEYS, "fetch job")
+        return cls(
+            sources=_codec.each(raw, "sources", _source, "fetch job"),
+            cache_dir=_codec.require(raw, "cache_dir", str, "fetch job"),
+            output_dir=_codec.optional(raw, "output_dir", str, "fetch job"),
+            connections=_codec.require(raw, "connections", int, "fetch job"),
+            revalidate=_codec.require(raw, "revalidate", bool, "fetch job"),
+            network=_codec.maybe(raw, "network", Network.from_dict, "fetch job") or Network(),
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "contract": CONTRACT_VERSION,
+            "sources": [{"source": source, "sha256": sha256} for source, sha256 in self.sources],
+            "cache_dir": self.cache_dir,
+            "output_dir": self.output_dir,
+            "connections": self.connections,
+            "revalidate": self.revalidate,
+            "network": self.network.to_dict(),
+        }
+
+
+class FetchResult(TypedDict):
+    """What became of one source: ``status`` fetched, present (nothing had to come) or failed.
+
+    ``sha256`` was computed from the bytes; ``promised`` says who promised it: manifest, server, or nobody (None).
+    ``licence``: page on which the terms of an NGC model stand.
+    """
+
+    source: str
+    status: str
+    path: Optional[str]
+    bytes: Optional[int]
+    sha256: Optional[str]
+    promised: Optional[str]
+    licence: Optional[str]
+    error: Optional[ErrorInfo]
+
+
+def _source(raw: Mapping[str, Any]) -> Tuple[str, Optional[str]]:
+    _codec.check_keys(raw, ("source", "sha256"), "fetch job.sources[]")
+    source: str = _codec.require(raw, "source", str, "fetch job.sources[]")
+    return source, _codec.optional(raw, "sha256", str, "fetch job.sources[]")

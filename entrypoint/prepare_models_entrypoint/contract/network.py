@@ -1,0 +1,44 @@
+"""How the network is to be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional
+
+from . import _codec
+
+
+@dataclass(frozen=True)
+class Network:
+    """How sources are reached.
+
+    ngc_api, ngc_auth: base URLs of NGC's API and token service; None for NVIDIA's own.
+    secrets_file: path of a JSON file with ``ngc_api_key`` and ``headers`` (pairs of name and value); a job itself never
+    holds secrets.
+    stall_s: seconds without a byte after which a connection is given up; None for the default.
+    attempts: failures in a row, without a new byte, after which a fetch is given up; None for the default.
+    """
+
+    ngc_api: Optional[str] = None
+    ngc_auth: Optional[str] = None
+    secrets_file: Optional[str] = None
+    stall_s: Optional[float] = None
+    attempts: Optional[int] = None
+
+    KEYS = ("ngc_api", "ngc_auth", "secrets_file", "stall_s", "attempts")
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Network:
+        """Read the settings."""
+        _codec.check_keys(raw, cls.KEYS, "network")
+        return cls(
+            ngc_api=_codec.optional(raw, "ngc_api", str, "network"),
+            ngc_auth=_codec.optional(raw, "ngc_auth", str, "network"),
+            secrets_file=_codec.optional(raw, "secrets_file", str, "network"),
+            stall_s=_codec.optional(raw, "stall_s", float, "network"),
+            attempts=_codec.optional(raw, "attempts", int, "network"),
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {key: getattr(self, key) for key in self.KEYS}

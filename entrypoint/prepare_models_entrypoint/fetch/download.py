@@ -1,0 +1,148 @@
+"""One file from a server to a verified part on the disk, whatever happens on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Optional
+
+from ..errors import FetchError
+from .body import Body, Promise, RangeLostError, Remote, not_the_file
+from .part import Part, free_bytes
+from .patience import Effort, Patience
+
+OnProgress = Callable[[Dict[str, Any]], None]
+
+_ROOM_TO_SPARE = 16 << 20
+_SNIFFED = 512
+_STEP = 1 << 16
+_PAGES = (b"<!doctype html", b"<html")
+_API_ERROR = b'{"requestStatus"'
+
+
+@dataclass
+class Download:
+    """A download in the making.
+
+    Args:
+        remote: where the bytes come from.
+        part: where they go.
+        promise: size and digest to verify, as far as they are known; a pinned digest stands here, too.
+        on_progress: called with ``done`` and ``total`` bytes.
+    """
+
+    remote: Remote
+    part: Part
+    promise: Promise
+    on_progress: OnProgress
+    mismatches: int = 0
+    resumed: bool = False
+    furthest: int = 0
+
+    def run(self, patience: Patience) -> str:
+        """Bring all bytes to the part and return their sha256.
+
+        Raises:
+            FetchError: they can't be had, or are not the promised ones.
+        """
+        effort = Effort(patience)
+        self.furthest = self.part.size
+        return effort.run(lambda: self._attempt(effort))
+
+    def _attempt(self, effort: Effort) -> str:
+        part, size = self.part, self.promise.size
+        if size is not None and part.size > size:
+            part.restart()
+        if size is None or part.size < size or size == 0:
+            try:
+                with self.remote.open(part.size, part.validator) as body:
+                    self._receive(body, effort)
+            except RangeLostError:
+                part.restart()
+                raise
+            except FetchError as error:
+                # a file is promised, so a page in its place may be gone with the next try
+                error.retryable = error.retryable or (size is not None and error.code == "source-not-a-model")
+                raise
+        return self._verified()
+
+    def _receive(self, body: Body, effort: Effort) -> None:
+        part, total = self.part, self._total(body)
+        if body.start != part.size:
+            part.restart()
+        self.resumed = part.size > 0
+        part.mark(body.validator)
+        self._check_room(total)
+        for chunk in body.chunks:
+            if part.size == 0:
+                self._check_beginning(chunk)
+            if total is not None and part.size + len(chunk) > total:
+                part.restart()
+                raise self._broken(f"more than the promised {total} bytes came")
+            part.append(chunk)
+            if part.size >= self.furthest + (_STEP if total is None else min(_STEP, total // 50 + 1)):
+                self.furthest = part.size  # the same bytes once more, or a few of very many, are no progress
+                effort.progress()
+            self.on_progress({"phase": "download", "done": part.size, "total": total or 0})
+        if total is not None and part.size < total:
+            raise self._broken(f"{part.size} of {total} bytes came")
+
+    def _total(self, body: Body) -> Optional[int]:
+        """Return the size of the whole file; on a continued body the server's word must be the promised one."""
+        promised = self.promise.size
+        if promised is None:
+            return body.total
+        if body.start and body.total is not None and body.total != promised:
+            self.part.restart()
+            raise self._broken(f"the server has {body.total} bytes, {promised} are promised")
+        return promised
+
+    def _check_room(self, total: Optional[int]) -> None:
+        if total is None:
+            return
+        folder = self.part.path.parent
+        missing, free = total - self.part.size, free_bytes(folder)
+        if missing + _ROOM_TO_SPARE > free:
+            raise FetchError(
+                "disk-full",
+                f"{self.remote.label} needs {missing / 1e6:.0f} MB more, {folder} has {free / 1e6:.0f} MB",
+                hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room",
+            )
+
+    def _check_beginning(self, chunk: bytes) -> None:
+        head = chunk[:_SNIFFED].lstrip().lower()
+        name = self.remote.name.lower()
+        if head.startswith(_PAGES) and not name.endswith((".html", ".htm")):
+            raise not_the_file(self.remote.label, "an HTML page")
+        if head.startswith(_API_ERROR.lower()) and not name.endswith(".json"):
+            raise not_the_file(self.remote.label, "an error message of the server")
+
+    def _verified(self) -> str:
+        part, found = self.part, self.part.sha256()
+        if part.size == 0 and self.promise.size != 0:
+            raise FetchError("source-not-a-model", f"{self.remote.label} is empty", hint="check the source")
+        expected = self.promise.sha256
+        if expected is not None and found != expected:
+            part.restart()
+            self.mismatches += 1
+            # Once more where bytes of two tries met, or where the server's own list says that it has the right ones.
+            again = self.mismatches == 1 and (self.resumed or self.promise.size is not None)
+            raise mismatch(self.remote.label, expected=expected, found=found, retryable=again)
+        return found
+
+    def _broken(self, what: str) -> FetchError:
+        return FetchError(
+            "source-unreachable",
+            f"{self.remote.label}: {what}",
+            hint="check the network, then run again: what came is kept and continued",
+            retryable=True,
+        )
+
+
+def mismatch(what: str, *, expected: str, found: str, retryable: bool = False) -> FetchError:
+    """Return the error for bytes that are not the promised ones."""
+    return FetchError(
+        "digest-mismatch",
+        f"{what} has sha256 {found}, expected {expected.lower()}",
+        hint="find out which of the two is right before you change the manifest's sha256",
+        retryable=retryable,
+    )

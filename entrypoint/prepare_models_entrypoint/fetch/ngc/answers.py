@@ -1,0 +1,111 @@
+"""What the answers of NGC mean, and what the user does next."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Tuple
+from urllib.parse import urlsplit
+
+import requests
+
+from ...contract.source import public
+from ...errors import FetchError
+from ..http import refusal
+from .address import Address
+
+
+def document_of(answer: requests.Response, url: str) -> Dict[str, Any]:
+    """Return the JSON object of an answer.
+
+    Raises:
+        FetchError: it is none: something between here and NGC answered.
+    """
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    try:
+        document = json.loads(answer.content.decode("utf-8"))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise intercepted(url, kind or "bytes")
+    return document
+
+
+def intercepted(url: str, what: str) -> FetchError:
+    """Return the error for an answer that can't be the server's own."""
+    return FetchError(
+        "network-intercepted",
+        f"{public(url)} answers with {what} in place of JSON: a proxy or captive portal answered",
+        hint=f"sign in to the network with a browser, or let the proxy pass {urlsplit(url).hostname}; then run again",
+        retryable=True,
+    )
+
+
+def api_error(answer: requests.Response, address: Address, *, guest: bool) -> FetchError:
+    """Return the error for a status of the API that is no success."""
+    status = answer.status_code
+    if 300 <= status < 400:
+        return intercepted(answer.url or "", f"a redirect to {urlsplit(answer.headers.get('Location', '')).hostname}")
+    meanings = {
+        401: _unauthorised(guest=guest),
+        403: _forbidden(guest=guest),
+        404: ("source-not-found", "see what exists: prepare-models ngc search NAME" + _renamed(address)),
+        412: (
+            "licence-not-accepted",
+            f"read and accept the licence at {address.page} while signed in, then run again",
+        ),
+    }
+    if status not in meanings:
+        return refusal(answer, str(address))
+    code, hint = meanings[status]
+    return FetchError(code, f"{address}: NGC answers {status}{_told(answer)}", hint=hint)
+
+
+def refused_token(answer: requests.Response, url: str) -> FetchError:
+    """Return the error for a token service that gives none."""
+    status = answer.status_code
+    if status in (408, 425, 429) or status >= 500:
+        return refusal(answer, public(url))
+    return FetchError(
+        "source-key-refused",
+        f"{public(url)} answers {status}{_told(answer)}: NGC does not accept the key",
+        hint="make a new key at https://org.ngc.nvidia.com/setup, or unset NGC_API_KEY: public models need none",
+    )
+
+
+def _unauthorised(*, guest: bool) -> Tuple[str, str]:
+    if guest:
+        return (
+            "source-refused",
+            "this model needs an account: set NGC_API_KEY to a key of https://org.ngc.nvidia.com/setup",
+        )
+    return "source-key-refused", "make a new key at https://org.ngc.nvidia.com/setup and set NGC_API_KEY"
+
+
+def _forbidden(*, guest: bool) -> Tuple[str, str]:
+    if guest:
+        return "source-refused", "no key was sent: if you have access to this model, set NGC_API_KEY"
+    return (
+        "source-refused",
+        "a key was sent and has no right to this model: check its organisation, and that it was made for NGC Catalog",
+    )
+
+
+def _renamed(address: Address) -> str:
+    """Tell of the teams that NVIDIA renamed: tlt_* became tao."""
+    if (address.team or "").startswith("tlt_") or address.name.startswith("tlt_"):
+        name = address.name[4:] if address.name.startswith("tlt_") else address.name
+        return f"; NVIDIA renamed the tlt_* models, try ngc://{address.org}/tao/{name}"
+    return ""
+
+
+def _told(answer: requests.Response) -> str:
+    """Return the server's own words, if it has any."""
+    try:
+        document = json.loads(answer.content[:65536].decode("utf-8"))
+        status = document.get("requestStatus") or {}
+        words = status.get("statusDescription") or document.get("detail") or document.get("message") or ""
+        request = status.get("requestId")
+    except (ValueError, AttributeError):
+        return ""
+    words = " ".join(str(words).split())[:200]
+    return (f" ({words})" if words else "") + (f" [request {request}]" if request else "")

@@ -1,0 +1,141 @@
+"""One file of NGC: listed first, then fetched from the presigned URL that the API redirects to."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from typing import Iterator, List, Optional
+
+import requests
+
+from ... import masking
+from ...errors import FetchError
+from ..body import Body, Promise
+from ..http import body_of, location, range_headers, refusal, safe_name
+from ..web import Web
+from .address import Address
+from .answers import api_error
+from .client import Client, Entry
+
+_LONGEST_CHAIN = 5
+_SHOWN = 12
+
+
+class NgcSource:
+    """A file of a version. The presigned URL is asked for without any credentials."""
+
+    def __init__(self, address: Address, client: Client, web: Web, entry: Optional[Entry] = None) -> None:
+        self._address, self._client, self._web, self._entry = address, client, web, entry
+        self.name = safe_name(address.file or "")
+        self.label = str(address)
+        self.licence = address.page
+        self.key = f"{address.kind} {address}"
+
+    def promise(self) -> Promise:
+        """Return size and digest from the list of the version's files."""
+        if self._entry is None:
+            self._entry = self._listed()
+        return Promise(self._entry.size, self._entry.sha256)
+
+    def mark(self, validator: Optional[str]) -> Optional[str]:
+        """Return what the list says of the file: its digest, else its size."""
+        del validator  # an ETag of the CDN changes with every storage move
+        promise = self.promise()
+        if promise.sha256 is not None:
+            return promise.sha256
+        return None if promise.size is None else f"size {promise.size}"
+
+    def is_current(self, mark: Optional[str]) -> bool:
+        """Compare with the list."""
+        return mark is not None and mark == self.mark(None)
+
+    @contextlib.contextmanager
+    def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
+        """Ask for the bytes from ``offset`` on, with a URL that is signed for this try."""
+        with self._client.file_answer(self._address) as answer:
+            signed = location(answer, answer.url)
+            if signed is None:
+                yield self._direct(answer, offset)
+                return
+        masking.register_query(signed)
+        with self._from_cdn(signed, offset, validator) as answer:
+            if answer.status_code in (400, 401, 403):
+                error = refusal(answer, f"{self.label}: the signed URL")
+                raise FetchError(error.code, error.message, hint=_EXPIRED_HINT, retryable=True)
+            yield body_of(answer, self._web, label=self.label, name=self.name, offset=offset, validator=validator)
+
+    def _direct(self, answer: requests.Response, offset: int) -> Body:
+        """Take the bytes from the API itself, which may send small files without a redirect."""
+        if answer.status_code != 200:
+            raise api_error(answer, self._address, guest=self._client.credentials.guest)
+        del offset  # the API was not asked for a range: it sends the whole file
+        return body_of(answer, self._web, label=self.label, name=self.name, offset=0, validator=None)
+
+    @contextlib.contextmanager
+    def _from_cdn(
+        self, url: str, offset: int, validator: Optional[str], hops: int = _LONGEST_CHAIN
+    ) -> Iterator[requests.Response]:
+        with self._web.get(url, headers=range_headers(offset, validator)) as answer:
+            target = location(answer, url)
+            if target is None:
+                yield answer
+                return
+        if hops == 0:
+            raise FetchError("source-unreachable", f"{self.label}: too many redirects", hint="try again later")
+        masking.register_query(target)
+        with self._from_cdn(target, offset, validator, hops - 1) as last:
+            yield last
+
+    def _listed(self) -> Entry:
+        entries = listed(self._address, self._client)
+        for entry in entries:
+            if entry.path == self._address.file:
+                return entry
+        raise _no_such_file(self._address, [entry.path for entry in entries])
+
+
+_EXPIRED_HINT = "check this machine's clock, and that no proxy changes URLs; then run again"
+
+
+def listed(address: Address, client: Client) -> List[Entry]:
+    """Return the files of a version; where it does not exist, the error names those that do."""
+    try:
+        return client.files(address)
+    except FetchError as error:
+        if error.code == "source-not-found":
+            raise with_versions(error, address, client) from None
+        raise
+
+
+def versioned_files(address: Address, client: Client) -> List[Address]:
+    """Return the addresses of all files of a version."""
+    return [address.with_file(entry.path) for entry in listed(address, client)]
+
+
+def with_versions(error: FetchError, address: Address, client: Client) -> FetchError:
+    """Return a not-found error that lists the versions that do exist."""
+    try:
+        versions = [str(version.get("versionId")) for version in client.versions(address)]
+    except FetchError:
+        return error
+    if not versions or address.version in versions:
+        return error
+    message = f"ngc://{address.model} has no version {address.version}; it has {_some(versions, address.version or '')}"
+    return FetchError("source-not-found", message, hint=f"all of them: prepare-models ngc versions {address.model}")
+
+
+def _no_such_file(address: Address, paths: List[str]) -> FetchError:
+    listing = f"prepare-models ngc files {address.model}:{address.version}"
+    return FetchError(
+        "source-not-found",
+        f"{address.with_file(None)} has no file {address.file}; it has {_some(paths, address.file or '') or 'none'}",
+        hint=f"names are literal, with their sub-folders; all of them: {listing}",
+    )
+
+
+def _some(names: List[str], wanted: str) -> str:
+    """Return the names that are most like the wanted one, and how many more there are."""
+    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    shown = [*close, *(name for name in names if name not in close)][:_SHOWN]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more

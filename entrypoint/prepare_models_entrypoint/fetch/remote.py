@@ -1,0 +1,95 @@
+"""Object stores and other file systems that fsspec knows: ``s3://bucket/model.onnx`` and its like."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Dict, Iterator, Optional
+
+from ..contract.source import public, scheme_of
+from ..errors import FetchError
+from .body import Body, Promise
+from .http import safe_name
+
+_CHUNK = 1 << 20
+_MARKS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "created", "mtime")
+
+
+class FilesystemSource:
+    """A file of a remote file system. Its credentials are found where its own tools find them."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.label = public(url)
+        self.name = safe_name(url)
+        self.key = url
+        self._info: Optional[Dict[str, Any]] = None
+
+    def promise(self) -> Promise:
+        """Return the size that the file system tells."""
+        size = self._told().get("size")
+        return Promise(size if isinstance(size, int) else None)
+
+    def mark(self, validator: Optional[str]) -> Optional[str]:
+        """Return the file system's mark of the content."""
+        return validator or self._mark()
+
+    def is_current(self, mark: Optional[str]) -> bool:
+        """Compare with what the file system says now."""
+        return mark is not None and mark == self._mark()
+
+    @contextlib.contextmanager
+    def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
+        """Open the file at ``offset``, or at its beginning where its content is another one now."""
+        self._info = None
+        mark, size = self._mark(), self.promise().size
+        start = offset if offset and validator is not None and validator == mark else 0
+        with self._failures_told():
+            stream = self._filesystem().open(self._url, "rb")
+            stream.seek(start)
+        with contextlib.closing(stream):
+            yield Body(start, size, mark, self._chunks(stream))
+
+    def _chunks(self, stream: Any) -> Iterator[bytes]:
+        while True:
+            with self._failures_told():
+                chunk: bytes = stream.read(_CHUNK)
+            if not chunk:
+                return
+            yield chunk
+
+    def _told(self) -> Dict[str, Any]:
+        if self._info is None:
+            with self._failures_told():
+                self._info = dict(self._filesystem().info(self._url))
+        return self._info
+
+    def _mark(self) -> Optional[str]:
+        told = self._told()
+        return next((f"{key} {told[key]}" for key in _MARKS if told.get(key)), None)
+
+    def _filesystem(self) -> Any:
+        try:
+            import fsspec
+
+            return fsspec.filesystem(scheme_of(self._url))
+        except ImportError as error:
+            raise FetchError(
+                "module-missing",
+                f"{self.label}: {error}",
+                hint="pip install 'prepare-models[remote]', and fsspec's package for this kind of URL, such as s3fs",
+            ) from None
+
+    @contextlib.contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise FetchError("source-not-found", f"{self.label} does not exist", hint="check the URL") from None
+        except PermissionError as error:
+            raise FetchError(
+                "source-refused", f"{self.label}: {error}", hint="check the credentials of this file system"
+            ) from None
+        except (OSError, TimeoutError) as error:
+            raise FetchError(
+                "source-unreachable", f"{self.label}: {error}", hint="check the network, then run again", retryable=True
+            ) from None

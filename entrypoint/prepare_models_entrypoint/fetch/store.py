@@ -1,0 +1,124 @@
+"""The download store: every content once, by its sha256, for all models and runs of this user.
+
+    files/<sha256>/blob         the bytes, read-only
+    files/<sha256>/record.json  size, time and boot at which they were verified
+    files/<sha256>/as/<name>    links to the blob under the names of its sources
+    sources/<key>.json          which content a source had
+    parts/<key>.part            unfinished downloads
+    locks/<key>.lock            one process at a time for each download
+
+Nothing is synced to the disk: a record holds for one boot of the machine. After another boot, which may follow a power
+cut, the bytes are hashed once more before they are trusted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional
+
+from ..contract.files import sha256_file
+from .records import read_json, write_json
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Verified bytes in the store. ``path`` ends in the source's name."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+class Store:
+    """The store under a directory. All methods are safe in several threads and processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.parts = root / "parts"
+
+    def find(self, sha256: str, name: str) -> Optional[Stored]:
+        """Return a content if it is here and still what was verified."""
+        folder = self._folder(sha256)
+        blob = folder / "blob"
+        try:
+            status = blob.stat()
+        except OSError:
+            return None
+        seen = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "boot": _boot()}
+        if read_json(folder / "record.json") != seen:
+            if sha256_file(blob) != sha256:
+                blob.unlink()  # somebody wrote into it, or a power cut took its end
+                return None
+            with contextlib.suppress(OSError):  # a store that can only be read is hashed each time
+                write_json(folder / "record.json", seen)
+        return Stored(self._named(folder, name), status.st_size, sha256)
+
+    def adopt(self, part: Path, sha256: str, name: str) -> Stored:
+        """Take a verified part into the store."""
+        folder = self._folder(sha256)
+        folder.mkdir(parents=True, exist_ok=True)
+        part.chmod(0o444)
+        status = part.stat()
+        seen = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "boot": _boot()}
+        os.replace(str(part), str(folder / "blob"))
+        write_json(folder / "record.json", seen)
+        return Stored(self._named(folder, name), status.st_size, sha256)
+
+    def recall(self, key: str) -> Optional[Dict[str, Any]]:
+        """Return what is known of a source that was fetched before: sha256, name, validator."""
+        known = read_json(self.root / "sources" / f"{key}.json")
+        return known if isinstance(known.get("sha256"), str) else None
+
+    def remember(self, key: str, known: Dict[str, Any]) -> None:
+        """Note which content a source had."""
+        write_json(self.root / "sources" / f"{key}.json", known)
+
+    @contextlib.contextmanager
+    def lock(self, key: str, on_wait: Callable[[], None] = lambda: None, *, shared: bool = False) -> Iterator[None]:
+        """Hold the lock of a download; ``on_wait`` is called now and then while another process has it."""
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(str(folder / f"{key}.lock"), "ab") as file:
+            while True:
+                try:
+                    fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    on_wait()
+                    time.sleep(_POLL_S)
+            yield
+
+    def _folder(self, sha256: str) -> Path:
+        return self.root / "files" / sha256
+
+    @staticmethod
+    def _named(folder: Path, name: str) -> Path:
+        """Return the blob under a name of its own: formats are told by the ending."""
+        link = folder / "as" / name
+        if not link.is_symlink():
+            link.parent.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(Path("..") / "blob")
+        return link
+
+
+def key_of(text: str) -> str:
+    """Return a file name for any text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:40]
+
+
+def _boot() -> str:
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

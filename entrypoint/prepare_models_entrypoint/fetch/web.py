@@ -1,0 +1,157 @@
+"""HTTP sessions: which credentials go where, whose certificates are trusted, and what a failure on the wire means."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from ..contract.source import public
+from ..errors import FetchError
+from ..masking import mask
+from .patience import Patience
+
+_POOL = 32
+_AGENT = "prepare-models"
+# identity: a length and a digest are of the file's own bytes, not of a compressed form of them
+_HEADERS = {"User-Agent": _AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+_NO_URL = (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema)
+
+
+class NoCredentials(AuthBase):
+    """Sends nothing, and keeps a ``.netrc`` from being asked."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Leave the request as it is."""
+        return request
+
+
+class Web:
+    """One session for everything; credentials are given with each request and belong to that request alone."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._session = requests.Session()
+        self._session.headers.clear()
+        self._session.headers.update(_HEADERS)
+        self._session.auth = NoCredentials()
+        self._session.trust_env = False  # it would read the whole environment, and a .netrc, for every request
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._session.verify = next(filter(None, (os.environ.get(name) for name in _CA_VARIABLES)), True)
+        self._proxies: Dict[Tuple[str, Optional[str]], Dict[str, str]] = {}
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=_POOL, pool_maxsize=_POOL))
+        self._timeout = (patience.connect_s, patience.stall_s)
+        self._stall_s = patience.stall_s
+
+    @contextlib.contextmanager
+    def get(
+        self, url: str, *, headers: Optional[Mapping[str, str]] = None, auth: Optional[AuthBase] = None
+    ) -> Iterator[requests.Response]:
+        """Send one GET and yield the answer, whose body has not been read yet. Redirects are not followed.
+
+        Raises:
+            FetchError: no answer came, or the block failed while it read the body.
+        """
+        with self._failures_told(url):
+            answer = self._session.get(
+                url,
+                headers=dict(headers or {}),
+                auth=auth,
+                stream=True,
+                timeout=self._timeout,
+                allow_redirects=False,
+                proxies=self._proxies_for(url),
+            )
+            with answer:
+                yield answer
+
+    def _proxies_for(self, url: str) -> Dict[str, str]:
+        """Return what the environment says for a host, asked once."""
+        parts = urlsplit(url)
+        host = (parts.scheme, parts.hostname)
+        if host not in self._proxies:
+            self._proxies[host] = dict(requests.utils.get_environ_proxies(url, no_proxy=None))
+        return self._proxies[host]
+
+    def chunks(self, answer: requests.Response, size: int = 1 << 18) -> Iterator[bytes]:
+        """Yield the body as it comes in; nothing that arrived is held back until a chunk is full."""
+        while True:
+            chunk: bytes = answer.raw.read1(size, decode_content=False)
+            if not chunk:
+                return
+            yield chunk
+
+    @contextlib.contextmanager
+    def _failures_told(self, url: str) -> Iterator[None]:
+        where = public(url)
+        try:
+            yield
+        except (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError) as error:
+            raise _tls(where, error) from None
+        except requests.exceptions.ProxyError as error:
+            raise _unreachable(where, f"the proxy does not serve: {_reason(error)}", _proxy_hint(url)) from None
+        except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
+            what = f"not a byte came for {self._stall_s:g} s"
+            raise _unreachable(where, what, "check the network, then run again: what came is kept") from None
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+        ) as error:
+            raise FetchError("source-not-found", f"{where}: {_reason(error)}", hint="check the URL") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
+            raise _unreachable(where, _reason(error), _network_hint(url)) from None
+        except OSError as error:
+            if "CA certificate" in str(error) or "certificate" in str(error).lower():
+                raise _tls(where, error) from None
+            raise
+
+
+def _tls(where: str, error: Exception) -> FetchError:
+    told = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" not in told and "certificate" not in told.lower():
+        return _unreachable(where, f"the TLS connection broke: {_reason(error)}", "check the network, then run again")
+    used = [f"{name}={os.environ[name]}" for name in _CA_VARIABLES if os.environ.get(name)]
+    now = f"; now {used[0]}" if used else "; now the certificates that come with certifi"
+    return FetchError(
+        "tls-untrusted",
+        f"{where}: the server's certificate is not trusted: {_reason(error)}",
+        hint=f"set REQUESTS_CA_BUNDLE (or SSL_CERT_FILE) to a PEM file with the CA of this network or server{now}",
+    )
+
+
+def _unreachable(where: str, what: str, hint: str) -> FetchError:
+    return FetchError("source-unreachable", f"{where}: {what}", hint=hint, retryable=True)
+
+
+def _proxy_hint(url: str) -> str:
+    proxy = getproxies().get(urlsplit(url).scheme) or getproxies().get("all") or ""
+    name = f"{urlsplit(url).scheme.upper()}_PROXY"
+    return f"{name} is {mask(proxy)}: correct it, or list {urlsplit(url).hostname} in NO_PROXY"
+
+
+def _network_hint(url: str) -> str:
+    proxied: Dict[str, Any] = getproxies()
+    if proxied.get(urlsplit(url).scheme):
+        return _proxy_hint(url)
+    return f"check the network; a proxy is set with {urlsplit(url).scheme.upper()}_PROXY; then run again"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValueError):  # requests refuses a URL in words that quote the whole of it, secrets included
+        return type(error).__name__
+    inner = error.args[0] if error.args else error
+    text = f"{type(error).__name__}: {getattr(inner, 'reason', inner)}".replace("\n", " ")
+    return mask(text)[:300]

@@ -1,0 +1,43 @@
+"""Secrets never show: what was registered here, and the queries of URLs, are masked in every text that leaves."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Set
+from urllib.parse import quote, urlsplit
+
+MASK = "***"
+_SHORTEST = 6  # a shorter secret would blank out words of ordinary text
+# A query that says no more than the version of a page stays: it is where the user has to go.
+_QUERY = re.compile(r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]*://[^\s?#'\"<>]*)\?(?!version=[^\s&]*(?:\s|$))[^\s'\"<>]*")
+_QUERY_OF_A_PATH = re.compile(r"(?P<path>/[^\s?'\"<>]*)\?(?!version=[^\s&]*(?:\s|$))[^\s'\"<>)]*=[^\s'\"<>)]*")
+_USER = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@")
+_BEARER = re.compile(r"(?P<kind>\b(?:Bearer|Basic) )[A-Za-z0-9._~+/=-]{6,}")
+
+_secrets: Set[str] = set()
+
+
+def register(secret: str) -> None:
+    """Have a secret masked from now on, in the forms in which it travels, too."""
+    if len(secret) >= _SHORTEST:
+        _secrets.add(secret)
+        _secrets.add(quote(secret, safe=""))
+        _secrets.add(base64.b64encode(f"$oauthtoken:{secret}".encode()).decode("ascii"))
+
+
+def register_query(url: str) -> None:
+    """Have the query of a signed URL masked, also where it stands without its URL."""
+    query = urlsplit(url).query
+    if query:
+        register(query)
+
+
+def mask(text: str) -> str:
+    """Return a text without secrets."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    text = _QUERY.sub(lambda match: f"{match['url']}?{MASK}", text)
+    text = _QUERY_OF_A_PATH.sub(lambda match: f"{match['path']}?{MASK}", text)
+    text = _USER.sub(lambda match: f"{match['scheme']}{MASK}@", text)
+    return _BEARER.sub(lambda match: f"{match['kind']}{MASK}", text)

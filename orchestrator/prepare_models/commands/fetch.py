@@ -1,0 +1,130 @@
+"""``prepare-models fetch``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.event import CLOSED, PROGRESS, Event
+from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+from prepare_models_entrypoint.contract.source import local_path, member_of, problem_of, public, split_pin
+
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, InterruptedRunError, UsageError
+from ..fetching import Fetching
+from ..network import NetworkSpec
+from ..paths import cache_dir
+from ..views.text import table, write
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Fetch the sources into a directory; exit well only when all bytes are verified."""
+    sources = tuple(_source(text) for text in arguments.sources)
+    output = _directory(arguments.output)
+    network = NetworkSpec(
+        ngc_key_file=arguments.ngc_key_file,
+        headers_file=arguments.headers_file,
+        stall_s=arguments.stall_timeout,
+        attempts=arguments.attempts,
+    )
+    job = FetchJob(
+        sources=sources, cache_dir=str(cache_dir()), output_dir=str(output), connections=arguments.connections
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    show = not (arguments.quiet or arguments.json)
+    on_event = _Progress().event if show and sys.stderr.isatty() else lambda _: None
+    with Fetching(job, network, on_result=_tell if show else lambda _: None, on_event=on_event) as fetching:
+        results = fetching.results()
+    if arguments.json:
+        write(json.dumps({"schema_version": 1, "output": str(output), "files": results}, indent=2))
+    elif not arguments.quiet:
+        write(_summary(results))
+    failed = [result for result in results if result["status"] == "failed"]
+    if arguments.quiet or arguments.json:
+        for result in failed:
+            _tell(result)
+    return EXIT_MODEL_FAILED if failed or not results else EXIT_OK
+
+
+class _Progress:
+    """One line on the terminal that tells how many bytes of all files are here."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, int] = {}
+        self._total: dict[str, int] = {}
+
+    def event(self, event: Event) -> None:
+        """Move the line."""
+        if event.kind == CLOSED:
+            sys.stderr.write("\r\x1b[K")
+        if event.kind != PROGRESS:
+            return
+        source = str(event.data.get("source"))
+        self._done[source], self._total[source] = int(event.data["done"]), int(event.data["total"])
+        done, total = (sum(sizes.values()) / 1e6 for sizes in (self._done, self._total))
+        sys.stderr.write(f"\r\x1b[K{done:.1f} of {total:.1f} MB in {len(self._done)} file(s)")
+        sys.stderr.flush()
+
+
+def _source(text: str) -> tuple[str, str | None]:
+    source, sha256 = split_pin(text)
+    expected = problem_of(source)
+    if expected is not None and not _is_whole_version(source):
+        raise UsageError(f"{public(source)} is no source", hint=f"write {expected}")
+    path, member = local_path(source), member_of(source)
+    if path is not None:
+        return str(path.absolute()), sha256
+    inner = local_path(member.archive) if member else None
+    if member and inner is not None:
+        return f"{inner.absolute()}!{member.path}", sha256
+    return source, sha256
+
+
+def _is_whole_version(source: str) -> bool:
+    """Tell ``ngc://org[/team]/model:version``, which a manifest can't use and this command expands."""
+    rest = source.removeprefix("ngc://").rstrip("/")
+    return source.startswith("ngc://") and rest.count("/") in (1, 2) and ":" in rest.rpartition("/")[2]
+
+
+def _directory(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"{path} can't be used as output directory: {error.strerror}", hint="choose another with --output DIR"
+        ) from None
+    return path.absolute()
+
+
+def _tell(result: FetchResult) -> None:
+    error = result["error"]
+    if error is not None:
+        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+
+
+def _summary(results: list[FetchResult]) -> str:
+    rows = [_row(result) for result in results if result["status"] != "failed"]
+    parts = [table(("FILE", "STATUS", "SIZE", "SHA256", "PROMISED BY"), rows)] if rows else []
+    pages = sorted({result["licence"] for result in results if result["licence"]})
+    parts += [f"licence  {page}" for page in pages]
+    bad = sum(result["status"] == "failed" for result in results)
+    parts.append(f"{len(rows)} verified, {bad} failed")
+    return "\n".join(parts)
+
+
+def _row(result: Any) -> tuple[str, ...]:
+    return (
+        result["path"],
+        result["status"],
+        f"{result['bytes'] / 1e6:.1f} MB",
+        result["sha256"][:16],
+        result["promised"] or "nobody",
+    )
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del frame
+    raise InterruptedRunError(f"stopped by {signal.Signals(number).name}")

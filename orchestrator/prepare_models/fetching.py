@@ -1,0 +1,125 @@
+"""A child process that fetches sources, with its results as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import IO, Any, cast
+
+from prepare_models_entrypoint.contract import event as events
+from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+
+from . import child
+from .errors import HostError
+from .network import NetworkSpec
+
+OnResult = Callable[[FetchResult], None]
+OnEvent = Callable[[Event], None]
+
+_TERM_GRACE_S = 3.0
+
+
+class Fetching:
+    """Fetches in a process of its own for as long as the block runs.
+
+    Args:
+        job: what to fetch; its network settings are taken from ``network``.
+        network: how sources are reached, secrets included.
+        on_result: called with the outcome of each source.
+        on_event: called with everything else that the child tells.
+    """
+
+    def __init__(
+        self, job: FetchJob, network: NetworkSpec, *, on_result: OnResult, on_event: OnEvent = lambda _: None
+    ) -> None:
+        self._job, self._network = job, network
+        self._on_result, self._on_event = on_result, on_event
+        self._open = contextlib.ExitStack()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the child; it fetches at once. ``close`` belongs to it, a ``with`` block does both."""
+        with contextlib.ExitStack() as stack:
+            self._log = stack.enter_context(tempfile.TemporaryFile())
+            secret = stack.enter_context(child.secret_file(self._network.secrets()))
+            job = replace(self._job, network=self._network.with_secrets(child.path_of(secret)))
+            self._child = subprocess.Popen(
+                child.argv("fetch", "/dev/stdin", "--parent", str(os.getpid())),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
+                pass_fds=() if secret is None else (secret,), start_new_session=True,
+            )  # fmt: skip
+            stack.callback(self._end)
+            stdin = cast("IO[bytes]", self._child.stdin)
+            with contextlib.suppress(BrokenPipeError), stdin:
+                stdin.write(json.dumps(job.to_dict()).encode("utf-8"))
+            self._open = stack.pop_all()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child and free what belongs to it."""
+        self._open.close()
+
+    def stop(self) -> None:
+        """Ask the child to end, from another thread; ``results`` then ends, too."""
+        self._running().terminate()
+
+    def results(self) -> list[FetchResult]:
+        """Wait for all sources.
+
+        Raises:
+            HostError: the child did not do its work.
+        """
+        running, closed = self._running(), False
+        found: list[FetchResult] = []
+        for line in running.stdout or ():
+            event = Event.from_line(line.decode("utf-8"))
+            closed = closed or event.kind == events.CLOSED
+            if event.kind == events.SOURCE_FINISHED:
+                data: Any = dict(event.data)
+                found.append(data)
+                self._on_result(data)
+            else:
+                self._on_event(event)
+        status = running.wait()
+        if not closed:
+            raise HostError(f"the entrypoint ended with status {status}: {self._last_words()}", hint="run again")
+        return found
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            raise ValueError("results() belongs into the block")
+        return self._child
+
+    def _last_words(self) -> str:
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        return "; ".join(self._log.read().decode("utf-8", "replace").strip().splitlines()[-3:])
+
+    def _end(self) -> None:
+        running = self._running()
+        if running.poll() is None:
+            running.terminate()
+            try:
+                running.wait(_TERM_GRACE_S)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+        if running.stdout:
+            running.stdout.close()
