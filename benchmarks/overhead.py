@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,8 +33,12 @@ class Measured:
     peak_bytes: int
 
 
-def measure(argv: list[str], environment: dict[str, str]) -> Measured:
-    """Run a command to its good end."""
+def measure(argv: list[str], environment: dict[str, str], *, afresh: Path | None = None) -> Measured:
+    """Run a command to its good end, without the output ``afresh`` of an earlier one."""
+    if afresh is not None:
+        shutil.rmtree(afresh, ignore_errors=True)
+        afresh.mkdir()
+    os.sync()  # what an earlier command left unwritten would be charged to this one's fsync
     started = time.perf_counter()
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
@@ -61,7 +66,7 @@ def orchestrator_rss(argv: list[str], environment: dict[str, str]) -> int:
 
 def compare(name: str, folder: Path, rounds: int) -> dict[str, Any]:
     """Measure one network both ways, ``rounds`` times alternating."""
-    model, plan = folder / f"{name}.onnx", folder / f"{name}.plan"
+    model, plan = folder / f"{name}.onnx", folder / "bare" / f"{name}.plan"
     NETWORKS[name](model)
     manifest = folder / f"{name}.yaml"
     manifest.write_text(f"version: 1\nmodels:\n  - name: {name}\n    source: {model.name}\n", encoding="utf-8")
@@ -69,9 +74,10 @@ def compare(name: str, folder: Path, rounds: int) -> dict[str, Any]:
     models = folder / "models"
     run = [COMMAND, "run", str(manifest), "--models-dir", str(models), "--executor", "local", "--force", "--quiet"]
     bare = [sys.executable, BARE, str(model), str(plan)]
-    pairs = [(measure(bare, environment), measure(run, environment)) for _ in range(rounds + 1)][
-        1:
-    ]  # the first warms up
+    pairs = [
+        (measure(bare, environment, afresh=plan.parent), measure(run, environment, afresh=models))
+        for _ in range(rounds + 1)
+    ][1:]  # the first warms up
     ours = (models / name / "1" / "model.plan").read_bytes()
     if ours != plan.read_bytes() or not ours.startswith(PLAN_MAGIC):
         raise SystemExit(f"{name}: the two engines differ")

@@ -7,13 +7,16 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, List, Optional, Sequence
+from typing import BinaryIO, Callable, Iterator, List, NoReturn, Optional, Sequence
 
 _PR_SET_PDEATHSIG = 1
 _TAIL_BYTES = 4096
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def die_with_parent(parent: int) -> None:
@@ -56,27 +59,67 @@ def supervise(
             )  # fmt: skip
         finally:
             os.close(writer)
+        child.returncode = -signal.SIGKILL  # it is reaped here, and Popen shall not ask again
+        ended = _attend(child.pid, lines, on_line, timeout_s)
+        child.returncode = ended.exit_code
+        return ended
+
+
+def supervise_fork(
+    work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]
+) -> Ended:
+    """Like ``supervise``, for a function of this package: its process is a copy of this one and imports nothing anew.
+
+    This process must not have other threads when it is called. ``work`` gets the descriptor and returns the status.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _serve(work, writer, log)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as lines:
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)  # the child does the same; whoever comes first
         return _attend(child, lines, on_line, timeout_s)
 
 
-def _attend(
-    child: "subprocess.Popen[bytes]", lines: BinaryIO, on_line: Callable[[bytes], None], timeout_s: Optional[float]
-) -> Ended:
+def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
+    """Do a forked child's work and end the process, whatever happens."""
+    status = 1
     try:
-        with _deadline(child.pid, timeout_s) as expired:
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        for target, path, flags in ((0, os.devnull, os.O_RDONLY), (1, str(log), _APPEND), (2, str(log), _APPEND)):
+            descriptor = os.open(path, flags, 0o644)
+            os.dup2(descriptor, target)
+            os.close(descriptor)
+        status = work(writer)
+    except BaseException:  # noqa: BLE001  # the copy of the parent's stack must not run on
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _attend(child: int, lines: BinaryIO, on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
+    try:
+        with _deadline(child, timeout_s) as expired:
             for line in lines:
                 on_line(line)
             # It is reaped once the deadline is off: until then its number can't become another process's.
-            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     except BaseException:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
         raise
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    killer = signal.Signals(-child.returncode) if child.returncode < 0 else None
+    _, status, usage = os.wait4(child, 0)
+    exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    killer = signal.Signals(-exit_code) if exit_code < 0 else None
     timed_out = expired.is_set() and killer == signal.SIGKILL
-    return Ended(child.returncode, killer, timed_out, usage.ru_maxrss * 1024)
+    return Ended(exit_code, killer, timed_out, usage.ru_maxrss * 1024)
 
 
 @contextlib.contextmanager

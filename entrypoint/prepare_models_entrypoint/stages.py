@@ -105,9 +105,15 @@ class _Run:
 
     def _converted(self, fetched: Dict[str, Fetched], plan: Path, work: Path, *, check_only: bool = False) -> Converted:
         cache = fetched.get("calibration_cache")
+
+        def on_progress(data: Dict[str, Any]) -> None:
+            for file in fetched.values():
+                file.digest.start()  # the build process has begun; now there may be threads here
+            self._progress(data)
+
         return convert(
             self.model, fetched["model"].path, plan,
-            work_dir=work, runtime=self.runtime, on_progress=self._progress,
+            work_dir=work, runtime=self.runtime, on_progress=on_progress,
             cache_file=cache.path if cache else None, timing_dir=Path(self.job.cache_dir) / "timing",
             check_only=check_only, attempts=self.report["attempts"],
         )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import json
+import os
 import platform
 import re
 from pathlib import Path
@@ -37,7 +39,7 @@ def installed_backend() -> Optional[BackendInfo]:
 
 def probe(*, gpu: bool = True) -> RuntimeInfo:
     """Describe this process. ``gpu=False`` leaves the CUDA driver alone."""
-    device, reason = _probe_gpu() if gpu else (None, "not probed")
+    device, reason = _probe_in_a_copy() if gpu else (None, "not probed")
     return RuntimeInfo(
         python=platform.python_version(),
         machine=platform.machine(),
@@ -45,6 +47,25 @@ def probe(*, gpu: bool = True) -> RuntimeInfo:
         gpu=device,
         gpu_reason=reason,
     )
+
+
+def _probe_in_a_copy() -> Tuple[Optional[GpuInfo], Optional[str]]:
+    """Ask the driver in a forked process: CUDA does not work in the children of a process that has started it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, json.dumps(_probe_gpu()).encode("utf-8"))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        told = answer.read()
+    os.waitpid(child, 0)
+    if not told:
+        return None, "the NVIDIA driver crashed when it was asked for its devices"
+    device, reason = json.loads(told)
+    return device, reason
 
 
 def _probe_gpu() -> Tuple[Optional[GpuInfo], Optional[str]]:

@@ -1,15 +1,12 @@
-"""What the entrypoint and its build process say to each other: one JSON file each way."""
+"""What the entrypoint asks of its build process, and what comes back as a JSON file."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Dict, List, Optional, TypedDict
 
 from ..contract import ModelJob
-from ..contract.files import write_atomic
 from ..contract.report import BackendInfo, Binding, ErrorInfo, Precision, ProfileShapes, WarningInfo
 
 
@@ -36,18 +33,6 @@ class BuildRequest:
     key_fd: Optional[int] = None
     check_only: bool = False
     parent: int = field(default_factory=os.getpid)
-
-    def write(self, path: Path) -> None:
-        """Write the request for the child to read."""
-        raw = {**self.__dict__, "model": self.model.to_dict()}
-        write_atomic(path, json.dumps(raw).encode("utf-8"), mode=0o600)
-
-    @classmethod
-    def read(cls, path: str) -> BuildRequest:
-        """Read what ``write`` wrote."""
-        raw: Dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        raw["model"] = ModelJob.from_dict(raw["model"])
-        return cls(**raw)
 
 
 class BuildResult(TypedDict):

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
@@ -16,11 +15,12 @@ from ..contract import ModelJob, converters
 from ..contract.report import Attempt, RuntimeInfo
 from ..contract.source import public
 from ..errors import ConvertError
-from ..processes import Ended, supervise, tail
+from ..processes import Ended, supervise_fork, tail
 from . import calibrate, etlt
 from .ladder import rungs
 from .request import BuildRequest, BuildResult
 from .trtexec import command, shell_line
+from .worker import serve
 
 OnProgress = Callable[[Dict[str, Any]], None]
 
@@ -240,15 +240,12 @@ def _plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path
 def _run(
     request: BuildRequest, work_dir: Path, timeout_s: Optional[float], on_progress: OnProgress
 ) -> "tuple[BuildResult, Ended]":
-    request_file, log = work_dir / "request.json", work_dir / "build.log"
-    request.write(request_file)
-    argv = [sys.executable, "-m", f"{__package__}.worker", str(request_file)]
-    ended = supervise(
-        argv,
+    log = work_dir / "build.log"
+    ended = supervise_fork(
+        lambda events_fd: serve(request, events_fd),
         log=log,
         on_line=lambda line: on_progress(json.loads(line)),
         timeout_s=timeout_s,
-        inherited=[request.key_fd] if request.key_fd is not None else [],
     )
     try:
         result: BuildResult = json.loads(Path(request.result).read_text(encoding="utf-8"))

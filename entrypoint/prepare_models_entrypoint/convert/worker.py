@@ -1,14 +1,10 @@
-"""The build process: parse, check, build, write. A backend may crash, hang or eat the memory, so it is alone here.
-
-``python -m prepare_models_entrypoint.convert.worker REQUEST EVENTS_FD``
-"""
+"""The build process: parse, check, build, write. A backend may crash, hang or eat the memory, so it is alone here."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import sys
 import time
 from typing import BinaryIO
 
@@ -20,12 +16,11 @@ from .request import BuildRequest, BuildResult, empty_result
 _PROGRESS_INTERVAL_S = 0.2
 
 
-def main(request_path: str, events_fd: str) -> int:
-    """Serve one request; the outcome, good or bad, stands in its result file."""
-    request = BuildRequest.read(request_path)
+def serve(request: BuildRequest, events_fd: int) -> int:
+    """Serve one request; the outcome, good or bad, stands in its result file. Progress goes to ``events_fd``."""
     die_with_parent(request.parent)
     result = empty_result()
-    with os.fdopen(int(events_fd), "wb", 0) as events:
+    with os.fdopen(events_fd, "wb", 0) as events:
         try:
             _convert(request, result, Progress(events))
         except StageError as error:
@@ -67,7 +62,3 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
         from . import by_program
 
         by_program.convert(request, result, progress)
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
@@ -13,18 +12,17 @@ from ..contract.source import REMOTE_FILESYSTEMS, local_path, member_of, problem
 from ..errors import FetchError
 from .access import Access, access_of
 from .body import Remote
+from .digest import Digest
 from .download import mismatch
 from .file import check
 from .store import Store
 
 OnProgress = Callable[[Dict[str, Any]], None]
 
-_hashing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256")
-
 
 @dataclass(frozen=True)
 class Fetched:
-    """A source on this machine's disk. ``digest`` is its sha256; for a local file it may still be in the making.
+    """A source on this machine's disk. ``digest`` is its sha256; for a local file it is computed when it is needed.
 
     ``fresh``: whether bytes came over the network now. ``promised``: who told the digest (manifest, server, None).
     ``licence``: page on which the terms of an NGC model stand.
@@ -32,7 +30,7 @@ class Fetched:
 
     path: Path
     bytes: int
-    digest: "Future[str]"
+    digest: Digest
     pinned: bool
     fresh: bool = False
     promised: Optional[str] = None
@@ -89,7 +87,7 @@ def fetch(
     licence = getattr(remote, "licence", None)
     stored = got.stored
     return Fetched(
-        stored.path, stored.bytes, done(stored.sha256), sha256 is not None, got.fetched, got.promised, licence
+        stored.path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised, licence
     )
 
 
@@ -121,15 +119,8 @@ def remote_of(source: str, access: Access) -> Remote:
 def _local(path: Path, sha256: Optional[str]) -> Fetched:
     size = path.stat().st_size
     if sha256 is None:
-        return Fetched(path, size, _hashing.submit(sha256_file, path), False)
+        return Fetched(path, size, Digest(of=path), False)
     found = sha256_file(path)
     if found != sha256:
         raise mismatch(str(path), expected=sha256, found=found)
-    return Fetched(path, size, done(found), True, promised="manifest")
-
-
-def done(value: str) -> "Future[str]":
-    """Return a digest that is there already."""
-    future: "Future[str]" = Future()
-    future.set_result(value)
-    return future
+    return Fetched(path, size, Digest(found), True, promised="manifest")

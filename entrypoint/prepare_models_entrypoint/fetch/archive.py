@@ -42,12 +42,13 @@ def fetch_member(
     Raises:
         FetchError: the archive can't be had or read, has no such plain file, or has other bytes.
     """
-    from . import Fetched, done
+    from . import Fetched
+    from .digest import Digest
 
     name = member.path.rpartition("/")[2]
     present = store.find(sha256, name) if sha256 else None
     if present is not None:
-        return Fetched(present.path, present.bytes, done(present.sha256), True, promised="manifest")
+        return Fetched(present.path, present.bytes, Digest(present.sha256), True, promised="manifest")
     outer = archive()
     key = key_of(f"{outer.digest.result()}!{member.path}")
     known = store.recall(key)
@@ -65,7 +66,7 @@ def fetch_member(
         raise mismatch(f"{member.path} of {outer.path.name}", expected=sha256, found=stored.sha256)
     promised = "manifest" if sha256 else outer.promised
     return Fetched(
-        stored.path, stored.bytes, done(stored.sha256), sha256 is not None, outer.fresh, promised, outer.licence
+        stored.path, stored.bytes, Digest(stored.sha256), sha256 is not None, outer.fresh, promised, outer.licence
     )
 
 

@@ -15,9 +15,10 @@ from ..contract.files import sha256_file
 from ..contract.source import local_path, member_of, public, scheme_of
 from ..errors import FetchError, StageError, from_os_error
 from ..events import Events
-from . import Fetched, done, fetch
+from . import Fetched, fetch
 from .access import Access, access_of
 from .deliver import deliver, tidy
+from .digest import Digest
 from .store import Store
 
 _EVERY_S = 0.1
@@ -97,7 +98,7 @@ class _Many:
         if target is None or item.sha256 is None or not target.is_file() or sha256_file(target) != item.sha256:
             return False
         self._claim(item)
-        fetched = Fetched(target, target.stat().st_size, done(item.sha256), pinned=True, promised="manifest")
+        fetched = Fetched(target, target.stat().st_size, Digest(item.sha256), pinned=True, promised="manifest")
         self._finished(item, fetched, target)
         return True
 
