@@ -137,6 +137,7 @@ def test_a_stopped_fetch_is_continued(place: Workplace, sim: NgcSimulator, numbe
         argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=place.environment()
     ) as process:
         while sum(path.stat().st_size for path in place.cache_dir.rglob("*.part")) < len(MODEL) // 2:
+            assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(number)
     assert list((place.folder / "out").iterdir()) == []
