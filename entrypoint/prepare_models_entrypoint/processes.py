@@ -98,7 +98,7 @@ def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
             os.close(descriptor)
         status = work(writer)
     except BaseException:  # noqa: BLE001  # the copy of the parent's stack must not run on
-        traceback.print_exc()
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
     finally:
         sys.stderr.flush()
         os._exit(status)
