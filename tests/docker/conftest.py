@@ -60,7 +60,7 @@ class Daemon:
         """Return the next container of this tool that converts, once its build process works."""
         for _ in range(600):
             for container in self.client.containers.list(filters=OURS, ignore_removed=True):
-                if "convert.worker" in str(top(container)):
+                if "prepare-build" in str(top(container)):
                     return container
             time.sleep(0.05)
         raise AssertionError("no container came to build anything")
@@ -68,7 +68,7 @@ class Daemon:
 
 def top(container: Any) -> Any:
     try:
-        return container.top(ps_args="-efww")  # whole lines, whatever COLUMNS says
+        return container.top(ps_args="-eo pid,comm")
     except docker.errors.APIError:  # it has ended meanwhile
         return ""
 

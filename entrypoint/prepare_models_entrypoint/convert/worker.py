@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from ..contract.files import write_atomic
 from ..errors import ConvertError, StageError, from_os_error
-from ..processes import die_with_parent
+from ..processes import die_with_parent, show_as
 from .request import BuildRequest, BuildResult, empty_result
 
 _PROGRESS_INTERVAL_S = 0.2
@@ -19,6 +19,7 @@ _PROGRESS_INTERVAL_S = 0.2
 def serve(request: BuildRequest, events_fd: int) -> int:
     """Serve one request; the outcome, good or bad, stands in its result file. Progress goes to ``events_fd``."""
     die_with_parent(request.parent)
+    show_as("prepare-build")
     result = empty_result()
     with os.fdopen(events_fd, "wb", 0) as events:
         try:
