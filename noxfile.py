@@ -11,7 +11,7 @@ nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "e2e", "sdk", "docker"]
+nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "e2e", "sdk"]
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = ["3.10", "3.11", "3.12", "3.13"]
