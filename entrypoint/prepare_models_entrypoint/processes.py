@@ -12,7 +12,7 @@ import threading
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, List, NoReturn, Optional, Sequence
+from typing import BinaryIO, Callable, Iterator, List, NoReturn, Optional
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -42,10 +42,7 @@ class Ended:
     peak_rss_bytes: int
 
 
-def supervise(
-    argv: List[str], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
-    inherited: Sequence[int] = (),
-) -> Ended:  # fmt: skip
+def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
     """Run ``argv`` plus the number of a file descriptor on which it reports line by line; wait for its end.
 
     Args:
@@ -53,7 +50,6 @@ def supervise(
         log: file that receives standard output and standard error.
         on_line: called with each reported line.
         timeout_s: seconds until the child and all of its descendants are killed.
-        inherited: further descriptors that the child keeps open.
     """
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as lines, open(str(log), "ab") as output:
@@ -61,7 +57,7 @@ def supervise(
             child = subprocess.Popen(
                 [*argv, str(writer)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                pass_fds=(writer, *inherited),
+                pass_fds=(writer,),
             )  # fmt: skip
         finally:
             os.close(writer)
