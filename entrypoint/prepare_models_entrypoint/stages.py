@@ -120,7 +120,7 @@ class _Run:
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
         source = fetched["model"]
-        before = _fingerprint(source.path)
+        before = self._fingerprint(source.path)
         plan = make_room(self.output_dir)
         with partial_file(plan) as (_, partial):
             with self._timed("convert") as timing:
@@ -174,11 +174,18 @@ class _Run:
         if made.exists():
             write_atomic(self.output_dir / calibrate.FILE, made.read_bytes())
 
-    def _note_materials(self, fetched: Dict[str, Fetched], before: "tuple[int, ...]") -> None:
+    def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
+        samples = self.model.calibration.samples() if self.model.calibration else []
+        states = (os.stat(str(file)) for file in (model, *samples))
+        return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
+
+    def _note_materials(self, fetched: Dict[str, Fetched], before: "list[tuple[int, ...]]") -> None:
         model, cache = fetched["model"], fetched.get("calibration_cache")
-        if _fingerprint(model.path) != before:
+        samples = self.model.calibration.samples_sha256() if self.model.calibration else None
+        if self._fingerprint(model.path) != before:
+            what = f"{model.path} or its calibration samples" if samples else str(model.path)
             raise StageError(
-                "source-changed", f"{model.path} changed while it was being converted", hint="run again", retryable=True
+                "source-changed", f"{what} changed while it was being converted", hint="run again", retryable=True
             )
         sources = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
         self.report["materials"] = [
@@ -195,7 +202,7 @@ class _Run:
             self.model,
             self.runtime,
             model_sha256=model.digest.result(),
-            calibration_sha256=cache.digest.result() if cache else None,
+            calibration_sha256=cache.digest.result() if cache else samples,
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 
@@ -230,8 +237,3 @@ class _Run:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(str(build_log), str(self.log))
             self.report["log"] = str(self.log)
-
-
-def _fingerprint(path: Path) -> "tuple[int, ...]":
-    status = os.stat(str(path))
-    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -115,7 +115,10 @@ def _expected_identity(spec: ModelSpec, runtime: RuntimeInfo, record: ModelRepor
         if digests[role] is None:
             return None
     job = model_job(spec, output_dir=Path())
-    return identity(job, runtime, model_sha256=digests["model"] or "", calibration_sha256=digests["calibration_cache"])
+    samples = spec.calibration.samples_sha256() if spec.calibration else None
+    return identity(
+        job, runtime, model_sha256=digests["model"] or "", calibration_sha256=digests["calibration_cache"] or samples
+    )
 
 
 def _digest(source: str, pinned: str | None, role: str, record: ModelReport) -> str | None:

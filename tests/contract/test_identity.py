@@ -109,7 +109,7 @@ def test_the_order_of_inputs_does_not_count(inputs: dict[str, ShapeRange]) -> No
         ),
         (
             identity(MODEL, RUNTIME, model_sha256="a" * 64, calibration_sha256="c" * 64),
-            "calibration cache null -> cccccccccccc",
+            "calibration null -> cccccccccccc",
         ),
     ],
 )

@@ -297,6 +297,21 @@ def test_a_cache_is_made_from_samples_and_kept(place: Workplace) -> None:
     assert again["engine"]["sha256"] == report["engine"]["sha256"]
 
 
+def test_samples_that_were_moved_give_no_new_engine_and_changed_ones_do(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    (place.folder / "samples").mkdir()
+    np.save(place.folder / "samples" / "0.npy", np.ones((1, 3, 32, 32), np.float32))
+    model = {"source": "model.onnx", "precision": "int8"}
+    first = build(place, calibration={"images": "samples"}, **model)
+    assert first["status"] == "built", first["error"]
+    (place.folder / "samples").rename(place.folder / "moved")
+    assert build(place, calibration={"images": "moved"}, **model)["status"] == "up-to-date"
+    np.save(place.folder / "moved" / "0.npy", np.full((1, 3, 32, 32), 2, np.float32))
+    again = build(place, calibration={"images": "moved"}, **model)
+    assert (again["status"], again["reason"][:12]) == ("built", "calibration ")
+    assert again["engine"]["sha256"] != first["engine"]["sha256"]
+
+
 def test_samples_that_are_not_there_are_an_error(place: Workplace) -> None:
     networks.conv(place.folder / "model.onnx")
     report = build(place, source="model.onnx", precision="int8", calibration={"images": "nowhere"})

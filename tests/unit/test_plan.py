@@ -215,7 +215,7 @@ def test_the_calibration_cache_counts(tmp_path: Path) -> None:
     place = Place(spec, tmp_path / "models", lay_down(spec, tmp_path / "models", digests))
     assert place.decide() == REUSED
     (tmp_path / "a.cache").write_bytes(b"other")
-    assert place.decide() == ("build", f"calibration cache {digest(b'a.cache')[:12]} -> {digest(b'other')[:12]}")
+    assert place.decide() == ("build", f"calibration {digest(b'a.cache')[:12]} -> {digest(b'other')[:12]}")
     (tmp_path / "a.cache").unlink()
     assert place.decide() == ("build", "the source is not there")
 

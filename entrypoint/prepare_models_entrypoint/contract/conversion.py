@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import _codec
 from ._codec import ContractError
+from .files import sha256_file
 
 INPUT_ORDERS = ("nchw", "nhwc", "nc")
 COLOURS = ("rgb", "bgr", "gray")
 LAYOUTS = ("nchw", "nhwc")
+SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy")
 
 
 @dataclass(frozen=True)
@@ -133,3 +137,13 @@ class CalibrationConfig:
         """Return the JSON form."""
         raw = {key: getattr(self, key) for key in self.KEYS}
         return {**raw, "mean": list(self.mean), "std": list(self.std)}
+
+    def samples(self) -> List[Path]:
+        """Return the sample files that are used, sorted by name; none where the directory is not there."""
+        found = (file for file in Path(self.images).glob("*") if file.suffix.lower() in SAMPLE_ENDINGS)
+        return sorted(file for file in found if file.is_file())[: self.limit]
+
+    def samples_sha256(self) -> Optional[str]:
+        """Return the digest of the samples' bytes in their order, whatever their names; None without any sample."""
+        digests = [sha256_file(file) for file in self.samples()]
+        return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None

@@ -12,7 +12,7 @@ from .report import RuntimeInfo
 # Fields of an identity, each with the words in which a change of it is told.
 LABELS = {
     "model_sha256": "model",
-    "calibration_sha256": "calibration cache",
+    "calibration_sha256": "calibration",
     "precision": "precision",
     "converter": "converter",
     "inputs": "input shapes",
@@ -33,7 +33,7 @@ def identity(
         job: what the manifest asks.
         runtime: backend and GPU that build.
         model_sha256: digest of the model file, before any decryption.
-        calibration_sha256: digest of the calibration cache, None without one.
+        calibration_sha256: digest of the calibration cache, or of the samples that one is made from; None without.
     """
     backend = runtime["backend"]
     return {
@@ -43,11 +43,18 @@ def identity(
         "converter": job.converter,
         "inputs": {name: shapes.to_dict() for name, shapes in sorted(job.inputs.items())},
         "builder": job.builder.to_dict(),
-        "conversion": job.conversion(),
+        "conversion": _conversion(job),
         "backend": backend["name"] if backend else None,
         "backend_version": backend["version"] if backend else None,
         "target": target(runtime),
     }
+
+
+def _conversion(job: ModelJob) -> Dict[str, Any]:
+    conversion = job.conversion()
+    if conversion["calibration"] is not None:
+        del conversion["calibration"]["images"]  # a path; the samples in it count by their bytes
+    return conversion
 
 
 def target(runtime: RuntimeInfo) -> Optional[str]:

@@ -6,23 +6,22 @@ from pathlib import Path
 from typing import Any, List, Sequence
 
 from ..contract import CalibrationConfig
+from ..contract.conversion import SAMPLE_ENDINGS
 from ..errors import ConvertError
 
 FILE = "calibration.cache"
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 def samples(config: CalibrationConfig) -> List[Path]:
     """Return the sample files, sorted by name."""
-    directory = Path(config.images)
-    found = sorted(file for file in directory.glob("*") if file.suffix.lower() in (*_IMAGES, ".npy"))
+    found = config.samples()
     if not found:
         raise ConvertError(
             "calibration-samples-unusable",
-            f"{directory} has no image ({', '.join(_IMAGES)}) and no .npy file",
+            f"{config.images} has no sample ({', '.join(SAMPLE_ENDINGS)})",
             hint="give a directory with some tens of typical images under calibration: images:",
         )
-    return found[: config.limit]
+    return found
 
 
 def tensor(file: Path, config: CalibrationConfig, shape: Sequence[int]) -> Any:
