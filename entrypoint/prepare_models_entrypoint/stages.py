@@ -17,7 +17,7 @@ from .contract.identity import build_key, identity
 from .contract.report import BUILT, CHECKED, FAILED, Engine, Material, ModelReport, RuntimeInfo, StageResult, blank
 from .contract.source import public, source_id
 from .convert import calibrate
-from .convert.precision import delivered
+from .convert.precision import prove, unproven
 from .convert.stage import Converted, convert
 from .errors import StageError, from_os_error
 from .events import Events
@@ -146,8 +146,8 @@ class _Run:
 
     def _note_conversion(self, converted: Converted) -> None:
         result = converted.result
-        if result["precision"] is not None:
-            self.report["precision"] = result["precision"]
+        if result["precision_proof"] is not None:
+            self.report["precision_proof"] = result["precision_proof"]
         if self.runtime["backend"] is not None and result["backend"] is not None:
             self.runtime["backend"] = result["backend"]
         self.report["converter"] = converted.converter
@@ -158,15 +158,15 @@ class _Run:
         self.report["trtexec_command"] = converted.trtexec_command
 
     def _prove_precision(self, inspected: Inspected) -> None:
-        """Take the engine's own word about its layers, where a GPU could load it and no graph told it before."""
-        precision = self.report["precision"]
-        proof = precision["proof"]
-        if inspected.proof is None or proof is None or proof["source"] != "builder flags":
-            return
-        precision["proof"] = inspected.proof
-        precision["delivered"] = delivered(
-            precision["requested"], inspected.proof, allow_fallback=self.model.allow_fallback
-        )
+        """Take the engine's own word about its layers, where a GPU could load it and nothing better told it before."""
+        proof = self.report["precision_proof"]
+        if inspected.evidence is not None and proof["source"] in (None, "engine size"):
+            proof = prove(
+                proof["requested"], proof["how"] or "", inspected.evidence,
+                allow_fallback=self.model.allow_fallback, calibration=proof["calibration"],
+            )  # fmt: skip
+            self.report["precision_proof"] = proof
+        self.report["warnings"] += unproven(proof)
 
     def _keep_calibration(self, work: Path) -> None:
         """Keep a cache that was made from samples beside the engine, for the next build and for other machines."""

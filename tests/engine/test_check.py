@@ -232,8 +232,8 @@ def test_decrypt_with_a_wrong_key_leaves_no_file(place: Workplace) -> None:
 def test_the_quantized_model_that_a_check_judged_is_the_one_that_is_built(place: Workplace) -> None:
     measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
     judged = check(place, source="model.onnx", precision="int8", calibration_cache="cal.bin")
-    assert judged["precision"]["delivered"] == "int8"
-    assert judged["precision"]["calibration"]["covered"] == 1
+    assert judged["precision_proof"]["delivered"] == "int8"
+    assert judged["precision_proof"]["calibration"]["covered"] == 1
 
 
 def test_a_model_of_folded_constants_is_sanitized_on_request(place: Workplace) -> None:

@@ -75,8 +75,8 @@ def test_int8_means_the_same_on_every_generation(place: Workplace, version: str,
     assert [argument for argument in given if argument in ("--int8", "--fp16")] == flags
     assert (f"--calib={place.folder}/cal.bin" in given) == bool(flags)
     assert given[-1] == last
-    assert report["precision"]["delivered"] == "int8"
-    assert report["precision"]["proof"]["source"] == ("engine" if flags else "graph")
+    assert report["precision_proof"]["delivered"] == "int8"
+    assert report["precision_proof"]["source"] == ("engine" if flags else "graph")
 
 
 def test_an_engine_without_the_precision_that_was_asked_fails(place: Workplace) -> None:
@@ -86,7 +86,7 @@ def test_an_engine_without_the_precision_that_was_asked_fails(place: Workplace) 
     assert report["error"]["code"] == "precision-not-delivered"
     assert not (place.models_dir / "model").exists()
     fallback = by_trtexec(place, {**model, "allow_fallback": True}, DOUBLE_NO_INT8="1")
-    assert (fallback["status"], fallback["precision"]["delivered"]) == ("built", "fp16")
+    assert (fallback["status"], fallback["precision_proof"]["delivered"]) == ("built", "fp16")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,8 @@ def test_tao_converter_gets_every_option_and_the_key_stays_secret(place: Workpla
     for folder in (place.models_dir, place.cache_dir):
         for file in filter(Path.is_file, folder.rglob("*")):
             assert KEY.encode() not in file.read_bytes(), file
-    assert report["warnings"][0]["code"] == "precision-unproven"
+    assert report["precision_proof"]["delivered"] is None
+    assert report["warnings"][-1]["code"] == "precision-unproven"
 
 
 def test_a_wrong_key_is_understood_from_tao_converters_words_without_repeating_it(place: Workplace) -> None:

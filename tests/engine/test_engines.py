@@ -73,7 +73,7 @@ def test_fp16_makes_a_smaller_engine_with_the_same_bindings(place: Workplace) ->
     networks.heavy(place.folder / "heavy.onnx", layers=8)
     full = build(place, source="heavy.onnx")
     half = build(place, source="heavy.onnx", precision="fp16")
-    assert half["precision"]["delivered"] == "fp16"
+    assert half["precision_proof"]["delivered"] == "fp16"
     assert half["engine"]["bytes"] < 0.6 * full["engine"]["bytes"]
     assert [(b["name"], b["dtype"]) for b in half["io"]] == [("input", "float32"), ("output", "float32")]
 

@@ -67,12 +67,13 @@ def test_the_three_precisions_give_three_sizes_with_the_same_bindings(place: Wor
     sizes = {name: report["engine"]["bytes"] for name, report in reports.items()}
     assert sizes["fp16"] <= 0.55 * sizes["fp32"]
     assert sizes["int8"] <= 0.40 * sizes["fp32"]
-    assert {name: report["precision"]["delivered"] for name, report in reports.items()} == {n: n for n in reports}
+    assert {name: report["precision_proof"]["delivered"] for name, report in reports.items()} == {n: n for n in reports}
     assert {str([(b["name"], b["dtype"]) for b in report["io"]]) for report in reports.values()} == {
         "[('input', 'float32'), ('output', 'float32')]"
     }
-    proof = reports["int8"]["precision"]
-    assert proof["proof"] == {"source": "graph", "layers": {"int8": 8}, "weights_share": {"int8": 1.0}}
+    proof = reports["int8"]["precision_proof"]
+    assert (proof["source"], proof["layers"]) == ("graph", {"int8": 8})
+    assert proof["layers_share"] == proof["weights_share"] == {"int8": 1.0}
     assert (proof["calibration"]["wanted"], proof["calibration"]["covered"]) == (8, 8)
     assert proof["calibration"]["written_for"] == ["8.6.1"]
 
@@ -113,10 +114,10 @@ def test_a_cache_for_a_part_builds_with_a_warning_that_names_the_rest(place: Wor
     cache.write_text("\n".join([*kept, "stale_tensor: 3c010a14", ""]), encoding="utf-8")
     report = build(place, source="model.onnx", precision="int8", calibration_cache="cal.bin")
     assert report["status"] == "built"
-    calibration = report["precision"]["calibration"]
+    calibration = report["precision_proof"]["calibration"]
     assert (calibration["covered"], calibration["missing"], calibration["stale"]) == (3, ["input"], ["stale_tensor"])
     assert any(w["code"] == "calibration-incomplete" and "input" in w["message"] for w in report["warnings"])
-    assert report["precision"]["proof"]["layers"] == {"int8": 3, "fp16": 1}
+    assert report["precision_proof"]["layers"] == {"int8": 3, "fp16": 1}
 
 
 def test_a_model_with_its_own_quantization_needs_no_cache(place: Workplace) -> None:
@@ -124,8 +125,8 @@ def test_a_model_with_its_own_quantization_needs_no_cache(place: Workplace) -> N
     quantized(model, "input")
     onnx.save(model, str(place.folder / "model.onnx"))
     report = build(place, source="model.onnx", precision="int8")
-    assert (report["status"], report["precision"]["delivered"]) == ("built", "int8")
-    assert "Q/DQ nodes of the model" in report["precision"]["method"]
+    assert (report["status"], report["precision_proof"]["delivered"]) == ("built", "int8")
+    assert "Q/DQ nodes of the model" in report["precision_proof"]["how"]
 
 
 def test_a_quantized_graph_answers_like_the_original() -> None:
@@ -223,7 +224,7 @@ def test_layers_that_shall_stay_in_fp32_do(tmp_path: Path) -> None:
     cache = calibration_cache.read(measured(source, tmp_path / "cal.bin"), "cal.bin")
     names = [node.name for node in onnx.load(str(source)).graph.node if node.op_type == "MatMul"]
     with _prepared(source, tmp_path, precision="int8", cache=cache, keep_fp32=[names[0]]) as typed:
-        assert typed.proof["layers"] == {"int8": 3, "fp32": 1}
+        assert typed.evidence.layers == {"int8": 3, "fp32": 1}
 
 
 def _prepared(source: Path, work: Path, **changed: Any) -> Any:

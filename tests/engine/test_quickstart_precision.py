@@ -52,8 +52,8 @@ def test_six_engines(place: Workplace, cache: Path, source: str, precision: str)
     place.write({"name": "net", "source": source, "key": {"env": "MODEL_KEY"}, "precision": precision, **more})
     report = place.run(MODEL_KEY=KEY).model("net")
     assert report["status"] == "built", report["error"]
-    assert report["precision"]["delivered"] == precision
-    assert set(report["precision"]["proof"]["layers"]) == {precision}
+    assert report["precision_proof"]["delivered"] == precision
+    assert set(report["precision_proof"]["layers"]) == {precision}
     assert [(b["name"], b["dtype"]) for b in report["io"]] == [("input_2:0", "float32"), ("argmax_1", "int32")]
 
 

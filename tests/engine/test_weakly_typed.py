@@ -26,7 +26,9 @@ def test_fp16_is_a_flag(place: Workplace) -> None:
     report = build(place, source="model.onnx", precision="fp16")
     assert report["status"] == "built", report["error"]
     assert "FP16" in report["builder"]["flags"]
-    assert report["precision"]["method"] == "builder flag FP16"
+    assert report["precision_proof"]["how"] == "builder flag FP16"
+    assert report["precision_proof"]["delivered"] is None, "what the builder made of the flag only a GPU could tell"
+    assert "precision-unproven" in {warning["code"] for warning in report["warnings"]}
     assert "--fp16" in report["trtexec_command"]
 
 
@@ -37,7 +39,7 @@ def test_a_cache_of_an_older_tensorrt_is_taken_without_samples(place: Workplace)
     report = build(place, source="model.onnx", precision="int8", calibration_cache="cal.bin")
     assert report["status"] == "built", report["error"]
     assert {"INT8", "FP16"} <= set(report["builder"]["flags"])
-    calibration = report["precision"]["calibration"]
+    calibration = report["precision_proof"]["calibration"]
     assert (calibration["wanted"], calibration["covered"]) == (1, 1)
     assert (place.folder / "cal.bin").read_bytes() == before, "the vendor's file is not touched"
     assert f"--int8 --fp16 --calib={place.folder}/cal.bin" in report["trtexec_command"]

@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.report import Converters
 from prepare_models_entrypoint.convert import layer_info, options, tao_converter, trtexec
 from prepare_models_entrypoint.convert.estimate import check_memory, isaac_ros, memory_needed
 from prepare_models_entrypoint.convert.ladder import rungs
-from prepare_models_entrypoint.convert.precision import delivered, proof_of, rule
+from prepare_models_entrypoint.convert.precision import Evidence, prove, rule, shown_by_size, unproven
 from prepare_models_entrypoint.errors import ConvertError
 
 TEN = ["FP16", "INT8", "BF16", "FP8", "TF32"]
@@ -75,10 +75,37 @@ def test_what_a_runtime_can_not_deliver_is_refused(requested: str, flags: Option
 
 
 def test_not_delivered_is_failed_unless_a_fallback_is_allowed() -> None:
-    proof = proof_of("engine", {"fp16": (3, 0), "fp32": (1, 0)})
-    assert delivered("fp16", proof, allow_fallback=False) == "fp16"
-    assert code(lambda: delivered("int8", proof, allow_fallback=False)) == "precision-not-delivered"
-    assert delivered("int8", proof, allow_fallback=True) == "fp16"
+    seen = Evidence("engine", {"fp16": 3, "fp32": 1}, {"fp16": 10})
+    proof = prove("fp16", "builder flag FP16", seen, allow_fallback=False)
+    assert (proof["delivered"], proof["source"], proof["how"]) == ("fp16", "engine", "builder flag FP16")
+    assert (proof["layers_share"], proof["weights_share"]) == ({"fp16": 0.75, "fp32": 0.25}, {"fp16": 1.0})
+    assert code(lambda: prove("int8", "x", seen, allow_fallback=False)) == "precision-not-delivered"
+    assert prove("int8", "x", seen, allow_fallback=True)["delivered"] == "fp16"
+
+
+def test_without_evidence_nothing_but_fp32_counts_as_delivered() -> None:
+    half = prove("fp16", "tao-converter -t fp16", None, allow_fallback=False)
+    assert (half["delivered"], half["source"]) == (None, None)
+    assert [warning["code"] for warning in unproven(half)] == ["precision-unproven"]
+    assert unproven(prove("fp32", "as exported", None, allow_fallback=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("requested", "engine", "model", "shown"),
+    [
+        ("fp16", 0.52, 100, True),
+        ("fp16", 1.02, 100, False),
+        ("int8", 0.28, 100, True),
+        ("int8", 0.52, 100, False),
+        ("fp16", 0.52, 1, False),
+        ("fp32", 0.5, 100, False),
+    ],
+)
+def test_an_engine_too_small_for_a_higher_precision_shows_its_own(
+    requested: str, engine: float, model: int, shown: bool
+) -> None:
+    size = model << 20
+    assert shown_by_size(requested, engine_bytes=int(engine * size), model_bytes=size) is shown
 
 
 def found(trtexec_: Optional[str] = None, tao: Optional[str] = None, codec: bool = False) -> Converters:
@@ -261,9 +288,9 @@ def test_the_precision_of_layers_is_read_from_layer_information(key: str) -> Non
             layer("Reformat", "Row major linear FP32", key),
         ]
     }
-    proof = layer_info.of_layers(document)
-    assert proof is not None
-    assert proof["layers"] == {"int8": 1, "fp16": 1}
+    evidence = layer_info.of_layers(document)
+    assert evidence is not None
+    assert evidence.layers == {"int8": 1, "fp16": 1}
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"Layers": ["conv1", "conv2"]}, {"Layers": [{"Name": "x"}]}])

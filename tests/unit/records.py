@@ -18,7 +18,7 @@ from prepare_models_entrypoint.contract.report import (
     GpuInfo,
     Material,
     ModelReport,
-    Precision,
+    PrecisionProof,
     ProfileShapes,
     RuntimeInfo,
     StageResult,
@@ -51,9 +51,10 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
         calibration_sha256=digests.get("calibration_cache"),
     )
     report["status"], report["reason"] = BUILT, "no engine yet"
-    report["precision"] = Precision(
-        requested=spec.precision, delivered=spec.precision, method="as exported", proof=None, calibration=None
-    )
+    report["precision_proof"] = PrecisionProof(
+        requested=spec.precision, delivered=spec.precision, how="as exported", source="engine",
+        layers={spec.precision: 1}, layers_share={spec.precision: 1.0}, weights_share={}, calibration=None,
+    )  # fmt: skip
     report["materials"] = [
         Material(role=role, source=sources[role], source_id=source_id(sources[role]), bytes=1, sha256=value)
         for role, value in digests.items()

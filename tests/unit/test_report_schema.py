@@ -91,7 +91,7 @@ def test_a_key_that_the_schema_does_not_know_is_drift(tmp_path: Path, place: lis
         ("binding", contract.Binding),
         ("engine", contract.Engine),
         ("stage", contract.StageResult),
-        ("precision", contract.Precision),
+        ("precision_proof", contract.PrecisionProof),
         ("backend", contract.BackendInfo),
         ("gpu", contract.GpuInfo),
         ("runtime", contract.RuntimeInfo),

@@ -103,23 +103,20 @@ class Calibration(TypedDict):
 
 
 class PrecisionProof(TypedDict):
-    """How many compute layers, and which share of the weights (0 to 1), are in which precision.
+    """What was asked, what the engine got and how, and what shows it.
 
-    source: ``graph`` (the rewritten network), ``engine`` (layer information), ``builder flags`` (nothing better).
+    delivered: None where nothing shows it. source: ``graph`` (the network that was built), ``engine`` (layer
+    information), ``engine size`` (smaller than the same weights in the next higher precision), None.
+    layers: compute layers by precision. layers_share, weights_share: their share and that of their weights, 0 to 1.
     """
-
-    source: str
-    layers: Dict[str, int]
-    weights_share: Dict[str, float]
-
-
-class Precision(TypedDict):
-    """What was asked, what the engine got, and how."""
 
     requested: str
     delivered: Optional[str]
-    method: Optional[str]
-    proof: Optional[PrecisionProof]
+    how: Optional[str]
+    source: Optional[str]
+    layers: Dict[str, int]
+    layers_share: Dict[str, float]
+    weights_share: Dict[str, float]
     calibration: Optional[Calibration]
 
 
@@ -174,7 +171,7 @@ class ModelReport(TypedDict):
     reason: str
     source: str
     converter: str
-    precision: Precision
+    precision_proof: PrecisionProof
     materials: List[Material]
     licences: List[str]
     engine: Optional[Engine]
@@ -203,7 +200,10 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         reason="",
         source=public(source),
         converter=converter,
-        precision=Precision(requested=precision, delivered=None, method=None, proof=None, calibration=None),
+        precision_proof=PrecisionProof(
+            requested=precision, delivered=None, how=None, source=None, layers={}, layers_share={}, weights_share={},
+            calibration=None,
+        ),
         materials=[],
         licences=[],
         engine=None,
@@ -221,7 +221,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         converter_reason="",
         attempts=[],
         preflight=None,
-    )
+    )  # fmt: skip
 
 
 def read(raw: Any) -> ModelReport:

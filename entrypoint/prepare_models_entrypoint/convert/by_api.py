@@ -9,13 +9,13 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from ..contract import ModelJob, OnnxConfig
+from ..contract import OnnxConfig
 from ..contract.files import sync
-from ..contract.report import Binding, Calibration, Precision, PrecisionProof, ProfileShapes
+from ..contract.report import Binding, PrecisionProof, ProfileShapes
 from ..errors import ConvertError
 from . import calibrate, calibration_cache, estimate, onnx_file, options, plugins, preflight
 from .calibration_cache import CalibrationCache
-from .precision import delivered, proof_of, rule
+from .precision import Evidence, prove, rule
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -43,7 +43,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         preflight.check_outputs(bindings, model.outputs)
         profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
         result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
-        result["precision"] = built.precision
+        result["precision_proof"] = built.proof
         if request.check_only:
             result["preflight"] = estimate.findings(network, bindings, weights, model, Path(request.work_dir))
             return
@@ -74,10 +74,10 @@ def _mentions_files(source: Path) -> bool:
 
 
 class _Built:
-    """How the precision comes about: flags for the builder, the cache's bytes for a calibrator, and the proof."""
+    """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
 
-    def __init__(self, precision: Precision, flags: "Tuple[str, ...]" = (), calibrator: Any = None) -> None:
-        self.precision, self.flags, self.calibrator = precision, flags, calibrator
+    def __init__(self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Any = None) -> None:
+        self.proof, self.flags, self.calibrator = proof, flags, calibrator
 
 
 @contextlib.contextmanager
@@ -104,8 +104,15 @@ def _parsed(
         if weakly:
             yield network, _by_flags(request, result, backend, network, cache)
             return
-        got = delivered(model.precision, typed.proof, allow_fallback=model.allow_fallback)
-        yield network, _Built(_precision(model, got, typed.method, typed.proof, typed.calibration))
+        fallback = model.allow_fallback
+        yield (
+            network,
+            _Built(
+                prove(
+                    model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
+                )
+            ),
+        )
 
 
 def _by_flags(
@@ -127,20 +134,13 @@ def _by_flags(
         for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
             hint = "use the calibration cache of exactly this model version"
             result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+    evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
         network.keep_fp32(model.keep_fp32)
-        proof, got = proof_of("builder flags", {}), model.precision
     else:
-        proof = proof_of("graph", {name: (count, 0) for name, count in network.precisions().items()})
-        got = delivered(model.precision, proof, allow_fallback=model.allow_fallback)
-    precision = _precision(model, got, chosen.method, proof, found)
-    return _Built(precision, chosen.flags, cache if chosen.calibrator else None)
-
-
-def _precision(
-    model: ModelJob, got: str, method: str, proof: PrecisionProof, found: Optional[Calibration]
-) -> Precision:
-    return Precision(requested=model.precision, delivered=got, method=method, proof=proof, calibration=found)
+        evidence = Evidence("graph", network.precisions())
+    proof = prove(model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found)
+    return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
 
 
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:

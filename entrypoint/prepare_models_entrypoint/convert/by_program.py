@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract.files import sha256_file, sync
-from ..contract.report import BackendInfo, Binding, Calibration, Precision, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
 from . import calibration_cache, layer_info, onnx_file, plugins, preflight, tao_converter, trtexec
 from .calibration_cache import CalibrationCache
 from .messages import from_program
 from .options import Version
-from .precision import delivered, proof_of, rule
+from .precision import prove, rule, shown_by_size
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -51,10 +51,14 @@ def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Prog
     _run(argv, "tao-converter", secret=key)
     _take_plan(request, result)
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
-    method = f"tao-converter -t {model.precision}"
-    result["precision"] = _precision(request, model.precision, method, proof_of("builder flags", {}), found)
-    if model.precision != "fp32":
-        result["warnings"].append(_unproven("tao-converter"))
+    proof = prove(
+        model.precision, f"tao-converter -t {model.precision}", None, allow_fallback=model.allow_fallback,
+        calibration=found,
+    )  # fmt: skip
+    model_bytes = Path(request.source).stat().st_size  # of the same size as the network that is encrypted in it
+    if shown_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes):
+        proof["delivered"], proof["source"] = model.precision, "engine size"
+    result["precision_proof"] = proof
 
 
 def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
@@ -86,8 +90,10 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     progress("build", 0, 0)
     _run(argv, "trtexec")
     _take_plan(request, result)
-    proof = layer_info.read(_layer_info_file(request))
-    result["precision"] = _judged(request, result, chosen.method, proof, found)
+    evidence = layer_info.read(_layer_info_file(request))
+    result["precision_proof"] = prove(
+        model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found
+    )
 
 
 def _by_rewritten(
@@ -102,8 +108,10 @@ def _by_rewritten(
         allow_fallback=model.allow_fallback, on_phase=lambda phase: progress(phase, 0, 0),
     ) as typed:  # fmt: skip
         result["warnings"] += typed.warnings
-        got = delivered(model.precision, typed.proof, allow_fallback=model.allow_fallback)
-        result["precision"] = _precision(request, got, typed.method, typed.proof, typed.calibration)
+        fallback = model.allow_fallback
+        result["precision_proof"] = prove(
+            model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
+        )
         argv = _trtexec_command(request, result, version, str(typed.path), result["profiles"])
         if request.check_only:
             return
@@ -220,37 +228,6 @@ def _take_plan(request: BuildRequest, result: BuildResult) -> None:
     with plan.open("rb+") as stream:
         sync(stream)
     result["engine_bytes"], result["engine_sha256"] = size, sha256_file(plan)
-
-
-def _judged(
-    request: BuildRequest,
-    result: BuildResult,
-    method: str,
-    proof: Optional[PrecisionProof],
-    found: Optional[Calibration],
-) -> Precision:
-    model = request.model
-    if proof is None:
-        if model.precision != "fp32":
-            result["warnings"].append(_unproven("trtexec"))
-        return _precision(request, model.precision, method, proof_of("builder flags", {}), found)
-    got = delivered(model.precision, proof, allow_fallback=model.allow_fallback)
-    return _precision(request, got, method, proof, found)
-
-
-def _unproven(program: str) -> WarningInfo:
-    return WarningInfo(
-        code="precision-unproven",
-        message=f"{program} gave no layer information, so the precision of the layers is not verified",
-        hint="inspect the engine on its device before you rely on the precision",
-    )
-
-
-def _precision(
-    request: BuildRequest, got: str, method: str, proof: PrecisionProof, found: Optional[Calibration]
-) -> Precision:
-    asked = request.model.precision
-    return Precision(requested=asked, delivered=got, method=method, proof=proof, calibration=found)
 
 
 def _cache(request: BuildRequest) -> Optional[CalibrationCache]:

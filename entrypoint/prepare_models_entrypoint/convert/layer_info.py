@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
-from ..contract.report import PrecisionProof
-from .precision import ORDER, proof_of
+from .precision import ORDER, Evidence
 
 # Words of TensorRT's format descriptions, cheapest type first.
 _WORDS = (("FP8", "fp8"), ("Int8", "int8"), ("INT8", "int8"), ("BF16", "bf16"), ("BFloat16", "bf16"), ("Half", "fp16"),
@@ -15,16 +14,16 @@ _WORDS = (("FP8", "fp8"), ("Int8", "int8"), ("INT8", "int8"), ("BF16", "bf16"), 
 _COMPUTE = ("conv", "gemm", "matmul", "matrix", "deconv", "caskconvolution", "fullyconnected", "kgen", "myelin")
 
 
-def read(path: Path) -> Optional[PrecisionProof]:
-    """Return the proof in a layer information file, or None where there is none or it has no types."""
+def read(path: Path) -> Optional[Evidence]:
+    """Return the evidence in a layer information file, or None where there is none or it has no types."""
     try:
         return of_layers(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
 
 
-def of_layers(document: Any) -> Optional[PrecisionProof]:
-    """Return the share of layers by precision, compute layers first and all of them where none is told apart.
+def of_layers(document: Any) -> Optional[Evidence]:
+    """Return the number of layers by precision, compute layers first and all of them where none is told apart.
 
     A layer counts as what its first input is: an int8 convolution may write its output in fp16.
     """
@@ -33,12 +32,12 @@ def of_layers(document: Any) -> Optional[PrecisionProof]:
         return None
     detailed = [layer for layer in layers if isinstance(layer, dict)]
     compute = [layer for layer in detailed if _is_compute(layer)]
-    counted: Dict[str, Tuple[int, int]] = {}
+    counted: Dict[str, int] = {}
     for layer in compute or detailed:
         name = _precision(layer)
         if name is not None:
-            counted[name] = (counted.get(name, (0, 0))[0] + 1, 0)
-    return proof_of("engine", {name: counted[name] for name in ORDER if name in counted}) if counted else None
+            counted[name] = counted.get(name, 0) + 1
+    return Evidence("engine", {name: counted[name] for name in ORDER if name in counted}) if counted else None
 
 
 def _is_compute(layer: Dict[str, Any]) -> bool:

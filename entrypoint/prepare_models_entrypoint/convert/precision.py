@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Dict, Optional, Sequence, Tuple
+from dataclasses import dataclass, field
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..contract.report import PrecisionProof
+from ..contract.report import Calibration, PrecisionProof, WarningInfo
 from ..errors import ConvertError
 
 # Cheapest last: the order in which a delivered precision is named.
 ORDER = ("fp8", "int8", "bf16", "fp16", "fp32")
+
+# An fp16 engine has half the bytes of the fp32 model's weights, an int8 one a quarter; midway to the next precision.
+_LARGEST_SHARE = {"fp16": 0.75, "int8": 0.375}
+_SMALLEST_FOR_SIZE = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Rule:
     flags: Tuple[str, ...]
     rewrites: Tuple[str, ...]
     calibrator: bool
-    method: str
+    how: str
 
 
 def rule(
@@ -38,7 +42,7 @@ def rule(
         ConvertError: this runtime can't, or the model lacks what it would need.
     """
     if requested == "fp32":
-        return Rule((), (), calibrator=False, method="as exported")
+        return Rule((), (), calibrator=False, how="as exported")
     if requested == "int8":
         _needs_scales(has_qdq, has_cache)
     if requested == "fp8" and not has_qdq:
@@ -73,8 +77,8 @@ def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Op
             hint="use precision: fp16, or build with a newer TensorRT",
         )
     calibrator = requested == "int8" and not has_qdq
-    how = " and calibration cache" if calibrator else ", Q/DQ nodes of the model" if has_qdq else ""
-    return Rule(wanted, (), calibrator=calibrator, method=f"builder flag {', '.join(wanted)}{how}")
+    scales = " and calibration cache" if calibrator else ", Q/DQ nodes of the model" if has_qdq else ""
+    return Rule(wanted, (), calibrator=calibrator, how=f"builder flag {', '.join(wanted)}{scales}")
 
 
 def _by_graph(requested: str, has_qdq: bool, remainder: Optional[str]) -> Rule:
@@ -85,26 +89,58 @@ def _by_graph(requested: str, has_qdq: bool, remainder: Optional[str]) -> Rule:
             hint="use precision: fp16, or give a bf16 model made with NVIDIA Model Optimizer as precision: fp32",
         )
     if requested == "fp16":
-        return Rule((), ("fp16",), calibrator=False, method="graph rewritten, fp32 bindings")
+        return Rule((), ("fp16",), calibrator=False, how="graph rewritten, fp32 bindings")
     if has_qdq:
-        return Rule((), (), calibrator=False, method="Q/DQ nodes of the model, as exported")
+        return Rule((), (), calibrator=False, how="Q/DQ nodes of the model, as exported")
     rewrites = ("qdq",) if remainder == "fp32" else ("fp16", "qdq")
-    return Rule((), rewrites, calibrator=False, method="Q/DQ nodes from the calibration cache, fp32 bindings")
+    return Rule((), rewrites, calibrator=False, how="Q/DQ nodes from the calibration cache, fp32 bindings")
 
 
-def delivered(requested: str, proof: PrecisionProof, *, allow_fallback: bool) -> str:
-    """Return the precision that an engine got.
+@dataclass(frozen=True)
+class Evidence:
+    """What shows an engine's precision. ``source``: graph or engine.
+
+    layers: compute layers by precision. weights: elements of their weights by precision, empty where that isn't known.
+    """
+
+    source: str
+    layers: Mapping[str, int]
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+
+def prove(
+    requested: str, how: str, evidence: Optional[Evidence], *, allow_fallback: bool,
+    calibration: Optional[Calibration] = None,
+) -> PrecisionProof:  # fmt: skip
+    """Return what was asked, what was delivered and how. Without evidence, only fp32 is.
 
     Raises:
-        ConvertError: it is not what was asked, and no fallback is allowed.
+        ConvertError: another precision than asked was delivered, and no fallback is allowed.
     """
-    counts = proof["layers"]
-    best = next((name for name in ORDER if counts.get(name)), "fp32")
-    if requested == "fp32" or counts.get(requested):
-        return best if requested == "fp32" else requested
-    if allow_fallback:
+    layers = dict(evidence.layers) if evidence else {}
+    return PrecisionProof(
+        requested=requested,
+        delivered=_delivered(requested, layers, allow_fallback=allow_fallback) if evidence else _fp32(requested),
+        how=how,
+        source=evidence.source if evidence else None,
+        layers=layers,
+        layers_share=_shares(layers),
+        weights_share=_shares(evidence.weights if evidence else {}),
+        calibration=calibration,
+    )
+
+
+def _fp32(requested: str) -> Optional[str]:
+    return requested if requested == "fp32" else None
+
+
+def _delivered(requested: str, layers: Mapping[str, int], *, allow_fallback: bool) -> str:
+    best = next((name for name in ORDER if layers.get(name)), "fp32")
+    if requested != "fp32" and layers.get(requested):
+        return requested
+    if requested == "fp32" or allow_fallback:
         return best
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+    told = ", ".join(f"{count} {name}" for name, count in layers.items() if count) or "none"
     raise ConvertError(
         "precision-not-delivered",
         f"{requested} was asked, and no compute layer has it (compute layers: {told})",
@@ -112,8 +148,27 @@ def delivered(requested: str, proof: PrecisionProof, *, allow_fallback: bool) ->
     )
 
 
-def proof_of(source: str, counted: Dict[str, Tuple[int, int]]) -> PrecisionProof:
-    """Return a proof from the number of layers and of weights by precision."""
-    total = sum(weights for _, weights in counted.values())
-    share = {name: round(weights / total, 4) for name, (_, weights) in counted.items()} if total else {}
-    return PrecisionProof(source=source, layers={name: n for name, (n, _) in counted.items()}, weights_share=share)
+def _shares(counts: Mapping[str, int]) -> Dict[str, float]:
+    total = sum(counts.values())
+    return {name: round(count / total, 4) for name, count in counts.items()} if total else {}
+
+
+def shown_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> bool:
+    """Tell whether an engine is too small for weights of a higher precision; ``model_bytes`` is of the fp32 model.
+
+    A larger engine shows nothing: TensorRT stores some weights transformed, and kernels beside them.
+    """
+    return model_bytes >= _SMALLEST_FOR_SIZE and engine_bytes <= _LARGEST_SHARE.get(requested, 0.0) * model_bytes
+
+
+def unproven(proof: PrecisionProof) -> List[WarningInfo]:
+    """Return the warning that nothing shows the precision of an engine, where that is so."""
+    if proof["delivered"] is not None:
+        return []
+    return [
+        WarningInfo(
+            code="precision-unproven",
+            message=f"{proof['requested']} was asked ({proof['how']}), and nothing here shows the layers' precision",
+            hint="inspect the engine on its device before you rely on the precision",
+        )
+    ]

@@ -7,9 +7,8 @@ from typing import Dict, List, Optional
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from ..contract.report import PrecisionProof
 from . import graph as graphs_
-from .precision import ORDER, proof_of
+from .precision import ORDER, Evidence
 
 _NAMES: Dict[int, str] = {TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
 _QUANTIZED: Dict[int, str] = {
@@ -19,14 +18,18 @@ _QUANTIZED: Dict[int, str] = {
 }
 
 
-def of_graph(model: ModelProto) -> PrecisionProof:
-    """Return layers and share of the weights by precision. A model without compute layers is counted by its nodes."""
+def of_graph(model: ModelProto) -> Evidence:
+    """Return layers and weights by precision. A model without compute layers is counted by its nodes."""
     found = _Count()
     found.graph(model.graph, None, graphs_.COMPUTE)
     if not found.layers:
         found.graph(model.graph, None, None)
-    counted = {name: (found.layers[name], found.weights.get(name, 0)) for name in ORDER if name in found.layers}
-    return proof_of("graph", counted)
+    known = [name for name in ORDER if name in found.layers]
+    return Evidence(
+        "graph",
+        {name: found.layers[name] for name in known},
+        {name: found.weights[name] for name in known if name in found.weights},
+    )
 
 
 class _Count:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, TypedDict
 
 from ..contract import ModelJob
-from ..contract.report import BackendInfo, Binding, ErrorInfo, Precision, ProfileShapes, WarningInfo
+from ..contract.report import BackendInfo, Binding, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class BuildResult(TypedDict):
 
     error: Optional[ErrorInfo]
     backend: Optional[BackendInfo]
-    precision: Optional[Precision]
+    precision_proof: Optional[PrecisionProof]
     builder: Dict[str, Any]
     profiles: List[Dict[str, ProfileShapes]]
     io: List[Binding]
@@ -61,7 +61,7 @@ def empty_result() -> BuildResult:
     return BuildResult(
         error=None,
         backend=None,
-        precision=None,
+        precision_proof=None,
         builder={},
         profiles=[],
         io=[],

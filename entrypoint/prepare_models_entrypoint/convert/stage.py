@@ -148,12 +148,12 @@ def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[s
 
 def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
     """Return trtexec's flags for what was done by builder flags; a rewritten graph carries its types itself."""
-    precision = result["precision"]
-    if precision is None or not (precision["method"] or "").startswith("builder flag"):
+    how = result["precision_proof"]["how"] or "" if result["precision_proof"] else ""
+    if not how.startswith("builder flag"):
         return []
-    names = (precision["method"] or "")[len("builder flag ") :].partition(" and ")[0].split(", ")
+    names = how[len("builder flag ") :].partition(" and ")[0].split(", ")
     flags = [f"--{name.lower()}" for name in names if name.isupper() or name.isalnum()]
-    return flags + ([f"--calib={_cache_name(model)}"] if "cache" in (precision["method"] or "") else [])
+    return flags + ([f"--calib={_cache_name(model)}"] if "cache" in how else [])
 
 
 def _climb(

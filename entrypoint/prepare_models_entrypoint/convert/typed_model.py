@@ -10,11 +10,11 @@ from typing import Callable, Iterator, List, Optional, Sequence
 from onnx import ModelProto, TensorProto, version_converter
 
 from ..contract import OnnxConfig
-from ..contract.report import Calibration, PrecisionProof, WarningInfo
+from ..contract.report import Calibration, WarningInfo
 from ..errors import ConvertError
 from . import calibration_cache, fp16, graph, proof, quantize, surgery
 from .calibration_cache import CalibrationCache
-from .precision import rule
+from .precision import Evidence, rule
 
 # DequantizeLinear has an axis from 13 on, and fp16 scales from 19 on.
 _OPSET_PER_CHANNEL = 13
@@ -23,11 +23,11 @@ _OPSET_HALF_SCALES = 19
 
 @dataclass
 class TypedModel:
-    """A model file and what its types prove. ``calibration`` is set where a cache was read."""
+    """A model file, how it got its types and what they show. ``calibration`` is set where a cache was read."""
 
     path: Path
-    method: str
-    proof: PrecisionProof
+    how: str
+    evidence: Evidence
     calibration: Optional[Calibration] = None
     warnings: List[WarningInfo] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ def prepared(
     """
     model = surgery.apply(graph.load(source), changes)
     chosen = rule(precision, flags=None, has_qdq=graph.has_qdq(model), has_cache=cache is not None, remainder=remainder)
-    typed, names = TypedModel(source, chosen.method, proof.of_graph(model)), graph.tensor_names(model)
+    typed, names = TypedModel(source, chosen.how, proof.of_graph(model)), graph.tensor_names(model)
     for step in chosen.rewrites:
         on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
         if step == "fp16":
@@ -64,7 +64,7 @@ def prepared(
         yield typed
         return
     typed.path = work_dir / "rewritten.onnx"
-    typed.proof = proof.of_graph(model)
+    typed.evidence = proof.of_graph(model)
     try:
         graph.save(model, typed.path)
         del model

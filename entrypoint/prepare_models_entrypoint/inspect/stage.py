@@ -11,8 +11,9 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from ..contract.files import write_atomic
 from ..contract.identity import target
-from ..contract.report import Binding, PrecisionProof, RuntimeInfo, WarningInfo
+from ..contract.report import Binding, RuntimeInfo, WarningInfo
 from ..convert import layer_info
+from ..convert.precision import Evidence
 from ..errors import InspectError
 from ..processes import supervise
 from .header import read_header
@@ -24,14 +25,14 @@ _TIMEOUT_S = 300.0
 class Inspected:
     """Header and bindings of an engine. ``peak_rss_bytes`` is set where a process of its own loaded the engine.
 
-    ``proof``: precision of the engine's layers, where it was loaded and carries that information.
+    ``evidence``: precision of the engine's layers, where it was loaded and carries that information.
     """
 
     header: Dict[str, Any]
     io: List[Binding]
     warnings: List[WarningInfo]
     peak_rss_bytes: Optional[int]
-    proof: Optional[PrecisionProof] = None
+    evidence: Optional[Evidence] = None
 
 
 def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_dir: Path) -> Inspected:

@@ -25,12 +25,17 @@ def _row(model: ModelReport) -> tuple[str, ...]:
     return (
         model["name"],
         model["status"],
-        model["precision"]["delivered"] or "-",
+        _precision(model),
         _names(model["io"], "input"),
         _names(model["io"], "output"),
         f"{engine['bytes'] / 1e6:.1f} MB" if engine else "-",
         f"{sum(stage['seconds'] for stage in model['stages']):.1f}" if model["stages"] else "-",
     )
+
+
+def _precision(model: ModelReport) -> str:
+    proof = model["precision_proof"]
+    return proof["delivered"] or (f"{proof['requested']}, unproven" if model["engine"] else "-")
 
 
 def _names(bindings: Iterable[Binding], mode: str) -> str:
