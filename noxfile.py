@@ -17,6 +17,7 @@ THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = ["3.10", "3.11", "3.12", "3.13"]
 ENTRYPOINT = ["3.8", "3.10", "3.12", "3.13"]
 CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
+PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
 SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py"]
 
 
@@ -47,7 +48,7 @@ def types(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Fast tests of the orchestrator and of the contract, on every Python that it supports."""
     install(session, "dev")
-    session.run("pytest", "tests/unit", "tests/contract", *session.posargs)
+    session.run("pytest", *PARALLEL, "tests/unit", "tests/contract", *session.posargs)
 
 
 @nox.session(python=ENTRYPOINT)
@@ -55,7 +56,7 @@ def entrypoint(session: nox.Session) -> None:
     """The entrypoint without a backend, on every Python that JetPack has."""
     install(session, "entrypoint", project=False)
     session.run(
-        "pytest", "tests/entrypoint", "tests/contract", "tests/simulators", *session.posargs,
+        "pytest", *PARALLEL, "tests/entrypoint", "tests/contract", "tests/simulators", *session.posargs,
         env={"PYTHONPATH": f"entrypoint{os.pathsep}."},
     )  # fmt: skip
 
@@ -67,14 +68,14 @@ def engine(session: nox.Session) -> None:
     install(session, "etlt", project=False)
     # All of it once; the codec, which is another binary there, on its other Python, too.
     everything = session.python == max(CODEC)
-    session.run("pytest", "tests/engine" if everything else "tests/engine/test_etlt.py", *session.posargs)
+    session.run("pytest", *PARALLEL, "tests/engine" if everything else "tests/engine/test_etlt.py", *session.posargs)
 
 
 @nox.session(python=THIS)
 def e2e(session: nox.Session) -> None:
     """The installed command as a user runs it, faults included."""
     install(session, "dev")
-    session.run("pytest", "tests/e2e", *session.posargs)
+    session.run("pytest", *PARALLEL, "tests/e2e", *session.posargs)
 
 
 @nox.session(python=THIS)
