@@ -53,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     _add_decrypt(commands)
     _add_fetch(commands)
     _add_ngc(commands)
+    _add_catalog(commands)
+    _add_init(commands)
     _add_schema(commands)
     _add_image(commands)
     _add_doctor(commands)
@@ -153,6 +155,38 @@ def _add_ngc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             ask.add_argument("--limit", type=_positive, default=25, metavar="N", help="most results (default 25)")
         ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
         ask.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    catalog = _command(
+        commands, "catalog", "look into the catalog of published models",
+        "example:\n  prepare-models catalog search segmentation onnx",
+    )  # fmt: skip
+    asks = catalog.add_subparsers(dest="ask", metavar="QUESTION", required=True)
+    listed = _command(asks, "list", "list every model", "example:\n  prepare-models catalog list --json")
+    shown = _command(
+        asks, "show", "print what is known of a model", "example:\n  prepare-models catalog show bi3d-featnet-2.0.0"
+    )
+    shown.add_argument("name", metavar="NAME", help="model of the catalog")
+    searched = _command(
+        asks, "search", "list the models in which every word occurs",
+        "example:\n  prepare-models catalog search peoplenet onnx\n\nexit status: 0 found, 1 nothing found",
+    )  # fmt: skip
+    searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")
+    for ask in (listed, shown, searched):
+        ask.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    init = _command(
+        commands, "init", "write a commented manifest with models of the catalog",
+        "example:\n  prepare-models init peoplesemsegnet-shuffleseg-onnx bi3d-featnet-2.0.0 -o models.yaml",
+    )  # fmt: skip
+    init.add_argument("names", nargs="*", metavar="NAME", help="models of the catalog (default: one as an example)")
+    init.add_argument(
+        "-o", "--output", type=Path, default=Path("models.yaml"), metavar="FILE", help="default: models.yaml"
+    )
+    init.add_argument("--force", action="store_true", help="replace the file")
 
 
 def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,4 +1,4 @@
-"""Every model that Isaac ROS and its peers document: in a manifest, planned, and turned into their commands."""
+"""The catalog: every entry in a manifest and planned; the publishers' own commands come out of manifests."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from prepare_models import plan
+from prepare_models import catalog, plan
+from prepare_models.__main__ import main
+from prepare_models.catalog import Entry, starter
 from prepare_models.manifest import ModelSpec, load
 from prepare_models_entrypoint.contract import BuilderConfig
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, ProfileShapes, RuntimeInfo
+from prepare_models_entrypoint.contract.source import member_of, ngc_parts, problem_of
 from prepare_models_entrypoint.convert import tao_converter, trtexec
 
-CATALOG: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[1] / "data" / "catalog.json").read_text(encoding="utf-8")
-)
-CONVERTIBLE = [model for model in CATALOG if model["file"] and re.fullmatch(r"onnx|etlt|onnx\+plugin", model["format"])]
-COMMANDS = [(model["id"], command) for model in CATALOG for command in model["commands"]]
+ROOT = Path(__file__).parents[2]
+ENTRIES = list(catalog.entries().values())
+SCHEMA = json.loads((ROOT / "orchestrator/prepare_models/schemas/manifest.schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+DOCUMENTED: dict[str, list[str]] = json.loads((ROOT / "tests/data/commands.json").read_text(encoding="utf-8"))
+COMMANDS = [(model, command) for model, commands in DOCUMENTED.items() for command in commands]
 
 
 def gpu(name: str, capability: str) -> GpuInfo:
@@ -42,46 +49,133 @@ MACHINES = {
 }  # fmt: skip
 
 
-def name_of(identifier: str) -> str:
-    return re.sub(r"[^a-z0-9._-]", "-", identifier.lower())
-
-
-def text(shape: Sequence[int]) -> str:
-    return "x".join(str(1 if size < 0 else size) for size in shape)
-
-
-def entry(model: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest entry from a catalog entry's facts."""
-    suffix = ".etlt" if model["format"] == "etlt" else ".onnx"
-    precision = next((word for word in ("int8", "fp16") if word in "".join(model["precision"])), "fp32")
-    inputs = {
-        value["name"]: value.get("profile") or text(value["shape"]) for value in model["inputs"] if value.get("shape")
-    }
-    return {
-        "name": name_of(model["id"]),
-        "source": f"{Path(model['file']).stem}{suffix}",
-        "precision": precision,
-        **({"key": str(model["key"]).split(" ")[0]} if model["key"] else {}),
-        **({"calibration_cache": "cache.txt"} if precision == "int8" else {}),
-        **({"inputs": inputs} if inputs else {}),
-        **({"outputs": model["outputs"]} if model["outputs"] else {}),
-    }
-
-
 def loaded(tmp_path: Path, models: list[dict[str, Any]]) -> tuple[ModelSpec, ...]:
     file = tmp_path / "models.yaml"
     file.write_text(yaml.safe_dump({"version": 1, "models": models}), encoding="utf-8")
     return load(file).models
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-def test_every_convertible_model_gives_a_valid_manifest_and_plan(tmp_path: Path, machine: str) -> None:
-    specs = loaded(tmp_path, [entry(model) for model in CONVERTIBLE])
-    assert len(specs) == len(CONVERTIBLE) > 90
-    for spec in specs:
-        planned = plan.make(spec, models_dir=tmp_path / "models", runtime=MACHINES[machine], force=False)
-        assert (planned.action, planned.reason) == ("build", "no engine yet")
-        assert plan.converter(spec, MACHINES[machine]).converter == "api"
+def assert_plans_cleanly(specs: tuple[ModelSpec, ...], folder: Path) -> None:
+    for runtime in MACHINES.values():
+        for spec in specs:
+            planned = plan.make(spec, models_dir=folder / "models", runtime=runtime, force=False)
+            assert (planned.action, planned.reason) == ("build", "no engine yet")
+            assert plan.converter(spec, runtime).converter == "api"
+
+
+def test_the_catalog_has_every_published_model() -> None:
+    assert len(ENTRIES) == 79
+    assert len(catalog.unusable()) == 13
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_an_entry_fits_schema_url_form_and_plan(entry: Entry, tmp_path: Path) -> None:
+    document = {"version": 1, "models": [{"name": entry.name, **entry.manifest}]}
+    VALIDATOR.validate(document)
+    sources = [entry.manifest[key] for key in ("source", "calibration_cache") if key in entry.manifest]
+    for source in sources:
+        member = member_of(source)
+        assert problem_of(source) is None
+        assert ngc_parts(member.archive if member else source), source
+    specs = loaded(tmp_path, [{"name": entry.name, "source": f"catalog:{entry.name}"}])
+    assert_plans_cleanly(specs, tmp_path)
+    by_hand = {"name": entry.name, **entry.manifest}
+    if entry.manifest["precision"] != "int8":
+        by_hand.pop("calibration_cache", None)
+    (written_out,) = loaded(tmp_path, [by_hand])
+    assert {**vars(specs[0]), "line": 0} == {**vars(written_out), "line": 0}
+
+
+def assert_init_plans(names: list[str], folder: Path) -> None:
+    file = folder / "models.yaml"
+    assert main(["init", *names, "--output", str(file), "--force"]) == 0
+    specs = load(file).models
+    assert [spec.name for spec in specs] == list(dict.fromkeys(names))
+    assert_plans_cleanly(specs, folder)
+
+
+def test_init_of_every_entry_plans_cleanly(tmp_path: Path) -> None:
+    names = [entry.name for entry in ENTRIES]
+    for three in zip_longest(*[iter(names)] * 3, fillvalue=names[0]):
+        assert_init_plans(list(three), tmp_path)
+
+
+@given(st.lists(st.sampled_from([entry.name for entry in ENTRIES]), min_size=3, max_size=3, unique=True))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_init_of_any_three_entries_plans_cleanly(tmp_path: Path, names: list[str]) -> None:
+    assert_init_plans(names, tmp_path)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_the_comments_of_init_say_what_the_catalog_says(entry: Entry) -> None:
+    lines = starter.manifest([entry]).partition("models:\n")[2].splitlines()
+    uncommented = [line.replace("    # ", "    ", 1) if line.startswith("    # ") else line for line in lines]
+    (model,) = yaml.safe_load("\n".join(uncommented))
+    assert model.pop("name") == entry.name
+    assert model.pop("source") == f"catalog:{entry.name}"
+    assert model == {key: value for key, value in entry.manifest.items() if key != "source"}
+
+
+def test_a_model_says_otherwise_than_the_catalog(tmp_path: Path) -> None:
+    model = {"name": "a", "source": "catalog:peoplesemsegnet-shuffleseg-etlt"}
+    own: dict[str, Any] = {"precision": "fp32", "key": "mine", "outputs": ["x"], "sha256": "0" * 64}
+    as_is, changed = loaded(tmp_path, [model, {**model, **own, "name": "b", "profiles": [{"i": 1}, {"i": 2}]}])
+    assert (as_is.precision, as_is.outputs, bool(as_is.calibration_cache)) == ("int8", ("argmax_1",), True)
+    assert (changed.precision, changed.outputs, changed.sha256) == ("fp32", ("x",), "0" * 64)
+    assert changed.source == as_is.source
+    assert (changed.calibration_cache, dict(changed.inputs), len(changed.profiles)) == (None, {}, 2)
+
+
+def test_the_catalog_comes_before_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(
+        "version: 1\ndefaults: {precision: fp32, converter: trtexec}\n"
+        "models: [{name: a, source: 'catalog:peoplesemsegnet-shuffleseg-onnx'}]\n"
+    )
+    (spec,) = load(file).models
+    assert (spec.precision, spec.converter) == ("fp16", "trtexec")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("peoplesemsegnet-shuffleseg", "did you mean peoplesemsegnet-shuffleseg-"),
+        ("segment_anything-vit_b", "export them to ONNX first"),
+        ("yolov4-ds", "https://nvidia.box.com/"),
+        ("", "prepare-models catalog list"),
+    ],
+)
+def test_what_the_catalog_does_not_have_is_told_with_its_line(
+    tmp_path: Path, name: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(f"version: 1\nmodels:\n- name: a\n  source: 'catalog:{name}'\n")
+    assert main(["plan", str(file)]) == 2
+    message = capsys.readouterr().err
+    assert f"{file}:4: models[0].source: " in message
+    assert told in message
+
+
+def test_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["catalog", "list", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == [entry.name for entry in ENTRIES]
+    assert main(["catalog", "search", "PeopleSem", "onnx"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert "peoplesemsegnet-shuffleseg-onnx" in names
+    assert main(["catalog", "search", "no-such-word"]) == 1
+    capsys.readouterr()
+    assert main(["catalog", "show", "bi3d-featnet-2.0.0"]) == 0
+    shown = capsys.readouterr().out
+    assert "ngc://nvidia/isaac/bi3d_proximity_segmentation:2.0.0/featnet.onnx" in shown
+    assert "isaac_ros_bi3d" in shown
+
+
+def test_init_replaces_nothing_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("mine")
+    assert main(["init", "-o", str(file)]) == 2
+    assert file.read_text() == "mine"
+    assert "--force" in capsys.readouterr().err
 
 
 def shapes_of(pairs: str) -> dict[str, str]:

@@ -11,9 +11,11 @@ from typing import TypeVar
 from prepare_models_entrypoint.contract import CONVERTERS, PRECISIONS, OnnxConfig, TaoConfig
 from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
 
+from ..catalog import PREFIX, find
+from ..errors import UsageError
 from ..network import NetworkSpec
 from .model import Key, Manifest, ModelSpec
-from .nodes import Node, Problems, parse
+from .nodes import Node, Problems, node_of, parse
 from .settings import BUILDER_KEYS, Settings
 
 T = TypeVar("T")
@@ -27,6 +29,9 @@ MODEL_KEYS = (
     "name", "source", "sha256", "precision", "key", "calibration_cache", "inputs", "outputs", "builder", "converter",
     "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration", "headers_file", "eula",
 )  # fmt: skip
+
+# What a model says itself takes the place of these words of the catalog.
+_INSTEAD = {"inputs": ("profiles",), "calibration_cache": ("calibration",)}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -88,7 +93,7 @@ class _Loader(Settings):
             return None
         before = len(self.problems.found)
         self.problems.check_keys(node, MODEL_KEYS, required=("name", "source"))
-        entries = {**defaults, **node.entries}
+        entries = {**defaults, **self._catalogued(node)}
 
         def read(key: str, reader: Callable[[Node], T | None], default: T) -> T:
             value = reader(entries[key]) if key in entries else None
@@ -119,6 +124,25 @@ class _Loader(Settings):
         if len(self.problems.found) == before:
             self._check_together(node, spec)
         return spec
+
+    def _catalogued(self, node: Node) -> dict[str, Node]:
+        """Return a model's entries, filled up with what the catalog says of ``source: catalog:NAME``."""
+        source = node.entries.get("source")
+        if source is None or not (source.text or "").startswith(PREFIX):
+            return node.entries
+        try:
+            known = dict(find((source.text or "").removeprefix(PREFIX)).manifest)
+        except UsageError as error:
+            self.problems.add(source, error.diagnostics().replace("\n  -> ", "; "))
+            return node.entries
+        for key, others in _INSTEAD.items():
+            if node.entries.keys() & set(others):
+                known.pop(key, None)
+        precision = node.entries.get("precision")
+        if (precision.text if precision else known["precision"]) != "int8":
+            known.pop("calibration_cache", None)  # it is there for those who want int8
+        filled = {key: node_of(value, source.line, source.path) for key, value in known.items()}
+        return {**filled, **node.entries, "source": filled["source"]}
 
     def _network(self, ngc: Node | None, headers_file: Path | None) -> NetworkSpec:
         if ngc is None or not self.kind(ngc, "mapping", "api_url, auth_url or key_file"):

@@ -42,6 +42,16 @@ class Node:
         return {"mapping": "a mapping", "list": "a list"}[self.kind]
 
 
+def node_of(value: Any, line: int, path: str) -> Node:
+    """Return a plain value as if it stood in the file at a line."""
+    if isinstance(value, dict):
+        entries = {key: node_of(item, line, f"{path}.{key}") for key, item in value.items()}
+        return Node("mapping", line, path, entries=entries)
+    if isinstance(value, list):
+        return Node("list", line, path, items=[node_of(item, line, path) for item in value])
+    return Node("scalar", line, path, text=str(value))
+
+
 class Problems:
     """Collects what is wrong, so that the user sees all of it at once."""
 

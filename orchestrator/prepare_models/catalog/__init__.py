@@ -1,0 +1,112 @@
+"""The catalog of published models: what their publishers' scripts and pages say, as data in ``models.json``.
+
+Nothing in it was tried, and no publisher names a sha256: the first fetch that you trust records it in the lock.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UsageError
+
+PREFIX = "catalog:"
+
+# What an entry says about a model in the words of a manifest, in the order in which one reads it.
+MANIFEST_KEYS = ("source", "precision", "key", "calibration_cache", "inputs", "outputs", "tao", "eula")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published model.
+
+    manifest: what a manifest would say of it, by the manifest's keys.
+    family: the model's name on NGC. task: what it does, empty where no source says so.
+    isaac_ros: releases that use it, empty for none.
+    notes: what is to be known before one takes it. sources: where the facts were read.
+    """
+
+    name: str
+    family: str
+    format: str
+    manifest: Mapping[str, Any]
+    task: str
+    isaac_ros: str
+    notes: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**vars(self), "manifest": dict(self.manifest), "notes": list(self.notes), "sources": list(self.sources)}
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A published model that no manifest can name: where it is, and why not."""
+
+    name: str
+    url: str
+    why: str
+
+
+@functools.cache
+def entries() -> dict[str, Entry]:
+    """Return every model by its name."""
+    return {raw["name"]: _entry(raw) for raw in _data()["models"]}
+
+
+@functools.cache
+def unusable() -> dict[str, Unusable]:
+    """Return the published models that can't be taken as they are, by their names."""
+    return {raw["name"]: Unusable(raw["name"], raw["url"], raw["why"]) for raw in _data()["unusable"]}
+
+
+def find(name: str) -> Entry:
+    """Return the entry of a name.
+
+    Raises:
+        UsageError: there is none; the message has the nearest ones, or says why this model can't be used.
+    """
+    found = entries().get(name)
+    if found is not None:
+        return found
+    closed = unusable().get(name)
+    if closed is not None:
+        raise UsageError(f"{name} can't be taken from the catalog: {closed.why}", hint=f"it is at {closed.url}")
+    near = difflib.get_close_matches(name, entries(), n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else "prepare-models catalog list"
+    raise UsageError(f"the catalog has no model {name}", hint=hint)
+
+
+def search(words: Sequence[str]) -> list[Entry]:
+    """Return the entries in which every word occurs, in whatever case and field."""
+    wanted = [word.lower() for word in words]
+    return [entry for entry in entries().values() if all(word in _text(entry) for word in wanted)]
+
+
+def _text(entry: Entry) -> str:
+    return json.dumps(entry.to_dict()).lower()
+
+
+def _data() -> dict[str, Any]:
+    file = importlib.resources.files(__package__ or "prepare_models.catalog") / "models.json"
+    document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return document
+
+
+def _entry(raw: Mapping[str, Any]) -> Entry:
+    return Entry(
+        name=raw["name"],
+        family=raw["family"],
+        format=raw["format"],
+        manifest={key: raw[key] for key in MANIFEST_KEYS if key in raw},
+        task=raw.get("task", ""),
+        isaac_ros=raw.get("isaac_ros", ""),
+        notes=tuple(raw.get("notes", ())),
+        sources=tuple(raw["sources"]),
+    )
