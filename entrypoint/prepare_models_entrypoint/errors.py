@@ -41,6 +41,7 @@ CODES: Dict[str, str] = {
     "inputs-mismatch": "the manifest's shapes contradict the model",
     "inputs-missing": "the model has dynamic dimensions and the manifest no shapes for them",
     "outputs-mismatch": "the model's outputs are not those that the manifest expects",
+    "tensor-names-mismatch": "the names for ROS don't fit the model's inputs and outputs",
     "etlt-key-missing": "an encrypted model needs a key",
     "etlt-key-wrong": "the key does not decrypt the model",
     "etlt-invalid": "the file is no .etlt container",

@@ -39,7 +39,7 @@ def clear_room(output_dir: Path) -> None:
 def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelReport) -> None:
     """Rename the finished plan and write its companions."""
     config = triton.config(report["name"], report["io"])
-    parameters = isaac_ros.parameters(report["name"], deploy_dir, report["io"])
+    parameters = isaac_ros.parameters(report["name"], deploy_dir, report["io"], report["tensor_names"])
     for stale in (REPORT, PARAMETERS, CONFIG):
         with contextlib.suppress(FileNotFoundError):
             (output_dir / stale).unlink()

@@ -18,6 +18,7 @@ from .contract.report import BUILT, CHECKED, FAILED, Engine, Material, ModelRepo
 from .contract.source import public, source_id
 from .convert import calibrate
 from .convert.precision import prove, unproven
+from .convert.preflight import check_tensor_names
 from .convert.stage import Converted, convert
 from .errors import StageError, from_os_error
 from .events import Events
@@ -133,6 +134,8 @@ class _Run:
                 timing["peak_rss_bytes"] = inspected.peak_rss_bytes or timing["peak_rss_bytes"]
                 self.report["io"] = inspected.io
                 self.report["warnings"] += inspected.warnings
+                self.report["details"] = inspected.details or converted.result["details"]
+                self.report["tensor_names"] = check_tensor_names(inspected.io, self.model.ros)
                 self._prove_precision(inspected)
                 self.report["engine"] = Engine(
                     path=str(Path(self.model.deploy_dir) / PLAN),

@@ -171,4 +171,5 @@ def model_job(
         onnx=spec.onnx,
         tao=spec.tao,
         calibration=spec.calibration,
+        ros=spec.ros,
     )

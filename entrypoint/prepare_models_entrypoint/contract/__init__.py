@@ -7,6 +7,7 @@ from ._codec import ContractError
 from .builder import BuilderConfig
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .job import CHECK_STAGES, CONTRACT_VERSION, CONVERTERS, PRECISIONS, STAGES, Job, ModelJob, ShapeRange
+from .ros import RosConfig
 
 __all__ = [
     "CHECK_STAGES",
@@ -21,6 +22,7 @@ __all__ = [
     "ModelJob",
     "OnnxConfig",
     "Plugin",
+    "RosConfig",
     "ShapeRange",
     "TaoConfig",
 ]

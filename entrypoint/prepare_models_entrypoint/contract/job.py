@@ -10,6 +10,7 @@ from ._codec import ContractError
 from .builder import BuilderConfig
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .network import Network
+from .ros import RosConfig
 
 CONTRACT_VERSION = 1
 
@@ -63,6 +64,7 @@ class ModelJob:
     profiles: further optimization profiles beside ``inputs``, which is the first.
     keep_fp32: patterns (with * and ?) of the names of layers that stay in fp32.
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
+    ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
     """
 
     name: str
@@ -85,11 +87,12 @@ class ModelJob:
     onnx: OnnxConfig = OnnxConfig()
     tao: TaoConfig = TaoConfig()
     calibration: Optional[CalibrationConfig] = None
+    ros: RosConfig = RosConfig()
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration",
+        "onnx", "tao", "calibration", "ros",
     )  # fmt: skip
 
     @classmethod
@@ -119,6 +122,7 @@ class ModelJob:
             onnx=OnnxConfig.from_dict(_codec.optional(raw, "onnx", dict, what) or {}),
             tao=TaoConfig.from_dict(_codec.optional(raw, "tao", dict, what) or {}),
             calibration=_codec.maybe(raw, "calibration", CalibrationConfig.from_dict, what),
+            ros=RosConfig.from_dict(_codec.optional(raw, "ros", dict, what) or {}),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -138,6 +142,7 @@ class ModelJob:
             "converter": self.converter,
             "timeout_s": self.timeout_s,
             **self.conversion(),
+            "ros": self.ros.to_dict(),
         }
 
     def conversion(self) -> Dict[str, Any]:

@@ -75,6 +75,36 @@ class Engine(TypedDict):
     header: Dict[str, Any]
 
 
+class Layer(TypedDict):
+    """One layer. ``precision``: the type that it works in, None where that is not told."""
+
+    name: str
+    type: str
+    precision: Optional[str]
+    outputs: List[str]
+
+
+class EngineDetails(TypedDict):
+    """What is inside. ``source``: engine (loaded on a GPU), or network (before the builder fused its layers).
+
+    device_memory_bytes: activations of one execution context, of the largest profile; streamable_weights_bytes: weights
+    that may stay outside of device memory. Both are None where no GPU told them.
+    """
+
+    source: str
+    name: str
+    device_memory_bytes: Optional[int]
+    streamable_weights_bytes: Optional[int]
+    layers: List[Layer]
+
+
+class TensorNames(TypedDict):
+    """Names in ROS 2 TensorLists, paired by position with the engine's inputs and outputs."""
+
+    input_tensor_names: List[str]
+    output_tensor_names: List[str]
+
+
 class StageResult(TypedDict):
     """Wall time of a stage in seconds, and the peak resident memory in bytes of the process that did its work."""
 
@@ -189,6 +219,8 @@ class ModelReport(TypedDict):
     converter_reason: str
     attempts: List[Attempt]
     preflight: Optional[Dict[str, Any]]
+    details: Optional[EngineDetails]
+    tensor_names: Optional[TensorNames]
 
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
@@ -221,6 +253,8 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         converter_reason="",
         attempts=[],
         preflight=None,
+        details=None,
+        tensor_names=None,
     )  # fmt: skip
 
 

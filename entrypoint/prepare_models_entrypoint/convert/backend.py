@@ -11,7 +11,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from ..contract.report import BackendInfo, Binding, ProfileShapes
+from ..contract.report import BackendInfo, Binding, EngineDetails, Layer, ProfileShapes
 from ..contract.runtime import installed_backend
 from ..errors import ConvertError
 from . import timing
@@ -112,6 +112,16 @@ class Network:
         """Yield the layers."""
         return (self.definition.get_layer(index) for index in range(self.layers))
 
+    def details(self) -> EngineDetails:
+        """Return the network's layers, which are not yet the engine's: the builder fuses them."""
+        return EngineDetails(
+            source="network",
+            name=self.definition.name or "Unnamed Network 0",
+            device_memory_bytes=None,
+            streamable_weights_bytes=None,
+            layers=[_layer(layer) for layer in self],
+        )
+
     def has_qdq(self) -> bool:
         """Tell whether the model carries Q/DQ nodes."""
         return any(layer.type.name in ("QUANTIZE", "DEQUANTIZE") for layer in self)
@@ -145,6 +155,14 @@ class Network:
         for layer in self:
             if any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns):
                 layer.precision = trt.DataType.FLOAT
+
+
+def _layer(layer: trt.ILayer) -> Layer:
+    outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
+    precision = dtype_name(outputs[0].dtype) if outputs else None
+    return Layer(
+        name=layer.name, type=layer.type.name, precision=precision, outputs=[tensor.name for tensor in outputs]
+    )
 
 
 def _creation_flags(*, strongly_typed: bool) -> int:

@@ -41,9 +41,11 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         bindings: List[Binding] = network.bindings()
         preflight.check_network(bindings, network.layers)
         preflight.check_outputs(bindings, model.outputs)
+        preflight.check_tensor_names(bindings, model.ros)
         profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
         result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
         result["precision_proof"] = built.proof
+        result["details"] = network.details()
         if request.check_only:
             result["preflight"] = estimate.findings(network, bindings, weights, model, Path(request.work_dir))
             return

@@ -78,6 +78,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     )
     if bindings:
         preflight.check_outputs(bindings, model.outputs)
+        preflight.check_tensor_names(bindings, model.ros)
         result["io"], result["profiles"] = bindings, preflight.resolve_profiles(bindings, model.inputs, model.profiles)
     else:
         result["io"], result["profiles"] = _declared(request)

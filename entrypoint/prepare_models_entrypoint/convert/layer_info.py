@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
+from ..contract.report import Layer
 from .precision import ORDER, Evidence
 
 # Words of TensorRT's format descriptions, cheapest type first.
@@ -38,6 +39,24 @@ def of_layers(document: Any) -> Optional[Evidence]:
         if name is not None:
             counted[name] = counted.get(name, 0) + 1
     return Evidence("engine", {name: counted[name] for name in ORDER if name in counted}) if counted else None
+
+
+def layers(document: Any) -> List[Layer]:
+    """Return the layers of an inspector's answer; where the engine kept names alone, those."""
+    found = document.get("Layers") if isinstance(document, dict) else None
+    return [_layer(layer) for layer in found or ()]
+
+
+def _layer(layer: Any) -> Layer:
+    if not isinstance(layer, dict):
+        return Layer(name=str(layer), type="unknown", precision=None, outputs=[])
+    outputs = [str(tensor.get("Name")) for tensor in layer.get("Outputs") or () if isinstance(tensor, dict)]
+    return Layer(
+        name=str(layer.get("Name", "")),
+        type=str(layer.get("LayerType", "unknown")),
+        precision=_precision(layer),
+        outputs=outputs,
+    )
 
 
 def _is_compute(layer: Dict[str, Any]) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, List, Mapping, Sequence, Tuple
 
-from ..contract import ShapeRange
-from ..contract.report import Binding, ProfileShapes
+from ..contract import ContractError, RosConfig, ShapeRange
+from ..contract.report import Binding, ProfileShapes, TensorNames
 from ..errors import ConvertError
 
 DYNAMIC = -1
@@ -31,6 +31,18 @@ def check_outputs(bindings: Sequence[Binding], expected: Sequence[str]) -> None:
             f"expected outputs {', '.join(expected)}; the model has {', '.join(found)}",
             hint=f"write outputs: [{', '.join(_quoted(found))}] in the manifest, or remove outputs",
         )
+
+
+def check_tensor_names(bindings: Sequence[Binding], ros: RosConfig) -> TensorNames:
+    """Return the names of tensors in ROS 2 messages; refuse names that don't fit the bindings."""
+    try:
+        return ros.resolve(bindings)
+    except ContractError as error:
+        raise ConvertError(
+            "tensor-names-mismatch",
+            f"the names for ROS don't fit the model: {error}",
+            hint="give one name for each binding, in the engine's order, under ros:, or --tensor-names BINDING=NAME",
+        ) from None
 
 
 def resolve_profile(bindings: Sequence[Binding], inputs: Mapping[str, ShapeRange]) -> Dict[str, ProfileShapes]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, TypedDict
 
 from ..contract import ModelJob
-from ..contract.report import BackendInfo, Binding, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.report import BackendInfo, Binding, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class BuildResult(TypedDict):
 
     command: the converter's argument vector without secrets, None for the Python API.
     preflight: what a check found. children_rss_bytes: peak memory of programs that the child ran.
+    details: the layers of the network.
     """
 
     error: Optional[ErrorInfo]
@@ -54,6 +55,7 @@ class BuildResult(TypedDict):
     command: Optional[List[str]]
     preflight: Optional[Dict[str, Any]]
     children_rss_bytes: int
+    details: Optional[EngineDetails]
 
 
 def empty_result() -> BuildResult:
@@ -71,4 +73,5 @@ def empty_result() -> BuildResult:
         command=None,
         preflight=None,
         children_rss_bytes=0,
+        details=None,
     )

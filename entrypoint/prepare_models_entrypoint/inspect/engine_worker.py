@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from ..contract.files import write_atomic
-from ..contract.report import Binding, ProfileShapes
+from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
+from ..convert import layer_info
 from ..processes import die_with_parent
 
 
@@ -33,11 +34,30 @@ def _read(plan: str) -> Dict[str, Any]:
     if engine is None:
         return {"io": [], "why_not": (log.errors or ["the runtime gives no reason"])[-1]}
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    layers = _layers(backend, engine)
     return {
         "io": [_binding(backend, engine, name) for name in names],
-        "layers": _layers(backend, engine),
+        "layers": layers,
+        "details": _details(engine, layers),
         "why_not": None,
     }
+
+
+def _details(engine: Any, layers: Any) -> EngineDetails:
+    """Return memory and layers, without an execution context: that would allocate the activations."""
+    # device_memory_size ended with TensorRT 11, _v2 came with 10.1; only 8.6 to 10.0 lack it.
+    memory = getattr(engine, "device_memory_size_v2", None)
+    return EngineDetails(
+        source="engine",
+        name=engine.name,
+        device_memory_bytes=engine.device_memory_size if memory is None else memory,
+        streamable_weights_bytes=getattr(engine, "streamable_weights_size", None),
+        layers=layer_info.layers(layers) or _nameless(engine.num_layers),
+    )
+
+
+def _nameless(count: int) -> List[Layer]:
+    return [Layer(name=f"layer {number}", type="unknown", precision=None, outputs=[]) for number in range(count)]
 
 
 def _layers(backend: Any, engine: Any) -> Any:

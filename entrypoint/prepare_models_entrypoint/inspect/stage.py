@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from ..contract.files import write_atomic
 from ..contract.identity import target
-from ..contract.report import Binding, RuntimeInfo, WarningInfo
+from ..contract.report import Binding, EngineDetails, RuntimeInfo, WarningInfo
 from ..convert import layer_info
 from ..convert.precision import Evidence
 from ..errors import InspectError
@@ -26,6 +26,7 @@ class Inspected:
     """Header and bindings of an engine. ``peak_rss_bytes`` is set where a process of its own loaded the engine.
 
     ``evidence``: precision of the engine's layers, where it was loaded and carries that information.
+    ``details``: memory and layers, where it was loaded.
     """
 
     header: Dict[str, Any]
@@ -33,6 +34,7 @@ class Inspected:
     warnings: List[WarningInfo]
     peak_rss_bytes: Optional[int]
     evidence: Optional[Evidence] = None
+    details: Optional[EngineDetails] = None
 
 
 def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_dir: Path) -> Inspected:
@@ -51,7 +53,9 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     answer, peak = _load(plan, work_dir)
     if answer["why_not"] is None:
         _same_names(network, answer["io"])
-        return Inspected(header, answer["io"], warnings, peak, layer_info.of_layers(answer.get("layers")))
+        return Inspected(
+            header, answer["io"], warnings, peak, layer_info.of_layers(answer["layers"]), answer["details"]
+        )
     why_not = f"{runtime['gpu']['name']} can't load the engine: {answer['why_not']}"
     if target(runtime) != "portable":
         raise InspectError("engine-unusable", why_not, hint="check that driver and TensorRT fit each other")

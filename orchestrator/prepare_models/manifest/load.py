@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from prepare_models_entrypoint.contract import CONVERTERS, PRECISIONS, OnnxConfig, TaoConfig
+from prepare_models_entrypoint.contract import CONVERTERS, PRECISIONS, OnnxConfig, RosConfig, TaoConfig
 from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
 
 from ..catalog import PREFIX, find
@@ -27,7 +27,7 @@ DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "h
 NGC_KEYS = ("api_url", "auth_url", "key_file")
 MODEL_KEYS = (
     "name", "source", "sha256", "precision", "key", "calibration_cache", "inputs", "outputs", "builder", "converter",
-    "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration", "headers_file", "eula",
+    "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration", "headers_file", "eula", "ros",
 )  # fmt: skip
 
 # What a model says itself takes the place of these words of the catalog.
@@ -120,6 +120,7 @@ class _Loader(Settings):
             calibration=read("calibration", self.calibration, None),
             network=self._network(defaults.get("ngc"), read("headers_file", self._path, None)),
             eula=read("eula", self._url, None),
+            ros=read("ros", self.ros, RosConfig()),
         )
         if len(self.problems.found) == before:
             self._check_together(node, spec)

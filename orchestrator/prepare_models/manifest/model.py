@@ -12,6 +12,7 @@ from prepare_models_entrypoint.contract import (
     CalibrationConfig,
     OnnxConfig,
     Plugin,
+    RosConfig,
     ShapeRange,
     TaoConfig,
 )
@@ -79,6 +80,7 @@ class ModelSpec:
     calibration: CalibrationConfig | None = None
     network: NetworkSpec = field(default_factory=NetworkSpec)
     eula: str | None = None
+    ros: RosConfig = RosConfig()
 
 
 @dataclass(frozen=True)

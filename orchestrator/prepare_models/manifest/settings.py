@@ -12,6 +12,7 @@ from prepare_models_entrypoint.contract import (
     CalibrationConfig,
     OnnxConfig,
     Plugin,
+    RosConfig,
     ShapeRange,
     TaoConfig,
 )
@@ -122,6 +123,11 @@ class Settings(Readers):
             return None
         shapes = {name: self.shape(value) for name, value in node.entries.items()}
         return {name: shape for name, shape in shapes.items() if shape is not None}
+
+    def ros(self, node: Node) -> RosConfig:
+        """Return the names of tensors in ROS 2 messages."""
+        read: _Reader = lambda n: self.texts(n, "tensor names")  # noqa: E731
+        return RosConfig(**self._fields(node, {"input_tensor_names": read, "output_tensor_names": read}))
 
     def tao(self, node: Node) -> TaoConfig:
         """Return options of tao-converter."""
