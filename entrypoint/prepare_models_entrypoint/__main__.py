@@ -17,7 +17,7 @@ from typing import Any, List, Optional
 from .contract import CONTRACT_VERSION, Job, event, runtime
 from .contract.fetch import FetchJob
 from .contract.files import write_atomic
-from .contract.report import FAILED, SCHEMA_VERSION, ModelReport
+from .contract.report import FAILED, SCHEMA_VERSION, ErrorInfo, ModelReport
 from .events import Events
 from .processes import die_with_parent
 
@@ -44,6 +44,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     plain.add_argument("file", type=Path, help=".etlt")
     plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
     plain.add_argument("--output", type=Path, required=True, help=".onnx to write, readable by this user alone")
+    restore = commands.add_parser("restore", help="publish an engine that was built before, print the outcome as JSON")
+    restore.add_argument("request", type=Path, help="request, JSON")
     commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
@@ -63,6 +65,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         from .convert.etlt import decrypt_file
 
         return _print(decrypt_file(arguments.file, arguments.key_file, arguments.output))
+    if arguments.command == "restore":
+        return _print({"error": _restored(arguments.request)})
     return _print({"contract": CONTRACT_VERSION, **runtime.probe()})
 
 
@@ -105,6 +109,20 @@ def fetch_job(job_file: Path, parent: Optional[int]) -> int:
     good = fetch_all(job, events)
     events.emit(event.CLOSED)
     return 0 if good else 1
+
+
+def _restored(request: Path) -> Optional[ErrorInfo]:
+    """Publish an engine and return the error, if there is one."""
+    from .errors import StageError, from_os_error
+    from .publish import restore
+
+    try:
+        restore(json.loads(request.read_text(encoding="utf-8")))
+    except StageError as error:
+        return error.info(None)
+    except OSError as error:
+        return from_os_error(error).info(None)
+    return None
 
 
 def _print(document: Any) -> int:

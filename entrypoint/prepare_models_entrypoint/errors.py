@@ -99,7 +99,7 @@ class StageError(Exception):
         self.hint = hint
         self.retryable = retryable
 
-    def info(self, stage: str) -> ErrorInfo:
+    def info(self, stage: Optional[str]) -> ErrorInfo:
         """Return the error as it stands in reports."""
         return ErrorInfo(code=self.code, stage=stage, message=self.message, hint=self.hint, retryable=self.retryable)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import Any, Mapping
 
-from .contract.files import remove_partials, replace, sync_directory, write_atomic
-from .contract.report import ModelReport
+from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_atomic
+from .contract.report import ModelReport, read
 from .inspect.consumers import isaac_ros, triton
 
 PLAN = Path("1") / "model.plan"
@@ -48,3 +49,19 @@ def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelRepor
     write_atomic(output_dir / CONFIG, config.encode("utf-8"))
     write_atomic(output_dir / PARAMETERS, parameters.encode("utf-8"))
     write_atomic(output_dir / REPORT, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
+
+
+def restore(request: Mapping[str, Any]) -> None:
+    """Publish an engine that was built before.
+
+    Args:
+        request: ``files`` (plan and companions of the build that are kept, by their final names), ``report``,
+            ``output_dir`` and ``deploy_dir``, the same directory as the consumers will see it.
+    """
+    output_dir, files = Path(request["output_dir"]), dict(request["files"])
+    plan = make_room(output_dir)
+    with partial_file(plan) as (_, partial):
+        share_file(files.pop(PLAN.name), partial, link=True)
+        for name, file in files.items():
+            share_file(file, output_dir / name, link=True)
+        publish(partial, output_dir, request["deploy_dir"], read(request["report"]))

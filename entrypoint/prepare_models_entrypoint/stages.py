@@ -16,6 +16,7 @@ from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
 from .contract.report import BUILT, CHECKED, FAILED, Engine, Material, ModelReport, RuntimeInfo, StageResult, blank
 from .contract.source import public, source_id
+from .contract.weights import companions, weights_sha256
 from .convert import calibrate
 from .convert.precision import prove, unproven
 from .convert.preflight import check_tensor_names
@@ -48,11 +49,13 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
 
 class _Run:
     def __init__(self, model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> None:
-        self.model, self.job, self.runtime, self.events = model, job, runtime, events
+        self.model, self.job, self.events = model, job, events
+        self.environment = runtime  # as it describes itself before any build: the identity is known by then
+        self.runtime = runtime.copy()
         self.output_dir = Path(model.output_dir)
         self.stage = job.stages[0]
         self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
-        self.report["runtime"] = runtime
+        self.report["runtime"] = self.runtime
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
 
     def all_stages(self) -> None:
@@ -179,17 +182,15 @@ class _Run:
 
     def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
         samples = self.model.calibration.samples() if self.model.calibration else []
-        states = (os.stat(str(file)) for file in (model, *samples))
+        states = (os.stat(str(file)) for file in (model, *companions(model), *samples))
         return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
 
     def _note_materials(self, fetched: Dict[str, Fetched], before: "list[tuple[int, ...]]") -> None:
         model, cache = fetched["model"], fetched.get("calibration_cache")
         samples = self.model.calibration.samples_sha256() if self.model.calibration else None
         if self._fingerprint(model.path) != before:
-            what = f"{model.path} or its calibration samples" if samples else str(model.path)
-            raise StageError(
-                "source-changed", f"{what} changed while it was being converted", hint="run again", retryable=True
-            )
+            what = f"{model.path}, its external data or its calibration samples changed while it was being converted"
+            raise StageError("source-changed", what, hint="run again", retryable=True)
         sources = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
         self.report["materials"] = [
             Material(
@@ -203,9 +204,10 @@ class _Run:
         ]
         fields = identity(
             self.model,
-            self.runtime,
+            self.environment,
             model_sha256=model.digest.result(),
             calibration_sha256=cache.digest.result() if cache else samples,
+            weights_sha256=weights_sha256(model.path),
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 

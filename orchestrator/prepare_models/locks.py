@@ -26,6 +26,47 @@ class Held:
     control_dir: Path
 
 
+@dataclass(frozen=True)
+class Waited:
+    """A lock that is held; whether somebody else had it first; and what its last owner said of itself."""
+
+    descriptor: int
+    waited: bool
+    last_owner: str
+
+
+@contextlib.contextmanager
+def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Waited]:
+    """Hold the lock of a file, whose content names its last owner. It ends with the process, however that ends.
+
+    Raises:
+        InterruptedError: ``stopped`` became true while waiting.
+
+    Args:
+        file: the lock file.
+        owner: what the file says of this process.
+        on_wait: called once with the owner's words when somebody else holds the lock.
+        stopped: asked while waiting; True gives up.
+    """
+    with file.open("a+", encoding="utf-8") as stream:
+        waited = False
+        while not _try_lock(stream.fileno()):
+            if not waited:
+                stream.seek(0)
+                on_wait(stream.read().strip() or "unknown")
+                waited = True
+            if stopped():
+                raise InterruptedError
+            time.sleep(_POLL_S)
+        stream.seek(0)
+        last = stream.read().strip()
+        stream.seek(0)
+        stream.truncate()
+        stream.write(owner)
+        stream.flush()
+        yield Waited(stream.fileno(), waited, last)
+
+
 @contextlib.contextmanager
 def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Held]:
     """Hold the lock of a model directory.
@@ -43,25 +84,12 @@ def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Cal
     """
     folder = _folder()
     name = hashlib.sha256(str(output_dir.absolute()).encode("utf-8")).hexdigest()[:32]
-    with (folder / f"{name}.lock").open("a+", encoding="ascii") as file:
-        waited = False
-        while not _try_lock(file.fileno()):
-            if not waited:
-                file.seek(0)
-                on_wait(file.read().strip() or "unknown")
-                waited = True
-            if stopped():
-                raise InterruptedError
-            time.sleep(_POLL_S)
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
+    with flocked(folder / f"{name}.lock", str(os.getpid()), on_wait=on_wait, stopped=stopped) as lock:
         control = folder / name
         shutil.rmtree(control, ignore_errors=True)  # of a holder that was killed
         control.mkdir(mode=0o700)
         try:
-            yield Held(file.fileno(), control)
+            yield Held(lock.descriptor, control)
         finally:
             shutil.rmtree(control, ignore_errors=True)
 

@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import ContractError, ModelJob
-from prepare_models_entrypoint.contract.converters import Choice, choose, find
-from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.identity import build_key, changes, identity
+from prepare_models_entrypoint.contract import ContractError
+from prepare_models_entrypoint.contract.converters import Choice
+from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read
-from prepare_models_entrypoint.contract.source import local_path, member_of, source_id
 
+from .digests import Digests
 from .errors import UsageError
+from .expected import SourceMissingError, expected_identity, is_known
+from .jobs import model_job
 from .manifest import Manifest, ModelSpec
+from .store import Store
 
 BUILD = "build"
-REUSE = "reuse"
+REBUILD = "rebuild"
+RESTORE = "restore"
+UP_TO_DATE = "up-to-date"
+
+PLAN = Path("1") / "model.plan"
+COMPANIONS = ("config.pbtxt", "isaac_ros.yaml")
 
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """One model: build or reuse, the reason in a sentence, and the record of the engine that is there."""
+    """One model: what will be done with it and the reason.
+
+    action: ``build`` (there is none yet), ``rebuild``, ``restore`` (from the store, or only what stands beside the
+        engine) or ``up-to-date``.
+    record: of the engine that is there and stays. changes: what made another engine of it.
+    turn: name under which one process at a time builds it: its build key, or a stand-in while that is not known.
+    """
 
     spec: ModelSpec
     output_dir: Path
     action: str
     reason: str
     record: ModelReport | None = None
+    changes: Sequence[Change] = field(default_factory=tuple)
+    turn: str = ""
+
+    def told(self) -> str:
+        """Return the decision as a sentence: ``up-to-date``, or ``rebuild because: ...``."""
+        return self.action if self.action == UP_TO_DATE else f"{self.action} because: {self.reason}"
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """Why what is there is not what is wanted. ``sound``: the engine is, and only its companions are not."""
+
+    reason: str
+    changes: Sequence[Change] = ()
+    sound: bool = False
 
 
 def select(manifest: Manifest, names: Sequence[str]) -> tuple[ModelSpec, ...]:
@@ -43,35 +72,93 @@ def select(manifest: Manifest, names: Sequence[str]) -> tuple[ModelSpec, ...]:
     return tuple(spec for spec in manifest.models if not names or spec.name in names)
 
 
-def make(spec: ModelSpec, *, models_dir: Path, runtime: RuntimeInfo, force: bool) -> PlannedModel:
-    """Plan one model.
+@dataclass(frozen=True)
+class Planner:
+    """What plans have in common.
 
-    Args:
-        spec: the model.
-        models_dir: the Triton model repository.
-        runtime: backend and GPU that an executor would build with.
-        force: build what is up to date, too.
+    models_dir: the Triton model repository. runtime: environment that an executor would build with.
+    force: build what is up to date or in the store, too. digests: what is known of files.
     """
-    output_dir = models_dir / spec.name
-    record = read_record(output_dir)
+
+    models_dir: Path
+    runtime: RuntimeInfo
+    store: Store
+    digests: Digests
+    force: bool = False
+
+    def plan(self, spec: ModelSpec) -> PlannedModel:
+        """Plan one model."""
+        output_dir = self.models_dir / spec.name
+        record = read_record(output_dir)
+        expected: dict[str, object] = {}
+        found: _Finding | None
+        try:
+            with contextlib.suppress(SourceMissingError):
+                expected = expected_identity(spec, self.runtime, record, self.digests)
+            found = _Finding("--force") if self.force else self._why_not(spec, output_dir, record, expected)
+        except OSError as error:
+            found = _Finding(f"{error.filename or 'a file'} can't be read: {error.strerror}")
+        except (AttributeError, LookupError, TypeError):  # a record that somebody edited
+            found = _Finding("the record of the engine is damaged")
+        known = is_known(expected)
+        turn = build_key(expected if known else {**expected, "sources": [spec.source, spec.calibration_cache]})
+        if found is None:
+            reason = "same model, settings, backend and target"
+            return PlannedModel(spec, output_dir, UP_TO_DATE, reason, record, turn=turn)
+        action = BUILD if not (output_dir / PLAN).exists() else REBUILD
+        if known and not self.force and (found.sound or self.store.has(turn)):
+            action = RESTORE
+        return PlannedModel(spec, output_dir, action, found.reason, changes=found.changes, turn=turn)
+
+    def _why_not(
+        self, spec: ModelSpec, output_dir: Path, record: ModelReport | None, expected: dict[str, object]
+    ) -> _Finding | None:
+        """Return why the engine that is there is not the one that would be built, or None."""
+        plan = output_dir / PLAN
+        if not plan.exists():
+            return _Finding("no engine yet")
+        if record is None or record["identity"] is None or record["engine"] is None:
+            return _Finding("the engine has no record of what it was made from")
+        if not expected:
+            return _Finding("the source is not there")
+        if build_key(expected) != record["build_key"] or expected != record["identity"]:
+            told = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
+            return _Finding(told, differences(record["identity"], expected))
+        engine = record["engine"]
+        if plan.stat().st_size != engine["bytes"] or self.digests.of(plan) != engine["sha256"]:
+            return _Finding("the engine's bytes are not those that were built")
+        mismatch = unfit(spec, record)
+        if mismatch is not None:
+            return _Finding(mismatch)
+        stale = _stale_companion(spec, output_dir, record)
+        return _Finding(stale, sound=True) if stale else None
+
+
+def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
+    """Say which of the files beside an engine is not what the manifest asks for, or return None."""
+    for name in COMPANIONS:
+        if not (output_dir / name).exists():
+            return f"{name} is missing"
+    if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
+        return "the names of tensors in ROS messages changed"
+    return None
+
+
+def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
+    """Say that the inputs and outputs of an engine are not those that the manifest expects, or return None."""
+    found = [binding["name"] for binding in record["io"] if binding["mode"] == "output"]
+    if spec.outputs and sorted(spec.outputs) != sorted(found):
+        return f"the engine's outputs are {', '.join(found)}, expected {', '.join(spec.outputs)}"
     try:
-        reason = "--force" if force else _why_build(spec, output_dir, runtime, record)
-    except OSError as error:
-        reason = f"{error.filename or 'a file'} can't be read: {error.strerror}"
-    except (AttributeError, LookupError, TypeError):  # a record that somebody edited
-        reason = "the record of the engine is damaged"
-    if reason:
-        return PlannedModel(spec, output_dir, BUILD, reason)
-    return PlannedModel(spec, output_dir, REUSE, "same model, settings, backend and target", record)
+        spec.ros.resolve(record["io"])
+    except ContractError as error:
+        return str(error)
+    return None
 
 
 def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
     """Return the converter that will be used, as far as it can be told before the file is there, and why."""
-    encrypted = Path(spec.source.partition("?")[0]).suffix.lower() == ".etlt"
-    backend = runtime["backend"]
-    return choose(
-        spec.converter, encrypted=encrypted, payload=None, bindings=backend["name"] if backend else None, found=find()
-    )
+    return converter_of(model_job(spec, output_dir=Path()), runtime)
 
 
 def read_record(output_dir: Path) -> ModelReport | None:
@@ -80,96 +167,3 @@ def read_record(output_dir: Path) -> ModelReport | None:
         return read(json.loads((output_dir / "report.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, ContractError):
         return None
-
-
-def _why_build(spec: ModelSpec, output_dir: Path, runtime: RuntimeInfo, record: ModelReport | None) -> str:
-    """Return the reason to build, or nothing when the engine that is there is the one that would be built."""
-    plan = output_dir / "1" / "model.plan"
-    if not plan.exists():
-        return "no engine yet"
-    if record is None or record["identity"] is None or record["engine"] is None:
-        return "the engine has no record of what it was made from"
-    for name in ("config.pbtxt", "isaac_ros.yaml"):
-        if not (output_dir / name).exists():
-            return f"{name} is missing"
-    found = [binding["name"] for binding in record["io"] if binding["mode"] == "output"]
-    if spec.outputs and sorted(spec.outputs) != sorted(found):
-        return f"the engine's outputs are {', '.join(found)}, expected {', '.join(spec.outputs)}"
-    expected = _expected_identity(spec, runtime, record)
-    if expected is None:
-        return "the source is not there"
-    if build_key(expected) != record["build_key"]:
-        return "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
-    if plan.stat().st_size != record["engine"]["bytes"] or sha256_file(plan) != record["engine"]["sha256"]:
-        return "the engine's bytes are not those that were built"
-    return ""
-
-
-def _expected_identity(spec: ModelSpec, runtime: RuntimeInfo, record: ModelReport) -> dict[str, object] | None:
-    """Return the identity of the engine that a build would give now, or None where a source is missing."""
-    digests: dict[str, str | None] = {"model": None, "calibration_cache": None}
-    for role, source in (("model", spec.source), ("calibration_cache", spec.calibration_cache)):
-        if source is None:
-            continue
-        digests[role] = _digest(source, spec.sha256 if role == "model" else None, role, record)
-        if digests[role] is None:
-            return None
-    job = model_job(spec, output_dir=Path())
-    samples = spec.calibration.samples_sha256() if spec.calibration else None
-    return identity(
-        job, runtime, model_sha256=digests["model"] or "", calibration_sha256=digests["calibration_cache"] or samples
-    )
-
-
-def _digest(source: str, pinned: str | None, role: str, record: ModelReport) -> str | None:
-    """Return the digest that a source has (local file), must have (pinned) or had when it was downloaded."""
-    if pinned is not None:
-        return pinned
-    path = local_path(source)
-    if path is not None:
-        return sha256_file(path) if path.is_file() else None
-    member = member_of(source)
-    archive = local_path(member.archive) if member else None
-    if archive is not None and not archive.is_file():
-        return None
-    if archive is not None and _is_newer(archive, record):
-        return "in an archive that changed"
-    for material in record["materials"]:
-        if material["role"] == role and material["source_id"] == source_id(source):
-            return material["sha256"]
-    return "not fetched yet"
-
-
-def _is_newer(archive: Path, record: ModelReport) -> bool:
-    """Tell whether an archive came to its place, or was written to, after the engine was built."""
-    engine = record["engine"]
-    return engine is None or archive.stat().st_ctime > Path(engine["path"]).stat().st_mtime
-
-
-def model_job(
-    spec: ModelSpec, *, output_dir: Path, key_file: Path | None = None, timeout_s: float | None = None
-) -> ModelJob:
-    """Return what the entrypoint is asked for a model."""
-    return ModelJob(
-        name=spec.name,
-        source=spec.source,
-        output_dir=str(output_dir),
-        deploy_dir=str(output_dir),
-        sha256=spec.sha256,
-        precision=spec.precision,
-        key_file=str(key_file) if key_file else None,
-        calibration_cache=spec.calibration_cache,
-        inputs=dict(spec.inputs),
-        outputs=spec.outputs,
-        builder=spec.builder,
-        converter=spec.converter,
-        timeout_s=timeout_s,
-        profiles=spec.profiles,
-        keep_fp32=spec.keep_fp32,
-        allow_fallback=spec.allow_fallback,
-        plugins=spec.plugins,
-        onnx=spec.onnx,
-        tao=spec.tao,
-        calibration=spec.calibration,
-        ros=spec.ros,
-    )

@@ -30,7 +30,7 @@ class Lines(Observer):
 
     def planned(self, model: PlannedModel) -> None:
         """Say what will be done and why."""
-        self._log.info(model.action, model=model.spec.name, reason=model.reason)
+        self._log.info(model.told(), model=model.spec.name)
 
     def waiting(self, name: str, owner: str) -> None:
         """Say who works on the model."""

@@ -17,6 +17,7 @@ from typing import Any
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.report import (
+    BUILT,
     FAILED,
     SCHEMA_VERSION,
     SKIPPED,
@@ -27,13 +28,15 @@ from prepare_models_entrypoint.contract.report import (
     blank,
 )
 
-from . import __version__, plan
+from . import __version__, plan, restoring
+from .digests import Digests
 from .errors import InterruptedRunError, LicenceError, PrepareModelsError
 from .executors import Executor, Task
-from .locks import model_lock
+from .locks import Held, model_lock
 from .manifest import Manifest, ModelSpec
+from .store import Store
 
-STATUSES = ("built", "up-to-date", "failed", "skipped")
+STATUSES = ("built", "restored", "up-to-date", "failed", "skipped")
 
 
 class Observer:
@@ -60,6 +63,8 @@ class Run:
     specs: Sequence[ModelSpec]
     models_dir: Path
     executor: Executor
+    store: Store
+    digests: Digests
     jobs: int = 1
     fail_fast: bool = False
     force: bool = False
@@ -72,6 +77,7 @@ class Run:
         self._stop = threading.Event()
         self._why_skipped = ""
         self._runtime: RuntimeInfo = self.executor.describe()
+        self._planner = plan.Planner(self.models_dir, self._runtime, self.store, self.digests, self.force)
         self._reports: dict[str, ModelReport] = {}
 
     def models(self) -> None:
@@ -91,6 +97,8 @@ class Run:
                 )
                 self.executor.stop()
                 raise
+            finally:
+                self.digests.save()
 
     def report(self, started: float) -> dict[str, Any]:
         """Return the run's report. ``started``: seconds since the epoch."""
@@ -137,11 +145,10 @@ class Run:
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self.models_dir / spec.name
-        wait: Callable[[str], None] = lambda owner: self.observer.waiting(spec.name, owner)  # noqa: E731
-        with model_lock(output_dir, on_wait=wait, stopped=self._stop.is_set) as lock:
+        with model_lock(output_dir, on_wait=self._waiting(spec), stopped=self._stop.is_set) as lock:
             for folder in (output_dir, output_dir / "1"):
                 remove_partials(folder)  # of a run that was killed
-            planned = plan.make(spec, models_dir=self.models_dir, runtime=self._runtime, force=self.force)
+            planned = self._planner.plan(spec)
             self.observer.planned(planned)
             if planned.record is not None:
                 return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
@@ -150,11 +157,39 @@ class Run:
                     f"{spec.name} has terms that must be accepted: {spec.eula}",
                     hint="read them, then run again with --accept-eula or PREPARE_MODELS_ACCEPT_EULA=1",
                 )
+            return self._from_store_or_build(planned, lock)
+
+    def _from_store_or_build(self, planned: plan.PlannedModel, lock: Held) -> ModelReport | None:
+        spec, place = planned.spec, planned.output_dir
+        with self.store.turn(planned.turn, place, on_wait=self._waiting(spec), stopped=self._stop.is_set) as turn:
+            if turn.waited:  # what the other process fetched has a digest now
+                self.digests.reload()
+                planned = self._planner.plan(spec)
+            entry = None if self.force else restoring.find(self.store, planned, turn)
+            if entry is not None:
+                return restoring.restore(entry, planned)
             report = self.executor.run(Task(planned, self.run_id, lock, self.timeout_s, self.observer.event))
-        if self._stop.is_set() and report["status"] == FAILED:
-            return None
+            if self._stop.is_set() and report["status"] == FAILED:
+                return None
+            if report["status"] == BUILT:
+                self._keep(report, planned)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
-        return {**report, "reason": planned.reason, "licences": licences}
+        return {**report, "reason": planned.told(), "licences": licences}
+
+    def _keep(self, report: ModelReport, planned: plan.PlannedModel) -> None:
+        """Remember what was fetched, and put the engine into the store."""
+        for material in report["materials"]:
+            self.digests.note_source(material["source_id"], material["sha256"])
+        self.digests.save()
+        key, place = report["build_key"] or "", planned.output_dir
+        if key == planned.turn:
+            restoring.keep(self.store, report, place)
+            return
+        with self.store.turn(key, place, on_wait=self._waiting(planned.spec), stopped=self._stop.is_set):
+            restoring.keep(self.store, report, place)
+
+    def _waiting(self, spec: ModelSpec) -> Callable[[str], None]:
+        return lambda owner: self.observer.waiting(spec.name, owner)
 
     def _halt(self, why: str) -> None:
         if not self._stop.is_set():

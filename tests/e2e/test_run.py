@@ -48,7 +48,7 @@ def test_six_models_two_good_four_failed_each_with_its_own_code(place: Workplace
     assert "output" in errors["outputs"]["message"], "the real name of the output"
     assert "mystery_node" in errors["unsupported"]["message"]
     assert "DoesNotExist" in errors["unsupported"]["message"]
-    assert result.report["summary"] == {"built": 2, "up-to-date": 0, "failed": 4, "skipped": 0}
+    assert result.report["summary"] == {"built": 2, "restored": 0, "up-to-date": 0, "failed": 4, "skipped": 0}
 
 
 def test_failed_models_leave_nothing_in_the_repository(place: Workplace) -> None:
@@ -87,7 +87,8 @@ def test_a_changed_model_is_built_again_with_the_reason(place: Workplace) -> Non
     networks.conv(place.folder / "good.onnx", seed=1)
     after = place.run().model("good")
     assert after["status"] == "built"
-    assert after["reason"].startswith("model ")
+    old, new = (model["materials"][0]["sha256"][:12] for model in (before, after))
+    assert after["reason"] == f"rebuild because: model sha256 {old} -> {new}"
     assert after["engine"]["sha256"] != before["engine"]["sha256"]
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prepare_models import plan
+from prepare_models.jobs import model_job
 from prepare_models.manifest import ModelSpec
 from prepare_models_entrypoint.contract.identity import build_key, identity
 from prepare_models_entrypoint.contract.report import (
@@ -32,6 +32,11 @@ RUNTIME = RuntimeInfo(
     backend=BackendInfo(name="tensorrt", version="10.3.0"),
     gpu=GpuInfo(name="Orin", compute_capability="8.7", driver="540.4.0", cuda_version="12.6"),
     gpu_reason=None,
+    system="linux",
+    board=None,
+    programs={},
+    library=None,
+    etlt_codec=False,
 )
 PLAN_BYTES = b"plan bytes"
 
@@ -45,7 +50,7 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
     report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
     sources = {"model": spec.source, "calibration_cache": spec.calibration_cache or ""}
     fields = identity(
-        plan.model_job(spec, output_dir=output_dir),
+        model_job(spec, output_dir=output_dir),
         runtime,
         model_sha256=digests["model"],
         calibration_sha256=digests.get("calibration_cache"),

@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 from prepare_models import catalog, plan
 from prepare_models.__main__ import main
 from prepare_models.catalog import Entry, starter
+from prepare_models.digests import Digests
+from prepare_models.jobs import model_job
 from prepare_models.manifest import ModelSpec, load
+from prepare_models.store import open_store
 from prepare_models_entrypoint.contract import BuilderConfig
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, ProfileShapes, RuntimeInfo
 from prepare_models_entrypoint.contract.source import member_of, ngc_parts, problem_of
@@ -58,7 +61,7 @@ def loaded(tmp_path: Path, models: list[dict[str, Any]]) -> tuple[ModelSpec, ...
 def assert_plans_cleanly(specs: tuple[ModelSpec, ...], folder: Path) -> None:
     for runtime in MACHINES.values():
         for spec in specs:
-            planned = plan.make(spec, models_dir=folder / "models", runtime=runtime, force=False)
+            planned = plan.Planner(folder / "models", runtime, open_store(), Digests()).plan(spec)
             assert (planned.action, planned.reason) == ("build", "no engine yet")
             assert plan.converter(spec, runtime).converter == "api"
 
@@ -244,7 +247,7 @@ def tao_vector(spec: ModelSpec, words: list[str]) -> list[str]:
     engine = words[words.index("-e") + 1]
     source = next(word for word in words[1:] if word.endswith(".etlt"))
     cache = words[words.index("-c") + 1] if "-c" in words else None
-    job = plan.model_job(spec, output_dir=Path("out"))
+    job = model_job(spec, output_dir=Path("out"))
     key = words[words.index("-k") + 1]
     return tao_converter.command(job, program=words[0], key=key, etlt=source, engine=engine, cache=cache)
 
@@ -276,6 +279,6 @@ def test_a_documented_command_comes_out_of_its_manifest(tmp_path: Path, model: s
 def test_the_settings_of_the_manifest_reach_the_job(tmp_path: Path) -> None:
     builder = {"workspace": "1GiB", "dla_core": 1, "io_formats": {"x": "fp16:chw"}, "compute_capabilities": ["8.6"]}
     (spec,) = loaded(tmp_path, [{"name": "model", "source": "m.onnx", "builder": builder}])
-    assert plan.model_job(spec, output_dir=Path("out")).builder == BuilderConfig(
+    assert model_job(spec, output_dir=Path("out")).builder == BuilderConfig(
         workspace_bytes=1 << 30, dla_core=1, io_formats={"x": "fp16:chw"}, compute_capabilities=("8.6",)
     )

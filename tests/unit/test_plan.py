@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 
 from prepare_models import plan
+from prepare_models.digests import Digests
 from prepare_models.errors import UsageError
+from prepare_models.jobs import model_job
 from prepare_models.manifest import Manifest, ModelSpec
-from prepare_models_entrypoint.contract import BuilderConfig, ShapeRange
+from prepare_models.store import open_store
+from prepare_models_entrypoint.contract import BuilderConfig, OnnxConfig, RosConfig, ShapeRange
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 
 from .records import RUNTIME, digest, lay_down, read_report, write_report
 
-REUSED = ("reuse", "same model, settings, backend and target")
+ORIN = "Orin (compute capability 8.7)"
+REUSED = ("up-to-date", "same model, settings, backend and target")
 
 
 @dataclasses.dataclass
@@ -30,8 +34,9 @@ class Place:
 
     def decide(self, runtime: RuntimeInfo = RUNTIME, *, force: bool = False, **changes: Any) -> tuple[str, str]:
         spec = dataclasses.replace(self.spec, **changes)
-        planned = plan.make(spec, models_dir=self.models_dir, runtime=runtime, force=force)
-        assert (planned.record is not None) == (planned.action == "reuse")
+        planned = plan.Planner(self.models_dir, runtime, open_store(), Digests(), force).plan(spec)
+        assert (planned.record is not None) == (planned.action == "up-to-date")
+        assert planned.told() == ("up-to-date" if planned.record else f"{planned.action} because: {planned.reason}")
         assert planned.output_dir == self.output_dir
         return planned.action, planned.reason
 
@@ -57,7 +62,7 @@ def test_names_of_expected_outputs_do_not_make_another_engine(built: Place) -> N
 
 
 def test_force_builds_all_the_same(built: Place) -> None:
-    assert built.decide(force=True) == ("build", "--force")
+    assert built.decide(force=True) == ("rebuild", "--force")
 
 
 def test_nothing_there_is_a_reason(built: Place) -> None:
@@ -66,9 +71,19 @@ def test_nothing_there_is_a_reason(built: Place) -> None:
 
 
 @pytest.mark.parametrize("companion", ["config.pbtxt", "isaac_ros.yaml"])
-def test_a_missing_companion_is_a_reason(built: Place, companion: str) -> None:
+def test_a_missing_companion_is_restored_without_a_build(built: Place, companion: str) -> None:
     (built.output_dir / companion).unlink()
-    assert built.decide() == ("build", f"{companion} is missing")
+    assert built.decide() == ("restore", f"{companion} is missing")
+
+
+def test_other_names_in_ros_messages_need_no_build(built: Place) -> None:
+    assert built.decide(ros=RosConfig(by_binding={"y": "scores"})) == REUSED, "this record says nothing of them"
+    built.edit_record(tensor_names={"input_tensor_names": ["x"], "output_tensor_names": ["y"]})
+    assert built.decide(ros=RosConfig(by_binding={"y": "scores"})) == (
+        "restore",
+        "the names of tensors in ROS messages changed",
+    )
+    assert built.decide(ros=RosConfig(by_binding={"z": "scores"}))[0] == "rebuild", "which tells what is wrong"
 
 
 @pytest.mark.parametrize(
@@ -86,18 +101,18 @@ def test_a_missing_companion_is_a_reason(built: Place, companion: str) -> None:
 def test_an_engine_without_record_is_not_trusted(built: Place, record: bytes | None) -> None:
     file = built.output_dir / "report.json"
     file.unlink() if record is None else file.write_bytes(record)
-    assert built.decide() == ("build", "the engine has no record of what it was made from")
+    assert built.decide() == ("rebuild", "the engine has no record of what it was made from")
 
 
 def test_the_source_changed(built: Place) -> None:
     Path(built.spec.source).write_bytes(b"another")
     old, new = digest(b"model")[:12], digest(b"another")[:12]
-    assert built.decide() == ("build", f"model {old} -> {new}")
+    assert built.decide() == ("rebuild", f"model sha256 {old} -> {new}")
 
 
 def test_the_source_is_gone(built: Place) -> None:
     Path(built.spec.source).unlink()
-    assert built.decide() == ("build", "the source is not there")
+    assert built.decide() == ("rebuild", "the source is not there")
 
 
 def test_another_file_of_the_same_bytes_is_the_same_model(built: Place, tmp_path: Path) -> None:
@@ -109,43 +124,46 @@ def test_another_file_of_the_same_bytes_is_the_same_model(built: Place, tmp_path
     ("changes", "reason"),
     [
         ({"precision": "fp16"}, "precision fp32 -> fp16"),
-        ({"converter": "api"}, "converter auto -> api"),
-        (
-            {"inputs": {"x": ShapeRange((1,), (1,), (2,))}},
-            'input shapes {} -> {"x": {"min": [1], "opt": [1], "max": [2]}}',
-        ),
+        ({"converter": "trtexec"}, "converter api -> trtexec"),
+        ({"inputs": {"x": ShapeRange((1, 3), (1, 3), (2, 3))}}, "input shapes.x none -> 1x3 .. 1x3 .. 2x3"),
+        ({"builder": BuilderConfig(optimization_level=5)}, "builder.optimization_level none -> 5"),
+        ({"keep_fp32": ("softmax*",)}, 'conversion.keep_fp32 [] -> ["softmax*"]'),
+        ({"onnx": OnnxConfig(sanitize=True)}, "conversion.onnx.sanitize false -> true"),
         ({"outputs": ("z",)}, "the engine's outputs are y, expected z"),
-        ({"sha256": digest(b"pinned")}, f"model {digest(b'model')[:12]} -> {digest(b'pinned')[:12]}"),
-        ({"precision": "fp16", "converter": "api"}, "precision fp32 -> fp16; converter auto -> api"),
+        ({"sha256": digest(b"pinned")}, f"model sha256 {digest(b'model')[:12]} -> {digest(b'pinned')[:12]}"),
+        ({"precision": "fp16", "converter": "trtexec"}, "precision fp32 -> fp16; converter api -> trtexec"),
     ],
 )
 def test_the_manifest_changed(built: Place, changes: dict[str, Any], reason: str) -> None:
-    assert built.decide(**changes) == ("build", reason)
-
-
-def test_the_builder_configuration_changed(built: Place) -> None:
-    action, reason = built.decide(builder=BuilderConfig(optimization_level=5))
-    assert action == "build"
-    assert reason.startswith("builder configuration {")
-    assert '"optimization_level": 5' in reason
+    assert built.decide(**changes) == ("rebuild", reason)
 
 
 @pytest.mark.parametrize(
     ("part", "value", "reason"),
     [
-        ("backend", BackendInfo(name="tensorrt", version="10.9.0"), "backend version 10.3.0 -> 10.9.0"),
-        ("backend", None, "backend tensorrt -> null; backend version 10.3.0 -> null"),
+        ("backend", BackendInfo(name="tensorrt", version="10.9.0"), "TensorRT 10.3.0 -> 10.9.0"),
+        (
+            "backend",
+            BackendInfo(name="tensorrt_rtx", version="1.7.1"),
+            f"TensorRT 10.3.0 -> TensorRT-RTX 1.7.1; target {ORIN} -> portable",
+        ),
+        ("machine", "x86_64", "architecture aarch64 -> x86_64"),
+        (
+            "board",
+            "p3767-0000",
+            f"target {ORIN} -> Orin (compute capability 8.7, module p3767-0000)",
+        ),
         (
             "gpu",
             GpuInfo(name="Thor", compute_capability="11.0", driver=None, cuda_version="13.0"),
             "target Orin (compute capability 8.7) -> Thor (compute capability 11.0)",
         ),
-        ("gpu", None, "target Orin (compute capability 8.7) -> null"),
+        ("gpu", None, "target Orin (compute capability 8.7) -> none"),
     ],
 )
 def test_the_machine_changed(built: Place, part: str, value: Any, reason: str) -> None:
     runtime: Any = {**RUNTIME, part: value}
-    assert built.decide(runtime) == ("build", reason)
+    assert built.decide(runtime) == ("rebuild", reason)
 
 
 def test_another_driver_or_python_makes_no_other_engine(built: Place) -> None:
@@ -166,12 +184,12 @@ def test_an_rtx_engine_is_for_every_gpu(tmp_path: Path, built: Place) -> None:
 @pytest.mark.parametrize("data", [b"plan bytez", b"plan", b""])
 def test_bytes_that_nobody_built_are_not_reused(built: Place, data: bytes) -> None:
     (built.output_dir / "1" / "model.plan").write_bytes(data)
-    assert built.decide() == ("build", "the engine's bytes are not those that were built")
+    assert built.decide() == ("rebuild", "the engine's bytes are not those that were built")
 
 
 def test_a_record_whose_key_does_not_fit_its_identity(built: Place) -> None:
     built.edit_record(build_key="0" * 64)
-    assert built.decide() == ("build", "the record of the engine was changed")
+    assert built.decide() == ("rebuild", "the record of the engine was changed")
 
 
 @pytest.mark.parametrize(
@@ -181,12 +199,12 @@ def test_a_record_whose_key_does_not_fit_its_identity(built: Place) -> None:
 )
 def test_a_damaged_record_is_no_bug(built: Place, changes: dict[str, Any]) -> None:
     built.edit_record(**changes)
-    assert built.decide() == ("build", "the record of the engine is damaged")
+    assert built.decide() == ("rebuild", "the record of the engine is damaged")
 
 
 def test_a_source_that_can_not_be_read_is_left_to_the_build(built: Place) -> None:
     action, reason = built.decide(source="/proc/self/mem")
-    assert action == "build"
+    assert action == "rebuild"
     assert reason.endswith("can't be read: Input/output error")
 
 
@@ -195,8 +213,8 @@ def test_a_download_is_known_by_what_it_was(tmp_path: Path) -> None:
     place = Place(spec, tmp_path, lay_down(spec, tmp_path, {"model": digest(b"model")}))
     assert place.decide() == REUSED
     assert place.decide(source="https://example.com/b.onnx") == (
-        "build",
-        f"model {digest(b'model')[:12]} -> not fetched yet",
+        "rebuild",
+        f"model sha256 {digest(b'model')[:12]} -> not fetched yet",
     )
     assert place.decide(source="https://example.com/b.onnx", sha256=digest(b"model")) == REUSED
 
@@ -215,9 +233,9 @@ def test_the_calibration_cache_counts(tmp_path: Path) -> None:
     place = Place(spec, tmp_path / "models", lay_down(spec, tmp_path / "models", digests))
     assert place.decide() == REUSED
     (tmp_path / "a.cache").write_bytes(b"other")
-    assert place.decide() == ("build", f"calibration {digest(b'a.cache')[:12]} -> {digest(b'other')[:12]}")
+    assert place.decide() == ("rebuild", f"calibration sha256 {digest(b'a.cache')[:12]} -> {digest(b'other')[:12]}")
     (tmp_path / "a.cache").unlink()
-    assert place.decide() == ("build", "the source is not there")
+    assert place.decide() == ("rebuild", "the source is not there")
 
 
 def test_planning_changes_nothing(built: Place) -> None:
@@ -251,7 +269,7 @@ def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:
     spec = dataclasses.replace(
         built.spec, precision="fp16", outputs=("y",), inputs={"x": ShapeRange((1,), (2,), (3,))}, sha256="a" * 64
     )
-    job = plan.model_job(spec, output_dir=Path("/models/seg"), key_file=Path("/proc/self/fd/9"), timeout_s=7.5)
+    job = model_job(spec, output_dir=Path("/models/seg"), key_file=Path("/proc/self/fd/9"), timeout_s=7.5)
     raw = json.loads(json.dumps(job.to_dict()))
     assert raw == {
         "name": "seg",

@@ -10,8 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from prepare_models.digests import Digests
 from prepare_models.manifest import load
 from prepare_models.runner import STATUSES, Run
+from prepare_models.store import open_store
 from prepare_models_entrypoint.contract import report as contract
 from prepare_models_entrypoint.contract.identity import LABELS
 
@@ -44,6 +46,8 @@ def run(tmp_path: Path, *, fail_fast: bool = False) -> dict[str, Any]:
         specs=manifest.models,
         models_dir=models_dir,
         executor=ReportingExecutor(),
+        store=open_store(),
+        digests=Digests(),
         fail_fast=fail_fast,
     )
     one.models()
@@ -55,7 +59,7 @@ def test_a_run_of_every_outcome_fits(tmp_path: Path) -> None:
     report = run(tmp_path, fail_fast=True)
     assert list(VALIDATOR.iter_errors(report)) == []
     assert [model["status"] for model in report["models"]] == ["up-to-date", "built", "failed", "skipped", "skipped"]
-    assert report["summary"] == {"built": 1, "up-to-date": 1, "failed": 1, "skipped": 2}
+    assert report["summary"] == {"built": 1, "restored": 0, "up-to-date": 1, "failed": 1, "skipped": 2}
     assert report["models"][4]["reason"] == "an earlier model failed (--fail-fast)"
 
 

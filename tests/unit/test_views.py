@@ -56,11 +56,11 @@ def test_a_failure_before_any_stage_names_the_run() -> None:
 
 
 def test_the_plan() -> None:
-    rows = [("seg", "build", "no engine yet", "api (x)"), ("peoplenet", "reuse", "same", "api (x)")]
+    rows = [("seg", "rebuild because: precision fp32 -> fp16", "api (x)"), ("peoplenet", "up-to-date", "api (x)")]
     assert text.plan(rows).splitlines() == [
-        "MODEL      ACTION  REASON         CONVERTER",
-        "seg        build   no engine yet  api (x)",
-        "peoplenet  reuse   same           api (x)",
+        "MODEL      STATE                                    CONVERTER",
+        "seg        rebuild because: precision fp32 -> fp16  api (x)",
+        "peoplenet  up-to-date                               api (x)",
     ]
 
 

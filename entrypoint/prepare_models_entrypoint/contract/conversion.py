@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from . import _codec
 from ._codec import ContractError
@@ -143,7 +143,7 @@ class CalibrationConfig:
         found = (file for file in Path(self.images).glob("*") if file.suffix.lower() in SAMPLE_ENDINGS)
         return sorted(file for file in found if file.is_file())[: self.limit]
 
-    def samples_sha256(self) -> Optional[str]:
+    def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
         """Return the digest of the samples' bytes in their order, whatever their names; None without any sample."""
-        digests = [sha256_file(file) for file in self.samples()]
+        digests = [sha256(file) for file in self.samples()]
         return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None

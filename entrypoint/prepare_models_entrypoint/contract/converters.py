@@ -37,7 +37,7 @@ def find(*, root: Path = Path("/"), machine: Optional[str] = None) -> Converters
     return Converters(
         trtexec=_program("trtexec", TRTEXEC_VARIABLE, TRTEXEC_PATHS, root),
         tao_converter=_program("tao-converter", TAO_VARIABLE, tao_paths, root),
-        etlt_codec=_has_codec(),
+        etlt_codec=has_codec(),
     )
 
 
@@ -52,7 +52,8 @@ def _program(name: str, variable: str, paths: Tuple[str, ...], root: Path) -> Op
     return shutil.which(name)
 
 
-def _has_codec() -> bool:
+def has_codec() -> bool:
+    """Tell whether NVIDIA's codec for .etlt is installed."""
     try:
         return importlib.util.find_spec("eff_tao_encryption") is not None
     except (ImportError, ValueError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import BinaryIO, Iterator, Tuple, Union
@@ -14,6 +16,7 @@ PathLike = Union[str, Path]
 # Every unfinished file carries this in its name, so that a later run can tell and remove it.
 PARTIAL = ".prepare-models-partial"
 _CHUNK = 1 << 20
+_FICLONE = 0x40049409
 
 
 @contextlib.contextmanager
@@ -72,6 +75,45 @@ def remove_partials(directory: PathLike) -> None:
     for leftover in Path(directory).glob(f".*{PARTIAL}"):
         with contextlib.suppress(FileNotFoundError):
             leftover.unlink()
+
+
+def share_file(source: PathLike, target: PathLike, *, link: bool) -> None:
+    """Give a file a second place, without a second copy of its bytes where the file system can.
+
+    Args:
+        source: the file; a link is followed.
+        target: another place; what is there is replaced in one step.
+        link: whether a hard link will do, through which a write to one place is seen in the other.
+    """
+    source, target = os.path.realpath(str(source)), Path(target)
+    with partial_file(target) as (stream, partial):
+        with open(source, "rb") as original:
+            if not _cloned(original.fileno(), stream.fileno()):
+                if link and _linked(source, partial):
+                    os.replace(str(partial), str(target))
+                    return
+                shutil.copyfileobj(original, stream, _CHUNK)
+                sync(stream)
+        os.replace(str(partial), str(target))
+
+
+def _cloned(source: int, target: int) -> bool:
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def _linked(source: str, partial: Path) -> bool:
+    """Put a hard link in the place of an empty file, which stays where the file system has none."""
+    link = partial.with_name(f".link{partial.name}")
+    try:
+        os.link(source, str(link))
+    except OSError:  # another file system, or one without links
+        return False
+    os.replace(str(link), str(partial))
+    return True
 
 
 def sha256_file(path: PathLike) -> str:

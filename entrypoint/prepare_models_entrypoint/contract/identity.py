@@ -1,68 +1,143 @@
-"""What an engine is made from and for. Equal build keys stand for equal engines; paths, names and times don't count."""
+"""What an engine is made from and for. Equal build keys stand for equal engines; paths, names and times don't count.
+
+docs/identity.md tells every field.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Dict, List, Mapping, Optional
+from pathlib import PurePosixPath
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDict
 
+from .builder import BuilderConfig
+from .converters import Choice, choose
 from .job import ModelJob
-from .report import RuntimeInfo
+from .report import Converters, RuntimeInfo
+
+# Version of what this tool itself does to a network before the builder sees it. Raise it with every change that gives
+# other engines for the same input.
+RECIPE = "1"
 
 # Fields of an identity, each with the words in which a change of it is told.
 LABELS = {
-    "model_sha256": "model",
-    "calibration_sha256": "calibration",
+    "model_sha256": "model sha256",
+    "weights_sha256": "external weights sha256",
+    "calibration_sha256": "calibration sha256",
+    "plugins_sha256": "plugins sha256",
     "precision": "precision",
     "converter": "converter",
+    "converter_version": "converter version",
     "inputs": "input shapes",
-    "builder": "builder configuration",
-    "conversion": "conversion options",
+    "builder": "builder",
+    "conversion": "conversion",
     "backend": "backend",
     "backend_version": "backend version",
     "target": "target",
+    "machine": "architecture",
+    "system": "operating system",
 }
+_PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+_PORTABLE = "portable"
+
+
+class Change(TypedDict):
+    """A field that differs between two identities. ``field`` is dotted, such as builder.optimization_level."""
+
+    field: str
+    old: Any
+    new: Any
 
 
 def identity(
-    job: ModelJob, runtime: RuntimeInfo, *, model_sha256: str, calibration_sha256: Optional[str]
+    job: ModelJob,
+    runtime: RuntimeInfo,
+    *,
+    model_sha256: str,
+    calibration_sha256: Optional[str],
+    weights_sha256: Optional[str] = None,
 ) -> Dict[str, Any]:
     """Return the fields that decide the bytes of an engine.
 
     Args:
         job: what the manifest asks.
-        runtime: backend and GPU that build.
+        runtime: environment that builds.
         model_sha256: digest of the model file, before any decryption.
         calibration_sha256: digest of the calibration cache, or of the samples that one is made from; None without.
+        weights_sha256: digest of the files with external data that belong to the model; None without.
     """
-    backend = runtime["backend"]
+    converter = converter_of(job, runtime).converter or (job.converter if job.converter != "auto" else None)
+    backend, version = _backend(runtime, converter)
     return {
         "model_sha256": model_sha256,
+        "weights_sha256": weights_sha256,
         "calibration_sha256": calibration_sha256,
+        "plugins_sha256": sorted(plugin.sha256 for plugin in job.plugins),
         "precision": job.precision,
-        "converter": job.converter,
+        "converter": converter,
+        "converter_version": runtime.get("programs", {}).get(converter or "", RECIPE),
         "inputs": {name: shapes.to_dict() for name, shapes in sorted(job.inputs.items())},
         "builder": job.builder.to_dict(),
         "conversion": _conversion(job),
-        "backend": backend["name"] if backend else None,
-        "backend_version": backend["version"] if backend else None,
-        "target": target(runtime),
+        "backend": backend,
+        "backend_version": version,
+        "target": target(runtime, job.builder),
+        "machine": runtime["machine"],
+        "system": runtime.get("system", "linux"),
     }
+
+
+def converter_of(job: ModelJob, runtime: RuntimeInfo) -> Choice:
+    """Return the converter that an environment uses for a model, as far as its bytes need not be looked at, and why."""
+    programs = runtime.get("programs", {})
+    backend = runtime["backend"]
+    return choose(
+        job.converter,
+        encrypted=PurePosixPath(job.source.partition("?")[0]).suffix.lower() == ".etlt",
+        payload=None,
+        bindings=backend["name"] if backend else None,
+        found=Converters(
+            trtexec=programs.get("trtexec"),
+            tao_converter=programs.get("tao-converter"),
+            etlt_codec=runtime.get("etlt_codec", True),
+        ),
+    )
+
+
+def _backend(runtime: RuntimeInfo, converter: Optional[str]) -> Tuple[Optional[str], Optional[str]]:
+    """Return name and exact version of what builds: the Python module, or the library that a program loads."""
+    backend = runtime["backend"]
+    if backend is not None:
+        return backend["name"], backend["version"]
+    return (None, None) if converter is None else ("tensorrt", runtime.get("library"))
 
 
 def _conversion(job: ModelJob) -> Dict[str, Any]:
     conversion = job.conversion()
+    del conversion["plugins"]  # they count by their bytes
+    conversion["keep_fp32"] = sorted(set(job.keep_fp32))
     if conversion["calibration"] is not None:
         del conversion["calibration"]["images"]  # a path; the samples in it count by their bytes
     return conversion
 
 
-def target(runtime: RuntimeInfo) -> Optional[str]:
-    """Name what the engine is built for: a GPU, or the portable set of TensorRT-RTX. None where that isn't known."""
+def target(runtime: RuntimeInfo, builder: BuilderConfig = BuilderConfig()) -> Optional[str]:
+    """Name what the engine is built for: a GPU, or the portable set of TensorRT-RTX. None where that isn't known.
+
+    A Jetson's module counts, too: modules with one GPU architecture differ in multiprocessors and DLA cores.
+    """
     backend, gpu = runtime["backend"], runtime["gpu"]
     if backend and backend["name"] == "tensorrt_rtx":
-        return "portable"
-    return f"{gpu['name']} (compute capability {gpu['compute_capability']})" if gpu else None
+        return _PORTABLE
+    if gpu is None:
+        return None
+    capability = f"compute capability {gpu['compute_capability']}"
+    if builder.hardware_compatibility == "ampere+":
+        return "compute capability 8.0 and later"
+    if builder.hardware_compatibility == "same-compute-capability":
+        return capability
+    board = runtime.get("board")
+    return f"{gpu['name']} ({capability}{f', module {board}' if board else ''})"
 
 
 def build_key(fields: Mapping[str, Any]) -> str:
@@ -71,16 +146,56 @@ def build_key(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
+    """Return what differs between two identities, in the order of the fields."""
+    found: List[Change] = []
+    for name in LABELS:
+        before, after = dict(_leaves(name, old.get(name))), dict(_leaves(name, new.get(name)))
+        fields = sorted(field for field in {*before, *after} if before.get(field) != after.get(field))
+        found += [Change(field=field, old=before.get(field), new=after.get(field)) for field in fields]
+    return found
+
+
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[str]:
     """Tell in words what differs between two identities, in the order of the fields."""
-    return [
-        f"{label} {_short(old.get(name))} -> {_short(new.get(name))}"
-        for name, label in LABELS.items()
-        if old.get(name) != new.get(name)
-    ]
+    told = []
+    for change in differences(old, new):
+        field, _, rest = change["field"].partition(".")
+        if field in ("backend", "backend_version"):
+            if field == "backend" or old.get("backend") == new.get("backend"):
+                told.append(_backend_change(old, new))
+            continue
+        label = f"{LABELS[field]}.{rest}" if rest else LABELS[field]
+        told.append(f"{label} {_short(change['old'])} -> {_short(change['new'])}")
+    return told
+
+
+def _backend_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Tell a change of name, version or both as one."""
+    before, after = (_PRODUCTS.get(fields.get("backend") or "", "no TensorRT") for fields in (old, new))
+    versions = [str(fields.get("backend_version") or "").strip() for fields in (old, new)]
+    if before == after:
+        return f"{before} {versions[0]} -> {versions[1]}"
+    return f"{before} {versions[0]}".strip() + " -> " + f"{after} {versions[1]}".strip()
+
+
+def _leaves(name: str, value: Any) -> Iterator[Tuple[str, Any]]:
+    """Yield the values of nested objects under dotted names; a range of shapes is one value."""
+    if isinstance(value, Mapping) and set(value) == {"min", "opt", "max"}:
+        shapes = ["x".join(map(str, value[key])) for key in ("min", "opt", "max")]
+        yield name, shapes[0] if len(set(shapes)) == 1 else " .. ".join(shapes)
+    elif isinstance(value, Mapping):
+        for key in value:
+            yield from _leaves(f"{name}.{key}", value[key])
+    else:
+        yield name, value
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, str) and len(value) == 64:
-        return value[:12]
-    return value if isinstance(value, str) else json.dumps(value)
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return json.dumps([_short(item) if isinstance(item, str) else item for item in value])
+    if isinstance(value, str):
+        return value[:12] if len(value) == 64 else value
+    return json.dumps(value)

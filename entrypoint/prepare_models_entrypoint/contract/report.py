@@ -10,6 +10,7 @@ from .source import public
 SCHEMA_VERSION = 1
 
 BUILT = "built"
+RESTORED = "restored"
 UP_TO_DATE = "up-to-date"
 FAILED = "failed"
 SKIPPED = "skipped"
@@ -182,14 +183,28 @@ class Converters(TypedDict):
     etlt_codec: bool
 
 
-class RuntimeInfo(TypedDict):
-    """The process that converts: interpreter, architecture, backend, and its GPU or the reason that it has none."""
-
+class _Runtime(TypedDict):
     python: str
     machine: str
     backend: Optional[BackendInfo]
     gpu: Optional[GpuInfo]
     gpu_reason: Optional[str]
+
+
+class RuntimeInfo(_Runtime, total=False):
+    """The process that converts: interpreter, architecture, backend, and its GPU or the reason that it has none.
+
+    system: operating system in small letters. board: module of a Jetson, such as p3767-0000; None elsewhere.
+    programs: the first 16 hexadecimal digits of the sha256 of trtexec and tao-converter, where they are there.
+    library: version of the TensorRT library that programs load, None where it isn't found.
+    etlt_codec: whether NVIDIA's codec for .etlt is installed.
+    """
+
+    system: str
+    board: Optional[str]
+    programs: Dict[str, str]
+    library: Optional[str]
+    etlt_codec: bool
 
 
 class ModelReport(TypedDict):

@@ -9,8 +9,10 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
+from . import converters
+from .files import sha256_file
 from .report import BackendInfo, GpuInfo, RuntimeInfo
 
 # Module and the distributions that may carry it. Full TensorRT comes first: Triton and Isaac ROS load its engines.
@@ -19,7 +21,12 @@ BACKENDS = (
     ("tensorrt_rtx", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx")),
 )
 
+BOARD_VARIABLE = "PREPARE_MODELS_BOARD"  # in containers, which don't see the device tree
+
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
+_DEVICE_TREE = Path("/proc/device-tree/compatible")
+_LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
+_MODULE = re.compile(r"p\d{4}-\d{4}")
 
 
 def installed_backend() -> Optional[BackendInfo]:
@@ -33,8 +40,23 @@ def installed_backend() -> Optional[BackendInfo]:
             # importlib.metadata would say the same, at the price of importing the email parser in every process
             for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
                 return BackendInfo(name=module, version=record.name.rpartition(".")[0].partition("-")[2])
-        return BackendInfo(name=module, version="unknown")
+        return BackendInfo(name=module, version=library_version() or "unknown")
     return None
+
+
+def library_version(root: Path = Path("/")) -> Optional[str]:
+    """Return the version of the TensorRT library below ``root`` by the name of its file, None without one."""
+    found = (file.name for place in _LIBRARY_PATHS for file in root.glob(f"{place}/libnvinfer.so.*.*.*"))
+    versions = [[int(part) for part in re.findall(r"\d+", name.partition(".so.")[2])] for name in found]
+    return ".".join(map(str, max(versions))) if versions else None
+
+
+def board_of(compatible: str) -> Optional[str]:
+    """Return a Jetson's module, such as p3767-0000, from the words of its device tree's ``compatible``; None else."""
+    if "nvidia,tegra" not in compatible:
+        return None
+    modules = _MODULE.findall(compatible.partition("\0")[0])
+    return modules[-1] if modules else compatible.partition("\0")[0]
 
 
 def probe(*, gpu: bool = True) -> RuntimeInfo:
@@ -46,7 +68,26 @@ def probe(*, gpu: bool = True) -> RuntimeInfo:
         backend=installed_backend(),
         gpu=device,
         gpu_reason=reason,
+        system=platform.system().lower(),
+        board=os.environ.get(BOARD_VARIABLE) or _board(),
+        programs=_programs(),
+        library=library_version(),
+        etlt_codec=converters.has_codec(),
     )
+
+
+def _board() -> Optional[str]:
+    try:
+        return board_of(_DEVICE_TREE.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+
+
+def _programs() -> Dict[str, str]:
+    """Return what tells versions of NVIDIA's programs apart: they have no option that does."""
+    found = converters.find()
+    paths = {"trtexec": found["trtexec"], "tao-converter": found["tao_converter"]}
+    return {name: sha256_file(path)[:16] for name, path in paths.items() if path and os.path.isfile(path)}
 
 
 def _probe_in_a_copy() -> Tuple[Optional[GpuInfo], Optional[str]]:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import shutil
-import uuid
 from pathlib import Path
 
-from ..contract.files import PARTIAL, partial_file, remove_partials
+from ..contract.files import remove_partials, share_file
 from .store import Store, key_of
-
-_FICLONE = 0x40049409
 
 
 def deliver(source: Path, directory: Path, name: str, store: Store, *, stored: bool) -> Path:
@@ -29,13 +23,7 @@ def deliver(source: Path, directory: Path, name: str, store: Store, *, stored: b
     if target.exists() and os.path.samefile(str(source), str(target)):
         return target
     with store.lock(_lock_of(directory), shared=True):
-        if stored and _linked(source, target):
-            return target
-        with partial_file(target) as (stream, partial), open(str(source), "rb") as original:
-            if not _cloned(original.fileno(), stream.fileno()):
-                shutil.copyfileobj(original, stream, 1 << 20)
-            stream.flush()
-            os.replace(str(partial), str(target))
+        share_file(source, target, link=stored)
     return target
 
 
@@ -47,23 +35,3 @@ def tidy(directory: Path, store: Store) -> None:
 
 def _lock_of(directory: Path) -> str:
     return key_of(f"deliver {directory.resolve()}")
-
-
-def _linked(source: Path, target: Path) -> bool:
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}")
-    try:
-        os.link(str(source), str(partial))
-    except OSError:  # another file system, or one without links
-        return False
-    os.replace(str(partial), str(target))
-    with contextlib.suppress(FileNotFoundError):
-        partial.unlink()  # the kernel renames nothing where both names are one file already
-    return True
-
-
-def _cloned(source: int, target: int) -> bool:
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError:
-        return False
-    return True

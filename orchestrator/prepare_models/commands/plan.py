@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from prepare_models_entrypoint.contract.report import RuntimeInfo
 
 from .. import executors, manifest, plan
+from ..digests import Digests
 from ..errors import EXIT_OK
+from ..paths import cache_dir
+from ..store import open_store
 from ..views import text
 
 
@@ -18,29 +22,33 @@ def main(arguments: argparse.Namespace) -> int:
     executor = executors.pick(arguments.executor, container_options(arguments))
     runtime = executor.describe()
     models_dir = arguments.models_dir.absolute()
-    planned = [plan.make(spec, models_dir=models_dir, runtime=runtime, force=arguments.force) for spec in specs]
+    digests = Digests(cache_dir() / "digests.json")
+    planner = plan.Planner(models_dir, runtime, open_store(digests), digests, arguments.force)
+    planned = [planner.plan(spec) for spec in specs]
+    digests.save()
     if arguments.json:
         models = [_row(model, runtime) for model in planned]
         text.write(json.dumps({"executor": executor.name, "runtime": runtime, "models": models}, indent=2))
     else:
-        text.write(text.plan(_cells(_row(model, runtime)) for model in planned))
+        text.write(text.plan(_cells(model, runtime) for model in planned))
     return EXIT_OK
 
 
-def _row(model: plan.PlannedModel, runtime: RuntimeInfo) -> dict[str, str | None]:
+def _row(model: plan.PlannedModel, runtime: RuntimeInfo) -> dict[str, Any]:
     choice = plan.converter(model.spec, runtime)
     return {
         "name": model.spec.name,
         "action": model.action,
         "reason": model.reason,
+        "changes": list(model.changes),
         "converter": choice.converter,
         "converter_reason": choice.reason,
     }
 
 
-def _cells(row: dict[str, str | None]) -> tuple[str, str, str, str]:
-    converter = f"{row['converter'] or 'none'} ({row['converter_reason']})"
-    return row["name"] or "", row["action"] or "", row["reason"] or "", converter
+def _cells(model: plan.PlannedModel, runtime: RuntimeInfo) -> tuple[str, str, str]:
+    choice = plan.converter(model.spec, runtime)
+    return model.spec.name, model.told(), f"{choice.converter or 'none'} ({choice.reason})"
 
 
 def container_options(arguments: argparse.Namespace) -> executors.ContainerOptions:

@@ -14,8 +14,10 @@ from prepare_models_entrypoint.contract.files import write_atomic
 
 from .. import executors, manifest, paths, plan, progress
 from ..ahead import fetching_ahead
+from ..digests import Digests
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, InterruptedRunError
 from ..runner import Run
+from ..store import open_store
 from ..views import text
 from . import plan as plan_command
 
@@ -32,6 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     accepted = arguments.accept_eula or os.environ.get("PREPARE_MODELS_ACCEPT_EULA", "") in ("1", "true", "yes")
     later = [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
+    digests = Digests(paths.cache_dir() / "digests.json")
     signal.signal(signal.SIGTERM, _interrupt)
     with progress.observer(
         quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose
@@ -41,6 +44,8 @@ def main(arguments: argparse.Namespace) -> int:
             specs=specs,
             models_dir=models_dir,
             executor=executor,
+            store=open_store(digests),
+            digests=digests,
             jobs=arguments.jobs,
             fail_fast=bool(arguments.fail_fast),
             force=arguments.force,

@@ -16,13 +16,13 @@ from prepare_models_entrypoint.contract import ContractError, Job, ModelJob
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
 from prepare_models_entrypoint.contract.report import ModelReport, read
 from prepare_models_entrypoint.contract.source import local_path, member_of
+from prepare_models_entrypoint.contract.weights import companions
 
 from ..container import Bind
 from ..errors import KeyUnavailableError
+from ..jobs import model_job
 from ..manifest import Key, ModelSpec
-from ..mounts import companions
 from ..paths import cache_dir
-from ..plan import model_job
 from . import OnEvent, Task
 
 INSIDE = "/run/prepare-models"

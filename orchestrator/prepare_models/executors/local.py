@@ -20,9 +20,9 @@ from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelRe
 
 from .. import child
 from ..errors import HostError, InterruptedRunError
+from ..jobs import model_job
 from ..manifest import ModelSpec
 from ..paths import cache_dir
-from ..plan import model_job
 from . import OnEvent, Task
 
 _TERM_GRACE_S = 5.0

@@ -58,9 +58,9 @@ def _paths(report: Mapping[str, Any]) -> list[str]:
     return ["", *engines, f"report  {report['models_dir']}/report.json"]
 
 
-def plan(rows: Iterable[tuple[str, str, str, str]]) -> str:
-    """Return the table of what would be done: model, action, reason, converter."""
-    return table(("MODEL", "ACTION", "REASON", "CONVERTER"), list(rows))
+def plan(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Return the table of what would be done: model, action with its reason, converter."""
+    return table(("MODEL", "STATE", "CONVERTER"), list(rows))
 
 
 def checks(reports: Sequence[ModelReport]) -> str:

@@ -1,20 +1,24 @@
-"""Files that a model needs beside itself, so that a container sees these and nothing else of their directory."""
+"""Files that a model needs beside itself: the external data of an ONNX model, found without reading the model."""
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from pathlib import Path, PurePosixPath
+from typing import Callable, Dict, Optional, Tuple
+
+from .files import sha256_file
 
 # An ONNX tensor with external data has a StringStringEntryProto: field 1 "location", field 2 a path beside the model.
 _LOCATION = b"\x0a\x08location\x12"
 
 
-def companions(model: Path) -> tuple[Path, ...]:
+def companions(model: Path) -> Tuple[Path, ...]:
     """Return the external data files of an ONNX model. Other models have none."""
     if model.suffix != ".onnx" or model.stat().st_size == 0:
         return ()
-    found: dict[Path, None] = {}
-    with model.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    found: Dict[Path, None] = {}
+    with open(str(model), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = content.find(_LOCATION)
         while at >= 0:
             start = at + len(_LOCATION) + 1
@@ -26,7 +30,13 @@ def companions(model: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _beside(model: Path, name: bytes) -> Path | None:
+def weights_sha256(model: Path, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
+    """Return the digest of a model's external data, in the order in which it is named; None without any."""
+    digests = [sha256(file) for file in companions(model)]
+    return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
+
+
+def _beside(model: Path, name: bytes) -> Optional[Path]:
     try:
         relative = PurePosixPath(name.decode("utf-8"))
     except UnicodeDecodeError:

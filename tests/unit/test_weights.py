@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 
-from prepare_models.mounts import companions
+from prepare_models_entrypoint.contract.weights import companions
 from tests import networks
 
 

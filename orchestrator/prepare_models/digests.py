@@ -1,0 +1,119 @@
+"""Digests of files, remembered by what a file's state says, as git's index does; and of sources that were fetched.
+
+A state is size, times of last change, inode and device. The kernel sets the time of change itself, so a file that is
+written to has another state, except within one tick of the file system's clock: what changed so shortly before it was
+read is not remembered. Whoever can set the machine's clock back can deceive this, and gains nothing by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.weights import weights_sha256
+
+State = list[int]
+
+_FINE_TICK_NS = 50_000_000  # kernels tick at 100 Hz or more
+_COARSE_TICK_NS = 2_000_000_000  # file systems that keep whole seconds, or every second one
+
+
+class Digests:
+    """What is known of files and sources. Safe in several threads; processes merge what they know in ``save``.
+
+    Args:
+        file: where the knowledge is kept; None keeps it in memory.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._guard = threading.Lock()
+        self._dirty = False
+        self._known: dict[str, dict[str, Any]] = {"sha256": {}, "weights": {}, "sources": {}}
+        self.reload()
+
+    def of(self, path: Path) -> str:
+        """Return the sha256 of a file.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        digest: str = self._remembered("sha256", path, sha256_file)
+        return digest
+
+    def weights_of(self, model: Path) -> str | None:
+        """Return the digest of a model's external data, None without any. The data itself is looked at each time."""
+        if self._remembered("weights", model, lambda path: weights_sha256(path, self.of) is not None):
+            return weights_sha256(model, self.of)
+        return None
+
+    def of_source(self, source_id: str, *, since: float = 0.0) -> str | None:
+        """Return the digest that a source had when it was fetched, if that was not before ``since`` (epoch seconds)."""
+        digest, at = self._known["sources"].get(source_id, (None, 0.0))
+        return digest if at > since else None
+
+    def note_source(self, source_id: str, digest: str) -> None:
+        """Remember the digest of a source that was fetched."""
+        with self._guard:
+            self._known["sources"][source_id] = [digest, time.time()]
+            self._dirty = True
+
+    def reload(self) -> None:
+        """Learn what other processes found out."""
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+            found = json.loads(self._file.read_text(encoding="utf-8"))
+            with self._guard:
+                for kind, known in self._known.items():
+                    known.update({**found.get(kind, {}), **known})
+
+    def save(self) -> None:
+        """Add what was found out to the file. What is gone from the disk is forgotten; no failure here is one."""
+        if self._file is None or not self._dirty:
+            return
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with open(f"{self._file}.lock", "w", encoding="ascii") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self.reload()
+                with self._guard:
+                    for kind in ("sha256", "weights"):
+                        self._known[kind] = {p: known for p, known in self._known[kind].items() if os.path.exists(p)}
+                    text = json.dumps(self._known)
+                    self._dirty = False
+                # Not synced: lost knowledge costs one more reading, and half of it is none.
+                partial = Path(f"{self._file}.new")
+                partial.write_text(text, encoding="utf-8")
+                partial.replace(self._file)
+
+    def _remembered(self, kind: str, path: Path, find_out: Callable[[Path], Any]) -> Any:
+        name = os.path.abspath(path)
+        before = _state(name)
+        known = self._known[kind].get(name)
+        if known is not None and known[0] == before:
+            return known[1]
+        now = time.time_ns()
+        value = find_out(path)
+        if _state(name) == before and now - max(before[1], before[2]) > _tick(before):
+            with self._guard:
+                self._known[kind][name] = [before, value]
+                self._dirty = True
+        return value
+
+
+def _state(path: str) -> State:
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
+
+
+def _tick(state: State) -> int:
+    return _FINE_TICK_NS if state[2] % 1_000_000_000 else _COARSE_TICK_NS

@@ -1,0 +1,150 @@
+"""The store in a directory of this machine.
+
+    <key>/model.plan          the engine, read-only; hard-linked or cloned into models directories
+    <key>/calibration.cache   a calibration cache that the build made
+    <key>/record.json         the report of the build; its time of change is that of the last use
+    locks/<key>.lock          whose turn it is to build
+
+A directory gets its name in one step when all of it is on the disk, so there is no half an engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from prepare_models_entrypoint.contract import ContractError
+from prepare_models_entrypoint.contract.files import PARTIAL, share_file, sync_directory, write_atomic
+from prepare_models_entrypoint.contract.identity import build_key
+from prepare_models_entrypoint.contract.report import ModelReport, read
+
+from ..digests import Digests
+from ..locks import flocked
+from . import FILES, PLAN, Entry, Turn
+
+RECORD = "record.json"
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+class LocalStore:
+    """Engines in a directory.
+
+    Args:
+        root: the directory; it is made when something is put.
+        digests: what is known of files, so that an engine that nobody touched is not read again.
+    """
+
+    def __init__(self, root: Path, digests: Digests) -> None:
+        self.root = root
+        self._digests = digests
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is an engine, without a look at its bytes."""
+        return (self.root / key / RECORD).is_file()
+
+    def find(self, key: str) -> Entry | None:
+        """Return an engine whose record and bytes are what was put, None also for one that is damaged."""
+        entry = self._entry(key)
+        if entry is None or self.problem(entry) is not None:
+            return None
+        with contextlib.suppress(OSError):  # a store that can only be read
+            os.utime(self.root / key / RECORD)
+        return entry
+
+    def problem(self, entry: Entry) -> str | None:
+        """Say why an engine is not what its record tells, or return None."""
+        identity, engine = entry.record["identity"], entry.record["engine"]
+        if identity is None or engine is None or build_key(identity) != entry.key:
+            return "its record is that of another engine"
+        try:
+            if self._digests.of(entry.plan) != engine["sha256"]:
+                return "its bytes are not those that were built"
+        except OSError as error:
+            return f"its plan can't be read: {error.strerror}"
+        return None
+
+    def put(self, record: ModelReport, files: Mapping[str, Path]) -> Entry:
+        """Take an engine in, under its record's build key, in whose turn this is called; what was there is replaced."""
+        key, engine = record["build_key"], record["engine"]
+        if key is None or engine is None or not _KEY.fullmatch(key):
+            raise ValueError(f"{record['name']}: no record of an engine")
+        if not set(files) <= set(FILES) or files[PLAN].stat().st_size != engine["bytes"]:
+            raise ValueError(f"{record['name']}: the record is not that of these files")
+        self.root.mkdir(parents=True, exist_ok=True)
+        fresh = self._unfinished(key)
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        try:
+            for name, file in files.items():
+                share_file(file, fresh / name, link=True)
+                (fresh / name).chmod(0o444)
+            write_atomic(fresh / RECORD, json.dumps(record).encode("utf-8"))
+            self._discard(key)
+            fresh.rename(self.root / key)
+            sync_directory(self.root)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        entry = self._entry(key)
+        if entry is None:
+            raise ValueError(f"{record['name']}: the record can't be read again")
+        return entry
+
+    def remove(self, key: str) -> bool:
+        """Remove an engine, unless a build of it is under way: then return False."""
+
+        def give_up(owner: str) -> None:
+            raise InterruptedError(owner)
+
+        try:
+            with self.turn(key, self.root, on_wait=give_up, stopped=lambda: True):
+                self._discard(key)
+                shutil.rmtree(self._unfinished(key), ignore_errors=True)
+                return True
+        except InterruptedError:
+            return False
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what is there, its bytes unverified."""
+        for folder in sorted(self.root.glob("*")):
+            if _KEY.fullmatch(folder.name) and (entry := self._entry(folder.name)) is not None:
+                yield entry
+
+    @contextlib.contextmanager
+    def turn(
+        self, key: str, place: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]
+    ) -> Iterator[Turn]:
+        """Hold the right to build an engine: one process at a time has it, and a dead one has it no more."""
+        locks = self.root / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        owner = f"{os.getpid()} {place.absolute()}"
+        tell = lambda text: on_wait(text.partition(" ")[0])  # noqa: E731
+        with flocked(locks / f"{key}.lock", owner, on_wait=tell, stopped=stopped) as lock:
+            _, _, last_place = lock.last_owner.partition(" ")
+            yield Turn(lock.waited, Path(last_place) if last_place else None)
+
+    def _entry(self, key: str) -> Entry | None:
+        folder = self.root / key
+        try:
+            record = read(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+            files = {name: folder / name for name in FILES if (folder / name).is_file()}
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            used_at = (folder / RECORD).stat().st_mtime
+        except (OSError, ValueError, ContractError):
+            return None
+        return Entry(key, files, record, size, used_at) if PLAN in files else None
+
+    def _unfinished(self, key: str) -> Path:
+        return self.root / f".{key}{PARTIAL}"
+
+    def _discard(self, key: str) -> None:
+        """Remove an engine; from the first moment on nobody finds half of it."""
+        doomed = self.root / f".{key}.old{PARTIAL}"
+        shutil.rmtree(doomed, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            (self.root / key).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
