@@ -83,7 +83,7 @@ class _Run:
     def _fetch(self, *, offline: bool) -> Dict[str, Fetched]:
         sources = {"model": (self.model.source, self.model.sha256)}
         if self.model.calibration_cache is not None:
-            sources["calibration_cache"] = (self.model.calibration_cache, None)
+            sources["calibration_cache"] = (self.model.calibration_cache, self.model.calibration_sha256)
         cache_dir = Path(self.job.cache_dir)
         fetched = {
             role: fetch(

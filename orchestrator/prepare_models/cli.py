@@ -29,6 +29,16 @@ exit status: 0 all models good, 1 a model failed, 2 usage or manifest error,
 3 this machine can't do it, 70 a bug, 130 interrupted
 """
 
+_LOCK_EXAMPLE = """\
+example:
+  prepare-models lock models.yaml
+  prepare-models lock models.yaml --update peoplesemsegnet
+  prepare-models lock models.yaml --check
+
+exit status: 0 locked, or nothing drifted, 1 something drifted or can't be fetched, 2 usage or manifest error,
+3 this machine can't do it, 70 a bug, 130 interrupted
+"""
+
 _NGC_EXAMPLES = {
     "search": "peoplesemsegnet",
     "versions": "nvidia/tao/peoplesemsegnet",
@@ -55,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _add_ngc(commands)
     _add_catalog(commands)
     _add_init(commands)
+    _add_lock(commands)
     _add_schema(commands)
     _add_image(commands)
     _add_doctor(commands)
@@ -189,6 +200,22 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     init.add_argument("--force", action="store_true", help="replace the file")
 
 
+def _add_lock(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lock = _command(commands, "lock", "pin every byte that a manifest names, in a file beside it", _LOCK_EXAMPLE)
+    lock.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml; its lock is models.lock")
+    what = lock.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="write nothing, ask no server; say what drifted")
+    what.add_argument(
+        "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources anew"
+    )
+    lock.add_argument(
+        "--platform", action="append", metavar="NAME",
+        help="local, or one of image list; several times (default: what run would take here)",
+    )  # fmt: skip
+    lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
+    _add_output(lock)
+
+
 def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     schema = _command(
         commands, "schema", "print a JSON Schema", "example:\n  prepare-models schema manifest > models.schema.json"
@@ -219,6 +246,7 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
     )
     _add_containers(command)
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
+    command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
 
 
 def _add_containers(command: argparse.ArgumentParser) -> None:

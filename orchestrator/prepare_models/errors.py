@@ -6,6 +6,8 @@ PrepareModelsError
   HostError             3   this machine can't do what was asked
   KeyUnavailableError   1   the key of one model is not where the manifest says
   LicenceError          1   the terms of one model were not accepted
+  LockError             1   something is not as it was locked; carries every difference
+  SourcesError          1   sources could not be fetched; carries each with its reason
   InterruptedRunError 130   the user, or the system, stopped the run
 anything else          70   a bug
 """
@@ -15,6 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.report import ErrorInfo
 
 EXIT_OK = 0
 EXIT_MODEL_FAILED = 1
@@ -84,6 +90,27 @@ class LicenceError(PrepareModelsError):
     """The terms of a model were not accepted."""
 
     code = "licence-not-accepted"
+
+
+class LockError(PrepareModelsError):
+    """Something is not as it was locked. ``drift``: each difference in a sentence."""
+
+    code = "lock-drift"
+
+    def __init__(self, drift: Sequence[str], *, hint: str) -> None:
+        super().__init__("\n".join(drift), hint=hint)
+        self.drift = list(drift)
+
+
+class SourcesError(PrepareModelsError):
+    """Sources could not be fetched. ``failed``: each with the error that the entrypoint reported."""
+
+    code = "sources-failed"
+
+    def __init__(self, failed: Sequence[tuple[str, ErrorInfo]]) -> None:
+        lines = [f"{error['message']} [{error['code']}]\n  -> {error['hint']}" for _, error in failed]
+        super().__init__("\n".join(lines))
+        self.failed = list(failed)
 
 
 class InterruptedRunError(PrepareModelsError):

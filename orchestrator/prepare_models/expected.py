@@ -40,7 +40,7 @@ def expected_identity(
     model = _digest(spec.source, spec.sha256, "model", record, digests)
     calibration = None
     if spec.calibration_cache is not None:
-        calibration = _digest(spec.calibration_cache, None, "calibration_cache", record, digests)
+        calibration = _digest(spec.calibration_cache, spec.calibration_sha256, "calibration_cache", record, digests)
     elif spec.calibration is not None:
         calibration = spec.calibration.samples_sha256(digests.of)
     path = local_path(spec.source)

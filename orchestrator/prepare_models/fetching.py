@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any, cast
@@ -24,6 +25,29 @@ OnResult = Callable[[FetchResult], None]
 OnEvent = Callable[[Event], None]
 
 _TERM_GRACE_S = 3.0
+
+
+@contextlib.contextmanager
+def progress_line(*, show: bool) -> Iterator[OnEvent]:
+    """Yield what turns events into one line on the terminal: how many bytes of all files are here."""
+    if not show or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    done: dict[str, tuple[int, int]] = {}
+
+    def tell(event: Event) -> None:
+        if event.kind != events.PROGRESS:
+            return
+        done[str(event.data.get("source"))] = int(event.data["done"]), int(event.data["total"])
+        here, total = (sum(sizes) / 1e6 for sizes in zip(*done.values(), strict=True))
+        sys.stderr.write(f"\r\x1b[K{here:.1f} of {total:.1f} MB in {len(done)} file(s)")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        if done:
+            sys.stderr.write("\r\x1b[K")
 
 
 class Fetching:

@@ -22,6 +22,7 @@ def model_job(
         precision=spec.precision,
         key_file=str(key_file) if key_file else None,
         calibration_cache=spec.calibration_cache,
+        calibration_sha256=spec.calibration_sha256,
         inputs=dict(spec.inputs),
         outputs=spec.outputs,
         builder=spec.builder,

@@ -24,6 +24,9 @@ class ReportingExecutor:
     def describe(self) -> RuntimeInfo:
         return RUNTIME
 
+    def locked_as(self) -> tuple[str, dict[str, str]]:
+        raise NotImplementedError
+
     def run(self, task: Task) -> ModelReport:
         spec = task.planned.spec
         if spec.key is not None:

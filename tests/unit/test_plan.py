@@ -280,6 +280,7 @@ def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:
         "precision": "fp16",
         "key_file": "/proc/self/fd/9",
         "calibration_cache": None,
+        "calibration_sha256": None,
         "inputs": {"x": {"min": [1], "opt": [2], "max": [3]}},
         "outputs": ["y"],
         "builder": {},

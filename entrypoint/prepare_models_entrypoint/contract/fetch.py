@@ -65,10 +65,11 @@ class FetchResult(TypedDict):
     """What became of one source: ``status`` fetched, present (nothing had to come) or failed.
 
     ``sha256`` was computed from the bytes; ``promised`` says who promised it: manifest, server, or nobody (None).
-    ``licence``: page on which the terms of an NGC model stand.
+    ``licence``: page on which the terms of an NGC model stand. ``source_id`` tells sources apart that look the same.
     """
 
     source: str
+    source_id: str
     status: str
     path: Optional[str]
     bytes: Optional[int]

@@ -57,6 +57,7 @@ class ModelJob:
     """One model to prepare.
 
     source, calibration_cache: where the entrypoint finds the bytes (absolute path, ``file://``, ``https://``, ``ngc://``).
+    sha256, calibration_sha256: digests that they must have; None takes what is there.
     key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
     output_dir: directory that receives ``1/model.plan`` and its companions.
     deploy_dir: the same directory as the consumers (Triton, Isaac ROS) will see it.
@@ -75,6 +76,7 @@ class ModelJob:
     precision: str = "fp32"
     key_file: Optional[str] = None
     calibration_cache: Optional[str] = None
+    calibration_sha256: Optional[str] = None
     inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
     outputs: Tuple[str, ...] = ()
     builder: BuilderConfig = BuilderConfig()
@@ -91,6 +93,7 @@ class ModelJob:
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
+        "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
         "onnx", "tao", "calibration", "ros",
     )  # fmt: skip
@@ -110,6 +113,7 @@ class ModelJob:
             precision=_codec.one_of(raw, "precision", PRECISIONS, what),
             key_file=_codec.optional(raw, "key_file", str, what),
             calibration_cache=_codec.optional(raw, "calibration_cache", str, what),
+            calibration_sha256=_codec.optional(raw, "calibration_sha256", str, what),
             inputs=_ranges(inputs),
             outputs=_codec.strings(raw, "outputs", what),
             builder=BuilderConfig.from_dict(_codec.optional(raw, "builder", dict, what) or {}),
@@ -136,6 +140,7 @@ class ModelJob:
             "precision": self.precision,
             "key_file": self.key_file,
             "calibration_cache": self.calibration_cache,
+            "calibration_sha256": self.calibration_sha256,
             "inputs": {name: shapes.to_dict() for name, shapes in self.inputs.items()},
             "outputs": list(self.outputs),
             "builder": self.builder.to_dict(),

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ..contract import event
 from ..contract.fetch import FetchJob, FetchResult
 from ..contract.files import sha256_file
-from ..contract.source import local_path, member_of, public, scheme_of
+from ..contract.source import local_path, member_of, public, scheme_of, source_id
 from ..errors import FetchError, StageError, from_os_error
 from ..events import Events
 from . import Fetched, fetch
@@ -113,6 +113,7 @@ class _Many:
         self._tell(
             FetchResult(
                 source=public(item.source),
+                source_id=source_id(item.source),
                 status="fetched" if fetched.fresh else "present",
                 path=str(path),
                 bytes=fetched.bytes,
@@ -128,6 +129,7 @@ class _Many:
         self._tell(
             FetchResult(
                 source=public(source),
+                source_id=source_id(source),
                 status="failed",
                 path=None,
                 bytes=None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
-from .. import manifest, plan
+from .. import lock, manifest, plan
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
 from ..executors.local import LocalExecutor
 from ..views import text
@@ -17,7 +17,7 @@ from ..views import text
 
 def main(arguments: argparse.Namespace) -> int:
     """Judge the models of a manifest without building them."""
-    specs = plan.select(manifest.load(arguments.manifest), arguments.names)
+    specs = plan.select(lock.load(arguments.manifest)[0], arguments.names)
     executor = LocalExecutor()
     why_not = executor.unavailable()
     if why_not is not None:

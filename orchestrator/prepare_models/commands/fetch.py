@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract.event import CLOSED, PROGRESS, Event
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from prepare_models_entrypoint.contract.source import local_path, member_of, problem_of, public, split_pin
 
-from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, InterruptedRunError, UsageError
-from ..fetching import Fetching
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, UsageError
+from ..fetching import Fetching, progress_line
+from ..interrupts import interrupted
 from ..network import NetworkSpec
 from ..paths import cache_dir
 from ..views.text import table, write
@@ -33,10 +33,12 @@ def main(arguments: argparse.Namespace) -> int:
     job = FetchJob(
         sources=sources, cache_dir=str(cache_dir()), output_dir=str(output), connections=arguments.connections
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupted)
     show = not (arguments.quiet or arguments.json)
-    on_event = _Progress().event if show and sys.stderr.isatty() else lambda _: None
-    with Fetching(job, network, on_result=_tell if show else lambda _: None, on_event=on_event) as fetching:
+    with (
+        progress_line(show=show) as on_event,
+        Fetching(job, network, on_result=_tell if show else lambda _: None, on_event=on_event) as fetching,
+    ):
         results = fetching.results()
     if arguments.json:
         write(json.dumps({"schema_version": 1, "output": str(output), "files": results}, indent=2))
@@ -47,26 +49,6 @@ def main(arguments: argparse.Namespace) -> int:
         for result in failed:
             _tell(result)
     return EXIT_MODEL_FAILED if failed or not results else EXIT_OK
-
-
-class _Progress:
-    """One line on the terminal that tells how many bytes of all files are here."""
-
-    def __init__(self) -> None:
-        self._done: dict[str, int] = {}
-        self._total: dict[str, int] = {}
-
-    def event(self, event: Event) -> None:
-        """Move the line."""
-        if event.kind == CLOSED:
-            sys.stderr.write("\r\x1b[K")
-        if event.kind != PROGRESS:
-            return
-        source = str(event.data.get("source"))
-        self._done[source], self._total[source] = int(event.data["done"]), int(event.data["total"])
-        done, total = (sum(sizes.values()) / 1e6 for sizes in (self._done, self._total))
-        sys.stderr.write(f"\r\x1b[K{done:.1f} of {total:.1f} MB in {len(self._done)} file(s)")
-        sys.stderr.flush()
 
 
 def _source(text: str) -> tuple[str, str | None]:
@@ -123,8 +105,3 @@ def _row(result: Any) -> tuple[str, ...]:
         result["sha256"][:16],
         result["promised"] or "nobody",
     )
-
-
-def _interrupt(number: int, frame: object) -> None:
-    del frame
-    raise InterruptedRunError(f"stopped by {signal.Signals(number).name}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.report import RuntimeInfo
 
-from .. import executors, manifest, plan
+from .. import executors, lock, plan
 from ..digests import Digests
 from ..errors import EXIT_OK
 from ..paths import cache_dir
@@ -18,8 +18,11 @@ from ..views import text
 
 def main(arguments: argparse.Namespace) -> int:
     """Print what would be done for each model, and why. Changes nothing."""
-    specs = plan.select(manifest.load(arguments.manifest), arguments.names)
+    loaded, known = lock.load(arguments.manifest, locked=arguments.locked)
+    specs = plan.select(loaded, arguments.names)
     executor = executors.pick(arguments.executor, container_options(arguments))
+    if known is not None and arguments.locked:
+        lock.refuse(lock.drift_of_platform(known, *executor.locked_as()), arguments.manifest)
     runtime = executor.describe()
     models_dir = arguments.models_dir.absolute()
     digests = Digests(cache_dir() / "digests.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from .. import executors, manifest, paths, plan, progress
+from .. import executors, licences, lock, paths, plan, progress
 from ..ahead import fetching_ahead
 from ..digests import Digests
-from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, InterruptedRunError
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
+from ..interrupts import interrupted
 from ..runner import Run
 from ..store import open_store
 from ..views import text
@@ -27,15 +27,17 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return plan_command.main(arguments)
     started = time.time()
-    loaded = manifest.load(arguments.manifest)
+    loaded, known = lock.load(arguments.manifest, locked=arguments.locked)
     specs = plan.select(loaded, arguments.names)
     executor = executors.pick(arguments.executor, plan_command.container_options(arguments))
+    if known is not None and arguments.locked:
+        lock.refuse(lock.drift_of_platform(known, *executor.locked_as()), arguments.manifest)
     paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
-    accepted = arguments.accept_eula or os.environ.get("PREPARE_MODELS_ACCEPT_EULA", "") in ("1", "true", "yes")
+    accepted = licences.accepted(flag=arguments.accept_eula)
     later = [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
     digests = Digests(paths.cache_dir() / "digests.json")
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupted)
     with progress.observer(
         quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose
     ) as observer:
@@ -72,8 +74,3 @@ def _write(report: dict[str, Any], models_dir: Path, copy: Path | None) -> None:
             raise HostError(
                 f"{target} can't be written: {error.strerror}", hint="free space or give write access"
             ) from None
-
-
-def _interrupt(number: int, frame: object) -> None:
-    del frame
-    raise InterruptedRunError(f"stopped by {signal.Signals(number).name}")

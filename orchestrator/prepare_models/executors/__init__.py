@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -66,6 +66,9 @@ class Executor(Protocol):
 
     def describe(self) -> RuntimeInfo:
         """Return the backend and GPU that engines would be built with."""
+
+    def locked_as(self) -> tuple[str, Mapping[str, str]]:
+        """Return the name and the facts under which a lock knows what builds here."""
 
     def run(self, task: Task) -> ModelReport:
         """Build one model."""

@@ -17,6 +17,7 @@ from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelRe
 from .. import gpu, images, machine, platforms
 from ..container import Bind, Containers, Ended, Image, RunSpec, container_user
 from ..errors import HostError, InterruptedRunError
+from ..lock import facts
 from ..owners import LABEL, owner_labels, owner_lives
 from ..paths import cache_dir
 from . import ContainerOptions, Task
@@ -96,6 +97,10 @@ class DockerExecutor:
             raise _error("gpu-unavailable", *_no_gpu_inside(self._access, answer["gpu_reason"]))
         result: RuntimeInfo = answer
         return result
+
+    def locked_as(self) -> tuple[str, Mapping[str, str]]:
+        """Return the image's name and facts in a lock."""
+        return facts.of_image(self.platform, self._image)
 
     def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
         """Describe a model file, in a container that sees nothing else."""

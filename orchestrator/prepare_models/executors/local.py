@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelRe
 from .. import child
 from ..errors import HostError, InterruptedRunError
 from ..jobs import model_job
+from ..lock import facts
 from ..manifest import ModelSpec
 from ..paths import cache_dir
 from . import OnEvent, Task
@@ -57,6 +58,10 @@ class LocalExecutor:
             return info
         answer: dict[str, Any] = self._ask("describe")
         return {**info, "backend": answer["backend"], "gpu": answer["gpu"], "gpu_reason": answer["gpu_reason"]}
+
+    def locked_as(self) -> tuple[str, Mapping[str, str]]:
+        """Return this Python's name and facts in a lock."""
+        return facts.of_python(self.describe())
 
     def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
         """Describe a model file."""

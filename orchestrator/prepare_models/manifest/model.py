@@ -58,7 +58,10 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """One entry of ``models:``, defaults applied and local sources made absolute."""
+    """One entry of ``models:``, defaults applied and local sources made absolute.
+
+    calibration_sha256: digest of the calibration cache, which a lock knows and no manifest says.
+    """
 
     name: str
     source: str
@@ -67,6 +70,7 @@ class ModelSpec:
     precision: str = "fp32"
     key: Key | None = None
     calibration_cache: str | None = None
+    calibration_sha256: str | None = None
     inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     builder: BuilderConfig = BuilderConfig()

@@ -1,0 +1,126 @@
+"""``models.lock`` as values, and its one form on the disk: JSON in a stable order, a line for each fact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.files import write_atomic
+
+from ..errors import HostError, LockError
+
+VERSION = 1
+ROLES = ("model", "external_data", "calibration_cache", "calibration_samples", "plugin")
+
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LockedFile:
+    """A file that a model is made from.
+
+    role: one of ``ROLES``. source: as it may be shown; a local path is relative to the manifest where it lies below it.
+    sha256, bytes: of the file; of an archive's member for such a source; of all samples for a directory of samples.
+    source_id: tells remote sources apart whose shown forms are the same. promised: who told the digest of a remote
+    source before its bytes came: manifest, server, or nobody (None), so that the first fetch was trusted.
+    """
+
+    role: str
+    source: str
+    sha256: str
+    bytes: int
+    source_id: str | None = None
+    promised: str | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return what names the file within its model."""
+        return self.role, self.source
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Files by model, and facts by platform."""
+
+    models: Mapping[str, tuple[LockedFile, ...]] = field(default_factory=dict)
+    platforms: Mapping[str, Facts] = field(default_factory=dict)
+
+    def file(self, model: str, role: str) -> LockedFile | None:
+        """Return the file that a model has once: its model or its calibration cache."""
+        return next((file for file in self.models.get(model, ()) if file.role == role), None)
+
+    def to_json(self) -> str:
+        """Return the document; the same facts give the same text."""
+        models = {
+            name: [_raw(file) for file in sorted(files, key=lambda file: (ROLES.index(file.role), file.source))]
+            for name, files in sorted(self.models.items())
+        }
+        platforms = {name: dict(sorted(facts.items())) for name, facts in sorted(self.platforms.items())}
+        return json.dumps({"version": VERSION, "models": models, "platforms": platforms}, indent=2) + "\n"
+
+
+def path_of(manifest: Path) -> Path:
+    """Return where the lock of a manifest lies: ``models.lock`` beside ``models.yaml``."""
+    return manifest.with_suffix(".lock")
+
+
+def read(file: Path) -> Lock | None:
+    """Return the lock in a file, or None where there is none.
+
+    Raises:
+        LockError: it is no lock, or one of another version.
+    """
+    try:
+        return parse(file.read_text(encoding="utf-8"), str(file))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HostError(f"{file} can't be read: {error.strerror}", hint="give read access to it") from None
+    except UnicodeDecodeError:
+        raise _unreadable(str(file), "it is not UTF-8") from None
+
+
+def parse(text: str, name: str) -> Lock:
+    """Return the lock in a text; ``name`` stands in the error."""
+    try:
+        raw = json.loads(text)
+        version = raw["version"]
+        if version != VERSION:
+            raise _unreadable(name, f"it is of version {version}, this tool reads {VERSION}")
+        models = {str(model): tuple(_file(file) for file in files) for model, files in dict(raw["models"]).items()}
+        platforms = {
+            str(platform): {str(key): str(value) for key, value in dict(facts).items()}
+            for platform, facts in dict(raw["platforms"]).items()
+        }
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _unreadable(name, f"{type(error).__name__}: {error}") from None
+    return Lock(models, platforms)
+
+
+def write(file: Path, lock: Lock) -> None:
+    """Write a lock, whole or not at all."""
+    try:
+        write_atomic(file, lock.to_json().encode("utf-8"))
+    except OSError as error:
+        raise HostError(f"{file} can't be written: {error.strerror}", hint="give write access to it") from None
+
+
+def _file(raw: Any) -> LockedFile:
+    file = LockedFile(**raw)
+    if file.role not in ROLES or len(bytes.fromhex(file.sha256)) != 32 or not isinstance(file.bytes, int):
+        raise ValueError(f"{file.source}: role, sha256 or bytes is wrong")
+    return file
+
+
+def _raw(file: LockedFile) -> dict[str, Any]:
+    raw = dict(vars(file))
+    if file.source_id is None:  # a local file
+        del raw["source_id"], raw["promised"]
+    return raw
+
+
+def _unreadable(name: str, why: str) -> LockError:
+    return LockError([f"{name} is no lock: {why}"], hint="restore it, or remove it and run prepare-models lock")

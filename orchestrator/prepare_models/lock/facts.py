@@ -1,0 +1,32 @@
+"""What a lock says of a platform: the tool, and what converts with it."""
+
+from __future__ import annotations
+
+import platform as system
+from typing import TYPE_CHECKING
+
+from prepare_models_entrypoint.contract.report import RuntimeInfo
+
+from .. import __version__
+from .document import Facts
+
+if TYPE_CHECKING:
+    from ..container import Image
+    from ..platforms import Platform
+
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def of_python(runtime: RuntimeInfo) -> tuple[str, Facts]:
+    """Return name and facts of this Python as a platform."""
+    backend = runtime["backend"]
+    facts = {"tool": __version__}
+    if backend is not None:
+        facts.update(backend=backend["name"], backend_version=backend["version"])
+    return f"local-{system.machine()}", facts
+
+
+def of_image(row: Platform, image: Image) -> tuple[str, Facts]:
+    """Return name and facts of an image as a platform."""
+    facts = {"tool": __version__, "image_id": image.id, "tensorrt": row.tensorrt}
+    return f"{row.name}-{_MACHINES.get(image.arch, image.arch)}", facts

@@ -1,0 +1,94 @@
+"""Making a lock: local files are hashed, remote ones fetched into the download store unless they are locked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import cast
+
+from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+from prepare_models_entrypoint.contract.source import source_id
+
+from ..errors import LicenceError, SourcesError
+from ..fetching import Fetching
+from ..manifest import Manifest, ModelSpec
+from ..network import NetworkSpec
+from ..paths import cache_dir
+from .document import Lock, LockedFile
+from .sources import Wanted, measure_local, samples, wanted
+
+OnEvent = Callable[[Event], None]
+
+
+def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_eula: bool, on_event: OnEvent) -> Lock:
+    """Return the lock of a manifest with the platforms of the previous one.
+
+    Args:
+        manifest: the models.
+        previous: what is locked already; its remote sources stay, if the manifest still names them.
+        update: models whose remote sources are asked for anew.
+        accept_eula: whether terms are accepted.
+        on_event: hears the progress of downloads.
+
+    Raises:
+        SourcesError: sources could not be fetched; carries each with its reason.
+        LicenceError: a model that has to be fetched has terms that were not accepted.
+        HostError: a local file can't be read.
+    """
+    base = manifest.path.absolute().parent
+    todo: list[tuple[ModelSpec, Wanted]] = []
+    models: dict[str, list[LockedFile]] = {spec.name: [] for spec in manifest.models}
+    for spec in manifest.models:
+        there = {} if spec.name in update else {file.place: file for file in previous.models.get(spec.name, ())}
+        for file in wanted(spec, base):
+            known = there.get(file.place)
+            if not file.fetched:
+                models[spec.name].append(measure_local(file))
+            elif known is not None and _still(known, file):
+                models[spec.name].append(known)
+            else:
+                todo.append((spec, file))
+        measured = samples(spec, base)
+        models[spec.name] += [measured] if measured else []
+    _check_licences((spec for spec, _ in todo), accept_eula=accept_eula)
+    results = _fetch(todo, on_event)
+    for spec, file in todo:
+        models[spec.name].append(_locked(file, results[source_id(file.source)]))
+    return Lock({name: tuple(files) for name, files in models.items()}, previous.platforms)
+
+
+def _still(known: LockedFile, file: Wanted) -> bool:
+    """Tell whether what is locked is what the manifest wants. An archive on this disk may have changed."""
+    return known.source_id is not None and known.source_id == file.identifier and file.pinned in (None, known.sha256)
+
+
+def _locked(file: Wanted, result: FetchResult) -> LockedFile:
+    identifier = file.identifier
+    return LockedFile(
+        file.role, file.label, cast("str", result["sha256"]), cast("int", result["bytes"]), identifier,
+        result["promised"] if identifier else None,
+    )  # fmt: skip
+
+
+def _check_licences(specs: Iterable[ModelSpec], *, accept_eula: bool) -> None:
+    terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
+    if terms and not accept_eula:
+        raise LicenceError(
+            "these models have terms that must be accepted: " + ", ".join(terms),
+            hint="read them, then run again with --accept-eula or PREPARE_MODELS_ACCEPT_EULA=1",
+        )
+
+
+def _fetch(todo: Iterable[tuple[ModelSpec, Wanted]], on_event: OnEvent) -> dict[str, FetchResult]:
+    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
+    for spec, file in todo:
+        by_network.setdefault(spec.network, {})[file.source] = file.pinned
+    results: dict[str, FetchResult] = {}
+    for network, sources in by_network.items():
+        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(cache_dir()))
+        with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
+            results.update({result["source_id"]: result for result in fetching.results()})
+    failed = [result for result in results.values() if result["error"] is not None]
+    if failed:
+        raise SourcesError([(result["source"], result["error"]) for result in failed if result["error"]])
+    return results

@@ -1,0 +1,50 @@
+"""A manifest with the digests of its lock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from .. import manifest
+from ..digests import Digests
+from ..errors import UsageError
+from ..manifest import Manifest, ModelSpec
+from ..paths import cache_dir
+from .document import Lock, path_of, read
+from .drift import drift_of_sources, refuse
+from .sources import Wanted, wanted
+
+
+def load(file: Path, *, locked: bool = False) -> tuple[Manifest, Lock | None]:
+    """Read a manifest and the lock beside it.
+
+    With ``locked`` every difference is refused and every file pinned. Without it the lock pins remote sources that are
+    still those of the manifest; local files are the user's to change.
+
+    Raises:
+        ManifestError, LockError, UsageError: manifest or lock is wrong, differs, or is missing though it is wanted.
+    """
+    loaded, lock = manifest.load(file), read(path_of(file))
+    if lock is None:
+        if locked:
+            raise UsageError(f"{path_of(file)} is not there", hint=f"write it: prepare-models lock {file}")
+        return loaded, None
+    if locked:
+        digests = Digests(cache_dir() / "digests.json")
+        refuse(drift_of_sources(loaded, lock, digests.of), file)
+        digests.save()
+    base = file.absolute().parent
+    models = tuple(_pinned(spec, lock, base, everything=locked) for spec in loaded.models)
+    return replace(loaded, models=models), lock
+
+
+def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> ModelSpec:
+    there = {file.place: file for file in lock.models.get(spec.name, ())}
+
+    def digest(file: Wanted) -> str | None:
+        known = there.get(file.place)
+        applies = known is not None and (everything or file.identifier is not None)
+        return known.sha256 if known and applies and known.source_id == file.identifier else None
+
+    pins = {file.role: file.pinned or digest(file) for file in wanted(spec, base)}
+    return replace(spec, sha256=pins["model"], calibration_sha256=pins.get("calibration_cache"))

@@ -1,0 +1,98 @@
+"""What the models of a manifest are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.source import local_path, member_of, public, source_id
+from prepare_models_entrypoint.contract.weights import companions
+
+from ..errors import HostError
+from ..manifest import ModelSpec
+from .document import LockedFile
+
+Hashing = Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file that a manifest names.
+
+    source: as the manifest has it, local paths absolute. label: as a lock shows it. pinned: the manifest's sha256.
+    fetched: whether the entrypoint has to bring or unpack it; otherwise it is read where it lies.
+    """
+
+    role: str
+    source: str
+    label: str
+    pinned: str | None
+    fetched: bool
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return what names the file within its model."""
+        return self.role, self.label
+
+    @property
+    def identifier(self) -> str | None:
+        """Return what tells two remote sources apart; None for a path, which differs from machine to machine."""
+        member = member_of(self.source)
+        here = local_path(member.archive if member else self.source) is not None
+        return None if here else source_id(self.source)
+
+
+def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
+    """Yield the files of a model, but for the samples of a calibration. ``base``: directory of the manifest."""
+    yield _source("model", spec.source, spec.sha256, base)
+    model = local_path(spec.source)
+    for file in companions(model) if model is not None and model.is_file() else ():
+        yield _source("external_data", str(file), None, base)
+    if spec.calibration_cache is not None:
+        yield _source("calibration_cache", spec.calibration_cache, spec.calibration_sha256, base)
+    for plugin in spec.plugins:
+        yield _source("plugin", plugin.file, plugin.sha256, base)
+
+
+def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
+    """Return a local file with its digest, which ``sha256`` finds out or remembers.
+
+    Raises:
+        HostError: it can't be read.
+    """
+    path = local_path(file.source) or Path(file.source)
+    try:
+        return LockedFile(file.role, file.label, sha256(path), path.stat().st_size)
+    except OSError as error:
+        raise HostError(f"{path} can't be read: {error.strerror}", hint="check the path in the manifest") from None
+
+
+def samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) -> LockedFile | None:
+    """Return the samples of a calibration as one entry, or None without any."""
+    if spec.calibration is None:
+        return None
+    directory = Path(spec.calibration.images)
+    try:
+        files = spec.calibration.samples()
+        size = sum(Path(file).stat().st_size for file in files)
+        digest = spec.calibration.samples_sha256(sha256)
+    except OSError as error:
+        raise HostError(f"{directory} can't be read: {error.strerror}", hint="check calibration: images:") from None
+    return LockedFile("calibration_samples", _label(str(directory), base), digest or "", size)
+
+
+def _source(role: str, source: str, pinned: str | None, base: Path) -> Wanted:
+    fetched = local_path(source) is None
+    return Wanted(role, source, _label(source, base), pinned, fetched)
+
+
+def _label(source: str, base: Path) -> str:
+    member = member_of(source)
+    if member is not None:
+        return f"{_label(member.archive, base)}!{member.path}"
+    path = local_path(source)
+    if path is None:
+        return public(source)
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)

@@ -1,0 +1,180 @@
+"""``prepare-models lock`` as a user runs it, with a simulator of NGC and a web server that promises nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import networks
+from tests.command import Workplace
+from tests.simulators.ngc import NgcSimulator
+from tests.simulators.web import Answer, Server, certificate
+
+REMOTE = "ngc://nvidia/tao/net:v1/net.onnx"
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> bytes:
+    return networks.conv(tmp_path / "seed.onnx").read_bytes()
+
+
+@pytest.fixture
+def sim(monkeypatch: pytest.MonkeyPatch, net: bytes) -> Iterator[NgcSimulator]:
+    with NgcSimulator() as running:
+        monkeypatch.setenv("NGC_CLI_API_URL", running.url)
+        monkeypatch.setenv("NGC_CLI_AUTH_URL", running.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        running.publish("nvidia/tao/net", "v1", {"net.onnx": net, "cache.txt": b"cache"})
+        yield running
+
+
+@pytest.fixture
+def models(place: Workplace, sim: NgcSimulator, net: bytes) -> list[dict[str, Any]]:
+    """A remote model with a calibration cache, and a local one."""
+    (place.folder / "nets").mkdir()
+    (place.folder / "nets" / "own.onnx").write_bytes(net)
+    remote = {"name": "net", "source": REMOTE, "calibration_cache": "ngc://nvidia/tao/net:v1/cache.txt"}
+    return [remote, {"name": "own", "source": "nets/own.onnx"}]
+
+
+def lock(place: Workplace, *arguments: str, **variables: str) -> tuple[int, str, dict[str, Any]]:
+    done = place.call("lock", str(place.manifest), "--platform", "local", *arguments, **variables)
+    file = place.folder / "models.lock"
+    return done.status, done.stderr, json.loads(file.read_text()) if file.exists() else {}
+
+
+def test_a_lock_has_the_digest_of_every_file_and_stays_the_same(
+    place: Workplace, models: list[dict[str, Any]], sim: NgcSimulator, net: bytes
+) -> None:
+    place.write(*models)
+    status, told, document = lock(place)
+    assert status == 0, told
+    text = (place.folder / "models.lock").read_text()
+    model, cache = document["models"]["net"]
+    assert (model["role"], model["source"], model["promised"]) == ("model", REMOTE, "server")
+    assert (model["sha256"], model["bytes"]) == (sha256(net), len(net))
+    assert (cache["role"], cache["sha256"]) == ("calibration_cache", sha256(b"cache"))
+    assert document["models"]["own"] == [
+        {"role": "model", "source": "nets/own.onnx", "sha256": sha256(net), "bytes": len(net)}
+    ]
+    ((name, facts),) = document["platforms"].items()
+    assert name.startswith("local-")
+    assert facts["backend"] == "tensorrt_rtx"
+    asked = len(sim.asked)
+    place.write(*reversed(models))
+    assert lock(place)[0] == 0
+    assert (place.folder / "models.lock").read_text() == text
+    assert len(sim.asked) == asked
+
+
+def test_check_and_run_name_what_drifted(place: Workplace, models: list[dict[str, Any]], net: bytes) -> None:
+    remote, own = models
+    place.write(*models)
+    lock(place)
+    file, local = place.folder / "models.lock", place.folder / "nets" / "own.onnx"
+    locked = file.read_text()
+    check = ("lock", str(place.manifest), "--check", "--platform", "local")
+    assert place.call(*check).status == 0
+    elsewhere = {**remote, "source": REMOTE.replace("v1", "v2")}
+    cases: list[tuple[list[dict[str, Any]], bytes, str, str]] = [
+        (models, net + b"\0", locked, "own: model nets/own.onnx has sha256"),
+        ([elsewhere, own], net, locked, "net: model ngc://nvidia/tao/net:v2/net.onnx is not in the lock"),
+        ([*models, {**own, "name": "third"}], net, locked, "third: is not in the lock"),
+        ([own], net, locked, "net: is in the lock and not in the manifest"),
+        ([remote, {**own, "sha256": "0" * 64}], net, locked, f"own: model nets/own.onnx has sha256 {'0' * 64} in the"),
+        (models, net, locked.replace('"tool": "', '"tool": "0.'), "tool is"),
+    ]
+    for manifest, content, text, told in cases:
+        place.write(*manifest)
+        local.write_bytes(content)
+        file.write_text(text)
+        checked, ran = place.call(*check), place.run("--locked")
+        assert (checked.status, ran.status) == (1, 1), told
+        assert told in checked.stderr
+        assert told in ran.stderr
+    assert not place.models_dir.exists()
+
+
+def test_a_locked_run_builds_and_a_changed_server_is_refused(
+    place: Workplace, models: list[dict[str, Any]], sim: NgcSimulator, tmp_path: Path
+) -> None:
+    del models[0]["calibration_cache"]
+    place.write(*models)
+    assert lock(place)[0] == 0
+    ran = place.run("--locked")
+    assert ran.status == 0, ran.stderr
+    other = networks.conv(tmp_path / "other.onnx", seed=1).read_bytes()
+    sim.publish("nvidia/tao/net", "v1", {"net.onnx": other})
+    assert place.run("--locked").report["summary"]["up-to-date"] == 2
+    fresh = place.run(
+        "--force", "net", PREPARE_MODELS_CACHE_DIR=str(tmp_path / "fresh")
+    )  # pinned without --locked, too
+    assert fresh.model("net")["error"]["code"] == "digest-mismatch"
+    assert lock(place)[2]["models"]["net"][0]["sha256"] != sha256(other)
+    assert lock(place, "--update", "net")[2]["models"]["net"][0]["sha256"] == sha256(other)
+
+
+def test_a_calibration_cache_is_pinned_too(
+    place: Workplace, models: list[dict[str, Any]], sim: NgcSimulator, net: bytes, tmp_path: Path
+) -> None:
+    place.write(*models)
+    lock(place)
+    sim.publish("nvidia/tao/net", "v1", {"net.onnx": net, "cache.txt": b"another"})
+    done = place.run("net", "--locked", PREPARE_MODELS_CACHE_DIR=str(tmp_path / "fresh"))
+    assert done.model("net")["error"]["code"] == "digest-mismatch"
+
+
+def test_what_nobody_promises_is_locked_by_the_first_fetch(place: Workplace, net: bytes, tmp_path: Path) -> None:
+    tls, ca = certificate(tmp_path)
+    with Server(lambda _: Answer(net), tls) as server:
+        place.write({"name": "net", "source": f"{server.url}/net.onnx?token=canary"})
+        status, told, document = lock(place, REQUESTS_CA_BUNDLE=str(ca), NO_PROXY="127.0.0.1")
+        assert status == 0, told
+    (file,) = document["models"]["net"]
+    assert (file["sha256"], file["promised"]) == (sha256(net), None)
+    assert "canary" not in (place.folder / "models.lock").read_text()
+
+
+def test_what_can_not_be_fetched_leaves_no_lock(place: Workplace, models: list[dict[str, Any]]) -> None:
+    models[0]["source"] = "ngc://nvidia/tao/net:v9/net.onnx"
+    place.write(*models)
+    status, told, document = lock(place)
+    assert (status, document) == (1, {})
+    assert "[source-not-found]" in told
+
+
+def test_terms_are_accepted_before_anything_is_fetched(
+    place: Workplace, models: list[dict[str, Any]], sim: NgcSimulator
+) -> None:
+    models[0]["eula"] = "https://example.com/terms"
+    place.write(*models)
+    status, told, _ = lock(place)
+    assert (status, sim.asked) == (1, [])
+    assert "net: https://example.com/terms" in told
+    assert lock(place, "--accept-eula")[0] == 0
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"version": 2}', '{"version": 1, "models": {"a": [{}]}, "platforms": {}}'])
+def test_a_damaged_lock_is_told(place: Workplace, text: str) -> None:
+    place.write({"name": "own", "source": "own.onnx"})
+    (place.folder / "models.lock").write_text(text)
+    for command in (["plan"], ["lock", "--check"], ["lock"]):
+        done = place.call(*command, str(place.manifest))
+        assert done.status == 1
+        assert "models.lock is no lock" in done.stderr
+
+
+def test_no_lock_can_not_be_held_to(place: Workplace) -> None:
+    place.write({"name": "own", "source": "own.onnx"})
+    assert place.run("--locked").status == 2
+    assert place.call("lock", str(place.manifest), "--check").status == 1
+    assert place.call("lock", str(place.manifest), "--update", "no-such").status == 2
