@@ -4,6 +4,7 @@ StageError          one model failed; the run goes on
   FetchError        the bytes could not be had, or are not the promised ones
   ConvertError      the engine could not be built as asked
   InspectError      the engine is not what the manifest expects, or can't be read
+  VerifyError       the engine's numbers are not its model's, or could not be compared
 
 ``CODES`` lists every stable code with its meaning; docs/errors.md carries the same list.
 """
@@ -74,6 +75,10 @@ CODES: Dict[str, str] = {
     "out-of-memory": "the build ran out of memory",
     "engine-invalid": "the plan file is not what a builder writes",
     "engine-unusable": "this machine can't load the engine that it built",
+    "engine-missing": "there is no engine to verify",
+    "verification-failed": "the engine's numbers are too far from its model's",
+    "verification-impossible": "the numbers could not be compared",
+    "verification-samples-unusable": "the samples for a verification can't be used",
     "entrypoint-failed": "the entrypoint ended without a report",
     "module-missing": "a Python module is not installed beside the entrypoint",
     "internal": "a bug in prepare-models",
@@ -122,6 +127,10 @@ class ConvertError(StageError):
 
 class InspectError(StageError):
     """The engine is not what the manifest expects, or can't be read."""
+
+
+class VerifyError(StageError):
+    """The engine's numbers are not those of its source model, or they could not be compared."""
 
 
 def from_os_error(error: OSError) -> StageError:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import resource
 import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Optional, Tuple
 
-from .contract import Job, ModelJob, event
+from .contract import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob, VerifyConfig, event
 from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
-from .contract.report import BUILT, CHECKED, FAILED, Engine, Material, ModelReport, RuntimeInfo, StageResult, blank
+from .contract.report import (
+    BUILT,
+    CHECKED,
+    FAILED,
+    VERIFIED,
+    Engine,
+    Material,
+    ModelReport,
+    RuntimeInfo,
+    StageResult,
+    WarningInfo,
+    blank,
+    read_record,
+)
 from .contract.source import public, source_id
 from .contract.weights import companions, weights_sha256
 from .convert import calibrate
@@ -26,7 +40,10 @@ from .events import Events
 from .fetch import Fetched, fetch
 from .inspect.stage import Inspected, inspect
 from .publish import PLAN, clear_room, make_room, publish
+from .verify.stage import refusal, verify
 from .workspace import work_dir
+
+_STATUS: Dict[Tuple[str, ...], str] = {CHECK_STAGES: CHECKED, VERIFY_STAGES: VERIFIED}
 
 
 def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
@@ -74,7 +91,10 @@ class _Run:
                 finally:
                     clear_room(self.output_dir)
                     self._keep_log(work / "build.log")
-        self.report["status"] = CHECKED if "check" in self.job.stages else BUILT
+        if self.job.stages == VERIFY_STAGES:
+            with work_dir(Path(self.job.cache_dir)) as work:
+                self._verify_published(fetched, work)
+        self.report["status"] = _STATUS.get(self.job.stages, BUILT)
 
     def fail(self, error: StageError) -> None:
         self.report["status"] = FAILED
@@ -140,15 +160,49 @@ class _Run:
                 self.report["details"] = inspected.details or converted.result["details"]
                 self.report["tensor_names"] = check_tensor_names(inspected.io, self.model.ros)
                 self._prove_precision(inspected)
-                self.report["engine"] = Engine(
-                    path=str(Path(self.model.deploy_dir) / PLAN),
-                    bytes=converted.result["engine_bytes"],
-                    sha256=converted.result["engine_sha256"],
-                    header=inspected.header,
-                )
+            if self.model.verify is not None and "verify" in self.job.stages:
+                cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
+                self._verify(fetched, partial, work, cache or _made_cache(work))
+            self.report["engine"] = Engine(
+                path=str(Path(self.model.deploy_dir) / PLAN),
+                bytes=converted.result["engine_bytes"],
+                sha256=converted.result["engine_sha256"],
+                header=inspected.header,
+            )
             self.report["status"] = BUILT
             self._keep_calibration(work)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
+
+    def _verify(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
+        with self._timed("verify") as timing:
+            verification, timing["peak_rss_bytes"] = verify(
+                self.model, fetched["model"].path, plan,
+                precision_how=self.report["precision_proof"]["how"], runtime=self.runtime,
+                work_dir=work, cache_file=cache,
+            )  # fmt: skip
+            self.report["verification"] = verification
+            error = refusal(verification)
+            if error is not None:
+                raise error
+        if verification["verdict"] == "not-compared":
+            hint = "run prepare-models verify where a GPU can load the engine"
+            self.report["warnings"].append(
+                WarningInfo(code="not-verified", message=verification["statement"], hint=hint)
+            )
+
+    def _verify_published(self, fetched: Dict[str, Fetched], work: Path) -> None:
+        """Verify the engine that an earlier run left."""
+        record = read_record(self.output_dir)
+        if record is None or not (self.output_dir / PLAN).is_file():
+            raise StageError(
+                "engine-missing",
+                f"{self.output_dir} has no engine with its report",
+                hint="prepare-models run builds it",
+            )
+        self.report["precision_proof"], self.report["engine"] = record["precision_proof"], record["engine"]
+        self.model = dataclasses.replace(self.model, verify=self.model.verify or VerifyConfig())
+        cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
+        self._verify(fetched, self.output_dir / PLAN, work, cache or _made_cache(self.output_dir))
 
     def _note_conversion(self, converted: Converted) -> None:
         result = converted.result
@@ -214,7 +268,9 @@ class _Run:
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[StageResult]:
         self.stage = stage
-        result = StageResult(name=stage, status=FAILED, seconds=0.0, peak_rss_bytes=None)
+        result = StageResult(
+            name=stage, status=FAILED, started_at=round(time.time(), 3), seconds=0.0, peak_rss_bytes=None
+        )
         self.report["stages"].append(result)
         self.events.emit(event.STAGE_STARTED, model=self.model.name, stage=stage)
         started = time.monotonic()
@@ -242,3 +298,9 @@ class _Run:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(str(build_log), str(self.log))
             self.report["log"] = str(self.log)
+
+
+def _made_cache(folder: Path) -> Optional[Path]:
+    """Return the calibration cache that was made from samples, or None."""
+    made = folder / calibrate.FILE
+    return made if made.exists() else None

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_check(commands)
     _add_inspect(commands)
+    _add_verify(commands)
     _add_decrypt(commands)
     _add_fetch(commands)
     _add_ngc(commands)
@@ -110,6 +111,22 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
     check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
     check.add_argument("--json", action="store_true", help="print the reports as JSON")
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verify = _command(
+        commands,
+        "verify",
+        "compare engines that are there with their source models, number by number",
+        "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
+        "exit status: 0 no engine is refused, 1 one is or could not be compared, 2 usage error, 3 a module is missing",
+    )
+    verify.add_argument("target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or what run made of it")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
+    verify.add_argument(
+        "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
+    )
+    verify.add_argument("--json", action="store_true", help="print the reports as JSON")
 
 
 def _add_decrypt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

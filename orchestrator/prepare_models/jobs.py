@@ -36,4 +36,5 @@ def model_job(
         tao=spec.tao,
         calibration=spec.calibration,
         ros=spec.ros,
+        verify=spec.verify,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
-from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read
+from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read_record
 
 from .digests import Digests
 from .errors import UsageError
@@ -145,7 +144,7 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
 
 
 def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
-    """Say that the inputs and outputs of an engine are not those that the manifest expects, or return None."""
+    """Say that inputs, outputs or verification of an engine are not what the manifest asks for, or return None."""
     found = [binding["name"] for binding in record["io"] if binding["mode"] == "output"]
     if spec.outputs and sorted(spec.outputs) != sorted(found):
         return f"the engine's outputs are {', '.join(found)}, expected {', '.join(spec.outputs)}"
@@ -153,17 +152,12 @@ def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
         spec.ros.resolve(record["io"])
     except ContractError as error:
         return str(error)
+    verification = record["verification"]
+    if spec.verify is not None and (verification is None or verification["settings"] != spec.verify.to_dict()):
+        return "the engine was not verified with these settings"
     return None
 
 
 def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
     """Return the converter that will be used, as far as it can be told before the file is there, and why."""
     return converter_of(model_job(spec, output_dir=Path()), runtime)
-
-
-def read_record(output_dir: Path) -> ModelReport | None:
-    """Return the report that stands beside an engine, or None where it is missing or can't be read."""
-    try:
-        return read(json.loads((output_dir / "report.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, ContractError):
-        return None

@@ -7,12 +7,12 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ErrorInfo, ModelReport, read
+from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ErrorInfo, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import public, source_id
 
 from . import child
 from .manifest import ModelSpec
-from .plan import PLAN, PlannedModel, read_record, unfit
+from .plan import PLAN, PlannedModel, unfit
 from .store import CALIBRATION, Entry, Store, Turn
 from .store import PLAN as STORED_PLAN
 

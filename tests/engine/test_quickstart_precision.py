@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 import pytest
 
@@ -15,20 +13,8 @@ from prepare_models_entrypoint.convert import calibration_cache
 from prepare_models_entrypoint.convert.typed_model import prepared
 from tests.command import Workplace
 from tests.engine.caches import measured
+from tests.engine.quickstart import HELD_OUT, MODEL, images
 from tests.engine.test_etlt import KEY, encrypt
-
-FOLDER = Path(__file__).parents[2] / "examples" / "quickstart"
-MODEL = FOLDER / "model.onnx"
-HELD_OUT = 1_000_000
-
-
-def images(first: int, count: int) -> list[Any]:
-    spec = importlib.util.spec_from_file_location("synthetic", FOLDER / "synthetic.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return [module.synthetic_batch(1, 544, 960, first + index)[0].astype(np.float32) for index in range(count)]
 
 
 @pytest.fixture(scope="module")

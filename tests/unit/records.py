@@ -74,7 +74,9 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
     report["builder"] = {"workspace_bytes": None, "optimization_level": 3, "flags": ["TF32"]}
     report["profiles"] = [{"x": ProfileShapes(min=[1, 3], opt=[1, 3], max=[1, 3])}]
     report["io"] = [_binding("x", "input", [1, 3]), _binding("y", "output", [1, 2])]
-    report["stages"] = [StageResult(name="convert", status="done", seconds=1.25, peak_rss_bytes=1 << 20)]
+    report["stages"] = [
+        StageResult(name="convert", status="done", started_at=1_795_454_858.25, seconds=1.25, peak_rss_bytes=1 << 20)
+    ]
     report["runtime"] = runtime
     report["trtexec_command"] = "trtexec --onnx=a.onnx"
     return report

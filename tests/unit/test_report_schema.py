@@ -99,6 +99,9 @@ def test_a_key_that_the_schema_does_not_know_is_drift(tmp_path: Path, place: lis
         ("backend", contract.BackendInfo),
         ("gpu", contract.GpuInfo),
         ("runtime", contract.RuntimeInfo),
+        ("verification", contract.Verification),
+        ("comparison", contract.OutputComparison),
+        ("latency", contract.Latency),
     ],
 )
 def test_the_schema_knows_every_key_of_the_contract(definition: str, kind: type) -> None:

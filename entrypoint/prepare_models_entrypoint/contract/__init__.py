@@ -6,8 +6,19 @@ Standard library only, Python 3.8 and later. The orchestrator imports this packa
 from ._codec import ContractError
 from .builder import BuilderConfig
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
-from .job import CHECK_STAGES, CONTRACT_VERSION, CONVERTERS, PRECISIONS, STAGES, Job, ModelJob, ShapeRange
+from .job import (
+    CHECK_STAGES,
+    CONTRACT_VERSION,
+    CONVERTERS,
+    PRECISIONS,
+    STAGES,
+    VERIFY_STAGES,
+    Job,
+    ModelJob,
+    ShapeRange,
+)
 from .ros import RosConfig
+from .verification import Thresholds, VerifyConfig
 
 __all__ = [
     "CHECK_STAGES",
@@ -15,6 +26,7 @@ __all__ = [
     "CONVERTERS",
     "PRECISIONS",
     "STAGES",
+    "VERIFY_STAGES",
     "BuilderConfig",
     "CalibrationConfig",
     "ContractError",
@@ -25,4 +37,6 @@ __all__ = [
     "RosConfig",
     "ShapeRange",
     "TaoConfig",
+    "Thresholds",
+    "VerifyConfig",
 ]

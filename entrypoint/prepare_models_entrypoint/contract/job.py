@@ -11,13 +11,15 @@ from .builder import BuilderConfig
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .network import Network
 from .ros import RosConfig
+from .verification import VerifyConfig
 
 CONTRACT_VERSION = 1
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
 CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
-STAGES = ("fetch", "convert", "inspect")
+STAGES = ("fetch", "convert", "inspect", "verify")
 CHECK_STAGES = ("fetch", "check")
+VERIFY_STAGES = ("fetch", "verify")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class ModelJob:
     keep_fp32: patterns (with * and ?) of the names of layers that stay in fp32.
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
     ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
+    verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
     """
 
     name: str
@@ -90,12 +93,13 @@ class ModelJob:
     tao: TaoConfig = TaoConfig()
     calibration: Optional[CalibrationConfig] = None
     ros: RosConfig = RosConfig()
+    verify: Optional[VerifyConfig] = None
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros",
+        "onnx", "tao", "calibration", "ros", "verify",
     )  # fmt: skip
 
     @classmethod
@@ -127,6 +131,7 @@ class ModelJob:
             tao=TaoConfig.from_dict(_codec.optional(raw, "tao", dict, what) or {}),
             calibration=_codec.maybe(raw, "calibration", CalibrationConfig.from_dict, what),
             ros=RosConfig.from_dict(_codec.optional(raw, "ros", dict, what) or {}),
+            verify=_codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -148,6 +153,7 @@ class ModelJob:
             "timeout_s": self.timeout_s,
             **self.conversion(),
             "ros": self.ros.to_dict(),
+            "verify": self.verify.to_dict() if self.verify else None,
         }
 
     def conversion(self) -> Dict[str, Any]:

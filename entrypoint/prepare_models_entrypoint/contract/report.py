@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Dict, List, Optional, TypedDict
 
 from ._codec import ContractError
@@ -15,6 +17,7 @@ UP_TO_DATE = "up-to-date"
 FAILED = "failed"
 SKIPPED = "skipped"
 CHECKED = "checked"
+VERIFIED = "verified"
 
 
 class ErrorInfo(TypedDict):
@@ -107,10 +110,14 @@ class TensorNames(TypedDict):
 
 
 class StageResult(TypedDict):
-    """Wall time of a stage in seconds, and the peak resident memory in bytes of the process that did its work."""
+    """Wall time of a stage in seconds, and the peak resident memory in bytes of the process that did its work.
+
+    ``started_at``: seconds since the epoch.
+    """
 
     name: str
     status: str
+    started_at: float
     seconds: float
     peak_rss_bytes: Optional[int]
 
@@ -157,6 +164,58 @@ class Attempt(TypedDict):
     code: str
     message: str
     changed: Dict[str, Any]
+
+
+class OutputComparison(TypedDict):
+    """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
+
+    elements: values compared. non_finite: values that are finite in one result alone. problems: thresholds missed.
+    histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is 1/per_decade of
+    a decade wide. points: some [reference, candidate] values.
+    """
+
+    name: str
+    dtype: str
+    elements: int
+    non_finite: int
+    mean_abs: float
+    max_abs: Optional[float]
+    max_rel: Optional[float]
+    cosine: Optional[float]
+    argmax: Optional[float]
+    thresholds: Dict[str, float]
+    problems: List[str]
+    histogram: Dict[str, Any]
+    points: List[List[float]]
+
+
+class Latency(TypedDict):
+    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory beside the weights."""
+
+    iterations: int
+    throughput_per_s: float
+    median_ms: float
+    p99_ms: float
+    execution_memory_bytes: Optional[int]
+
+
+class Verification(TypedDict):
+    """What was compared with what, and how it came out.
+
+    verdict: passed, failed or not-compared. statement: the same for people. candidate: engine, rewritten-onnx or None.
+    engine_not_run, latency_absent: why not, None where it was. settings: the ``verify`` of the job.
+    """
+
+    verdict: str
+    statement: str
+    reference: str
+    candidate: Optional[str]
+    engine_not_run: Optional[str]
+    samples: str
+    outputs: List[OutputComparison]
+    latency: Optional[Latency]
+    latency_absent: Optional[str]
+    settings: Dict[str, Any]
 
 
 class BackendInfo(TypedDict):
@@ -236,6 +295,7 @@ class ModelReport(TypedDict):
     preflight: Optional[Dict[str, Any]]
     details: Optional[EngineDetails]
     tensor_names: Optional[TensorNames]
+    verification: Optional[Verification]
 
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
@@ -270,6 +330,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         preflight=None,
         details=None,
         tensor_names=None,
+        verification=None,
     )  # fmt: skip
 
 
@@ -286,3 +347,11 @@ def read(raw: Any) -> ModelReport:
     report = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
     report.update(raw)  # type: ignore[typeddict-item]  # tolerant on purpose: unknown keys travel along
     return report
+
+
+def read_record(output_dir: Path) -> Optional[ModelReport]:
+    """Return the report that stands beside an engine, or None where it is missing or can't be read."""
+    try:
+        return read(json.loads((output_dir / "report.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, ContractError):
+        return None

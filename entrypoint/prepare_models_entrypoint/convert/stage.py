@@ -66,7 +66,7 @@ def convert(
     with contextlib.ExitStack() as stack:
         encrypted = choice.converter == "tao-converter"
         key_fd = stack.enter_context(_key(model, source)) if encrypted else None
-        file = source if encrypted else stack.enter_context(_plain_model(model, source, work_dir))
+        file = source if encrypted else stack.enter_context(plain_model(model, source, work_dir))
         request = BuildRequest(
             model=model,
             source=str(file),
@@ -223,7 +223,7 @@ def _read_key(model: ModelJob, source: Path) -> str:
 
 
 @contextlib.contextmanager
-def _plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]:
+def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]:
     """Yield the path of an ONNX file: the source itself, or its decrypted payload for as long as the block runs."""
     if source.suffix != ".etlt":
         yield source

@@ -27,7 +27,7 @@ CONTRACT_LABEL = f"{LABEL}.contract"
 MODEL_LABEL = f"{LABEL}.model"
 OWNER_LABEL = f"{LABEL}.owner"
 
-_CONVERT = ("convert", "inspect")
+_CONVERT = ("convert", "inspect", "verify")
 _GRACE_S = 60.0  # what the entrypoint may take beside the conversion, whose time it watches itself
 _MEMORY_SHARE = 0.9
 _NETWORK_VARIABLES = (

@@ -59,9 +59,14 @@ class Work:
         files = [path for place in places if (path := local_path(place)) is not None and path.is_file()]
         wanted = [file for path in files for file in (path, *companions(path))]
         wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
-        if self.spec.calibration is not None and (samples := Path(self.spec.calibration.images)).is_dir():
-            wanted.append(samples)
+        wanted += [path for path in self._samples() if path.exists()]
         return [Bind(path.absolute(), str(path.absolute())) for path in dict.fromkeys(wanted)]
+
+    def _samples(self) -> list[Path]:
+        """Return directories and files of samples, for a calibration and a verification."""
+        calibration, verify = self.spec.calibration, self.spec.verify
+        images = [config.images for config in (calibration, verify.images if verify else None) if config]
+        return [Path(place) for place in (*images, verify.npz if verify else None) if place]
 
     def control(self, job: Job) -> Control:
         """Write the job where a container reads it."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import CHECK_STAGES, ContractError, Job, converters, runtime
+from prepare_models_entrypoint.contract import CHECK_STAGES, VERIFY_STAGES, ContractError, Job, converters, runtime
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
@@ -73,14 +73,21 @@ class LocalExecutor:
 
     def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
         """Judge one model without building it. ``folder``: an empty private directory."""
+        return self._judge(spec, folder / "unused", folder, CHECK_STAGES)
+
+    def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
+        return self._judge(spec, output_dir, folder, VERIFY_STAGES)
+
+    def _judge(self, spec: ModelSpec, output_dir: Path, folder: Path, stages: tuple[str, ...]) -> ModelReport:
         secrets = spec.network.secrets()
         with child.secret_file(spec.key.read() if spec.key else None) as key, child.secret_file(secrets) as secret:
-            model = model_job(spec, output_dir=folder / "unused", key_file=child.path_of(key))
+            model = model_job(spec, output_dir=output_dir, key_file=child.path_of(key))
             job = Job(
-                run_id="check",
+                run_id=stages[-1],
                 models=(model,),
                 cache_dir=str(cache_dir()),
-                stages=CHECK_STAGES,
+                stages=stages,
                 network=spec.network.with_secrets(child.path_of(secret)),
             )
             (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")

@@ -17,6 +17,7 @@ from ..network import NetworkSpec
 from .model import Key, Manifest, ModelSpec
 from .nodes import Node, Problems, node_of, parse
 from .settings import BUILDER_KEYS, Settings
+from .verification import VerifySettings
 
 T = TypeVar("T")
 
@@ -27,7 +28,8 @@ DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "h
 NGC_KEYS = ("api_url", "auth_url", "key_file")
 MODEL_KEYS = (
     "name", "source", "sha256", "precision", "key", "calibration_cache", "inputs", "outputs", "builder", "converter",
-    "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration", "headers_file", "eula", "ros",
+    "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration", "verify", "headers_file",
+    "eula", "ros",
 )  # fmt: skip
 
 # What a model says itself takes the place of these words of the catalog.
@@ -118,6 +120,7 @@ class _Loader(Settings):
             onnx=read("onnx", self.onnx, OnnxConfig()),
             tao=read("tao", self.tao, TaoConfig()),
             calibration=read("calibration", self.calibration, None),
+            verify=read("verify", VerifySettings(self.directory, self.problems).verify, None),
             network=self._network(defaults.get("ngc"), read("headers_file", self._path, None)),
             eula=read("eula", self._url, None),
             ros=read("ros", self.ros, RosConfig()),

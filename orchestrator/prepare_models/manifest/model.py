@@ -15,6 +15,7 @@ from prepare_models_entrypoint.contract import (
     RosConfig,
     ShapeRange,
     TaoConfig,
+    VerifyConfig,
 )
 
 from ..errors import KeyUnavailableError
@@ -82,6 +83,7 @@ class ModelSpec:
     onnx: OnnxConfig = OnnxConfig()
     tao: TaoConfig = TaoConfig()
     calibration: CalibrationConfig | None = None
+    verify: VerifyConfig | None = None
     network: NetworkSpec = field(default_factory=NetworkSpec)
     eula: str | None = None
     ros: RosConfig = RosConfig()

@@ -51,7 +51,7 @@ BUILDER_KEYS = (*_SIZES, *_FLAGS, *_ENUMERATIONS, *_INTEGERS, "compute_capabilit
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _FORMAT = re.compile(r"[a-z0-9]+:[a-z0-9]+")
 
-_Reader = Callable[[Node], Any]
+Reader = Callable[[Node], Any]
 
 
 class Settings(Readers):
@@ -97,7 +97,7 @@ class Settings(Readers):
         return tuple(plugin for item in node.items if (plugin := self._plugin(item)) is not None)
 
     def _plugin(self, node: Node) -> Plugin | None:
-        values = self._fields(
+        values = self.fields(
             node,
             {
                 "file": lambda n: self.text(n, "the path of a library"),
@@ -111,12 +111,12 @@ class Settings(Readers):
 
     def onnx(self, node: Node) -> OnnxConfig:
         """Return changes of the ONNX graph."""
-        readers: dict[str, _Reader] = {
+        readers: dict[str, Reader] = {
             "sanitize": self.flag,
             "static_shapes": self._shapes,
             "outputs": lambda n: self.texts(n, "tensor names"),
         }
-        return OnnxConfig(**self._fields(node, readers))
+        return OnnxConfig(**self.fields(node, readers))
 
     def _shapes(self, node: Node) -> dict[str, tuple[int, ...]] | None:
         if not self.kind(node, "mapping", "input names with their shapes"):
@@ -126,18 +126,18 @@ class Settings(Readers):
 
     def ros(self, node: Node) -> RosConfig:
         """Return the names of tensors in ROS 2 messages."""
-        read: _Reader = lambda n: self.texts(n, "tensor names")  # noqa: E731
-        return RosConfig(**self._fields(node, {"input_tensor_names": read, "output_tensor_names": read}))
+        read: Reader = lambda n: self.texts(n, "tensor names")  # noqa: E731
+        return RosConfig(**self.fields(node, {"input_tensor_names": read, "output_tensor_names": read}))
 
     def tao(self, node: Node) -> TaoConfig:
         """Return options of tao-converter."""
-        readers: dict[str, _Reader] = {
+        readers: dict[str, Reader] = {
             "dims": self._dims,
             "batch": lambda n: self.integer(n, "a batch size of at least 1", 1),
             "max_batch": lambda n: self.integer(n, "a batch size of at least 1", 1),
             "input_order": lambda n: self.one_of(n, INPUT_ORDERS),
         }
-        return TaoConfig(**self._fields(node, readers))
+        return TaoConfig(**self.fields(node, readers))
 
     def _dims(self, node: Node) -> tuple[int, ...] | None:
         text = self.text(node, "dimensions such as 3,544,960", re.compile(r"[0-9]+(?:[,x][0-9]+)*"))
@@ -145,28 +145,29 @@ class Settings(Readers):
 
     def calibration(self, node: Node) -> CalibrationConfig | None:
         """Return how a calibration cache is made from samples."""
-        readers: dict[str, _Reader] = {
+        readers: dict[str, Reader] = {
             "images": lambda n: self.text(n, "the path of a directory"),
             "preprocess": self._preprocess,
             "limit": lambda n: self.integer(n, "a number of samples", 1),
         }
-        values = self._fields(node, readers, required=("images",))
+        values = self.fields(node, readers, required=("images",))
         if "images" not in values:
             return None
         images = str(self.directory / Path(values.pop("images")))
         return CalibrationConfig(images=images, **values.pop("preprocess", {}), **values)
 
     def _preprocess(self, node: Node) -> dict[str, Any]:
-        readers: dict[str, _Reader] = {
+        readers: dict[str, Reader] = {
             "scale": self.number,
-            "mean": self._numbers,
-            "std": self._numbers,
+            "mean": self.numbers,
+            "std": self.numbers,
             "colour": lambda n: self.one_of(n, COLOURS),
             "layout": lambda n: self.one_of(n, LAYOUTS),
         }
-        return self._fields(node, readers)
+        return self.fields(node, readers)
 
-    def _numbers(self, node: Node) -> tuple[float, ...] | None:
+    def numbers(self, node: Node) -> tuple[float, ...] | None:
+        """Return a list of numbers."""
         if not self.kind(node, "list", "a list of numbers"):
             return None
         values = [self.number(item) for item in node.items]
@@ -178,7 +179,7 @@ class Settings(Readers):
         texts = {name: self.text(value, what, pattern) for name, value in node.entries.items()}
         return {name: text for name, text in texts.items() if text is not None}
 
-    def _fields(self, node: Node, readers: dict[str, _Reader], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    def fields(self, node: Node, readers: dict[str, Reader], required: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return the values of a mapping by their keys, without those that are wrong."""
         if not self.kind(node, "mapping", f"a mapping of {', '.join(readers)}"):
             return {}

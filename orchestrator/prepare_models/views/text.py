@@ -76,6 +76,42 @@ def checks(reports: Sequence[ModelReport]) -> str:
     return "\n".join([*lines, *_errors(reports)])
 
 
+def verifications(reports: Sequence[ModelReport]) -> str:
+    """Return what verifications found: a row for each output, then what was compared with what."""
+    rows = [row for report in reports for row in _compared(report)]
+    lines = [table(("MODEL", "VERDICT", "OUTPUT", "MAX ABS", "MAX REL", "COSINE", "ARGMAX"), rows)]
+    for report in reports:
+        verification = report["verification"]
+        if verification is None:
+            continue
+        lines += ["", f"{report['name']}: {verification['statement']}"]
+        latency = verification["latency"]
+        if latency is not None:
+            lines.append(
+                f"  median {latency['median_ms']:.3f} ms, p99 {latency['p99_ms']:.3f} ms, "
+                f"{latency['throughput_per_s']:.1f} executions/s"
+            )
+        elif verification["candidate"] is not None:
+            lines.append(f"  latency: not measured, {verification['latency_absent']}")
+    return "\n".join([*lines, *_errors(reports)])
+
+
+def _compared(report: ModelReport) -> list[tuple[str, ...]]:
+    verification = report["verification"]
+    if verification is None:
+        return [(report["name"], "error", *["-"] * 5)]
+    numbers = [
+        (o["name"], *(number(value) for value in (o["max_abs"], o["max_rel"], o["cosine"], o["argmax"])))
+        for o in verification["outputs"]
+    ]
+    return [(report["name"], verification["verdict"], *row) for row in numbers or [("-",) * 5]]
+
+
+def number(value: float | None) -> str:
+    """Return a metric with the digits that matter."""
+    return "-" if value is None else f"{value:.6g}"
+
+
 def inspection(document: Mapping[str, Any]) -> str:
     """Return what a model file is."""
     lines = [f"{document['file']}: {document['format']}, {document['bytes']} bytes"]

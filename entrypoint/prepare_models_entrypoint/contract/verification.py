@@ -1,0 +1,113 @@
+"""How an engine's numbers are to be compared with its source model's: samples and thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from . import _codec
+from ._codec import ContractError
+from .conversion import CalibrationConfig
+
+METRICS = ("max_abs", "max_rel", "cosine", "argmax")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Limits of one output's disagreement; None leaves a metric unjudged.
+
+    max_abs: largest absolute difference. max_rel: largest difference over the reference's magnitude.
+    cosine: least cosine similarity of all values. argmax: least share (0 to 1) of places where the largest value has
+    the same index along ``argmax_axis``; of whole numbers, least share of equal ones.
+    """
+
+    max_abs: Optional[float] = None
+    max_rel: Optional[float] = None
+    cosine: Optional[float] = None
+    argmax: Optional[float] = None
+    argmax_axis: int = 1
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Thresholds:
+        """Read thresholds."""
+        _codec.check_keys(raw, (*METRICS, "argmax_axis"), "verify.thresholds")
+        limits = {name: _codec.optional(raw, name, float, "verify.thresholds") for name in METRICS}
+        axis = _codec.optional(raw, "argmax_axis", int, "verify.thresholds")
+        return cls(**limits, argmax_axis=1 if axis is None else axis)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {**self.limits(), "argmax_axis": self.argmax_axis}
+
+    def limits(self) -> Dict[str, Optional[float]]:
+        """Return the limit of each metric."""
+        return {name: getattr(self, name) for name in METRICS}
+
+
+# What holds where the manifest sets no thresholds, by the precision that was asked.
+DEFAULTS = {
+    "fp32": Thresholds(cosine=0.9999, argmax=0.999),
+    "fp16": Thresholds(cosine=0.999, argmax=0.99),
+    "bf16": Thresholds(cosine=0.99, argmax=0.98),
+    "int8": Thresholds(cosine=0.98, argmax=0.97),
+    "fp8": Thresholds(cosine=0.98, argmax=0.97),
+}
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Samples and thresholds of a verification. Without ``images`` and ``npz``, samples are random.
+
+    images: images and how they become tensors, as for a calibration. npz: absolute path of arrays by input name.
+    seed, count, ranges: random samples, uniform within [low, high) by input name, [0, 1) where it has none.
+    thresholds: of every output; None takes ``DEFAULTS``. outputs: thresholds of single outputs, in place of those.
+    """
+
+    images: Optional[CalibrationConfig] = None
+    npz: Optional[str] = None
+    seed: int = 0
+    count: int = 4
+    ranges: Mapping[str, Tuple[float, float]] = field(default_factory=dict)
+    thresholds: Optional[Thresholds] = None
+    outputs: Mapping[str, Thresholds] = field(default_factory=dict)
+
+    KEYS = ("images", "npz", "seed", "count", "ranges", "thresholds", "outputs")
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> VerifyConfig:
+        """Read the settings."""
+        _codec.check_keys(raw, cls.KEYS, "verify")
+        ranges: Dict[str, Any] = _codec.optional(raw, "ranges", dict, "verify") or {}
+        outputs: Dict[str, Any] = _codec.optional(raw, "outputs", dict, "verify") or {}
+        return cls(
+            images=_codec.maybe(raw, "images", CalibrationConfig.from_dict, "verify"),
+            npz=_codec.optional(raw, "npz", str, "verify"),
+            seed=_codec.require(raw, "seed", int, "verify"),
+            count=_codec.require(raw, "count", int, "verify"),
+            ranges={name: _range(ranges, name) for name in ranges},
+            thresholds=_codec.maybe(raw, "thresholds", Thresholds.from_dict, "verify"),
+            outputs={name: Thresholds.from_dict(limits) for name, limits in outputs.items()},
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "images": self.images.to_dict() if self.images else None,
+            "npz": self.npz,
+            "seed": self.seed,
+            "count": self.count,
+            "ranges": {name: list(ends) for name, ends in self.ranges.items()},
+            "thresholds": self.thresholds.to_dict() if self.thresholds else None,
+            "outputs": {name: limits.to_dict() for name, limits in self.outputs.items()},
+        }
+
+    def of_output(self, name: str, precision: str) -> Thresholds:
+        """Return the thresholds of an output of a model of ``precision``."""
+        return self.outputs.get(name) or self.thresholds or DEFAULTS[precision]
+
+
+def _range(ranges: Mapping[str, Any], name: str) -> Tuple[float, float]:
+    ends = _codec.numbers(ranges, name, "verify.ranges")
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise ContractError(f"verify.ranges.{name}: expected [low, high] with low < high, found {list(ends)}")
+    return ends[0], ends[1]

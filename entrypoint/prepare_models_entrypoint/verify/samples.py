@@ -1,0 +1,124 @@
+"""Sample inputs of a verification: images, arrays of a .npz file, or seeded random numbers."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from ..contract import CalibrationConfig, ModelJob, VerifyConfig
+from ..convert import calibrate
+from ..errors import ConvertError, VerifyError
+
+# Name, numpy type and shape of an input.
+Input = Tuple[str, Any, Tuple[int, ...]]
+Feed = Dict[str, Any]
+
+_WHOLE = "iub"
+
+
+def shape_of(name: str, declared: "List[Any]", model: ModelJob) -> Tuple[int, ...]:
+    """Return the shape in which an input is fed: its own, else the profile's optimum, else 1 for what is dynamic."""
+    profile = model.inputs or (model.profiles[0] if model.profiles else {})
+    if name in model.onnx.static_shapes:
+        return tuple(model.onnx.static_shapes[name])
+    if name in profile:
+        return profile[name].opt
+    return tuple(size if isinstance(size, int) and size > 0 else 1 for size in declared)
+
+
+def feeds(config: VerifyConfig, inputs: List[Input]) -> Tuple[str, Iterator[Feed]]:
+    """Return a description of the samples and the samples: arrays by input name.
+
+    Raises:
+        VerifyError: ``verification-samples-unusable``, now or while iterating.
+    """
+    images = config.images
+    if images is not None:
+        files = _usable(lambda: calibrate.samples(images))
+        return f"{len(files)} images of {images.images}", _of_images(images, inputs, files)
+    if config.npz is not None:
+        arrays = _load(Path(config.npz))
+        count = _count(arrays, inputs, config.npz)
+        return f"{count} samples of {config.npz}", _of_arrays(arrays, inputs, count)
+    return f"{config.count} random samples (seed {config.seed})", _random(config, inputs)
+
+
+def _of_images(config: CalibrationConfig, inputs: List[Input], files: List[Path]) -> Iterator[Feed]:
+    if len(inputs) != 1:
+        raise _unusable(f"the model has {len(inputs)} inputs and images feed one", "give npz: with an array for each")
+    ((name, dtype, shape),) = inputs
+    for file in files:
+        sample = _usable(lambda file=file: calibrate.tensor(file, config, (1, *shape[1:])))
+        yield {name: np.repeat(sample, shape[0], axis=0).astype(dtype)}
+
+
+def _load(file: Path) -> Mapping[str, Any]:
+    try:
+        with np.load(str(file), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unusable(
+            f"{file} can't be read as .npz: {error}", "write it with numpy.savez, names are those of the inputs"
+        ) from None
+
+
+def _count(arrays: Mapping[str, Any], inputs: List[Input], where: str) -> int:
+    """Return how many samples there are: the first axis of each array holds one or more of the input's batches."""
+    counts = set()
+    for name, _, shape in inputs:
+        array = arrays.get(name)
+        if array is None:
+            raise _unusable(
+                f"{where} has no array {name!r}; it has {', '.join(sorted(arrays)) or 'none'}", "name arrays by input"
+            )
+        fits = array.ndim == len(shape) and array.shape[1:] == shape[1:] and (not shape or array.shape[0] >= shape[0])
+        if not fits or (shape and array.shape[0] % shape[0]):
+            raise _unusable(
+                f"array {name!r} has shape {array.shape}, the input is {shape}", "stack samples along the first axis"
+            )
+        counts.add(array.shape[0] // shape[0] if shape else 1)
+    if len(counts) != 1:
+        raise _unusable(f"{where} has different numbers of samples: {sorted(counts)}", "give as many for each input")
+    return int(counts.pop())
+
+
+def _of_arrays(arrays: Mapping[str, Any], inputs: List[Input], count: int) -> Iterator[Feed]:
+    for index in range(count):
+        yield {
+            name: arrays[name][index * shape[0] : (index + 1) * shape[0]].astype(dtype) if shape else arrays[name]
+            for name, dtype, shape in inputs
+        }
+
+
+def _random(config: VerifyConfig, inputs: List[Input]) -> Iterator[Feed]:
+    unknown = sorted(set(config.ranges) - {name for name, _, _ in inputs})
+    if unknown:
+        names = ", ".join(name for name, _, _ in inputs)
+        raise _unusable(f"ranges: the model has no input {', '.join(unknown)}", f"its inputs: {names}")
+    for index in range(config.count):
+        yield {name: _uniform(config, name, index, dtype, shape) for name, dtype, shape in inputs}
+
+
+def _uniform(config: VerifyConfig, name: str, index: int, dtype: Any, shape: Tuple[int, ...]) -> Any:
+    random = np.random.default_rng([config.seed, index, zlib.crc32(name.encode("utf-8"))])
+    kind = np.dtype(dtype).kind
+    low, high = config.ranges.get(name, (0.0, 2.0 if kind in _WHOLE else 1.0))
+    values = random.uniform(low, high, shape)
+    return (np.floor(values) if kind in _WHOLE else values).astype(dtype)
+
+
+def _usable(work: Any) -> Any:
+    try:
+        return work()
+    except ConvertError as error:
+        if error.code != "calibration-samples-unusable":
+            raise
+        raise _unusable(error.message, "check verify: images and preprocess") from None
+
+
+def _unusable(message: str, hint: Optional[str] = None) -> VerifyError:
+    return VerifyError("verification-samples-unusable", message, hint=hint or "check verify: in the manifest")

@@ -1,0 +1,218 @@
+"""Compares in a process of its own: an engine, a driver or ONNX Runtime may crash on a model.
+
+``python -m prepare_models_entrypoint.verify.worker REQUEST EVENTS_FD``
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+from ..contract import ModelJob, OnnxConfig, VerifyConfig
+from ..contract.files import write_atomic
+from ..contract.report import Latency, OutputComparison, Verification
+from ..convert import calibration_cache
+from ..convert.precision import rule
+from ..convert.typed_model import prepared
+from ..errors import StageError, VerifyError, from_os_error
+from ..processes import die_with_parent, show_as
+from . import runners, samples
+from .metrics import OutputMetrics
+
+
+def main(request_path: str, events_fd: str) -> int:
+    """Write what was compared with what, and the numbers, to the request's result file."""
+    del events_fd
+    request: Dict[str, Any] = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    die_with_parent(request["parent"])
+    show_as("prepare-verify")
+    answer: Dict[str, Any] = {"error": None, "verification": None}
+    try:
+        answer["verification"] = Comparison(request).verification()
+    except StageError as error:
+        answer["error"] = error.info("verify")
+    except OSError as error:
+        answer["error"] = from_os_error(error).info("verify")
+    except MemoryError:
+        answer["error"] = VerifyError(
+            "verification-impossible", "there was not enough memory to compare", hint="verify on a larger machine"
+        ).info("verify")
+    write_atomic(request["result"], json.dumps(answer).encode("utf-8"), mode=0o600)
+    return 0
+
+
+@dataclass
+class _Candidate:
+    """What is judged. ``kind``: engine, rewritten-onnx, or None where there is nothing to judge; ``what`` tells it."""
+
+    kind: Optional[str]
+    what: str
+    runner: Any = None
+    engine: Optional[runners.Engine] = None
+    engine_not_run: Optional[str] = None
+
+
+class Comparison:
+    """One request's comparison."""
+
+    def __init__(self, request: Dict[str, Any]) -> None:
+        self.model = ModelJob.from_dict(request["model"])
+        self.config = self.model.verify or VerifyConfig()
+        self.request = request
+        self.work_dir = Path(request["work_dir"])
+        self.comparator = runners.load(request["backend"])
+
+    def verification(self) -> Verification:
+        """Compare, and return what came of it."""
+        with contextlib.ExitStack() as stack:
+            candidate = self._candidate(stack)
+            if candidate.kind is None:
+                return self._report(candidate, "not-compared", "none", [], None)
+            reference = runners.session(stack.enter_context(self._graph("fp32", "reference")))
+            inputs = self._inputs(reference)
+            described, feeds = samples.feeds(self.config, inputs)
+            outputs = self._compared(reference, candidate.runner, feeds)
+            latency = self._latency(candidate, inputs) if candidate.engine else None
+        failed = any(output["problems"] for output in outputs)
+        return self._report(candidate, "failed" if failed else "passed", described, outputs, latency)
+
+    def _report(
+        self, candidate: _Candidate, verdict: str, described: str, outputs: List[OutputComparison],
+        latency: Optional[Latency],
+    ) -> Verification:  # fmt: skip
+        return Verification(
+            verdict=verdict,
+            statement=_statement(candidate, described),
+            reference=_reference_name(),
+            candidate=candidate.kind,
+            engine_not_run=candidate.engine_not_run,
+            samples=described,
+            outputs=outputs,
+            latency=latency,
+            latency_absent=None if latency else f"the engine was not run: {candidate.engine_not_run}",
+            settings=self.config.to_dict(),
+        )
+
+    def _candidate(self, stack: contextlib.ExitStack) -> _Candidate:
+        why_not = self.request["no_gpu"]
+        if why_not is None:
+            loaded = runners.engine_of(Path(self.request["plan"]))
+            if loaded.engine is not None:
+                runner = runners.engine_runner(loaded.engine)
+                return _Candidate("engine", f"the engine on {self.request['gpu']}", runner, loaded)
+            why_not = f"{self.request['gpu']} can't load it: {loaded.why_not}"
+        if self.request["by_flags"]:
+            why = "its precision was chosen by TensorRT's builder, so there is no rewritten model either"
+            return _Candidate(None, why, engine_not_run=why_not)
+        if not self._rewrites():
+            why = "it was built from the source model as it is, so there is no rewritten model to compare"
+            return _Candidate(None, why, engine_not_run=why_not)
+        session = runners.session(stack.enter_context(self._graph(self.model.precision, "candidate")))
+        runner = runners.onnx_runner(session, "candidate")
+        what = f"the model rewritten to {self.model.precision}, from which the engine was built,"
+        return _Candidate("rewritten-onnx", what, runner, engine_not_run=why_not)
+
+    def _rewrites(self) -> Tuple[str, ...]:
+        from ..convert import graph
+
+        has_qdq = graph.has_qdq(graph.load(Path(self.request["source"]), weights=False))
+        return rule(
+            self.model.precision, flags=None, has_qdq=has_qdq, has_cache=self.request["cache_file"] is not None,
+            remainder=self.model.builder.int8_remainder,
+        ).rewrites  # fmt: skip
+
+    @contextlib.contextmanager
+    def _graph(self, precision: str, name: str) -> Iterator[Path]:
+        """Yield the model with the manifest's changes and in a precision: what the same build step made of it."""
+        if precision == "fp32" and self.model.onnx == OnnxConfig():
+            yield Path(self.request["source"])
+            return
+        folder = self.work_dir / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        cache = self.request["cache_file"] if precision != "fp32" else None
+        with prepared(
+            Path(self.request["source"]), folder, precision=precision,
+            cache=calibration_cache.read(Path(cache), cache) if cache else None, keep_fp32=self.model.keep_fp32,
+            remainder=self.model.builder.int8_remainder, changes=self.model.onnx,
+            allow_fallback=self.model.allow_fallback, on_phase=lambda _: None,
+        ) as typed:  # fmt: skip
+            yield typed.path
+
+    def _inputs(self, reference: Any) -> List[samples.Input]:
+        from polygraphy.datatype import DataType
+
+        return [
+            (
+                value.name,
+                DataType.from_dtype(value.type, "onnxruntime").numpy(),
+                samples.shape_of(value.name, value.shape, self.model),
+            )
+            for value in reference.get_inputs()
+        ]
+
+    def _compared(self, reference: Any, candidate: Any, feeds: Iterator[samples.Feed]) -> List[OutputComparison]:
+        outputs = [value.name for value in reference.get_outputs()]
+        unknown = sorted(set(self.config.outputs) - set(outputs))
+        if unknown:
+            raise VerifyError(
+                "outputs-mismatch",
+                f"verify: the model has no output {', '.join(unknown)}",
+                hint=f"its outputs: {', '.join(outputs)}",
+            )
+        limits = {name: self.config.of_output(name, self.model.precision) for name in outputs}
+        metrics = {name: OutputMetrics(name, limits[name].argmax_axis) for name in outputs}
+        both = [runners.onnx_runner(reference, "reference"), candidate]
+        results = self.comparator.Comparator.run(both, data_loader=_kept(feeds), streaming=True)
+        self.comparator.Comparator.compare_accuracy(results, compare_func=_collect(metrics))
+        return [metrics[name].result(limits[name], named=name in self.config.outputs) for name in outputs]
+
+    def _latency(self, candidate: _Candidate, inputs: List[samples.Input]) -> Latency:
+        _, feeds = samples.feeds(self.config, inputs)
+        memory = runners.memory_of(candidate.engine.engine) if candidate.engine else None
+        return runners.measure(candidate.runner, next(feeds), memory_bytes=memory)
+
+
+def _kept(feeds: Iterator[samples.Feed]) -> Iterator[samples.Feed]:
+    """Yield the samples; that there is one at all is settled here."""
+    first = next(feeds, None)
+    if first is None:
+        raise VerifyError("verification-samples-unusable", "there is no sample", hint="give at least one")
+    return itertools.chain([first], feeds)
+
+
+def _collect(metrics: Dict[str, OutputMetrics]) -> Callable[[Any, Any], "OrderedDict[str, bool]"]:
+    """Return a comparison function for Polygraphy that gathers over samples and judges at the end."""
+
+    def compare(reference: Any, candidate: Any) -> "OrderedDict[str, bool]":
+        for name, one in metrics.items():
+            if name in candidate:
+                one.add(reference[name], candidate[name])
+            else:
+                one.problem = "the output is missing"
+        return OrderedDict((name, True) for name in metrics)
+
+    return compare
+
+
+def _reference_name() -> str:
+    import onnxruntime
+
+    return f"the source model in ONNX Runtime {onnxruntime.__version__} on the CPU"
+
+
+def _statement(candidate: _Candidate, described: str) -> str:
+    reference, why_not = _reference_name(), candidate.engine_not_run
+    if candidate.kind is None:
+        return f"Nothing was compared: the engine was not run ({why_not}), and {candidate.what}."
+    compared = f"Compared {candidate.what} with {reference}, on {described}."
+    return compared if why_not is None else f"{compared} The engine itself was not run: {why_not}."
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,252 @@
+"""Engines against their source models: what is refused, with which number, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from prepare_models_entrypoint.contract import CalibrationConfig, ModelJob, Thresholds, VerifyConfig
+from prepare_models_entrypoint.convert import calibration_cache
+from prepare_models_entrypoint.errors import VerifyError
+from prepare_models_entrypoint.verify import runners, samples, worker
+from prepare_models_entrypoint.verify.metrics import OutputMetrics
+from tests import networks
+from tests.command import Workplace
+from tests.doubles.engine_runner import EngineRunner
+from tests.engine.caches import measured
+from tests.engine.quickstart import HELD_OUT, MODEL, images
+
+INPUT = [("x", np.float32, (1, 3, 4, 4))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good calibration cache of the quickstart model, one with every scale off by 2, and a sample."""
+    folder = tmp_path_factory.mktemp("verify")
+    measured(MODEL, folder / "cal.bin", images(0, 4))
+    good = calibration_cache.read(folder / "cal.bin", "cal.bin").scales
+    wrong = {name: scale / 2 for name, scale in good.items()}
+    (folder / "wrong.bin").write_bytes(calibration_cache.write(wrong))
+    np.savez(folder / "samples.npz", **{"input_2:0": images(HELD_OUT, 1)[0]})
+    return folder
+
+
+def quickstart(folder: Path, name: str, cache: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "source": str(MODEL),
+        "precision": "int8",
+        "calibration_cache": str(folder / cache),
+        "verify": {"npz": str(folder / "samples.npz"), "thresholds": {"argmax": 0.97}},
+    }
+
+
+def test_scales_off_by_2_are_refused_with_the_number_that_shows_it(place: Workplace, folder: Path) -> None:
+    place.write(quickstart(folder, "good", "cal.bin"), quickstart(folder, "wrong", "wrong.bin"))
+    result = place.run()
+    good, wrong = result.model("good"), result.model("wrong")
+    assert (result.status, good["status"], wrong["status"]) == (1, "built", "failed")
+    (right,), (off,) = good["verification"]["outputs"], wrong["verification"]["outputs"]
+    assert right["argmax"] >= 0.97 > off["argmax"]
+    assert wrong["error"]["code"] == "verification-failed"
+    assert f"argmax_1: argmax {off['argmax']:.6f}, at least 0.97 is required" in wrong["error"]["message"]
+    assert "Compared the model rewritten to int8" in good["verification"]["statement"]
+    assert "The engine itself was not run" in good["verification"]["statement"]
+    assert place.directories() == {"good", "good/1"}
+    assert [stage["name"] for stage in wrong["stages"]] == ["fetch", "convert", "inspect", "verify"]
+
+
+def test_the_command_verifies_what_is_there_by_manifest_and_by_directory(place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx", ("batch", 3, 16, 16))
+    model = {"name": "net", "source": "net.onnx", "precision": "fp16", "inputs": {"input": "2x3x16x16"}}
+    plain = {"name": "plain", "source": "net.onnx", "inputs": {"input": "1x3x16x16"}}
+    place.write(model, plain)
+    assert place.run().status == 0
+    place.write({**model, "verify": {"thresholds": {"max_abs": 1e-9}}})
+    by_manifest = place.call("verify", str(place.manifest), "--json")
+    by_directory = place.call("verify", str(place.models_dir))
+    assert by_manifest.status == 1
+    assert by_manifest.model("net")["error"]["code"] == "verification-failed"
+    assert by_directory.status == 0, by_directory.stderr
+    assert "net    passed" in by_directory.stdout
+    assert "plain  not-compared" in by_directory.stdout
+    assert "plain: Nothing was compared: the engine was not run (" in by_directory.stdout
+    planned = json.loads(
+        place.call("plan", str(place.manifest), "--models-dir", str(place.models_dir), "--json").stdout
+    )
+    assert planned["models"][0]["reason"] == "the engine was not verified with these settings"
+
+
+def test_a_model_without_engine_is_an_error_of_its_own(place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx"})
+    result = place.call("verify", str(place.manifest), "--json")
+    assert (result.status, result.model("net")["error"]["code"]) == (1, "engine-missing")
+    assert place.call("verify", str(place.folder)).status == 2
+
+
+def requested(tmp_path: Path, source: Path, *, no_gpu: str | None, precision: str, verify: VerifyConfig) -> Any:
+    model = ModelJob(
+        name="net", source=str(source), output_dir="", deploy_dir="", precision=precision, verify=verify
+    )  # fmt: skip
+    request = {
+        "model": model.to_dict(), "source": str(source), "plan": "model.plan", "work_dir": str(tmp_path),
+        "cache_file": None, "backend": None, "gpu": "GPU double", "no_gpu": no_gpu, "by_flags": False,
+    }  # fmt: skip
+    return json.loads(json.dumps(worker.Comparison(request).verification()))
+
+
+def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float) -> Any:
+    """Compare a network with a double of an engine that multiplies its answer by ``factor``."""
+    source = networks.conv(tmp_path / "net.onnx")
+    monkeypatch.setattr(runners, "engine_of", lambda plan: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_runner", lambda engine: EngineRunner(source, factor=factor))
+    return requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
+
+
+@pytest.mark.parametrize(
+    ("verify", "code", "told"),
+    [
+        ({"npz": "no.npz"}, "verification-samples-unusable", "No such file"),
+        ({"npz": "net.onnx"}, "verification-samples-unusable", "can't be read as .npz"),
+        ({"npz": "names.npz"}, "verification-samples-unusable", "no array 'input'"),
+        ({"npz": "shape.npz"}, "verification-samples-unusable", "(1, 3, 8, 8)"),
+        ({"images": CalibrationConfig("empty")}, "verification-samples-unusable", "empty has no sample"),
+        ({"outputs": {"y": Thresholds(cosine=1)}}, "outputs-mismatch", "no output y"),
+        ({"ranges": {"y": (0, 1)}}, "verification-samples-unusable", "no input y"),
+    ],
+)
+def test_what_can_not_be_compared_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: dict[str, Any], code: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = networks.conv(tmp_path / "net.onnx", (1, 3, 16, 16))
+    np.savez(tmp_path / "names.npz", other=np.zeros((1, 3, 16, 16), np.float32))
+    np.savez(tmp_path / "shape.npz", input=np.zeros((1, 3, 8, 8), np.float32))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(VerifyError) as caught:
+        requested(tmp_path, source, no_gpu="none", precision="fp16", verify=VerifyConfig(**verify))
+    assert caught.value.code == code
+    assert told in caught.value.message
+    assert caught.value.hint
+
+
+def test_an_operator_that_onnx_runtime_lacks_is_told(tmp_path: Path) -> None:
+    source = networks.unsupported(tmp_path / "net.onnx")
+    with pytest.raises(VerifyError) as caught:
+        runners.session(source)
+    assert caught.value.code == "verification-impossible"
+    assert "DoesNotExist" in caught.value.message
+
+
+def test_where_a_gpu_runs_the_engine_that_is_what_is_compared_and_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = compare(tmp_path, monkeypatch, 1.0)
+    assert (found["verdict"], found["candidate"], found["engine_not_run"]) == ("passed", "engine", None)
+    assert found["statement"].startswith("Compared the engine on GPU double with the source model in ONNX Runtime")
+    latency = found["latency"]
+    assert 0 < latency["median_ms"] <= latency["p99_ms"]
+    assert latency["iterations"] >= 10
+    assert latency["throughput_per_s"] > 0
+    assert found["latency_absent"] is None
+
+
+def test_an_engine_that_answers_twice_as_much_is_refused_although_its_direction_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = compare(tmp_path, monkeypatch, 2.0)["outputs"][0]
+    assert found["max_rel"] == pytest.approx(1.0)
+    assert found["cosine"] == pytest.approx(1.0)
+    assert found["argmax"] == 1.0
+    assert compare(tmp_path, monkeypatch, -1.0)["verdict"] == "failed"
+
+
+def compared(first: Any, second: Any, **limits: Any) -> Any:
+    metrics = OutputMetrics("y", axis=1)
+    metrics.add(np.asarray(first), np.asarray(second))
+    return metrics.result(Thresholds(**limits), named=True)
+
+
+def test_the_metrics_of_known_numbers() -> None:
+    found = compared(
+        np.array([[1, 2, 4]], np.float32), np.array([[1, 2, 3]], np.float32), max_abs=0.5, max_rel=0.25, cosine=0.999
+    )
+    assert (found["max_abs"], found["max_rel"], found["mean_abs"]) == (1.0, 0.25, pytest.approx(1 / 3))
+    assert found["cosine"] == pytest.approx(17 / np.sqrt(21 * 14))
+    assert found["argmax"] == 1.0
+    assert found["problems"] == ["max_abs 1, at most 0.5 is allowed", "cosine 0.991460, at least 0.999 is required"]
+    assert sum(found["histogram"]["counts"]) == 3
+    assert found["histogram"]["counts"][0] == 2
+
+
+def test_labels_agree_by_equality() -> None:
+    found = compared(np.array([[1, 2, 3, 4]], np.int32), np.array([[1, 2, 3, 5]], np.int32), argmax=0.8)
+    assert (found["argmax"], found["cosine"]) == (0.75, None)
+    assert found["problems"] == ["argmax 0.750000, at least 0.8 is required"]
+
+
+@pytest.mark.parametrize(
+    ("second", "problem"),
+    [
+        ([[1.0, np.nan]], "1 values are finite in one result alone"),
+        ([[1.0, np.inf]], "1 values are finite in one result alone"),
+        ([[1.0, 2.0, 3.0]], "shape (1, 3) instead of (1, 2)"),
+    ],
+)
+def test_what_no_threshold_measures_is_refused_all_the_same(second: Any, problem: str) -> None:
+    assert compared(np.array([[1, 2]], np.float32), np.array(second, np.float32))["problems"] == [problem]
+
+
+def test_infinities_at_the_same_place_agree() -> None:
+    both = np.array([[1, np.inf, np.nan]], np.float32)
+    assert compared(both, both)["problems"] == []
+
+
+def test_random_samples_are_the_same_in_every_order_and_within_their_range() -> None:
+    config = VerifyConfig(seed=3, count=2, ranges={"x": (-2.0, -1.0)})
+    inputs = [*INPUT, ("n", np.int64, (2,))]
+    forward, backward = (list(samples.feeds(config, order)[1]) for order in (inputs, inputs[::-1]))
+    for one, other in zip(forward, backward, strict=True):
+        assert all((one[name] == other[name]).all() for name in ("x", "n"))
+        assert -2 <= one["x"].min() < one["x"].max() < -1
+        assert set(one["n"].tolist()) <= {0, 1}
+    assert (forward[0]["x"] != forward[1]["x"]).any()
+
+
+def test_arrays_are_cut_into_samples(tmp_path: Path) -> None:
+    array = np.arange(6 * 48, dtype=np.float64).reshape(6, 3, 4, 4)
+    np.savez(tmp_path / "a.npz", x=array)
+    told, feeds = samples.feeds(VerifyConfig(npz=str(tmp_path / "a.npz")), [("x", np.float32, (2, 3, 4, 4))])
+    found = list(feeds)
+    assert told == f"3 samples of {tmp_path / 'a.npz'}"
+    assert [feed["x"].shape for feed in found] == [(2, 3, 4, 4)] * 3
+    assert (found[2]["x"] == array[4:]).all()
+
+
+def test_images_become_samples_as_for_a_calibration(place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx", ("batch", 3, 8, 8))
+    (place.folder / "pictures").mkdir()
+    Image.new("RGB", (20, 10), (255, 0, 0)).save(place.folder / "pictures" / "red.png")
+    model = yaml.safe_load("""
+        {name: net, source: net.onnx, precision: fp16, inputs: {input: 2x3x8x8},
+         verify: {images: pictures, preprocess: {mean: [0.5, 0.5, 0.5]}, thresholds: {max_abs: 0.1}}}
+    """)
+    place.write(model)
+    found = place.run().model("net")["verification"]
+    assert found["verdict"] == "passed"
+    assert found["samples"] == f"1 images of {place.folder / 'pictures'}"
+    assert found["outputs"][0]["elements"] == 2 * 4 * 8 * 8
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(VerifyError) as caught:
+        runners.load(None)
+    assert (caught.value.code, caught.value.hint) == ("module-missing", "pip install 'prepare-models[verify]'")
