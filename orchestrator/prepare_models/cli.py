@@ -39,6 +39,16 @@ exit status: 0 locked, or nothing drifted, 1 something drifted or can't be fetch
 3 this machine can't do it, 70 a bug, 130 interrupted
 """
 
+_BUNDLE_EXAMPLE = """\
+example:
+  prepare-models bundle create models.yaml -o site.bundle --platform rtx
+  prepare-models bundle verify site.bundle
+  prepare-models run --bundle site.bundle --models-dir models
+
+exit status: 0 good, 1 the bundle is damaged or incomplete, or something can't be had or drifted, 2 usage error,
+3 this machine can't do it, 70 a bug, 130 interrupted
+"""
+
 _NGC_EXAMPLES = {
     "search": "peoplesemsegnet",
     "versions": "nvidia/tao/peoplesemsegnet",
@@ -67,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     _add_catalog(commands)
     _add_init(commands)
     _add_lock(commands)
+    _add_bundle(commands)
     _add_schema(commands)
     _add_image(commands)
     _add_doctor(commands)
@@ -233,6 +244,54 @@ def _add_lock(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_output(lock)
 
 
+def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bundle = _command(
+        commands, "bundle", "carry everything that a run needs to a machine without a network", _BUNDLE_EXAMPLE
+    )
+    actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_bundle_create(actions)
+    verify = _command(
+        actions, "verify", "check every byte of a bundle", "example:\n  prepare-models bundle verify site.bundle"
+    )
+    listed = _command(actions, "ls", "list what is in a bundle", "example:\n  prepare-models bundle ls site.bundle")
+    for command in (verify, listed):
+        command.add_argument("bundle", type=Path, metavar="FILE", help="bundle, or the first of its volumes")
+    _add_bases(verify)
+    verify.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed it (PEM)")
+    listed.add_argument("--json", action="store_true", help="print the index as JSON")
+    _add_output(verify)
+
+
+def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    create = _command(
+        actions, "create", "make a bundle from a locked manifest",
+        "example:\n  prepare-models bundle create models.yaml -o site.bundle --platform rtx --split 4GB",
+    )  # fmt: skip
+    create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock beside it")
+    create.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bundle to write")
+    create.add_argument(
+        "--platform", action="append", default=[], metavar="NAME[=IMAGE]",
+        help="put this platform's image in; local: wheels that build without containers; several times",
+    )  # fmt: skip
+    _add_bases(create)
+    create.add_argument("--split", type=_size, metavar="SIZE", help="write volumes of this size, such as 4GB")
+    create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
+    create.add_argument("--arch", choices=("x86_64", "aarch64"), help="its machine (default: this one's)")
+    create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
+    create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
+    create.add_argument("--timing-caches", action="store_true", help="put in what builds here found out")
+    create.add_argument("--sign-key", type=Path, metavar="FILE", help="private Ed25519 key (PEM) that signs the bundle")
+    create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
+    _add_output(create)
+
+
+def _add_bases(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--base", type=Path, action="append", default=[], metavar="FILE",
+        help="bundle whose contents need not be repeated; several times",
+    )  # fmt: skip
+
+
 def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     schema = _command(
         commands, "schema", "print a JSON Schema", "example:\n  prepare-models schema manifest > models.schema.json"
@@ -249,8 +308,11 @@ def _command(
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
+    command.add_argument("manifest", type=Path, nargs="?", metavar="MANIFEST", help="models.yaml; none with --bundle")
     command.add_argument("names", nargs="*", metavar="NAME", help="models to work on (default: all)")
+    command.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from a bundle, and no network")
+    command.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed the bundle")
+    _add_bases(command)
     command.add_argument(
         "--models-dir",
         type=Path,
@@ -331,7 +393,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         root.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         arguments.names += rest
+    if hasattr(arguments, "bundle") and arguments.command in ("run", "plan"):
+        _settle_manifest(root, arguments)
     return arguments
+
+
+def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """A bundle brings its manifest, so what stands in its place is the first name of a model."""
+    if arguments.bundle is None and arguments.manifest is None:
+        root.error("the following arguments are required: MANIFEST")
+    if arguments.bundle is not None and arguments.manifest is not None:
+        arguments.names = [str(arguments.manifest), *arguments.names]
+        arguments.manifest = None
 
 
 def _seconds(text: str) -> float:

@@ -8,6 +8,7 @@ PrepareModelsError
   LicenceError          1   the terms of one model were not accepted
   LockError             1   something is not as it was locked; carries every difference
   SourcesError          1   sources could not be fetched; carries each with its reason
+  BundleError           1   a bundle is damaged, incomplete, not signed, or can't be made
   InterruptedRunError 130   the user, or the system, stopped the run
 anything else          70   a bug
 """
@@ -111,6 +112,14 @@ class SourcesError(PrepareModelsError):
         lines = [f"{error['message']} [{error['code']}]\n  -> {error['hint']}" for _, error in failed]
         super().__init__("\n".join(lines))
         self.failed = list(failed)
+
+
+class BundleError(PrepareModelsError):
+    """A bundle is damaged, incomplete or not signed, or what belongs into it can't be had. ``code`` says which."""
+
+    def __init__(self, code: str, message: str, *, hint: str) -> None:
+        super().__init__(f"{message} [{code}]", hint=hint)
+        self.code = code
 
 
 class InterruptedRunError(PrepareModelsError):

@@ -70,6 +70,13 @@ def named(name: str) -> Platform:
     return rows[name]
 
 
+def with_image(text: str) -> tuple[Platform, str]:
+    """Return a platform and the name of its image: its own, or that of ``PLATFORM=IMAGE``."""
+    name, _, image = text.partition("=")
+    row = named(name)
+    return row, image or row.image
+
+
 def pick(machine: Machine) -> Choice:
     """Return the platform that fits the machine.
 

@@ -70,6 +70,7 @@ class Run:
     force: bool = False
     timeout_s: float | None = None
     accept_eula: bool = False
+    offline: bool = False
     observer: Observer = field(default_factory=Observer)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
@@ -168,13 +169,16 @@ class Run:
             entry = None if self.force else restoring.find(self.store, planned, turn)
             if entry is not None:
                 return restoring.restore(entry, planned)
-            report = self.executor.run(Task(planned, self.run_id, lock, self.timeout_s, self.observer.event))
+            report = self.executor.run(self._task(planned, lock))
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
             if report["status"] == BUILT:
                 self._keep(report, planned)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
+
+    def _task(self, planned: plan.PlannedModel, lock: Held) -> Task:
+        return Task(planned, self.run_id, lock, self.timeout_s, self.observer.event, self.offline)
 
     def _keep(self, report: ModelReport, planned: plan.PlannedModel) -> None:
         """Remember what was fetched, and put the engine into the store."""

@@ -19,6 +19,7 @@ class FetchJob:
     output_dir: directory that receives each file under its base name; None fills the download store alone.
     connections: files that are fetched at once.
     revalidate: whether the server is asked if what an earlier run fetched is current.
+    offline: whether only what is in the store already may be taken.
     """
 
     sources: Tuple[Tuple[str, Optional[str]], ...]
@@ -27,8 +28,9 @@ class FetchJob:
     connections: int = 16
     revalidate: bool = True
     network: Network = field(default_factory=Network)
+    offline: bool = False
 
-    KEYS = ("contract", "sources", "cache_dir", "output_dir", "connections", "revalidate", "network")
+    KEYS = ("contract", "sources", "cache_dir", "output_dir", "connections", "revalidate", "network", "offline")
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> FetchJob:
@@ -46,6 +48,7 @@ class FetchJob:
             connections=_codec.require(raw, "connections", int, "fetch job"),
             revalidate=_codec.require(raw, "revalidate", bool, "fetch job"),
             network=_codec.maybe(raw, "network", Network.from_dict, "fetch job") or Network(),
+            offline=_codec.require(raw, "offline", bool, "fetch job"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -58,6 +61,7 @@ class FetchJob:
             "connections": self.connections,
             "revalidate": self.revalidate,
             "network": self.network.to_dict(),
+            "offline": self.offline,
         }
 
 

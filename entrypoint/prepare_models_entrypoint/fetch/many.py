@@ -85,6 +85,7 @@ class _Many:
                 on_progress=_throttled(item.source, self._events),
                 network=self._job.network,
                 revalidate=self._job.revalidate,
+                offline=self._job.offline,
             )
             self._finished(item, fetched, self._place(item, fetched))
         except StageError as error:

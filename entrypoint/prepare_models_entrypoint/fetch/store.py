@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
 
+from ..contract import downloads
 from ..contract.files import sha256_file
 from .records import read_json, write_json
 
@@ -99,7 +100,7 @@ class Store:
             yield
 
     def _folder(self, sha256: str) -> Path:
-        return self.root / "files" / sha256
+        return downloads.folder(self.root, sha256)
 
     @staticmethod
     def _named(folder: Path, name: str) -> Path:

@@ -81,11 +81,11 @@ def _platform(name: str) -> tuple[str, Facts]:
         return LocalExecutor().locked_as()
     from ..container import Containers
 
-    row = platforms.named(name)
-    image = Containers().image(row.image)
+    row, reference = platforms.with_image(name)
+    image = Containers().image(reference)
     if image is None:
         raise HostError(
-            f"the engine does not have the image {row.image}", hint=f"prepare-models image build --platform {name}"
+            f"the engine does not have the image {reference}", hint=f"prepare-models image build --platform {row.name}"
         )
     return facts.of_image(row, image)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from prepare_models_entrypoint.contract.report import RuntimeInfo
@@ -11,6 +12,7 @@ from prepare_models_entrypoint.contract.report import RuntimeInfo
 from .. import executors, lock, plan
 from ..digests import Digests
 from ..errors import EXIT_OK
+from ..manifest import Manifest, ModelSpec
 from ..paths import cache_dir
 from ..store import open_store
 from ..views import text
@@ -18,11 +20,7 @@ from ..views import text
 
 def main(arguments: argparse.Namespace) -> int:
     """Print what would be done for each model, and why. Changes nothing."""
-    loaded, known = lock.load(arguments.manifest, locked=arguments.locked)
-    specs = plan.select(loaded, arguments.names)
-    executor = executors.pick(arguments.executor, container_options(arguments))
-    if known is not None and arguments.locked:
-        lock.refuse(lock.drift_of_platform(known, *executor.locked_as()), arguments.manifest)
+    _, specs, executor = prepare(arguments)
     runtime = executor.describe()
     models_dir = arguments.models_dir.absolute()
     digests = Digests(cache_dir() / "digests.json")
@@ -52,6 +50,24 @@ def _row(model: plan.PlannedModel, runtime: RuntimeInfo) -> dict[str, Any]:
 def _cells(model: plan.PlannedModel, runtime: RuntimeInfo) -> tuple[str, str, str]:
     choice = plan.converter(model.spec, runtime)
     return model.spec.name, model.told(), f"{choice.converter or 'none'} ({choice.reason})"
+
+
+def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec], executors.Executor]:
+    """Return manifest, chosen models and executor, from the files of the user or from a bundle, held to the lock."""
+    held_to: lock.Lock | None
+    if arguments.bundle is not None:
+        from .bundle import opened
+
+        loaded, held_to, options = opened(arguments, container_options(arguments))
+    else:
+        options = container_options(arguments)
+        loaded, known = lock.load(arguments.manifest, locked=arguments.locked)
+        held_to = known if arguments.locked else None
+    specs = plan.select(loaded, arguments.names)
+    executor = executors.pick(arguments.executor, options)
+    if held_to is not None:
+        lock.refuse(lock.drift_of_platform(held_to, *executor.locked_as()), loaded.path)
+    return loaded, specs, executor
 
 
 def container_options(arguments: argparse.Namespace) -> executors.ContainerOptions:

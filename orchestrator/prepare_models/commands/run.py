@@ -11,7 +11,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from .. import executors, licences, lock, paths, plan, progress
+from .. import licences, paths, progress
 from ..ahead import fetching_ahead
 from ..digests import Digests
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
@@ -27,15 +27,12 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return plan_command.main(arguments)
     started = time.time()
-    loaded, known = lock.load(arguments.manifest, locked=arguments.locked)
-    specs = plan.select(loaded, arguments.names)
-    executor = executors.pick(arguments.executor, plan_command.container_options(arguments))
-    if known is not None and arguments.locked:
-        lock.refuse(lock.drift_of_platform(known, *executor.locked_as()), arguments.manifest)
     paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    loaded, specs, executor = plan_command.prepare(arguments)
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
-    accepted = licences.accepted(flag=arguments.accept_eula)
-    later = [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
+    offline = arguments.bundle is not None
+    accepted = offline or licences.accepted(flag=arguments.accept_eula)  # of a bundle: when it was made
+    later = [] if offline else [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
     digests = Digests(paths.cache_dir() / "digests.json")
     signal.signal(signal.SIGTERM, interrupted)
     with progress.observer(
@@ -53,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
             force=arguments.force,
             timeout_s=arguments.timeout,
             accept_eula=accepted,
+            offline=offline,
             observer=observer,
         )
         try:

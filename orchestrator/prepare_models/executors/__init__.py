@@ -26,6 +26,7 @@ class Task:
 
     lock: held for the model's directory; its descriptor is to be kept open for as long as anything works on the model.
     timeout_s: seconds that the conversion may take.
+    offline: whether all sources are in the download store, so that nothing is fetched.
     """
 
     planned: PlannedModel
@@ -33,6 +34,7 @@ class Task:
     lock: Held
     timeout_s: float | None
     on_event: OnEvent
+    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def pick(name: str, options: ContainerOptions | None = None) -> Executor:
 
         return DockerExecutor(options)
     why_no_docker: HostError | None = None
-    if name == "auto" and (options.given or _engine_may_answer()):
+    if name == "auto" and (options.given or engine_may_answer()):
         from .docker import DockerExecutor
 
         try:
@@ -120,7 +122,7 @@ def pick(name: str, options: ContainerOptions | None = None) -> Executor:
     raise HostError(f"no TensorRT to build engines with: {why_not}", hint=f"run: {local.fix()}")
 
 
-def _engine_may_answer() -> bool:
+def engine_may_answer() -> bool:
     """Tell whether it is worth asking: without an address and without a socket the Docker SDK is not even loaded."""
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
     sockets = [Path("/var/run/docker.sock"), *([Path(runtime_dir, "docker.sock")] if runtime_dir else [])]

@@ -118,7 +118,7 @@ class DockerExecutor:
         # The model's lock is held, so whatever still works on it belongs to a run that was killed.
         self._containers.sweep(MODEL_LABEL, work.label)
         fetched: ModelReport | None = None
-        if work.remote:
+        if work.remote and not task.offline:
             fetched = self._fetch(work)
             if fetched["status"] == FAILED:
                 return fetched

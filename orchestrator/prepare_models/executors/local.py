@@ -14,7 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import CHECK_STAGES, VERIFY_STAGES, ContractError, Job, converters, runtime
+from prepare_models_entrypoint.contract import (
+    CHECK_STAGES,
+    STAGES,
+    VERIFY_STAGES,
+    ContractError,
+    Job,
+    converters,
+    runtime,
+)
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
@@ -107,6 +115,7 @@ class LocalExecutor:
                 run_id=task.run_id,
                 models=(model,),
                 cache_dir=str(cache_dir()),
+                stages=STAGES[1:] if task.offline else STAGES,
                 network=spec.network.with_secrets(child.path_of(secret)),
             )
             (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")

@@ -1,0 +1,142 @@
+"""The form of a bundle on the disk: a plain tar of which every single byte is known from the index.
+
+    index-<sha256 of the index>.json
+    content/<sha256>[.zst]            in the order of the index
+    two empty blocks
+
+Headers and padding are computed from the index when a bundle is read, and compared; the members' bytes are hashed. So a
+flipped byte is found wherever it is. Any tar program unpacks a bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import zstandard
+
+from ..errors import BundleError
+from .index import Content, Index, parse
+
+_BLOCK = tarfile.BLOCKSIZE
+_CHUNK = 1 << 20
+_LARGEST_INDEX = 256 << 20
+END = bytes(2 * _BLOCK)
+
+OnBytes = Callable[[int], None]
+Sink = Callable[[bytes], object]
+
+
+def header(name: str, size: int) -> bytes:
+    """Return the header of a member; sizes beyond 8 GiB take a block of their own, as POSIX has it."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o644
+    return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+
+def padding(size: int) -> bytes:
+    """Return what fills a member's last block."""
+    return bytes(-size % _BLOCK)
+
+
+def index_name(digest: str) -> str:
+    """Return the name of the first member."""
+    return f"index-{digest}.json"
+
+
+def member(name: str, content: bytes) -> bytes:
+    """Return a whole member."""
+    return header(name, len(content)) + content + padding(len(content))
+
+
+class Reader:
+    """Reads a bundle from its beginning to its end, and trusts nothing.
+
+    Raises:
+        BundleError: ``bundle-damaged`` at the first byte that is not as the index says, or where bytes are missing.
+    """
+
+    def __init__(self, stream: BinaryIO, on_bytes: OnBytes = lambda _: None) -> None:
+        self._stream, self._on_bytes = stream, on_bytes
+        self.index_bytes = self._read_index()
+        self.index: Index = parse(self.index_bytes)
+
+    def walk(self, sink_of: Callable[[Content], Sink | None]) -> Iterator[Content]:
+        """Yield each content of this bundle once its bytes are verified.
+
+        Args:
+            sink_of: returns what takes a content's bytes as they come, before they are verified; None to drop them.
+        """
+        for content in self.index.contents:
+            if not content.base:
+                self._member(content, sink_of(content))
+                yield content
+        self._expect(END, "its end")
+        if self._stream.read(1):
+            raise damaged("bytes follow its end")
+
+    def _read_index(self) -> bytes:
+        first = self._exactly(_BLOCK, "its first header")
+        try:
+            size = tarfile.TarInfo.frombuf(first, "utf-8", "strict").size
+        except (tarfile.HeaderError, UnicodeDecodeError) as error:
+            raise damaged(f"it does not begin as a bundle: {error}") from None
+        if not 0 < size <= _LARGEST_INDEX:
+            raise damaged(f"its index would have {size} bytes")
+        data = self._exactly(size, "its index")
+        if first != header(index_name(hashlib.sha256(data).hexdigest()), size):
+            raise damaged("its index is not the one that the first header names")
+        self._expect(padding(size), "the padding of its index")
+        return data
+
+    def _member(self, content: Content, sink: Sink | None) -> None:
+        self._expect(header(content.name, content.stored_bytes), f"the header of {content.name}")
+        stored, plain = hashlib.sha256(), hashlib.sha256()
+        unpack = zstandard.ZstdDecompressor().decompressobj() if content.zstd else None
+        left, size = content.stored_bytes, 0
+        while left:
+            chunk = self._exactly(min(left, _CHUNK), content.name)
+            left -= len(chunk)
+            stored.update(chunk)
+            bare = _unpacked(unpack, chunk, content)
+            plain.update(bare)
+            size += len(bare)
+            if size > content.bytes:
+                raise damaged(f"{content.name} unpacks to more than {content.bytes} bytes")
+            if sink is not None:
+                sink(bare)
+        if (stored.hexdigest(), plain.hexdigest(), size) != (content.stored_sha256, content.sha256, content.bytes):
+            raise damaged(f"{content.name} has other bytes than the index says")
+        self._expect(padding(content.stored_bytes), f"the padding of {content.name}")
+
+    def _expect(self, wanted: bytes, what: str) -> None:
+        if self._exactly(len(wanted), what) != wanted:
+            raise damaged(f"{what} is not as it was written")
+
+    def _exactly(self, size: int, what: str) -> bytes:
+        parts: list[bytes] = []
+        left = size
+        while left:
+            part = self._stream.read(left)
+            if not part:
+                raise damaged(f"it ends within {what}; is a volume missing?")
+            parts.append(part)
+            left -= len(part)
+        self._on_bytes(size)
+        return b"".join(parts)
+
+
+def _unpacked(unpack: zstandard.ZstdDecompressionObj | None, chunk: bytes, content: Content) -> bytes:
+    if unpack is None:
+        return chunk
+    try:
+        return unpack.decompress(chunk)
+    except (zstandard.ZstdError, EOFError) as error:
+        raise damaged(f"{content.name} does not unpack: {error}") from None
+
+
+def damaged(what: str) -> BundleError:
+    """Return the error for bytes that are not those that were written."""
+    return BundleError("bundle-damaged", f"the bundle is damaged: {what}", hint="copy it again, or create it anew")

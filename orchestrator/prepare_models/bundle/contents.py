@@ -1,0 +1,170 @@
+"""The contents of a bundle in the making: each once, with its digests, and smaller where zstd makes it so."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import zstandard
+
+from prepare_models_entrypoint.contract.files import PARTIAL
+
+from ..errors import BundleError, HostError
+from .archive import END, header, index_name, member, padding
+from .index import Content, Index
+from .volumes import Writer
+
+_CHUNK = 1 << 20
+_LEVEL = 3
+_WORTH = 0.95
+
+OnBytes = Callable[[int, int], None]
+
+
+class Contents:
+    """Collects files.
+
+    Args:
+        spool: directory that receives what has to be kept until it is written.
+        base: contents of the bundles that this one is made on top of, by their sha256.
+    """
+
+    def __init__(self, spool: Path, base: Mapping[str, Content]) -> None:
+        self._spool, self._base = spool, base
+        self._files: dict[str, tuple[Content, Path]] = {}
+
+    @property
+    def index(self) -> tuple[Content, ...]:
+        """Return everything that was added, in the order in which it is written."""
+        return tuple(content for _, (content, _) in sorted(self._files.items()))
+
+    def add(self, file: Path, sha256: str | None = None) -> str:
+        """Take a file and return its sha256.
+
+        Args:
+            file: it must stay as it is until ``write`` is done.
+            sha256: what it has to be.
+
+        Raises:
+            BundleError: it is something else.
+        """
+        if sha256 is not None and sha256 in self._files:
+            return sha256
+        try:
+            content, stored = self._measured(file)
+        except OSError as error:
+            raise HostError(f"{file} can't be read: {error.strerror}", hint="give read access to it") from None
+        if sha256 not in (None, content.sha256):
+            raise BundleError(
+                "bundle-changed", f"{file} has sha256 {content.sha256}, expected {sha256}",
+                hint="lock again what was meant to change: prepare-models lock",
+            )  # fmt: skip
+        self._files.setdefault(content.sha256, (content, stored))
+        return content.sha256
+
+    def add_bytes(self, data: bytes) -> str:
+        """Take bytes and return their sha256."""
+        return self.add_stream([data])
+
+    def add_stream(self, chunks: Iterable[bytes]) -> str:
+        """Take bytes as they come and return their sha256."""
+        handle, name = tempfile.mkstemp(dir=self._spool)
+        with os.fdopen(handle, "wb") as stream:
+            for chunk in chunks:
+                stream.write(chunk)
+        return self.add(Path(name))
+
+    def write(self, index: Index, writer: Writer, on_bytes: OnBytes) -> None:
+        """Write the whole bundle; ``on_bytes`` hears how many of how many bytes of its contents are written."""
+        here = [content for content in index.contents if not content.base]
+        total, done = sum(content.stored_bytes for content in here), 0
+        writer.write(member(index_name(index.digest), index.to_bytes()))
+        for content in here:
+            writer.write(header(content.name, content.stored_bytes))
+            for chunk in self._stored(content):
+                writer.write(chunk)
+                done += len(chunk)
+                on_bytes(done, total)
+            writer.write(padding(content.stored_bytes))
+        writer.write(END)
+
+    def _stored(self, content: Content) -> Iterator[bytes]:
+        """Yield what a member holds, as it was measured."""
+        file = self._files[content.sha256][1]
+        digest, left = hashlib.sha256(), content.stored_bytes
+        for chunk in _chunks(file):
+            digest.update(chunk)
+            left -= len(chunk)
+            if left >= 0:
+                yield chunk
+        if left or digest.hexdigest() != content.stored_sha256:
+            raise BundleError("bundle-changed", f"{file} changed while it was written", hint="run again")
+
+    def _measured(self, file: Path) -> tuple[Content, Path]:
+        """Return a content and the file that holds its stored bytes."""
+        squeeze = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compressobj()
+        plain, packed, size, stored = hashlib.sha256(), hashlib.sha256(), 0, 0
+        handle, name = tempfile.mkstemp(dir=self._spool)
+        with os.fdopen(handle, "wb") as stream:
+
+            def put(piece: bytes) -> int:
+                packed.update(piece)
+                stream.write(piece)
+                return len(piece)
+
+            for chunk in _chunks(file):
+                plain.update(chunk)
+                size += len(chunk)
+                stored += put(squeeze.compress(chunk))
+            stored += put(squeeze.flush())
+        digest = plain.hexdigest()
+        if digest in self._base:
+            Path(name).unlink()
+            return replace(self._base[digest], base=True), file
+        if stored < size * _WORTH:
+            if file.parent == self._spool:
+                file.unlink()
+            return Content(digest, size, packed.hexdigest(), stored, zstd=True), Path(name)
+        Path(name).unlink()
+        return Content(digest, size, digest, size), file
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb", buffering=0) as stream:
+        yield from iter(lambda: stream.read(_CHUNK), b"")
+
+
+@contextlib.contextmanager
+def spool(target: Path) -> Iterator[Path]:
+    """Yield an empty directory beside ``target``; what killed processes left of theirs goes, too."""
+    for left in target.parent.glob(f".{target.name}.*.spool{PARTIAL}"):
+        with contextlib.suppress(OSError), _held(left):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=f".spool{PARTIAL}", dir=target.parent))
+    try:
+        with _held(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the lock of a directory; a killed process holds none.
+
+    Raises:
+        OSError: another process has it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,190 @@
+"""Making a bundle on a connected machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.source import source_id
+
+from .. import __version__
+from ..errors import HostError, LicenceError, SourcesError, UsageError
+from ..fetching import Fetching, OnEvent
+from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
+from ..lock.document import LockedFile
+from ..lock.sources import wanted
+from ..manifest import Manifest, ModelSpec
+from ..network import NetworkSpec
+from ..paths import cache_dir
+from ..platforms import Platform
+from . import images, signature, wheels
+from .archive import Reader
+from .contents import Contents, OnBytes, spool
+from .index import BundledImage, Content, Index, ModelFile, Named
+from .unpack import tree_path
+from .volumes import reading, writing
+
+_SPARE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a bundle is to hold.
+
+    manifest: its path; a lock lies beside it. target: where the bundle goes. platforms: rows of the table, each with
+    the name of its image. bases: bundles that need not be repeated. wheels: the Python that installs the tool, None for
+    no wheels; extras: of the tool; given_wheels: a directory of them. timing: whether timing caches go along.
+    volume_bytes: size of a volume. sign_key: private key.
+    """
+
+    manifest: Path
+    target: Path
+    platforms: Sequence[tuple[Platform, str]] = ()
+    bases: Sequence[Path] = ()
+    wheels: wheels.Target | None = None
+    extras: frozenset[str] = frozenset()
+    given_wheels: Path | None = None
+    timing: bool = False
+    volume_bytes: int | None = None
+    sign_key: Path | None = None
+    accept_eula: bool = False
+
+
+def create(order: Order, *, on_event: OnEvent, on_bytes: OnBytes) -> tuple[Index, list[Path]]:
+    """Write a bundle and return its index and its files.
+
+    Raises:
+        LockError: the manifest, its files or a platform are not as they were locked.
+        SourcesError: sources can't be fetched.
+        BundleError: something changed meanwhile, or a wheel can't be had.
+        HostError: no room, or no right to write.
+    """
+    manifest, lock = load(order.manifest, locked=True)
+    if lock is None:
+        raise UsageError(f"{path_of(order.manifest)} is not there", hint="run prepare-models lock first")
+    _check_licences(manifest, accept_eula=order.accept_eula)
+    base = _bases(order.bases)
+    try:
+        with spool(order.target) as folder:
+            _check_room(folder, lock)
+            contents = Contents(folder, base)
+            index = _gathered(order, (manifest, lock), contents, on_event, folder)
+            index = replace(index, bases=tuple(_digests(order.bases)), contents=contents.index)
+            with writing(order.target, order.volume_bytes) as writer:
+                contents.write(index, writer, on_bytes)
+                files = writer.finish()
+        if order.sign_key is not None:
+            files.append(signature.sign(index.to_bytes(), order.target, order.sign_key))
+    except OSError as error:
+        raise HostError(
+            f"{error.filename or order.target} can't be written: {error.strerror}", hint="choose another with -o FILE"
+        ) from None
+    return index, files
+
+
+def _gathered(order: Order, locked: tuple[Manifest, Lock], contents: Contents, on_event: OnEvent, work: Path) -> Index:
+    manifest, lock = locked
+    fetched = _fetch(manifest, lock, on_event)
+    models = {spec.name: tuple(_model(spec, manifest, lock, fetched, contents)) for spec in manifest.models}
+    taken = wheels.collect(order.wheels, order.extras, order.given_wheels, work) if order.wheels else []
+    timing = sorted((cache_dir() / "timing").glob("*")) if order.timing else []
+    return Index(
+        tool=__version__,
+        manifest=Named(order.manifest.name, contents.add(order.manifest)),
+        lock=Named(path_of(order.manifest).name, contents.add_bytes(lock.to_json().encode("utf-8"))),
+        models=models,
+        images=tuple(_images(order.platforms, lock, order.manifest, contents)),
+        wheels=tuple(Named(file.name, contents.add(file)) for file in taken),
+        timing=tuple(Named(file.name, contents.add(file)) for file in timing if file.is_file()),
+    )
+
+
+def _model(
+    spec: ModelSpec, manifest: Manifest, lock: Lock, fetched: Mapping[str, Path], contents: Contents
+) -> Iterator[ModelFile]:
+    base = manifest.path.absolute().parent
+    there: dict[tuple[str, str], LockedFile] = {file.place: file for file in lock.models[spec.name]}
+    for file in wanted(spec, base):
+        locked = there[file.place]
+        if file.identifier is not None:
+            contents.add(fetched[source_id(file.source)], locked.sha256)
+            yield ModelFile(file.role, None, locked.sha256)
+            continue
+        here = fetched.get(source_id(file.source)) or Path(file.source.removeprefix("file://"))
+        contents.add(here, locked.sha256)
+        yield ModelFile(file.role, tree_path(spec, file, here), locked.sha256)
+    for sample in spec.calibration.samples() if spec.calibration else ():
+        digest = contents.add(Path(sample))
+        yield ModelFile("calibration_samples", f"{spec.name}/calibration_samples/{Path(sample).name}", digest)
+
+
+def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
+    """Bring every source that is not simply a local file to the download store; return where each lies."""
+    base = manifest.path.absolute().parent
+    by_network: dict[NetworkSpec, list[tuple[str, str | None]]] = {}
+    for spec in manifest.models:
+        digests = {file.place: file.sha256 for file in lock.models[spec.name]}
+        for file in wanted(spec, base):
+            if file.fetched:
+                by_network.setdefault(spec.network, []).append((file.source, digests[file.place]))
+    found: dict[str, Path] = {}
+    for network, sources in by_network.items():
+        job = FetchJob(sources=tuple(dict.fromkeys(sources)), cache_dir=str(cache_dir()))
+        with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
+            results = fetching.results()
+        failed = [(result["source"], result["error"]) for result in results if result["error"] is not None]
+        if failed:
+            raise SourcesError(failed)
+        found.update({result["source_id"]: Path(result["path"] or "").resolve() for result in results})
+    return found
+
+
+def _images(
+    platforms: Sequence[tuple[Platform, str]], lock: Lock, manifest: Path, contents: Contents
+) -> Iterator[BundledImage]:
+    if not platforms:
+        return
+    from ..container import Containers
+
+    containers = Containers()
+    for row, reference in platforms:
+        image = containers.image(reference)
+        if image is None:
+            raise HostError(f"the engine does not have the image {reference}", hint="prepare-models image build")
+        refuse(drift_of_platform(lock, *facts.of_image(row, image)), manifest)
+        yield images.add(containers, row, reference, image, contents)
+
+
+def _check_licences(manifest: Manifest, *, accept_eula: bool) -> None:
+    terms = sorted({f"{spec.name}: {spec.eula}" for spec in manifest.models if spec.eula})
+    if terms and not accept_eula:
+        raise LicenceError(
+            "these models have terms that must be accepted, also where the bundle goes: " + ", ".join(terms),
+            hint="read them, then run again with --accept-eula or PREPARE_MODELS_ACCEPT_EULA=1",
+        )
+
+
+def _bases(bases: Sequence[Path]) -> dict[str, Content]:
+    return {content.sha256: content for base in bases for content in _index(base).contents}
+
+
+def _digests(bases: Sequence[Path]) -> list[str]:
+    return [_index(base).digest for base in bases]
+
+
+def _index(bundle: Path) -> Index:
+    with reading(bundle) as stream:
+        return Reader(stream).index
+
+
+def _check_room(folder: Path, lock: Lock) -> None:
+    needed = sum(file.bytes for files in lock.models.values() for file in files) + _SPARE
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise HostError(
+            f"the bundle needs about {needed / 1e6:.0f} MB, {folder.parent} has {free / 1e6:.0f} MB",
+            hint="free disk space there, or choose another disk with -o FILE",
+        )

@@ -1,0 +1,76 @@
+"""Container images in a bundle: the engine's archive, file by file, so that images share what they have in common."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from .archive import END, padding
+from .contents import Contents
+from .index import BundledImage, ImageFile
+
+if TYPE_CHECKING:
+    from ..container import Containers, Image
+    from ..platforms import Platform
+
+_CHUNK = 1 << 20
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def add(containers: Containers, row: Platform, reference: str, image: Image, contents: Contents) -> BundledImage:
+    """Take an image out of the engine into the contents of a bundle."""
+    files: list[ImageFile] = []
+    with tarfile.open(fileobj=_Stream(containers.save(reference)), mode="r|") as archive:
+        for entry in archive:
+            name = entry.name.removeprefix("./")
+            if entry.isreg():
+                stream = cast("IO[bytes]", archive.extractfile(entry))
+                digest = contents.add_stream(iter(lambda stream=stream: stream.read(_CHUNK), b""))  # type: ignore[misc]
+                files.append(ImageFile(name, sha256=digest))
+            elif entry.issym():
+                files.append(ImageFile(name, link=entry.linkname))
+            else:
+                files.append(ImageFile(name))
+    files.sort(key=lambda file: file.path)
+    return BundledImage(row.name, MACHINES.get(image.arch, image.arch), reference, image.id, tuple(files))
+
+
+def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[bytes]:
+    """Yield the archive of an image, for the engine to load.
+
+    Args:
+        image: what the index says of it.
+        path_of: returns where the content of a digest lies.
+    """
+    for file in image.files:
+        entry = tarfile.TarInfo(file.path)
+        entry.mode = 0o644
+        if file.link is not None:
+            entry.type, entry.linkname = tarfile.SYMTYPE, file.link
+        elif file.sha256 is None:
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        else:
+            entry.size = path_of(file.sha256).stat().st_size
+        yield entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+        if file.sha256 is not None:
+            with path_of(file.sha256).open("rb") as stream:
+                yield from iter(lambda stream=stream: stream.read(_CHUNK), b"")  # type: ignore[misc]
+            yield padding(entry.size)
+    yield END
+
+
+class _Stream(io.RawIOBase):
+    """Bytes that come in pieces, as a file."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces, self._rest = iter(pieces), b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to ``size`` bytes."""
+        while len(self._rest) < size and (piece := next(self._pieces, b"")):
+            self._rest += piece
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken

@@ -1,0 +1,304 @@
+"""Using a bundle: every byte is verified before anything of it is used, and nothing is asked of any network."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from prepare_models_entrypoint.contract.downloads import blob
+from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.files import share_file, sync
+from prepare_models_entrypoint.contract.source import local_path
+
+from .. import manifest
+from ..errors import BundleError, HostError, SourcesError
+from ..fetching import Fetching
+from ..lock import Lock
+from ..lock.document import parse as parse_lock
+from ..lock.sources import Wanted
+from ..manifest import Manifest, ModelSpec
+from ..network import NetworkSpec
+from ..paths import cache_dir
+from . import images, signature
+from .archive import Reader, Sink, damaged
+from .contents import OnBytes, spool
+from .index import BundledImage, Content, Index, ModelFile
+from .volumes import reading, volumes
+
+_SPARE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a bundle brought: models whose sources are all here and pinned, their lock, and images."""
+
+    manifest: Manifest
+    lock: Lock
+    index: Index
+    folder: Path
+
+    def image(self, platform: str | None) -> BundledImage | None:
+        """Return the image for a platform; without a name the only one, if there is just one.
+
+        Raises:
+            BundleError: it holds several, or another one.
+        """
+        found = [image for image in self.index.images if platform in (None, image.platform)]
+        if len(found) == 1:
+            return found[0]
+        if not found and platform is None:
+            return None
+        names = ", ".join(image.platform for image in self.index.images) or "none"
+        raise BundleError("bundle-image", f"the bundle's images: {names}", hint="name one of them with --platform")
+
+
+def tree_path(spec: ModelSpec, file: Wanted, here: Path) -> str:
+    """Return where a local file of a model is put: external data stays where it is, seen from the model."""
+    if file.role == "external_data":
+        inner = here.relative_to(Path(spec.source.removeprefix("file://")).parent).as_posix()
+        return f"{spec.name}/model/{inner}"
+    if file.role == "plugin":
+        number = [plugin.file for plugin in spec.plugins].index(file.source)
+        return f"{spec.name}/plugin/{number}/{here.name}"
+    return f"{spec.name}/{file.role}/{here.name}"
+
+
+def verify(bundle: Path, bases: Sequence[Path], public_key: Path | None, on_bytes: OnBytes) -> Index:
+    """Read a whole bundle, and the bundles that it needs, and return its index.
+
+    Raises:
+        BundleError: a byte is not what was written, a part is missing, or the signature is not right.
+    """
+    index = _verified(bundle, public_key, on_bytes, lambda _, __: None)
+    _check_bases(index, [_verified(base, None, on_bytes, lambda _, __: None) for base in bases])
+    return index
+
+
+def read_index(bundle: Path) -> Index:
+    """Return the index of a bundle, whose own digest is checked and nothing else."""
+    with reading(bundle) as stream:
+        return Reader(stream).index
+
+
+def unpack(
+    bundle: Path,
+    bases: Sequence[Path],
+    public_key: Path | None,
+    on_bytes: OnBytes,
+    wants: Callable[[BundledImage], bool],
+) -> Site:
+    """Verify a bundle and put what it brings where a run finds it.
+
+    Args:
+        bundle: the bundle.
+        bases: bundles that it was made on top of.
+        public_key: key that must have signed it, None for no check.
+        on_bytes: hears how many of how many bytes are verified.
+        wants: whether the content of an image is needed; it lies in ``folder/images`` then.
+
+    Raises:
+        BundleError: it is damaged, incomplete, or not signed by the key.
+        HostError: no room, or no right to write.
+    """
+    try:
+        with _workplace(wants) as work:
+            index = _verified(bundle, public_key, on_bytes, work.sink)
+            needed = index
+
+            def base_sink(_: Index, content: Content) -> Sink | None:
+                return work.sink(needed, content)
+
+            _check_bases(index, [_verified(base, None, on_bytes, base_sink) for base in bases])
+            work.close()
+            return _settled(index, work, wants)
+    except OSError as error:
+        raise HostError(
+            f"{error.filename or cache_dir()} can't be written: {error.strerror}",
+            hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room",
+        ) from None
+
+
+def load_image(site: Site, image: BundledImage) -> None:
+    """Give an image to the engine, if it has not got it, and check that it is the one that was saved."""
+    from ..container import Containers
+
+    containers = Containers()
+    if containers.image(image.id) is None:
+        containers.load(images.archive(image, lambda digest: site.folder / "images" / digest))
+    shutil.rmtree(site.folder / "images", ignore_errors=True)
+    if containers.image(image.id) is None:
+        raise BundleError(
+            "bundle-image", f"the engine loaded {image.reference}, but not as {image.id}",
+            hint="engines with another kind of image store name images differently; use the same kind on both sides",
+        )  # fmt: skip
+
+
+def _verified(
+    bundle: Path, public_key: Path | None, on_bytes: OnBytes, sink_of: Callable[[Index, Content], Sink | None]
+) -> Index:
+    total, done = sum(file.stat().st_size for file in volumes(bundle)), 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        on_bytes(done, total)
+
+    with reading(bundle) as stream:
+        reader = Reader(stream, tell)
+        if public_key is not None:
+            signature.check(reader.index_bytes, bundle, public_key)
+        for _ in reader.walk(lambda content: sink_of(reader.index, content)):
+            pass
+        return reader.index
+
+
+def _check_bases(index: Index, bases: Sequence[Index]) -> None:
+    missing = set(index.bases) - {base.digest for base in bases}
+    if missing:
+        raise BundleError(
+            "bundle-incomplete", f"the bundle was made on top of {len(index.bases)} other(s), {len(missing)} not given",
+            hint="give each with --base FILE",
+        )  # fmt: skip
+    there = {content.sha256 for base in bases for content in base.contents if not content.base}
+    if not {content.sha256 for content in index.contents if content.base} <= there:
+        raise BundleError("bundle-incomplete", "a base lacks contents, it has a base itself", hint="give that, too")
+
+
+class _Work:
+    """A directory that takes the contents that are needed, by their digests. None is used before all are verified."""
+
+    def __init__(self, folder: Path, wants: Callable[[BundledImage], bool]) -> None:
+        self._folder, self._wants = folder, wants
+        self._needed: set[str] | None = None
+        self._stream: BinaryIO | None = None
+
+    def path(self, digest: str) -> Path:
+        """Return where a content lies."""
+        return self._folder / digest
+
+    def sink(self, index: Index, content: Content) -> Sink | None:
+        """Return what takes a content, or None where it is not needed."""
+        if self._needed is None:
+            self._needed = _needed(index, self._wants)
+            self._check_room(index)
+        if content.sha256 not in self._needed:
+            return None
+        self.close()
+        self._stream = self.path(content.sha256).open("wb")
+        return self._stream.write
+
+    def close(self) -> None:
+        """Bring the content that is under way to the disk."""
+        if self._stream is not None:
+            sync(self._stream)
+            self._stream.close()
+            self._stream = None
+
+    def _check_room(self, index: Index) -> None:
+        needed = sum(content.bytes for content in index.contents if content.sha256 in (self._needed or ())) + _SPARE
+        free = shutil.disk_usage(self._folder).free
+        if needed > free:
+            raise HostError(
+                f"the bundle unpacks to {needed / 1e6:.0f} MB, {cache_dir()} has {free / 1e6:.0f} MB",
+                hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room",
+            )
+
+
+def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:
+    """Return the digests of the contents that a run needs."""
+    files = {file.sha256 for model in index.models.values() for file in model}
+    layers = {file.sha256 for image in index.images if wants(image) for file in image.files if file.sha256}
+    return {index.manifest.sha256, index.lock.sha256, *(cache.sha256 for cache in index.timing), *files, *layers}
+
+
+@contextlib.contextmanager
+def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
+    root = cache_dir() / "bundles"
+    root.mkdir(parents=True, exist_ok=True)
+    with spool(root / "unpacked") as folder:
+        work = _Work(folder, wants)
+        with contextlib.closing(work):
+            yield work
+
+
+def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool]) -> Site:
+    """Give verified contents their places and return what a run needs to know."""
+    folder = cache_dir() / "bundles" / index.digest[:16]
+    for model in index.models.values():
+        for file in model:
+            if file.path is None:
+                _put(work.path(file.sha256), blob(cache_dir() / "downloads", file.sha256))
+            else:
+                _put(work.path(file.sha256), folder / "models" / _inner(file.path))
+    for cache in index.timing:
+        place = cache_dir() / "timing" / _plain(cache.name)
+        if not place.exists():  # what was measured here is worth more
+            _put(work.path(cache.sha256), place, link=False)
+    for image in index.images:
+        for layer in image.files if wants(image) else ():
+            if layer.sha256 is not None:
+                _put(work.path(layer.sha256), folder / "images" / layer.sha256)
+    _put(work.path(index.manifest.sha256), folder / _plain(index.manifest.name))
+    lock = parse_lock(work.path(index.lock.sha256).read_text(encoding="utf-8"), index.lock.name)
+    loaded = manifest.load(folder / _plain(index.manifest.name))
+    models = tuple(_here(spec, index.models[spec.name], folder / "models") for spec in loaded.models)
+    _take_into_store(models)
+    return Site(replace(loaded, models=models), lock, index, folder)
+
+
+def _take_into_store(models: Sequence[ModelSpec]) -> None:
+    """Let the entrypoint find what the store has got, under the names of its sources. It uses no network for that."""
+    pairs = [(spec.source, spec.sha256) for spec in models]
+    pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
+    remote = tuple(dict.fromkeys(pair for pair in pairs if local_path(pair[0]) is None))
+    if not remote:
+        return
+    job = FetchJob(sources=remote, cache_dir=str(cache_dir()), revalidate=False, offline=True)
+    with Fetching(job, NetworkSpec(), on_result=lambda _: None) as fetching:
+        failed = [(result["source"], result["error"]) for result in fetching.results() if result["error"] is not None]
+    if failed:
+        raise SourcesError(failed)
+
+
+def _put(content: Path, place: Path, *, link: bool = True) -> None:
+    """Give a content a name. What has the name is replaced: somebody may have written into it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    share_file(content, place, link=link)
+
+
+def _plain(name: str) -> str:
+    if "/" in name:
+        raise damaged(f"the name {name!r} is no file name")
+    return _inner(name)
+
+
+def _inner(path: str) -> str:
+    """Return a path that stays below the directory that it is joined to."""
+    parts = path.split("/")
+    if not all(parts) or {".", ".."} & set(parts) or "\0" in path:
+        raise damaged(f"the path {path!r} leads out of it")
+    return path
+
+
+def _here(spec: ModelSpec, files: Sequence[ModelFile], models: Path) -> ModelSpec:
+    """Return a model with every local file where it was unpacked, every file pinned, and no way to a network."""
+    digests = {file.role: file.sha256 for file in files}
+    local = {file.role: str(models / file.path) for file in files if file.path is not None}
+    plugins = [str(models / file.path) for file in files if file.role == "plugin" and file.path is not None]
+    calibration = spec.calibration
+    if calibration is not None:
+        calibration = replace(calibration, images=str(models / spec.name / "calibration_samples"))
+    return replace(
+        spec,
+        source=local.get("model", spec.source),
+        sha256=digests["model"],
+        calibration_cache=local.get("calibration_cache", spec.calibration_cache),
+        calibration_sha256=digests.get("calibration_cache"),
+        plugins=tuple(replace(plugin, file=file) for plugin, file in zip(spec.plugins, plugins, strict=True)),
+        calibration=calibration,
+        network=NetworkSpec(),
+    )

@@ -1,0 +1,250 @@
+"""The air gap as a user crosses it: a bundle is made where there is a network, and used where there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import yaml
+
+from prepare_models_entrypoint.convert.calibration_cache import write
+from tests import networks
+from tests.command import COMMAND, Result, Workplace
+from tests.simulators.ngc import LEGACY_KEY, NgcSimulator
+
+# Writes down every use of the network that a Python process tries.
+WITNESS = """\
+import os, sys
+def hear(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        with open(os.environ["WITNESS"], "a") as file:
+            print(event, arguments, file=file)
+    if event == "import" and arguments[0] == "requests.sessions":
+        with open(os.environ["WITNESS"], "a") as file:
+            print("alive", file=file)
+sys.addaudithook(hear)
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A workplace on the connected side, with a bundle, and the closed side's command line."""
+
+    place: Workplace
+    bundle: Path
+
+    def closed(self, folder: Path, *arguments: str, bundle: Path | None = None) -> Result:
+        """Run a bundle in a network namespace of its own, with another cache and nothing else of the connected side."""
+        folder.mkdir(exist_ok=True)
+        witness = folder / "witness"
+        witness.mkdir(exist_ok=True)
+        (witness / "sitecustomize.py").write_text(WITNESS)
+        kept = {name: text for name, text in os.environ.items() if not name.startswith("NGC_")}
+        environment = {
+            **kept, "PREPARE_MODELS_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(witness),
+            "WITNESS": str(folder / "heard"),
+        }  # fmt: skip
+        done = subprocess.run(
+            ["unshare", "--net", COMMAND, "run", "--bundle", str(bundle or self.bundle), "--executor", "local",
+             "--json", "--models-dir", str(folder / "models"), *arguments],
+            capture_output=True, text=True, cwd=folder, check=False, env=environment,
+        )  # fmt: skip
+        return Result(done.returncode, done.stdout, done.stderr)
+
+
+def models(folder: Path) -> list[dict[str, Any]]:
+    """A remote model, one with weights beside it, and one in an archive, whose calibration cache is remote."""
+    networks.conv(folder / "big.onnx", channels=64, seed=3)
+    loaded = onnx.load(str(folder / "big.onnx"))
+    (folder / "nets").mkdir()
+    onnx.save_model(
+        loaded, str(folder / "nets" / "big.onnx"), save_as_external_data=True, location="big.weights", size_threshold=0
+    )
+    networks.conv(folder / "inner.onnx", seed=4)
+    subprocess.run(["tar", "czf", "nets/pack.tar.gz", "inner.onnx"], check=True, cwd=folder)
+    return [
+        {"name": "remote", "source": "ngc://nvidia/tao/net:v1/net.onnx", "eula": "https://example.com/terms"},
+        {"name": "weights", "source": "nets/big.onnx", "precision": "fp16"},
+        {
+            "name": "packed",
+            "source": "nets/pack.tar.gz!inner.onnx",
+            "precision": "int8",
+            "calibration_cache": "ngc://nvidia/tao/net:v1/cache.txt",
+        },
+    ]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("connected")
+    (folder / "ngc.key").write_text(LEGACY_KEY)  # the closed side has none
+    with NgcSimulator() as sim, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NGC_CLI_API_URL", sim.url)
+        patch.setenv("NGC_CLI_AUTH_URL", sim.url)
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        net = networks.conv(folder / "net.onnx").read_bytes()
+        cache = write({"input": 0.02, "hidden": 0.03, "output": 0.03})
+        sim.publish("nvidia/tao/net", "v1", {"net.onnx": net, "cache.txt": cache})
+        place = Workplace(folder)
+        place.write(*models(folder), defaults={"ngc": {"key_file": "ngc.key"}})
+        locked = place.call("lock", str(place.manifest), "--platform", "local", "--accept-eula")
+        assert locked.status == 0, locked.stderr
+        bundle = folder / "site.bundle"
+        made = create(place, bundle, "--no-wheels")
+        assert made.status == 0, made.stderr
+        yield Site(place, bundle)
+
+
+def create(place: Workplace, bundle: Path, *arguments: str, **variables: str) -> Result:
+    return place.call(
+        "bundle", "create", str(place.manifest), "-o", str(bundle), "--accept-eula", "--json", *arguments, **variables
+    )
+
+
+def test_everything_is_built_without_any_network(site: Site, tmp_path: Path) -> None:
+    moved = tmp_path / "medium" / "carried.bundle"
+    moved.parent.mkdir()
+    moved.write_bytes(site.bundle.read_bytes())
+    done = site.closed(tmp_path / "closed", bundle=moved)
+    assert done.status == 0, done.stderr
+    report = done.report
+    assert report["summary"]["built"] == 3
+    heard = (tmp_path / "closed" / "heard").read_text().splitlines()
+    assert set(heard) == {"alive"}  # the witness heard the child processes, too, and none asked for anything
+    assert done.model("remote")["source"] == "ngc://nvidia/tao/net:v1/net.onnx"
+    assert "https://example.com/terms" in done.model("remote")["licences"]
+    locked = json.loads((site.place.folder / "models.lock").read_text())["models"]
+    for name in ("remote", "weights", "packed"):
+        assert (tmp_path / "closed" / "models" / name / "1" / "model.plan").stat().st_size > 1000
+        assert done.model(name)["materials"][0]["sha256"] == locked[name][0]["sha256"]
+    again = site.closed(tmp_path / "closed", "remote", bundle=moved)
+    assert [model["status"] for model in again.report["models"]] == ["up-to-date"]
+    connected = site.place.run("--accept-eula", "--locked", "remote")
+    assert connected.model("remote")["build_key"] == done.model("remote")["build_key"]
+    assert connected.model("remote")["engine"]["sha256"] == done.model("remote")["engine"]["sha256"]
+
+
+def test_a_bundle_is_made_the_same_wherever_and_whenever(site: Site, tmp_path: Path) -> None:
+    other = tmp_path / "other.bundle"
+    made = create(
+        site.place, other, "--no-wheels", PREPARE_MODELS_CACHE_DIR=str(tmp_path / "fresh"), TZ="Asia/Tokyo", LC_ALL="C",
+        HOME=str(tmp_path),
+    )  # fmt: skip
+    assert made.status == 0, made.stderr
+    assert other.read_bytes() == site.bundle.read_bytes()
+    with_tool = [tmp_path / f"{number}.bundle" for number in range(2)]
+    for target in with_tool:
+        assert create(site.place, target).status == 0
+    assert with_tool[0].read_bytes() == with_tool[1].read_bytes()
+
+
+def test_the_tool_in_it_installs_without_an_index(site: Site, tmp_path: Path) -> None:
+    bundle, wheels, fresh = tmp_path / "tool.bundle", tmp_path / "wheels", tmp_path / "fresh"
+    made = create(site.place, bundle)
+    wheels.mkdir()
+    subprocess.run(["tar", "xf", str(bundle)], check=True, cwd=wheels)
+    for wheel in json.loads(made.stdout)["wheels"]:
+        content = wheels / "content" / wheel["sha256"]
+        packed = content.with_name(f"{content.name}.zst")
+        if packed.exists():
+            unpack = (
+                "import sys, zstandard; zstandard.ZstdDecompressor().copy_stream(sys.stdin.buffer, sys.stdout.buffer)"
+            )
+            with packed.open("rb") as source, (wheels / wheel["name"]).open("wb") as target:
+                subprocess.run([sys.executable, "-c", unpack], check=True, stdin=source, stdout=target)
+        else:
+            content.rename(wheels / wheel["name"])
+    uv = str(Path(sys.executable).parent / "uv")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(fresh)], check=True)
+    subprocess.run(
+        ["unshare", "--net", uv, "pip", "install", "--quiet", "--no-index", "--find-links", str(wheels), "--python",
+         str(fresh / "bin" / "python"), "prepare-models"],
+        check=True, env={**os.environ, "UV_CACHE_DIR": str(tmp_path / "uv")},
+    )  # fmt: skip
+    installed = [str(fresh / "bin" / "prepare-models"), "bundle", "verify", str(bundle)]
+    assert (
+        "every byte is as it was written"
+        in subprocess.run(installed, check=True, capture_output=True, text=True).stdout
+    )
+
+
+def test_a_damaged_bundle_runs_nothing(site: Site, tmp_path: Path) -> None:
+    data = bytearray(site.bundle.read_bytes())
+    data[len(data) // 2] ^= 4
+    bad = tmp_path / "bad.bundle"
+    bad.write_bytes(data)
+    done = site.closed(tmp_path / "closed", bundle=bad)
+    assert (done.status, "[bundle-damaged]" in done.stderr) == (1, True)
+    assert not [file for file in (tmp_path / "closed" / "models").rglob("*") if file.is_file()]
+    checked = site.place.call("bundle", "verify", str(bad))
+    assert (checked.status, checked.stdout, "[bundle-damaged]" in checked.stderr) == (1, "", True)
+    assert site.place.call("bundle", "verify", str(site.bundle)).status == 0
+
+
+def test_what_a_base_has_is_not_repeated(site: Site, tmp_path: Path) -> None:
+    place = Workplace(tmp_path / "next")
+    place.folder.mkdir()
+    for path in ("nets/big.onnx", "nets/big.weights", "nets/pack.tar.gz"):
+        (place.folder / path).parent.mkdir(exist_ok=True)
+        (place.folder / path).write_bytes((site.place.folder / path).read_bytes())
+    networks.conv(place.folder / "new.onnx", seed=9)
+    (place.folder / "models.lock").write_text((site.place.folder / "models.lock").read_text())
+    old = yaml.safe_load(site.place.manifest.read_text())["models"]
+    place.write(*old, {"name": "new", "source": "new.onnx"})
+    cache = {"PREPARE_MODELS_CACHE_DIR": str(site.place.cache_dir)}
+    assert place.call("lock", str(place.manifest), "--platform", "local", "--accept-eula", **cache).status == 0
+    small = tmp_path / "small.bundle"
+    made = create(place, small, "--no-wheels", "--base", str(site.bundle), **cache)
+    assert made.status == 0, made.stderr
+    assert sum(content["base"] for content in json.loads(made.stdout)["contents"]) >= 4
+    alone = site.closed(tmp_path / "closed", bundle=small)
+    assert (alone.status, "[bundle-incomplete]" in alone.stderr) == (1, True)
+    done = site.closed(tmp_path / "closed", "new", "weights", "--base", str(site.bundle), bundle=small)
+    assert done.status == 0, done.stderr
+    assert [model["status"] for model in done.report["models"]] == ["built", "built"]
+
+
+def test_what_drifted_is_not_carried(site: Site, tmp_path: Path) -> None:
+    weights = site.place.folder / "nets" / "big.weights"
+    good = weights.read_bytes()
+    try:
+        weights.write_bytes(good + b"\0")
+        made = create(site.place, tmp_path / "x.bundle", "--no-wheels")
+        assert made.status == 1
+        assert "weights: external_data nets/big.weights has sha256" in made.stderr
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        weights.write_bytes(good)
+
+
+def test_a_killed_create_leaves_no_bundle_and_the_next_one_tidies(site: Site, tmp_path: Path) -> None:
+    target = tmp_path / "x.bundle"
+    command = [COMMAND, "bundle", "create", str(site.place.manifest), "-o", str(target), "--accept-eula"]
+    with subprocess.Popen(command, env=site.place.environment(), stdout=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob(".x.bundle.*.spool*")):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert not target.exists()
+    assert create(site.place, target, "--no-wheels").status == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["x.bundle"]
+
+
+def test_a_bundle_brings_its_manifest(site: Site) -> None:
+    assert site.place.call("run").status == 2
+    missing = site.place.call("run", "--bundle", "no-such.bundle", "--executor", "local")
+    assert (missing.status, "[bundle-missing]" in missing.stderr) == (1, True)
+    listed = site.place.call("bundle", "ls", str(site.bundle))
+    assert listed.status == 0
+    for told in ("models.yaml", "models.lock", "weights/model/big.onnx", "weights/model/big.weights"):
+        assert told in listed.stdout

@@ -1,0 +1,214 @@
+"""The form of a bundle: whatever byte of it changes, and however it ends, is found before anything is used."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prepare_models.bundle import archive, signature
+from prepare_models.bundle.contents import Contents, spool
+from prepare_models.bundle.index import Index, ModelFile, Named, parse
+from prepare_models.bundle.unpack import read_index, unpack, verify
+from prepare_models.bundle.volumes import volume, writing
+from prepare_models.errors import BundleError, HostError
+from prepare_models.lock import Lock, LockedFile
+
+MODEL = random.Random(7).randbytes(1500)
+MANIFEST = b"version: 1\nmodels:\n- {name: net, source: net.onnx}\n"
+Change = Callable[[Index], Index]
+
+
+def silent(done: int, total: int) -> None:
+    assert done <= total
+
+
+def make(target: Path, *, change: Change = lambda index: index, split: int | None = None) -> Index:
+    """Write a small bundle with one model that zstd can't make smaller and one that it can."""
+    with spool(target) as folder:
+        contents = Contents(folder, {})
+        digest, other = contents.add_bytes(MODEL), contents.add_bytes(bytes(5000))
+        lock = Lock({"net": (LockedFile("model", "net.onnx", digest, len(MODEL)),)})
+        index = Index(
+            tool="0",
+            manifest=Named("models.yaml", contents.add_bytes(MANIFEST)),
+            lock=Named("models.lock", contents.add_bytes(lock.to_json().encode())),
+            models={"net": (ModelFile("model", "net/model/net.onnx", digest),)},
+            timing=(Named("a.cache", other),),
+        )
+        index = change(replace(index, contents=contents.index))
+        with writing(target, split) as writer:
+            contents.write(index, writer, silent)
+            writer.finish()
+    return index
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    make(tmp_path / "site.bundle")
+    return tmp_path / "site.bundle"
+
+
+def problem(data: bytes | bytearray) -> str:
+    """Return the code with which a bundle is refused, or nothing."""
+    try:
+        for _ in archive.Reader(io.BytesIO(data)).walk(lambda _: None):
+            pass
+    except BundleError as error:
+        return error.code
+    return ""
+
+
+def test_every_flipped_byte_is_found(bundle: Path) -> None:
+    data = bundle.read_bytes()
+    assert problem(data) == ""
+    bits = random.Random(1)
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << bits.randrange(8)
+        assert problem(damaged) == "bundle-damaged", f"byte {place} of {len(data)}"
+
+
+def test_every_other_end_is_found(bundle: Path) -> None:
+    data = bundle.read_bytes()
+    for size in range(0, len(data), 37):
+        assert problem(data[:size]) == "bundle-damaged", size
+    for more in (b"\0", bytes(10240), data):
+        assert problem(data + more) == "bundle-damaged"
+
+
+def test_nothing_of_a_damaged_bundle_is_used(bundle: Path) -> None:
+    data = bundle.read_bytes()
+    cache = Path(os.environ["PREPARE_MODELS_CACHE_DIR"])
+    for place in [*random.Random(2).sample(range(len(data)), 20), len(data) - 1]:
+        bundle.write_bytes(data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
+        with pytest.raises(BundleError):
+            unpack(bundle, (), None, silent, lambda _: False)
+        assert [file for file in cache.rglob("*") if file.is_file()] == [], place
+    bundle.write_bytes(data)
+    (model,) = unpack(bundle, (), None, silent, lambda _: False).manifest.models
+    assert Path(model.source).read_bytes() == MODEL
+    assert (cache / "timing" / "a.cache").read_bytes() == bytes(5000)
+
+
+def test_any_tar_program_reads_it(bundle: Path) -> None:
+    index = read_index(bundle)
+    with tarfile.open(bundle) as tar:
+        names = tar.getnames()
+        assert names == [f"index-{index.digest}.json", *(content.name for content in index.contents)]
+        first = tar.extractfile(names[0])
+        assert first is not None
+        assert json.load(first)["manifest"]["name"] == "models.yaml"
+    assert any(name.endswith(".zst") for name in names)
+
+
+@pytest.mark.parametrize("size", [0, 511, 512, 5 << 30, 9 << 30, 3 << 40])
+def test_a_member_may_be_of_any_size(size: int) -> None:
+    header = archive.header("content/" + "0" * 64, size)
+    with tarfile.open(fileobj=io.BytesIO(header + archive.END)) as tar:
+        entry = tar.next()
+    assert entry is not None
+    assert (entry.size, len(header) % 512) == (size, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: replace(index, models={"net": (ModelFile("model", "../../escape", index.contents[0].sha256),)}),
+        lambda index: replace(index, models={"net": (ModelFile("model", "/etc/escape", index.contents[0].sha256),)}),
+        lambda index: replace(index, models={"net": (ModelFile("model", "a//b", index.contents[0].sha256),)}),
+        lambda index: replace(index, timing=(Named("../escape", index.contents[0].sha256),)),
+        lambda index: replace(index, manifest=Named("..", index.manifest.sha256)),
+    ],
+)
+def test_an_index_leads_nowhere_else(tmp_path: Path, change: Change) -> None:
+    bundle = tmp_path / "bad.bundle"
+    make(bundle, change=change)
+    with pytest.raises(BundleError, match="bundle-damaged"):
+        unpack(bundle, (), None, silent, lambda _: False)
+    assert not list(tmp_path.rglob("escape*"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: replace(index, models={"net": (ModelFile("model", "a", "0" * 64),)}),
+        lambda index: replace(index, wheels=(Named("a.whl", "../escape"),)),
+        lambda index: replace(index, contents=(*index.contents, replace(index.contents[0], sha256="../escape"))),
+    ],
+)
+def test_a_digest_is_one_of_a_content(bundle: Path, change: Change) -> None:
+    with pytest.raises(BundleError, match="bundle-damaged"):
+        parse(change(read_index(bundle)).to_bytes())
+
+
+def test_a_newer_bundle_names_its_version(bundle: Path) -> None:
+    newer = read_index(bundle).to_bytes().replace(b'"version": 1', b'"version": 2')
+    with pytest.raises(BundleError, match="version 2"):
+        parse(newer)
+
+
+def test_volumes_are_one_bundle(tmp_path: Path, bundle: Path) -> None:
+    split = tmp_path / "split.bundle"
+    make(split, split=1000)
+    parts = sorted(tmp_path.glob("split.bundle.*"))
+    assert len(parts) == -(-bundle.stat().st_size // 1000)
+    assert b"".join(part.read_bytes() for part in parts) == bundle.read_bytes()
+    assert verify(split, (), None, silent) == verify(volume(split, 1), (), None, silent)
+    parts[2].rename(tmp_path / "away")
+    with pytest.raises(BundleError, match="is a volume missing"):
+        verify(split, (), None, silent)
+
+
+def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "site.bundle"
+
+    def fail(index: Index) -> Index:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        make(target, change=fail)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".site.bundle.x.spool.prepare-models-partial").mkdir()  # of a process that was killed
+    make(target)
+    assert [file.name for file in tmp_path.iterdir()] == ["site.bundle"]
+
+
+def test_a_signature_is_that_of_one_bundle_by_one_key(bundle: Path, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    keys = []
+    for number in range(2):
+        key, private, public = Ed25519PrivateKey.generate(), tmp_path / f"{number}.pem", tmp_path / f"{number}.pub"
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        public.write_bytes(
+            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+        keys.append((private, public))
+    with pytest.raises(BundleError, match="bundle-signature"):
+        verify(bundle, (), keys[0][1], silent)
+    signature.sign(read_index(bundle).to_bytes(), bundle, keys[0][0])
+    verify(bundle, (), keys[0][1], silent)
+    with pytest.raises(BundleError, match="bundle-signature"):
+        verify(bundle, (), keys[1][1], silent)
+    make(bundle, change=lambda index: replace(index, tool="1"))
+    with pytest.raises(BundleError, match="bundle-signature"):
+        verify(bundle, (), keys[0][1], silent)
+
+
+def test_a_full_disk_is_told_before_anything_is_unpacked(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prepare_models.bundle.unpack._SPARE", 1 << 60)
+    with pytest.raises(HostError, match="unpacks to"):
+        unpack(bundle, (), None, silent, lambda _: False)
