@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import struct
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from prepare_models_entrypoint.contract.files import sha256_file
 from tests import networks
 from tests.command import Workplace
+from tests.defects import DEFECTS, KEY, Maker, encrypt
 from tests.engine.caches import measured
-from tests.engine.test_etlt import KEY, encrypt
 
 FLOAT = TensorProto.FLOAT
 
@@ -50,98 +46,8 @@ def test_a_check_warns_of_what_isaac_ros_does_not_take(place: Workplace) -> None
     assert codes == {"isaac-ros-dynamic-axis"}
 
 
-def _write(path: Path, data: bytes) -> dict[str, Any]:
-    path.write_bytes(data)
-    return {"source": path.name}
-
-
-def wrong_key(folder: Path) -> dict[str, Any]:
-    encrypt(networks.conv(folder / "plain.onnx"), folder / "model.etlt", key="another key")
-    return {"source": "model.etlt", "key": {"env": "MODEL_KEY"}}
-
-
-def truncated_etlt(folder: Path) -> dict[str, Any]:
-    whole = encrypt(networks.heavy(folder / "plain.onnx", layers=2), folder / "whole.etlt").read_bytes()
-    return {**_write(folder / "model.etlt", whole[: len(whole) // 2]), "key": {"env": "MODEL_KEY"}}
-
-
-def uff(folder: Path) -> dict[str, Any]:
-    return {**_write(folder / "model.etlt", struct.pack("<i", 7) + b"input_1" + bytes(64)), "key": "any"}
-
-
-def empty_if(folder: Path) -> dict[str, Any]:
-    branch = helper.make_graph(
-        [helper.make_node("Relu", ["input"], ["inner"])], "branch", [],
-        [helper.make_tensor_value_info("inner", FLOAT, (1, 8))],
-    )  # fmt: skip
-    node = helper.make_node("If", [], ["output"], name="if_node", then_branch=branch, else_branch=branch)
-    model = helper.make_model(
-        helper.make_graph(
-            [node], "test",
-            [helper.make_tensor_value_info("input", FLOAT, (1, 8))],
-            [helper.make_tensor_value_info("output", FLOAT, (1, 8))],
-        ),
-        opset_imports=[helper.make_opsetid("", 17)], ir_version=8,
-    )  # fmt: skip
-    return _write(folder / "model.onnx", model.SerializeToString())
-
-
-def dynamic(folder: Path) -> dict[str, Any]:
-    networks.conv(folder / "model.onnx", ("batch", 3, 32, 32))
-    return {"source": "model.onnx"}
-
-
-def foreign_cache(folder: Path) -> dict[str, Any]:
-    networks.conv(folder / "model.onnx")
-    (folder / "cal.bin").write_bytes(b"TRT-8601-EntropyCalibration2\nother: 3c010a14\n")
-    return {"source": "model.onnx", "precision": "int8", "calibration_cache": "cal.bin"}
-
-
-def external(folder: Path, size: int) -> dict[str, Any]:
-    """A model whose weights of 3 GB lie in another file, of which ``size`` bytes are there."""
-    model = onnx.load(str(networks.conv(folder / "model.onnx")))
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", "weights.bin"), ("offset", "0"), ("length", str(3 << 30))):
-        tensor.external_data.add(key=key, value=value)
-    with (folder / "weights.bin").open("wb") as stream:
-        stream.truncate(size)
-    return _write(folder / "model.onnx", model.SerializeToString())
-
-
-def plugin_operator(folder: Path) -> dict[str, Any]:
-    value = (FLOAT, (1, 8))
-    node = helper.make_node("EfficientNMS_TRT", ["input"], ["output"], name="nms_node")
-    networks.save(folder / "model.onnx", [node], [("input", *value)], [("output", *value)])
-    return {"source": "model.onnx"}
-
-
-def unsupported(folder: Path) -> dict[str, Any]:
-    value = (FLOAT, (4, 4))
-    node = helper.make_node("Det", ["input"], ["output"], name="det_node")
-    networks.save(folder / "model.onnx", [node], [("input", *value)], [("output", FLOAT, ())])
-    return {"source": "model.onnx"}
-
-
-BROKEN: list[tuple[str, Callable[[Path], dict[str, Any]]]] = [
-    ("etlt-key-wrong", wrong_key),
-    ("etlt-truncated", truncated_etlt),
-    ("etlt-uff", uff),
-    ("onnx-unsupported-operator", unsupported),
-    ("onnx-node-invalid", empty_if),
-    ("inputs-missing", dynamic),
-    ("network-empty", lambda folder: _write(folder / "model.onnx", bytes(4096))),
-    ("calibration-cache-foreign", foreign_cache),
-    ("onnx-external-data", lambda folder: external(folder, 1 << 30)),
-    ("plugin-missing", plugin_operator),
-]
-
-
-@pytest.mark.parametrize(("code", "make"), BROKEN, ids=[code for code, _ in BROKEN])
-def test_each_defect_has_its_own_code_and_hint(
-    place: Workplace, code: str, make: Callable[[Path], dict[str, Any]]
-) -> None:
+@pytest.mark.parametrize(("code", "make"), DEFECTS, ids=[make.__name__ for _, make in DEFECTS])
+def test_each_defect_has_its_own_code_and_hint(place: Workplace, code: str, make: Maker) -> None:
     model = make(place.folder)
     error = check(place, **model)["error"]
     assert error["code"] == code
@@ -229,11 +135,15 @@ def test_decrypt_with_a_wrong_key_leaves_no_file(place: Workplace) -> None:
     assert sorted(file.name for file in place.folder.iterdir() if file.is_file()) == ["key", "model.etlt", "plain.onnx"]
 
 
-def test_the_quantized_model_that_a_check_judged_is_the_one_that_is_built(place: Workplace) -> None:
-    measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
-    judged = check(place, source="model.onnx", precision="int8", calibration_cache="cal.bin")
-    assert judged["precision_proof"]["delivered"] == "int8"
-    assert judged["precision_proof"]["calibration"]["covered"] == 1
+def test_a_check_tells_what_a_cache_covers_and_claims_no_delivery(place: Workplace) -> None:
+    networks.heavy(place.folder / "model.onnx", layers=4)
+    cache = measured(place.folder / "model.onnx", place.folder / "cal.bin")
+    cache.write_text("".join(cache.read_text().splitlines(keepends=True)[:-2]), encoding="utf-8")
+    judged = check(place, source="model.onnx", precision="int8", calibration_cache="cal.bin")["precision_proof"]
+    place.write({"name": "model", "source": "model.onnx", "precision": "int8", "calibration_cache": "cal.bin"})
+    built = place.run().model("model")["precision_proof"]
+    assert judged["calibration"] == built["calibration"]
+    assert (judged["delivered"], built["delivered"]) == (None, "int8")
 
 
 def test_a_model_of_folded_constants_is_sanitized_on_request(place: Workplace) -> None:

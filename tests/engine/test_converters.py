@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eff_tao_encryption.tao_codec.tao_codec import encrypt_stream
 
 from prepare_models_entrypoint.contract.converters import TAO_LINK, TAO_PATHS, TRTEXEC_PATHS, find
 from tests import networks
 from tests.command import Workplace
+from tests.defects import KEY, encrypt
 from tests.doubles import programs
 from tests.engine.caches import measured
-
-KEY = "canary_tlt_encode"
 
 
 def trtexec(place: Workplace) -> str:
@@ -119,11 +117,7 @@ def test_memory_that_never_suffices_is_told_with_every_rung(place: Workplace) ->
 
 
 def encrypted(place: Workplace) -> Path:
-    plain, etlt = networks.conv(place.folder / "plain.onnx", ("batch", 3, 32, 32)), place.folder / "model.etlt"
-    with plain.open("rb") as source, etlt.open("wb") as target:
-        target.write(struct.pack("<i", 0))
-        encrypt_stream(source, target, KEY, encryption=True, rewind=False)
-    return etlt
+    return encrypt(networks.conv(place.folder / "plain.onnx", ("batch", 3, 32, 32)), place.folder / "model.etlt")
 
 
 TAO = {

@@ -8,19 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eff_tao_encryption.tao_codec.tao_codec import encrypt_stream
 
 from tests import networks
 from tests.command import Workplace
-
-KEY = "canary_tlt_encode"
-
-
-def encrypt(onnx: Path, target: Path, key: str = KEY) -> Path:
-    with onnx.open("rb") as plain, target.open("wb") as etlt:
-        etlt.write(struct.pack("<i", 0))
-        encrypt_stream(plain, etlt, key, encryption=True, rewind=False)
-    return target
+from tests.defects import KEY, encrypt
 
 
 @pytest.fixture

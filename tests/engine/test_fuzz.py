@@ -19,8 +19,8 @@ from prepare_models_entrypoint.contract.runtime import probe
 from prepare_models_entrypoint.convert import calibration_cache, etlt, graph, onnx_file, quantize, stage
 from prepare_models_entrypoint.errors import StageError
 from tests import networks
+from tests.defects import KEY, encrypt
 from tests.engine.caches import measured
-from tests.engine.test_etlt import KEY, encrypt
 
 ROUNDS = 500
 BUILDS = 12

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from prepare_models_entrypoint.contract import OnnxConfig
-from prepare_models_entrypoint.convert import calibration_cache, graph, quantize, surgery
+from prepare_models_entrypoint.contract import BuilderConfig, ModelJob, OnnxConfig
+from prepare_models_entrypoint.convert import batch_norm, calibration_cache, graph, quantize, surgery
 from prepare_models_entrypoint.convert.typed_model import TypedModel, prepared
 from prepare_models_entrypoint.errors import ConvertError
 from tests import networks
@@ -177,6 +177,67 @@ def test_weights_that_another_layer_reads_in_float_stay_beside_the_int8_ones() -
     onnx.checker.check_model(model, full_check=True)
 
 
+def test_what_a_concatenation_joins_has_one_scale() -> None:
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["a"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "w"], ["b"], name="second", pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["a", "b"], ["both"], name="concat", axis=1),
+        helper.make_node("Conv", ["both", "wide"], ["output"], name="third"),
+    ]
+    model = loop_free(nodes, {"w": weight(4, 4, 3, 3), "wide": weight(2, 8, 1, 1)})
+    scales = {"input": 0.02, "a": 0.05, "b": 0.2, "both": 0.1}
+    quantize.insert(model, scales, names=graph.tensor_names(model))
+    onnx.checker.check_model(model, full_check=True)
+    tensors = [tensor for tensor in model.graph.initializer if tensor.name.endswith("_scale") and not tensor.dims]
+    found = {tensor.name: float(numpy_helper.to_array(tensor)) for tensor in tensors}
+    assert found == pytest.approx({"input_scale": 0.02, "a_scale": 0.2, "both_scale": 0.2})
+
+
+def test_a_concatenation_that_stays_in_float_leaves_the_scales_of_its_parts_alone() -> None:
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["a"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "w"], ["b"], name="second", pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["a", "b"], ["output"], name="concat", axis=1),
+    ]
+    model = loop_free(nodes, {"w": weight(4, 4, 3, 3)})
+    quantize.insert(model, {"input": 0.02, "a": 0.05, "b": 0.2, "output": 0.2}, names=graph.tensor_names(model))
+    scale = next(t for t in model.graph.initializer if t.name == "a_scale")
+    assert float(numpy_helper.to_array(scale)) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("operator", "kernel"), [("Conv", (6, 4, 3, 3)), ("ConvTranspose", (4, 6, 3, 3))])
+def test_batch_normalization_is_folded_into_the_weights_before_they_are_quantized(
+    operator: str, kernel: tuple[int, ...]
+) -> None:
+    nodes = [
+        helper.make_node(operator, ["input", "w", "c"], ["hidden"], name="conv"),
+        helper.make_node("BatchNormalization", ["hidden", "g", "o", "m", "v"], ["output"], name="norm", epsilon=1e-3),
+    ]
+    random = np.random.default_rng(3)
+    vectors = {name: random.uniform(0.5, 2, 6).astype(np.float32) for name in "cgomv"}
+    model = loop_free(nodes, {"w": weight(*kernel), **vectors})
+    feed = random.uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
+    expected = answers(model, feed)[0]
+    assert batch_norm.fold(model) == 1
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == [operator]
+    assert np.abs(answers(model, feed)[0] - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("reader", ["output", "another layer"])
+def test_batch_normalization_stays_where_something_else_reads_the_convolution(reader: str) -> None:
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["hidden"], name="conv"),
+        helper.make_node("BatchNormalization", ["hidden", "g", "g", "g", "g"], ["normal"], name="norm"),
+        helper.make_node("Add", ["normal", "hidden"], ["output"], name="sum"),
+    ]
+    model = loop_free(nodes, {"w": weight(6, 4, 3, 3), "g": np.ones(6, np.float32)})
+    if reader == "output":
+        model.graph.node[2].input[1] = "normal"
+        model.graph.output.append(helper.make_tensor_value_info("hidden", FLOAT, ("a", "b", "c", "d")))
+    assert batch_norm.fold(model) == 0
+
+
 def test_layers_in_a_branch_are_quantized_with_weights_from_outside() -> None:
     def branch(name: str) -> onnx.GraphProto:
         node = helper.make_node("Conv", ["input", "w"], [f"{name}_out"], name=name, pads=[1, 1, 1, 1])
@@ -223,16 +284,13 @@ def test_layers_that_shall_stay_in_fp32_do(tmp_path: Path) -> None:
     source = networks.heavy(tmp_path / "model.onnx", layers=4)
     cache = calibration_cache.read(measured(source, tmp_path / "cal.bin"), "cal.bin")
     names = [node.name for node in onnx.load(str(source)).graph.node if node.op_type == "MatMul"]
-    with _prepared(source, tmp_path, precision="int8", cache=cache, keep_fp32=[names[0]]) as typed:
+    with _prepared(source, tmp_path, precision="int8", cache=cache, keep_fp32=(names[0],)) as typed:
         assert typed.evidence.layers == {"int8": 3, "fp32": 1}
 
 
-def _prepared(source: Path, work: Path, **changed: Any) -> Any:
-    arguments: dict[str, Any] = {
-        "precision": "fp32", "cache": None, "keep_fp32": (), "remainder": None, "changes": OnnxConfig(),
-        "allow_fallback": False, "on_phase": lambda phase: None,
-    }  # fmt: skip
-    return prepared(source, work, **{**arguments, **changed})
+def _prepared(source: Path, work: Path, *, cache: Any = None, **asked: Any) -> Any:
+    job = ModelJob(name="m", source=str(source), output_dir="out", deploy_dir="out", **asked)
+    return prepared(job, source, work, cache=cache, on_phase=lambda _: None)
 
 
 def test_the_source_and_the_work_directory_are_left_as_they_were(tmp_path: Path) -> None:
@@ -252,7 +310,9 @@ def test_an_old_opset_is_lifted_for_scales_by_channel(tmp_path: Path) -> None:
     model.opset_import[0].version = 11
     onnx.save(model, str(source))
     cache = calibration_cache.read(measured(source, tmp_path / "cal.bin"), "cal.bin")
-    with _prepared(source, tmp_path, precision="int8", cache=cache, remainder="fp32") as typed:
+    with _prepared(
+        source, tmp_path, precision="int8", cache=cache, builder=BuilderConfig(int8_remainder="fp32")
+    ) as typed:
         rewritten = onnx.load(str(typed.path))
     assert graph.opset(rewritten) >= 13
     onnx.checker.check_model(rewritten, full_check=True)

@@ -8,13 +8,13 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from prepare_models_entrypoint.contract import OnnxConfig
+from prepare_models_entrypoint.contract import ModelJob
 from prepare_models_entrypoint.convert import calibration_cache
 from prepare_models_entrypoint.convert.typed_model import prepared
 from tests.command import Workplace
+from tests.defects import KEY, encrypt
 from tests.engine.caches import measured
 from tests.engine.quickstart import HELD_OUT, MODEL, images
-from tests.engine.test_etlt import KEY, encrypt
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,9 @@ def test_the_rewritten_model_sees_what_the_original_sees(
     tmp_path: Path, cache: Path, precision: str, agreement: float
 ) -> None:
     feeds = images(HELD_OUT, 3)
-    with prepared(
-        MODEL, tmp_path, precision=precision, cache=calibration_cache.read(cache, "cal.bin"), keep_fp32=(),
-        remainder=None, changes=OnnxConfig(), allow_fallback=False, on_phase=lambda _: None,
-    ) as typed:  # fmt: skip
+    job = ModelJob(name="net", source=str(MODEL), output_dir="out", deploy_dir="out", precision=precision)
+    scales = calibration_cache.read(cache, "cal.bin")
+    with prepared(job, MODEL, tmp_path, cache=scales, on_phase=lambda _: None) as typed:
         found = labels(typed.path, feeds)
     same = [float((a == b).mean()) for a, b in zip(found, labels(MODEL, feeds), strict=True)]
     assert min(same) >= agreement

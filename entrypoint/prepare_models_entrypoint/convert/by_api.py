@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import mmap
 import threading
@@ -96,10 +97,13 @@ def _parsed(
     from .typed_model import prepared
 
     with prepared(
-        Path(request.source), Path(request.work_dir), precision="fp32" if weakly else model.precision, cache=cache,
-        keep_fp32=model.keep_fp32, remainder=model.builder.int8_remainder, changes=model.onnx,
-        allow_fallback=model.allow_fallback, on_phase=lambda phase: progress(phase, 0, 0),
-    ) as typed:  # fmt: skip
+        dataclasses.replace(model, precision="fp32") if weakly else model,
+        Path(request.source),
+        Path(request.work_dir),
+        cache=cache,
+        on_phase=lambda phase: progress(phase, 0, 0),
+        check_only=request.check_only,
+    ) as typed:
         progress("parse", 0, 0)
         network = backend.Network(str(typed.path), strongly_typed=not weakly)
         result["warnings"] += typed.warnings

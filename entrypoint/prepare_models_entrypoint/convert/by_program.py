@@ -104,10 +104,13 @@ def _by_rewritten(
 
     model = request.model
     with prepared(
-        Path(request.source), Path(request.work_dir), precision=model.precision, cache=cache,
-        keep_fp32=model.keep_fp32, remainder=model.builder.int8_remainder, changes=model.onnx,
-        allow_fallback=model.allow_fallback, on_phase=lambda phase: progress(phase, 0, 0),
-    ) as typed:  # fmt: skip
+        model,
+        Path(request.source),
+        Path(request.work_dir),
+        cache=cache,
+        on_phase=lambda phase: progress(phase, 0, 0),
+        check_only=request.check_only,
+    ) as typed:
         result["warnings"] += typed.warnings
         fallback = model.allow_fallback
         result["precision_proof"] = prove(

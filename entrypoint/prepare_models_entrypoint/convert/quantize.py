@@ -41,13 +41,45 @@ def insert(
         names: tensors of the model before any rewriting; ``wanted`` speaks of these.
         keep_fp32: patterns of node names that stay out of int8.
     """
-    done = Quantized()
     known = {name: scale for name, scale in scales.items() if scale > 0}
     origins = _alias_casts(model, known, set(names))
+    _join(model, known, survey(model, known, keep_fp32=keep_fp32).wanted)
+    done = Quantized()
     _Scope(model.graph, None, known, keep_fp32, done).rewrite()
     done.wanted = {origins.get(name, name) for name in done.wanted}
     _drop_unused(model.graph)
     return done
+
+
+def survey(model: ModelProto, scales: Mapping[str, float], *, keep_fp32: Sequence[str] = ()) -> Quantized:
+    """Return what ``insert`` would do, and leave the model alone. The values of its weights need not be loaded."""
+    done = Quantized()
+    known = {name: scale for name, scale in scales.items() if scale > 0}
+    _Scope(model.graph, None, known, keep_fp32, done).look()
+    return done
+
+
+def _join(model: ModelProto, scales: Dict[str, float], read: Set[str]) -> None:
+    """Give inputs and output of a concatenation that an int8 layer reads one scale, the largest, as TensorRT does.
+
+    With several, the values would be converted on their way through. A cast takes part: its sides hold one tensor.
+    """
+    group: Dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while group.get(name, name) != name:
+            name = group[name]
+        return name
+
+    for node in graphs_.nodes(model):
+        if node.op_type == "Cast" or (node.op_type == "Concat" and node.output[0] in read):
+            known = [name for name in (*node.input, *node.output) if name in scales]
+            for name in known:
+                group[root(name)] = root(known[0])
+    largest: Dict[str, float] = {}
+    for name in group:
+        largest[root(name)] = max(largest.get(root(name), 0.0), scales[name])
+    scales.update({name: largest[root(name)] for name in group})
 
 
 def _alias_casts(model: ModelProto, scales: Dict[str, float], names: Set[str]) -> Dict[str, str]:
@@ -83,26 +115,34 @@ class _Scope:
         self.dequantized: Dict[Tuple[str, Optional[int]], str] = {}
         self.nodes: List[NodeProto] = []
 
+    def look(self) -> None:
+        for node in self.graph.node:
+            for body in graphs_.subgraphs(node):
+                _Scope(body, self, self.scales, self.keep, self.done).look()
+            self._served(node)
+
     def rewrite(self) -> None:
         for node in self.graph.node:
             for body in graphs_.subgraphs(node):
                 _Scope(body, self, self.scales, self.keep, self.done).rewrite()
-            if not any(fnmatch.fnmatchcase(node.name, pattern) for pattern in self.keep):
-                self._quantize(node)
+            self._quantize(node, *self._served(node))
             self.nodes.append(node)
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
 
-    def _quantize(self, node: NodeProto) -> None:
-        activations, weights = self._operands(node)
-        if not activations:
-            return
+    def _served(self, node: NodeProto) -> Tuple[List[int], List[Tuple[int, Optional[int]]]]:
+        """Return the operands of a layer that int8 serves, and note what it wants; nothing for any other node."""
+        kept = any(fnmatch.fnmatchcase(node.name, pattern) for pattern in self.keep)
+        activations, weights = ([], []) if kept else self._operands(node)
         names = [node.input[position] for position in activations]
         self.done.wanted.update(names)
         if any(name not in self.scales for name in names):
             self.done.skipped.append(f"{node.op_type} {node.name or node.output[0]}")
-            return
-        self.done.layers += 1
+            return [], []
+        self.done.layers += bool(names)
+        return (activations, weights) if names else ([], [])
+
+    def _quantize(self, node: NodeProto, activations: List[int], weights: List[Tuple[int, Optional[int]]]) -> None:
         for position in activations:
             node.input[position] = self._activation(node.input[position])
         for position, axis in weights:

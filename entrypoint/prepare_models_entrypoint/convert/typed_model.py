@@ -9,10 +9,10 @@ from typing import Callable, Iterator, List, Optional, Sequence
 
 from onnx import ModelProto, TensorProto, version_converter
 
-from ..contract import OnnxConfig
+from ..contract import ModelJob, OnnxConfig
 from ..contract.report import Calibration, WarningInfo
 from ..errors import ConvertError
-from . import calibration_cache, fp16, graph, proof, quantize, surgery
+from . import batch_norm, calibration_cache, fp16, graph, proof, quantize, surgery
 from .calibration_cache import CalibrationCache
 from .precision import Evidence, rule
 
@@ -23,48 +23,51 @@ _OPSET_HALF_SCALES = 19
 
 @dataclass
 class TypedModel:
-    """A model file, how it got its types and what they show. ``calibration`` is set where a cache was read."""
+    """A model file, how it got its types and what they show; None where a check left them as they are.
+
+    calibration: set where a cache was read.
+    """
 
     path: Path
     how: str
-    evidence: Evidence
+    evidence: Optional[Evidence]
     calibration: Optional[Calibration] = None
     warnings: List[WarningInfo] = field(default_factory=list)
 
 
 @contextlib.contextmanager
 def prepared(
-    source: Path, work_dir: Path, *, precision: str, cache: Optional[CalibrationCache], keep_fp32: Sequence[str],
-    remainder: Optional[str], changes: OnnxConfig, allow_fallback: bool, on_phase: Callable[[str], None],
+    job: ModelJob, source: Path, work_dir: Path, *, cache: Optional[CalibrationCache],
+    on_phase: Callable[[str], None], check_only: bool = False,
 ) -> Iterator[TypedModel]:  # fmt: skip
     """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
 
     Args:
+        job: precision, and what else the manifest asks of the graph.
         source: the plain ONNX file.
         work_dir: private directory for the copy.
-        precision: what the manifest asks.
         cache: scales for int8, None without a cache.
-        keep_fp32: patterns of node names that keep their precision.
-        remainder: precision of what int8 does not reach.
-        changes: what the manifest asks to change in the graph itself.
-        allow_fallback: whether a cache that covers a smaller part is enough.
         on_phase: called with the name of each step.
+        check_only: only judge the precision: rewriting takes seconds for each 100 MB.
     """
-    model = surgery.apply(graph.load(source), changes)
-    chosen = rule(precision, flags=None, has_qdq=graph.has_qdq(model), has_cache=cache is not None, remainder=remainder)
-    typed, names = TypedModel(source, chosen.how, proof.of_graph(model)), graph.tensor_names(model)
-    for step in chosen.rewrites:
-        on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
-        if step == "fp16":
-            model, warnings = fp16.rewrite(model, keep_fp32=keep_fp32)
-            typed.warnings += warnings
-        elif cache is not None:
-            model = _quantized(model, cache, typed, names=names, keep_fp32=keep_fp32, allow=allow_fallback)
-    if not chosen.rewrites and changes == OnnxConfig():
+    changed = job.onnx != OnnxConfig()
+    model = surgery.apply(graph.load(source, weights=changed or not check_only), job.onnx)
+    chosen = rule(
+        job.precision,
+        flags=None,
+        has_qdq=graph.has_qdq(model),
+        has_cache=cache is not None,
+        remainder=job.builder.int8_remainder,
+    )
+    typed = TypedModel(source, chosen.how, proof.of_graph(model))
+    if chosen.rewrites and check_only:
+        _judge(model, job, cache, typed)
+    elif chosen.rewrites:
+        model, changed = _rewritten(model, chosen.rewrites, job, cache, typed, on_phase=on_phase), True
+    if not changed:
         yield typed
         return
     typed.path = work_dir / "rewritten.onnx"
-    typed.evidence = proof.of_graph(model)
     try:
         graph.save(model, typed.path)
         del model
@@ -74,15 +77,40 @@ def prepared(
             leftover.unlink()
 
 
-def _quantized(
-    model: ModelProto, cache: CalibrationCache, typed: TypedModel, *, names: Sequence[str], keep_fp32: Sequence[str],
-    allow: bool,
+def _judge(model: ModelProto, job: ModelJob, cache: Optional[CalibrationCache], typed: TypedModel) -> None:
+    typed.evidence = None
+    if cache is not None and job.precision == "int8":
+        done = quantize.survey(model, cache.scales, keep_fp32=job.keep_fp32)
+        _cover(cache, done, graph.tensor_names(model), job, typed)
+
+
+def _rewritten(
+    model: ModelProto, steps: Sequence[str], job: ModelJob, cache: Optional[CalibrationCache], typed: TypedModel,
+    *, on_phase: Callable[[str], None],
 ) -> ModelProto:  # fmt: skip
-    half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    model = _of_opset(model, _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL)
-    done = quantize.insert(model, cache.scales, names=names, keep_fp32=keep_fp32)
+    names = graph.tensor_names(model)
+    if "qdq" in steps:
+        batch_norm.fold(model)
+    for step in steps:
+        on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
+        if step == "fp16":
+            model, warnings = fp16.rewrite(model, keep_fp32=job.keep_fp32)
+            typed.warnings += warnings
+        elif cache is not None:
+            half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+            model = _of_opset(model, _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL)
+            done = quantize.insert(model, cache.scales, names=names, keep_fp32=job.keep_fp32)
+            _cover(cache, done, names, job, typed)
+    typed.evidence = proof.of_graph(model)
+    return model
+
+
+def _cover(
+    cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str], job: ModelJob, typed: TypedModel
+) -> None:
+    """Note how much of the model the cache covers, and refuse one that covers too little."""
     typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
-    for told in calibration_cache.check(typed.calibration, allow_fallback=allow):
+    for told in calibration_cache.check(typed.calibration, allow_fallback=job.allow_fallback):
         typed.warnings.append(
             WarningInfo(
                 code="calibration-incomplete",
@@ -90,7 +118,6 @@ def _quantized(
                 hint="use the calibration cache of exactly this model version",
             )
         )
-    return model
 
 
 def _of_opset(model: ModelProto, wanted: int, *, required: int) -> ModelProto:

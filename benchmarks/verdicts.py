@@ -1,0 +1,98 @@
+"""How soon a model is judged: wall time of ``check`` and ``run`` on each defect, and of the check of good models.
+
+Run it on a quiet machine, in an environment with the project, TensorRT-RTX and NVIDIA's codec: it prints each number
+with its limit, and ends with status 1 when one is exceeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import networks
+from tests.command import Workplace
+from tests.defects import DEFECTS, KEY, external
+
+from prepare_models_entrypoint.convert import calibration_cache, graph
+
+DEFECT_LIMIT_S = 2.0
+CHECK_LIMIT_S = 1.0
+ROUNDS = 3
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="the best of so many counts")
+    rounds = arguments.parse_args().rounds
+    rows = [*defects(rounds), *checks(rounds)]
+    for what, seconds, limit in rows:
+        print(f"{what:58} {seconds:6.2f} s, limit {limit:.0f} s{'' if seconds <= limit else '  EXCEEDED'}")
+    return int(any(seconds > limit for _, seconds, limit in rows))
+
+
+def defects(rounds: int) -> Iterator[tuple[str, float, float]]:
+    """Yield the wall time of the whole command for each defect."""
+    for code, make in DEFECTS:
+        with tempfile.TemporaryDirectory() as folder:
+            place = Workplace(Path(folder))
+            place.write({"name": "model", **make(place.folder)})
+            commands = {
+                "check": ("check", str(place.manifest), "--json"),
+                "run": tuple(place.command("--json")[1:]),
+            }
+            for name, command in commands.items():
+                best = min(timed(place, command, code) for _ in range(rounds))
+                yield f"{name}: {make.__name__} -> {code}", best, DEFECT_LIMIT_S
+
+
+def timed(place: Workplace, command: tuple[str, ...], code: str) -> float:
+    started = time.monotonic()
+    result = place.call(*command, MODEL_KEY=KEY)
+    seconds = time.monotonic() - started
+    error = json.loads(result.stdout)["models"][0]["error"]
+    if error["code"] != code or not error["hint"]:
+        raise SystemExit(f"expected {code}, found {error}")
+    return seconds
+
+
+def checks(rounds: int) -> Iterator[tuple[str, float, float]]:
+    """Yield the time of the stage that judges a good model, in each precision."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Workplace(Path(folder))
+        for name, write in {**networks.NETWORKS, "3 GB": three_gigabytes}.items():
+            write(place.folder / "model.onnx")
+            cache(place.folder / "model.onnx", place.folder / "cal.bin")
+            for precision in ("fp32", "fp16", "int8"):
+                more = {"calibration_cache": "cal.bin"} if precision == "int8" else {}
+                place.write({"name": "model", "source": "model.onnx", "precision": precision, **more})
+                best = min(stage(place) for _ in range(rounds))
+                yield f"check stage: {name} {precision}", best, CHECK_LIMIT_S
+
+
+def three_gigabytes(model: Path) -> None:
+    external(model.parent, 3 << 30)
+
+
+def cache(model: Path, target: Path) -> None:
+    """Write a calibration cache with a scale for every tensor; a check asks for their names only."""
+    names = graph.tensor_names(graph.load(model, weights=False))
+    target.write_bytes(calibration_cache.write(dict.fromkeys(names, 0.1)))
+
+
+def stage(place: Workplace) -> float:
+    model: dict[str, Any] = json.loads(place.call("check", str(place.manifest), "--json").stdout)["models"][0]
+    if model["error"] is not None:
+        raise SystemExit(f"expected a good model, found {model['error']}")
+    return next(float(one["seconds"]) for one in model["stages"] if one["name"] == "check")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
