@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import sys
@@ -136,12 +137,9 @@ class Comparison:
         folder = self.work_dir / name
         folder.mkdir(mode=0o700, exist_ok=True)
         cache = self.request["cache_file"] if precision != "fp32" else None
-        with prepared(
-            Path(self.request["source"]), folder, precision=precision,
-            cache=calibration_cache.read(Path(cache), cache) if cache else None, keep_fp32=self.model.keep_fp32,
-            remainder=self.model.builder.int8_remainder, changes=self.model.onnx,
-            allow_fallback=self.model.allow_fallback, on_phase=lambda _: None,
-        ) as typed:  # fmt: skip
+        job = dataclasses.replace(self.model, precision=precision)
+        scales = calibration_cache.read(Path(cache), cache) if cache else None
+        with prepared(job, Path(self.request["source"]), folder, cache=scales, on_phase=lambda _: None) as typed:
             yield typed.path
 
     def _inputs(self, reference: Any) -> List[samples.Input]:
