@@ -7,6 +7,7 @@ with its limit, and ends with status 1 when one is exceeded.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -32,10 +33,11 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=ROUNDS, help="the best of so many counts")
     rounds = arguments.parse_args().rounds
-    rows = [*defects(rounds), *checks(rounds)]
-    for what, seconds, limit in rows:
-        print(f"{what:58} {seconds:6.2f} s, limit {limit:.0f} s{'' if seconds <= limit else '  EXCEEDED'}")
-    return int(any(seconds > limit for _, seconds, limit in rows))
+    exceeded = False
+    for what, seconds, limit in itertools.chain(defects(rounds), checks(rounds)):
+        exceeded |= seconds > limit
+        print(f"{what:58} {seconds:6.2f} s, limit {limit:.0f} s{'  EXCEEDED' if seconds > limit else ''}", flush=True)
+    return int(exceeded)
 
 
 def defects(rounds: int) -> Iterator[tuple[str, float, float]]:

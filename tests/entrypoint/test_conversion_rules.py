@@ -9,7 +9,7 @@ import pytest
 from prepare_models_entrypoint.contract import BuilderConfig, ModelJob, ShapeRange, TaoConfig
 from prepare_models_entrypoint.contract.converters import choose
 from prepare_models_entrypoint.contract.report import Converters
-from prepare_models_entrypoint.convert import layer_info, options, tao_converter, trtexec
+from prepare_models_entrypoint.convert import gpu_support, layer_info, options, tao_converter, trtexec
 from prepare_models_entrypoint.convert.estimate import check_memory, isaac_ros, memory_needed
 from prepare_models_entrypoint.convert.ladder import rungs
 from prepare_models_entrypoint.convert.precision import Evidence, prove, rule, shown_by_size, unproven
@@ -164,6 +164,56 @@ def test_a_setting_that_would_be_ignored_names_backend_and_version(
     assert caught.value.code == "builder-option-unavailable"
     assert f"builder.{refused}" in caught.value.message
     assert f"{backend} {version}" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("version", "capability", "refused"),
+    [
+        ("8.4.1", "8.9", True),
+        ("8.5.2", "8.9", False),
+        ("8.6.1", "5.3", True),
+        ("8.5.3", "5.3", False),
+        ("10.3.0", "8.7", False),
+        ("10.13.3", "8.7", True),
+        ("10.16.1", "8.7", False),
+        ("11.4.0", "8.7", True),
+        ("10.7.0", "12.0", True),
+        ("10.9.0", "12.0", False),
+        ("10.13.3", "7.0", True),
+        ("10.13.3", None, False),
+    ],
+)
+def test_a_gpu_that_a_tensorrt_has_no_code_for_is_refused_before_the_build(
+    version: str, capability: Optional[str], refused: bool
+) -> None:
+    backend: Any = {"name": "tensorrt", "version": version}
+    if refused:
+        assert code(lambda: gpu_support.check(backend, capability, ())) == "compute-capability-unsupported"
+    else:
+        assert gpu_support.check(backend, capability, ()) == []
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted", "warned"),
+    [
+        ("8.9", (), False),
+        ("9.0", (), True),
+        ("8.7", (), True),
+        ("13.0", (), False),
+        ("8.9", ("8.6",), True),
+        ("7.5", (), True),
+        ("7.5", ("7.5",), False),
+        (None, (), False),
+    ],
+)
+def test_a_portable_engine_that_will_not_run_here_is_told(
+    capability: Optional[str], wanted: Tuple[str, ...], warned: bool
+) -> None:
+    rtx: Any = {"name": "tensorrt_rtx", "version": "1.7.1"}
+    assert [warning["code"] for warning in gpu_support.check(rtx, capability, wanted)] == (
+        ["compute-capability-unsupported"] if warned else []
+    )
+    assert code(lambda: gpu_support.check(rtx, capability, ("8.7",))) == "compute-capability-unsupported"
 
 
 def test_the_dla_computes_no_fp32() -> None:

@@ -14,7 +14,7 @@ from ..contract import OnnxConfig
 from ..contract.files import sync
 from ..contract.report import Binding, PrecisionProof, ProfileShapes
 from ..errors import ConvertError
-from . import calibrate, calibration_cache, estimate, onnx_file, options, plugins, preflight
+from . import calibrate, calibration_cache, estimate, gpu_support, onnx_file, options, plugins, preflight
 from .calibration_cache import CalibrationCache
 from .precision import Evidence, prove, rule
 from .request import BuildRequest, BuildResult
@@ -35,7 +35,9 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     backend = _load_backend()
     info = backend.info()
     result["backend"] = info
-    options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=request.has_gpu)
+    has_gpu = request.capability is not None
+    options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
+    result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
     plugins.load(model.plugins, backend)
     cache = _cache(request, progress)
     with _parsed(request, result, backend, cache, progress) as (network, built):

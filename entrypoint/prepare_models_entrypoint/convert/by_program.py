@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from ..contract.files import sha256_file, sync
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
-from . import calibration_cache, layer_info, onnx_file, plugins, preflight, tao_converter, trtexec
+from . import calibration_cache, gpu_support, layer_info, onnx_file, plugins, preflight, tao_converter, trtexec
 from .calibration_cache import CalibrationCache
 from .messages import from_program
 from .options import Version
@@ -65,7 +65,8 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     model, program = request.model, request.program or ""
     onnx_file.check(Path(request.source))
     version = _version(program)
-    result["backend"] = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
+    result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
+    gpu_support.check(backend, request.capability, ())
     trtexec.check_model(model, version)
     cache = _cache(request)
     bindings, has_qdq, found = _look(request, cache)

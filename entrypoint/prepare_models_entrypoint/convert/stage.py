@@ -76,7 +76,7 @@ def convert(
             program=program,
             cache_file=str(cache_file) if cache_file else None,
             timing_dir=str(timing_dir) if timing_dir else None,
-            has_gpu=runtime["gpu"] is not None,
+            capability=runtime["gpu"]["compute_capability"] if runtime["gpu"] else None,
             key_fd=key_fd,
             check_only=check_only,
         )
