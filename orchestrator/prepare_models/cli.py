@@ -279,6 +279,7 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     create.add_argument("--arch", choices=("x86_64", "aarch64"), help="its machine (default: this one's)")
     create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
     create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
+    create.add_argument("--engines", action="store_true", help="put in the engines that were built here")
     create.add_argument("--timing-caches", action="store_true", help="put in what builds here found out")
     create.add_argument("--sign-key", type=Path, metavar="FILE", help="private Ed25519 key (PEM) that signs the bundle")
     create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")

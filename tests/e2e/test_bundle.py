@@ -214,6 +214,17 @@ def test_what_a_base_has_is_not_repeated(site: Site, tmp_path: Path) -> None:
     assert [model["status"] for model in done.report["models"]] == ["built", "built"]
 
 
+def test_engines_that_were_built_here_are_taken_there(site: Site, tmp_path: Path) -> None:
+    target = tmp_path / "engines.bundle"
+    early = create(site.place, target, "--no-wheels", "--engines", PREPARE_MODELS_CACHE_DIR=str(tmp_path / "fresh"))
+    assert (early.status, "[engine-missing]" in early.stderr) == (1, True)
+    assert site.place.run("--accept-eula").status == 0
+    assert create(site.place, target, "--no-wheels", "--engines", "--timing-caches").status == 0
+    done = site.closed(tmp_path / "closed", bundle=target)
+    assert done.status == 0, done.stderr
+    assert {model["status"] for model in done.report["models"]} == {"restored"}
+
+
 def test_what_drifted_is_not_carried(site: Site, tmp_path: Path) -> None:
     weights = site.place.folder / "nets" / "big.weights"
     good = weights.read_bytes()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import random
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,11 +17,14 @@ import pytest
 
 from prepare_models.bundle import archive, signature
 from prepare_models.bundle.contents import Contents, spool
+from prepare_models.bundle.create import Order, create
 from prepare_models.bundle.index import Index, ModelFile, Named, parse
 from prepare_models.bundle.unpack import read_index, unpack, verify
 from prepare_models.bundle.volumes import volume, writing
 from prepare_models.errors import BundleError, HostError
-from prepare_models.lock import Lock, LockedFile
+from prepare_models.lock import Lock, LockedFile, path_of, write
+from prepare_models.lock.make import make as make_lock
+from prepare_models.manifest import load
 
 MODEL = random.Random(7).randbytes(1500)
 MANIFEST = b"version: 1\nmodels:\n- {name: net, source: net.onnx}\n"
@@ -212,3 +217,30 @@ def test_a_full_disk_is_told_before_anything_is_unpacked(bundle: Path, monkeypat
     monkeypatch.setattr("prepare_models.bundle.unpack._SPARE", 1 << 60)
     with pytest.raises(HostError, match="unpacks to"):
         unpack(bundle, (), None, silent, lambda _: False)
+
+
+def test_everything_that_a_model_names_is_carried(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for number, name in enumerate(("net.onnx", "lib.so", "cal/a.png", "cal/b.jpg", "ver/c.png", "arrays.npz")):
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_bytes(bytes([number]) * 100)
+    library = hashlib.sha256((site / "lib.so").read_bytes()).hexdigest()
+    file = site / "models.yaml"
+    file.write_text(
+        "version: 1\nmodels:\n"
+        f"- {{name: a, source: net.onnx, plugins: [{{file: lib.so, sha256: {library}}}], calibration: {{images: cal}},"
+        " verify: {images: ver}}\n- {name: b, source: net.onnx, verify: {npz: arrays.npz}}\n"
+    )
+    made = make_lock(load(file), Lock(), update=(), accept_eula=False, on_event=lambda _: None)
+    write(path_of(file), made)
+    create(Order(manifest=file, target=tmp_path / "a.bundle"), on_event=lambda _: None, on_bytes=silent)
+    shutil.rmtree(site)
+    first, second = unpack(tmp_path / "a.bundle", (), None, silent, lambda _: False).manifest.models
+    assert first.calibration is not None
+    assert first.verify is not None
+    assert first.verify.images is not None
+    assert second.verify is not None
+    here = [first.source, first.plugins[0].file, second.verify.npz or ""]
+    here += [str(sample) for sample in (*first.calibration.samples(), *first.verify.images.samples())]
+    assert [Path(path).read_bytes()[0] for path in here] == [0, 1, 5, 2, 3, 4]
+    assert (first.sha256, second.sha256) == (made.models["a"][0].sha256, made.models["b"][0].sha256)

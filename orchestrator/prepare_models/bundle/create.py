@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,20 +11,22 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.source import source_id
 
-from .. import __version__
-from ..errors import HostError, LicenceError, SourcesError, UsageError
+from .. import __version__, executors, plan
+from ..digests import Digests
+from ..errors import BundleError, HostError, LicenceError, SourcesError, UsageError
 from ..fetching import Fetching, OnEvent
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
-from ..lock.sources import wanted
+from ..lock.sources import sample_sets, wanted
 from ..manifest import Manifest, ModelSpec
 from ..network import NetworkSpec
 from ..paths import cache_dir
 from ..platforms import Platform
+from ..store import open_store
 from . import images, signature, wheels
 from .archive import Reader
 from .contents import Contents, OnBytes, spool
-from .index import BundledImage, Content, Index, ModelFile, Named
+from .index import BundledEngine, BundledImage, Content, Index, ModelFile, Named
 from .unpack import tree_path
 from .volumes import reading, writing
 
@@ -36,7 +39,8 @@ class Order:
 
     manifest: its path; a lock lies beside it. target: where the bundle goes. platforms: rows of the table, each with
     the name of its image. bases: bundles that need not be repeated. wheels: the Python that installs the tool, None for
-    no wheels; extras: of the tool; given_wheels: a directory of them. timing: whether timing caches go along.
+    no wheels; extras: of the tool; given_wheels: a directory of them. timing: whether timing caches go along,
+    and engines of this machine's store.
     volume_bytes: size of a volume. sign_key: private key.
     """
 
@@ -48,6 +52,7 @@ class Order:
     extras: frozenset[str] = frozenset()
     given_wheels: Path | None = None
     timing: bool = False
+    engines: bool = False
     volume_bytes: int | None = None
     sign_key: Path | None = None
     accept_eula: bool = False
@@ -99,6 +104,7 @@ def _gathered(order: Order, locked: tuple[Manifest, Lock], contents: Contents, o
         images=tuple(_images(order.platforms, lock, order.manifest, contents)),
         wheels=tuple(Named(file.name, contents.add(file)) for file in taken),
         timing=tuple(Named(file.name, contents.add(file)) for file in timing if file.is_file()),
+        engines=tuple(_engines(order, manifest, contents)),
     )
 
 
@@ -116,9 +122,28 @@ def _model(
         here = fetched.get(source_id(file.source)) or Path(file.source.removeprefix("file://"))
         contents.add(here, locked.sha256)
         yield ModelFile(file.role, tree_path(spec, file, here), locked.sha256)
-    for sample in spec.calibration.samples() if spec.calibration else ():
-        digest = contents.add(Path(sample))
-        yield ModelFile("calibration_samples", f"{spec.name}/calibration_samples/{Path(sample).name}", digest)
+    for role, samples in sample_sets(spec):
+        for sample in samples.samples():
+            yield ModelFile(role, f"{spec.name}/{role}/{sample.name}", contents.add(sample))
+
+
+def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[BundledEngine]:
+    """Yield the engines of the store that a run here would take for the manifest's models."""
+    if not order.engines:
+        return
+    digests = Digests(cache_dir() / "digests.json")
+    store = open_store(digests)
+    planner = plan.Planner(order.target.parent / "no-models", executors.pick("auto").describe(), store, digests)
+    for spec in manifest.models:
+        entry = store.find(planner.plan(spec).turn)
+        if entry is None:
+            raise BundleError(
+                "engine-missing", f"{spec.name} has no engine in the store of this machine",
+                hint="prepare-models run builds it; or leave out --engines",
+            )  # fmt: skip
+        record = contents.add_bytes(json.dumps(entry.record, sort_keys=True).encode("utf-8"))
+        files = tuple(Named(name, contents.add(file)) for name, file in sorted(entry.files.items()))
+        yield BundledEngine(entry.key, record, files)
 
 
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:

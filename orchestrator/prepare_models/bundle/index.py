@@ -74,6 +74,15 @@ class Named:
 
 
 @dataclass(frozen=True)
+class BundledEngine:
+    """An engine of the store. ``key``: its build key; ``record``: sha256 of the report of its build."""
+
+    key: str
+    record: str
+    files: tuple[Named, ...]
+
+
+@dataclass(frozen=True)
 class Index:
     """A bundle's table of contents. ``bases``: digests of the indexes of the bundles that it needs beside itself."""
 
@@ -84,6 +93,7 @@ class Index:
     images: tuple[BundledImage, ...] = ()
     wheels: tuple[Named, ...] = ()
     timing: tuple[Named, ...] = ()
+    engines: tuple[BundledEngine, ...] = ()
     bases: tuple[str, ...] = ()
     contents: tuple[Content, ...] = field(default=())
 
@@ -122,6 +132,10 @@ def parse(data: bytes) -> Index:
             ),
             wheels=tuple(Named(**wheel) for wheel in raw["wheels"]),
             timing=tuple(Named(**cache) for cache in raw["timing"]),
+            engines=tuple(
+                BundledEngine(**{**engine, "files": tuple(Named(**file) for file in engine["files"])})
+                for engine in raw["engines"]
+            ),
             bases=tuple(raw["bases"]),
             contents=tuple(Content(**content) for content in raw["contents"]),
         )
@@ -139,6 +153,7 @@ def _check_digests(index: Index) -> None:
     files = [file for model in index.models.values() for file in model]
     digests = [entry.sha256 for entry in (index.manifest, index.lock, *index.wheels, *index.timing)]
     digests += [file.sha256 for file in files]
+    digests += [digest for engine in index.engines for digest in (engine.record, *(f.sha256 for f in engine.files))]
     digests += [file.sha256 for image in index.images for file in image.files if file.sha256 is not None]
     if not all(_SHA256.fullmatch(digest) for digest in known) or not known.issuperset(digests):
         raise ValueError("a digest is none, or that of no content")

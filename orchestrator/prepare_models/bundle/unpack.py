@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from prepare_models_entrypoint.contract import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.files import share_file, sync
+from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import local_path
 
 from .. import manifest
@@ -23,6 +26,7 @@ from ..lock.sources import Wanted
 from ..manifest import Manifest, ModelSpec
 from ..network import NetworkSpec
 from ..paths import cache_dir
+from ..store import open_store
 from . import images, signature
 from .archive import Reader, Sink, damaged
 from .contents import OnBytes, spool
@@ -212,7 +216,10 @@ def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:
     """Return the digests of the contents that a run needs."""
     files = {file.sha256 for model in index.models.values() for file in model}
     layers = {file.sha256 for image in index.images if wants(image) for file in image.files if file.sha256}
-    return {index.manifest.sha256, index.lock.sha256, *(cache.sha256 for cache in index.timing), *files, *layers}
+    engines = {engine.record for engine in index.engines}
+    engines |= {file.sha256 for engine in index.engines for file in engine.files}
+    timing = {cache.sha256 for cache in index.timing}
+    return {index.manifest.sha256, index.lock.sha256, *timing, *engines, *files, *layers}
 
 
 @contextlib.contextmanager
@@ -242,6 +249,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool]) -
         for layer in image.files if wants(image) else ():
             if layer.sha256 is not None:
                 _put(work.path(layer.sha256), folder / "images" / layer.sha256)
+    _store_engines(index, work)
     _put(work.path(index.manifest.sha256), folder / _plain(index.manifest.name))
     lock = parse_lock(work.path(index.lock.sha256).read_text(encoding="utf-8"), index.lock.name)
     loaded = manifest.load(folder / _plain(index.manifest.name))
@@ -262,6 +270,20 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
         failed = [(result["source"], result["error"]) for result in fetching.results() if result["error"] is not None]
     if failed:
         raise SourcesError(failed)
+
+
+def _store_engines(index: Index, work: _Work) -> None:
+    """Put engines into the store, which verifies their records and bytes once more when it gives one out."""
+    store = open_store()
+    for engine in index.engines:
+        if store.has(engine.key):
+            continue
+        try:
+            record = read_report(json.loads(work.path(engine.record).read_text(encoding="utf-8")))
+            with store.turn(engine.key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
+                store.put(record, {file.name: work.path(file.sha256) for file in engine.files})
+        except (ValueError, LookupError, ContractError) as error:
+            raise damaged(f"the record of the engine {engine.key[:16]}: {error}") from None
 
 
 def _put(content: Path, place: Path, *, link: bool = True) -> None:
@@ -289,9 +311,14 @@ def _here(spec: ModelSpec, files: Sequence[ModelFile], models: Path) -> ModelSpe
     digests = {file.role: file.sha256 for file in files}
     local = {file.role: str(models / file.path) for file in files if file.path is not None}
     plugins = [str(models / file.path) for file in files if file.role == "plugin" and file.path is not None]
-    calibration = spec.calibration
+    calibration, verify = spec.calibration, spec.verify
     if calibration is not None:
         calibration = replace(calibration, images=str(models / spec.name / "calibration_samples"))
+    if verify is not None:
+        images = (
+            replace(verify.images, images=str(models / spec.name / "verification_samples")) if verify.images else None
+        )
+        verify = replace(verify, images=images, npz=local.get("verification_arrays"))
     return replace(
         spec,
         source=local.get("model", spec.source),
@@ -300,5 +327,6 @@ def _here(spec: ModelSpec, files: Sequence[ModelFile], models: Path) -> ModelSpe
         calibration_sha256=digests.get("calibration_cache"),
         plugins=tuple(replace(plugin, file=file) for plugin, file in zip(spec.plugins, plugins, strict=True)),
         calibration=calibration,
+        verify=verify,
         network=NetworkSpec(),
     )

@@ -49,6 +49,7 @@ def _create(arguments: argparse.Namespace) -> int:
         extras=frozenset({"local"} if local else ()),
         given_wheels=arguments.wheels,
         timing=arguments.timing_caches,
+        engines=arguments.engines,
         volume_bytes=arguments.split,
         sign_key=arguments.sign_key,
         accept_eula=licences.accepted(flag=arguments.accept_eula),
@@ -119,6 +120,7 @@ def _told(index: Index) -> str:
     rows = [("manifest", index.manifest.name, index.manifest.sha256), ("lock", index.lock.name, index.lock.sha256)]
     rows += [(file.role, file.path or name, file.sha256) for name, files in index.models.items() for file in files]
     rows += [("wheel", wheel.name, wheel.sha256) for wheel in index.wheels]
+    rows += [("engine", engine.key[:16], file.sha256) for engine in index.engines for file in engine.files]
     rows += [("timing cache", cache.name, cache.sha256) for cache in index.timing]
     cells = [(kind, name, f"{size[digest] / 1e6:.1f} MB", digest[:16]) for kind, name, digest in rows]
     for image in index.images:

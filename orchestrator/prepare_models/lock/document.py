@@ -13,7 +13,10 @@ from prepare_models_entrypoint.contract.files import write_atomic
 from ..errors import HostError, LockError
 
 VERSION = 1
-ROLES = ("model", "external_data", "calibration_cache", "calibration_samples", "plugin")
+ROLES = (
+    "model", "external_data", "calibration_cache", "calibration_samples", "plugin", "verification_samples",
+    "verification_arrays",
+)  # fmt: skip
 
 Facts = Mapping[str, str]
 

@@ -10,7 +10,7 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from ..errors import LockError
 from ..manifest import Manifest, ModelSpec
 from .document import Facts, Lock, LockedFile
-from .sources import Hashing, Wanted, measure_local, samples, wanted
+from .sources import Hashing, Wanted, measure_local, measure_samples, wanted
 
 
 def drift_of_sources(manifest: Manifest, lock: Lock, sha256: Hashing = sha256_file) -> list[str]:
@@ -52,11 +52,10 @@ def _of_model(spec: ModelSpec, locked: Sequence[LockedFile] | None, base: Path, 
             yield f"{spec.name}: {file.role} {file.label} is not in the lock"
         else:
             yield from _of_file(spec.name, file, known, sha256)
-    measured = samples(spec, base, sha256)
-    if measured is not None:
+    for measured in measure_samples(spec, base, sha256):
         known = there.pop(measured.place, None)
         if known is None or known.sha256 != measured.sha256:
-            yield f"{spec.name}: the calibration samples in {measured.source} are not the locked ones"
+            yield f"{spec.name}: the {measured.role} in {measured.source} are not the locked ones"
     for place in there:
         yield f"{spec.name}: the lock has {place[0]} {place[1]}, the manifest does not"
 

@@ -15,7 +15,7 @@ from ..manifest import Manifest, ModelSpec
 from ..network import NetworkSpec
 from ..paths import cache_dir
 from .document import Lock, LockedFile
-from .sources import Wanted, measure_local, samples, wanted
+from .sources import Wanted, measure_local, measure_samples, wanted
 
 OnEvent = Callable[[Event], None]
 
@@ -48,8 +48,7 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
                 models[spec.name].append(known)
             else:
                 todo.append((spec, file))
-        measured = samples(spec, base)
-        models[spec.name] += [measured] if measured else []
+        models[spec.name] += measure_samples(spec, base)
     _check_licences((spec for spec, _ in todo), accept_eula=accept_eula)
     results = _fetch(todo, on_event)
     for spec, file in todo:

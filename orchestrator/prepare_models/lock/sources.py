@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import CalibrationConfig
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import local_path, member_of, public, source_id
 from prepare_models_entrypoint.contract.weights import companions
@@ -45,7 +46,7 @@ class Wanted:
 
 
 def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
-    """Yield the files of a model, but for the samples of a calibration. ``base``: directory of the manifest."""
+    """Yield the files of a model, but for directories of samples. ``base``: directory of the manifest."""
     yield _source("model", spec.source, spec.sha256, base)
     model = local_path(spec.source)
     for file in companions(model) if model is not None and model.is_file() else ():
@@ -54,6 +55,8 @@ def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
         yield _source("calibration_cache", spec.calibration_cache, spec.calibration_sha256, base)
     for plugin in spec.plugins:
         yield _source("plugin", plugin.file, plugin.sha256, base)
+    if spec.verify is not None and spec.verify.npz is not None:
+        yield _source("verification_arrays", spec.verify.npz, None, base)
 
 
 def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
@@ -69,18 +72,29 @@ def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
         raise HostError(f"{path} can't be read: {error.strerror}", hint="check the path in the manifest") from None
 
 
-def samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) -> LockedFile | None:
-    """Return the samples of a calibration as one entry, or None without any."""
-    if spec.calibration is None:
-        return None
-    directory = Path(spec.calibration.images)
-    try:
-        files = spec.calibration.samples()
-        size = sum(Path(file).stat().st_size for file in files)
-        digest = spec.calibration.samples_sha256(sha256)
-    except OSError as error:
-        raise HostError(f"{directory} can't be read: {error.strerror}", hint="check calibration: images:") from None
-    return LockedFile("calibration_samples", _label(str(directory), base), digest or "", size)
+def sample_sets(spec: ModelSpec) -> Iterator[tuple[str, CalibrationConfig]]:
+    """Yield the directories of samples that a model names, each with its role."""
+    if spec.calibration is not None:
+        yield "calibration_samples", spec.calibration
+    if spec.verify is not None and spec.verify.images is not None:
+        yield "verification_samples", spec.verify.images
+
+
+def measure_samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) -> Iterator[LockedFile]:
+    """Yield the samples of a model, a directory as one entry.
+
+    Raises:
+        HostError: they can't be read.
+    """
+    for role, samples in sample_sets(spec):
+        try:
+            size = sum(file.stat().st_size for file in samples.samples())
+            digest = samples.samples_sha256(sha256) or ""
+        except OSError as error:
+            raise HostError(f"{samples.images} can't be read: {error.strerror}", hint="check images:") from None
+        if not digest:
+            raise HostError(f"{samples.images} has no samples", hint="check images: in the manifest")
+        yield LockedFile(role, _label(samples.images, base), digest, size)
 
 
 def _source(role: str, source: str, pinned: str | None, base: Path) -> Wanted:
