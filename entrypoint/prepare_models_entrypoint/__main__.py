@@ -38,8 +38,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     ngc = commands.add_parser("ngc", help="answer a question about NGC's catalogue, as JSON")
     ngc.add_argument("question", type=Path, help="question, JSON")
     look = commands.add_parser("inspect", help="print what a model file is, as JSON")
-    look.add_argument("file", type=Path, help=".onnx, .etlt, .plan or .engine")
+    look.add_argument("files", type=Path, nargs="+", help=".onnx, .etlt, .plan, .engine or a models directory")
     look.add_argument("--key-file", type=Path, help="file with the key of an .etlt")
+    look.add_argument("--layers", action="store_true", help="list the layers")
+    look.add_argument("--weights", action="store_true", help="list the weights")
     plain = commands.add_parser("decrypt", help="write the ONNX model of an .etlt, print the outcome as JSON")
     plain.add_argument("file", type=Path, help=".etlt")
     plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
@@ -58,9 +60,10 @@ def main(argv: Optional[List[str]] = None) -> int:
 
         return _print(answer(json.loads(arguments.question.read_text(encoding="utf-8"))))
     if arguments.command == "inspect":
-        from .inspect.file import describe
+        from .inspect.file import describe_all
 
-        return _print(describe(arguments.file, arguments.key_file))
+        wanted = {"layers": arguments.layers, "weights": arguments.weights}
+        return _print({"files": describe_all(arguments.files, arguments.key_file, **wanted)})
     if arguments.command == "decrypt":
         from .convert.etlt import decrypt_file
 

@@ -159,10 +159,16 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     inspect = _command(
         commands,
         "inspect",
-        "print format, inputs and outputs of a model file",
-        "example:\n  prepare-models inspect models/peoplesemsegnet/1/model.plan",
+        "print what model files are: inputs, outputs, memory, profiles, layers",
+        "example:\n  prepare-models inspect models/peoplesemsegnet/1/model.plan\n"
+        "  prepare-models inspect models --json\n\nexit status: 0 all files were read, 1 one could not be",
     )
-    inspect.add_argument("file", type=Path, metavar="FILE", help=".onnx, .etlt, .plan or .engine")
+    inspect.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help=".onnx, .etlt, .plan, .engine or a models directory"
+    )
+    inspect.add_argument("--layers", action="store_true", help="list the layers")
+    inspect.add_argument("--weights", action="store_true", help="list the weights of an ONNX model")
+    inspect.add_argument("--view", action="store_true", help="show the graph of an .onnx in Netron, too")
     inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
     _add_output(inspect)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prepare_models.executors import Task
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, WarningInfo
 
@@ -39,9 +37,6 @@ class ReportingExecutor:
         report["stages"][0]["status"] = "failed"
         report["error"] = ErrorInfo(code="build-failed", stage="convert", message="m", hint="h", retryable=False)
         return report
-
-    def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
-        raise NotImplementedError
 
     def stop(self) -> None:
         raise NotImplementedError

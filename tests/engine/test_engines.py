@@ -181,7 +181,16 @@ def test_inspect_reads_models_and_engines(quickstart: tuple[Workplace, dict[str,
         assert [(b["name"], b["dtype"], b["shape"]) for b in document["io"]] == [
             (b["name"], b["dtype"], b["shape"]) for b in report["io"]
         ]
-    text = place.call("inspect", str(QUICKSTART)).stdout
-    assert "input_2:0 [dtype=float32, shape=1x3x544x960]" in text
+    text = place.call("inspect", str(place.models_dir), "--layers").stdout
+    for expected in (
+        "  ---- 1 Engine Input(s) ----\n  {input_2:0 [dtype=float32, shape=(1, 3, 544, 960)]}\n",
+        "  ---- 1 Engine Output(s) ----\n  {argmax_1 [dtype=int32, shape=(1, 544, 960, 1)]}\n",
+        "  ---- 1 Profile(s) (2 Tensor(s) Each) ----\n  - Profile: 0\n",
+        "input_2:0  (Input), Index: 0 | Shapes: min=(1, 3, 544, 960), opt=(1, 3, 544, 960), max=(1, 3, 544, 960)\n",
+        "argmax_1  (Output), Index: 1 | Shape: (1, 544, 960, 1)\n",
+        "  Runs here: not known: built by TensorRT-RTX 1.7",
+        "[CONVOLUTION, float32] -> {encoder_1/conv}",
+    ):
+        assert expected in text
     missing = place.call("inspect", "nothing.onnx")
     assert (missing.status, "source-not-found" in missing.stderr) == (1, True)

@@ -48,8 +48,13 @@ def test_a_tensorrt_plan_tells_its_version(plan: Path) -> None:
 )
 def test_an_rtx_plan_tells_its_version_and_capabilities(plan: Path, mask: int, capabilities: "list[str]") -> None:
     plan.write_bytes(tensorrt_rtx(164, mask) + bytes(100))
-    header = {"format": "tensorrt_rtx", "version": "1.7.1.116", "compute_capabilities": capabilities}
-    assert read_header(plan) == header
+    assert read_header(plan) == {
+        "format": "tensorrt_rtx",
+        "version": "1.7.1.116",
+        "compute_capabilities": capabilities,
+        "and_later": bool(mask & 0x40),
+        "weights_bytes": 0,
+    }
 
 
 def test_a_truncated_rtx_plan_is_found_by_the_size_that_it_declares(plan: Path) -> None:

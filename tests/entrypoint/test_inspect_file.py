@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -33,7 +34,8 @@ def file(folder: Path, name: str, content: bytes) -> Path:
 
 def test_what_is_no_file_is_not_found(tmp_path: Path) -> None:
     assert error_code(tmp_path / "absent.onnx") == "source-not-found"
-    assert error_code(tmp_path) == "source-not-found"
+    assert error_code(tmp_path) == "source-not-a-model"
+    assert error_code(tmp_path / "a\0b.onnx") == "source-unreadable"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_what_is_no_file_is_not_found(tmp_path: Path) -> None:
         ("model.plan", "engine-invalid"),
         ("model.engine", "engine-invalid"),
         ("model.etlt", "etlt-invalid"),
-        ("model.ONNX", "module-missing"),
+        ("model.ONNX", "source-not-a-model"),
     ],
 )
 def test_an_error_stands_in_the_document(tmp_path: Path, name: str, code: str) -> None:
@@ -62,8 +64,11 @@ def test_a_plan_alone_tells_its_header_and_why_no_bindings(tmp_path: Path) -> No
     assert document["error"] is None
 
 
+ORIN = {"name": "Orin", "compute_capability": "8.7"}
+
+
 def record(plan: Path, sha256: str) -> Dict[str, Any]:
-    report = {"engine": {"sha256": sha256}, "io": [{"name": "x"}], "profiles": []}
+    report = {"engine": {"sha256": sha256}, "io": [{"name": "x"}], "profiles": [], "runtime": {"gpu": ORIN}}
     (plan.parent.parent / "report.json").write_text(json.dumps(report))
     return report
 
@@ -71,7 +76,9 @@ def record(plan: Path, sha256: str) -> Dict[str, Any]:
 def test_a_plan_beside_its_report_tells_its_bindings(tmp_path: Path) -> None:
     plan = file(tmp_path, "net/1/model.plan", tensorrt())
     record(plan, hashlib.sha256(tensorrt()).hexdigest())
-    assert describe(plan, None)["io"] == [{"name": "x"}]
+    document = describe(plan, None)
+    assert document["io"] == [{"name": "x"}]
+    assert document["told"].startswith("built by TensorRT 10.3.0.30 for sm_87; this machine has ")
 
 
 def test_the_report_of_another_engine_is_not_believed(tmp_path: Path) -> None:
@@ -99,3 +106,27 @@ def test_a_missing_key_file_is_an_error_in_the_document(tmp_path: Path) -> None:
     model = file(tmp_path, "a.etlt", bytes(64))
     assert error_code(model, tmp_path / "absent") == "etlt-key-missing"
     assert error_code(model, file(tmp_path, "key", b"tlt_encode")) == "etlt-codec-missing"
+
+
+def test_a_plan_in_a_directory_of_its_own_finds_the_report_beside_it(tmp_path: Path) -> None:
+    plan = file(tmp_path, "net/model.engine", tensorrt())
+    record(tmp_path / "net" / "1" / "x", hashlib.sha256(tensorrt()).hexdigest())
+    assert describe(plan, None)["io"] == [{"name": "x"}]
+
+
+def test_a_models_directory_is_each_of_its_engines(tmp_path: Path) -> None:
+    first = file(tmp_path, "a/1/model.plan", tensorrt())
+    second = file(tmp_path, "b/1/model.plan", b"no plan")
+    file(tmp_path, "b/notes/model.plan", tensorrt())
+    for folder, expected in ((tmp_path, [first, second]), (tmp_path / "a", [first])):
+        document = describe(folder, None)
+        assert document["format"] == "models-dir"
+        assert [model["file"] for model in document["models"]] == [str(path) for path in expected]
+    assert [model["error"] is None for model in describe(tmp_path, None)["models"]] == [True, False]
+
+
+def test_a_whole_model_without_the_module_that_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    whole = b"\x08\x08\x3a\x02\x12\x00"  # ir_version, an empty graph name
+    assert error_code(file(tmp_path, "model.onnx", whole)) == "module-missing"
+    assert error_code(file(tmp_path, "part.onnx", whole[:-1])) == "onnx-invalid"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prepare_models.manifest import ModelSpec
-from prepare_models.views import text
+from prepare_models.views import inspection, text
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, blank
 
 from .records import RUNTIME, digest, report_of
@@ -69,48 +69,131 @@ def test_shapes(dims: list[int], told: str) -> None:
     assert text.shape(dims) == told
 
 
+ONNX: dict[str, Any] = {
+    "file": "seg.onnx",
+    "format": "onnx",
+    "bytes": 12,
+    "error": None,
+    "name": "seg",
+    "ir_version": 8,
+    "opsets": {"ai.onnx": 17},
+    "producer": "pytorch 2.4",
+    "functions": [],
+    "training": False,
+    "nodes": 2,
+    "weights": {"count": 1, "bytes": 16, "files": [], "tensors": [{"name": "w", "dtype": "float32", "shape": [4]}]},
+    "layers": [{"name": "a", "type": "Relu", "precision": None, "inputs": ["x"], "outputs": ["y"]}],
+    "io": [
+        {
+            "name": "input_2:0",
+            "mode": "input",
+            "dtype": "float32",
+            "shape": [-1, 3, 5, 9],
+            "dims": ["N", 3, 5, 9],
+        },
+        {"name": "argmax_1", "mode": "output", "dtype": "int32", "shape": [1, 544, 960, 1], "inferred": True},
+    ],
+    "note": "a note",
+    "warnings": [{"code": "c", "message": "m", "hint": "h"}],
+}
+
+
 def test_an_inspected_network() -> None:
-    document = {
-        "file": "seg.onnx",
-        "format": "onnx",
-        "bytes": 12,
-        "ir_version": 8,
-        "opsets": {"ai.onnx": 17},
-        "producer": "pytorch 2.4",
-        "io": [
-            {"name": "input_2:0", "mode": "input", "dtype": "float32", "shape": [1, 3, 544, 960]},
-            {"name": "argmax_1", "mode": "output", "dtype": "int32", "shape": [1, 544, 960, 1]},
-        ],
-        "note": None,
-    }
-    assert text.inspection(document).splitlines() == [
+    assert inspection.render(ONNX, layers=True, weights=True).splitlines() == [
         "seg.onnx: onnx, 12 bytes",
-        "ir_version 8, opsets ai.onnx:17, producer pytorch 2.4",
+        "==== ONNX Model ====",
+        "  Name: seg | ONNX Opset: ai.onnx 17 | IR Version: 8",
+        "  Producer: pytorch 2.4",
         "",
-        "---- 1 input(s) ----",
-        "input_2:0 [dtype=float32, shape=1x3x544x960]",
+        "  ---- 1 Graph Input(s) ----",
+        "  {input_2:0 [dtype=float32, shape=('N', 3, 5, 9)]}",
         "",
-        "---- 1 output(s) ----",
-        "argmax_1 [dtype=int32, shape=1x544x960x1]",
+        "  ---- 1 Graph Output(s) ----",
+        "  {argmax_1 [dtype=int32, shape=(1, 544, 960, 1), inferred]}",
+        "",
+        "  ---- 1 Initializer(s), 16 bytes ----",
+        "  w [dtype=float32, shape=(4,)]",
+        "",
+        "  ---- 2 Node(s) ----",
+        "  0: a [Relu] {x} -> {y}",
+        "note: a note",
+        "warning [c]: m",
+        "  -> h",
     ]
+    brief = inspection.render(ONNX, layers=False, weights=False)
+    assert "0: a" not in brief
+    assert "w [dtype" not in brief
 
 
-def test_an_inspected_engine() -> None:
+SHAPE = [1, 3, 544, 960]
+SEED = """\
+  ---- 1 Engine Input(s) ----
+  {input_2:0 [dtype=float32, shape=(1, 3, 544, 960)]}
+
+  ---- 1 Engine Output(s) ----
+  {argmax_1 [dtype=int32, shape=(1, 544, 960, 1)]}
+
+  ---- Memory ----
+  Device Memory: 21269504 bytes
+
+  ---- 1 Profile(s) (2 Tensor(s) Each) ----
+  - Profile: 0
+      Tensor: input_2:0  (Input), Index: 0 | Shapes: min=(1, 3, 544, 960), opt=(1, 3, 544, 960), max=(1, 3, 544, 960)
+      Tensor: argmax_1  (Output), Index: 1 | Shape: (1, 544, 960, 1)
+
+  ---- 73 Layer(s) ----"""
+
+
+def engine(**changes: Any) -> dict[str, Any]:
     document = {
         "file": "model.plan",
         "format": "plan",
         "bytes": 64,
-        "header": {"format": "tensorrt_rtx", "compute_capabilities": ["8.6", "8.9"]},
-        "io": None,
-        "profiles": [{"x": {"min": [1], "opt": [2], "max": [4]}}],
-        "note": "no GPU: bindings are not known",
+        "error": None,
+        "header": {"format": "tensorrt", "version": "8.5.2.2"},
+        "runs_here": None,
+        "told": "built by TensorRT 8.5.2.2",
+        "io": [
+            {"name": "input_2:0", "mode": "input", "dtype": "float32", "shape": SHAPE},
+            {"name": "argmax_1", "mode": "output", "dtype": "int32", "shape": [1, 544, 960, 1]},
+        ],
+        "profiles": [{"input_2:0": {"min": SHAPE, "opt": SHAPE, "max": SHAPE}}],
+        "details": {"source": "engine", "name": "", "device_memory_bytes": 21269504, "streamable_weights_bytes": None},
+        "layer_count": 73,
+        "note": None,
+        "warnings": [],
     }
-    assert text.inspection(document).splitlines() == [
+    return {**document, **changes}
+
+
+def test_an_inspected_engine_reads_as_in_the_documentation_of_isaac_ros() -> None:
+    lines = inspection.render(engine(), layers=False, weights=False).splitlines()
+    assert lines[:5] == [
         "model.plan: plan, 64 bytes",
-        "header: format tensorrt_rtx, compute_capabilities 8.6 8.9",
-        "",
-        "---- profile 0 ----",
-        "x: min=1, opt=2, max=4",
-        "",
-        "no GPU: bindings are not known",
+        "==== TensorRT Engine ====",
+        "  Name: Unnamed Network 0 | Explicit Batch Engine",
+        "  Version: 8.5.2.2",
+        "  Runs here: not known: built by TensorRT 8.5.2.2",
     ]
+    assert "\n".join(lines[6:]) == SEED
+
+
+def test_an_engine_that_nothing_could_load_says_what_is_not_known() -> None:
+    header = {"format": "tensorrt_rtx", "version": "1.7", "compute_capabilities": ["8.6", "8.9"], "weights_bytes": 9}
+    unknown = {"io": None, "profiles": None, "details": None, "layer_count": None, "note": "no bindings"}
+    assert inspection.render(engine(header=header, **unknown), layers=True, weights=True).splitlines()[3:] == [
+        "  Version: 1.7 | compute capabilities 8.6, 8.9",
+        "  Runs here: not known: built by TensorRT 8.5.2.2",
+        "",
+        "  ---- Memory ----",
+        "  Device Memory: not known without a GPU",
+        "  Weights in the Plan: 9 bytes",
+        "note: no bindings",
+    ]
+
+
+def test_a_models_directory_is_one_text_for_each_model() -> None:
+    document = {"file": "models", "format": "models-dir", "models": [ONNX, {**engine(), "error": ONNX["warnings"][0]}]}
+    told = inspection.render(document, layers=False, weights=False)
+    assert told.startswith("models: 2 models\n\nseg.onnx: onnx")
+    assert told.endswith("\n\nmodel.plan: plan, 64 bytes\nerror [c]: m\n  -> h")

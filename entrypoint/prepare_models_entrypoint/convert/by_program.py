@@ -163,7 +163,7 @@ def _look(
         from . import graph
     except ImportError:
         return [], False, calibration_cache.coverage(cache, (), cache.scales) if cache else None
-    from ..inspect.file import onnx_bindings
+    from ..inspect.onnx_model import bindings
 
     model = graph.load(Path(request.source), weights=False)
     found = None
@@ -173,7 +173,7 @@ def _look(
         ]
         found = calibration_cache.coverage(cache, wanted, graph.tensor_names(model))
         calibration_cache.check(found, allow_fallback=request.model.allow_fallback)
-    return onnx_bindings(model), graph.has_qdq(model), found
+    return bindings(model), graph.has_qdq(model), found
 
 
 def _declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, ProfileShapes]]]":

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import os
+import stat
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
-from ..contract.files import sha256_file
-from ..contract.report import Binding
 from ..convert import etlt
 from ..errors import InspectError, StageError
-from .header import read_header
+from . import foreign, onnx_model, plan
+from .apart import Document, read_apart
+
+_PLANS = (".plan", ".engine", ".trt")
+_MAGIC = (b"ftrt", b"vtrt")
 
 
-def describe(file: Path, key_file: Optional[Path]) -> Dict[str, Any]:
+def describe_all(
+    files: Sequence[Path], key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False
+) -> List[Dict[str, Any]]:
+    """Return a document for each file, see ``describe``."""
+    if sum(file.suffix.lower() == ".onnx" for file in files) > 1:
+        _load_onnx_once()
+    return [describe(file, key_file, layers=layers, weights=weights) for file in files]
+
+
+def _load_onnx_once() -> None:
+    """Import onnx here, so that the processes that read the files need not: without threads, as they are forks."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    with contextlib.suppress(ImportError):
+        import onnx.shape_inference  # noqa: F401
+
+
+def describe(
+    file: Path, key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False
+) -> Dict[str, Any]:
     """Return ``file``, ``format``, ``bytes`` and what the format tells; or the ``error`` that stands in the way.
 
     ``io`` is None where inputs and outputs can't be read from this file, and ``note`` says why.
+
+    Args:
+        file: a model file, or a directory of models.
+        key_file: file with the key of an .etlt.
+        layers: list the layers.
+        weights: list the weights.
     """
     document: Dict[str, Any] = {
         "file": str(file),
@@ -25,59 +53,63 @@ def describe(file: Path, key_file: Optional[Path]) -> Dict[str, Any]:
         "bytes": None,
         "io": None,
         "note": None,
+        "warnings": [],
         "error": None,
     }
     try:
-        if not file.is_file():
-            raise InspectError("source-not-found", f"{file} is no file", hint="check the path")
-        document["bytes"] = file.stat().st_size
-        document.update(_describe(file, key_file))
+        status = file.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return {**document, "format": "models-dir", "models": _models(file, layers=layers, weights=weights)}
+        if not stat.S_ISREG(status.st_mode):
+            raise InspectError("source-not-a-model", f"{file} is no plain file", hint="give the path of a model file")
+        document["bytes"] = status.st_size
+        document.update(_describe(file, key_file, layers=layers, weights=weights))
+    except FileNotFoundError:
+        missing = InspectError("source-not-found", f"{file} does not exist", hint="check the path")
+        document["error"] = missing.info("inspect")
     except StageError as error:
         document["error"] = error.info("inspect")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path that the system does not take: a NUL byte in it is a ValueError
+        why = (error.strerror if isinstance(error, OSError) else None) or error
         unreadable = InspectError(
-            "source-unreadable", f"{file} can't be read: {error.strerror}", hint="give this user read access"
+            "source-unreadable", f"{file} can't be read: {why}", hint="check the path, and give this user read access"
         )
         document["error"] = unreadable.info("inspect")
     return document
 
 
-def _describe(file: Path, key_file: Optional[Path]) -> Dict[str, Any]:
+def _describe(file: Path, key_file: Optional[Path], *, layers: bool, weights: bool) -> Document:
     suffix = file.suffix.lower()
-    if suffix in (".plan", ".engine"):
-        return _plan(file)
     if suffix == ".etlt":
-        return _etlt(file, key_file)
+        return _etlt(file, key_file, layers=layers, weights=weights)
     if suffix == ".onnx":
-        return {"format": "onnx", **_onnx(file)}
-    raise InspectError(
-        "source-not-a-model",
-        f"{file.name}: the ending {suffix or '(none)'} is of no model format that is known here",
-        hint="give a file that ends in .onnx, .etlt, .plan or .engine",
-    )
+        return _onnx(file, layers=layers, weights=weights)
+    with open(str(file), "rb") as stream:
+        is_plan = stream.read(4) in _MAGIC
+    if suffix in _PLANS or is_plan:
+        return plan.describe(file, layers=layers)
+    what, hint = foreign.kind(file) or ("of no model format that is known here", "give an .onnx, .etlt or .plan file")
+    ending = f"the ending {suffix}" if suffix else "no ending"
+    raise InspectError("source-not-a-model", f"{file.name} has {ending} and is {what}", hint=hint)
 
 
-def _plan(file: Path) -> Dict[str, Any]:
-    header = read_header(file)
-    record = _record(file)
-    if record is None:
-        note = "a plan does not tell its bindings without a GPU, and no report.json of this engine lies beside it"
-        return {"format": "plan", "header": header, "note": note}
-    return {"format": "plan", "header": header, "io": record["io"], "profiles": record["profiles"], "note": None}
+def _models(directory: Path, *, layers: bool, weights: bool) -> List[Document]:
+    """Describe the engine of every model of a models directory, or of the one model that the directory is."""
+    folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
+    found = [path for folder in folders for path in sorted(folder.glob("*/*")) if path.suffix.lower() in _PLANS]
+    found = sorted({path for path in found if path.parent.name.isdigit()})
+    if not found:
+        raise InspectError(
+            "source-not-a-model",
+            f"{directory} holds no models: a models directory has MODEL/1/model.plan",
+            hint="give a model file, or the directory that run wrote",
+        )
+    return [describe(path, layers=layers, weights=weights) for path in found]
 
 
-def _record(plan: Path) -> Optional[Dict[str, Any]]:
-    """Return the report that was written with this very engine."""
-    try:
-        record: Dict[str, Any] = json.loads((plan.absolute().parent.parent / "report.json").read_text(encoding="utf-8"))
-        return record if record["engine"]["sha256"] == sha256_file(plan) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _etlt(file: Path, key_file: Optional[Path]) -> Dict[str, Any]:
+def _etlt(file: Path, key_file: Optional[Path], *, layers: bool, weights: bool) -> Document:
     header = etlt.read_header(file)
-    answer: Dict[str, Any] = {"format": "etlt", "payload": header.payload}
+    answer: Document = {"format": "etlt", "payload": header.payload}
     if header.payload == "uff":
         return {
             **answer,
@@ -88,48 +120,11 @@ def _etlt(file: Path, key_file: Optional[Path]) -> Dict[str, Any]:
     with tempfile.TemporaryDirectory() as private:
         plain = Path(private) / "model.onnx"
         etlt.decrypt(file, etlt.read_key(key_file), plain)
-        return {**answer, **_onnx(plain)}
+        return {**_onnx(plain, layers=layers, weights=weights), **answer}
 
 
-def _onnx(file: Path) -> Dict[str, Any]:
-    try:
-        import onnx
-    except ImportError as error:
-        raise InspectError(
-            "module-missing", f"reading ONNX needs the module {error.name}", hint="pip install 'prepare-models[local]'"
-        ) from error
-    try:
-        model = onnx.load(str(file), load_external_data=False)
-    except Exception as error:  # protobuf raises its own types, and which ones differs between its versions
-        raise InspectError(
-            "onnx-invalid", f"{file.name} is no ONNX model: {error}", hint="check that the file is complete"
-        ) from error
-    bindings = onnx_bindings(model)
-    if not bindings:
-        raise InspectError("network-empty", f"{file.name} has no inputs and no outputs", hint="check the export")
-    return {
-        "io": bindings,
-        "opsets": {item.domain or "ai.onnx": item.version for item in model.opset_import},
-        "ir_version": model.ir_version,
-        "producer": f"{model.producer_name} {model.producer_version}".strip() or None,
-        "nodes": len(model.graph.node),
-    }
-
-
-def onnx_bindings(model: Any) -> List[Binding]:
-    """Return the inputs and outputs of an ONNX model, with -1 for dynamic dimensions."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [_binding(value, "input") for value in model.graph.input if value.name not in weights]
-    return inputs + [_binding(value, "output") for value in model.graph.output]
-
-
-def _binding(value: Any, mode: str) -> Binding:
-    import onnx
-
-    tensor = value.type.tensor_type
-    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "unknown"
-    shape: List[int] = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim]
-    names = {"float": "float32", "double": "float64"}
-    return Binding(
-        name=value.name, mode=mode, dtype=names.get(dtype, dtype), shape=shape, profiles=[], source="network"
-    )
+def _onnx(file: Path, *, layers: bool, weights: bool) -> Document:
+    document = read_apart(lambda tell: onnx_model.read(file, tell, layers=layers, weights=weights), f"{file.name}")
+    if document.get("died"):
+        document["note"] = f"{document['note']}: the process {document.pop('died')}"
+    return document

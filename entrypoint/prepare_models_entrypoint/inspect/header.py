@@ -1,7 +1,8 @@
 """The first bytes of a plan file, which can be read without TensorRT and without a GPU.
 
 TensorRT (``ftrt``): version in bytes 24 to 27, as trtexec's --getPlanVersionOnly reads it; plans of 8.6 and later.
-TensorRT-RTX (``vtrt``): total size at 16, version at 24, compute capabilities at 32; observed on 1.7.
+TensorRT-RTX (``vtrt``): total size at 16, version at 24, compute capabilities at 32, bytes of weights at 56;
+observed on 1.7.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Dict, List
 from ..errors import InspectError
 
 _LENGTH = 64
+_LATER = 0x40  # no name in the API; default builds have it, and say "and later" in their documentation
 _CAPABILITIES = {0x01: "7.5", 0x02: "8.0", 0x04: "8.6", 0x08: "8.9", 0x10: "12.0", 0x20: "12.1"}
 
 
@@ -40,7 +42,14 @@ def read_header(path: Path) -> Dict[str, Any]:
             "engine-invalid", f"{path.name} has {size} of the {declared} bytes that it declares", hint="build it again"
         )
     (mask,) = struct.unpack_from("<I", head, 32)
-    return {"format": "tensorrt_rtx", "version": version, "compute_capabilities": _capabilities(mask)}
+    (weights,) = struct.unpack_from("<Q", head, 56)
+    return {
+        "format": "tensorrt_rtx",
+        "version": version,
+        "compute_capabilities": _capabilities(mask),
+        "and_later": bool(mask & _LATER),
+        "weights_bytes": weights,
+    }
 
 
 def _capabilities(mask: int) -> List[str]:

@@ -50,7 +50,7 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     warnings = _runtime_warnings(header)
     if runtime["gpu"] is None:
         return Inspected(header, list(network), warnings, None)
-    answer, peak = _load(plan, work_dir)
+    answer, peak = load_engine(plan, work_dir)
     if answer["why_not"] is None:
         _same_names(network, answer["io"])
         return Inspected(
@@ -77,7 +77,8 @@ def _runtime_warnings(header: Dict[str, Any]) -> List[WarningInfo]:
     ]
 
 
-def _load(plan: Path, work_dir: Path) -> "tuple[Dict[str, Any], int]":
+def load_engine(plan: Path, work_dir: Path) -> "tuple[Dict[str, Any], int]":
+    """Return what the engine says of itself, or ``why_not``, and the peak memory of the process that loaded it."""
     request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
     write_atomic(
         request,

@@ -75,9 +75,6 @@ class Executor(Protocol):
     def run(self, task: Task) -> ModelReport:
         """Build one model."""
 
-    def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
-        """Describe a model file."""
-
     def stop(self) -> None:
         """End whatever runs, from another thread."""
 

@@ -102,16 +102,6 @@ class DockerExecutor:
         """Return the image's name and facts in a lock."""
         return facts.of_image(self.platform, self._image)
 
-    def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
-        """Describe a model file, in a container that sees nothing else."""
-        file = file.absolute()
-        binds = [Bind(file, str(file))] if file.is_file() else []
-        arguments = ["inspect", str(file)]
-        if key_file is not None:
-            binds.append(Bind(key_file.absolute(), KEY))
-            arguments += ["--key-file", KEY]
-        return self._ask(tuple(arguments), tuple(binds), gpu.WITHOUT)
-
     def run(self, task: Task) -> ModelReport:
         """Build one model and return its report."""
         work = Work(task)

@@ -71,9 +71,14 @@ class LocalExecutor:
         """Return this Python's name and facts in a lock."""
         return facts.of_python(self.describe())
 
-    def inspect(self, file: Path, key_file: Path | None) -> dict[str, object]:
-        """Describe a model file."""
-        return self._ask("inspect", str(file), *(["--key-file", str(key_file)] if key_file else []))
+    def inspect(
+        self, files: Sequence[Path], key_file: Path | None, *, layers: bool, weights: bool
+    ) -> list[dict[str, Any]]:
+        """Describe model files and models directories."""
+        flags = [flag for flag, wanted in (("--layers", layers), ("--weights", weights)) if wanted]
+        key = ["--key-file", str(key_file)] if key_file else []
+        documents: list[dict[str, Any]] = self._ask("inspect", *flags, *key, "--", *map(str, files))["files"]
+        return documents
 
     def decrypt(self, file: Path, key_file: Path, output: Path) -> dict[str, Any]:
         """Write the ONNX model of an .etlt to ``output`` and return what happened."""

@@ -112,35 +112,6 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def inspection(document: Mapping[str, Any]) -> str:
-    """Return what a model file is."""
-    lines = [f"{document['file']}: {document['format']}, {document['bytes']} bytes"]
-    header = document.get("header")
-    if header:
-        lines.append("header: " + ", ".join(f"{key} {_flat(value)}" for key, value in header.items()))
-    facts = [
-        f"{key} {_flat(document[key])}"
-        for key in ("payload", "nodes", "ir_version", "opsets", "producer")
-        if document.get(key)
-    ]
-    if facts:
-        lines.append(", ".join(facts))
-    for mode in ("input", "output"):
-        bindings = [binding for binding in document["io"] or () if binding["mode"] == mode]
-        if bindings:
-            lines += ["", f"---- {len(bindings)} {mode}(s) ----"]
-            lines += [f"{b['name']} [dtype={b['dtype']}, shape={shape(b['shape'])}]" for b in bindings]
-    for index, profile in enumerate(document.get("profiles") or ()):
-        lines += ["", f"---- profile {index} ----"]
-        lines += [
-            f"{name}: " + ", ".join(f"{key}={shape(dims)}" for key, dims in shapes.items())
-            for name, shapes in profile.items()
-        ]
-    if document["note"]:
-        lines += ["", document["note"]]
-    return "\n".join(lines)
-
-
 def shape(dims: Sequence[int]) -> str:
     """Return dimensions as 1x3x544x960; a scalar as ()."""
     return "x".join(str(size) for size in dims) or "()"
@@ -156,11 +127,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(text: str) -> None:
-    """Write a result to standard output."""
-    sys.stdout.write(text + "\n")
+    """Write a result to standard output, whatever its encoding can't hold in escapes."""
+    sys.stdout.write(safe(text, sys.stdout.encoding) + "\n")
 
 
-def _flat(value: object) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"{key}:{item}" for key, item in value.items())
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+def safe(text: str, encoding: str | None = None) -> str:
+    """Return a text in which what an encoding can't hold (default: UTF-8, without lone surrogates) is escaped."""
+    name = encoding or "utf-8"
+    return text.encode(name, "backslashreplace").decode(name)

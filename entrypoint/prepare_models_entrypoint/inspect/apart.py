@@ -1,0 +1,74 @@
+"""Reading a file that nobody vouches for, in a process of its own: a crash, a hang or a memory hog ends there."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+from ..contract.files import write_atomic
+from ..errors import InspectError, StageError, from_os_error
+from ..processes import Ended, die_with_parent, show_as, supervise_fork, tail
+
+Document = Dict[str, Any]
+# Called with what is known so far; the last call counts when the process dies in what comes after it.
+Tell = Callable[[Document], None]
+
+TIMEOUT_S = 120.0
+
+
+def read_apart(read: Callable[[Tell], None], what: str, *, timeout_s: float = TIMEOUT_S) -> Document:
+    """Return what ``read`` told last.
+
+    Where its process died after it had told something, the document's ``died`` says how.
+
+    Args:
+        read: the reader; it may call its argument more than once.
+        what: name of the file, for messages.
+        timeout_s: seconds after which the process is killed.
+
+    Raises:
+        InspectError: it died before it told anything, or what it raised itself.
+    """
+    with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
+        answer, log = Path(private) / "answer.json", Path(private) / "log"
+        parent = os.getpid()
+
+        def tell(document: Document) -> None:
+            write_atomic(answer, json.dumps(document).encode("utf-8"), mode=0o600)
+
+        def work(events_fd: int) -> int:
+            os.close(events_fd)
+            die_with_parent(parent)
+            show_as("prepare-inspect")
+            try:
+                read(tell)
+            except StageError as error:
+                tell({"error": error.info("inspect")})
+            except OSError as error:
+                tell({"error": from_os_error(error).info("inspect")})
+            except MemoryError:
+                return 1
+            return 0
+
+        ended = supervise_fork(work, log=log, on_line=lambda _: None, timeout_s=timeout_s)
+        document: Optional[Document] = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else None
+        if ended.exit_code == 0 and document is not None:
+            return document
+        how = _how(ended, timeout_s, tail(log, 1))
+    if document is None:
+        raise InspectError(
+            "inspect-failed",
+            f"the process that reads {what} {how}",
+            hint="the file is damaged, or needs more memory than there is; 'python -m onnx.checker FILE' may tell more",
+        )
+    return {**document, "died": how}
+
+
+def _how(ended: Ended, timeout_s: float, last: str) -> str:
+    told = f": {last}" if last else ""
+    if ended.timed_out:
+        return f"took longer than {timeout_s:g} s"
+    return f"died of {ended.signal.name}{told}" if ended.signal else f"ended with status {ended.exit_code}{told}"

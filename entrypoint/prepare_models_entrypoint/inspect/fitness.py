@@ -1,0 +1,84 @@
+"""Does a plan run on this machine? Answered from its header and record, in a sentence that names both sides."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, TypedDict
+
+from ..contract.report import RuntimeInfo
+
+_PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+
+
+class Fitness(TypedDict):
+    """``runs_here``: True, False, or None where this machine can't tell. ``told``: why, in a sentence."""
+
+    runs_here: Optional[bool]
+    told: str
+
+
+def judge(header: Mapping[str, Any], record: Optional[Mapping[str, Any]], runtime: RuntimeInfo) -> Fitness:
+    """Compare what a plan was built by and for with what is here, before it is loaded.
+
+    Args:
+        header: of the plan.
+        record: the report that was written with it, if it is there.
+        runtime: backend and GPU of this environment.
+    """
+    told = f"{_built(header, record)}; {_here(runtime)}"
+    if runtime["gpu"] is None or runtime["backend"] is None:
+        return Fitness(runs_here=None, told=told)
+    if runtime["backend"]["name"] != header["format"]:
+        return Fitness(runs_here=False, told=told)
+    wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
+    if wanted is not None and not _covers(header, wanted, found):
+        return Fitness(runs_here=False, told=told)
+    return Fitness(runs_here=_same_version(header, runtime["backend"]["version"]), told=told)
+
+
+def _built(header: Mapping[str, Any], record: Optional[Mapping[str, Any]]) -> str:
+    target = _target(header, record)
+    by = f"built by {_PRODUCTS[header['format']]} {header['version']}"
+    if target is None:
+        return f"{by} for a GPU that neither the plan nor a record beside it names"
+    later = " and later" if header.get("and_later") else ""
+    return f"{by} for {', '.join(sm(capability) for capability in target)}{later}"
+
+
+def _here(runtime: RuntimeInfo) -> str:
+    gpu, backend = runtime["gpu"], runtime["backend"]
+    device = f"has {sm(gpu['compute_capability'])}" if gpu else f"has no GPU ({runtime['gpu_reason']})"
+    module = f"{_PRODUCTS[backend['name']]} {backend['version']}" if backend else "no TensorRT"
+    return f"this machine {device} and {module}"
+
+
+def sm(capability: str) -> str:
+    """Return a compute capability as NVIDIA's tools name it: 8.7 is sm_87."""
+    return f"sm_{capability.replace('.', '')}"
+
+
+def _target(header: Mapping[str, Any], record: Optional[Mapping[str, Any]]) -> "Optional[list[str]]":
+    if header.get("compute_capabilities"):
+        return list(header["compute_capabilities"])
+    gpu = ((record or {}).get("runtime") or {}).get("gpu")
+    return [gpu["compute_capability"]] if gpu else None
+
+
+def _covers(header: Mapping[str, Any], wanted: "list[str]", found: str) -> bool:
+    number = _number(found)
+    later = bool(header.get("and_later")) and number > max(_number(each) for each in wanted)
+    return found in wanted or later
+
+
+def _number(capability: str) -> "tuple[int, ...]":
+    return tuple(int(part) for part in capability.split(".") if part.isdigit())
+
+
+def _same_version(header: Mapping[str, Any], version: str) -> Optional[bool]:
+    """Tell whether the versions are the same; others may load where the plan was built version compatible."""
+    built, here = (tuple(text.split("."))[:3] for text in (header["version"], version))
+    return True if built == here else None
+
+
+def explain(header: Mapping[str, Any], record: Optional[Dict[str, Any]], runtime: RuntimeInfo, reason: str) -> str:
+    """Return why a plan did not load, with both sides and the runtime's own words."""
+    return f"{judge(header, record, runtime)['told']}. The runtime says: {reason}"

@@ -1,0 +1,54 @@
+"""What a file is that is no model: told from its first bytes, so that the message can name the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, Tuple
+
+# Beginning, offset, what it is, what to do.
+_BEGINNINGS: Tuple[Tuple[bytes, int, str, str], ...] = (
+    (b"\x1f\x8b", 0, "a gzip archive", "unpack it first"),
+    (b"PK\x03\x04", 0, "a zip archive (as are .npz and PyTorch's .pt)", "unpack it, or export the model to ONNX"),
+    (b"BZh", 0, "a bzip2 archive", "unpack it first"),
+    (b"\xfd7zXZ\x00", 0, "an xz archive", "unpack it first"),
+    (b"\x28\xb5\x2f\xfd", 0, "a zstd archive", "unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", 0, "a 7z archive", "unpack it first"),
+    (b"ustar", 257, "a tar archive", "unpack it first"),
+    (b"version https://git-lfs", 0, "a Git LFS pointer and not the model", "run git lfs pull where it lies"),
+    (b"/annex/objects/", 0, "a git-annex pointer and not the model", "run git annex get where it lies"),
+    (b"\x89HDF\r\n", 0, "an HDF5 file (Keras)", "export the model to ONNX"),
+    (b"TFL3", 4, "a TensorFlow Lite model", "export the model to ONNX"),
+    (b"ORTM", 4, "a model in ONNX Runtime's own format", "use the .onnx file that it was made from"),
+    (b"\x80\x02", 0, "a Python pickle", "export the model to ONNX"),
+    (b"\x80\x04", 0, "a Python pickle", "export the model to ONNX"),
+    (b"\x93NUMPY", 0, "a NumPy array", "give the model, not its data"),
+    (b"\x7fELF", 0, "a program or library", "give the model"),
+    (b"ftrt", 0, "a TensorRT plan", "give it the ending .plan"),
+    (b"vtrt", 0, "a TensorRT-RTX plan", "give it the ending .plan"),
+)
+_HEAD = 512
+
+
+def kind(path: Path) -> Optional[Tuple[str, str]]:
+    """Return what a file is and what to do about it, or None where its first bytes say nothing."""
+    with open(str(path), "rb") as stream:
+        head = stream.read(_HEAD)
+    for beginning, offset, what, hint in _BEGINNINGS:
+        if head[offset:].startswith(beginning):
+            return what, hint
+    start = head.lstrip()[:16].lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page", "the download needs a login or another URL"
+    if start.startswith((b"{", b"[")) and _is_text(head):
+        return "JSON text", "a model in text form must be written in ONNX's binary form first"
+    if head and _is_text(head):
+        return "text", "check which file this is"
+    return None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = head[: error.start].decode("utf-8") if error.start > _HEAD - 4 else ""
+    return bool(text) and all(char.isprintable() or char in "\t\r\n" for char in text)

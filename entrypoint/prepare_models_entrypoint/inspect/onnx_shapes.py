@@ -1,0 +1,49 @@
+"""Shapes and types of outputs that a file leaves out, by ONNX's own inference."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from onnx import shape_inference
+
+from .onnx_types import describe
+
+# Larger tensors are weights; smaller ones may be shapes, which inference needs.
+_LARGEST_SHAPE_BYTES = 4096
+_DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+
+
+def infer(model: Any, io: List[Dict[str, Any]]) -> Optional[str]:
+    """Fill in what ``io`` lacks; return a note where something stays unknown. The model loses its large weights."""
+    _drop_weights(model)
+    try:
+        inferred = shape_inference.infer_shapes(model, data_prop=True)
+    except Exception as error:  # noqa: BLE001  # the checks of each operator raise types of their own
+        return f"outputs without a shape can't be inferred: {_short(error)}"
+    found = {value.name: describe(value.type) for value in inferred.graph.output}
+    for value in io:
+        dtype, dims = found.get(value["name"], ("unknown", None))
+        if value["mode"] == "output" and value["dtype"] in ("unknown", dtype):
+            _complete(value, dtype, dims)
+    unknown = [value["name"] for value in io if value["dtype"] == "unknown"]
+    return f"types that the file does not tell: {', '.join(unknown)}" if unknown else None
+
+
+def _complete(value: Dict[str, Any], dtype: str, dims: Any) -> None:
+    if value["dtype"] == "unknown" and dtype != "unknown":
+        value["dtype"], value["inferred"] = dtype, True
+    if value["shape"] is None and dims is not None:
+        value["dims"], value["inferred"] = dims, True
+        value["shape"] = [dim if isinstance(dim, int) else -1 for dim in dims]
+
+
+def _drop_weights(model: Any) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() > _LARGEST_SHAPE_BYTES:
+            for field in _DATA:
+                tensor.ClearField(field)
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

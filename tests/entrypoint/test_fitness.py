@@ -1,0 +1,72 @@
+"""Whether a plan runs on a machine: the sentence names both sides, and the verdict claims no more than they say."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+import pytest
+
+from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.inspect import fitness
+
+TENSORRT = {"format": "tensorrt", "version": "10.3.0.30"}
+RTX = {
+    "format": "tensorrt_rtx",
+    "version": "1.7.1.116",
+    "compute_capabilities": ["8.0", "8.6", "12.1"],
+    "and_later": True,
+}
+
+
+def machine(capability: Optional[str], module: Optional[str] = "tensorrt", version: str = "11.4.0") -> RuntimeInfo:
+    gpu = GpuInfo(name="GPU", compute_capability=capability or "", driver=None, cuda_version="13.0")
+    return RuntimeInfo(
+        python="3.12",
+        machine="x86_64",
+        backend=BackendInfo(name=module, version=version) if module else None,
+        gpu=gpu if capability else None,
+        gpu_reason=None if capability else "no NVIDIA driver",
+    )
+
+
+def built_on(capability: str) -> Dict[str, Any]:
+    return {"runtime": {"gpu": {"compute_capability": capability}}}
+
+
+def test_a_plan_of_another_gpu_names_both() -> None:
+    found = fitness.judge(TENSORRT, built_on("8.7"), machine("9.0"))
+    assert found["runs_here"] is False
+    assert found["told"] == "built by TensorRT 10.3.0.30 for sm_87; this machine has sm_90 and TensorRT 11.4.0"
+
+
+@pytest.mark.parametrize(
+    ("header", "record", "here", "runs"),
+    [
+        (TENSORRT, built_on("9.0"), machine("9.0", version="10.3.0"), True),
+        (TENSORRT, built_on("9.0"), machine("9.0", version="10.3.1"), None),
+        (TENSORRT, built_on("8.6"), machine("9.0", version="10.3.0"), False),
+        (TENSORRT, None, machine("9.0", version="10.3.0"), True),
+        (TENSORRT, built_on("9.0"), machine("9.0", "tensorrt_rtx"), False),
+        (TENSORRT, built_on("9.0"), machine(None), None),
+        (TENSORRT, built_on("9.0"), machine("9.0", None), None),
+        (RTX, None, machine("8.6", "tensorrt_rtx", "1.7.1.116"), True),
+        (RTX, None, machine("9.0", "tensorrt_rtx", "1.7.1.116"), False),
+        (RTX, None, machine("13.0", "tensorrt_rtx", "1.7.1.116"), True),
+        ({**RTX, "and_later": False}, None, machine("13.0", "tensorrt_rtx", "1.7.1.116"), False),
+    ],
+)
+def test_the_verdict(header: Dict[str, Any], record: Any, here: RuntimeInfo, runs: Optional[bool]) -> None:
+    assert fitness.judge(header, record, here)["runs_here"] is runs
+
+
+def test_what_is_not_known_is_said() -> None:
+    told = fitness.judge(TENSORRT, None, machine(None, None))["told"]
+    assert "for a GPU that neither the plan nor a record beside it names" in told
+    assert told.endswith("this machine has no GPU (no NVIDIA driver) and no TensorRT")
+    assert "sm_80, sm_86, sm_121 and later;" in fitness.judge(RTX, None, machine(None))["told"]
+
+
+def test_a_refusal_has_the_words_of_the_runtime() -> None:
+    told = fitness.explain(TENSORRT, built_on("8.7"), machine("9.0"), "Error Code 6")
+    assert told.startswith("built by TensorRT 10.3.0.30 for sm_87; this machine has sm_90")
+    assert told.endswith("The runtime says: Error Code 6")
