@@ -225,6 +225,21 @@ def test_engines_that_were_built_here_are_taken_there(site: Site, tmp_path: Path
     assert {model["status"] for model in done.report["models"]} == {"restored"}
 
 
+def test_another_tool_than_the_locked_one_builds_nothing(place: Workplace, tmp_path: Path) -> None:
+    networks.conv(place.folder / "own.onnx")
+    place.write({"name": "own", "source": "own.onnx"})
+    assert place.call("lock", str(place.manifest), "--platform", "local").status == 0
+    lock = place.folder / "models.lock"
+    lock.write_text(lock.read_text().replace('"tool": "', '"tool": "0.'))
+    bundle = place.folder / "x.bundle"
+    assert create(place, bundle, "--no-wheels").status == 0
+    done = Site(place, bundle).closed(tmp_path / "closed")
+    assert done.status == 1
+    assert "tool is" in done.stderr
+    assert "on the connected side: prepare-models lock" in done.stderr
+    assert not [file for file in (tmp_path / "closed" / "models").rglob("*") if file.is_file()]
+
+
 def test_what_drifted_is_not_carried(site: Site, tmp_path: Path) -> None:
     weights = site.place.folder / "nets" / "big.weights"
     good = weights.read_bytes()

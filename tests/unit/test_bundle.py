@@ -160,6 +160,21 @@ def test_a_newer_bundle_names_its_version(bundle: Path) -> None:
         parse(newer)
 
 
+def test_what_zstd_made_very_small_is_unpacked_in_pieces(tmp_path: Path) -> None:
+    target, sizes = tmp_path / "zeros.bundle", [0]
+    with spool(target) as folder:
+        contents = Contents(folder, {})
+        zeros = Named("zeros", contents.add_stream(bytes(1 << 20) for _ in range(64)))
+        with writing(target, None) as writer:
+            contents.write(Index("0", zeros, zeros, {}, contents=contents.index), writer, silent)
+            writer.finish()
+    assert target.stat().st_size < 1 << 20
+    with target.open("rb") as stream:
+        for _ in archive.Reader(stream).walk(lambda _: lambda piece: sizes.append(len(piece))):
+            pass
+    assert (sum(sizes), max(sizes)) == (64 << 20, 1 << 20)
+
+
 def test_volumes_are_one_bundle(tmp_path: Path, bundle: Path) -> None:
     split = tmp_path / "split.bundle"
     make(split, split=1000)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 import zstandard
 
@@ -93,21 +93,16 @@ class Reader:
 
     def _member(self, content: Content, sink: Sink | None) -> None:
         self._expect(header(content.name, content.stored_bytes), f"the header of {content.name}")
-        stored, plain = hashlib.sha256(), hashlib.sha256()
-        unpack = zstandard.ZstdDecompressor().decompressobj() if content.zstd else None
-        left, size = content.stored_bytes, 0
-        while left:
-            chunk = self._exactly(min(left, _CHUNK), content.name)
-            left -= len(chunk)
-            stored.update(chunk)
-            bare = _unpacked(unpack, chunk, content)
-            plain.update(bare)
-            size += len(bare)
+        stored = _Stored(self._exactly, content)
+        plain, size = hashlib.sha256(), 0
+        for chunk in stored.unpacked():
+            plain.update(chunk)
+            size += len(chunk)
             if size > content.bytes:
                 raise damaged(f"{content.name} unpacks to more than {content.bytes} bytes")
             if sink is not None:
-                sink(bare)
-        if (stored.hexdigest(), plain.hexdigest(), size) != (content.stored_sha256, content.sha256, content.bytes):
+                sink(chunk)
+        if (stored.digest(), plain.hexdigest(), size) != (content.stored_sha256, content.sha256, content.bytes):
             raise damaged(f"{content.name} has other bytes than the index says")
         self._expect(padding(content.stored_bytes), f"the padding of {content.name}")
 
@@ -128,13 +123,33 @@ class Reader:
         return b"".join(parts)
 
 
-def _unpacked(unpack: zstandard.ZstdDecompressionObj | None, chunk: bytes, content: Content) -> bytes:
-    if unpack is None:
-        return chunk
-    try:
-        return unpack.decompress(chunk)
-    except (zstandard.ZstdError, EOFError) as error:
-        raise damaged(f"{content.name} does not unpack: {error}") from None
+class _Stored:
+    """The bytes of a member, hashed as they are read; unpacked in pieces, however small zstd made them."""
+
+    def __init__(self, exactly: Callable[[int, str], bytes], content: Content) -> None:
+        self._exactly, self._content = exactly, content
+        self._left, self._digest = content.stored_bytes, hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes; nothing at the member's end."""
+        data = self._exactly(min(size, self._left), self._content.name)
+        self._left -= len(data)
+        self._digest.update(data)
+        return data
+
+    def unpacked(self) -> Iterator[bytes]:
+        """Yield the content."""
+        source = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", self)) if self._content.zstd else self
+        try:
+            yield from iter(lambda: source.read(_CHUNK), b"")
+        except zstandard.ZstdError as error:
+            raise damaged(f"{self._content.name} does not unpack: {error}") from None
+
+    def digest(self) -> str:
+        """Return the sha256 of all stored bytes, those behind the end of what zstd packed included."""
+        while self.read(_CHUNK):
+            pass
+        return self._digest.hexdigest()
 
 
 def damaged(what: str) -> BundleError:

@@ -23,7 +23,8 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 def add(containers: Containers, row: Platform, reference: str, image: Image, contents: Contents) -> BundledImage:
     """Take an image out of the engine into the contents of a bundle."""
     files: list[ImageFile] = []
-    with tarfile.open(fileobj=_Stream(containers.save(reference)), mode="r|") as archive:
+    saved = io.BufferedReader(_Stream(containers.save(reference)), _CHUNK)
+    with tarfile.open(fileobj=saved, mode="r|", bufsize=_CHUNK) as archive:
         for entry in archive:
             name = entry.name.removeprefix("./")
             if entry.isreg():
@@ -66,11 +67,14 @@ class _Stream(io.RawIOBase):
     """Bytes that come in pieces, as a file."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces, self._rest = iter(pieces), b""
+        self._pieces, self._rest = iter(pieces), memoryview(b"")
 
-    def read(self, size: int = -1) -> bytes:
-        """Return up to ``size`` bytes."""
-        while len(self._rest) < size and (piece := next(self._pieces, b"")):
-            self._rest += piece
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._rest:
+            self._rest = memoryview(next(self._pieces, b""))
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count

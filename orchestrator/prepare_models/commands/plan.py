@@ -66,7 +66,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec
     specs = plan.select(loaded, arguments.names)
     executor = executors.pick(arguments.executor, options)
     if held_to is not None:
-        lock.refuse(lock.drift_of_platform(held_to, *executor.locked_as()), loaded.path)
+        lock.refuse(lock.drift_of_platform(held_to, *executor.locked_as()), arguments.manifest)
     return loaded, specs, executor
 
 

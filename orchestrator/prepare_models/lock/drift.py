@@ -34,11 +34,17 @@ def drift_of_platform(lock: Lock, name: str, facts: Facts) -> list[str]:
     ]
 
 
-def refuse(drift: Sequence[str], file: Path) -> None:
-    """Raise what drifted, if anything did."""
-    if drift:
+def refuse(drift: Sequence[str], file: Path | None) -> None:
+    """Raise what drifted, if anything did. ``file``: the manifest, None for one that came in a bundle."""
+    if not drift:
+        return
+    if file is None:
+        hint = (
+            "on the connected side: prepare-models lock --platform NAME, for this machine and tool; then a new bundle"
+        )
+    else:
         hint = f"if it is meant: prepare-models lock {file}, or --update NAME for a remote source; then review the diff"
-        raise LockError(drift, hint=hint)
+    raise LockError(drift, hint=hint)
 
 
 def _of_model(spec: ModelSpec, locked: Sequence[LockedFile] | None, base: Path, sha256: Hashing) -> Iterator[str]:
