@@ -7,7 +7,13 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__
+from . import __version__, cli_sources
+from .cli_options import add_bases as _add_bases
+from .cli_options import add_output as _add_output
+from .cli_options import command as _command
+from .cli_options import positive as _positive
+from .cli_options import seconds as _seconds
+from .cli_options import size as _size
 
 _FETCH_EXAMPLE = """\
 example:
@@ -26,26 +32,6 @@ example:
   prepare-models run models.yaml peoplesemsegnet --force --json > report.json
 
 exit status: 0 all models good, 1 a model failed, 2 usage or manifest error,
-3 this machine can't do it, 70 a bug, 130 interrupted
-"""
-
-_LOCK_EXAMPLE = """\
-example:
-  prepare-models lock models.yaml
-  prepare-models lock models.yaml --update peoplesemsegnet
-  prepare-models lock models.yaml --check
-
-exit status: 0 locked, or nothing drifted, 1 something drifted or can't be fetched, 2 usage or manifest error,
-3 this machine can't do it, 70 a bug, 130 interrupted
-"""
-
-_BUNDLE_EXAMPLE = """\
-example:
-  prepare-models bundle create models.yaml -o site.bundle --platform rtx
-  prepare-models bundle verify site.bundle
-  prepare-models run --bundle site.bundle --models-dir models
-
-exit status: 0 good, 1 the bundle is damaged or incomplete, or something can't be had or drifted, 2 usage error,
 3 this machine can't do it, 70 a bug, 130 interrupted
 """
 
@@ -74,10 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _add_decrypt(commands)
     _add_fetch(commands)
     _add_ngc(commands)
-    _add_catalog(commands)
-    _add_init(commands)
-    _add_lock(commands)
-    _add_bundle(commands)
+    cli_sources.add(commands)
     _add_schema(commands)
     _add_image(commands)
     _add_doctor(commands)
@@ -202,116 +185,11 @@ def _add_ngc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         ask.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def _add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    catalog = _command(
-        commands, "catalog", "look into the catalog of published models",
-        "example:\n  prepare-models catalog search segmentation onnx",
-    )  # fmt: skip
-    asks = catalog.add_subparsers(dest="ask", metavar="QUESTION", required=True)
-    listed = _command(asks, "list", "list every model", "example:\n  prepare-models catalog list --json")
-    shown = _command(
-        asks, "show", "print what is known of a model", "example:\n  prepare-models catalog show bi3d-featnet-2.0.0"
-    )
-    shown.add_argument("name", metavar="NAME", help="model of the catalog")
-    searched = _command(
-        asks, "search", "list the models in which every word occurs",
-        "example:\n  prepare-models catalog search peoplenet onnx\n\nexit status: 0 found, 1 nothing found",
-    )  # fmt: skip
-    searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")
-    for ask in (listed, shown, searched):
-        ask.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    init = _command(
-        commands, "init", "write a commented manifest with models of the catalog",
-        "example:\n  prepare-models init peoplesemsegnet-shuffleseg-onnx bi3d-featnet-2.0.0 -o models.yaml",
-    )  # fmt: skip
-    init.add_argument("names", nargs="*", metavar="NAME", help="models of the catalog (default: one as an example)")
-    init.add_argument(
-        "-o", "--output", type=Path, default=Path("models.yaml"), metavar="FILE", help="default: models.yaml"
-    )
-    init.add_argument("--force", action="store_true", help="replace the file")
-
-
-def _add_lock(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    lock = _command(commands, "lock", "pin every byte that a manifest names, in a file beside it", _LOCK_EXAMPLE)
-    lock.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml; its lock is models.lock")
-    what = lock.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="write nothing, ask no server; say what drifted")
-    what.add_argument(
-        "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources anew"
-    )
-    lock.add_argument(
-        "--platform", action="append", metavar="NAME",
-        help="local, or one of image list; several times (default: what run would take here)",
-    )  # fmt: skip
-    lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
-    _add_output(lock)
-
-
-def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    bundle = _command(
-        commands, "bundle", "carry everything that a run needs to a machine without a network", _BUNDLE_EXAMPLE
-    )
-    actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_bundle_create(actions)
-    verify = _command(
-        actions, "verify", "check every byte of a bundle", "example:\n  prepare-models bundle verify site.bundle"
-    )
-    listed = _command(actions, "ls", "list what is in a bundle", "example:\n  prepare-models bundle ls site.bundle")
-    for command in (verify, listed):
-        command.add_argument("bundle", type=Path, metavar="FILE", help="bundle, or the first of its volumes")
-    _add_bases(verify)
-    verify.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed it (PEM)")
-    listed.add_argument("--json", action="store_true", help="print the index as JSON")
-    _add_output(verify)
-
-
-def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    create = _command(
-        actions, "create", "make a bundle from a locked manifest",
-        "example:\n  prepare-models bundle create models.yaml -o site.bundle --platform rtx --split 4GB",
-    )  # fmt: skip
-    create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock beside it")
-    create.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bundle to write")
-    create.add_argument(
-        "--platform", action="append", default=[], metavar="NAME[=IMAGE]",
-        help="put this platform's image in; local: wheels that build without containers; several times",
-    )  # fmt: skip
-    _add_bases(create)
-    create.add_argument("--split", type=_size, metavar="SIZE", help="write volumes of this size, such as 4GB")
-    create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
-    create.add_argument("--arch", choices=("x86_64", "aarch64"), help="its machine (default: this one's)")
-    create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
-    create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
-    create.add_argument("--engines", action="store_true", help="put in the engines that were built here")
-    create.add_argument("--timing-caches", action="store_true", help="put in what builds here found out")
-    create.add_argument("--sign-key", type=Path, metavar="FILE", help="private Ed25519 key (PEM) that signs the bundle")
-    create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
-    _add_output(create)
-
-
-def _add_bases(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--base", type=Path, action="append", default=[], metavar="FILE",
-        help="bundle whose contents need not be repeated; several times",
-    )  # fmt: skip
-
-
 def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     schema = _command(
         commands, "schema", "print a JSON Schema", "example:\n  prepare-models schema manifest > models.schema.json"
     )
     schema.add_argument("document", choices=("manifest", "report"))
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, epilog: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:
@@ -376,22 +254,6 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_output(doctor)
 
 
-def _add_output(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
-    volume = command.add_mutually_exclusive_group()
-    volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
-    volume.add_argument("-v", "--verbose", action="count", default=0, help="tell details")
-    command.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="form of the log on standard error"
-    )
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
-    return int(text)
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line. Names of models may stand behind options, too, where argparse does not take them."""
     root = parser()
@@ -412,25 +274,6 @@ def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespac
     if arguments.bundle is not None and arguments.manifest is not None:
         arguments.names = [str(arguments.manifest), *arguments.names]
         arguments.manifest = None
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
-    return seconds
-
-
-def _size(text: str) -> int:
-    units = {"": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
-    number = text.rstrip("MGBi")
-    unit = text[len(number) :].strip()
-    if unit not in units or not number.strip().replace(".", "", 1).isdigit():
-        raise argparse.ArgumentTypeError(f"expected a size such as 512MiB or 8GiB, found {text!r}")
-    return int(float(number) * units[unit])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

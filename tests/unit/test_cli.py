@@ -12,8 +12,20 @@ import pytest
 from prepare_models import __version__
 from prepare_models.__main__ import main
 
-COMMANDS = ("run", "plan", "inspect", "schema")
-HEAVY = ("tensorrt", "onnx", "polygraphy", "docker", "requests", "structlog", "rich", "tenacity", "yaml")
+COMMANDS = ("run", "plan", "inspect", "schema", "init", "lock")
+HEAVY = (
+    "tensorrt",
+    "onnx",
+    "polygraphy",
+    "docker",
+    "requests",
+    "structlog",
+    "rich",
+    "tenacity",
+    "yaml",
+    "zstandard",
+    "packaging",
+)
 
 
 def python(code: str) -> list[str]:

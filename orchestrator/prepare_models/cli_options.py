@@ -1,0 +1,62 @@
+"""What command lines have in common: arguments of several commands, and how values are read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, epilog: str
+) -> argparse.ArgumentParser:
+    """Add a command, whose epilog has an example."""
+    return commands.add_parser(
+        name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_output(command: argparse.ArgumentParser) -> None:
+    """Add what commands have in common that print a result and tell of their progress."""
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    volume = command.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
+    volume.add_argument("-v", "--verbose", action="count", default=0, help="tell details")
+    command.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="form of the log on standard error"
+    )
+
+
+def positive(text: str) -> int:
+    """Read a number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    return seconds
+
+
+def size(text: str) -> int:
+    """Read a size such as 512MiB."""
+    units = {"": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+    number = text.rstrip("MGBi")
+    unit = text[len(number) :].strip()
+    if unit not in units or not number.strip().replace(".", "", 1).isdigit():
+        raise argparse.ArgumentTypeError(f"expected a size such as 512MiB or 8GiB, found {text!r}")
+    return int(float(number) * units[unit])
+
+
+def add_bases(command: argparse.ArgumentParser) -> None:
+    """Add the bundles that another one needs."""
+    command.add_argument(
+        "--base", type=Path, action="append", default=[], metavar="FILE",
+        help="bundle whose contents need not be repeated; several times",
+    )  # fmt: skip
