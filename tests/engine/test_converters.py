@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from prepare_models_entrypoint.contract.converters import TAO_LINK, TAO_PATHS, TRTEXEC_PATHS, find
+from prepare_models_entrypoint.convert import calibration_cache
 from tests import networks
 from tests.command import Workplace
 from tests.defects import KEY, encrypt
 from tests.doubles import programs
 from tests.engine.caches import measured
+from tests.engine.quickstart import MODEL
 
 
 def trtexec(place: Workplace) -> str:
@@ -172,6 +174,36 @@ def test_tao_converter_gets_every_option_and_the_key_stays_secret(place: Workpla
             assert KEY.encode() not in file.read_bytes(), file
     assert report["precision_proof"]["delivered"] is None
     assert report["warnings"][-1]["code"] == "precision-unproven"
+
+
+SEED = "-k tlt_encode -d 3,544,960 -p input_2:0,1x3x544x960,1x3x544x960,1x3x544x960 -t {} -e {} -o argmax_1 {}"
+SEED_ETLT = "peoplesemsegnet_shuffleseg_etlt.etlt"
+SEED_CACHE = "peoplesemsegnet_shuffleseg_cache.txt"
+
+
+@pytest.mark.parametrize("installed", [*TAO_PATHS.values(), TAO_LINK])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_the_documented_commands_arrive_at_the_program_argument_by_argument(
+    place: Workplace, precision: str, installed: str
+) -> None:
+    encrypt(MODEL, place.folder / SEED_ETLT, key="tlt_encode")
+    (place.folder / SEED_CACHE).write_bytes(calibration_cache.write({"input_2:0": 0.01}))
+    program = programs.install("tao_converter", place.folder / installed.lstrip("/"))
+    model = {
+        "source": SEED_ETLT, "key": "tlt_encode", "converter": "tao-converter", "precision": precision,
+        "inputs": {"input_2:0": "1x3x544x960"}, "outputs": ["argmax_1"], "tao": {"dims": "3,544,960"},
+        **({"calibration_cache": SEED_CACHE} if precision == "int8" else {}),
+    }  # fmt: skip
+    report = run(
+        place, model, PREPARE_MODELS_TAO_CONVERTER=str(program), DOUBLE_ARGV=str(place.folder / "argv.json")
+    )  # fmt: skip
+    assert report["status"] == "built", report["error"]
+    given = argv(place)
+    engine = given[given.index("-e") + 1]
+    scales = f"int8 -c {place.folder / SEED_CACHE}"
+    expected = SEED.format(scales if precision == "int8" else "fp16", engine, place.folder / SEED_ETLT)
+    assert given == expected.split()
+    assert report["trtexec_command"].split()[0] == str(program)
 
 
 def test_a_wrong_key_is_understood_from_tao_converters_words_without_repeating_it(place: Workplace) -> None:

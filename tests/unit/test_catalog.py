@@ -199,12 +199,16 @@ def from_trtexec(words: list[str]) -> dict[str, Any]:
         model["builder"] |= {"dla_core": int(options["useDLACore"]), "dla_gpu_fallback": "allowGPUFallback" in options}
     if "sparsity" in options:
         model["builder"] |= {"sparsity": True}
+    if "noTF32" in options:
+        model["builder"] |= {"tf32": False}
+    if "staticPlugins" in options:
+        model["plugins"] = [{"file": f"/{options['staticPlugins']}", "sha256": "0" * 64}]
     return model
 
 
 def trtexec_vector(spec: ModelSpec, words: list[str]) -> list[str]:
     profiles = [{n: ProfileShapes(min=list(s.min), opt=list(s.opt), max=list(s.max)) for n, s in spec.inputs.items()}]
-    plan_file = next(word for word in words if word.startswith("--saveEngine")).partition("=")[2]
+    plan_file = next((word for word in words if word.startswith("--saveEngine")), "=model.plan").partition("=")[2]
     calibration = [word.partition("=")[2] for word in words if word.startswith("--calib=")]
     flags = trtexec.precision_flags(
         spec.precision, (10, 3, 0), cache=calibration[0] if calibration else None,
@@ -213,7 +217,7 @@ def trtexec_vector(spec: ModelSpec, words: list[str]) -> list[str]:
     onnx = next(word for word in words if word.startswith("--onnx")).partition("=")[2]
     return trtexec.command(
         onnx, plan_file, profiles=profiles, builder=spec.builder, precision_flags=flags, program=words[0],
-        explicit_shapes=bool(spec.inputs),
+        explicit_shapes=bool(spec.inputs), plugins=[plugin.file.lstrip("/") for plugin in spec.plugins],
     )  # fmt: skip
 
 
@@ -253,19 +257,22 @@ def tao_vector(spec: ModelSpec, words: list[str]) -> list[str]:
 
 
 def options(words: list[str]) -> Counter[str]:
-    """Return the arguments without their order; quotes around names and -t fp32 say nothing."""
-    joined = [word.replace('"', "").replace("'", "") for word in words if word != "--skipInference"]
+    """Return the arguments without their order; quotes around names, -t fp32 and a mere engine name say nothing."""
+    unsaid = ("--skipInference", "--saveEngine=model.plan")
+    joined = [word.replace('"', "").replace("'", "") for word in words if word not in unsaid]
     pairs = [f"{word} {joined[i + 1]}" for i, word in enumerate(joined) if re.fullmatch("-[a-z]", word)]
     long = [word for word in joined if word.startswith("--")]
     return Counter(pair for pair in (*pairs, *long, joined[0]) if pair != "-t fp32")
 
 
 def test_there_are_enough_commands_to_compare() -> None:
-    assert len(COMMANDS) > 55
+    assert len(COMMANDS) > 95
 
 
 @pytest.mark.parametrize(("model", "command"), COMMANDS, ids=[f"{model}-{i}" for i, (model, _) in enumerate(COMMANDS)])
-def test_a_documented_command_comes_out_of_its_manifest(tmp_path: Path, model: str, command: str) -> None:
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_documented_command_comes_out_of_its_manifest(tmp_path: Path, model: str, command: str, machine: str) -> None:
+    command = command.replace("$(uname -m)", machine)
     words = [word.replace('"', "") for word in shlex.split(command, posix=False)]
     if "trtexec" in words[0]:
         (spec,) = loaded(tmp_path, [from_trtexec(words)])
