@@ -2,6 +2,7 @@
 # A Docker daemon of our own for the tests: own data, own socket, own bridge; no other daemon is touched.
 # usage: docker_daemon.sh start|stop|restart|kill DIR
 # Installs Debian's docker.io where dockerd is missing. Needs root. `start` prints the daemon's address.
+# It listens on DIR/docker.sock and, for clients with the certificate in DIR/tls, on a TCP port that DIR/port names.
 # DOCKERD_ROOT=ROOT takes dockerd and containerd from there (see newer_engine.sh), with CDI specifications of DIR/cdi.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,6 +15,7 @@ packages() { # what Debian calls the programs that are missing
   command -v mmdebstrap > /dev/null || wanted+=(mmdebstrap)
   command -v ip > /dev/null || wanted+=(iproute2)
   command -v curl > /dev/null || wanted+=(curl)
+  command -v openssl > /dev/null || wanted+=(openssl)
   [ ${#wanted[@]} = 0 ] && return
   apt-get update -qq > /dev/null
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${wanted[@]}" > /dev/null
@@ -23,8 +25,31 @@ bridge() { # a bridge of its own: "bridge": "none" would delete the docker0 of a
   local name
   name=pm$(echo "$dir" | cksum | cut -c1-6)
   ip link show "$name" > /dev/null 2>&1 || { ip link add "$name" type bridge; ip link set "$name" up; }
-  ip -4 addr show "$name" | grep -q inet || ip addr add "10.231.$((0x$(echo "$dir" | md5sum | cut -c1-2))).1/24" dev "$name"
+  ip -4 addr show "$name" | grep -q inet || ip addr add "$(address)/24" dev "$name"
   echo "$name"
+}
+
+address() { echo "10.231.$((0x$(echo "$dir" | md5sum | cut -c1-2))).1"; }
+
+certificates() { # an authority, the daemon's certificate and a client's, as `docker` wants them
+  local tls=$dir/tls
+  [ ! -e "$tls/cert.pem" ] || return 0
+  mkdir -p "$tls" && chmod 0700 "$tls"
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout "$tls/ca-key.pem" -out "$tls/ca.pem"
+  local name file
+  for name in server client; do
+    file=$([ $name = server ] && echo server || echo cert)
+    openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout "$tls/$name-key.pem" -out "$tls/$name.csr"
+    openssl x509 -req -in "$tls/$name.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca-key.pem" -CAcreateserial -days 2 \
+      -extfile <(echo "subjectAltName=IP:127.0.0.1,IP:$(address)") -out "$tls/$file.pem"
+  done
+  mv "$tls/client-key.pem" "$tls/key.pem"
+}
+
+free_port() { # the first that nobody listens on
+  local port=23760
+  while ss -ltnH "sport = :$port" | grep -q .; do port=$((port + 1)); done
+  echo "$port"
 }
 
 configure() {
@@ -34,9 +59,15 @@ configure() {
   local cdi=
   [ -z "$newer" ] || cdi='"features": {"cdi": true}, "cdi-spec-dirs": ["'$dir/cdi'"],'
   cp "$here"/stub/cdi.json "$dir/cdi/"
+  certificates 2> /dev/null
+  local name port
+  name=$(bridge) port=$(free_port)
+  echo "$port" > "$dir/port"
   cat > "$dir/daemon.json" << J
-{$cdi "data-root": "$dir/data", "exec-root": "$dir/exec", "pidfile": "$dir/pid", "hosts": ["unix://$dir/docker.sock"],
- "bridge": "$(bridge)", "iptables": false, "ip6tables": false, "log-level": "warn", "shutdown-timeout": 5,
+{$cdi "data-root": "$dir/data", "exec-root": "$dir/exec", "pidfile": "$dir/pid", "bridge": "$name",
+ "hosts": ["unix://$dir/docker.sock", "tcp://127.0.0.1:$port", "tcp://$(address):$port"],
+ "tlsverify": true, "tlscacert": "$dir/tls/ca.pem", "tlscert": "$dir/tls/server.pem", "tlskey": "$dir/tls/server-key.pem",
+ "iptables": false, "ip6tables": false, "log-level": "warn", "shutdown-timeout": 5,
  "runtimes": {"nvidia": {"path": "$dir/stub/nvidia-container-runtime"}}}
 J
 }

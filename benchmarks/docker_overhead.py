@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import networks
+import onnx
 
 COMMAND = str(Path(sys.executable).parent / "prepare-models")
 MODELS = 8
@@ -56,14 +57,18 @@ class Bench:
         self.folder, self.image = folder, image
         self.names = [f"model-{number}" for number in range(MODELS)]
         networks.NETWORKS[network](folder / "model.onnx")
-        lines = [f"  - {{name: {name}, source: model.onnx}}" for name in self.names]
+        model = onnx.load(folder / "model.onnx")
+        for name in self.names:  # of its own bytes each, or one engine would serve all
+            model.producer_name = name
+            onnx.save(model, folder / f"{name}.onnx")
+        lines = [f"  - {{name: {name}, source: {name}.onnx}}" for name in self.names]
         (folder / "models.yaml").write_text("version: 1\nmodels:\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
     def tool(self, *options: str) -> float:
         """Return the seconds of one run of the tool over all models."""
-        models = self._fresh("tool")
+        models, cache = self._fresh("tool"), self._fresh("cache")
         command = [COMMAND, "run", "models.yaml", "--models-dir", str(models), "--executor", "docker", "-q", *options]
-        environment = {**os.environ, "PREPARE_MODELS_CACHE_DIR": str(self.folder / "cache")}
+        environment = {**os.environ, "PREPARE_MODELS_CACHE_DIR": str(cache)}
         started = time.monotonic()
         subprocess.run(command, cwd=self.folder, env=environment, check=True, stdout=subprocess.DEVNULL)
         return time.monotonic() - started
@@ -79,13 +84,13 @@ class Bench:
     def _docker_run(self, name: str, folder: Path) -> list[str]:
         for part in ("job", "out", "cache", "models"):
             (folder / part).mkdir()
-        model = {"name": name, "source": str(self.folder / "model.onnx"), "output_dir": "/models/" + name,
+        model = {"name": name, "source": str(self.folder / f"{name}.onnx"), "output_dir": "/models/" + name,
                  "deploy_dir": "/models/" + name, "precision": "fp32", "converter": "auto"}  # fmt: skip
         job = {"contract": 1, "run_id": "bench", "models": [model], "cache_dir": "/cache",
                "stages": ["fetch", "convert", "inspect"]}  # fmt: skip
         (folder / "job" / "job.json").write_text(json.dumps(job), encoding="utf-8")
         binds = [f"{folder / part}:/{part}" for part in ("job", "out", "cache", "models")]
-        binds.append(f"{self.folder / 'model.onnx'}:{self.folder / 'model.onnx'}:ro")
+        binds.append(f"{self.folder / name}.onnx:{self.folder / name}.onnx:ro")
         options = [word for bind in binds for word in ("-v", bind)]
         user = f"{os.getuid()}:{os.getgid()}"
         entrypoint = ["run", "/job/job.json", "/out"]

@@ -31,6 +31,7 @@ from .contract.report import (
 )
 from .contract.source import public, source_id
 from .contract.weights import companions, weights_sha256
+from .contract.workspace import work_dir
 from .convert import calibrate
 from .convert.precision import prove, unproven
 from .convert.preflight import check_tensor_names
@@ -41,9 +42,8 @@ from .fetch import Fetched, fetch
 from .inspect.stage import Inspected, inspect
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.stage import refusal, verify
-from .workspace import work_dir
 
-_STATUS: Dict[Tuple[str, ...], str] = {CHECK_STAGES: CHECKED, VERIFY_STAGES: VERIFIED}
+_STATUS: Dict[Tuple[str, ...], str] = {CHECK_STAGES: CHECKED, CHECK_STAGES[1:]: CHECKED, VERIFY_STAGES: VERIFIED}
 
 
 def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
@@ -73,6 +73,7 @@ class _Run:
         self.stage = job.stages[0]
         self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
         self.report["runtime"] = self.runtime
+        self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
 
     def all_stages(self) -> None:

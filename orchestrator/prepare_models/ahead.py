@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -15,32 +15,37 @@ from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.source import local_path, member_of
 
 from .errors import PrepareModelsError
-from .fetching import Fetching
+from .executors import Fetcher
 from .manifest import ModelSpec
 from .network import NetworkSpec
 from .paths import cache_dir
+
+MakeFetcher = Callable[[FetchJob, NetworkSpec], Fetcher]
 
 _CONNECTIONS = 2  # the model that is worked on keeps its share of the line
 
 
 @contextlib.contextmanager
-def fetching_ahead(specs: Sequence[ModelSpec], *, models_dir: Path, force: bool) -> Iterator[None]:
+def fetching_ahead(
+    specs: Sequence[ModelSpec], fetcher: MakeFetcher, *, models_dir: Path, force: bool
+) -> Iterator[None]:
     """Fetch the remote sources of ``specs``, in their order, for as long as the block runs.
 
     Args:
         specs: models whose turn comes later.
+        fetcher: makes what fetches.
         models_dir: a model that has an engine there is left to its own turn, unless ``force``.
         force: whether engines that are there will be built anew.
     """
     wanted = [spec for spec in specs if _sources(spec) and (force or not _has_engine(models_dir / spec.name))]
     stop = threading.Event()
-    running: list[Fetching] = []
+    running: list[Fetcher] = []
     guard = threading.Lock()
 
     def work() -> None:
         for network, group in groupby(wanted, key=lambda spec: spec.network):
             with contextlib.suppress(PrepareModelsError, OSError, ValueError):
-                _fetch(network, list(group), stop, running, guard)
+                _fetch(network, list(group), fetcher, stop=stop, running=running, guard=guard)
 
     thread = threading.Thread(target=work, name="fetch ahead", daemon=True)
     if wanted:
@@ -57,11 +62,17 @@ def fetching_ahead(specs: Sequence[ModelSpec], *, models_dir: Path, force: bool)
 
 
 def _fetch(
-    network: NetworkSpec, specs: list[ModelSpec], stop: threading.Event, running: list[Fetching], guard: threading.Lock
+    network: NetworkSpec,
+    specs: list[ModelSpec],
+    fetcher: MakeFetcher,
+    *,
+    stop: threading.Event,
+    running: list[Fetcher],
+    guard: threading.Lock,
 ) -> None:
     sources = tuple(pair for spec in specs for pair in _sources(spec))
     job = FetchJob(sources=sources, cache_dir=str(cache_dir()), connections=_CONNECTIONS, revalidate=False)
-    fetching = Fetching(job, network, on_result=lambda _: None)
+    fetching = fetcher(job, network)
     with guard:
         if stop.is_set():
             return

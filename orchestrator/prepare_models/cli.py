@@ -104,6 +104,7 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     check.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
     check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
+    _add_executor(check)
     check.add_argument("--json", action="store_true", help="print the reports as JSON")
 
 
@@ -205,12 +206,16 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="Triton model repository (default: ./models)",
     )
-    command.add_argument(
-        "--executor", choices=("auto", "local", "docker"), default="auto", help="where engines are built"
-    )
-    _add_containers(command)
+    _add_executor(command)
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
     command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
+
+
+def _add_executor(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--executor", choices=("auto", "local", "docker"), default="auto", help="where the work is done (default auto)"
+    )
+    _add_containers(command)
 
 
 def _add_containers(command: argparse.ArgumentParser) -> None:
@@ -234,6 +239,9 @@ def _add_image(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     image.add_argument("--base-image", metavar="IMAGE", help="build: another base")
     image.add_argument("--network", metavar="NETWORK", help="build: network of the build, such as host")
     image.add_argument("--arch", choices=("x86_64", "aarch64"), help="build: another architecture, under emulation")
+    image.add_argument(
+        "--tag", metavar="NAME:TAG", help="build: another name (default: prepare-models:VERSION-PLATFORM)"
+    )
     image.add_argument(
         "--tao-converter", type=Path, metavar="FILE", help="build: put NVIDIA's converter into the image"
     )

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import docker
 import requests
+from docker.constants import MINIMUM_DOCKER_API_VERSION
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from . import gpu
+from . import engine, gpu
 from .daemon_errors import explain, lost
 from .errors import HostError
-from .gpu import Access, Engine
+from .gpu import Access
 from .owners import LABEL
 
 PIDS_LIMIT = 4096
@@ -47,14 +45,14 @@ class Bind:
 class RunSpec:
     """One container.
 
-    argv: arguments of the image's entrypoint. user: ``uid:gid``, None leaves it to a rootless engine.
+    argv: arguments of the image's entrypoint. user: ``uid:gid``.
     network: none or host. groups: numeric groups beside the user's own. memory_bytes: limit, 0 for none.
     """
 
     image: str
     argv: tuple[str, ...]
     binds: tuple[Bind, ...]
-    user: str | None
+    user: str
     network: str
     access: Access
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -137,6 +135,24 @@ def translated(*, connected: bool = False) -> Iterator[None]:
         raise explain(str(error)) from error
 
 
+def _connect() -> docker.DockerClient:
+    """Return a client that speaks the engine's newest version of the API.
+
+    The environment's CA bundle is for downloads; requests would let it take the place of the engine's own authority.
+    """
+    client = docker.from_env(version=MINIMUM_DOCKER_API_VERSION)
+    client.api.trust_env = False
+    try:
+        spoken = client.version(api_version=False)["ApiVersion"]
+    except requests.RequestException as error:
+        raise DockerException(f"Error while fetching server API version: {error}") from error
+    finally:
+        client.close()
+    client = docker.from_env(version=spoken)
+    client.api.trust_env = False
+    return client
+
+
 class Containers:
     """A container engine at work. Several threads may call ``run`` at once."""
 
@@ -147,8 +163,8 @@ class Containers:
             HostError: no engine answers there.
         """
         with translated():
-            self._client = docker.from_env()
-            self.engine = _engine(self._client)
+            self._client = _connect()
+            self.engine = engine.probe(self._client)
         self._running: set[Any] = set()
         self._guard = threading.Lock()
         self._stopped = False
@@ -362,40 +378,3 @@ def _image(image: Any) -> Image:
         arch=image.attrs.get("Architecture", ""),
         bytes=image.attrs.get("Size", 0),
     )
-
-
-def _engine(client: Any) -> Engine:
-    version, info = client.version(), client.info()
-    components = {part.get("Name"): part.get("Version", "") for part in version.get("Components") or ()}
-    devices = [device["ID"] for device in info.get("DiscoveredDevices") or () if device.get("Source") == "cdi"]
-    return Engine(
-        version=components.get("Podman Engine") or version["Version"],
-        api=tuple(int(part) for part in version["ApiVersion"].split(".")),
-        podman="Podman Engine" in components,
-        rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
-        local=_is_local(client.api.base_url),
-        runtimes=frozenset(info.get("Runtimes") or ()),
-        cdi_spec_dirs=tuple(info.get("CDISpecDirs") or ()),
-        cdi_devices=tuple(devices),
-        arch=info.get("Architecture", ""),
-        docker_root=info.get("DockerRootDir", ""),
-        memory_bytes=info.get("MemTotal", 0),
-    )
-
-
-def _is_local(base_url: str) -> bool:
-    """Tell whether an engine sees this machine's files. The SDK's own address of a Unix socket has no real host."""
-    parts = urlsplit(base_url)
-    if parts.scheme == "http+docker":
-        return parts.hostname != "ssh"
-    if parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
-
-
-def container_user(engine: Engine) -> str | None:
-    """Return the caller as ``uid:gid``. In a rootless engine the container's root is the caller already."""
-    return None if engine.rootless else f"{os.getuid()}:{os.getgid()}"

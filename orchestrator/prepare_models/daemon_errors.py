@@ -13,6 +13,10 @@ _TOOLKIT = (
 _GENERATE_CDI = (
     "run: sudo nvidia-ctk cdi list; generate with: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 )
+_TLS = (
+    "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH=DIR, which holds ca.pem, cert.pem and key.pem of this engine; "
+    "or make a context: docker context create"
+)
 _DRIVER = "install or load the NVIDIA driver; check with: nvidia-smi"
 
 
@@ -86,6 +90,48 @@ ROWS: tuple[Row, ...] = (
         "docker-unreachable",
         "no container engine listens at this address",
         "check DOCKER_HOST and the Docker context (docker context ls), or start Docker: sudo systemctl start docker",
+    ),
+    Row(
+        ("HTTP request to an HTTPS server",),
+        "docker-unreachable",
+        "the engine speaks TLS and was addressed without",
+        _TLS,
+    ),
+    Row(
+        ("client_cert param",),
+        "docker-unreachable",
+        "DOCKER_TLS_VERIFY is set and the certificates are not there",
+        _TLS,
+    ),
+    Row(
+        ("CERTIFICATE_VERIFY_FAILED", "server API version"),
+        "docker-unreachable",
+        "the engine's certificate is not from the authority in ca.pem, or for another name",
+        _TLS,
+    ),
+    Row(
+        ("ALERT", "server API version"),
+        "docker-forbidden",
+        "the engine does not accept this client's certificate",
+        _TLS,
+    ),
+    Row(
+        ("EOF occurred in violation of protocol",),
+        "docker-forbidden",
+        "the engine broke off, as it does where it does not accept this client's certificate",
+        _TLS,
+    ),
+    Row(
+        ("Connection reset by peer", "server API version"),
+        "docker-forbidden",
+        "the engine broke off, as it does where it does not accept this client's certificate",
+        _TLS,
+    ),
+    Row(
+        ("Invalid bind address",),
+        "docker-unreachable",
+        "DOCKER_HOST is no address",
+        "write unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST:PORT",
     ),
     Row(
         ("paramiko",),

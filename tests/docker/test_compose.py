@@ -49,7 +49,7 @@ def test_compose_reads_the_files(newer_root: Path, variant: tuple[str, ...], tmp
 
 def test_compose_run_builds_an_engine(newer_root: Path, place: DockerPlace, image: str) -> None:
     for name in ("job", "out", "cache", "models"):
-        (place.folder / name).mkdir()
+        (place.folder / name).mkdir(exist_ok=True)
     networks.conv(place.folder / "cache/model.onnx")
     model = {"name": "net", "source": "/cache/model.onnx", "output_dir": "/models/net", "deploy_dir": "/models/net",
              "precision": "fp32", "converter": "auto"}  # fmt: skip

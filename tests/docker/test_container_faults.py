@@ -18,10 +18,9 @@ CleanCheck = Callable[[], None]
 
 
 @pytest.fixture
-def slow(place: DockerPlace) -> DockerPlace:
+def slow(place: DockerPlace, heavy: Path) -> DockerPlace:
     """A workplace whose build takes seconds."""
-    networks.heavy(place.folder / "model.onnx", layers=150)
-    place.write({"name": "net", "source": "model.onnx"})
+    place.write({"name": "net", "source": str(heavy)})
     return place
 
 
@@ -78,14 +77,17 @@ def test_killed_run_of_another_model_is_cleared_away(
     nothing_left()
 
 
-def test_living_run_is_left_alone(slow: DockerPlace, running: Running, tmp_path: Path) -> None:
+def test_living_run_is_left_alone(running: Running, tmp_path: Path) -> None:
     process, container = running
     other = DockerPlace(tmp_path / "other")
     other.folder.mkdir()
     networks.conv(other.folder / "model.onnx")
     other.write({"name": "other", "source": "model.onnx"})
-    assert other.run().status == 0
-    container.reload()
+    container.pause()  # so that it is there for as long as the other run takes
+    try:
+        assert other.run().status == 0
+    finally:
+        container.unpause()
     out, told = process.communicate(timeout=120)
     assert process.returncode == 0, told + out
 
@@ -117,10 +119,10 @@ def test_time_limit_of_the_conversion(slow: DockerPlace, nothing_left: CleanChec
 
 
 def test_daemon_that_restarts_in_mid_build(
-    slow: DockerPlace, running: Running, daemon: Daemon, nothing_left: CleanCheck
+    restart: Callable[[], str], slow: DockerPlace, running: Running, nothing_left: CleanCheck
 ) -> None:
     process, _ = running
-    daemon.control("restart")
+    restart()
     out, told = process.communicate(timeout=90)
     assert process.returncode == 1, told
     assert '"docker-lost"' in out or '"container-killed"' in out
@@ -129,21 +131,17 @@ def test_daemon_that_restarts_in_mid_build(
     nothing_left()
 
 
-def test_gpu_request_reaches_the_daemon_and_its_absence_inside_is_told(place: DockerPlace) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    done = place.run("--gpu", "all")
+def test_gpu_request_reaches_the_daemon_and_its_absence_inside_is_told(ready: DockerPlace) -> None:
+    done = ready.run("--gpu", "all")
     assert done.status == 3
     assert "the container got no GPU, though the engine took the request (device-request)" in done.stderr
 
 
-def test_hook_that_fails_is_explained(place: DockerPlace, daemon: Daemon, nothing_left: CleanCheck) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
+def test_hook_that_fails_is_explained(ready: DockerPlace, daemon: Daemon, nothing_left: CleanCheck) -> None:
     fails = daemon.folder / "stub/log/fails"
     fails.touch()
     try:
-        done = place.run("--gpu", "all")
+        done = ready.run("--gpu", "all")
     finally:
         fails.unlink()
     assert done.status == 3
@@ -152,18 +150,14 @@ def test_hook_that_fails_is_explained(place: DockerPlace, daemon: Daemon, nothin
     nothing_left()
 
 
-def test_missing_image_names_the_command_that_makes_it(place: DockerPlace) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    done = place.run("--image", "absent:1")
+def test_missing_image_names_the_command_that_makes_it(ready: DockerPlace) -> None:
+    done = ready.run("--image", "absent:1")
     assert done.status == 3
     assert "prepare-models image build --platform rtx" in done.stderr
 
 
-def test_image_of_somebody_else_is_refused(place: DockerPlace) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    done = place.run("--image", "prepare-models-base:amd64")
+def test_image_of_somebody_else_is_refused(ready: DockerPlace) -> None:
+    done = ready.run("--image", "prepare-models-base:amd64")
     assert done.status == 3
     assert "no contract version" in done.stderr
 
@@ -176,14 +170,12 @@ def test_two_runs_of_one_model_take_turns(slow: DockerPlace, nothing_left: Clean
     nothing_left()
 
 
-def test_leftover_key_of_a_killed_run_goes(place: DockerPlace) -> None:
+def test_leftover_key_of_a_killed_run_goes(ready: DockerPlace) -> None:
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm") / f"prepare-models-keys-{os.getuid()}"
     base.mkdir(mode=0o700, exist_ok=True)
     gone = subprocess.Popen(["true"])
     gone.wait()
     left = base / f"{gone.pid}-1"
     left.write_text("secret")
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    assert place.run().status == 0
+    assert ready.run().status == 0
     assert not left.exists()

@@ -6,21 +6,15 @@ import hashlib
 import json
 import os
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import pytest
 
 from tests import networks
-from tests.command import Workplace
-from tests.docker.conftest import ROOT, Daemon, DockerPlace, Witness
-from tests.entrypoint.model_server import Answer, ModelServer
-
-CALLER = 12345
+from tests.docker.conftest import CALLER, ROOT, Daemon, DockerPlace, Witness, run_as_caller
 
 
 def sha256(path: Path) -> str:
@@ -30,8 +24,8 @@ def sha256(path: Path) -> str:
 def test_container_builds_the_same_engine_as_this_python(place: DockerPlace, nothing_left: Callable[[], None]) -> None:
     quickstart = str(ROOT / "examples/quickstart/models.yaml")
     for executor in ("docker", "local"):
-        done = place.call("run", quickstart, "--executor", executor, "--models-dir", executor)
-        assert done.status == 0, done.stderr
+        done = place.call("run", quickstart, "--executor", executor, "--models-dir", executor, "--force", "--json")
+        assert {model["status"] for model in done.report["models"]} == {"built"}, done.stderr
     plans = [path.relative_to(place.folder / "local") for path in (place.folder / "local").rglob("model.plan")]
     assert len(plans) == 2
     for plan in plans:
@@ -39,73 +33,36 @@ def test_container_builds_the_same_engine_as_this_python(place: DockerPlace, not
     nothing_left()
 
 
-def test_engine_of_a_container_is_up_to_date_for_either_executor(place: DockerPlace) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    assert place.run().model("net")["status"] == "built"
-    assert place.run().model("net")["status"] == "up-to-date"
-    again = place.call("run", "models.yaml", "--models-dir", "models", "--executor", "local", "--json")
+def test_engine_of_a_container_is_up_to_date_for_either_executor(ready: DockerPlace) -> None:
+    assert ready.run().model("net")["status"] == "built"
+    assert ready.run().model("net")["status"] == "up-to-date"
+    again = ready.call("run", "models.yaml", "--models-dir", "models", "--executor", "local", "--json")
     assert again.model("net")["status"] == "up-to-date"
 
 
-def test_auto_takes_containers_where_the_image_is_there(place: DockerPlace) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    done = place.call("run", "models.yaml", "--models-dir", "models", "--json")
+def test_auto_takes_containers_where_the_image_is_there(ready: DockerPlace) -> None:
+    done = ready.call("run", "models.yaml", "--models-dir", "models", "--json")
     assert done.report["executor"] == "docker"
 
 
-def test_auto_takes_this_python_where_the_image_is_not(tmp_path: Path, daemon: Daemon) -> None:
-    place = Workplace(tmp_path)
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    away = str(tmp_path / "no-daemon.sock")
-    done = place.call("run", "models.yaml", "--models-dir", "models", "--json", DOCKER_HOST=f"unix://{away}")
+def test_auto_takes_this_python_where_no_engine_answers(ready: DockerPlace) -> None:
+    away = f"unix://{ready.folder}/no-daemon.sock"
+    done = ready.call("run", "models.yaml", "--models-dir", "models", "--json", DOCKER_HOST=away)
     assert done.status == 0, done.stderr
     assert done.report["executor"] == "local"
 
 
-@pytest.fixture
-def open_place(image: str) -> Iterator[DockerPlace]:
-    """A workplace that another user than this one can reach."""
-    with tempfile.TemporaryDirectory(prefix="pm-open-") as folder:
-        yield DockerPlace(Path(folder))
-
-
-@pytest.fixture
-def place_outside_tmp(image: str) -> Iterator[DockerPlace]:
-    """A workplace where a container's read-only root shows: its /tmp can be written, everything else can't."""
-    with tempfile.TemporaryDirectory(prefix="pm-", dir="/var/tmp") as folder:
-        yield DockerPlace(Path(folder))
-
-
 def test_files_belong_to_the_caller(open_place: DockerPlace, daemon: Daemon, witness: Witness) -> None:
     place = open_place
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    for path in (place.folder, *place.folder.iterdir()):
-        os.chown(path, CALLER, CALLER)
-    socket_group = (daemon.folder / "docker.sock").stat().st_gid
-    # The interpreter may lie in a home that is closed to others: reading is allowed, the rest is as for any user.
-    caller = ["setpriv", f"--reuid={CALLER}", f"--regid={CALLER}", f"--groups={socket_group}"]
-    caller += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    done = subprocess.run(
-        [*caller, *place.command()],
-        env=place.environment(HOME="/nonexistent", PREPARE_MODELS_CACHE_DIR=str(place.cache_dir)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_as_caller(place, group=(daemon.folder / "docker.sock").stat().st_gid)
     assert done.returncode == 0, done.stderr
     made = [place.models_dir, *place.models_dir.rglob("*"), *place.cache_dir.rglob("*")]
     assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(CALLER, CALLER)}
     assert [seen["Config"]["User"] for seen in witness.seen] == [f"{CALLER}:{CALLER}"] * 2  # describe, then run
 
 
-def test_container_that_converts_has_nothing_but_what_it_needs(place: DockerPlace, witness: Witness) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    assert place.run().status == 0
+def test_container_that_converts_has_nothing_but_what_it_needs(ready: DockerPlace, witness: Witness) -> None:
+    assert ready.run().status == 0
     seen = witness.seen[-1]
     host = seen["HostConfig"]
     assert host["CapDrop"] == ["ALL"]
@@ -122,42 +79,12 @@ def test_container_that_converts_has_nothing_but_what_it_needs(place: DockerPlac
     assert mounts == {
         "/run/prepare-models/job": False,
         "/run/prepare-models/out": True,
-        str(place.folder / "model.onnx"): False,
-        str(place.models_dir / "net"): True,
-        str(place.cache_dir / "work"): True,
-        str(place.cache_dir / "logs"): True,
-        str(place.cache_dir / "timing"): True,
+        str(ready.folder / "model.onnx"): False,
+        str(ready.models_dir / "net"): True,
+        str(ready.cache_dir / "work"): True,
+        str(ready.cache_dir / "logs"): True,
+        str(ready.cache_dir / "timing"): True,
     }
-
-
-def test_download_and_gpu_never_meet_in_one_container(place_outside_tmp: DockerPlace, witness: Witness) -> None:
-    place = place_outside_tmp
-    model = networks.conv(place.folder / "served.onnx").read_bytes()
-    with ModelServer() as server:
-        url = server.serve("/model.onnx", Answer(model))
-        place.write({"name": "net", "source": url, "sha256": hashlib.sha256(model).hexdigest()})
-        done = place.run()
-    assert done.status == 0, done.stderr
-    assert [stage["name"] for stage in done.model("net")["stages"]] == ["fetch", "convert", "inspect"]
-    fetch, convert = witness.seen[-2:]
-    assert fetch["HostConfig"]["NetworkMode"] == "host"
-    assert "NVIDIA_VISIBLE_DEVICES=void" in fetch["Config"]["Env"]
-    assert str(place.models_dir / "net") not in {mount["Destination"] for mount in fetch["Mounts"]}
-    assert convert["HostConfig"]["NetworkMode"] == "none"
-    downloads = [
-        mount["RW"] for mount in convert["Mounts"] if mount["Destination"] == str(place.cache_dir / "downloads")
-    ]
-    assert downloads == [False]
-
-
-def test_failed_download_ends_the_model_before_anything_is_built(place: DockerPlace, witness: Witness) -> None:
-    with ModelServer() as server:
-        place.write({"name": "net", "source": server.url + "/absent.onnx", "sha256": "0" * 64})
-        done = place.run()
-    assert done.status == 1
-    assert done.model("net")["error"]["code"] == "source-not-found"
-    assert not place.directories()
-    assert {seen["HostConfig"]["NetworkMode"] for seen in witness.seen[-1:]} == {"host"}
 
 
 def test_key_is_a_file_for_the_caller_alone(place: DockerPlace, witness: Witness) -> None:
@@ -226,10 +153,8 @@ def test_path_with_unusual_characters(place: DockerPlace) -> None:
     assert place.run().status == 0
 
 
-def test_plan_tells_the_executor(place: DockerPlace) -> None:
-    networks.conv(place.folder / "model.onnx")
-    place.write({"name": "net", "source": "model.onnx"})
-    done = place.call("plan", "models.yaml", "--executor", "docker", "--json")
+def test_plan_tells_the_executor(ready: DockerPlace) -> None:
+    done = ready.call("plan", "models.yaml", "--executor", "docker", "--json")
     document = json.loads(done.stdout)
     assert document["executor"] == "docker"
     assert document["runtime"]["backend"]["name"] == "tensorrt_rtx"
@@ -239,3 +164,18 @@ def test_random_bytes_are_no_onnx_model(place: DockerPlace) -> None:
     (place.folder / "model.onnx").write_bytes(np.random.default_rng(0).bytes(1000))
     place.write({"name": "net", "source": "model.onnx"})
     assert place.run().model("net")["error"]["stage"] == "convert"
+
+
+def test_check_judges_in_a_container_and_builds_nothing(place: DockerPlace, witness: Witness) -> None:
+    networks.conv(place.folder / "model.onnx")
+    networks.unsupported(place.folder / "bad.onnx")
+    place.write({"name": "good", "source": "model.onnx"}, {"name": "bad", "source": "bad.onnx"})
+    done = place.call("check", "models.yaml", "--executor", "docker", "--json")
+    good, bad = json.loads(done.stdout)["models"]
+    assert (done.status, good["status"], bad["error"]["code"]) == (1, "checked", "plugin-missing")
+    assert good["preflight"]["layers"] > 0
+    for seen in witness.seen:
+        assert seen["HostConfig"]["NetworkMode"] == "none"
+        assert not [mount for mount in seen["Mounts"] if mount["RW"] and str(place.cache_dir) not in mount["Source"]
+                    and mount["Destination"] != "/run/prepare-models/out"]  # fmt: skip
+    assert not place.models_dir.exists()

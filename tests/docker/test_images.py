@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from prepare_models import platforms
 from tests.docker.conftest import BASE, ROOT, Daemon, DockerPlace
 
 
@@ -24,15 +30,26 @@ def test_labels_say_version_revision_contract_and_platform(place: DockerPlace, d
 
 
 def test_list_tells_name_platform_and_size(place: DockerPlace, image: str) -> None:
-    (row,) = json.loads(place.call("image", "list", "--json").stdout)["images"]
-    assert (row["image"], row["platform"], row["contract"]) == (image, "rtx", "1")
-    assert row["bytes"] > 10**8
+    rows = {row["image"]: row for row in json.loads(place.call("image", "list", "--json").stdout)["images"]}
+    assert (rows[image]["platform"], rows[image]["contract"]) == ("rtx", "1")
+    assert rows[image]["bytes"] > 10**8
+
+
+def test_rtx_image_adds_little_beside_tensorrt(daemon: Daemon, image: str) -> None:
+    """What is not TensorRT-RTX: the entrypoint and its pinned dependencies."""
+    du = ["-sb", "--exclude=tensorrt_rtx*", "/opt/prepare-models"]
+    told = daemon.client.containers.run(image, du, entrypoint="du", network_mode="none", remove=True)
+    assert int(told.split()[0]) < 150 * 10**6
 
 
 @pytest.mark.parametrize("platform", ["x86_64-trt10.13", "jetpack6"])
 def test_nvidia_flavours_add_little_to_their_base(place: DockerPlace, daemon: Daemon, platform: str) -> None:
     """Their own base lies in a registry that asks for an account; a Debian base stands in for it."""
-    done = place.call("image", "build", "--platform", platform, "--base-image", BASE, "--network", "host", "--json")
+    (place.folder / "double").write_text("#!/bin/sh\necho in place of NVIDIA's converter\n")
+    done = place.call(
+        "image", "build", "--platform", platform, "--base-image", BASE, "--network", "host", "--json",
+        "--tao-converter", "double",
+    )  # fmt: skip
     assert done.status == 0, done.stderr
     (row,) = json.loads(done.stdout)["images"]
     base = daemon.client.images.get(BASE).attrs["Size"]
@@ -42,6 +59,9 @@ def test_nvidia_flavours_add_little_to_their_base(place: DockerPlace, daemon: Da
             row["image"], ["describe"], network_mode="none", read_only=True, remove=True
         )
         assert json.loads(answer)["backend"] is None  # the real base brings it
+        converter = ["/opt/nvidia/tao/tao-converter"]
+        told = daemon.client.containers.run(row["image"], entrypoint=converter, network_mode="none", remove=True)
+        assert told == b"in place of NVIDIA's converter\n"
     finally:
         daemon.client.images.remove(row["image"])
 
@@ -75,10 +95,58 @@ def test_image_travels_in_a_file(place: DockerPlace, daemon: Daemon, image: str)
     before = daemon.client.images.get(image)
     for tag in before.tags:
         daemon.client.images.remove(tag)
-    assert place.call("image", "list", "--json").stdout.count('"platform"') == 0
+    assert f'"{image}"' not in place.call("image", "list", "--json").stdout
     loaded = place.call("image", "load", "image.tar")
     assert loaded.status == 0, loaded.stderr
     assert daemon.client.images.get(image).id == before.id
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """The address of Debian's registry, on this machine and without accounts."""
+    subprocess.run(["apt-get", "download", "-qq", "docker-registry"], cwd=tmp_path, check=True, capture_output=True)
+    (package,) = tmp_path.glob("docker-registry_*.deb")
+    subprocess.run(["dpkg", "-x", str(package), str(tmp_path / "root")], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    config = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "data")}},
+        "http": {"addr": address},
+    }
+    (tmp_path / "config.yml").write_text(json.dumps(config))
+    command = [str(tmp_path / "root/usr/bin/docker-registry"), "serve", str(tmp_path / "config.yml")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(address)
+        yield address
+        process.kill()
+
+
+def wait_for(address: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}/v2/"):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no registry at {address}")
+
+
+def test_image_is_pulled_from_a_registry(place: DockerPlace, daemon: Daemon, registry: str) -> None:
+    name = platforms.named("jetpack7").image
+    stored = f"{registry}/team/{name}"
+    daemon.client.images.get(BASE).tag(stored)  # any image will do for a pull
+    daemon.client.api.push(stored)
+    daemon.client.images.remove(stored)
+    pull = ("image", "pull", "--registry", f"{registry}/team", "--json", "--platform")
+    absent = place.call(*pull, "jetpack6")
+    assert absent.status == 3
+    assert "the registry has no image of that name" in absent.stderr
+    done = place.call(*pull, "jetpack7")
+    assert done.status == 0, done.stderr
+    assert daemon.client.images.get(name).id == daemon.client.images.get(BASE).id
+    for tag in (name, stored):
+        daemon.client.images.remove(tag)
 
 
 def test_damaged_archive_is_explained(place: DockerPlace) -> None:

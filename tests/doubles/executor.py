@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from prepare_models.executors import Task
+from pathlib import Path
+
+from prepare_models.executors import Fetcher, Task
+from prepare_models.manifest import ModelSpec
+from prepare_models.network import NetworkSpec
+from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, WarningInfo
 
 from ..unit.records import RUNTIME, digest, report_of
@@ -37,6 +42,12 @@ class ReportingExecutor:
         report["stages"][0]["status"] = "failed"
         report["error"] = ErrorInfo(code="build-failed", stage="convert", message="m", hint="h", retryable=False)
         return report
+
+    def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
+        raise NotImplementedError
+
+    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
+        raise NotImplementedError
 
     def stop(self) -> None:
         raise NotImplementedError

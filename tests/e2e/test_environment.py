@@ -25,19 +25,31 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_without_a_backend_run_says_the_command_that_fixes_it(bare: Path, place: Workplace) -> None:
+def run_bare(bare: Path, place: Workplace, *arguments: str, **variables: str) -> list[str]:
+    """Run with the bare interpreter, which fails, and return what it says."""
     networks.conv(place.folder / "good.onnx")
     place.write({"name": "good", "source": "good.onnx"})
+    command = ["-m", "prepare_models", "run", str(place.manifest), "--models-dir", str(place.models_dir), *arguments]
     done = subprocess.run(
-        [str(bare), "-m", "prepare_models", "run", str(place.manifest), "--models-dir", str(place.models_dir)],
-        capture_output=True, text=True, check=False, env=place.environment(),
-    )  # fmt: skip
+        [str(bare), *command], capture_output=True, text=True, check=False, env=place.environment(**variables)
+    )
     assert done.returncode == 3
     assert done.stdout == ""
-    error, hint = done.stderr.strip().splitlines()
+    assert not place.models_dir.exists()
+    return done.stderr.strip().splitlines()
+
+
+def test_without_a_backend_run_says_the_command_that_fixes_it(bare: Path, place: Workplace) -> None:
+    error, hint = run_bare(bare, place, "--executor", "local")
     assert error.startswith("prepare-models: no TensorRT to build engines with")
     assert hint.strip() == f"-> run: {bare} -m pip install 'prepare-models[local]'"
-    assert not place.models_dir.exists()
+
+
+def test_without_backend_and_engine_run_says_both_remedies(bare: Path, place: Workplace) -> None:
+    error, hint = run_bare(bare, place, DOCKER_HOST=f"unix://{place.folder}/none.sock")
+    assert error.startswith("prepare-models: neither containers nor this Python can build engines")
+    assert "systemctl start docker" in hint
+    assert f"{bare} -m pip install 'prepare-models[local]'" in hint
 
 
 def test_a_cache_directory_that_cannot_be_made_is_told(place: Workplace) -> None:

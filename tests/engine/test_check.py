@@ -21,7 +21,7 @@ FLOAT = TensorProto.FLOAT
 
 def check(place: Workplace, **model: Any) -> dict[str, Any]:
     place.write({"name": "model", **model})
-    result = place.call("check", str(place.manifest), "--json", MODEL_KEY=KEY)
+    result = place.call("check", str(place.manifest), "--json", "--executor", "local", MODEL_KEY=KEY)
     assert result.status in (0, 1), result.stderr
     report: dict[str, Any] = json.loads(result.stdout)["models"][0]
     assert not place.models_dir.exists(), "a check leaves nothing behind"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models_entrypoint.workspace import work_dir
+from prepare_models_entrypoint.contract.workspace import sweep, work_dir
 
 from .children import first_line, kill, start
 
 HOLD = """
     import sys, time
     from pathlib import Path
-    from prepare_models_entrypoint.workspace import work_dir
+    from prepare_models_entrypoint.contract.workspace import work_dir
     with work_dir(Path(sys.argv[1])) as directory:
         (directory / "decrypted.onnx").write_text("secret")
         print(directory, flush=True)
@@ -67,3 +67,13 @@ def test_a_directory_whose_maker_died_before_it_locked_it_is_swept(tmp_path: Pat
     (tmp_path / "work" / "tmpabandoned").mkdir(parents=True)
     with work_dir(tmp_path) as ours:
         assert directories(tmp_path) == [ours]
+
+
+def test_a_sweep_removes_what_the_dead_left_and_makes_nothing(tmp_path: Path) -> None:
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "work" / "tmpabandoned").mkdir(parents=True)
+    with work_dir(tmp_path) as living:
+        (tmp_path / "work" / "tmpdead").mkdir()
+        sweep(tmp_path)
+        assert directories(tmp_path) == [living]

@@ -56,6 +56,37 @@ SAID = [
         "docker-unreachable",
         "DOCKER_HOST",
     ),
+    (
+        'Error while fetching server API version: 400: ("Client sent an HTTP request to an HTTPS server.")',
+        "docker-unreachable",
+        "DOCKER_TLS_VERIFY=1",
+    ),
+    (
+        "Path to a certificate and key files must be provided through the client_cert param.",
+        "docker-unreachable",
+        "DOCKER_CERT_PATH",
+    ),
+    (
+        "Error while fetching server API version: SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]')",
+        "docker-unreachable",
+        "ca.pem",
+    ),
+    (
+        "Error while fetching server API version: SSLError(1, '[SSL: SSLV3_ALERT_BAD_CERTIFICATE] sslv3 alert bad')",
+        "docker-forbidden",
+        "cert.pem",
+    ),
+    (
+        "Error while fetching server API version: SSLEOFError(8, 'EOF occurred in violation of protocol')",
+        "docker-forbidden",
+        "cert.pem",
+    ),
+    (
+        "Error while fetching server API version: (..., ConnectionResetError(104, 'Connection reset by peer'))",
+        "docker-forbidden",
+        "cert.pem",
+    ),
+    ("Invalid bind address format: port is required: nonsense", "docker-unreachable", "tcp://HOST:PORT"),
     ("Error while fetching server API version: Install paramiko package to enable ssh:// support",
      "docker-unreachable", "pip install paramiko"),
     ("No such image: prepare-models:0-rtx", "image-missing", "image build"),

@@ -20,6 +20,7 @@ CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 STAGES = ("fetch", "convert", "inspect", "verify")
 CHECK_STAGES = ("fetch", "check")
 VERIFY_STAGES = ("fetch", "verify")
+_CHECKS = (CHECK_STAGES, CHECK_STAGES[1:])  # the second where a container of its own fetched
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class ModelJob:
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
     ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
     verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
+    done: results of the stages that an earlier process did; the report begins with them.
     """
 
     name: str
@@ -94,12 +96,13 @@ class ModelJob:
     calibration: Optional[CalibrationConfig] = None
     ros: RosConfig = RosConfig()
     verify: Optional[VerifyConfig] = None
+    done: Tuple[Mapping[str, Any], ...] = ()
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros", "verify",
+        "onnx", "tao", "calibration", "ros", "verify", "done",
     )  # fmt: skip
 
     @classmethod
@@ -132,6 +135,7 @@ class ModelJob:
             calibration=_codec.maybe(raw, "calibration", CalibrationConfig.from_dict, what),
             ros=RosConfig.from_dict(_codec.optional(raw, "ros", dict, what) or {}),
             verify=_codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
+            done=_codec.each(raw, "done", dict, what),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -154,6 +158,7 @@ class ModelJob:
             **self.conversion(),
             "ros": self.ros.to_dict(),
             "verify": self.verify.to_dict() if self.verify else None,
+            "done": [dict(stage) for stage in self.done],
         }
 
     def conversion(self) -> Dict[str, Any]:
@@ -189,7 +194,7 @@ class Job:
         _codec.check_version(raw, CONTRACT_VERSION, "job")
         _codec.check_keys(raw, ("contract", "run_id", "models", "cache_dir", "stages", "network"), "job")
         stages = _codec.strings(raw, "stages", "job")
-        if stages != CHECK_STAGES and (not stages or not set(stages) <= set(STAGES)):
+        if stages not in _CHECKS and (not stages or not set(stages) <= set(STAGES)):
             raise ContractError(
                 f"job.stages: expected some of {', '.join(STAGES)}, found {', '.join(stages) or 'none'}"
             )

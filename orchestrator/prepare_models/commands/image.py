@@ -46,9 +46,10 @@ def _build(arguments: argparse.Namespace, containers: Containers) -> list[Image]
         network=arguments.network,
         arch=arguments.arch,
         tao_converter=_file(arguments.tao_converter),
+        tag=arguments.tag,
     )
     _tell(lines, arguments)
-    return _named(containers, platform.image)
+    return _named(containers, arguments.tag or platform.image)
 
 
 def _pull(arguments: argparse.Namespace, containers: Containers) -> list[Image]:

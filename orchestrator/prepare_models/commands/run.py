@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract.workspace import sweep
 
 from .. import licences, paths, progress
 from ..ahead import fetching_ahead
@@ -27,7 +28,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return plan_command.main(arguments)
     started = time.time()
-    paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    cache = paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    sweep(cache)
     loaded, specs, executor = plan_command.prepare(arguments)
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     offline = arguments.bundle is not None
@@ -54,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
             observer=observer,
         )
         try:
-            with fetching_ahead(later, models_dir=models_dir, force=arguments.force):
+            with fetching_ahead(later, executor.fetcher, models_dir=models_dir, force=arguments.force):
                 run.models()
         finally:
             report = run.report(started)

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo
 
 from ..errors import HostError, UsageError
 from ..locks import Held
+from ..manifest import ModelSpec
+from ..network import NetworkSpec
 from ..plan import PlannedModel
 
 OnEvent = Callable[[Event], None]
@@ -55,6 +58,22 @@ class ContainerOptions:
         return self != ContainerOptions()
 
 
+class Fetcher(Protocol):
+    """Fetches sources ahead of their turn: ``start``, ``results`` in a thread, ``stop`` from another, ``close``."""
+
+    def start(self) -> None:
+        """Get ready, and begin where that needs no waiting."""
+
+    def results(self) -> object:
+        """Wait for all sources."""
+
+    def stop(self) -> None:
+        """End it; ``results`` then ends, too."""
+
+    def close(self) -> None:
+        """Free what belongs to it."""
+
+
 class Executor(Protocol):
     """Runs the entrypoint on one model at a time; several threads may call ``run`` at once."""
 
@@ -74,6 +93,12 @@ class Executor(Protocol):
 
     def run(self, task: Task) -> ModelReport:
         """Build one model."""
+
+    def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
+        """Judge one model without building it. ``folder``: an empty private directory."""
+
+    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
+        """Return what fetches a job's sources ahead of their turn."""
 
     def stop(self) -> None:
         """End whatever runs, from another thread."""

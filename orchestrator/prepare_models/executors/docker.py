@@ -5,41 +5,50 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract import Job
-from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank
+from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.report import FAILED, ModelReport, RuntimeInfo, StageResult, blank
 
 from .. import gpu, images, machine, platforms
-from ..container import Bind, Containers, Ended, Image, RunSpec, container_user
+from ..container import Bind, Containers, Ended, Image, RunSpec
+from ..engine import container_user
 from ..errors import HostError, InterruptedRunError
 from ..lock import facts
+from ..manifest import ModelSpec
+from ..network import NetworkSpec
 from ..owners import LABEL, owner_labels, owner_lives
 from ..paths import cache_dir
-from . import ContainerOptions, Task
-from .handover import INSIDE, KEY, SECRETS, Control, Lines, Work, secret, secret_text, sweep_keys, without_frame
+from . import ContainerOptions, OnEvent, Task
+from .ending import memory_hint, without_report
+from .handover import (
+    INSIDE,
+    KEY,
+    SECRETS,
+    Control,
+    Lines,
+    Work,
+    network_environment,
+    secret,
+    secret_text,
+    sweep_keys,
+    without_frame,
+)
+from .prefetch import ContainerFetcher
 
 CONTRACT_LABEL = f"{LABEL}.contract"
 MODEL_LABEL = f"{LABEL}.model"
 OWNER_LABEL = f"{LABEL}.owner"
 
 _CONVERT = ("convert", "inspect", "verify")
+_CHECK = ("check",)
+_RUN = ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out")
 _GRACE_S = 60.0  # what the entrypoint may take beside the conversion, whose time it watches itself
 _MEMORY_SHARE = 0.9
-_NETWORK_VARIABLES = (
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "NGC_CLI_API_URL",
-)
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 class DockerExecutor:
@@ -57,9 +66,10 @@ class DockerExecutor:
         self._containers = Containers()
         engine = self._containers.engine
         if not engine.local:
-            raise HostError(
-                "the engine that DOCKER_HOST or the Docker context names is on another machine, not here",
-                hint="run prepare-models there, or choose this machine's engine: docker context use default",
+            raise _error(
+                "docker-remote",
+                "the engine that DOCKER_HOST or the Docker context names is on another machine and sees other files",
+                "run prepare-models there, or choose this machine's engine: docker context use default",
             )
         self._machine = machine.probe()
         self.platform = (
@@ -102,86 +112,98 @@ class DockerExecutor:
         """Return the image's name and facts in a lock."""
         return facts.of_image(self.platform, self._image)
 
+    def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
+        """Judge one model without building it. ``folder``: an empty private directory."""
+        return self._stages(Work(spec, folder / "unused", folder, "check"), _CHECK)
+
     def run(self, task: Task) -> ModelReport:
         """Build one model and return its report."""
-        work = Work(task)
+        work = Work.of(task)
         # The model's lock is held, so whatever still works on it belongs to a run that was killed.
         self._containers.sweep(MODEL_LABEL, work.label)
-        fetched: ModelReport | None = None
-        if work.remote and not task.offline:
-            fetched = self._fetch(work)
-            if fetched["status"] == FAILED:
-                return fetched
-        with secret(work.spec.key) as key_file, self._gpu() as access:
-            report = self._convert(work, key_file, access)
-        if fetched is not None:
-            report["stages"] = [*fetched["stages"], *report["stages"]]
-        work.remove_empty_output()
-        return report
+        try:
+            return self._stages(work, _CONVERT)
+        finally:
+            work.remove_empty_output()
+
+    def fetcher(self, job: FetchJob, network: NetworkSpec) -> ContainerFetcher:
+        """Return a container that fetches a job's sources."""
+        return ContainerFetcher(self._download, job, network)
 
     def stop(self) -> None:
         """End whatever runs."""
         self._containers.stop()
 
+    def _stages(self, work: Work, stages: tuple[str, ...]) -> ModelReport:
+        """Fetch in a container with a network where that is needed, then do the other stages in one without."""
+        fetched: list[StageResult] = []
+        if work.remote and not work.offline:
+            report = self._fetch(work)
+            if report["status"] == FAILED:
+                return report
+            fetched = report["stages"]
+        with secret(work.spec.key) as key_file, self._gpu() as access:
+            report = self._without_network(work, stages, fetched, key_file, access)
+        return report if report["stages"] else {**report, "stages": fetched}
+
     def _fetch(self, work: Work) -> ModelReport:
-        downloads = work.cache / "downloads"
-        downloads.mkdir(parents=True, exist_ok=True)
-        environment, ca_binds = _network_environment()
-        binds = (Bind(downloads, str(downloads), read_only=False), *work.local_sources(), *ca_binds)
         settings = work.spec.network
         with secret_text(settings.secrets()) as secrets_file:
-            if secrets_file is not None:
-                binds = (*binds, Bind(secrets_file, SECRETS))
+            binds = [*work.local_sources(), *([Bind(secrets_file, SECRETS)] if secrets_file else [])]
             way = settings.with_secrets(Path(SECRETS) if secrets_file else None)
-            job = Job(work.task.run_id, (work.job(),), str(work.cache), stages=("fetch",), network=way)
-            return self._entrypoint(
-                work, job, binds, gpu.WITHOUT, network="host", environment=environment, timeout_s=None
-            )
+            control = work.control(Job(work.run_id, (work.job(),), str(work.cache), stages=("fetch",), network=way))
+            spec = self._download(_RUN, (*control.binds, *binds), {MODEL_LABEL: work.label})
+            return self._attend(work, control, spec, without_frame(work.on_event))
 
-    def _convert(self, work: Work, key_file: Path | None, access: gpu.Access) -> ModelReport:
-        work.output_dir.mkdir(parents=True, exist_ok=True)
+    def _download(
+        self, argv: tuple[str, ...], binds: Sequence[Bind], labels: Mapping[str, str] | None = None
+    ) -> RunSpec:
+        """Describe a container that downloads: it has the network, what leads through it, and no GPU."""
+        downloads = cache_dir() / "downloads"
+        downloads.mkdir(parents=True, exist_ok=True)
+        environment, ca_binds = network_environment()
+        binds = (Bind(downloads, str(downloads), read_only=False), *binds, *ca_binds)
+        return self._spec(argv, binds, gpu.WITHOUT, network="host", environment=environment, labels=labels or {})
+
+    def _without_network(
+        self,
+        work: Work,
+        stages: tuple[str, ...],
+        fetched: Sequence[StageResult],
+        key_file: Path | None,
+        access: gpu.Access,
+    ) -> ModelReport:
         places = [work.cache / name for name in ("work", "logs", "timing")]
         for place in places:
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        binds = [Bind(place, str(place), read_only=False) for place in (work.output_dir, *places)]
+        if stages != _CHECK:
+            work.output_dir.mkdir(parents=True, exist_ok=True)
+            places.append(work.output_dir)
+        binds = [Bind(place, str(place), read_only=False) for place in places]
         binds += work.local_sources()
         if work.remote:
             binds.append(Bind(work.cache / "downloads", str(work.cache / "downloads")))
         if key_file is not None:
             binds.append(Bind(key_file, KEY))
-        stages = _CONVERT if work.remote else ("fetch", *_CONVERT)
         job = Job(
-            work.task.run_id,
-            (work.job(key=key_file is not None),),
+            work.run_id,
+            (work.job(key=key_file is not None, done=tuple(fetched)),),
             str(work.cache),
-            stages=stages,
+            stages=stages if work.remote else ("fetch", *stages),
             network=work.spec.network.settings(),
         )
-        timeout_s = work.task.timeout_s + _GRACE_S if work.task.timeout_s else None
-        return self._entrypoint(work, job, tuple(binds), access, network="none", environment={}, timeout_s=timeout_s)
-
-    def _entrypoint(
-        self,
-        work: Work,
-        job: Job,
-        binds: Sequence[Bind],
-        access: gpu.Access,
-        *,
-        network: str,
-        environment: Mapping[str, str],
-        timeout_s: float | None,
-    ) -> ModelReport:
         control = work.control(job)
         spec = self._spec(
-            ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out"),
-            (*control.binds, *binds),
-            access,
-            network=network,
-            environment=environment,
-            labels={MODEL_LABEL: work.label},
+            _RUN, (*control.binds, *binds), access, network="none", environment={}, labels={MODEL_LABEL: work.label}
         )
+        timeout_s = work.timeout_s + _GRACE_S if work.timeout_s else None
+        return self._attend(work, control, spec, work.on_event, timeout_s)
+
+    def _attend(
+        self, work: Work, control: Control, spec: RunSpec, on_event: OnEvent, timeout_s: float | None = None
+    ) -> ModelReport:
         with control.log.open("wb") as log:
-            lines = Lines(without_frame(work.task.on_event) if job.stages == ("fetch",) else work.task.on_event)
+            lines = Lines(on_event)
             ended = self._containers.run(spec, on_out=lines.feed, on_err=log.write, timeout_s=timeout_s)
         if ended is None:
             raise InterruptedRunError("the run was stopped")
@@ -196,10 +218,10 @@ class DockerExecutor:
             return report
         report["status"] = FAILED
         if error is not None and ended.oom:
-            report["error"] = {**error, "hint": _memory_hint(self._memory())}
+            report["error"] = {**error, "hint": memory_hint(self._memory())}
         elif error is None:
-            report["error"] = _without_report(ended, control.tail(), timeout_s, self._memory())
-            report["log"] = control.keep(work.cache / "logs" / f"{work.task.run_id}-{work.spec.name}.container.log")
+            report["error"] = without_report(ended, control.tail(), timeout_s, self._memory())
+            report["log"] = control.keep(work.cache / "logs" / f"{work.run_id}-{work.spec.name}.container.log")
         return report
 
     def _ask(self, argv: tuple[str, ...], binds: tuple[Bind, ...], access: gpu.Access) -> dict[str, Any]:
@@ -292,18 +314,6 @@ _HOME = {
 }
 
 
-def _network_environment() -> tuple[dict[str, str], list[Bind]]:
-    """Return what a download needs of this environment: proxies, another NGC server, and a CA file of one's own."""
-    environment = {name: os.environ[name] for name in _NETWORK_VARIABLES if os.environ.get(name)}
-    binds: dict[str, Bind] = {}
-    for name in _CA_VARIABLES:
-        file = Path(os.environ.get(name, ""))
-        if file.is_absolute() and file.is_file():
-            environment[name] = str(file)
-            binds[str(file)] = Bind(file.resolve(), str(file))
-    return environment, list(binds.values())
-
-
 def _gpu_places(access: gpu.Access, found: machine.Machine) -> queue.Queue[gpu.Access] | None:
     """Return one place for each GPU, so that no two builds share one; None where no GPU is used."""
     if access.way == gpu.NONE:
@@ -320,30 +330,6 @@ def _no_gpu_inside(access: gpu.Access, reason: str) -> tuple[str, str]:
         f"the container got no GPU, though the engine took the request ({access.way}): {reason}",
         "prepare-models doctor tells what is missing; --gpu none builds without one where the backend can",
     )
-
-
-def _without_report(ended: Ended, told: str, timeout_s: float | None, memory_bytes: int) -> ErrorInfo:
-    last = f"; its last words:\n{told}" if told else ""
-    if ended.timed_out:
-        return _info("build-timeout", f"the container was stopped after {timeout_s:g} s{last}", "raise --timeout")
-    if ended.oom:
-        return _info("out-of-memory", f"the container ran out of memory{last}", _memory_hint(memory_bytes))
-    if ended.exit_code in (137, 143):
-        return _info("container-killed", f"the container was killed from outside{last}", "run again")
-    return _info(
-        "entrypoint-failed",
-        f"the container ended with status {ended.exit_code} and no report{last}",
-        "build the image anew with prepare-models image build; if it stays, please report it",
-    )
-
-
-def _info(code: str, message: str, hint: str) -> ErrorInfo:
-    return ErrorInfo(code=code, stage=None, message=message, hint=hint, retryable=True)
-
-
-def _memory_hint(limit: int) -> str:
-    less = "lower builder.workspace, run with --jobs 1"
-    return f"the limit was {limit >> 20} MiB: raise --memory, {less}" if limit else f"{less}, add memory or swap"
 
 
 def _error(code: str, message: str, hint: str) -> HostError:

@@ -9,8 +9,9 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from prepare_models_entrypoint.contract import ContractError, Job, ModelJob
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
@@ -30,28 +31,55 @@ KEY = f"{INSIDE}/key"
 SECRETS = f"{INSIDE}/secrets"
 
 _TAIL_LINES = 8
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
+@dataclasses.dataclass(frozen=True)
 class Work:
-    """A task with its paths. Inside the container everything has the path that it has outside, so messages fit."""
+    """One model with its paths. Inside the container everything has the path that it has outside, so messages fit.
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.spec: ModelSpec = task.planned.spec
-        self.output_dir = task.planned.output_dir.absolute()
-        self.cache = cache_dir()
-        self.label = hashlib.sha256(str(self.output_dir).encode("utf-8")).hexdigest()[:32]
-        self._sources = [source for source in (self.spec.source, self.spec.calibration_cache) if source is not None]
-        self.remote = any(local_path(source) is None for source in self._sources)
+    control_dir: private directory for what is exchanged with the containers.
+    offline: whether all sources are in the download store, so that nothing is fetched.
+    """
 
-    def job(self, *, key: bool = False) -> ModelJob:
+    spec: ModelSpec
+    output_dir: Path
+    control_dir: Path
+    run_id: str
+    timeout_s: float | None = None
+    on_event: Callable[[Event], None] = lambda _: None
+    offline: bool = False
+    cache: Path = dataclasses.field(default_factory=cache_dir)
+
+    @classmethod
+    def of(cls, task: Task) -> Work:
+        """Return the work that a task asks for."""
+        return cls(
+            task.planned.spec, task.planned.output_dir.absolute(), task.lock.control_dir, task.run_id,
+            timeout_s=task.timeout_s, on_event=task.on_event, offline=task.offline,
+        )  # fmt: skip
+
+    @property
+    def label(self) -> str:
+        """Name the model directory, for the containers that work on it."""
+        return hashlib.sha256(str(self.output_dir).encode("utf-8")).hexdigest()[:32]
+
+    @property
+    def _sources(self) -> list[str]:
+        return [source for source in (self.spec.source, self.spec.calibration_cache) if source is not None]
+
+    @property
+    def remote(self) -> bool:
+        """Tell whether anything has to be downloaded or unpacked first."""
+        return any(local_path(source) is None for source in self._sources)
+
+    def job(self, *, key: bool = False, done: tuple[Mapping[str, Any], ...] = ()) -> ModelJob:
         """Return what the entrypoint is asked; ``key`` says that the container has the key's file."""
-        return model_job(
-            self.spec,
-            output_dir=self.output_dir,
-            key_file=Path(KEY) if key else None,
-            timeout_s=self.task.timeout_s,
+        model = model_job(
+            self.spec, output_dir=self.output_dir, key_file=Path(KEY) if key else None, timeout_s=self.timeout_s
         )
+        return dataclasses.replace(model, done=done)
 
     def local_sources(self) -> list[Bind]:
         """Return the model's own files on this machine, read-only."""
@@ -70,7 +98,7 @@ class Work:
 
     def control(self, job: Job) -> Control:
         """Write the job where a container reads it."""
-        folder = self.task.lock.control_dir / "-".join(job.stages)
+        folder = self.control_dir / "-".join(job.stages)
         for name in ("job", "out"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "job" / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
@@ -147,6 +175,19 @@ def without_frame(on_event: OnEvent) -> OnEvent:
             on_event(event)
 
     return forward
+
+
+def network_environment() -> tuple[dict[str, str], list[Bind]]:
+    """Return what a download needs of this environment: proxies, and a CA of one's own with the place where it lies."""
+    names = [name for each in _PROXY_VARIABLES for name in (each, each.lower())]
+    environment = {name: os.environ[name] for name in names if os.environ.get(name)}
+    binds: dict[str, Bind] = {}
+    for name in _CA_VARIABLES:
+        place = Path(os.environ[name]).absolute() if os.environ.get(name) else None
+        if place is not None and place.exists():
+            environment[name] = str(place)
+            binds[str(place)] = Bind(place.resolve(), str(place))
+    return environment, list(binds.values())
 
 
 def _keys_directory() -> Path:

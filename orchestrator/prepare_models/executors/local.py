@@ -24,13 +24,16 @@ from prepare_models_entrypoint.contract import (
     runtime,
 )
 from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
 from .. import child
 from ..errors import HostError, InterruptedRunError
+from ..fetching import Fetching
 from ..jobs import model_job
 from ..lock import facts
 from ..manifest import ModelSpec
+from ..network import NetworkSpec
 from ..paths import cache_dir
 from . import OnEvent, Task
 
@@ -127,6 +130,10 @@ class LocalExecutor:
             inherited = [descriptor for descriptor in (task.lock.descriptor, key, secret) if descriptor is not None]
             exit_code, told = self._run_entrypoint(folder, inherited, task.on_event)
         return _read_report(folder, spec, exit_code, told)
+
+    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetching:
+        """Return a child process that fetches a job's sources."""
+        return Fetching(job, network, on_result=lambda _: None)
 
     def stop(self) -> None:
         """Ask every child to end, and kill those that don't."""

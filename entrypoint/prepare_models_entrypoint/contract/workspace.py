@@ -1,4 +1,4 @@
-"""Private directories for intermediate files. A decrypted model may lie there: the next run removes leftovers."""
+"""Private directories for intermediate files. A decrypted model may lie there: every run removes leftovers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def work_dir(cache_dir: Path) -> Iterator[Path]:
     """Yield a directory that only this user can read, and remove it afterwards, with those of processes that died."""
     parent = cache_dir / "work"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(str(parent / ".lock"), "w", encoding="ascii") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+    with _gate(parent):
         _sweep(parent)
         directory = Path(tempfile.mkdtemp(dir=str(parent)))
         in_use = os.open(str(directory / _LOCK), os.O_WRONLY | os.O_CREAT, 0o600)
@@ -29,6 +28,22 @@ def work_dir(cache_dir: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(str(directory), ignore_errors=True)
         os.close(in_use)
+
+
+def sweep(cache_dir: Path) -> None:
+    """Remove the directories of processes that died."""
+    parent = cache_dir / "work"
+    if parent.is_dir():
+        with _gate(parent):
+            _sweep(parent)
+
+
+@contextlib.contextmanager
+def _gate(parent: Path) -> Iterator[None]:
+    """Let one process at a time through: a directory that is just being made is not locked yet."""
+    with open(str(parent / ".lock"), "w", encoding="ascii") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
 
 
 def _sweep(parent: Path) -> None:

@@ -1,0 +1,57 @@
+"""What a container engine says of itself, and what follows from it. Asked through a client that is connected."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from .gpu import Engine
+
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman names them as Go does
+
+
+def probe(client: Any) -> Engine:
+    """Ask the engine at the other end of the Docker SDK's ``client``."""
+    version, info = client.version(), client.info()
+    components = {part.get("Name"): part.get("Version", "") for part in version.get("Components") or ()}
+    podman = "Podman Engine" in components
+    devices = [device["ID"] for device in info.get("DiscoveredDevices") or () if device.get("Source") == "cdi"]
+    return Engine(
+        version=components.get("Podman Engine") or version["Version"],
+        api=tuple(int(part) for part in version["ApiVersion"].split(".")),
+        podman=podman,
+        rootless=_podman_is_rootless(client) if podman else "name=rootless" in (info.get("SecurityOptions") or ()),
+        local=is_local(client.api.base_url),
+        runtimes=frozenset(info.get("Runtimes") or ()),
+        cdi_spec_dirs=tuple(info.get("CDISpecDirs") or ()),
+        cdi_devices=tuple(devices),
+        arch=_ARCHITECTURES.get(info.get("Architecture", ""), info.get("Architecture", "")),
+        docker_root=info.get("DockerRootDir", ""),
+        memory_bytes=info.get("MemTotal", 0),
+    )
+
+
+def _podman_is_rootless(client: Any) -> bool:
+    """Ask Podman by its own API: its Docker-compatible one, up to 4.3 at least, does not tell."""
+    own: Any = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info").json()
+    return bool(own.get("host", {}).get("security", {}).get("rootless"))
+
+
+def is_local(base_url: str) -> bool:
+    """Tell whether an engine sees this machine's files. The SDK's own address of a Unix socket has no real host."""
+    parts = urlsplit(base_url)
+    if parts.scheme == "http+docker":
+        return parts.hostname != "ssh"
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def container_user(engine: Engine) -> str:
+    """Return the caller as ``uid:gid``. To a rootless engine the container's root is the caller."""
+    return "0:0" if engine.rootless else f"{os.getuid()}:{os.getgid()}"
