@@ -114,10 +114,12 @@ class StageError(Exception):
 class FetchError(StageError):
     """The bytes of a source could not be had, or are not the promised ones.
 
-    ``retry_after_s``: seconds for which the server asked to be left alone.
+    ``retry_after_s``: seconds for which the server asked to be left alone. ``tried_enough``: whether it was tried again
+    already for as long as it is worth it.
     """
 
     retry_after_s: Optional[float] = None
+    tried_enough = False
 
     def __init__(self, code: str, message: str, *, hint: str, retryable: bool = False) -> None:
         super().__init__(code, mask(message), hint=mask(hint), retryable=retryable)
@@ -141,6 +143,12 @@ def from_os_error(error: OSError) -> StageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StageError(
             "disk-full", f"no room left to write {where}", hint="free disk space there, then run again", retryable=True
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return StageError(
+            "output-not-writable",
+            f"{os.path.basename(str(where))[:60]}... is too long a name for a file here",
+            hint="fetch it from a shorter URL, or put it there by hand",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return StageError(

@@ -163,7 +163,7 @@ def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     fetch.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="directory for the files")
     fetch.add_argument("--connections", type=_positive, default=16, metavar="N", help="files at once (default 16)")
     fetch.add_argument("--attempts", type=_positive, metavar="N", help="failures in a row without progress (default 5)")
-    fetch.add_argument("--stall-timeout", type=float, metavar="SECONDS", help="silence that ends a try (default 30)")
+    fetch.add_argument("--stall-timeout", type=_seconds, metavar="SECONDS", help="silence that ends a try (default 30)")
     fetch.add_argument("--headers-file", type=Path, metavar="FILE", help="file of Name: value lines, for https")
     fetch.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
     _add_output(fetch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from prepare_models_entrypoint.contract.network import Network
 
 from .errors import UsageError
 
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t -~]*")
 _NO_KEY = ("", "no-apikey")
 
 
@@ -87,8 +90,8 @@ def _headers(file: Path | None) -> list[tuple[str, str]]:
         return []
     lines = [line for line in _read(file).splitlines() if line.strip() and not line.startswith("#")]
     pairs = [line.partition(":") for line in lines]
-    if not all(colon and name.strip() and name.isascii() for name, colon, _ in pairs):
-        raise UsageError(f"{file}: every line must be a header", hint="write  Name: value")
+    if not all(colon and _NAME.fullmatch(name.strip()) and _VALUE.fullmatch(value) for name, colon, value in pairs):
+        raise UsageError(f"{file}: every line must be a header", hint="write  Name: value  in plain ASCII")
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 

@@ -148,17 +148,27 @@ def test_other_bytes_than_the_pinned_ones_leave_nothing(server: ModelServer, tmp
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "kind", "code"),
     [
-        (b"<html>please log in</html>", "text/html; charset=utf-8"),
-        (b'{"error": "no"}', "application/json"),
-        (b"", "application/octet-stream"),
+        (b"<html>please log in</html>", "text/html; charset=utf-8", "network-intercepted"),
+        (b"\n<!doctype HTML><body>please log in", "application/octet-stream", "network-intercepted"),
+        (b'{"error": "no"}', "application/problem+json", "source-not-a-model"),
+        (b'{"error": "no"}', "application/octet-stream", "source-not-a-model"),
+        (b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "text/xml", "source-not-a-model"),
+        (b"", "application/octet-stream", "source-not-a-model"),
     ],
 )
-def test_an_answer_that_is_no_model_is_refused(server: ModelServer, tmp_path: Path, body: bytes, kind: str) -> None:
+def test_an_answer_that_is_no_model_is_refused(
+    server: ModelServer, tmp_path: Path, body: bytes, kind: str, code: str
+) -> None:
     error = refusal(server.serve("/model.onnx", Answer(body, headers={"Content-Type": kind})), tmp_path)
-    assert (error.code, len(server.asked)) == ("source-not-a-model", 1)
+    assert error.code == code
     assert files(tmp_path) == []
+
+
+def test_a_document_may_be_what_its_name_says(server: ModelServer, tmp_path: Path) -> None:
+    for name, body in (("labels.json", b'{"a": 1}'), ("net.xml", b"<?xml version='1.0'?><net/>"), ("x.html", b"<html>")):
+        assert get(server.serve(f"/{name}", Answer(body)), tmp_path).path.read_bytes() == body
 
 
 def test_a_killed_download_leaves_no_wrong_file_and_the_next_one_cleans_up(server: ModelServer, tmp_path: Path) -> None:

@@ -216,7 +216,10 @@ def test_a_fault_that_passes_is_survived(
     [
         (lambda sim: sim.fail("cdn", -1, flip=True), "digest-mismatch"),
         (lambda sim: sim.fail("cdn", -1, cut_after=100), "source-unreachable"),
-        (lambda sim: sim.fail("cdn", -1, page()), "source-not-a-model"),
+        (lambda sim: sim.fail("cdn", -1, page()), "network-intercepted"),
+        (lambda sim: sim.fail("cdn", -1, Answer(b"\xef\xbb\xbf <!-- x --><html>log in")), "network-intercepted"),
+        (lambda sim: sim.fail("cdn", -1, Answer(b"<?xml version='1.0'?><Error/>")), "source-not-a-model"),
+        (lambda sim: sim.fail("cdn", -1, Answer(b"{}", 511)), "network-intercepted"),
         (lambda sim: sim.fail("cdn", -1, Answer(b"<Error/>", 403)), "source-refused"),
         (lambda sim: sim.fail("cdn", -1, Answer(b"", 503)), "source-unreachable"),
         (lambda sim: sim.fail("list", -1, page()), "network-intercepted"),

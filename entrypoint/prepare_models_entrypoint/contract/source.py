@@ -56,7 +56,10 @@ def public(source: str) -> str:
         return f"{public(member.archive)}!{member.path}"
     if scheme_of(source) in (None, "file", "ngc"):
         return source
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        return f"{scheme_of(source)}://..."
     pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
     query = "&".join(key + (f"={value}" if key in _TELLING else "=...") for key, _, value in pairs)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
@@ -91,12 +94,19 @@ def problem_of(source: str) -> Optional[str]:
     if member is not None:
         return problem_of(member.archive)
     scheme = scheme_of(source)
-    if scheme is not None and scheme not in SCHEMES:
+    if not source or (scheme is not None and scheme not in SCHEMES):
         return "a path, file://, https:// or ngc:// URL"
     if scheme == "ngc" and ngc_parts(source) is None:
         return f"ngc://org[/team]/model:version/file, such as {NGC_EXAMPLE}"
     if scheme == "file" and not source.startswith("file:///"):
         return "file:/// and an absolute path"
-    if scheme in ("http", "https") and not urlsplit(source).hostname:
-        return "https:// with the name of a host"
-    return None
+    return _url_problem(source) if scheme in ("http", "https") else None
+
+
+def _url_problem(url: str) -> Optional[str]:
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    return None if usable else "https:// with the name of a host, and perhaps a port"

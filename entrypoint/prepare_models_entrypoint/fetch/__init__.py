@@ -46,6 +46,7 @@ def fetch(
     network: Optional[Network] = None,
     revalidate: bool = False,
     offline: bool = False,
+    copy_to: Optional[Path] = None,
 ) -> Fetched:
     """Bring the bytes of ``source`` to a local file.
 
@@ -58,6 +59,7 @@ def fetch(
         network: how sources are reached.
         offline: take what an earlier fetch left; there is no network.
         revalidate: whether a server is asked if what an earlier run fetched, without a pinned digest, is current.
+        copy_to: directory that will receive the file, too; its disk must have room before the first byte comes.
 
     Raises:
         FetchError: the bytes can't be had, or are not the promised ones.
@@ -82,7 +84,7 @@ def fetch(
 
     access = access_of(network or Network())
     remote = remote_of(source, access)
-    obtain = Obtain(Store(cache_dir / "downloads"), access.patience, revalidate, on_progress, offline)
+    obtain = Obtain(Store(cache_dir / "downloads"), access.patience, revalidate, on_progress, offline, copy_to)
     got = obtain.obtain(remote, sha256)
     licence = getattr(remote, "licence", None)
     stored = got.stored

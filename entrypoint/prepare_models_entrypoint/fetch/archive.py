@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Callable, Iterator, List, Tuple
 from ..contract.source import Member
 from ..errors import FetchError
 from .download import mismatch
-from .part import Part, free_bytes
+from .part import Part, check_room
 from .store import Store, key_of
 
 if TYPE_CHECKING:
@@ -74,12 +74,9 @@ def _copy(archive: Path, path: str, part: Part) -> None:
     try:
         opened = _zip_member if archive.name.lower().endswith(".zip") else _tar_member
         with opened(archive, path) as (stream, size):
-            if size > min(_LARGEST, free_bytes(part.path.parent)):
-                raise FetchError(
-                    "disk-full",
-                    f"{path} unpacks to {size / 1e6:.0f} MB",
-                    hint="free disk space for the cache directory",
-                )
+            if size > _LARGEST:
+                raise _invalid(archive, f"{path} unpacks to {size / 1e6:.0f} MB, which no model has")
+            check_room(part.path.parent, size, what=path, hint="free disk space for the cache directory")
             for chunk in iter(lambda: stream.read(_CHUNK), b""):
                 if part.size + len(chunk) > size:
                     raise _invalid(archive, f"{path} is larger than the archive says")

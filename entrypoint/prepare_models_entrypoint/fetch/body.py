@@ -7,6 +7,12 @@ from typing import ContextManager, Iterator, Optional, Protocol
 
 from ..errors import FetchError
 
+SNIFFED = 512
+HTML = "an HTML page"
+_PAGES = ("html", "htm", "xhtml")
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title", b"<meta")
+_MARKUP = (b"<?xml", b"<!--", b"<error")
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -52,6 +58,9 @@ class Remote(Protocol):
     def open(self, offset: int, validator: Optional[str]) -> ContextManager[Body]:
         """Ask for the bytes from ``offset`` on, if the content still is the one of ``validator``."""
 
+    def impostor(self, what: str) -> FetchError:
+        """Return the error for an answer that is a page or a message in place of the file."""
+
 
 class RangeLostError(FetchError):
     """What is here can't be continued: the download begins anew."""
@@ -61,9 +70,37 @@ class RangeLostError(FetchError):
 
 
 def not_the_file(label: str, what: str) -> FetchError:
-    """Return the error for an answer that is a page or a message in place of the file."""
+    """Return the error for a page or a message that is the server's own."""
     return FetchError(
         "source-not-a-model",
         f"{label} answers with {what}, not with a model",
-        hint="open the URL in a browser: it may be a login page, an error, a proxy or a captive portal",
+        hint="open the URL in a browser: it may be the page of the file, a login or an error",
     )
+
+
+def intercepted(label: str, what: str, host: Optional[str]) -> FetchError:
+    """Return the error for an answer that something between here and ``host`` gave."""
+    return FetchError(
+        "network-intercepted",
+        f"{label} answers with {what}: most likely a proxy or captive portal answered",
+        hint=f"sign in to the network with a browser, or let the proxy pass {host}; then run again",
+        retryable=True,
+    )
+
+
+def told_by(head: bytes, name: str) -> Optional[str]:
+    """Say what the first bytes of a file show it to be, where no model is that; None for anything else.
+
+    Args:
+        head: the first bytes, as many as ``SNIFFED`` where there are so many.
+        name: the file's name; what says that it is a page or a document may be one.
+    """
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    suffix = name.lower().rpartition(".")[2]
+    if text.startswith(_HTML) or (text.startswith(_MARKUP) and b"<html" in text):
+        return None if suffix in _PAGES else HTML
+    if text.startswith(_MARKUP):
+        return None if suffix in (*_PAGES, "xml", "svg") else "an XML document"
+    if text.startswith((b'{"', b"{\n", b"{\r", b"{ ", b"{}")):
+        return None if suffix.endswith("json") else "a JSON document"
+    return None

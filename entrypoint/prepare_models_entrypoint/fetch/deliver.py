@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from ..contract.files import remove_partials, share_file
+from .part import NO_ROOM, check_room
 from .store import Store, key_of
 
 
@@ -18,11 +21,20 @@ def deliver(source: Path, directory: Path, name: str, store: Store, *, stored: b
         name: its final name.
         store: gives the lock that keeps a process that tidies away.
         stored: whether the file is one of the store, so that a hard link to it is no surprise to anybody.
+
+    Raises:
+        FetchError: the directory's disk has no room for a copy.
     """
-    source, target = source.resolve(), directory / name
-    if target.exists() and os.path.samefile(str(source), str(target)):
-        return target
+    source, target = Path(os.path.realpath(str(source))), directory / name
     with store.lock(_lock_of(directory), shared=True):
+        if stored and _linked(source, target):
+            return target
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samefile(str(source), str(target)):
+                return target
+        status = source.stat()
+        if not stored or status.st_dev != directory.stat().st_dev:
+            check_room(directory, status.st_size, what=name, hint=NO_ROOM)
         share_file(source, target, link=stored)
     return target
 
@@ -33,5 +45,15 @@ def tidy(directory: Path, store: Store) -> None:
         remove_partials(directory)
 
 
+@lru_cache(maxsize=None)
 def _lock_of(directory: Path) -> str:
     return key_of(f"deliver {directory.resolve()}")
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Link a name that is free to the file, if the file system can."""
+    try:
+        os.link(str(source), str(target))
+    except OSError:
+        return False
+    return True

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional
 
 from ..errors import FetchError
-from .body import Body, Promise, RangeLostError, Remote, not_the_file
-from .part import Part, free_bytes
+from .body import SNIFFED, Body, Promise, RangeLostError, Remote, told_by
+from .part import NO_ROOM, Part, check_room
 from .patience import Effort, Patience
 
 OnProgress = Callable[[Dict[str, Any]], None]
 
 _ROOM_TO_SPARE = 16 << 20
-_SNIFFED = 512
 _STEP = 1 << 16
-_PAGES = (b"<!doctype html", b"<html")
-_API_ERROR = b'{"requestStatus"'
+_IMPOSTORS = ("source-not-a-model", "network-intercepted")
 
 
 @dataclass
@@ -28,12 +27,14 @@ class Download:
         part: where they go.
         promise: size and digest to verify, as far as they are known; a pinned digest stands here, too.
         on_progress: called with ``done`` and ``total`` bytes.
+        copy_to: directory that receives the file later.
     """
 
     remote: Remote
     part: Part
     promise: Promise
     on_progress: OnProgress
+    copy_to: Optional[Path] = None
     mismatches: int = 0
     resumed: bool = False
     furthest: int = 0
@@ -61,7 +62,7 @@ class Download:
                 raise
             except FetchError as error:
                 # a file is promised, so a page in its place may be gone with the next try
-                error.retryable = error.retryable or (size is not None and error.code == "source-not-a-model")
+                error.retryable = error.retryable or (size is not None and error.code in _IMPOSTORS)
                 raise
         return self._verified()
 
@@ -70,20 +71,21 @@ class Download:
         if body.start != part.size:
             part.restart()
         self.resumed = part.size > 0
-        part.mark(body.validator)
+        part.mark(body.validator, total)
         self._check_room(total)
-        for chunk in body.chunks:
-            if part.size == 0:
-                self._check_beginning(chunk)
+        for chunk in body.chunks if part.size else self._begun(body):
             if total is not None and part.size + len(chunk) > total:
                 part.restart()
-                raise self._broken(f"more than the promised {total} bytes came")
+                raise self._other_size(f"more than {total} bytes", total)
             part.append(chunk)
             if part.size >= self.furthest + (_STEP if total is None else min(_STEP, total // 50 + 1)):
                 self.furthest = part.size  # the same bytes once more, or a few of very many, are no progress
                 effort.progress()
             self.on_progress({"phase": "download", "done": part.size, "total": total or 0})
         if total is not None and part.size < total:
+            if part.size == body.total:
+                part.restart()
+                raise self._other_size(f"{body.total} bytes", total)
             raise self._broken(f"{part.size} of {total} bytes came")
 
     def _total(self, body: Body) -> Optional[int]:
@@ -93,28 +95,37 @@ class Download:
             return body.total
         if body.start and body.total is not None and body.total != promised:
             self.part.restart()
-            raise self._broken(f"the server has {body.total} bytes, {promised} are promised")
+            raise self._other_size(f"{body.total} bytes", promised)
         return promised
 
     def _check_room(self, total: Optional[int]) -> None:
         if total is None:
             return
         folder = self.part.path.parent
-        missing, free = total - self.part.size, free_bytes(folder)
-        if missing + _ROOM_TO_SPARE > free:
-            raise FetchError(
-                "disk-full",
-                f"{self.remote.label} needs {missing / 1e6:.0f} MB more, {folder} has {free / 1e6:.0f} MB",
-                hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room",
-            )
+        check_room(
+            folder,
+            total - self.part.size + _ROOM_TO_SPARE,
+            what=self.remote.label,
+            hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room",
+        )
+        if self.copy_to is not None and self.copy_to.stat().st_dev != folder.stat().st_dev:
+            check_room(self.copy_to, total, what=self.remote.label, hint=NO_ROOM)
 
-    def _check_beginning(self, chunk: bytes) -> None:
-        head = chunk[:_SNIFFED].lstrip().lower()
-        name = self.remote.name.lower()
-        if head.startswith(_PAGES) and not name.endswith((".html", ".htm")):
-            raise not_the_file(self.remote.label, "an HTML page")
-        if head.startswith(_API_ERROR.lower()) and not name.endswith(".json"):
-            raise not_the_file(self.remote.label, "an error message of the server")
+    def _begun(self, body: Body) -> Iterator[bytes]:
+        """Yield the chunks of a file whose first bytes show no page or message in its place."""
+        chunks, head = iter(body.chunks), b""
+        while len(head) < SNIFFED:
+            chunk = next(chunks, None)
+            if chunk is None:
+                break
+            head += chunk
+        what = told_by(head[:SNIFFED], self.remote.name)
+        # Bytes of the promised size are judged by their digest alone.
+        if what is not None and (self.promise.sha256 is None or body.total != self.promise.size):
+            raise self.remote.impostor(what)
+        if head:
+            yield head
+        yield from chunks
 
     def _verified(self) -> str:
         part, found = self.part, self.part.sha256()
@@ -134,6 +145,14 @@ class Download:
             "source-unreachable",
             f"{self.remote.label}: {what}",
             hint="check the network, then run again: what came is kept and continued",
+            retryable=True,
+        )
+
+    def _other_size(self, found: str, promised: int) -> FetchError:
+        return FetchError(
+            "digest-mismatch",
+            f"{self.remote.label}: the server sends {found} where it promised {promised}",
+            hint="try again later: the file may just have been replaced",
             retryable=True,
         )
 

@@ -11,15 +11,16 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import requests
 
-from ..contract.source import public
+from ..contract.source import problem_of, public, scheme_of
 from ..errors import FetchError
-from .body import Body, Promise, RangeLostError, not_the_file
+from .body import HTML, Body, Promise, RangeLostError, Remote, intercepted, not_the_file
 from .web import Web
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LONGEST_CHAIN = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_PAGES = ("text/html", "application/xhtml+xml")
+_HTML_TYPES = ("text/html", "application/xhtml+xml")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _STATUS_HINTS = {
     401: ("source-refused", "this server wants credentials: give them in a file of headers (docs/fetch.md)"),
     403: (
@@ -27,9 +28,13 @@ _STATUS_HINTS = {
         "this server does not give the file to you: check its headers file, or the URL's signature",
     ),
     404: ("source-not-found", "check the URL"),
-    407: ("source-unreachable", "the proxy wants credentials: http://user:password@host:port in HTTPS_PROXY"),
-    412: ("source-refused", "accept the terms on the file's page first"),
+    407: ("source-unreachable", "the proxy wants a user and a password: put them into HTTP_PROXY and HTTPS_PROXY"),
+    408: ("source-unreachable", "try again later"),
     410: ("source-not-found", "the file was taken away; look for its successor"),
+    412: ("source-refused", "accept the terms on the file's page first"),
+    425: ("source-unreachable", "try again later"),
+    429: ("source-rate-limited", "wait, then run again: what came is kept and continued"),
+    511: ("network-intercepted", "sign in to the network with a browser, then run again"),
 }
 
 
@@ -38,6 +43,7 @@ class HttpSource:
 
     def __init__(self, url: str, web: Web, headers: Mapping[str, str]) -> None:
         self._url, self._web, self._headers = url, web, headers
+        self._answered_by = url
         self.name = file_name(url)
         self.label = public(url)
         self.key = url
@@ -62,7 +68,14 @@ class HttpSource:
     def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
         """Ask for the bytes from ``offset`` on."""
         with self._get(self._url, range_headers(offset, validator)) as answer:
-            yield body_of(answer, self._web, label=self.label, name=self.name, offset=offset, validator=validator)
+            yield body_of(answer, self._web, self, offset=offset, validator=validator)
+
+    def impostor(self, what: str) -> FetchError:
+        """Return the error for a page in the file's place: nobody but the host itself answers over its own TLS."""
+        own = self._answered_by.lower().startswith("https:") and origin(self._answered_by) == origin(self._url)
+        if what != HTML or own:
+            return not_the_file(self.label, what)
+        return intercepted(self.label, what, urlsplit(self._url).hostname)
 
     @contextlib.contextmanager
     def _get(self, url: str, headers: Mapping[str, str], hops: int = _LONGEST_CHAIN) -> Iterator[requests.Response]:
@@ -70,6 +83,7 @@ class HttpSource:
         with self._web.get(url, headers={**own, **headers}) as answer:
             target = location(answer, url)
             if target is None:
+                self._answered_by = url
                 yield answer
                 return
         if hops == 0:
@@ -79,11 +93,23 @@ class HttpSource:
 
 
 def location(answer: requests.Response, url: str) -> Optional[str]:
-    """Return where an answer redirects to, or None."""
+    """Return where an answer redirects to, or None.
+
+    Raises:
+        FetchError: to nowhere.
+    """
     target = answer.headers.get("Location")
     if answer.status_code not in _REDIRECTS or not target:
         return None
-    return urljoin(url, target)
+    try:
+        joined = urljoin(url, target)
+        usable = scheme_of(joined) in ("https", "http") and problem_of(joined) is None
+    except ValueError:
+        joined, usable = target, False
+    if not usable:
+        what = f"{public(url)} redirects to what is no URL of a file: {public(joined)}"
+        raise FetchError("source-unreachable", what, hint="check the URL, and what proxy is on the way", retryable=True)
+    return joined
 
 
 def origin(url: str) -> Tuple[str, str]:
@@ -102,24 +128,22 @@ def range_headers(offset: int, validator: Optional[str]) -> Mapping[str, str]:
     return headers
 
 
-def body_of(
-    answer: requests.Response, web: Web, *, label: str, name: str, offset: int, validator: Optional[str]
-) -> Body:
+def body_of(answer: requests.Response, web: Web, remote: Remote, *, offset: int, validator: Optional[str]) -> Body:
     """Return the bytes of a server's answer.
 
     Raises:
         FetchError: it is no answer with the file, or not with the part of it that was asked for.
     """
-    status = answer.status_code
+    status, label = answer.status_code, remote.label
     if status == 416:
         raise RangeLostError(f"{label}: the server has no bytes from {offset} on")
     if status not in (200, 206):
         raise refusal(answer, label)
-    _check_kind(answer, label, name)
+    _check_kind(answer, remote)
     mark = _validator(answer)
     if status == 200:
         length = answer.headers.get("Content-Length", "")
-        return Body(0, int(length) if length.isdigit() else None, mark, web.chunks(answer))
+        return Body(0, int(length) if _NUMBER.fullmatch(length) else None, mark, web.chunks(answer))
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) != offset:
         raise RangeLostError(f"{label}: asked for the bytes from {offset} on, the server sends others")
@@ -131,9 +155,9 @@ def body_of(
 def refusal(answer: requests.Response, label: str) -> FetchError:
     """Return the error for a status that is no success."""
     status = answer.status_code
-    code, hint = _STATUS_HINTS.get(status, ("source-unreachable", "try again later"))
-    if status == 429:
-        code, hint = "source-rate-limited", "wait, then run again: what came is kept and continued"
+    refused = ("source-refused", "the server does not take this request: check the URL, and what proxy is on the way")
+    usual = refused if 400 <= status < 500 else ("source-unreachable", "try again later")
+    code, hint = _STATUS_HINTS.get(status, usual)
     again = status in (408, 425, 429) or status >= 500
     error = FetchError(
         code, f"{label}: the server answers {status} {answer.reason or ''}".rstrip(), hint=hint, retryable=again
@@ -156,17 +180,17 @@ def safe_name(path: str) -> str:
     return "download" if name in ("", ".", "..") else name
 
 
-def _check_kind(answer: requests.Response, label: str, name: str) -> None:
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in _PAGES and not name.lower().endswith((".html", ".htm")):
-        raise not_the_file(label, "an HTML page")
-    if kind == "application/json" and not name.lower().endswith(".json"):
-        raise not_the_file(label, "a JSON document")
+def _check_kind(answer: requests.Response, remote: Remote) -> None:
+    kind, name = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(), remote.name.lower()
+    if kind in _HTML_TYPES and not name.endswith((".html", ".htm", ".xhtml")):
+        raise remote.impostor(HTML)
+    if (kind == "application/json" or kind.endswith("+json")) and not name.endswith("json"):
+        raise remote.impostor("a JSON document")
     encoding = answer.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("", "identity"):
         raise FetchError(
             "source-unreachable",
-            f"{label}: something on the way compressed the file ({encoding}) although it was told not to",
+            f"{remote.label}: something on the way compressed the file ({encoding}) although it was told not to",
             hint="exempt the host from the proxy's transformations",
         )
 
@@ -181,7 +205,7 @@ def _validator(answer: requests.Response) -> Optional[str]:
 
 def _retry_after(answer: requests.Response) -> Optional[float]:
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if _NUMBER.fullmatch(text):
         return float(text)
     try:
         at = email.utils.parsedate_to_datetime(text)

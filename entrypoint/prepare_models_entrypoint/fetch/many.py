@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..contract import event
 from ..contract.fetch import FetchJob, FetchResult
@@ -44,38 +45,45 @@ class _Many:
         self._job, self._events = job, events
         self._cache_dir = Path(job.cache_dir)
         self._output = Path(job.output_dir) if job.output_dir else None
+        self._store = Store(self._cache_dir / "downloads")
         self._good = True
-        self._taken: Dict[str, str] = {}
-        self._guard = threading.Lock()
 
     def run(self) -> bool:
         if self._output is not None:
-            tidy(self._output, Store(self._cache_dir / "downloads"))
+            tidy(self._output, self._store)
         items = [item for source, sha256 in self._job.sources for item in self._items(source, sha256)]
+        if self._output is not None:
+            items = self._without_clashes(items)
         with ThreadPoolExecutor(self._job.connections, thread_name_prefix="fetch") as pool:
             list(pool.map(self._one, items))
         return self._good
 
     def _items(self, source: str, sha256: Optional[str]) -> List[_Item]:
-        try:
-            return _expanded(source, sha256, access_of(self._job.network))
-        except StageError as error:
-            self._failed(source, error)
-            return []
+        found: List[_Item] = []
+        with self._failures_told(source):
+            found += _expanded(source, sha256, access_of(self._job.network))
+        return found
 
-    def _claim(self, item: _Item) -> None:
-        """Keep two different files from landing under one name."""
-        with self._guard:
-            owner = self._taken.setdefault(item.name, item.same)
-        if owner != item.same:
-            raise FetchError(
-                "output-name-taken",
-                f"{public(item.source)} and another source would both be {item.name} in {self._output}",
-                hint="fetch one of them into another --output directory",
-            )
+    def _without_clashes(self, items: List[_Item]) -> List[_Item]:
+        """Refuse, before anything is fetched, files that would land under one name and are not the same file."""
+        named: Dict[str, List[_Item]] = {}
+        for item in items:
+            named.setdefault(item.name, []).append(item)
+        for name, group in named.items():
+            if _are_one_file(group):
+                continue
+            for item in group:
+                others = ", ".join(sorted({public(other.source) for other in group if other.same != item.same}))
+                error = FetchError(
+                    "output-name-taken",
+                    f"{public(item.source)} would be {name} in {self._output}, and so would {others}",
+                    hint="fetch them one by one into different --output directories",
+                )
+                self._failed(item.source, error)
+        return [item for item in items if _are_one_file(named[item.name])]
 
     def _one(self, item: _Item) -> None:
-        try:
+        with self._failures_told(item.source):
             if self._is_in_place(item):
                 return
             fetched = fetch(
@@ -86,19 +94,29 @@ class _Many:
                 network=self._job.network,
                 revalidate=self._job.revalidate,
                 offline=self._job.offline,
+                copy_to=self._output,
             )
             self._finished(item, fetched, self._place(item, fetched))
+
+    @contextlib.contextmanager
+    def _failures_told(self, source: str) -> Iterator[None]:
+        """Make a failure the outcome of one source; the others go on."""
+        try:
+            yield
         except StageError as error:
-            self._failed(item.source, error)
+            self._failed(source, error)
         except OSError as error:
-            self._failed(item.source, from_os_error(error))
+            self._failed(source, from_os_error(error))
+        except Exception as error:  # noqa: BLE001  # a bug that one source brings to light
+            traceback.print_exc()
+            told = StageError("internal", f"{type(error).__name__} with {public(source)}", hint="please report this")
+            self._failed(source, told)
 
     def _is_in_place(self, item: _Item) -> bool:
         """Tell whether the pinned bytes are in the output directory already, whatever the cache has."""
         target = self._output / item.name if self._output is not None else None
         if target is None or item.sha256 is None or not target.is_file() or sha256_file(target) != item.sha256:
             return False
-        self._claim(item)
         fetched = Fetched(target, target.stat().st_size, Digest(item.sha256), pinned=True, promised="manifest")
         self._finished(item, fetched, target)
         return True
@@ -106,9 +124,8 @@ class _Many:
     def _place(self, item: _Item, fetched: Fetched) -> Path:
         if self._output is None:
             return fetched.path
-        self._claim(item)
         stored = local_path(item.source) is None
-        return deliver(fetched.path, self._output, item.name, Store(self._cache_dir / "downloads"), stored=stored)
+        return deliver(fetched.path, self._output, item.name, self._store, stored=stored)
 
     def _finished(self, item: _Item, fetched: Fetched, path: Path) -> None:
         self._tell(
@@ -145,6 +162,11 @@ class _Many:
         self._events.emit(event.SOURCE_FINISHED, stage="fetch", **result)
 
 
+def _are_one_file(items: List[_Item]) -> bool:
+    pins = {item.sha256 for item in items}
+    return len({item.same for item in items}) == 1 or (len(pins) == 1 and None not in pins)
+
+
 def _expanded(source: str, sha256: Optional[str], access: Access) -> List[_Item]:
     """Return the files that a source stands for: itself, or all files of a whole version of NGC."""
     member = member_of(source)
@@ -171,15 +193,12 @@ def _item(source: str, sha256: Optional[str], access: Access) -> _Item:
 
 
 def _throttled(source: str, events: Events) -> Callable[[Dict[str, Any]], None]:
-    last = [0.0]
-    guard = threading.Lock()
+    last = [time.monotonic()]  # what takes no longer than this tells its end alone
 
     def tell(data: Dict[str, Any]) -> None:
-        with guard:
-            now = time.monotonic()
-            if now - last[0] < _EVERY_S and data.get("done") != data.get("total"):
-                return
+        now = time.monotonic()
+        if now - last[0] >= _EVERY_S:
             last[0] = now
-        events.emit(event.PROGRESS, stage="fetch", source=public(source), **data)
+            events.emit(event.PROGRESS, stage="fetch", source=public(source), **data)
 
     return tell

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 from ..errors import FetchError
 from .body import Promise, Remote
 from .download import Download, mismatch
-from .part import Part
+from .part import Part, progress_of
 from .patience import Patience
 from .store import Store, Stored, key_of
 
@@ -31,6 +32,7 @@ class Obtain:
 
     ``offline``: whether only what is here may be taken.
     ``revalidate``: whether the server is asked if what an earlier run fetched, without a pinned digest, is current.
+    ``copy_to``: directory that receives the file later.
     """
 
     store: Store
@@ -38,6 +40,7 @@ class Obtain:
     revalidate: bool
     on_progress: OnProgress
     offline: bool = False
+    copy_to: Optional[Path] = None
 
     def obtain(self, remote: Remote, pinned: Optional[str]) -> Obtained:
         """Return the content of a remote file.
@@ -84,6 +87,7 @@ class Obtain:
         if sha256 is None:
             return self._download(remote, promise, key, key, promised)
         # Several sources may have one content: whoever comes second finds it.
+        self.store.point(key, sha256)
         with self.store.lock(sha256, self._waiting(sha256)):
             present = self.store.find(sha256, remote.name)
             if present is not None:
@@ -94,7 +98,7 @@ class Obtain:
     def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Obtained:
         path = self.store.parts / f"{part_key}.part"
         with Part.opened(path, resume_without_validator=promise.sha256 is not None) as part:
-            sha256 = Download(remote, part, promise, self.on_progress).run(self.patience)
+            sha256 = Download(remote, part, promise, self.on_progress, self.copy_to).run(self.patience)
             stored = self.store.adopt(path, sha256, remote.name)
             part.forget_mark()
             self._remember(remote, key, stored, part.validator, promised)
@@ -109,10 +113,9 @@ class Obtain:
 
     def _waiting(self, key: str) -> Callable[[], None]:
         """Return what tells how far the process is for which this one waits."""
-        part = self.store.parts / f"{key}.part"
 
         def tell() -> None:
-            done = part.stat().st_size if part.exists() else 0
-            self.on_progress({"phase": "download", "done": done, "total": 0})
+            done, total = progress_of(self.store.parts / f"{self.store.pointed(key)}.part")
+            self.on_progress({"phase": "download", "done": done, "total": total})
 
         return tell

@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
-from typing import BinaryIO, Iterator, Optional
+from typing import BinaryIO, Iterator, Optional, Tuple
 
+from ..errors import FetchError
 from .records import read_json, write_json
 
+NO_ROOM = "free disk space there, or choose another --output directory"
 _CHUNK = 1 << 20
+_WORTH_A_NOTE = 1 << 20  # what is smaller is fetched again sooner than a note of it is read
 
 
 class Part:
@@ -21,6 +24,8 @@ class Part:
         self._stream = stream
         self._meta = path.with_suffix(".json")
         self._digest = hashlib.sha256()
+        self._total: Optional[int] = None
+        self._is_noted = False
         self.size = 0
         self.validator: Optional[str] = None
 
@@ -33,17 +38,22 @@ class Part:
             path: the file; its server's mark is kept beside it.
             resume_without_validator: whether a digest that is known beforehand tells.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(str(path), "a+b", buffering=0) as stream:
+        with _opened(path) as stream:
             part = cls(path, stream)  # unbuffered: what was written survives a kill
             part._take_up(resume_without_validator=resume_without_validator)
             try:
                 yield part
-            finally:
+            except BaseException:
                 if part.size == 0:
                     part.discard()
+                else:
+                    part.note()
+                raise
 
     def _take_up(self, *, resume_without_validator: bool) -> None:
+        if os.fstat(self._stream.fileno()).st_size == 0:
+            self.forget_mark()
+            return
         self.validator = read_json(self._meta).get("validator")
         if self.validator is None and not resume_without_validator:
             self.restart()
@@ -56,15 +66,17 @@ class Part:
     def restart(self) -> None:
         """Forget all bytes."""
         self._stream.truncate(0)
-        self._digest, self.size, self.validator = hashlib.sha256(), 0, None
-        with contextlib.suppress(FileNotFoundError):
-            self._meta.unlink()
+        self._digest, self.size, self.validator, self._total = hashlib.sha256(), 0, None, None
+        self.forget_mark()
 
-    def mark(self, validator: Optional[str]) -> None:
-        """Keep the server's mark of the content that comes."""
-        if validator is not None and validator != self.validator:
-            write_json(self._meta, {"validator": validator})
-            self.validator = validator
+    def mark(self, validator: Optional[str], total: Optional[int]) -> None:
+        """Keep the server's mark of the content that comes, and its size; without a mark, the one before holds."""
+        self.validator, self._total, self._is_noted = validator or self.validator, total, False
+
+    def note(self) -> None:
+        """Write the mark beside the part, for whoever continues or watches it."""
+        self._is_noted = True
+        write_json(self._meta, {"validator": self.validator, "total": self._total})
 
     def append(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -73,6 +85,8 @@ class Part:
             view = view[self._stream.write(view) :]
         self._digest.update(chunk)
         self.size += len(chunk)
+        if not self._is_noted and self.size >= _WORTH_A_NOTE:
+            self.note()
 
     def sha256(self) -> str:
         """Return the digest of the bytes that are here."""
@@ -85,9 +99,40 @@ class Part:
                 file.unlink()
 
     def forget_mark(self) -> None:
-        """Remove the mark of a part that was renamed."""
+        """Remove the mark, as of a part that was renamed."""
+        self._is_noted = False
         with contextlib.suppress(FileNotFoundError):
             self._meta.unlink()
+
+
+def progress_of(path: Path) -> Tuple[int, int]:
+    """Return how many bytes of a part are here, which another process may be writing, and of how many; 0: unknown."""
+    try:
+        done = path.stat().st_size
+    except OSError:
+        return 0, 0
+    total = read_json(path.with_suffix(".json")).get("total")
+    return done, total if isinstance(total, int) else 0
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(str(path), "a+b", buffering=0)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(str(path), "a+b", buffering=0)
+
+
+def check_room(directory: Path, size: int, *, what: str, hint: str) -> None:
+    """Refuse what the disk of a directory has no room for.
+
+    Raises:
+        FetchError: there are fewer than ``size`` bytes.
+    """
+    free = free_bytes(directory)
+    if size > free:
+        message = f"{what} needs {size / 1e6:.0f} MB, {directory} has room for {free / 1e6:.0f} MB"
+        raise FetchError("disk-full", message, hint=hint)
 
 
 def free_bytes(directory: Path) -> int:

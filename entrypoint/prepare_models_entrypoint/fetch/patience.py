@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
-from typing import Callable, TypeVar
-
-import tenacity
+from typing import TYPE_CHECKING, Callable, TypeVar
 
 from ..errors import FetchError
+
+if TYPE_CHECKING:
+    import tenacity
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class Patience:
     """
 
     attempts: int = 5
-    failures: int = 30
+    failures: int = 100
     first_wait_s: float = field(default_factory=lambda: FIRST_WAIT_S)
     longest_wait_s: float = 10.0
     budget_s: float = 300.0
@@ -54,16 +55,37 @@ class Effort:
         Raises:
             FetchError: the last failure, when it is final or patience has ended.
         """
+        try:
+            return attempt()
+        except FetchError as error:
+            if not _may_pass(error):
+                raise
+            return self._again(attempt, error)
+
+    def _again(self, attempt: Callable[[], T], failed: FetchError) -> T:
+        import tenacity  # costs as much as a small download, and most need it never
+
+        failures = [failed]
+
+        def next_attempt() -> T:
+            if failures:
+                raise failures.pop()
+            return attempt()
+
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, FetchError) and error.retryable),
+            retry=tenacity.retry_if_exception(_may_pass),
             stop=self._enough,
             wait=self._wait,
             sleep=time.sleep,
             reraise=True,
         )
-        return retrying(attempt)
+        try:
+            return retrying(next_attempt)
+        except FetchError as error:
+            error.tried_enough = True
+            raise
 
-    def _enough(self, state: tenacity.RetryCallState) -> bool:
+    def _enough(self, state: "tenacity.RetryCallState") -> bool:
         self.idle += 1
         self.failures += 1
         wait = self._asked(state)
@@ -71,7 +93,7 @@ class Effort:
         spent = self.waited_s >= self.patience.budget_s
         return too_long or spent or self.idle >= self.patience.attempts or self.failures >= self.patience.failures
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
+    def _wait(self, state: "tenacity.RetryCallState") -> float:
         wait = self._asked(state)
         if wait is None:
             longest = self.patience.first_wait_s * 2.0**self.idle
@@ -80,6 +102,10 @@ class Effort:
         return wait
 
     @staticmethod
-    def _asked(state: tenacity.RetryCallState) -> "float | None":
+    def _asked(state: "tenacity.RetryCallState") -> "float | None":
         error = state.outcome.exception() if state.outcome else None
         return error.retry_after_s if isinstance(error, FetchError) else None
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, FetchError) and error.retryable and not error.tried_enough

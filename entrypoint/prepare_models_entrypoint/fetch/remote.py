@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, Optional
 
 from ..contract.source import public, scheme_of
 from ..errors import FetchError
-from .body import Body, Promise
+from .body import Body, Promise, not_the_file
 from .http import safe_name
 
 _CHUNK = 1 << 20
@@ -48,6 +48,10 @@ class FilesystemSource:
             stream.seek(start)
         with contextlib.closing(stream):
             yield Body(start, size, mark, self._chunks(stream))
+
+    def impostor(self, what: str) -> FetchError:
+        """Return the error for a page in the file's place."""
+        return not_the_file(self.label, what)
 
     def _chunks(self, stream: Any) -> Iterator[bytes]:
         while True:

@@ -16,9 +16,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
 
@@ -28,6 +30,7 @@ from .records import read_json, write_json
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _POLL_S = 0.05
+_LOCK = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,14 @@ class Store:
     def adopt(self, part: Path, sha256: str, name: str) -> Stored:
         """Take a verified part into the store."""
         folder = self._folder(sha256)
-        folder.mkdir(parents=True, exist_ok=True)
         part.chmod(0o444)
         status = part.stat()
         seen = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "boot": _boot()}
-        os.replace(str(part), str(folder / "blob"))
+        try:
+            os.replace(str(part), str(folder / "blob"))
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            os.replace(str(part), str(folder / "blob"))
         write_json(folder / "record.json", seen)
         return Stored(self._named(folder, name), status.st_size, sha256)
 
@@ -87,17 +93,34 @@ class Store:
     def lock(self, key: str, on_wait: Callable[[], None] = lambda: None, *, shared: bool = False) -> Iterator[None]:
         """Hold the lock of a download; ``on_wait`` is called now and then while another process has it."""
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(str(folder / f"{key}.lock"), "ab") as file:
+        descriptor = self._lock_file(key)
+        try:
             while True:
                 try:
-                    fcntl.flock(file.fileno(), kind | fcntl.LOCK_NB)
+                    fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     on_wait()
                     time.sleep(_POLL_S)
             yield
+        finally:
+            os.close(descriptor)
+
+    def point(self, key: str, other: str) -> None:
+        """Tell those who wait for the lock ``key``, which this process holds, that the work is under another key."""
+        (self.root / "locks" / f"{key}.lock").write_text(json.dumps({"at": other}), encoding="utf-8")
+
+    def pointed(self, key: str) -> str:
+        """Return the key under which the holder of the lock ``key`` works."""
+        return str(read_json(self.root / "locks" / f"{key}.lock").get("at") or key)
+
+    def _lock_file(self, key: str) -> int:
+        path = f"{self.root}/locks/{key}.lock"
+        try:
+            return os.open(path, _LOCK, 0o644)
+        except FileNotFoundError:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            return os.open(path, _LOCK, 0o644)
 
     def _folder(self, sha256: str) -> Path:
         return downloads.folder(self.root, sha256)
@@ -106,10 +129,12 @@ class Store:
     def _named(folder: Path, name: str) -> Path:
         """Return the blob under a name of its own: formats are told by the ending."""
         link = folder / "as" / name
-        if not link.is_symlink():
-            link.parent.mkdir(exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                link.symlink_to(Path("..") / "blob")
+        with contextlib.suppress(FileExistsError):
+            try:
+                os.symlink("../blob", str(link))
+            except FileNotFoundError:
+                link.parent.mkdir(exist_ok=True)
+                os.symlink("../blob", str(link))
         return link
 
 
@@ -118,6 +143,7 @@ def key_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:40]
 
 
+@lru_cache(maxsize=None)
 def _boot() -> str:
     try:
         return _BOOT.read_text(encoding="ascii").strip()

@@ -6,33 +6,31 @@ import argparse
 import json
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from prepare_models_entrypoint.contract.source import local_path, member_of, problem_of, public, split_pin
 
-from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, UsageError
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..fetching import Fetching, progress_line
 from ..interrupts import interrupted
 from ..network import NetworkSpec
-from ..paths import cache_dir
+from ..paths import CACHE_VARIABLE, cache_dir, make
 from ..views.text import table, write
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Fetch the sources into a directory; exit well only when all bytes are verified."""
     sources = tuple(_source(text) for text in arguments.sources)
-    output = _directory(arguments.output)
+    output = make(arguments.output, purpose="output directory", chosen_by="--output DIR")
+    cache = make(cache_dir(), purpose="cache directory", chosen_by=CACHE_VARIABLE)
     network = NetworkSpec(
         ngc_key_file=arguments.ngc_key_file,
         headers_file=arguments.headers_file,
         stall_s=arguments.stall_timeout,
         attempts=arguments.attempts,
     )
-    job = FetchJob(
-        sources=sources, cache_dir=str(cache_dir()), output_dir=str(output), connections=arguments.connections
-    )
+    job = FetchJob(sources=sources, cache_dir=str(cache), output_dir=str(output), connections=arguments.connections)
     signal.signal(signal.SIGTERM, interrupted)
     show = not (arguments.quiet or arguments.json)
     with (
@@ -69,16 +67,6 @@ def _is_whole_version(source: str) -> bool:
     """Tell ``ngc://org[/team]/model:version``, which a manifest can't use and this command expands."""
     rest = source.removeprefix("ngc://").rstrip("/")
     return source.startswith("ngc://") and rest.count("/") in (1, 2) and ":" in rest.rpartition("/")[2]
-
-
-def _directory(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HostError(
-            f"{path} can't be used as output directory: {error.strerror}", hint="choose another with --output DIR"
-        ) from None
-    return path.absolute()
 
 
 def _tell(result: FetchResult) -> None:

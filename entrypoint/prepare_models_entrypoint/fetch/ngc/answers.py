@@ -10,6 +10,7 @@ import requests
 
 from ...contract.source import public
 from ...errors import FetchError
+from ..body import intercepted
 from ..http import refusal
 from .address import Address
 
@@ -26,17 +27,21 @@ def document_of(answer: requests.Response, url: str) -> Dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise intercepted(url, kind or "bytes")
+        raise not_json(url, kind or "bytes")
     return document
 
 
-def intercepted(url: str, what: str) -> FetchError:
+def not_json(url: str, what: str) -> FetchError:
     """Return the error for an answer that can't be the server's own."""
+    return intercepted(public(url), f"{what} in place of a JSON object", urlsplit(url).hostname)
+
+
+def not_understood(address: Address, what: str) -> FetchError:
+    """Return the error for a JSON answer that is not as NGC's are."""
     return FetchError(
-        "network-intercepted",
-        f"{public(url)} answers with {what} in place of JSON: a proxy or captive portal answered",
-        hint=f"sign in to the network with a browser, or let the proxy pass {urlsplit(url).hostname}; then run again",
-        retryable=True,
+        "source-unreachable",
+        f"{address}: NGC's answer is not understood: {what}",
+        hint="check NGC_CLI_API_URL and what proxy is on the way; else a newer prepare-models may know this answer",
     )
 
 
@@ -44,7 +49,7 @@ def api_error(answer: requests.Response, address: Address, *, guest: bool) -> Fe
     """Return the error for a status of the API that is no success."""
     status = answer.status_code
     if 300 <= status < 400:
-        return intercepted(answer.url or "", f"a redirect to {urlsplit(answer.headers.get('Location', '')).hostname}")
+        return not_json(answer.url or "", f"a redirect to {public(answer.headers.get('Location', 'nowhere'))}")
     meanings = {
         401: _unauthorised(guest=guest),
         403: _forbidden(guest=guest),

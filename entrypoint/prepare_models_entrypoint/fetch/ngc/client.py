@@ -8,7 +8,7 @@ import contextlib
 import json
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Union
 from urllib.parse import quote, urlencode
 
 import requests
@@ -18,7 +18,7 @@ from ...errors import FetchError
 from ..patience import Effort, Patience
 from ..web import Web
 from .address import Address
-from .answers import api_error, document_of, refused_token
+from .answers import api_error, document_of, not_understood, refused_token
 from .credentials import Credentials
 
 DEFAULT_API = "https://api.ngc.nvidia.com"
@@ -45,11 +45,11 @@ class Client:
         self.api = api.rstrip("/")
         self.credentials = Credentials(key, auth, self._exchange)
         self._guard = threading.Lock()
-        self._listings: Dict[Address, List[Entry]] = {}
+        self._listings: Dict[Address, Union[List[Entry], FetchError]] = {}
         self._listing_guards: Dict[Address, threading.Lock] = {}
 
     def files(self, address: Address) -> List[Entry]:
-        """Return the files of a version; a process asks once.
+        """Return the files of a version; a process asks once, also where it fails.
 
         Raises:
             FetchError: no such model or version (with the ones that exist), no access, licence not accepted.
@@ -59,26 +59,37 @@ class Client:
             guard = self._listing_guards.setdefault(version, threading.Lock())
         with guard:
             if version not in self._listings:
-                self._listings[version] = self._list(version)
-            return self._listings[version]
+                try:
+                    self._listings[version] = self._list(version)
+                except FetchError as error:
+                    self._listings[version] = error
+            listing = self._listings[version]
+        if isinstance(listing, FetchError):
+            raise listing
+        return listing
 
     def _list(self, address: Address) -> List[Entry]:
         route = f"{self._model_route(address)}/versions/{_quoted(address.version)}/files"
         found: Dict[str, Entry] = {}
-        for page in self._pages(route, address):
-            _check_version(page, address)
-            for raw in page.get("modelFiles") or page.get("recipeFiles") or ():
-                entry = _entry(raw)
-                found[entry.path] = entry
+        with _understood(address):
+            for number, page in enumerate(self._pages(route, address)):
+                _check_version(page, address)
+                listed = page.get("modelFiles", page.get("recipeFiles"))
+                if listed is None and number == 0:
+                    raise not_understood(address, "it lists no files")
+                for raw in listed or ():
+                    entry = _entry(raw)
+                    found[entry.path] = entry
         return list(found.values())
 
     def versions(self, address: Address) -> List[Dict[str, Any]]:
         """Return the versions of a model as NGC describes them, newest first."""
         route = f"{self._model_route(address)}/versions"
         found: Dict[str, Dict[str, Any]] = {}
-        for page in self._pages(route, address, {"sort-order": "SEMVER_DESC"}):
-            for raw in page.get("modelVersions") or page.get("recipeVersions") or ():
-                found[str(raw.get("versionId"))] = raw
+        with _understood(address):
+            for page in self._pages(route, address, {"sort-order": "SEMVER_DESC"}):
+                for raw in page.get("modelVersions") or page.get("recipeVersions") or ():
+                    found[str(raw.get("versionId"))] = raw
         return list(found.values())
 
     def search(self, query: str, limit: int) -> List[Dict[str, Any]]:
@@ -87,8 +98,11 @@ class Client:
         route = "/v2/search/catalog/resources/MODEL"
         if not self.credentials.guest:
             route = "/v2/search/subscriber/catalog/resources/MODEL"
-        page = self._document(f"{route}?{urlencode({'q': json.dumps(asked)})}", Address("nvidia", None, ""))
-        return [resource for group in page.get("results") or () for resource in group.get("resources") or ()][:limit]
+        anything = Address("nvidia", None, "")
+        page = self._document(f"{route}?{urlencode({'q': json.dumps(asked)})}", anything)
+        with _understood(anything):
+            found = [resource for group in page.get("results") or () for resource in group.get("resources") or ()]
+        return found[:limit]
 
     @contextlib.contextmanager
     def file_answer(self, address: Address) -> Iterator[requests.Response]:
@@ -163,6 +177,15 @@ class Client:
         return Effort(self._patience).run(attempt)
 
 
+@contextlib.contextmanager
+def _understood(address: Address) -> Iterator[None]:
+    """Tell of an answer that is JSON and yet not as NGC's are."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise not_understood(address, f"{type(error).__name__}: {error}") from None
+
+
 def _check_version(page: Mapping[str, Any], address: Address) -> None:
     version = page.get("modelVersion") or page.get("recipeVersion") or {}
     if version.get("status") not in (None, "UPLOAD_COMPLETE"):
@@ -181,7 +204,8 @@ def _entry(raw: Mapping[str, Any]) -> Entry:
             digest = base64.b64decode(encoded, validate=True)
             sha256 = digest.hex() if len(digest) == 32 else None
     created = raw.get("createdDate")
-    return Entry(str(raw.get("path", "")), size if isinstance(size, int) else None, sha256, created)
+    known = isinstance(size, int) and size >= 0
+    return Entry(str(raw["path"]), size if known else None, sha256, created)
 
 
 def _quoted(text: Optional[str]) -> str:

@@ -12,6 +12,7 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from ... import masking
+from ...errors import FetchError
 from .address import Address
 
 _RENEW_EARLY_S = 60.0
@@ -53,6 +54,12 @@ class Credentials:
         self._guard = threading.Lock()
         if key:
             masking.register(key)
+            if not (key.isascii() and key.isprintable()):
+                raise FetchError(
+                    "source-key-refused",
+                    "the NGC key holds characters that no key has",
+                    hint="look for quotes, line ends or other text that was copied along with it",
+                )
 
     @property
     def guest(self) -> bool:

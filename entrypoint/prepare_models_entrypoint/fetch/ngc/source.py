@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 from typing import Iterator, List, Optional
+from urllib.parse import urlsplit
 
 import requests
 
 from ... import masking
 from ...errors import FetchError
-from ..body import Body, Promise
+from ..body import HTML, Body, Promise, intercepted, not_the_file
 from ..http import body_of, location, range_headers, refusal, safe_name
 from ..web import Web
 from .address import Address
@@ -53,7 +54,7 @@ class NgcSource:
     def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
         """Ask for the bytes from ``offset`` on, with a URL that is signed for this try."""
         with self._client.file_answer(self._address) as answer:
-            signed = location(answer, answer.url)
+            signed = location(answer, answer.url)  # as it came: a signature is over every byte of it
             if signed is None:
                 yield self._direct(answer, offset)
                 return
@@ -62,14 +63,20 @@ class NgcSource:
             if answer.status_code in (400, 401, 403):
                 error = refusal(answer, f"{self.label}: the signed URL")
                 raise FetchError(error.code, error.message, hint=_EXPIRED_HINT, retryable=True)
-            yield body_of(answer, self._web, label=self.label, name=self.name, offset=offset, validator=validator)
+            yield body_of(answer, self._web, self, offset=offset, validator=validator)
+
+    def impostor(self, what: str) -> FetchError:
+        """Return the error for a page in the file's place: NGC has no such pages."""
+        if what != HTML:
+            return not_the_file(self.label, what)
+        return intercepted(self.label, what, f"{urlsplit(self._client.api).hostname} and NGC's file hosts")
 
     def _direct(self, answer: requests.Response, offset: int) -> Body:
         """Take the bytes from the API itself, which may send small files without a redirect."""
         if answer.status_code != 200:
             raise api_error(answer, self._address, guest=self._client.credentials.guest)
         del offset  # the API was not asked for a range: it sends the whole file
-        return body_of(answer, self._web, label=self.label, name=self.name, offset=0, validator=None)
+        return body_of(answer, self._web, self, offset=0, validator=None)
 
     @contextlib.contextmanager
     def _from_cdn(
