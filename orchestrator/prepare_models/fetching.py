@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
@@ -58,15 +58,22 @@ class Fetching:
         network: how sources are reached, secrets included.
         on_result: called with the outcome of each source.
         on_event: called with everything else that the child tells.
+        fork: whether the child is a copy of this process, which must not have other threads then.
     """
 
     def __init__(
-        self, job: FetchJob, network: NetworkSpec, *, on_result: OnResult, on_event: OnEvent = lambda _: None
+        self,
+        job: FetchJob,
+        network: NetworkSpec,
+        *,
+        on_result: OnResult,
+        on_event: OnEvent = lambda _: None,
+        fork: bool = False,
     ) -> None:
-        self._job, self._network = job, network
+        self._job, self._network, self._fork = job, network, fork
         self._on_result, self._on_event = on_result, on_event
         self._open = contextlib.ExitStack()
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[bytes] | child.Copy | None = None
         self._log: IO[bytes] | None = None
 
     def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
@@ -79,15 +86,17 @@ class Fetching:
             self._log = stack.enter_context(tempfile.TemporaryFile())
             secret = stack.enter_context(child.secret_file(self._network.secrets()))
             job = replace(self._job, network=self._network.with_secrets(child.path_of(secret)))
-            self._child = subprocess.Popen(
-                child.argv("fetch", "/dev/stdin", "--parent", str(os.getpid())),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
-                pass_fds=() if secret is None else (secret,), start_new_session=True,
-            )  # fmt: skip
+            asked = stack.enter_context(child.secret_file(json.dumps(job.to_dict())))
+            arguments = ("fetch", str(child.path_of(asked)), "--parent", str(os.getpid()))
+            if self._fork:
+                self._child = child.Copy(*arguments, stderr=self._log.fileno())
+            else:
+                self._child = subprocess.Popen(
+                    child.argv(*arguments),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
+                    pass_fds=[given for given in (asked, secret) if given is not None], start_new_session=True,
+                )  # fmt: skip
             stack.callback(self._end)
-            stdin = cast("IO[bytes]", self._child.stdin)
-            with contextlib.suppress(BrokenPipeError), stdin:
-                stdin.write(json.dumps(job.to_dict()).encode("utf-8"))
             self._open = stack.pop_all()
 
     def __exit__(
@@ -125,7 +134,7 @@ class Fetching:
             raise HostError(f"the entrypoint ended with status {status}: {self._last_words()}", hint="run again")
         return found
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> subprocess.Popen[bytes] | child.Copy:
         if self._child is None:
             raise ValueError("results() belongs into the block")
         return self._child

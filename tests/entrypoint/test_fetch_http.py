@@ -167,7 +167,11 @@ def test_an_answer_that_is_no_model_is_refused(
 
 
 def test_a_document_may_be_what_its_name_says(server: ModelServer, tmp_path: Path) -> None:
-    for name, body in (("labels.json", b'{"a": 1}'), ("net.xml", b"<?xml version='1.0'?><net/>"), ("x.html", b"<html>")):
+    for name, body in (
+        ("labels.json", b'{"a": 1}'),
+        ("net.xml", b"<?xml version='1.0'?><net/>"),
+        ("x.html", b"<html>"),
+    ):
         assert get(server.serve(f"/{name}", Answer(body)), tmp_path).path.read_bytes() == body
 
 

@@ -33,9 +33,10 @@ def main(arguments: argparse.Namespace) -> int:
     job = FetchJob(sources=sources, cache_dir=str(cache), output_dir=str(output), connections=arguments.connections)
     signal.signal(signal.SIGTERM, interrupted)
     show = not (arguments.quiet or arguments.json)
+    on_result = _tell if show else lambda _: None
     with (
         progress_line(show=show) as on_event,
-        Fetching(job, network, on_result=_tell if show else lambda _: None, on_event=on_event) as fetching,
+        Fetching(job, network, on_result=on_result, on_event=on_event, fork=True) as fetching,
     ):
         results = fetching.results()
     if arguments.json:
@@ -51,6 +52,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _source(text: str) -> tuple[str, str | None]:
     source, sha256 = split_pin(text)
+    if "#sha256=" in source:
+        raise UsageError(f"{public(source)} has no sha256 at its end", hint="write #sha256= and 64 hexadecimal digits")
     expected = problem_of(source)
     if expected is not None and not _is_whole_version(source):
         raise UsageError(f"{public(source)} is no source", hint=f"write {expected}")
