@@ -59,7 +59,7 @@ def fetch(
         network: how sources are reached.
         offline: take what an earlier fetch left; there is no network.
         revalidate: whether a server is asked if what an earlier run fetched, without a pinned digest, is current.
-        copy_to: directory that will receive the file, too; its disk must have room before the first byte comes.
+        copy_to: directory in which the caller gives the file its name; its disk must have room before the first byte.
 
     Raises:
         FetchError: the bytes can't be had, or are not the promised ones.
@@ -88,9 +88,8 @@ def fetch(
     got = obtain.obtain(remote, sha256)
     licence = getattr(remote, "licence", None)
     stored = got.stored
-    return Fetched(
-        stored.path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised, licence
-    )
+    path = stored.path if copy_to is None else stored.blob
+    return Fetched(path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised, licence)
 
 
 def remote_of(source: str, access: Access) -> Remote:

@@ -16,7 +16,7 @@ def deliver(source: Path, directory: Path, name: str, store: Store, *, stored: b
     """Place a file under its final name; whatever had the name is replaced in one step.
 
     Args:
-        source: verified file; a link is followed.
+        source: verified file.
         directory: receives it.
         name: its final name.
         store: gives the lock that keeps a process that tidies away.
@@ -25,9 +25,9 @@ def deliver(source: Path, directory: Path, name: str, store: Store, *, stored: b
     Raises:
         FetchError: the directory's disk has no room for a copy.
     """
-    source, target = Path(os.path.realpath(str(source))), directory / name
+    target = directory / name
     with store.lock(_lock_of(directory), shared=True):
-        if stored and _linked(source, target):
+        if stored and not source.is_symlink() and _linked(source, target):
             return target
         with contextlib.suppress(FileNotFoundError):
             if os.path.samefile(str(source), str(target)):

@@ -15,6 +15,7 @@ OnProgress = Callable[[Dict[str, Any]], None]
 
 _ROOM_TO_SPARE = 16 << 20
 _STEP = 1 << 16
+_WRITTEN_SOONER_THAN_ASKED = 1 << 20
 _IMPOSTORS = ("source-not-a-model", "network-intercepted")
 
 
@@ -99,7 +100,7 @@ class Download:
         return promised
 
     def _check_room(self, total: Optional[int]) -> None:
-        if total is None:
+        if total is None or total < _WRITTEN_SOONER_THAN_ASKED:
             return
         folder = self.part.path.parent
         check_room(

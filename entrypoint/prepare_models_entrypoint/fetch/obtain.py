@@ -99,8 +99,9 @@ class Obtain:
         path = self.store.parts / f"{part_key}.part"
         with Part.opened(path, resume_without_validator=promise.sha256 is not None) as part:
             sha256 = Download(remote, part, promise, self.on_progress, self.copy_to).run(self.patience)
+            if part.is_noted:
+                part.forget_mark()  # first, so that it never stands beside other bytes
             stored = self.store.adopt(path, sha256, remote.name)
-            part.forget_mark()
             self._remember(remote, key, stored, part.validator, promised)
         return Obtained(stored, True, promised)
 

@@ -17,7 +17,10 @@ _WORTH_A_NOTE = 1 << 20  # what is smaller is fetched again sooner than a note o
 
 
 class Part:
-    """The bytes of a download that are here: ``size`` of them; ``validator`` is the server's mark of the content."""
+    """The bytes of a download that are here: ``size`` of them; ``validator`` is the server's mark of the content.
+
+    ``is_noted``: whether the mark may stand in a file beside them.
+    """
 
     def __init__(self, path: Path, stream: BinaryIO) -> None:
         self.path = path
@@ -25,7 +28,7 @@ class Part:
         self._meta = path.with_suffix(".json")
         self._digest = hashlib.sha256()
         self._total: Optional[int] = None
-        self._is_noted = False
+        self.is_noted = False
         self.size = 0
         self.validator: Optional[str] = None
 
@@ -46,14 +49,14 @@ class Part:
             except BaseException:
                 if part.size == 0:
                     part.discard()
-                else:
+                elif path.exists():  # and was not adopted already
                     part.note()
                 raise
 
     def _take_up(self, *, resume_without_validator: bool) -> None:
         if os.fstat(self._stream.fileno()).st_size == 0:
-            self.forget_mark()
             return
+        self.is_noted = True
         self.validator = read_json(self._meta).get("validator")
         if self.validator is None and not resume_without_validator:
             self.restart()
@@ -64,18 +67,21 @@ class Part:
             self.size += len(chunk)
 
     def restart(self) -> None:
-        """Forget all bytes."""
+        """Forget all bytes; the mark goes first, so that it never stands beside others."""
+        self.forget_mark()
         self._stream.truncate(0)
         self._digest, self.size, self.validator, self._total = hashlib.sha256(), 0, None, None
-        self.forget_mark()
 
     def mark(self, validator: Optional[str], total: Optional[int]) -> None:
         """Keep the server's mark of the content that comes, and its size; without a mark, the one before holds."""
-        self.validator, self._total, self._is_noted = validator or self.validator, total, False
+        before = self.validator, self._total
+        self.validator, self._total = validator or self.validator, total
+        if self.is_noted and before != (self.validator, total):
+            self.note()
 
     def note(self) -> None:
         """Write the mark beside the part, for whoever continues or watches it."""
-        self._is_noted = True
+        self.is_noted = True
         write_json(self._meta, {"validator": self.validator, "total": self._total})
 
     def append(self, chunk: bytes) -> None:
@@ -85,7 +91,7 @@ class Part:
             view = view[self._stream.write(view) :]
         self._digest.update(chunk)
         self.size += len(chunk)
-        if not self._is_noted and self.size >= _WORTH_A_NOTE:
+        if not self.is_noted and self.size >= _WORTH_A_NOTE:
             self.note()
 
     def sha256(self) -> str:
@@ -93,14 +99,14 @@ class Part:
         return self._digest.hexdigest()
 
     def discard(self) -> None:
-        """Remove the file and its mark."""
-        for file in (self.path, self._meta):
-            with contextlib.suppress(FileNotFoundError):
-                file.unlink()
+        """Remove the mark and the file."""
+        self.forget_mark()
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
 
     def forget_mark(self) -> None:
-        """Remove the mark, as of a part that was renamed."""
-        self._is_noted = False
+        """Remove the mark."""
+        self.is_noted = False
         with contextlib.suppress(FileNotFoundError):
             self._meta.unlink()
 

@@ -35,11 +35,24 @@ _LOCK = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Stored:
-    """Verified bytes in the store. ``path`` ends in the source's name."""
+    """Verified bytes in the store. ``blob`` is the file, ``name`` that of its source."""
 
-    path: Path
+    blob: Path
+    name: str
     bytes: int
     sha256: str
+
+    @property
+    def path(self) -> Path:
+        """Return a link to the file that ends in the source's name: formats are told by the ending."""
+        link = self.blob.parent / "as" / self.name
+        with contextlib.suppress(FileExistsError):
+            try:
+                os.symlink("../blob", str(link))
+            except FileNotFoundError:
+                link.parent.mkdir(exist_ok=True)
+                os.symlink("../blob", str(link))
+        return link
 
 
 class Store:
@@ -64,21 +77,24 @@ class Store:
                 return None
             with contextlib.suppress(OSError):  # a store that can only be read is hashed each time
                 write_json(folder / "record.json", seen)
-        return Stored(self._named(folder, name), status.st_size, sha256)
+        return Stored(blob, name, status.st_size, sha256)
 
     def adopt(self, part: Path, sha256: str, name: str) -> Stored:
         """Take a verified part into the store."""
         folder = self._folder(sha256)
+        blob = folder / "blob"
         part.chmod(0o444)
         status = part.stat()
         seen = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "boot": _boot()}
         try:
-            os.replace(str(part), str(folder / "blob"))
+            os.mkdir(str(folder))
         except FileNotFoundError:
             folder.mkdir(parents=True, exist_ok=True)
-            os.replace(str(part), str(folder / "blob"))
+        except FileExistsError:
+            pass
+        os.replace(str(part), str(blob))
         write_json(folder / "record.json", seen)
-        return Stored(self._named(folder, name), status.st_size, sha256)
+        return Stored(blob, name, status.st_size, sha256)
 
     def recall(self, key: str) -> Optional[Dict[str, Any]]:
         """Return what is known of a source that was fetched before: sha256, name, validator."""
@@ -124,18 +140,6 @@ class Store:
 
     def _folder(self, sha256: str) -> Path:
         return downloads.folder(self.root, sha256)
-
-    @staticmethod
-    def _named(folder: Path, name: str) -> Path:
-        """Return the blob under a name of its own: formats are told by the ending."""
-        link = folder / "as" / name
-        with contextlib.suppress(FileExistsError):
-            try:
-                os.symlink("../blob", str(link))
-            except FileNotFoundError:
-                link.parent.mkdir(exist_ok=True)
-                os.symlink("../blob", str(link))
-        return link
 
 
 def key_of(text: str) -> str:

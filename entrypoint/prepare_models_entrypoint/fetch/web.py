@@ -52,7 +52,11 @@ class Web:
         with self._failures_told(url):
             request = requests.Request("GET", url, headers={**_HEADERS, **(headers or {})}, auth=auth).prepare()
             answer = self._adapter.send(
-                request, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies_for(url)
+                request,
+                stream=True,
+                timeout=self._timeout,
+                verify=self._verify if url.lower().startswith("https:") else True,  # looked for in each request
+                proxies=self._proxies_for(url),
             )
             with answer:
                 yield answer
@@ -84,14 +88,13 @@ class Web:
             failure = _unreachable(where, f"the proxy does not serve: {_reason(error)}", _proxy_hint(url))
             failure.retryable = "Tunnel connection failed: 4" not in str(error)  # a refusal, not a mishap
             raise failure from None
-        except (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema) as error:
-            raise FetchError(
-                "source-unreachable", f"{where}: the proxy can't be used: {_reason(error)}", hint=_proxy_hint(url)
-            ) from None
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
             what = f"not a byte came for {self._stall_s:g} s"
             raise _unreachable(where, what, "check the network, then run again: what came is kept") from None
-        except (requests.exceptions.InvalidURL, UnicodeError) as error:
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
+            if requests.utils.select_proxy(url, self._proxies_for(url)):  # whose address and kind come first
+                what = f"{where}: the proxy can't be used: {_reason(error)}"
+                raise FetchError("source-unreachable", what, hint=_proxy_hint(url)) from None
             raise FetchError("source-not-found", f"{where}: {_reason(error)}", hint="check the URL") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
             raise _unreachable(where, _reason(error), _network_hint(url)) from None
