@@ -14,7 +14,7 @@ from prepare_models_entrypoint.contract.network import Network
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.fetch import Fetched, access, fetch, patience
 from prepare_models_entrypoint.fetch.catalogue import answer
-from prepare_models_entrypoint.fetch.ngc import parse
+from prepare_models_entrypoint.fetch.ngc.address import parse
 from tests.simulators.ngc import LEGACY_KEY, PERSONAL_KEY, NgcSimulator, error, page
 from tests.simulators.web import Answer, certificate
 

@@ -103,18 +103,19 @@ def remote_of(source: str, access: Access) -> Remote:
 
         return FilesystemSource(source)
     from .http import HttpSource
-    from .ngc import NgcSource, parse
+    from .ngc.address import parse
+    from .ngc.source import NgcSource
 
     address = parse(source, api=access.ngc_api)
     if address is None:
-        return HttpSource(source, access.web, access.secrets.headers)
+        return HttpSource(source, access)
     if address.file is None:
         raise FetchError(
             "source-not-found",
             f"{address} is a whole version, not a file",
             hint=f"add the file's name; see prepare-models ngc files {address.model}:{address.version}",
         )
-    return NgcSource(address, access.ngc, access.web)
+    return NgcSource(address, access)
 
 
 def _local(path: Path, sha256: Optional[str]) -> Fetched:

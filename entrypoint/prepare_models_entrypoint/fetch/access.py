@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -29,6 +30,7 @@ class Access:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.secrets = read_secrets(network.secrets_file)
+        self._guard = threading.RLock()
         self._web: Any = None
         self._ngc: Any = None
 
@@ -55,22 +57,24 @@ class Access:
     @property
     def web(self) -> Any:
         """Return the HTTP sessions."""
-        if self._web is None:
-            from .web import Web
+        with self._guard:
+            if self._web is None:
+                from .web import Web
 
-            self._web = Web(self.patience)
-        return self._web
+                self._web = Web(self.patience)
+            return self._web
 
     @property
     def ngc(self) -> Any:
         """Return the client of NGC's API."""
-        if self._ngc is None:
-            from .ngc import Client
+        with self._guard:
+            if self._ngc is None:
+                from .ngc.client import Client
 
-            self._ngc = Client(
-                self.web, self.patience, api=self.ngc_api, auth=self.ngc_auth, key=self.secrets.ngc_api_key
-            )
-        return self._ngc
+                self._ngc = Client(
+                    self.web, self.patience, api=self.ngc_api, auth=self.ngc_auth, key=self.secrets.ngc_api_key
+                )
+            return self._ngc
 
 
 @lru_cache(maxsize=None)

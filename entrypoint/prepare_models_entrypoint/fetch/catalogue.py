@@ -7,8 +7,8 @@ from typing import Any, Callable, Dict, List, Mapping
 from ..contract.network import Network
 from ..errors import FetchError, StageError
 from .access import access_of
-from .ngc import Address, Client
-from .ngc.address import parse, parse_model
+from .ngc.address import Address, parse, parse_model
+from .ngc.client import Client
 from .ngc.source import listed
 
 

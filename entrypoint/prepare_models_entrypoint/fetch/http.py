@@ -6,15 +6,18 @@ import contextlib
 import datetime as dt
 import email.utils
 import re
-from typing import Iterator, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Iterator, Mapping, Optional, Tuple
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
-
-import requests
 
 from ..contract.source import problem_of, public, scheme_of
 from ..errors import FetchError
 from .body import HTML, Body, Promise, RangeLostError, Remote, intercepted, not_the_file
-from .web import Web
+
+if TYPE_CHECKING:
+    import requests
+
+    from .access import Access
+    from .web import Web
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LONGEST_CHAIN = 5
@@ -39,10 +42,10 @@ _STATUS_HINTS = {
 
 
 class HttpSource:
-    """A file at a URL. ``headers`` go to the URL's own host and port alone, not to where it redirects."""
+    """A file at a URL. The user's headers go to the URL's own host and port alone, not to where it redirects."""
 
-    def __init__(self, url: str, web: Web, headers: Mapping[str, str]) -> None:
-        self._url, self._web, self._headers = url, web, headers
+    def __init__(self, url: str, access: Access) -> None:
+        self._url, self._access = url, access
         self._answered_by = url
         self.name = file_name(url)
         self.label = public(url)
@@ -68,7 +71,7 @@ class HttpSource:
     def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
         """Ask for the bytes from ``offset`` on."""
         with self._get(self._url, range_headers(offset, validator)) as answer:
-            yield body_of(answer, self._web, self, offset=offset, validator=validator)
+            yield body_of(answer, self._access.web, self, offset=offset, validator=validator)
 
     def impostor(self, what: str) -> FetchError:
         """Return the error for a page in the file's place: nobody but the host itself answers over its own TLS."""
@@ -79,8 +82,8 @@ class HttpSource:
 
     @contextlib.contextmanager
     def _get(self, url: str, headers: Mapping[str, str], hops: int = _LONGEST_CHAIN) -> Iterator[requests.Response]:
-        own = self._headers if origin(url) == origin(self._url) else {}
-        with self._web.get(url, headers={**own, **headers}) as answer:
+        own = self._access.secrets.headers if origin(url) == origin(self._url) else {}
+        with self._access.web.get(url, headers={**own, **headers}) as answer:
             target = location(answer, url)
             if target is None:
                 self._answered_by = url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +116,11 @@ class _Many:
     def _is_in_place(self, item: _Item) -> bool:
         """Tell whether the pinned bytes are in the output directory already, whatever the cache has."""
         target = self._output / item.name if self._output is not None else None
-        if target is None or item.sha256 is None or not target.is_file() or sha256_file(target) != item.sha256:
+        if target is None or item.sha256 is None or not target.is_file():
+            return False
+        kept = self._store.find(item.sha256, item.name)
+        linked = kept is not None and os.path.samefile(str(kept.blob), str(target))
+        if not linked and sha256_file(target) != item.sha256:
             return False
         fetched = Fetched(target, target.stat().st_size, Digest(item.sha256), pinned=True, promised="manifest")
         self._finished(item, fetched, target)
@@ -176,10 +181,12 @@ def _expanded(source: str, sha256: Optional[str], access: Access) -> List[_Item]
     if path is not None:
         return [_Item(source, sha256, path.name, str(path))]
     if scheme_of(source) in ("ngc", "https", "http"):
-        from .ngc import parse, versioned_files
+        from .ngc.address import parse
 
         address = parse(source, api=access.ngc_api)
         if address is not None and address.file is None:
+            from .ngc.source import versioned_files
+
             files = versioned_files(address, access.ngc)
             return [_item(file.source(access.ngc_api), sha256, access) for file in files]
     return [_item(source, sha256, access)]

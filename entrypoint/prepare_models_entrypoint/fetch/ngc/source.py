@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from typing import Iterator, List, Optional
+from typing import TYPE_CHECKING, Iterator, List, Optional
 from urllib.parse import urlsplit
-
-import requests
 
 from ... import masking
 from ...errors import FetchError
 from ..body import HTML, Body, Promise, intercepted, not_the_file
 from ..http import body_of, location, range_headers, refusal, safe_name
-from ..web import Web
 from .address import Address
-from .answers import api_error
-from .client import Client, Entry
+
+if TYPE_CHECKING:
+    import requests
+
+    from ..access import Access
+    from .client import Client, Entry
 
 _LONGEST_CHAIN = 5
 _SHOWN = 12
@@ -25,8 +26,9 @@ _SHOWN = 12
 class NgcSource:
     """A file of a version. The presigned URL is asked for without any credentials."""
 
-    def __init__(self, address: Address, client: Client, web: Web, entry: Optional[Entry] = None) -> None:
-        self._address, self._client, self._web, self._entry = address, client, web, entry
+    def __init__(self, address: Address, access: Access) -> None:
+        self._address, self._access = address, access
+        self._entry: Optional[Entry] = None
         self.name = safe_name(address.file or "")
         self.label = str(address)
         self.licence = address.page
@@ -53,7 +55,7 @@ class NgcSource:
     @contextlib.contextmanager
     def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
         """Ask for the bytes from ``offset`` on, with a URL that is signed for this try."""
-        with self._client.file_answer(self._address) as answer:
+        with self._access.ngc.file_answer(self._address) as answer:
             signed = location(answer, answer.url)  # as it came: a signature is over every byte of it
             if signed is None:
                 yield self._direct(answer, offset)
@@ -63,26 +65,28 @@ class NgcSource:
             if answer.status_code in (400, 401, 403):
                 error = refusal(answer, f"{self.label}: the signed URL")
                 raise FetchError(error.code, error.message, hint=_EXPIRED_HINT, retryable=True)
-            yield body_of(answer, self._web, self, offset=offset, validator=validator)
+            yield body_of(answer, self._access.web, self, offset=offset, validator=validator)
 
     def impostor(self, what: str) -> FetchError:
         """Return the error for a page in the file's place: NGC has no such pages."""
         if what != HTML:
             return not_the_file(self.label, what)
-        return intercepted(self.label, what, f"{urlsplit(self._client.api).hostname} and NGC's file hosts")
+        return intercepted(self.label, what, f"{urlsplit(self._access.ngc_api).hostname} and NGC's file hosts")
 
     def _direct(self, answer: requests.Response, offset: int) -> Body:
         """Take the bytes from the API itself, which may send small files without a redirect."""
         if answer.status_code != 200:
-            raise api_error(answer, self._address, guest=self._client.credentials.guest)
+            from .answers import api_error
+
+            raise api_error(answer, self._address, guest=self._access.ngc.credentials.guest)
         del offset  # the API was not asked for a range: it sends the whole file
-        return body_of(answer, self._web, self, offset=0, validator=None)
+        return body_of(answer, self._access.web, self, offset=0, validator=None)
 
     @contextlib.contextmanager
     def _from_cdn(
         self, url: str, offset: int, validator: Optional[str], hops: int = _LONGEST_CHAIN
     ) -> Iterator[requests.Response]:
-        with self._web.get(url, headers=range_headers(offset, validator)) as answer:
+        with self._access.web.get(url, headers=range_headers(offset, validator)) as answer:
             target = location(answer, url)
             if target is None:
                 yield answer
@@ -94,7 +98,7 @@ class NgcSource:
             yield last
 
     def _listed(self) -> Entry:
-        entries = listed(self._address, self._client)
+        entries = listed(self._address, self._access.ngc)
         for entry in entries:
             if entry.path == self._address.file:
                 return entry
