@@ -46,12 +46,10 @@ class Stored:
     def path(self) -> Path:
         """Return a link to the file that ends in the source's name: formats are told by the ending."""
         link = self.blob.parent / "as" / self.name
-        with contextlib.suppress(FileExistsError):
-            try:
-                os.symlink("../blob", str(link))
-            except FileNotFoundError:
-                link.parent.mkdir(exist_ok=True)
-                os.symlink("../blob", str(link))
+        if not link.is_symlink():
+            link.parent.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(Path("..") / "blob")
         return link
 
 
