@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any
@@ -18,8 +18,9 @@ from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 
 from . import child
-from .errors import HostError
+from .errors import HostError, SourcesError
 from .network import NetworkSpec
+from .paths import cache_dir
 
 OnResult = Callable[[FetchResult], None]
 OnEvent = Callable[[Event], None]
@@ -48,6 +49,30 @@ def progress_line(*, show: bool) -> Iterator[OnEvent]:
     finally:
         if done:
             sys.stderr.write("\r\x1b[K")
+
+
+def fetch_sources(
+    by_network: Mapping[NetworkSpec, Mapping[str, str | None]], *, on_event: OnEvent, offline: bool = False
+) -> dict[str, FetchResult]:
+    """Bring sources to the download store and return what became of each, by its ``source_id``.
+
+    Args:
+        by_network: the sources that are reached the same way, each with the sha256 that it must have, or None.
+        on_event: hears the progress.
+        offline: take only what is in the store.
+
+    Raises:
+        SourcesError: some failed; carries each with its reason.
+    """
+    results: dict[str, FetchResult] = {}
+    for network, sources in by_network.items():
+        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(cache_dir()), offline=offline)
+        with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
+            results.update({result["source_id"]: result for result in fetching.results()})
+    failed = [(result["source"], result["error"]) for result in results.values() if result["error"] is not None]
+    if failed:
+        raise SourcesError(failed)
+    return results
 
 
 class Fetching:

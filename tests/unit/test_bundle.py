@@ -187,6 +187,15 @@ def test_volumes_are_one_bundle(tmp_path: Path, bundle: Path) -> None:
         verify(split, (), None, silent)
 
 
+def test_an_earlier_bundle_of_the_name_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "site.bundle"
+    for split in (500, 1500, None, 1500):
+        make(target, split=split)
+        verify(target, (), None, silent)
+    assert sorted(file.name[-4:] for file in tmp_path.iterdir())[:2] == [".001", ".002"]
+    assert not target.exists()
+
+
 def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "site.bundle"
 

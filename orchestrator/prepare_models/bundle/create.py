@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.source import source_id
+from prepare_models_entrypoint.contract.source import local_path, source_id
 
-from .. import __version__, executors, plan
+from .. import __version__, executors, licences, plan
 from ..digests import Digests
-from ..errors import BundleError, HostError, LicenceError, SourcesError, UsageError
-from ..fetching import Fetching, OnEvent
+from ..errors import BundleError, HostError, UsageError
+from ..fetching import OnEvent, fetch_sources
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
 from ..lock.sources import sample_sets, wanted
@@ -70,7 +69,7 @@ def create(order: Order, *, on_event: OnEvent, on_bytes: OnBytes) -> tuple[Index
     manifest, lock = load(order.manifest, locked=True)
     if lock is None:
         raise UsageError(f"{path_of(order.manifest)} is not there", hint="run prepare-models lock first")
-    _check_licences(manifest, accept_eula=order.accept_eula)
+    licences.require(manifest.models, accepted=order.accept_eula)
     base = _bases(order.bases)
     try:
         with spool(order.target) as folder:
@@ -95,7 +94,7 @@ def _gathered(order: Order, locked: tuple[Manifest, Lock], contents: Contents, o
     fetched = _fetch(manifest, lock, on_event)
     models = {spec.name: tuple(_model(spec, manifest, lock, fetched, contents)) for spec in manifest.models}
     taken = wheels.collect(order.wheels, order.extras, order.given_wheels, work) if order.wheels else []
-    timing = sorted((cache_dir() / "timing").glob("*")) if order.timing else []
+    timing = sorted((cache_dir() / "timing").glob("*.cache")) if order.timing else []
     return Index(
         tool=__version__,
         manifest=Named(order.manifest.name, contents.add(order.manifest)),
@@ -119,7 +118,7 @@ def _model(
             contents.add(fetched[source_id(file.source)], locked.sha256)
             yield ModelFile(file.role, None, locked.sha256)
             continue
-        here = fetched.get(source_id(file.source)) or Path(file.source.removeprefix("file://"))
+        here = fetched.get(source_id(file.source)) or local_path(file.source) or Path(file.source)
         contents.add(here, locked.sha256)
         yield ModelFile(file.role, tree_path(spec, file, here), locked.sha256)
     for role, samples in sample_sets(spec):
@@ -149,22 +148,14 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
     """Bring every source that is not simply a local file to the download store; return where each lies."""
     base = manifest.path.absolute().parent
-    by_network: dict[NetworkSpec, list[tuple[str, str | None]]] = {}
+    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
     for spec in manifest.models:
         digests = {file.place: file.sha256 for file in lock.models[spec.name]}
         for file in wanted(spec, base):
             if file.fetched:
-                by_network.setdefault(spec.network, []).append((file.source, digests[file.place]))
-    found: dict[str, Path] = {}
-    for network, sources in by_network.items():
-        job = FetchJob(sources=tuple(dict.fromkeys(sources)), cache_dir=str(cache_dir()))
-        with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
-            results = fetching.results()
-        failed = [(result["source"], result["error"]) for result in results if result["error"] is not None]
-        if failed:
-            raise SourcesError(failed)
-        found.update({result["source_id"]: Path(result["path"] or "").resolve() for result in results})
-    return found
+                by_network.setdefault(spec.network, {})[file.source] = digests[file.place]
+    results = fetch_sources(by_network, on_event=on_event)
+    return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
 
 def _images(
@@ -181,15 +172,6 @@ def _images(
             raise HostError(f"the engine does not have the image {reference}", hint="prepare-models image build")
         refuse(drift_of_platform(lock, *facts.of_image(row, image)), manifest)
         yield images.add(containers, row, reference, image, contents)
-
-
-def _check_licences(manifest: Manifest, *, accept_eula: bool) -> None:
-    terms = sorted({f"{spec.name}: {spec.eula}" for spec in manifest.models if spec.eula})
-    if terms and not accept_eula:
-        raise LicenceError(
-            "these models have terms that must be accepted, also where the bundle goes: " + ", ".join(terms),
-            hint="read them, then run again with --accept-eula or PREPARE_MODELS_ACCEPT_EULA=1",
-        )
 
 
 def _bases(bases: Sequence[Path]) -> dict[str, Content]:

@@ -12,14 +12,13 @@ from typing import BinaryIO
 
 from prepare_models_entrypoint.contract import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
-from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.files import share_file, sync
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import local_path
 
 from .. import manifest
-from ..errors import BundleError, HostError, SourcesError
-from ..fetching import Fetching
+from ..errors import BundleError, HostError
+from ..fetching import fetch_sources
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.sources import Wanted
@@ -63,7 +62,7 @@ class Site:
 def tree_path(spec: ModelSpec, file: Wanted, here: Path) -> str:
     """Return where a local file of a model is put: external data stays where it is, seen from the model."""
     if file.role == "external_data":
-        inner = here.relative_to(Path(spec.source.removeprefix("file://")).parent).as_posix()
+        inner = here.relative_to((local_path(spec.source) or here).parent).as_posix()
         return f"{spec.name}/model/{inner}"
     if file.role == "plugin":
         number = [plugin.file for plugin in spec.plugins].index(file.source)
@@ -262,14 +261,9 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     """Let the entrypoint find what the store has got, under the names of its sources. It uses no network for that."""
     pairs = [(spec.source, spec.sha256) for spec in models]
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
-    remote = tuple(dict.fromkeys(pair for pair in pairs if local_path(pair[0]) is None))
-    if not remote:
-        return
-    job = FetchJob(sources=remote, cache_dir=str(cache_dir()), revalidate=False, offline=True)
-    with Fetching(job, NetworkSpec(), on_result=lambda _: None) as fetching:
-        failed = [(result["source"], result["error"]) for result in fetching.results() if result["error"] is not None]
-    if failed:
-        raise SourcesError(failed)
+    remote = {source: sha256 for source, sha256 in pairs if local_path(source) is None}
+    if remote:
+        fetch_sources({NetworkSpec(): remote}, on_event=lambda _: None, offline=True)
 
 
 def _store_engines(index: Index, work: _Work) -> None:

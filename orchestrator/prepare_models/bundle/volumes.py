@@ -41,15 +41,23 @@ class Writer:
             view = view[len(step) :]
 
     def finish(self) -> list[Path]:
-        """Give all files their names, the first volume last: without it nobody takes the others for a bundle."""
+        """Give all files their names, the first volume last: without it nobody takes the others for a bundle.
+
+        Files of an earlier bundle of this name, which would be taken for parts of this one, are removed.
+        """
         for stream, _, _ in self._parts:
             sync(stream)
-        first = self._parts[0][2]
+        finals = [final for _, _, final in self._parts]
         if self._volume_bytes is not None:
-            first.unlink(missing_ok=True)
+            self._target.unlink(missing_ok=True)
+            finals[0].unlink(missing_ok=True)
         for _, partial, final in reversed(self._parts):
             replace(partial, final)
-        return [final for _, _, final in self._parts]
+        number = 1 if self._volume_bytes is None else len(finals) + 1
+        while (stale := volume(self._target, number)).is_file():
+            stale.unlink()
+            number += 1
+        return finals
 
     def _next(self) -> None:
         number = len(self._parts) + 1

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from typing import cast
 
-from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+from prepare_models_entrypoint.contract.fetch import FetchResult
 from prepare_models_entrypoint.contract.source import source_id
 
-from ..errors import LicenceError, SourcesError
-from ..fetching import Fetching
+from .. import licences
+from ..fetching import OnEvent, fetch_sources
 from ..manifest import Manifest, ModelSpec
 from ..network import NetworkSpec
-from ..paths import cache_dir
 from .document import Lock, LockedFile
 from .sources import Wanted, measure_local, measure_samples, wanted
-
-OnEvent = Callable[[Event], None]
 
 
 def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_eula: bool, on_event: OnEvent) -> Lock:
@@ -49,8 +45,11 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
             else:
                 todo.append((spec, file))
         models[spec.name] += measure_samples(spec, base)
-    _check_licences((spec for spec, _ in todo), accept_eula=accept_eula)
-    results = _fetch(todo, on_event)
+    licences.require((spec for spec, _ in todo), accepted=accept_eula)
+    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
+    for spec, file in todo:
+        by_network.setdefault(spec.network, {})[file.source] = file.pinned
+    results = fetch_sources(by_network, on_event=on_event)
     for spec, file in todo:
         models[spec.name].append(_locked(file, results[source_id(file.source)]))
     return Lock({name: tuple(files) for name, files in models.items()}, previous.platforms)
@@ -67,27 +66,3 @@ def _locked(file: Wanted, result: FetchResult) -> LockedFile:
         file.role, file.label, cast("str", result["sha256"]), cast("int", result["bytes"]), identifier,
         result["promised"] if identifier else None,
     )  # fmt: skip
-
-
-def _check_licences(specs: Iterable[ModelSpec], *, accept_eula: bool) -> None:
-    terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
-    if terms and not accept_eula:
-        raise LicenceError(
-            "these models have terms that must be accepted: " + ", ".join(terms),
-            hint="read them, then run again with --accept-eula or PREPARE_MODELS_ACCEPT_EULA=1",
-        )
-
-
-def _fetch(todo: Iterable[tuple[ModelSpec, Wanted]], on_event: OnEvent) -> dict[str, FetchResult]:
-    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
-    for spec, file in todo:
-        by_network.setdefault(spec.network, {})[file.source] = file.pinned
-    results: dict[str, FetchResult] = {}
-    for network, sources in by_network.items():
-        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(cache_dir()))
-        with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
-            results.update({result["source_id"]: result for result in fetching.results()})
-    failed = [result for result in results.values() if result["error"] is not None]
-    if failed:
-        raise SourcesError([(result["source"], result["error"]) for result in failed if result["error"]])
-    return results

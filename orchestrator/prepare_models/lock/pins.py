@@ -12,7 +12,7 @@ from ..manifest import Manifest, ModelSpec
 from ..paths import cache_dir
 from .document import Lock, path_of, read
 from .drift import drift_of_sources, refuse
-from .sources import Wanted, wanted
+from .sources import Wanted, pinnable
 
 
 def load(file: Path, *, locked: bool = False) -> tuple[Manifest, Lock | None]:
@@ -46,5 +46,5 @@ def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> Mod
         applies = known is not None and (everything or file.identifier is not None)
         return known.sha256 if known and applies and known.source_id == file.identifier else None
 
-    pins = {file.role: file.pinned or digest(file) for file in wanted(spec, base)}
+    pins = {file.role: file.pinned or digest(file) for file in pinnable(spec, base)}
     return replace(spec, sha256=pins["model"], calibration_sha256=pins.get("calibration_cache"))

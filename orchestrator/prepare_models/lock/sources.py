@@ -45,14 +45,19 @@ class Wanted:
         return None if here else source_id(self.source)
 
 
+def pinnable(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
+    """Yield the files of a model whose digests the entrypoint holds them to. No file is looked at."""
+    yield _source("model", spec.source, spec.sha256, base)
+    if spec.calibration_cache is not None:
+        yield _source("calibration_cache", spec.calibration_cache, spec.calibration_sha256, base)
+
+
 def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
     """Yield the files of a model, but for directories of samples. ``base``: directory of the manifest."""
-    yield _source("model", spec.source, spec.sha256, base)
+    yield from pinnable(spec, base)
     model = local_path(spec.source)
     for file in companions(model) if model is not None and model.is_file() else ():
         yield _source("external_data", str(file), None, base)
-    if spec.calibration_cache is not None:
-        yield _source("calibration_cache", spec.calibration_cache, spec.calibration_sha256, base)
     for plugin in spec.plugins:
         yield _source("plugin", plugin.file, plugin.sha256, base)
     if spec.verify is not None and spec.verify.npz is not None:
