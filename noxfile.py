@@ -95,6 +95,16 @@ def sdk(session: nox.Session) -> None:
 
 
 @nox.session(python=THIS)
+def browser(session: nox.Session) -> None:
+    """The HTML report in headless Chromium; screenshots go to .ci/artifacts."""
+    install(session, "dev")
+    install(session, "browser", project=False)
+    if "CI" in os.environ:
+        session.run(".ci/chromium.sh", external=True)
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session(python=THIS)
 def bench(session: nox.Session) -> None:
     """Ratios against baselines measured in the same run."""
     install(session, "dev")
@@ -115,6 +125,7 @@ def lock(session: nox.Session) -> None:
         "entrypoint": ["--python-version", "3.8", ".ci/locks/entrypoint.in"],
         "etlt": ["--python-version", "3.10", "--no-deps", ".ci/locks/etlt.in"],
         "sdk": ["--python-version", "3.10", ".ci/locks/sdk.in"],
+        "browser": ["--python-version", "3.10", ".ci/locks/browser.in"],
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
     }
     images = {"entrypoint": "3.8", "rtx": "3.10", "etlt": "3.10", "build": "3.10"}

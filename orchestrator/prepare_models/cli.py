@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, cli_sources
+from . import __version__, cli_results, cli_sources
 from .cli_options import add_bases as _add_bases
 from .cli_options import add_output as _add_output
 from .cli_options import command as _command
@@ -56,10 +56,10 @@ def parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_check(commands)
     _add_inspect(commands)
-    _add_verify(commands)
     _add_decrypt(commands)
     _add_fetch(commands)
     _add_ngc(commands)
+    cli_results.add(commands)
     cli_sources.add(commands)
     _add_schema(commands)
     _add_image(commands)
@@ -71,6 +71,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run = _command(commands, "run", "fetch, convert and inspect the models of a manifest", _RUN_EXAMPLE)
     _add_selection(run)
     run.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
+    for form in ("html", "markdown", "junit"):
+        run.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="models to work on at once (default 1)")
     run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="longest time for the conversion of one model")
     ending = run.add_mutually_exclusive_group()
@@ -106,22 +108,6 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
     _add_executor(check)
     check.add_argument("--json", action="store_true", help="print the reports as JSON")
-
-
-def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    verify = _command(
-        commands,
-        "verify",
-        "compare engines that are there with their source models, number by number",
-        "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
-        "exit status: 0 no engine is refused, 1 one is or could not be compared, 2 usage error, 3 a module is missing",
-    )
-    verify.add_argument("target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or what run made of it")
-    verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
-    verify.add_argument(
-        "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
-    )
-    verify.add_argument("--json", action="store_true", help="print the reports as JSON")
 
 
 def _add_decrypt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

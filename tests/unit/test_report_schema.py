@@ -116,3 +116,8 @@ def test_the_schema_knows_statuses_identity_and_version() -> None:
     assert list(SCHEMA["$defs"]["identity"]["properties"]) == list(LABELS)
     assert SCHEMA["properties"]["schema_version"]["const"] == contract.SCHEMA_VERSION
     assert "ignore keys that they don't know" in SCHEMA["$comment"]
+
+
+def test_the_example_in_the_documentation_fits() -> None:
+    example = Path(__file__).parents[2] / "docs" / "examples" / "report.json"
+    assert list(VALIDATOR.iter_errors(json.loads(example.read_text(encoding="utf-8")))) == []

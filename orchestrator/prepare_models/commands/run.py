@@ -9,18 +9,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.workspace import sweep
 
 from .. import licences, paths, progress
 from ..ahead import fetching_ahead
 from ..digests import Digests
-from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK
 from ..interrupts import interrupted
 from ..runner import Run
 from ..store import open_store
-from ..views import text
+from ..views import html, text
 from . import plan as plan_command
+from . import report as report_command
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -28,6 +28,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return plan_command.main(arguments)
     started = time.time()
+    if arguments.report_html is not None:
+        html.check()  # before hours of building
     cache = paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
     sweep(cache)
     loaded, specs, executor = plan_command.prepare(arguments)
@@ -60,17 +62,16 @@ def main(arguments: argparse.Namespace) -> int:
                 run.models()
         finally:
             report = run.report(started)
-            _write(report, models_dir, arguments.report)
+            _write(report, models_dir, arguments)
     text.write(json.dumps(report, indent=2) if arguments.json else text.summary(report))
     return EXIT_MODEL_FAILED if report["summary"]["failed"] else EXIT_OK
 
 
-def _write(report: dict[str, Any], models_dir: Path, copy: Path | None) -> None:
-    data = (json.dumps(report, indent=2) + "\n").encode("utf-8")
-    for target in filter(None, (models_dir / "report.json", copy)):
-        try:
-            write_atomic(target, data)
-        except OSError as error:
-            raise HostError(
-                f"{target} can't be written: {error.strerror}", hint="free space or give write access"
-            ) from None
+def _write(report: dict[str, Any], models_dir: Path, arguments: argparse.Namespace) -> None:
+    data = json.dumps(report, indent=2) + "\n"
+    for target in filter(None, (models_dir / "report.json", arguments.report)):
+        report_command.save(target, data)
+    for form, render in report_command.FORMS.items():
+        target = getattr(arguments, f"report_{form}")
+        if target is not None:
+            report_command.save(target, render(report))

@@ -1,0 +1,53 @@
+"""The command lines of verify, report and provenance: what engines are worth, and how that is told."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .cli_options import command
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add these commands."""
+    _add_verify(commands)
+    _add_report(commands)
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verify = command(
+        commands,
+        "verify",
+        "compare engines that are there with their source models, number by number",
+        "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
+        "exit status: 0 no engine is refused, 1 one is or could not be compared, 2 usage or manifest error",
+    )
+    verify.add_argument("target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or what run made of it")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
+    verify.add_argument(
+        "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
+    )
+    verify.add_argument("--json", action="store_true", help="print the reports as JSON")
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    report = command(
+        commands, "report", "render a report for people or CI, or compare two", "example:\n  prepare-models report "
+        "render models/report.json --format html -o report.html\n  prepare-models report diff before.json after.json",
+    )  # fmt: skip
+    actions = report.add_subparsers(dest="action", metavar="ACTION", required=True)
+    render = command(
+        actions, "render", "write a report as HTML, Markdown or JUnit XML",
+        "example:\n  prepare-models report render models/report.json --format markdown",
+    )  # fmt: skip
+    render.add_argument("report", type=Path, metavar="REPORT", help="report.json, or the directory that has it")
+    render.add_argument("--format", choices=("html", "markdown", "junit"), required=True, help="form")
+    render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
+    diff = command(
+        actions, "diff", "tell what differs between two reports: engines, inputs and outputs, precision, times",
+        "example:\n  prepare-models report diff orin.json thor.json --json\n\n"
+        "exit status: 0 no difference but times and the environment, 1 results differ, 2 usage error",
+    )  # fmt: skip
+    diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
+    diff.add_argument("b", type=Path, metavar="B", help="the other one")
+    diff.add_argument("--json", action="store_true", help="print the changes as JSON")

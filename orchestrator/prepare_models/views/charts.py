@@ -1,0 +1,165 @@
+"""Charts of a report as SVG, drawn by Vega-Lite. Their colours are the page's own, so they follow its theme."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from prepare_models_entrypoint.contract.report import Layer, ModelReport, OutputComparison
+
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_STAGES = ("fetch", "convert", "inspect", "verify")
+_TYPES = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "other")
+_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8": "fp8"}
+# Vega measures texts in a font of its own; the reader's may be wider.
+_PADDING = {"left": 30, "top": 4, "right": 8, "bottom": 4}
+_POWER = "datum.value == -8 ? '≤1e-8' : '1e' + datum.value"
+_OPENING = re.compile(r"<svg ")
+_CONFIG: dict[str, Any] = {
+    # The picture as a whole has a text; its parts need none.
+    "mark": {"aria": False},
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "aria": False, "labelColor": "currentColor", "titleColor": "currentColor", "domainColor": "currentColor",
+        "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15, "titleFontWeight": "normal",
+        "labelFontSize": 11, "titleFontSize": 12, "labelLimit": 180,
+    },
+    "legend": {
+        "aria": False, "labelColor": "currentColor", "titleColor": "currentColor", "orient": "top", "labelFontSize": 12,
+        "symbolType": "square",
+    },
+}  # fmt: skip
+
+
+def timeline(models: Sequence[ModelReport]) -> str:
+    """Draw when which stage of which model ran; nothing where no stage did."""
+    stages = [(model["name"], stage) for model in models for stage in model["stages"] if stage.get("started_at")]
+    if not stages:
+        return ""
+    start = min(stage["started_at"] for _, stage in stages)
+    values = [
+        {
+            "model": name,
+            "stage": stage["name"],
+            "start": stage["started_at"] - start,
+            "end": stage["started_at"] - start + stage["seconds"],
+        }
+        for name, stage in stages
+    ]
+    spec = {
+        "width": 640,
+        "height": {"step": 18},
+        "data": {"values": values},
+        "mark": {"type": "bar", "minBandSize": 1},
+        "encoding": {
+            "x": {"field": "start", "type": "quantitative", "title": "seconds since the first stage began"},
+            "x2": {"field": "end"},
+            "y": {"field": "model", "type": "nominal", "sort": None, "title": None},
+            "color": _colours("stage", _STAGES),
+        },
+    }
+    whole = max(stage["started_at"] + stage["seconds"] for _, stage in stages) - start
+    begun = dt.datetime.fromtimestamp(start, dt.timezone.utc).strftime("%H:%M:%S")
+    return _svg(spec, f"Stages of {len({name for name, _ in stages})} models over {whole:.1f} seconds from {begun} UTC")
+
+
+def differences(output: OutputComparison) -> str:
+    """Draw how often the absolute difference of an output had which size."""
+    histogram = output["histogram"]
+    lowest, width = histogram["lowest"], 1 / histogram["per_decade"]
+    values = [
+        {"low": lowest + (index - 1) * width, "high": lowest + index * width, "count": count}
+        for index, count in enumerate(histogram["counts"])
+        if count
+    ]
+    spec = {
+        "width": 300,
+        "height": 130,
+        "data": {"values": values},
+        "mark": {"type": "bar", "color": "var(--c1)"},
+        "encoding": {
+            "x": {
+                "field": "low", "type": "quantitative", "title": "absolute difference",
+                "bin": {"binned": True, "step": width},
+                "scale": {"domain": [lowest - width, 4]},
+                "axis": {"values": [-8, -6, -4, -2, 0, 2, 4], "labelExpr": _POWER},
+            },
+            "x2": {"field": "high"},
+            "y": {"field": "count", "type": "quantitative", "title": "values", "scale": {"type": "symlog"},
+                  "axis": {"labelExpr": "format(datum.value, '~s')", "values": [0, 10, 1000, 100_000, 10_000_000]}},
+        },
+    }  # fmt: skip
+    return _svg(spec, f"Histogram of the absolute differences of {output['name']}, largest {output['max_abs']:.6g}")
+
+
+def agreement(output: OutputComparison) -> str:
+    """Draw some values of an output against the reference's."""
+    points = [{"reference": first, "candidate": second} for first, second in output["points"]]
+    ends = [value for point in output["points"] for value in point] or [0.0]
+    line = [{"reference": end, "candidate": end} for end in (min(ends), max(ends))]
+    axes = {
+        name: {"field": field, "type": "quantitative", "title": field, "scale": {"zero": False}}
+        for name, field in (("x", "reference"), ("y", "candidate"))
+    }
+    spec = {
+        "width": 220,
+        "height": 130,
+        "layer": [
+            {
+                "data": {"values": line},
+                "mark": {"type": "line", "color": "currentColor", "opacity": 0.4},
+                "encoding": axes,
+            },
+            {
+                "data": {"values": points},
+                "mark": {"type": "point", "color": "var(--c1)", "size": 14},
+                "encoding": axes,
+            },
+        ],
+    }
+    return _svg(spec, f"{len(points)} values of {output['name']} against the reference; equal ones lie on the line")
+
+
+def layers(found: Sequence[Layer]) -> str:
+    """Draw how many layers there are of each kind, by precision."""
+    values = [{"type": layer["type"], "precision": _type(layer)} for layer in found]
+    most = max(Counter(value["type"] for value in values).values())
+    axis = {"tickCount": min(most, 6), "format": "d"}
+    spec = {
+        "width": 420,
+        "height": {"step": 20},
+        "data": {"values": values},
+        "mark": "bar",
+        "encoding": {
+            "x": {"aggregate": "count", "type": "quantitative", "title": "layers", "axis": axis},
+            "y": {"field": "type", "type": "nominal", "sort": "-x", "title": None},
+            "color": _colours("precision", [name for name in _TYPES if any(v["precision"] == name for v in values)]),
+        },
+    }
+    return _svg(spec, f"{len(values)} layers by kind and precision")
+
+
+def _type(layer: Layer) -> str:
+    precision = _SHORT.get(layer["precision"] or "", layer["precision"])  # a network tells types, an engine precisions
+    return precision if precision in _TYPES else "other"
+
+
+def _colours(field: str, domain: Sequence[str]) -> dict[str, Any]:
+    known = _TYPES if field == "precision" else _STAGES
+    colours = [f"var(--c{known.index(name) + 1})" for name in domain]
+    return {"field": field, "type": "nominal", "title": None, "scale": {"domain": list(domain), "range": colours}}
+
+
+def _svg(spec: dict[str, Any], description: str) -> str:
+    import vl_convert
+
+    drawn: str = vl_convert.vegalite_to_svg(
+        {"$schema": _SCHEMA, "config": _CONFIG, "padding": _PADDING, **spec}, "5.20"
+    )
+    return _OPENING.sub(f'<svg role="img" aria-label="{escape(description, quote=True)}" ', drawn, count=1)

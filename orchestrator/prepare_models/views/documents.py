@@ -1,0 +1,93 @@
+"""Reports as people keep them: read back from their files, whole runs and single models alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract import ContractError
+from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, read
+
+from ..errors import UsageError
+
+Run = dict[str, Any]
+
+READY, CARE, NO, OPEN = "ready", "ready, with warnings", "failed", "skipped"
+VERDICTS = (NO, OPEN, CARE, READY)
+
+
+def load(place: Path) -> Run:
+    """Return the report of a run: its file, the models directory that holds it, or one model's report as a run of one.
+
+    Raises:
+        UsageError: there is none, or it is no report.
+    """
+    file = place / "report.json" if place.is_dir() else place
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} can't be read: {error.strerror}", hint="give a report.json that run wrote") from None
+    except ValueError:
+        raise UsageError(f"{file} is no JSON", hint="give a report.json that run wrote") from None
+    try:
+        return _run(raw)
+    except (ContractError, TypeError) as error:
+        raise UsageError(f"{file}: {error}", hint="give a report.json that run wrote") from None
+
+
+def _run(raw: Any) -> Run:
+    if not isinstance(raw, Mapping):
+        raise ContractError("report: not a report")
+    if isinstance(raw.get("models"), list):
+        if raw.get("schema_version") != SCHEMA_VERSION:
+            raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
+        return {**_FRAME, **raw, "models": [read(model) for model in raw["models"]]}
+    model = read(raw)
+    return {**_FRAME, "models": [model], "summary": {model["status"]: 1}, "runtime": model["runtime"]}
+
+
+_FRAME: Mapping[str, Any] = {
+    "tool": {"name": "prepare-models", "version": ""},
+    "run_id": "",
+    "manifest": "",
+    "models_dir": "",
+    "started_at": "",
+    "seconds": 0.0,
+    "host": {},
+    "executor": "",
+    "runtime": None,
+    "summary": {},
+}
+
+
+def verdict(model: ModelReport) -> str:
+    """Say whether a model may be deployed."""
+    if model["status"] == FAILED:
+        return NO
+    if model["status"] == SKIPPED or model["engine"] is None:
+        return OPEN
+    return CARE if model["warnings"] else READY
+
+
+def verified(model: ModelReport) -> str:
+    """Say what became of a model's verification, in one or two words."""
+    verification = model["verification"]
+    return verification["verdict"].replace("-", " ") if verification else "not asked"
+
+
+def seconds(model: ModelReport) -> float | None:
+    """Return the wall time of a model's stages, None where nothing was done."""
+    return sum(stage["seconds"] for stage in model["stages"]) if model["stages"] else None
+
+
+def size(count: float | None) -> str:
+    """Return a number of bytes for people."""
+    if count is None:
+        return "-"
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

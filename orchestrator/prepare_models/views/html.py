@@ -1,0 +1,95 @@
+"""One HTML file that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from prepare_models_entrypoint.contract.report import ModelReport
+
+from ..errors import HostError
+from . import documents
+from .text import number, shape
+
+_CHARTED_OUTPUTS = 8
+_LISTED_LAYERS = 1000
+_HINT = "pip install 'prepare-models[report]'"
+
+
+def check() -> None:
+    """Raise HostError unless what draws the page is installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("jinja2", "vl_convert") if find_spec(name) is None]
+    if missing:
+        raise HostError(f"an HTML report needs {' and '.join(missing)}", hint=_HINT)
+
+
+def render(run: documents.Run) -> str:
+    """Return the report of a run as a page.
+
+    Raises:
+        HostError: the extra ``report`` is not installed.
+    """
+    check()
+    import jinja2
+
+    from . import charts
+
+    folder = resources.files(__package__) / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters |= {"shape": shape, "size": documents.size, "number": number}
+    script = (folder / "report.js").read_text(encoding="utf-8")
+    return environment.get_template("report.html").render(
+        run=run,
+        models=[_model(model) for model in run["models"]],
+        counts=_counts(run["models"]),
+        timeline=_svg(charts.timeline(run["models"])),
+        style=_verbatim((folder / "report.css").read_text(encoding="utf-8")),
+        script=_verbatim(script),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+        listed_layers=_LISTED_LAYERS,
+    )
+
+
+def _model(model: ModelReport) -> dict[str, Any]:
+    from . import charts
+
+    verification, details = model["verification"], model["details"]
+    outputs = verification["outputs"] if verification else []
+    return {
+        "report": model,
+        "name": model["name"],
+        "verdict": documents.verdict(model),
+        "rank": documents.VERDICTS.index(documents.verdict(model)),
+        "verified": documents.verified(model),
+        "seconds": documents.seconds(model),
+        "plots": [
+            {"name": output["name"], "charts": [_svg(charts.differences(output)), _svg(charts.agreement(output))]}
+            for output in outputs[:_CHARTED_OUTPUTS]
+            if output["elements"]
+        ],
+        "layers": _svg(charts.layers(details["layers"])) if details and details["layers"] else None,
+    }
+
+
+def _counts(models: Iterable[ModelReport]) -> dict[str, int]:
+    verdicts = [documents.verdict(model) for model in models]
+    return {name: verdicts.count(name) for name in reversed(documents.VERDICTS)}
+
+
+def _svg(drawn: str) -> Any:
+    """Mark what Vega drew as safe: it escapes the texts in it."""
+    return _verbatim(drawn)
+
+
+def _verbatim(text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704  # our own files, and pictures whose texts are escaped
