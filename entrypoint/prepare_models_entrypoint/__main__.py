@@ -42,6 +42,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     look.add_argument("--key-file", type=Path, help="file with the key of an .etlt")
     look.add_argument("--layers", action="store_true", help="list the layers")
     look.add_argument("--weights", action="store_true", help="list the weights")
+    rules = commands.add_parser("lint", help="check a models directory, print the findings as JSON")
+    rules.add_argument("models_dir", type=Path, help="models directory")
+    rules.add_argument("--consumer", action="append", default=[], help="isaac-ros, triton or deepstream")
     plain = commands.add_parser("decrypt", help="write the ONNX model of an .etlt, print the outcome as JSON")
     plain.add_argument("file", type=Path, help=".etlt")
     plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
@@ -64,6 +67,10 @@ def main(argv: Optional[List[str]] = None) -> int:
 
         wanted = {"layers": arguments.layers, "weights": arguments.weights}
         return _print({"files": describe_all(arguments.files, arguments.key_file, **wanted)})
+    if arguments.command == "lint":
+        from .lint.run import of_directory
+
+        return _print(of_directory(arguments.models_dir, tuple(arguments.consumer)))
     if arguments.command == "decrypt":
         from .convert.etlt import decrypt_file
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Dict, Mapping, Optional
 
+from .contract.companions import CONFIG, DEEPSTREAM, LAUNCH, PARAMETERS, REPORT
 from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_atomic
 from .contract.report import ModelReport, read
-from .inspect.consumers import isaac_ros, triton
+from .inspect.consumers import deepstream, isaac_ros, triton
 
 PLAN = Path("1") / "model.plan"
-CONFIG = "config.pbtxt"
-PARAMETERS = "isaac_ros.yaml"
-REPORT = "report.json"
 
 
 def make_room(output_dir: Path) -> Path:
@@ -39,16 +37,26 @@ def clear_room(output_dir: Path) -> None:
 
 def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelReport) -> None:
     """Rename the finished plan and write its companions."""
-    config = triton.config(report["name"], report["io"])
-    parameters = isaac_ros.parameters(report["name"], deploy_dir, report["io"], report["tensor_names"])
-    for stale in (REPORT, PARAMETERS, CONFIG):
+    texts = _companions(report, deploy_dir)
+    for stale in (REPORT, *texts):
         with contextlib.suppress(FileNotFoundError):
             (output_dir / stale).unlink()
     sync_directory(output_dir)
     replace(partial, output_dir / PLAN)
-    write_atomic(output_dir / CONFIG, config.encode("utf-8"))
-    write_atomic(output_dir / PARAMETERS, parameters.encode("utf-8"))
+    for name, text in texts.items():
+        if text is not None:
+            write_atomic(output_dir / name, text.encode("utf-8"))
     write_atomic(output_dir / REPORT, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
+
+
+def _companions(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str]]:
+    """Return texts by file name; None for a file that this engine shall not have."""
+    return {
+        CONFIG: triton.config(report["name"], report["io"]),
+        PARAMETERS: isaac_ros.parameters(report, deploy_dir),
+        LAUNCH: isaac_ros.launch(report, deploy_dir),
+        DEEPSTREAM: deepstream.config(report, deploy_dir),
+    }
 
 
 def restore(request: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ from .errors import StageError, from_os_error
 from .events import Events
 from .fetch import Fetched, fetch
 from .inspect.stage import Inspected, inspect
+from .lint import run as lint
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.stage import refusal, verify
 
@@ -170,6 +171,7 @@ class _Run:
                 sha256=converted.result["engine_sha256"],
                 header=inspected.header,
             )
+            self.report["warnings"] += lint.of_engine(self.report, self.output_dir)
             self.report["status"] = BUILT
             self._keep_calibration(work)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)

@@ -11,6 +11,7 @@ from . import __version__, cli_results, cli_sources
 from .cli_options import add_bases as _add_bases
 from .cli_options import add_output as _add_output
 from .cli_options import command as _command
+from .cli_options import pair as _pair
 from .cli_options import positive as _positive
 from .cli_options import seconds as _seconds
 from .cli_options import size as _size
@@ -56,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_check(commands)
     _add_inspect(commands)
+    _add_lint(commands)
     _add_decrypt(commands)
     _add_fetch(commands)
     _add_ngc(commands)
@@ -143,6 +145,24 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_output(inspect)
 
 
+def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lint = _command(
+        commands,
+        "lint",
+        "check a models directory against what Isaac ROS, Triton and DeepStream need",
+        "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings",
+    )
+    lint.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
+    lint.add_argument(
+        "--consumer",
+        action="append",
+        default=[],
+        choices=("isaac-ros", "triton", "deepstream"),
+        help="check for this one; may be repeated (default: Isaac ROS, Triton, and DeepStream where it has a file)",
+    )
+    lint.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
 def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fetch = _command(commands, "fetch", "download and verify files", _FETCH_EXAMPLE)
     fetch.add_argument("sources", nargs="+", metavar="SOURCE", help="what to fetch; #sha256=HEX pins it")
@@ -193,6 +213,15 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
         help="Triton model repository (default: ./models)",
     )
     _add_executor(command)
+    command.add_argument(
+        "--tensor-names",
+        type=_pair,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="BINDING=NAME",
+        help="names in ROS 2 messages, of one model; ros: in the manifest does the same",
+    )
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
     command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
 

@@ -33,6 +33,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def pair(text: str) -> tuple[str, str]:
+    """Read BINDING=NAME; a binding's name may have equals signs."""
+    binding, equals, name = text.rpartition("=")
+    if not equals or not binding or not name:
+        raise argparse.ArgumentTypeError(f"expected BINDING=NAME, found {text!r}")
+    return binding, name
+
+
 def seconds(text: str) -> float:
     """Read a number of seconds above 0."""
     try:

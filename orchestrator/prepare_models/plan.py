@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import ContractError
+from prepare_models_entrypoint.contract import ContractError, companions
 from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read_record
@@ -25,7 +25,6 @@ RESTORE = "restore"
 UP_TO_DATE = "up-to-date"
 
 PLAN = Path("1") / "model.plan"
-COMPANIONS = ("config.pbtxt", "isaac_ros.yaml")
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,16 @@ def select(manifest: Manifest, names: Sequence[str]) -> tuple[ModelSpec, ...]:
             f"{manifest.path} has no model {', '.join(unknown)}", hint=f"its models: {', '.join(sorted(known))}"
         )
     return tuple(spec for spec in manifest.models if not names or spec.name in names)
+
+
+def with_tensor_names(specs: Sequence[ModelSpec], names: Mapping[str, str]) -> tuple[ModelSpec, ...]:
+    """Return models with other names of tensors in ROS messages. ``names``: name by binding, of one model."""
+    if names and len(specs) != 1:
+        known = ", ".join(spec.name for spec in specs)
+        raise UsageError(f"--tensor-names is for one model, not for {known}", hint="name the model, or use ros:")
+    if not names:
+        return tuple(specs)
+    return tuple(replace(spec, ros=replace(spec.ros, by_binding=dict(names))) for spec in specs)
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,7 @@ class Planner:
 
 def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
     """Say which of the files beside an engine is not what the manifest asks for, or return None."""
-    for name in COMPANIONS:
+    for name in companions.ALWAYS:
         if not (output_dir / name).exists():
             return f"{name} is missing"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):

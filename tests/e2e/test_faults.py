@@ -19,9 +19,10 @@ from tests import networks
 from tests.command import Workplace
 
 NAMES = ("first", "second")
-FINAL = {
-    f"{name}/{file}" for name in NAMES for file in ("1/model.plan", "config.pbtxt", "isaac_ros.yaml", "report.json")
-}
+PUBLISHED = (
+    "1/model.plan", "config.pbtxt", "deepstream.txt", "isaac_ros.launch.py", "isaac_ros.yaml", "report.json",
+)  # fmt: skip
+FINAL = {f"{name}/{file}" for name in NAMES for file in PUBLISHED if (name, file) != ("first", "deepstream.txt")}
 
 
 @pytest.fixture

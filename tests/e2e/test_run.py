@@ -11,7 +11,14 @@ import yaml
 from tests import networks
 from tests.command import COMMAND, Workplace
 
-GOOD_FILES = {"1/model.plan", "config.pbtxt", "isaac_ros.yaml", "report.json"}
+GOOD_FILES = {
+    "1/model.plan",
+    "config.pbtxt",
+    "deepstream.txt",
+    "isaac_ros.launch.py",
+    "isaac_ros.yaml",
+    "report.json",
+}
 
 
 def six_models(place: Workplace) -> None:
@@ -54,7 +61,8 @@ def test_six_models_two_good_four_failed_each_with_its_own_code(place: Workplace
 def test_failed_models_leave_nothing_in_the_repository(place: Workplace) -> None:
     six_models(place)
     place.run()
-    expected = {f"{name}/{file}" for name in ("good", "names") for file in GOOD_FILES} | {"report.json"}
+    published = {f"{name}/{file}" for name in ("good", "names") for file in GOOD_FILES}
+    expected = published - {"names/deepstream.txt"} | {"report.json"}
     assert place.files() == expected
     assert place.directories() == {"good", "good/1", "names", "names/1"}
 

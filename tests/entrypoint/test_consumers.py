@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
 import json
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import pytest
 
-from prepare_models_entrypoint.contract.report import Binding
+from prepare_models_entrypoint.contract.report import Binding, ModelReport, ProfileShapes, blank
 from prepare_models_entrypoint.errors import InspectError
-from prepare_models_entrypoint.inspect.consumers import isaac_ros, triton
+from prepare_models_entrypoint.inspect.consumers import deepstream, isaac_ros, triton
+
+from ..doubles import launch_double
 
 
 def binding(name: str, mode: str, dtype: str = "float32", shape: Sequence[int] = (1, 3)) -> Binding:
@@ -34,6 +38,7 @@ def test_triton_reads_names_types_and_whole_shapes() -> None:
         'platform: "tensorrt_plan"\n'
         'default_model_filename: "model.plan"\n'
         "max_batch_size: 0\n"
+        "version_policy { latest { num_versions: 1 } }\n"
         "input {\n"
         '  name: "input_2:0"\n'
         "  data_type: TYPE_FP32\n"
@@ -45,6 +50,51 @@ def test_triton_reads_names_types_and_whole_shapes() -> None:
         "  dims: [1, 544, 960, 1]\n"
         "}\n"
     )
+
+
+def ranged(name: str, shape: Sequence[int], *ranges: "tuple[int, int]") -> Binding:
+    """Return an input whose dynamic dimensions go from the first to the second number of each profile."""
+
+    def sized(size: int) -> List[int]:
+        return [size if dim == -1 else dim for dim in shape]
+
+    profiles = [ProfileShapes(min=sized(low), opt=sized(low), max=sized(high)) for low, high in ranges]
+    return {**binding(name, "input", shape=shape), "profiles": profiles}
+
+
+BATCHED = [ranged("x", (-1, 3, 8), (1, 16)), binding("y", "output", shape=(-1, 5))]
+
+
+def test_a_batch_is_left_out_of_the_shapes_and_gathered() -> None:
+    text = triton.config("m", BATCHED)
+    assert "max_batch_size: 16\n" in text
+    assert "dynamic_batching { }\n" in text
+    assert "  dims: [3, 8]\n" in text
+    assert "  dims: [5]\n" in text
+
+
+@pytest.mark.parametrize(
+    "bindings",
+    [
+        [ranged("x", (-1, 3), (1, 16)), binding("y", "output", shape=(1, 5))],
+        [ranged("x", (-1, 3), (1, 16)), binding("y", "output", shape=(-1,))],
+        [ranged("x", (-1, 3), (2, 16)), binding("y", "output", shape=(-1, 5))],
+        [ranged("x", (-1, 3), (1, 1)), binding("y", "output", shape=(-1, 5))],
+        [ranged("x", (-1, 3), (1, 4)), ranged("z", (-1, 3), (1, 8)), binding("y", "output", shape=(-1, 5))],
+        [binding("x", "input", shape=(-1, 3)), binding("y", "output", shape=(-1, 5))],
+    ],
+)
+def test_what_is_no_batch_is_not_gathered(bindings: "list[Binding]") -> None:
+    text = triton.config("m", bindings)
+    assert "max_batch_size: 0\n" in text
+    assert "dynamic_batching" not in text
+    assert "dims: [-1" in text
+
+
+def test_every_profile_is_used() -> None:
+    text = triton.config("m", [ranged("x", (-1, 3), (1, 4), (4, 16)), binding("y", "output", shape=(-1, 5))])
+    assert 'instance_group { count: 1 kind: KIND_GPU profile: "0" profile: "1" }\n' in text
+    assert "max_batch_size: 16\n" in text
 
 
 @pytest.mark.parametrize(
@@ -85,8 +135,16 @@ def test_a_scalar_is_declared_as_one_element_and_reshaped() -> None:
     assert "reshape" not in triton.config("m", SEGMENTATION)
 
 
-def test_a_name_with_quotes_is_escaped() -> None:
-    assert '  name: "the \\"right\\""\n' in triton.config("m", STEREO)
+def test_a_name_of_any_letters_is_escaped() -> None:
+    assert '  name: "the \\042right\\042"\n' in triton.config("m", STEREO)
+    assert triton.quoted("größe\\") == '"gr\\303\\266\\303\\237e\\134"'
+
+
+def report_of(bindings: "list[Binding]", name: str = "seg", **changes: Any) -> ModelReport:
+    report = blank(name, "a.onnx", precision="fp32", converter="auto")
+    report["io"] = bindings
+    report.update(changes)  # type: ignore[typeddict-item]  # keys of a report, by the test that gives them
+    return report
 
 
 def parsed(text: str) -> Dict[str, Dict[str, Any]]:
@@ -114,13 +172,124 @@ def test_isaac_ros_gets_the_engines_bindings_and_paths() -> None:
         "output_tensor_names": ["output_tensor"],
         "output_binding_names": ["argmax_1"],
     }
-    assert parsed(isaac_ros.parameters("seg", "/models/seg", SEGMENTATION)) == {
-        "tensor_rt": {"engine_file_path": "/models/seg/1/model.plan", "force_engine_update": False, **names},
+    assert parsed(isaac_ros.parameters(report_of(SEGMENTATION), "/models/seg")) == {
+        "tensor_rt": {
+            "engine_file_path": "/models/seg/1/model.plan",
+            "force_engine_update": False,
+            "max_workspace_size": 1 << 30,
+            "max_batch_size": 1,
+            **names,
+        },
         "triton": {"model_name": "seg", "model_repository_paths": ["/models"], "max_batch_size": 0, **names},
     }
 
 
-def test_several_inputs_keep_their_own_names_in_order() -> None:
-    node = parsed(isaac_ros.parameters("stereo", "/models/stereo", STEREO))["tensor_rt"]
-    assert node["input_tensor_names"] == node["input_binding_names"] == ["left/image", 'the "right"']
+def test_isaac_ros_gets_the_builders_settings() -> None:
+    report = report_of(BATCHED, builder={"workspace_bytes": 512 << 20, "dla_core": 1})
+    nodes = parsed(isaac_ros.parameters(report, "/models/seg"))
+    assert (nodes["tensor_rt"]["max_workspace_size"], nodes["tensor_rt"]["dla_core"]) == (512 << 20, 1)
+    assert nodes["tensor_rt"]["max_batch_size"] == nodes["triton"]["max_batch_size"] == 16
+
+
+def test_names_for_ros_stand_beside_the_bindings_in_their_order() -> None:
+    names = {"input_tensor_names": ["l", "r"], "output_tensor_names": ["a", "b"]}
+    node = parsed(isaac_ros.parameters(report_of(STEREO, tensor_names=names), "/models/stereo"))["tensor_rt"]
+    assert node["input_tensor_names"] == ["l", "r"]
+    assert node["input_binding_names"] == ["left/image", 'the "right"']
     assert node["output_tensor_names"] == node["output_binding_names"] == ["a", "b"]
+
+
+def test_every_parameter_is_one_that_its_node_declares_and_of_its_type() -> None:
+    report = report_of(STEREO, builder={"dla_core": 0})
+    declared = {"tensor_rt": isaac_ros.TENSOR_RT, "triton": isaac_ros.TRITON}
+    for node, values in isaac_ros.nodes(report, "/models/stereo").items():
+        for name, value in values.items():
+            assert type(value) is type(declared[node][name].default), name
+
+
+def test_the_defaults_are_those_of_isaac_ros() -> None:
+    tensor_rt = {name: parameter.default for name, parameter in isaac_ros.TENSOR_RT.items()}
+    assert tensor_rt["force_engine_update"] is True
+    assert (tensor_rt["max_workspace_size"], isaac_ros.TENSOR_RT["max_workspace_size"].unit) == (67108864, "bytes")
+    assert (tensor_rt["max_batch_size"], tensor_rt["dla_core"], tensor_rt["enable_fp16"]) == (1, -1, True)
+    assert isaac_ros.TRITON["max_batch_size"].default == 8
+
+
+def test_the_launch_file_compiles_and_holds_the_same_parameters() -> None:
+    report = report_of(STEREO, "stereo")
+    module = ast.parse(isaac_ros.launch(report, "/models/stereo"))
+    compile(module, "isaac_ros.launch.py", "exec")
+    assigned = {
+        node.targets[0].id: ast.literal_eval(node.value)  # type: ignore[attr-defined]  # all are plain names
+        for node in module.body
+        if isinstance(node, ast.Assign)
+    }
+    values = isaac_ros.nodes(report, "/models/stereo")
+    assert assigned == {"TENSOR_RT": values["tensor_rt"], "TRITON": values["triton"]}
+    assert "generate_launch_description" in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_launch_file_describes_both_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_double.install(monkeypatch)
+    namespace: Dict[str, Any] = {}
+    exec(isaac_ros.launch(report_of(STEREO, "stereo"), "/models/stereo"), namespace)
+    argument, *containers = namespace["generate_launch_description"]().entities
+    assert (argument.name, argument.choices) == ("node", ["tensor_rt", "triton"])
+    plugins = [container.nodes[0].plugin for container in containers]
+    assert plugins == [f"nvidia::isaac_ros::dnn_inference::{name}" for name in ("TensorRTNode", "TritonNode")]
+    assert [container.condition("triton") for container in containers] == [False, True]
+    assert [container.condition("tensor_rt") for container in containers] == [True, False]
+
+
+def deepstream_of(*bindings: Binding, **changes: Any) -> Optional[str]:
+    return deepstream.config(report_of(list(bindings), **changes), "/models/seg")
+
+
+def test_deepstream_gets_what_the_bindings_tell() -> None:
+    parser = configparser.ConfigParser()
+    parser.read_string(deepstream_of(*SEGMENTATION) or "")
+    assert dict(parser["property"]) == {
+        "gpu-id": "0",
+        "gie-unique-id": "1",
+        "model-engine-file": "/models/seg/1/model.plan",
+        "batch-size": "1",
+        "network-mode": "0",
+        "network-type": "100",
+        "output-tensor-meta": "1",
+        "network-input-order": "0",
+        "model-color-format": "0",
+        "output-blob-names": "argmax_1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("shape", "lines"),
+    [
+        ((1, 480, 640, 3), ("network-input-order=1", "model-color-format=0")),
+        ((4, 1, 32, 32), ("network-input-order=0", "model-color-format=2", "batch-size=4")),
+    ],
+)
+def test_deepstream_knows_order_and_colours(shape: Sequence[int], lines: "tuple[str, ...]") -> None:
+    text = deepstream_of(binding("x", "input", shape=shape), binding("y", "output"))
+    assert text is not None
+    assert set(lines) <= set(text.splitlines())
+
+
+def test_deepstream_gets_the_largest_batch_of_the_profiles() -> None:
+    text = deepstream_of(ranged("x", (-1, 3, 8, 8), (1, 16)), binding("y", "output"))
+    assert text is not None
+    assert "batch-size=16" in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    "bindings",
+    [
+        STEREO,
+        [binding("x", "input", "int8", (1, 3, 8, 8))],
+        [binding("x", "input", shape=(1, 3))],
+        [binding("x", "input", shape=(1, 2, 8, 8))],
+        [binding("x", "input", shape=(1, 3, 8, 8)), binding("a;b", "output")],
+    ],
+)
+def test_what_deepstream_can_not_feed_gets_no_file(bindings: "list[Binding]") -> None:
+    assert deepstream_of(*bindings) is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prepare_models_entrypoint import publish
+from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.files import PARTIAL
 from prepare_models_entrypoint.errors import InspectError
 
@@ -28,19 +29,20 @@ def check(output_dir: Path) -> None:
     plan = output_dir / publish.PLAN
     wholes = [engine_of(number) for number in range(10)]
     assert not plan.exists() or plan.read_bytes() in wholes
-    if (output_dir / publish.REPORT).exists():
-        report = json.loads((output_dir / publish.REPORT).read_text())
+    if (output_dir / companions.REPORT).exists():
+        report = json.loads((output_dir / companions.REPORT).read_text())
         name = report["io"][0]["name"]
         assert report["engine"]["sha256"] == hashlib.sha256(plan.read_bytes()).hexdigest()
-        assert f'"{name}"' in (output_dir / publish.CONFIG).read_text()
-        assert f'"{name}"' in (output_dir / publish.PARAMETERS).read_text()
+        assert f'"{name}"' in (output_dir / companions.CONFIG).read_text()
+        assert f'"{name}"' in (output_dir / companions.PARAMETERS).read_text()
+        assert f"'{name}'" in (output_dir / companions.LAUNCH).read_text()
 
 
 def names(output_dir: Path) -> "list[str]":
     return sorted(str(path.relative_to(output_dir)) for path in output_dir.rglob("*") if path.is_file())
 
 
-FINAL = ["1/model.plan", "config.pbtxt", "isaac_ros.yaml", "report.json"]
+FINAL = ["1/model.plan", "config.pbtxt", "isaac_ros.launch.py", "isaac_ros.yaml", "report.json"]
 
 
 @pytest.mark.parametrize("moment", [moment * factor for moment in MOMENTS for factor in (1, 3)])

@@ -47,7 +47,7 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
         work_dir: private directory for the files of the child process.
     """
     header = read_header(plan)
-    warnings = _runtime_warnings(header)
+    warnings: List[WarningInfo] = []
     if runtime["gpu"] is None:
         return Inspected(header, list(network), warnings, None)
     answer, peak = load_engine(plan, work_dir)
@@ -62,19 +62,6 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     hint = "deploy it on a GPU of a compute capability that the plan's header lists"
     warnings.append(WarningInfo(code="engine-not-loadable-here", message=why_not, hint=hint))
     return Inspected(header, list(network), warnings, peak)
-
-
-def _runtime_warnings(header: Dict[str, Any]) -> List[WarningInfo]:
-    if header["format"] != "tensorrt_rtx":
-        return []
-    return [
-        WarningInfo(
-            code="rtx-engine",
-            message=f"a TensorRT-RTX {header['version']} plan loads in exactly that runtime, "
-            "not in TensorRT, Triton's tensorrt backend or Isaac ROS' TensorRTNode",
-            hint="for those, run in an environment with the full tensorrt package and a GPU",
-        )
-    ]
 
 
 def load_engine(plan: Path, work_dir: Path) -> "tuple[Dict[str, Any], int]":

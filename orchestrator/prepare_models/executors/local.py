@@ -83,6 +83,11 @@ class LocalExecutor:
         documents: list[dict[str, Any]] = self._ask("inspect", *flags, *key, "--", *map(str, files))["files"]
         return documents
 
+    def lint(self, models_dir: Path, consumers: Sequence[str]) -> dict[str, Any]:
+        """Check a models directory."""
+        chosen = [part for consumer in consumers for part in ("--consumer", consumer)]
+        return self._ask("lint", *chosen, "--", str(models_dir))
+
     def decrypt(self, file: Path, key_file: Path, output: Path) -> dict[str, Any]:
         """Write the ONNX model of an .etlt to ``output`` and return what happened."""
         return self._ask("decrypt", str(file), "--key-file", str(key_file), "--output", str(output))

@@ -28,6 +28,15 @@ def render(document: Document, *, layers: bool, weights: bool) -> str:
     return "\n".join(lines)
 
 
+def findings(model: Document) -> str:
+    """Return what lint says of one model."""
+    lines = [f"{printable(model['name'])}: {len(model['warnings'])} findings" if model["warnings"] else
+             f"{printable(model['name'])}: good"]  # fmt: skip
+    for warning in model["warnings"]:
+        lines += [f"  {line}" for line in _problem(warning, "warning")]
+    return "\n".join(lines)
+
+
 def _problem(problem: Mapping[str, str], kind: str) -> list[str]:
     return [f"{kind} [{problem['code']}]: {printable(problem['message'])}", f"  -> {printable(problem['hint'])}"]
 
