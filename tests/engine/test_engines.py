@@ -89,7 +89,8 @@ def test_dynamic_dimensions_get_the_profile_of_the_manifest(place: Workplace) ->
     assert report["io"][0]["profiles"] == [expected]
     assert "--maxShapes=input:8x3x32x32" in report["trtexec_command"]
     config = (place.models_dir / "model/config.pbtxt").read_text(encoding="utf-8")
-    assert "dims: [-1, 3, 32, 32]" in config
+    assert "max_batch_size: 8\n" in config
+    assert "dims: [3, 32, 32]" in config
 
 
 def test_dynamic_dimensions_without_shapes_say_what_to_write(place: Workplace) -> None:
