@@ -257,7 +257,12 @@ def test_everything_that_a_model_names_is_carried(tmp_path: Path) -> None:
     )
     made = make_lock(load(file), Lock(), update=(), accept_eula=False, on_event=lambda _: None)
     write(path_of(file), made)
-    create(Order(manifest=file, target=tmp_path / "a.bundle"), on_event=lambda _: None, on_bytes=silent)
+    create(
+        Order(manifest=file, target=tmp_path / "a.bundle"),
+        on_event=lambda _: None,
+        on_measured=lambda _: None,
+        on_written=silent,
+    )
     shutil.rmtree(site)
     first, second = unpack(tmp_path / "a.bundle", (), None, silent, lambda _: False).manifest.models
     assert first.calibration is not None

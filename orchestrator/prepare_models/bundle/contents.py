@@ -34,10 +34,13 @@ class Contents:
     Args:
         spool: directory that receives what has to be kept until it is written.
         base: contents of the bundles that this one is made on top of, by their sha256.
+        on_bytes: hears of bytes that were measured.
     """
 
-    def __init__(self, spool: Path, base: Mapping[str, Content]) -> None:
-        self._spool, self._base = spool, base
+    def __init__(
+        self, spool: Path, base: Mapping[str, Content], on_bytes: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._spool, self._base, self._on_bytes = spool, base, on_bytes
         self._files: dict[str, tuple[Content, Path]] = {}
 
     @property
@@ -122,6 +125,7 @@ class Contents:
             for chunk in _chunks(file):
                 plain.update(chunk)
                 size += len(chunk)
+                self._on_bytes(len(chunk))
                 stored += put(squeeze.compress(chunk))
             stored += put(squeeze.flush())
         digest = plain.hexdigest()

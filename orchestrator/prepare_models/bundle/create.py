@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,8 +57,16 @@ class Order:
     accept_eula: bool = False
 
 
-def create(order: Order, *, on_event: OnEvent, on_bytes: OnBytes) -> tuple[Index, list[Path]]:
+def create(
+    order: Order, *, on_event: OnEvent, on_measured: Callable[[int], None], on_written: OnBytes
+) -> tuple[Index, list[Path]]:
     """Write a bundle and return its index and its files.
+
+    Args:
+        order: what it is to hold.
+        on_event: hears the progress of downloads.
+        on_measured: hears of bytes that were hashed and made smaller.
+        on_written: hears how many of how many bytes are written.
 
     Raises:
         LockError: the manifest, its files or a platform are not as they were locked.
@@ -73,12 +81,12 @@ def create(order: Order, *, on_event: OnEvent, on_bytes: OnBytes) -> tuple[Index
     base = _bases(order.bases)
     try:
         with spool(order.target) as folder:
-            _check_room(folder, lock)
-            contents = Contents(folder, base)
+            _check_room(folder, sum(file.bytes for files in lock.models.values() for file in files))
+            contents = Contents(folder, base, on_measured)
             index = _gathered(order, (manifest, lock), contents, on_event, folder)
             index = replace(index, bases=tuple(_digests(order.bases)), contents=contents.index)
             with writing(order.target, order.volume_bytes) as writer:
-                contents.write(index, writer, on_bytes)
+                contents.write(index, writer, on_written)
                 files = writer.finish()
         if order.sign_key is not None:
             files.append(signature.sign(index.to_bytes(), order.target, order.sign_key))
@@ -100,7 +108,7 @@ def _gathered(order: Order, locked: tuple[Manifest, Lock], contents: Contents, o
         manifest=Named(order.manifest.name, contents.add(order.manifest)),
         lock=Named(path_of(order.manifest).name, contents.add_bytes(lock.to_json().encode("utf-8"))),
         models=models,
-        images=tuple(_images(order.platforms, lock, order.manifest, contents)),
+        images=tuple(_images(order, lock, contents, work)),
         wheels=tuple(Named(file.name, contents.add(file)) for file in taken),
         timing=tuple(Named(file.name, contents.add(file)) for file in timing if file.is_file()),
         engines=tuple(_engines(order, manifest, contents)),
@@ -158,19 +166,18 @@ def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]
     return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
 
-def _images(
-    platforms: Sequence[tuple[Platform, str]], lock: Lock, manifest: Path, contents: Contents
-) -> Iterator[BundledImage]:
-    if not platforms:
+def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterator[BundledImage]:
+    if not order.platforms:
         return
     from ..container import Containers
 
     containers = Containers()
-    for row, reference in platforms:
+    for row, reference in order.platforms:
         image = containers.image(reference)
         if image is None:
             raise HostError(f"the engine does not have the image {reference}", hint="prepare-models image build")
-        refuse(drift_of_platform(lock, *facts.of_image(row, image)), manifest)
+        refuse(drift_of_platform(lock, *facts.of_image(row, image)), order.manifest)
+        _check_room(work, 2 * image.bytes)  # as the engine gives it out, and packed
         yield images.add(containers, row, reference, image, contents)
 
 
@@ -187,11 +194,10 @@ def _index(bundle: Path) -> Index:
         return Reader(stream).index
 
 
-def _check_room(folder: Path, lock: Lock) -> None:
-    needed = sum(file.bytes for files in lock.models.values() for file in files) + _SPARE
+def _check_room(folder: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
-    if needed > free:
+    if size_bytes + _SPARE > free:
         raise HostError(
-            f"the bundle needs about {needed / 1e6:.0f} MB, {folder.parent} has {free / 1e6:.0f} MB",
+            f"the bundle needs about {size_bytes / 1e6:.0f} MB more, {folder.parent} has {free / 1e6:.0f} MB",
             hint="free disk space there, or choose another disk with -o FILE",
         )

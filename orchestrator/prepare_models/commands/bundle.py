@@ -55,8 +55,19 @@ def _create(arguments: argparse.Namespace) -> int:
         accept_eula=licences.accepted(flag=arguments.accept_eula),
     )
     show = not (arguments.quiet or arguments.json)
-    with progress_line(show=show) as on_event, bytes_line("written", show=show) as on_bytes:
-        index, files = create(order, on_event=on_event, on_bytes=on_bytes)
+    measured = 0
+
+    def on_measured(count: int) -> None:
+        nonlocal measured
+        measured += count
+        on_collected(measured, measured)
+
+    with (
+        progress_line(show=show) as on_event,
+        bytes_line("collected", show=show) as on_collected,
+        bytes_line("written", show=show) as on_written,
+    ):
+        index, files = create(order, on_event=on_event, on_measured=on_measured, on_written=on_written)
     if arguments.json:
         write(json.dumps({"files": [str(file) for file in files], **_facts(index)}, indent=2))
     elif not arguments.quiet:
