@@ -33,7 +33,7 @@ from .contract.source import public, source_id
 from .contract.weights import companions, weights_sha256
 from .contract.workspace import work_dir
 from .convert import calibrate
-from .convert.precision import prove, unproven
+from .convert.precision import doubts, prove
 from .convert.preflight import check_tensor_names
 from .convert.stage import Converted, convert
 from .errors import StageError, from_os_error
@@ -229,7 +229,7 @@ class _Run:
                 allow_fallback=self.model.allow_fallback, calibration=proof["calibration"],
             )  # fmt: skip
             self.report["precision_proof"] = proof
-        self.report["warnings"] += unproven(proof)
+        self.report["warnings"] += doubts(proof)
 
     def _keep_calibration(self, work: Path) -> None:
         """Keep a cache that was made from samples beside the engine, for the next build and for other machines."""

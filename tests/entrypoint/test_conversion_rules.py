@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.report import Converters
 from prepare_models_entrypoint.convert import gpu_support, layer_info, options, tao_converter, trtexec
 from prepare_models_entrypoint.convert.estimate import check_memory, isaac_ros, memory_needed
 from prepare_models_entrypoint.convert.ladder import rungs
-from prepare_models_entrypoint.convert.precision import Evidence, prove, rule, shown_by_size, unproven
+from prepare_models_entrypoint.convert.precision import Evidence, doubts, prove, rule, shown_by_size
 from prepare_models_entrypoint.errors import ConvertError
 
 TEN = ["FP16", "INT8", "BF16", "FP8", "TF32"]
@@ -54,6 +54,16 @@ def test_one_rule_for_each_runtime(
     assert (found.flags, found.rewrites, found.calibrator) == expected
 
 
+def test_bf16_and_fp8_come_from_the_graph_where_types_do() -> None:
+    def typed(requested: str, **facts: Any) -> Tuple[str, ...]:
+        return rule(requested, flags=None, has_qdq=False, has_cache=False, **facts).rewrites
+
+    assert typed("bf16") == ("bf16",)
+    assert typed("bf16", typed=True) == ()
+    assert typed("fp8", has_samples=True) == ("fp8",)
+    assert code(lambda: typed("fp8")) == "precision-unavailable"
+
+
 def test_what_int8_does_not_reach_may_stay_in_fp32() -> None:
     native = rule("int8", flags=EIGHT, has_qdq=False, has_cache=True, remainder="fp32")
     typed = rule("int8", flags=None, has_qdq=False, has_cache=True, remainder="fp32")
@@ -66,7 +76,6 @@ def test_what_int8_does_not_reach_may_stay_in_fp32() -> None:
         ("int8", EIGHT, "calibration-missing"),
         ("int8", None, "calibration-missing"),
         ("bf16", EIGHT, "precision-unavailable"),
-        ("bf16", None, "precision-unavailable"),
         ("fp8", TEN, "precision-unavailable"),
     ],
 )
@@ -86,8 +95,16 @@ def test_not_delivered_is_failed_unless_a_fallback_is_allowed() -> None:
 def test_without_evidence_nothing_but_fp32_counts_as_delivered() -> None:
     half = prove("fp16", "tao-converter -t fp16", None, allow_fallback=False)
     assert (half["delivered"], half["source"]) == (None, None)
-    assert [warning["code"] for warning in unproven(half)] == ["precision-unproven"]
-    assert unproven(prove("fp32", "as exported", None, allow_fallback=False)) == []
+    assert [warning["code"] for warning in doubts(half)] == ["precision-unproven"]
+    assert doubts(prove("fp32", "as exported", None, allow_fallback=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"), [({"fp8": 5, "fp16": 6}, ["precision-partial"]), ({"fp8": 6, "fp16": 5}, [])]
+)
+def test_a_precision_of_the_smaller_part_is_told(layers: Dict[str, int], told: List[str]) -> None:
+    proof = prove("fp8", "as exported", Evidence("graph", layers), allow_fallback=False)
+    assert [warning["code"] for warning in doubts(proof)] == told
 
 
 @pytest.mark.parametrize(

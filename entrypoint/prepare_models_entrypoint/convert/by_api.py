@@ -153,11 +153,9 @@ def _by_flags(
 
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
     config = request.model.calibration
-    if request.cache_file is None and config is not None:
-        from . import calibrate_worker
-
+    if request.cache_file is None and config is not None and request.model.precision == "int8":
         made = Path(request.work_dir) / calibrate.FILE
-        calibrate_worker.produce(Path(request.source), config, made, progress)
+        calibrate.produce(Path(request.source), config, made, progress)
         return calibration_cache.read(made, "the cache made from samples")
     if request.cache_file is None:
         return None

@@ -27,8 +27,9 @@ class Rule:
 
 
 def rule(
-    requested: str, *, flags: Optional[Sequence[str]], has_qdq: bool, has_cache: bool, remainder: Optional[str] = None
-) -> Rule:
+    requested: str, *, flags: Optional[Sequence[str]], has_qdq: bool, has_cache: bool, remainder: Optional[str] = None,
+    has_samples: bool = False, typed: bool = False,
+) -> Rule:  # fmt: skip
     """Return how ``requested`` is brought about.
 
     Args:
@@ -37,6 +38,8 @@ def rule(
         has_qdq: whether the model carries its own Q/DQ nodes.
         has_cache: whether there is a calibration cache.
         remainder: fp16 (default) or fp32 for what int8 does not reach.
+        has_samples: whether there are samples from which fp8 scales can be made.
+        typed: whether the model has layers of this precision as it is.
 
     Raises:
         ConvertError: this runtime can't, or the model lacks what it would need.
@@ -45,14 +48,15 @@ def rule(
         return Rule((), (), calibrator=False, how="as exported")
     if requested == "int8":
         _needs_scales(has_qdq, has_cache)
-    if requested == "fp8" and not has_qdq:
+    if requested == "fp8" and not has_qdq and not (flags is None and has_samples):
         raise ConvertError(
             "precision-unavailable",
             "fp8 comes from Q/DQ nodes in the model, and this one has none",
-            hint="quantize it with NVIDIA Model Optimizer ('nvidia-modelopt[onnx]') and give that ONNX file",
+            hint="quantize it with NVIDIA Model Optimizer ('nvidia-modelopt[onnx]') and give that ONNX file; "
+            "with TensorRT 11 and TensorRT-RTX calibration: {images: DIR} does that here",
         )
     if flags is None:
-        return _by_graph(requested, has_qdq, remainder)
+        return _by_graph(requested, has_qdq, remainder, typed=typed)
     return _by_flags(requested, flags, has_qdq, remainder)
 
 
@@ -81,15 +85,13 @@ def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Op
     return Rule(wanted, (), calibrator=calibrator, how=f"builder flag {', '.join(wanted)}{scales}")
 
 
-def _by_graph(requested: str, has_qdq: bool, remainder: Optional[str]) -> Rule:
-    if requested == "bf16":
-        raise ConvertError(
-            "precision-unavailable",
-            "this runtime takes types from the model, and nothing here rewrites a model to bf16",
-            hint="use precision: fp16, or give a bf16 model made with NVIDIA Model Optimizer as precision: fp32",
-        )
-    if requested == "fp16":
-        return Rule((), ("fp16",), calibrator=False, how="graph rewritten, fp32 bindings")
+def _by_graph(requested: str, has_qdq: bool, remainder: Optional[str], *, typed: bool) -> Rule:
+    if requested == "bf16" and typed:
+        return Rule((), (), calibrator=False, how="types of the model, as exported")
+    if requested in ("fp16", "bf16"):
+        return Rule((), (requested,), calibrator=False, how="graph rewritten, fp32 bindings")
+    if requested == "fp8" and not has_qdq:
+        return Rule((), ("fp8",), calibrator=False, how="Q/DQ nodes from the samples, fp32 bindings")
     if has_qdq:
         return Rule((), (), calibrator=False, how="Q/DQ nodes of the model, as exported")
     rewrites = ("qdq",) if remainder == "fp32" else ("fp16", "qdq")
@@ -161,8 +163,17 @@ def shown_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> boo
     return model_bytes >= _SMALLEST_FOR_SIZE and engine_bytes <= _LARGEST_SHARE.get(requested, 0.0) * model_bytes
 
 
-def unproven(proof: PrecisionProof) -> List[WarningInfo]:
-    """Return the warning that nothing shows the precision of an engine, where that is so."""
+def doubts(proof: PrecisionProof) -> List[WarningInfo]:
+    """Return the warning that nothing shows the precision of an engine, or that the smaller part of it has it."""
+    requested, layers = proof["requested"], proof["layers"]
+    if proof["delivered"] == requested and proof["layers_share"].get(requested, 1.0) < 0.5:
+        return [
+            WarningInfo(
+                code="precision-partial",
+                message=f"{layers[requested]} of {sum(layers.values())} compute layers are {requested}",
+                hint="precision_proof in the report has the shares; compare speed and results with precision: fp16",
+            )
+        ]
     if proof["delivered"] is not None:
         return []
     return [

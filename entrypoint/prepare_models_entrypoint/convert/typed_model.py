@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, version_converter
 from ..contract import ModelJob, OnnxConfig
 from ..contract.report import Calibration, WarningInfo
 from ..errors import ConvertError
-from . import batch_norm, calibration_cache, fp16, graph, proof, quantize, surgery
+from . import batch_norm, calibration_cache, fp16, graph, model_optimizer, proof, quantize, surgery
 from .calibration_cache import CalibrationCache
 from .precision import Evidence, rule
 
@@ -52,18 +52,22 @@ def prepared(
     """
     changed = job.onnx != OnnxConfig()
     model = surgery.apply(graph.load(source, weights=changed or not check_only), job.onnx)
+    evidence = proof.of_graph(model)
     chosen = rule(
         job.precision,
         flags=None,
         has_qdq=graph.has_qdq(model),
         has_cache=cache is not None,
         remainder=job.builder.int8_remainder,
+        has_samples=job.calibration is not None,
+        typed=bool(evidence.layers.get(job.precision)),
     )
-    typed = TypedModel(source, chosen.how, proof.of_graph(model))
+    typed = TypedModel(source, chosen.how, evidence)
+    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
     if chosen.rewrites and check_only:
-        _judge(model, job, cache, typed)
+        rewriter.judge(model)
     elif chosen.rewrites:
-        model, changed = _rewritten(model, chosen.rewrites, job, cache, typed, on_phase=on_phase), True
+        model, changed = rewriter.rewrite(model, chosen.rewrites), True
     if not changed:
         yield typed
         return
@@ -77,47 +81,61 @@ def prepared(
             leftover.unlink()
 
 
-def _judge(model: ModelProto, job: ModelJob, cache: Optional[CalibrationCache], typed: TypedModel) -> None:
-    typed.evidence = None
-    if cache is not None and job.precision == "int8":
-        done = quantize.survey(model, cache.scales, keep_fp32=job.keep_fp32)
-        _cover(cache, done, graph.tensor_names(model), job, typed)
+@dataclass
+class _Rewriter:
+    """Brings about the precision that a job asks, and notes in ``typed`` what came of it."""
 
+    job: ModelJob
+    cache: Optional[CalibrationCache]
+    work_dir: Path
+    typed: TypedModel
+    on_phase: Callable[[str], None]
 
-def _rewritten(
-    model: ModelProto, steps: Sequence[str], job: ModelJob, cache: Optional[CalibrationCache], typed: TypedModel,
-    *, on_phase: Callable[[str], None],
-) -> ModelProto:  # fmt: skip
-    names = graph.tensor_names(model)
-    if "qdq" in steps:
-        batch_norm.fold(model)
-    for step in steps:
-        on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
+    def judge(self, model: ModelProto) -> None:
+        self.typed.evidence = None
+        if self.cache is not None and self.job.precision == "int8":
+            done = quantize.survey(model, self.cache.scales, keep_fp32=self.job.keep_fp32)
+            self._cover(self.cache, done, graph.tensor_names(model))
+        elif self.job.precision in ("bf16", "fp8"):
+            model_optimizer.check(self.job.precision)
+
+    def rewrite(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
+        names = graph.tensor_names(model)
+        if "qdq" in steps:
+            batch_norm.fold(model)
+        for step in steps:
+            self.on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
+            model = self._step(model, step, names)
+        self.typed.evidence = proof.of_graph(model)
+        return model
+
+    def _step(self, model: ModelProto, step: str, names: Sequence[str]) -> ModelProto:
         if step == "fp16":
-            model, warnings = fp16.rewrite(model, keep_fp32=job.keep_fp32)
-            typed.warnings += warnings
-        elif cache is not None:
+            model, warnings = fp16.rewrite(model, keep_fp32=self.job.keep_fp32)
+            self.typed.warnings += warnings
+        elif step == "bf16":
+            return model_optimizer.to_bf16(model, self.work_dir, keep_fp32=self.job.keep_fp32)
+        elif step == "fp8":
+            return model_optimizer.to_fp8(model, self.job, self.work_dir)
+        elif self.cache is not None:
             half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
             model = _of_opset(model, _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL)
-            done = quantize.insert(model, cache.scales, names=names, keep_fp32=job.keep_fp32)
-            _cover(cache, done, names, job, typed)
-    typed.evidence = proof.of_graph(model)
-    return model
-
-
-def _cover(
-    cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str], job: ModelJob, typed: TypedModel
-) -> None:
-    """Note how much of the model the cache covers, and refuse one that covers too little."""
-    typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
-    for told in calibration_cache.check(typed.calibration, allow_fallback=job.allow_fallback):
-        typed.warnings.append(
-            WarningInfo(
-                code="calibration-incomplete",
-                message=f"{told}; {len(done.skipped)} layers stay out of int8: {', '.join(done.skipped[:5])}",
-                hint="use the calibration cache of exactly this model version",
+            self._cover(
+                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self.job.keep_fp32), names
             )
-        )
+        return model
+
+    def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
+        """Note how much of the model the cache covers, and refuse one that covers too little."""
+        self.typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
+        for told in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
+            self.typed.warnings.append(
+                WarningInfo(
+                    code="calibration-incomplete",
+                    message=f"{told}; {len(done.skipped)} layers stay out of int8: {', '.join(done.skipped[:5])}",
+                    hint="use the calibration cache of exactly this model version",
+                )
+            )
 
 
 def _of_opset(model: ModelProto, wanted: int, *, required: int) -> ModelProto:
