@@ -45,7 +45,7 @@ def test_rtx_image_adds_little_beside_tensorrt(daemon: Daemon, image: str) -> No
 @pytest.mark.parametrize("platform", ["x86_64-trt10.13", "jetpack6"])
 def test_nvidia_flavours_add_little_to_their_base(place: DockerPlace, daemon: Daemon, platform: str) -> None:
     """Their own base lies in a registry that asks for an account; a Debian base stands in for it."""
-    (place.folder / "double").write_text("#!/bin/sh\necho in place of NVIDIA's converter\n")
+    (place.folder / "double").write_text("#!/bin/sh\necho the converter of $0\n")
     done = place.call(
         "image", "build", "--platform", platform, "--base-image", BASE, "--network", "host", "--json",
         "--tao-converter", "double",
@@ -61,7 +61,7 @@ def test_nvidia_flavours_add_little_to_their_base(place: DockerPlace, daemon: Da
         assert json.loads(answer)["backend"] is None  # the real base brings it
         converter = ["/opt/nvidia/tao/tao-converter"]
         told = daemon.client.containers.run(row["image"], entrypoint=converter, network_mode="none", remove=True)
-        assert told == b"in place of NVIDIA's converter\n"
+        assert told == b"the converter of /opt/nvidia/tao/tao-converter\n"
     finally:
         daemon.client.images.remove(row["image"])
 
