@@ -167,7 +167,7 @@ class Containers:
             self.engine = engine.probe(self._client)
         self._running: set[Any] = set()
         self._guard = threading.Lock()
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def run(
         self,
@@ -194,14 +194,14 @@ class Containers:
             with translated(connected=True):
                 ended = self._attend(container, on_out, on_err, timeout_s)
         except HostError:
-            if self._stopped:
+            if self._stopped.is_set():
                 return None
             raise
         finally:
             with self._guard:
                 self._running.discard(container)
             self._remove(container)
-        return None if self._stopped else ended
+        return None if self._stopped.is_set() else ended
 
     def _attend(
         self,
@@ -212,10 +212,12 @@ class Containers:
     ) -> Ended | None:
         stream = container.attach(stdout=True, stderr=True, stream=True, demux=True)
         with self._guard:
-            if self._stopped:
+            if self._stopped.is_set():
                 return None
-            container.start()
             self._running.add(container)
+        container.start()  # not under the guard: it takes long, and other threads start theirs meanwhile
+        if self._stopped.is_set():
+            _stop(container)  # which came too early for this one
         with _deadline(container, timeout_s) as expired, _closing(stream):
             for out, err in stream:
                 if out:
@@ -234,7 +236,7 @@ class Containers:
     def stop(self) -> None:
         """End all containers, from another thread: ask, wait a little, kill."""
         with self._guard:
-            self._stopped = True
+            self._stopped.set()
             running = list(self._running)
         stoppers = [threading.Thread(target=_stop, args=(container,)) for container in running]
         for thread in stoppers:
