@@ -1,0 +1,116 @@
+"""An engine that a GPU loads speaks for itself; one that it refuses, or that kills the process, is explained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+
+from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.inspect import plan
+
+from .test_header import tensorrt
+
+DOUBLE = Path(__file__).parents[1] / "doubles" / "engine_runtime.py"
+HERE = RuntimeInfo(
+    python="3.12",
+    machine="x86_64",
+    backend=BackendInfo(name="tensorrt", version="10.3.0"),
+    gpu=GpuInfo(name="H100", compute_capability="9.0", driver=None, cuda_version="13.0"),
+    gpu_reason=None,
+)
+SHAPES = [[1, 3, 8, 8], [4, 3, 8, 8], [8, 3, 8, 8]]
+LAYERS = [
+    {
+        "Name": "conv1 + relu1",
+        "LayerType": "CaskConvolution",
+        "Inputs": [{"Name": "x", "Format/Datatype": "Row major linear FP16"}],
+        "Outputs": [{"Name": "y", "Format/Datatype": "Row major linear FP32"}],
+    }
+]
+ENGINE: Dict[str, Any] = {
+    "name": "Unnamed Network 0",
+    "num_optimization_profiles": 2,
+    "num_layers": 1,
+    "device_memory_size_v2": 4096,
+    "streamable_weights_size": 512,
+    "tensors": [
+        {"name": "x", "mode": "INPUT", "dtype": "HALF", "shape": [-1, 3, 8, 8], "profiles": [SHAPES, SHAPES[::-1]]},
+        {"name": "y", "mode": "OUTPUT", "dtype": "BOOL", "shape": [-1, 5]},
+    ],
+    "layers": LAYERS,
+}
+
+
+@pytest.fixture(autouse=True)
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have child processes find the double as TensorRT's module, and the package."""
+    site = tmp_path / "site"
+    (site / "tensorrt-10.3.0.dist-info").mkdir(parents=True)
+    (site / "tensorrt").mkdir()
+    shutil.copy(str(DOUBLE), str(site / "tensorrt" / "__init__.py"))
+    root = str(Path(plan.__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", f"{site}:{root}")
+
+
+def describe(folder: Path, here: RuntimeInfo = HERE, **told: Any) -> Dict[str, Any]:
+    file = folder / "model.plan"
+    file.write_bytes(tensorrt() + json.dumps(told).encode("utf-8"))
+    return plan.describe(file, layers=True, here=here)
+
+
+def test_a_loaded_engine_tells_bindings_profiles_memory_and_layers(tmp_path: Path) -> None:
+    document = describe(tmp_path, engine=ENGINE)
+    assert document["runs_here"] is True
+    assert [(b["name"], b["mode"], b["dtype"], b["shape"], b["source"]) for b in document["io"]] == [
+        ("x", "input", "float16", [-1, 3, 8, 8], "engine"),
+        ("y", "output", "bool", [-1, 5], "engine"),
+    ]
+    assert document["profiles"] == [
+        {"x": dict(zip(("min", "opt", "max"), SHAPES))},
+        {"x": dict(zip(("min", "opt", "max"), SHAPES[::-1]))},
+    ]
+    assert document["details"] == {
+        "source": "engine",
+        "name": "Unnamed Network 0",
+        "device_memory_bytes": 4096,
+        "streamable_weights_bytes": 512,
+        "layers": [{"name": "conv1 + relu1", "type": "CaskConvolution", "precision": "fp16", "outputs": ["y"]}],
+    }
+    assert (document["layer_count"], document["note"]) == (1, None)
+
+
+def test_an_engine_of_tensorrt_8_tells_memory_by_its_older_name(tmp_path: Path) -> None:
+    older = {key: value for key, value in ENGINE.items() if not key.endswith(("_v2", "weights_size"))}
+    details = describe(tmp_path, engine={**older, "device_memory_size": 21269504, "layers": None})["details"]
+    assert (details["device_memory_bytes"], details["streamable_weights_bytes"]) == (21269504, None)
+    assert [layer["name"] for layer in details["layers"]] == ["layer 0"], "counted where no information was kept"
+
+
+def test_names_alone_are_listed_where_the_engine_kept_no_more(tmp_path: Path) -> None:
+    layers = describe(tmp_path, engine={**ENGINE, "layers": ["conv1 + relu1", "argmax"]})["details"]["layers"]
+    assert [(layer["name"], layer["precision"]) for layer in layers] == [("conv1 + relu1", None), ("argmax", None)]
+
+
+def test_a_refusal_names_both_sides_and_has_the_runtimes_words(tmp_path: Path) -> None:
+    document = describe(tmp_path, refused="expecting compute 8.7 got compute 9.0, please rebuild")
+    assert (document["runs_here"], document["io"]) == (False, None)
+    assert document["told"].startswith("built by TensorRT 10.3.0.30 for a GPU that neither")
+    assert "this machine has sm_90 and TensorRT 10.3.0. The runtime says: expecting compute 8.7" in document["told"]
+
+
+def test_an_engine_that_kills_its_process_is_explained(tmp_path: Path) -> None:
+    document = describe(tmp_path, crash=True)
+    assert document["runs_here"] is False
+    assert document["told"].endswith("The runtime says: the process that loads it ended with SIGSEGV")
+
+
+def test_nothing_is_loaded_without_a_gpu_or_by_the_other_product(tmp_path: Path) -> None:
+    rtx = BackendInfo(name="tensorrt_rtx", version="1.7.1.116")
+    for here in ({**HERE, "gpu": None, "gpu_reason": "no driver"}, {**HERE, "backend": rtx}, {**HERE, "backend": None}):
+        document = describe(tmp_path, here, crash=True)  # type: ignore[arg-type]  # a copy with other values
+        assert "The runtime says" not in document["told"]
+        assert document["note"]
