@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 from ..contract.files import write_atomic
-from ..errors import InspectError, StageError, from_os_error
+from ..errors import InspectError, StageError
 from ..processes import Ended, die_with_parent, show_as, supervise_fork, tail
 
 Document = Dict[str, Any]
@@ -48,7 +48,7 @@ def read_apart(read: Callable[[Tell], None], what: str, *, timeout_s: float = TI
             except StageError as error:
                 tell({"error": error.info("inspect")})
             except OSError as error:
-                tell({"error": from_os_error(error).info("inspect")})
+                tell({"error": unreadable(what, error).info("inspect")})
             except MemoryError:
                 return 1
             return 0
@@ -65,6 +65,14 @@ def read_apart(read: Callable[[Tell], None], what: str, *, timeout_s: float = TI
             hint="the file is damaged, or needs more memory than there is; 'python -m onnx.checker FILE' may tell more",
         )
     return {**document, "died": how}
+
+
+def unreadable(what: str, error: Exception) -> InspectError:
+    """Return the refusal of a file that the system does not let this user read."""
+    why = (error.strerror if isinstance(error, OSError) else None) or error
+    return InspectError(
+        "source-unreadable", f"{what} can't be read: {why}", hint="check the path, and give this user read access"
+    )
 
 
 def _how(ended: Ended, timeout_s: float, last: str) -> str:

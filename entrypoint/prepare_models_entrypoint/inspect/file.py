@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from ..convert import etlt
 from ..errors import InspectError, StageError
 from . import foreign, onnx_model, plan
-from .apart import Document, read_apart
+from .apart import Document, read_apart, unreadable
 
 _PLANS = (".plan", ".engine", ".trt")
 _MAGIC = (b"ftrt", b"vtrt")
@@ -70,11 +70,7 @@ def describe(
     except StageError as error:
         document["error"] = error.info("inspect")
     except (OSError, ValueError) as error:  # a path that the system does not take: a NUL byte in it is a ValueError
-        why = (error.strerror if isinstance(error, OSError) else None) or error
-        unreadable = InspectError(
-            "source-unreadable", f"{file} can't be read: {why}", hint="check the path, and give this user read access"
-        )
-        document["error"] = unreadable.info("inspect")
+        document["error"] = unreadable(str(file), error).info("inspect")
     return document
 
 
