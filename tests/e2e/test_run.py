@@ -203,12 +203,12 @@ def test_an_output_that_cannot_be_written_is_an_environment_error(place: Workpla
 
 def test_the_keys_of_isaac_ros_parameters(place: Workplace) -> None:
     networks.named(place.folder / "names.onnx", ["left:0", "right:0"], ["disp/out"])
-    place.write({"name": "stereo", "source": "names.onnx"})
+    place.write({"name": "stereo", "source": "names.onnx", "builder": {"workspace": "512MiB"}})
     place.run()
     parameters = yaml.safe_load((place.models_dir / "stereo/isaac_ros.yaml").read_text(encoding="utf-8"))
     tensor_rt = parameters["tensor_rt"]["ros__parameters"]
     assert tensor_rt["engine_file_path"] == str(place.models_dir / "stereo/1/model.plan")
-    assert tensor_rt["force_engine_update"] is False
+    assert (tensor_rt["force_engine_update"], tensor_rt["max_workspace_size"]) == (False, 512 << 20)
     assert tensor_rt["input_binding_names"] == tensor_rt["input_tensor_names"] == ["left:0", "right:0"]
     assert tensor_rt["output_binding_names"] == ["disp/out"]
     triton = parameters["triton"]["ros__parameters"]

@@ -172,7 +172,8 @@ def test_isaac_ros_gets_the_engines_bindings_and_paths() -> None:
         "output_tensor_names": ["output_tensor"],
         "output_binding_names": ["argmax_1"],
     }
-    assert parsed(isaac_ros.parameters(report_of(SEGMENTATION), "/models/seg")) == {
+    report = report_of(SEGMENTATION, builder={"workspace_bytes": 64 << 30})  # a backend's default
+    assert parsed(isaac_ros.parameters(report, "/models/seg")) == {
         "tensor_rt": {
             "engine_file_path": "/models/seg/1/model.plan",
             "force_engine_update": False,
@@ -185,7 +186,11 @@ def test_isaac_ros_gets_the_engines_bindings_and_paths() -> None:
 
 
 def test_isaac_ros_gets_the_builders_settings() -> None:
-    report = report_of(BATCHED, builder={"workspace_bytes": 512 << 20, "dla_core": 1})
+    report = report_of(
+        BATCHED,
+        builder={"workspace_bytes": 64 << 30},
+        identity={"builder": {"workspace_bytes": 512 << 20, "dla_core": 1}},
+    )
     nodes = parsed(isaac_ros.parameters(report, "/models/seg"))
     assert (nodes["tensor_rt"]["max_workspace_size"], nodes["tensor_rt"]["dla_core"]) == (512 << 20, 1)
     assert nodes["tensor_rt"]["max_batch_size"] == nodes["triton"]["max_batch_size"] == 16
@@ -200,7 +205,7 @@ def test_names_for_ros_stand_beside_the_bindings_in_their_order() -> None:
 
 
 def test_every_parameter_is_one_that_its_node_declares_and_of_its_type() -> None:
-    report = report_of(STEREO, builder={"dla_core": 0})
+    report = report_of(STEREO, identity={"builder": {"dla_core": 0}})
     declared = {"tensor_rt": isaac_ros.TENSOR_RT, "triton": isaac_ros.TRITON}
     for node, values in isaac_ros.nodes(report, "/models/stereo").items():
         for name, value in values.items():

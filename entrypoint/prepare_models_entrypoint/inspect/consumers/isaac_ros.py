@@ -84,7 +84,7 @@ def nodes(report: ModelReport, deploy_dir: str) -> "Dict[str, Dict[str, Any]]":
         "force_engine_update": False,
         "max_workspace_size": workspace_bytes(report),
         "max_batch_size": max(triton.max_batch_size(bindings), 1),
-        **_only("dla_core", report["builder"].get("dla_core")),
+        **_only("dla_core", _asked(report).get("dla_core")),
         **pairs,
     }
     served = {
@@ -97,8 +97,17 @@ def nodes(report: ModelReport, deploy_dir: str) -> "Dict[str, Dict[str, Any]]":
 
 
 def workspace_bytes(report: ModelReport) -> int:
-    """Return what TensorRTNode shall allow a builder: what this engine's had; 1 GiB where that had no limit."""
-    return int(report["builder"].get("workspace_bytes") or _GIB)
+    """Return what TensorRTNode shall allow a builder: what the manifest allowed this engine's, 1 GiB without a word.
+
+    The effective limit in ``builder`` is a backend's default then, which may be more than the machine has.
+    """
+    return int(_asked(report).get("workspace_bytes") or _GIB)
+
+
+def _asked(report: ModelReport) -> Dict[str, Any]:
+    """Return the builder settings of the manifest."""
+    asked: Dict[str, Any] = (report["identity"] or {}).get("builder") or {}
+    return asked
 
 
 def _only(name: str, value: Any) -> Dict[str, Any]:
