@@ -77,7 +77,7 @@ def _add_lock(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources anew"
     )
     lock.add_argument(
-        "--platform", action="append", metavar="NAME",
+        "--platform", action="append", metavar="NAME[=IMAGE]",
         help="local, or one of image list; several times (default: what run would take here)",
     )  # fmt: skip
     lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")

@@ -99,7 +99,15 @@ def test_nothing_of_a_damaged_bundle_is_used(bundle: Path) -> None:
         assert [file for file in cache.rglob("*") if file.is_file()] == [], place
     bundle.write_bytes(data)
     (model,) = unpack(bundle, (), None, silent, lambda _: False).manifest.models
-    assert Path(model.source).read_bytes() == MODEL
+    source = Path(model.source)
+    before = source.stat().st_ino
+    assert source.read_bytes() == MODEL
+    unpack(bundle, (), None, silent, lambda _: False)
+    assert source.stat().st_ino == before  # another run may be reading it
+    source.chmod(0o644)
+    source.write_bytes(b"written by somebody")
+    unpack(bundle, (), None, silent, lambda _: False)
+    assert source.read_bytes() == MODEL
     assert (cache / "timing" / "a.cache").read_bytes() == bytes(5000)
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from prepare_models_entrypoint.contract import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
-from prepare_models_entrypoint.contract.files import share_file, sync
+from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import local_path
 
@@ -281,7 +281,9 @@ def _store_engines(index: Index, work: _Work) -> None:
 
 
 def _put(content: Path, place: Path, *, link: bool = True) -> None:
-    """Give a content a name. What has the name is replaced: somebody may have written into it."""
+    """Give a content a name. What is right already stays as it is: another run may be reading it."""
+    if place.is_file() and sha256_file(place) == content.name:
+        return
     place.parent.mkdir(parents=True, exist_ok=True)
     share_file(content, place, link=link)
 
