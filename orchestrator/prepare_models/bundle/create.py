@@ -23,11 +23,10 @@ from ..paths import cache_dir
 from ..platforms import Platform
 from ..store import open_store
 from . import images, signature, wheels
-from .archive import Reader
 from .contents import Contents, OnBytes, spool
-from .index import BundledEngine, BundledImage, Content, Index, ModelFile, Named
-from .unpack import tree_path
-from .volumes import reading, writing
+from .index import BundledEngine, BundledImage, Index, ModelFile, Named
+from .unpack import read_index, tree_path
+from .volumes import writing
 
 _SPARE = 64 << 20
 
@@ -78,13 +77,14 @@ def create(
     if lock is None:
         raise UsageError(f"{path_of(order.manifest)} is not there", hint="run prepare-models lock first")
     licences.require(manifest.models, accepted=order.accept_eula)
-    base = _bases(order.bases)
+    bases = [read_index(base) for base in order.bases]
+    base = {content.sha256: content for index in bases for content in index.contents}
     try:
         with spool(order.target) as folder:
             _check_room(folder, sum(file.bytes for files in lock.models.values() for file in files))
             contents = Contents(folder, base, on_measured)
             index = _gathered(order, (manifest, lock), contents, on_event, folder)
-            index = replace(index, bases=tuple(_digests(order.bases)), contents=contents.index)
+            index = replace(index, bases=tuple(each.digest for each in bases), contents=contents.index)
             with writing(order.target, order.volume_bytes) as writer:
                 contents.write(index, writer, on_written)
                 files = writer.finish()
@@ -179,19 +179,6 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
         refuse(drift_of_platform(lock, *facts.of_image(row, image)), order.manifest)
         _check_room(work, 2 * image.bytes)  # as the engine gives it out, and packed
         yield images.add(containers, row, reference, image, contents)
-
-
-def _bases(bases: Sequence[Path]) -> dict[str, Content]:
-    return {content.sha256: content for base in bases for content in _index(base).contents}
-
-
-def _digests(bases: Sequence[Path]) -> list[str]:
-    return [_index(base).digest for base in bases]
-
-
-def _index(bundle: Path) -> Index:
-    with reading(bundle) as stream:
-        return Reader(stream).index
 
 
 def _check_room(folder: Path, size_bytes: int) -> None:
