@@ -44,50 +44,52 @@ _RTX: Dict[str, str] = {
 _RTX_NEEDS_GPU = ("strip_weights", "refit")
 _TAO_SETTINGS = ("workspace_bytes", "dla_core", "strict_types")
 
-# trtexec's options as (first version, first version without it). Precision flags left with TensorRT 11.
-TRTEXEC: Dict[str, Tuple[Version, Optional[Version]]] = {
-    "onnx": (_FIRST, None),
-    "saveEngine": (_FIRST, None),
-    "minShapes": (_FIRST, None),
-    "optShapes": (_FIRST, None),
-    "maxShapes": (_FIRST, None),
-    "profile": ((8, 6), None),
-    "inputIOFormats": (_FIRST, None),
-    "outputIOFormats": (_FIRST, None),
-    "memPoolSize": ((8, 4), None),
-    "workspace": (_FIRST, (10, 0)),
-    "fp16": (_FIRST, (11, 0)),
-    "int8": (_FIRST, (11, 0)),
-    "bf16": ((9, 0), (11, 0)),
-    "fp8": ((8, 6), (11, 0)),
-    "best": (_FIRST, (11, 0)),
-    "calib": (_FIRST, (11, 0)),
-    "layerPrecisions": (_FIRST, (11, 0)),
-    "precisionConstraints": (_FIRST, (11, 0)),
-    "stronglyTyped": ((10, 0), None),
-    "noTF32": (_FIRST, None),
-    "builderOptimizationLevel": ((8, 6), None),
-    "maxTactics": ((10, 4), None),
-    "avgTiming": (_FIRST, None),
-    "maxAuxStreams": ((8, 6), None),
-    "timingCacheFile": (_FIRST, None),
-    "hardwareCompatibilityLevel": ((8, 6), None),
-    "versionCompatible": ((8, 6), None),
-    "excludeLeanRuntime": ((8, 6), None),
-    "stripWeights": ((10, 0), None),
-    "refit": (_FIRST, None),
-    "allowWeightStreaming": ((10, 0), None),
-    "sparsity": (_FIRST, None),
-    "useDLACore": (_FIRST, None),
-    "allowGPUFallback": (_FIRST, None),
-    "plugins": (_FIRST, (10, 0)),
-    "staticPlugins": ((8, 6), None),
-    "profilingVerbosity": (_FIRST, None),
-    "exportLayerInfo": (_FIRST, None),
-    "skipInference": ((8, 6), None),
-    "buildOnly": (_FIRST, (10, 0)),
-    "help": (_FIRST, None),
-    "verbose": (_FIRST, None),
+# trtexec's options: first version, first version without it, and what shows the first one. Precision flags left with
+# TensorRT 11 (option strings of 10.16 against 11.1). Without a source the option is documented for 8.6 or 10, and
+# its first version is an assumption; a trtexec that does not know it says so, which is an error with a code of its own.
+TRTEXEC: Dict[str, Tuple[Version, Optional[Version], str]] = {
+    "onnx": (_FIRST, None, "published commands for 8.x"),
+    "saveEngine": (_FIRST, None, "published commands for 8.x"),
+    "minShapes": (_FIRST, None, "published commands for 8.x"),
+    "optShapes": (_FIRST, None, "published commands for 8.x"),
+    "maxShapes": (_FIRST, None, "published commands for 8.x"),
+    "profile": ((8, 6), None, ""),
+    "inputIOFormats": (_FIRST, None, ""),
+    "outputIOFormats": (_FIRST, None, ""),
+    "memPoolSize": ((8, 4), None, "NVIDIA/TensorRT CHANGELOG, 8.4.1"),
+    "workspace": (_FIRST, (10, 0), "NVIDIA's guide from 8 to 10"),
+    "fp16": (_FIRST, (11, 0), "published commands for 8.x"),
+    "int8": (_FIRST, (11, 0), "published commands for 8.x"),
+    "bf16": ((10, 0), (11, 0), "NvInfer.h: not in 8.6, in 10.0"),
+    "fp8": ((8, 6), (11, 0), "NvInfer.h of 8.6"),
+    "best": (_FIRST, (11, 0), ""),
+    "calib": (_FIRST, (11, 0), "published commands for 8.x"),
+    "layerPrecisions": (_FIRST, (11, 0), "NVIDIA/TensorRT CHANGELOG, 8.4.1"),
+    "precisionConstraints": (_FIRST, (11, 0), ""),
+    "stronglyTyped": ((10, 0), None, "NvInfer.h: in 10.0, a no-op in 11"),
+    "noTF32": (_FIRST, None, "published commands for 10.x"),
+    "builderOptimizationLevel": ((8, 6), None, ""),
+    "maxTactics": ((10, 10), None, "sampleOptions.cpp: not in 10.3, in 10.10"),
+    "avgTiming": (_FIRST, None, ""),
+    "maxAuxStreams": ((8, 6), None, ""),
+    "timingCacheFile": (_FIRST, None, ""),
+    "hardwareCompatibilityLevel": ((8, 6), None, "NvInfer.h of 8.6"),
+    "versionCompatible": ((8, 6), None, "NvInfer.h of 8.6"),
+    "excludeLeanRuntime": ((8, 6), None, "NvInfer.h of 8.6"),
+    "stripWeights": ((10, 0), None, ""),
+    "refit": (_FIRST, None, ""),
+    "allowWeightStreaming": ((10, 0), None, ""),
+    "sparsity": (_FIRST, None, "published commands for 8.x"),
+    "useDLACore": (_FIRST, None, "published commands for 8.x"),
+    "allowGPUFallback": (_FIRST, None, "published commands for 8.x"),
+    "plugins": (_FIRST, (10, 0), ""),
+    "staticPlugins": ((8, 6), None, "published commands for 10.x"),
+    "profilingVerbosity": (_FIRST, None, ""),
+    "exportLayerInfo": (_FIRST, None, ""),
+    "skipInference": ((8, 6), None, "sampleOptions.cpp of 8.6"),
+    "buildOnly": (_FIRST, (10, 0), "sampleOptions.cpp of 8.6 and 10"),
+    "help": (_FIRST, None, ""),
+    "verbose": (_FIRST, None, ""),
 }
 
 # tao-converter's documented options; True for those with a value.
@@ -104,7 +106,7 @@ def version_of(text: str) -> Version:
 
 def trtexec_has(option: str, version: Version) -> bool:
     """Tell whether trtexec of this TensorRT version has an option."""
-    since, until = TRTEXEC[option]
+    since, until, _ = TRTEXEC[option]
     return version >= since and (until is None or version < until)
 
 

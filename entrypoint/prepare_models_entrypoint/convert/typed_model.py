@@ -52,7 +52,8 @@ def prepared(
     """
     changed = job.onnx != OnnxConfig()
     model = surgery.apply(graph.load(source, weights=changed or not check_only), job.onnx)
-    evidence = proof.of_graph(model)
+    with _well_formed(source):
+        evidence = proof.of_graph(model)
     chosen = rule(
         job.precision,
         flags=None,
@@ -64,10 +65,12 @@ def prepared(
     )
     typed = TypedModel(source, chosen.how, evidence)
     rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
-    if chosen.rewrites and check_only:
-        rewriter.judge(model)
-    elif chosen.rewrites:
-        model, changed = rewriter.rewrite(model, chosen.rewrites), True
+    with _well_formed(source):
+        if chosen.rewrites and check_only:
+            rewriter.judge(model)
+        elif chosen.rewrites:
+            model, changed = rewriter.rewrite(model, chosen.rewrites), True
+            typed.evidence = proof.of_graph(model)
     if not changed:
         yield typed
         return
@@ -79,6 +82,19 @@ def prepared(
     finally:
         for leftover in work_dir.glob("rewritten.onnx*"):
             leftover.unlink()
+
+
+@contextlib.contextmanager
+def _well_formed(source: Path) -> Iterator[None]:
+    """Turn what a graph against the rules of ONNX leads to (a missing input, weights of a wrong size) into an error."""
+    try:
+        yield
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ConvertError(
+            "onnx-node-invalid",
+            f"{source.name} is not well formed, it can't be rewritten: {type(error).__name__}: {error}",
+            hint="export the model again; onnx.checker names the node",
+        ) from error
 
 
 @dataclass
@@ -106,7 +122,6 @@ class _Rewriter:
         for step in steps:
             self.on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
             model = self._step(model, step, names)
-        self.typed.evidence = proof.of_graph(model)
         return model
 
     def _step(self, model: ModelProto, step: str, names: Sequence[str]) -> ModelProto:
