@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+_HEARTBEAT_S = 60
+
+
 class Lines(Observer):
     """One log line for each thing that matters."""
 
@@ -40,6 +43,8 @@ class Lines(Observer):
         """Log the ends of stages; phases and other events in detail only."""
         if event.kind == events.STAGE_FINISHED:
             self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=_seconds(event))
+        elif event.data.get("phase") == "elapsed" and event.data.get("done", 0) % _HEARTBEAT_S == 0:
+            self._log.info(f"still building: {_amount(event)}", model=event.model, stage=event.stage)
         else:
             self._log.debug(event.kind, model=event.model, stage=event.stage, **event.data)
 
@@ -168,6 +173,8 @@ def _amount(event: Event) -> str:
     if phase == "download" and isinstance(done, int):
         whole = f" of {total / 1e6:.1f}" if isinstance(total, int) and total else ""
         return f"{done / 1e6:.1f}{whole} MB"
+    if phase == "elapsed":
+        return f"{done} s, about {total} s last time" if total else f"{done} s"
     return str(phase)
 
 

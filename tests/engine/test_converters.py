@@ -118,6 +118,21 @@ def test_memory_that_never_suffices_is_told_with_every_rung(place: Workplace) ->
     assert len(report["attempts"]) == 4
 
 
+def test_a_program_that_tells_no_progress_gets_elapsed_time_and_an_estimate(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    place.write({"name": "model", "source": "model.onnx", "converter": "trtexec"})
+    variables = {"PREPARE_MODELS_TRTEXEC": trtexec(place), "DOUBLE_SECONDS": "1.5"}
+    told = []
+    for _ in range(2):
+        result = place.run("-v", "--log-format", "json", "--force", **variables)
+        assert result.model("model")["status"] == "built", result.stderr
+        lines = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+        told.append([(line["done"], line["total"]) for line in lines if line.get("phase") == "elapsed"])
+    assert told[0][0] == (1, 0), "the first build has nothing to compare with"
+    assert told[1][0][0] == 1
+    assert told[1][0][1] >= 2
+
+
 def encrypted(place: Workplace) -> Path:
     return encrypt(networks.conv(place.folder / "plain.onnx", ("batch", 3, 32, 32)), place.folder / "model.etlt")
 

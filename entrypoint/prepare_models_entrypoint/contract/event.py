@@ -12,7 +12,7 @@ from .job import CONTRACT_VERSION
 
 OPENED = "opened"  # first event; data: the RuntimeInfo of this process
 STAGE_STARTED = "stage-started"
-PROGRESS = "progress"  # data: phase, and done/total in steps or bytes where they are known
+PROGRESS = "progress"  # data: phase, and done/total in steps, bytes or (elapsed) seconds where they are known
 STAGE_FINISHED = "stage-finished"  # data: seconds
 MODEL_FINISHED = "model-finished"  # data: status
 SOURCE_FINISHED = "source-finished"  # data: the FetchResult of one source

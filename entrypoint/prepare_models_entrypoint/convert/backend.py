@@ -6,6 +6,7 @@ so only a child process may import it.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import importlib
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 from ..contract.report import BackendInfo, Binding, EngineDetails, Layer, ProfileShapes
 from ..contract.runtime import installed_backend
 from ..errors import ConvertError
-from . import timing
+from . import elapsed, timing
 from .calibration_cache import CalibrationCache
 from .messages import Finding, from_builder_log, judge
 from .request import BuildRequest
@@ -237,10 +238,8 @@ def build(
     calibrator = _calibrator(cache)
     if calibrator is not None:
         config.int8_calibrator = calibrator
-    monitor = _monitor(config, progress)
-    with timing.cache(trt, config, request):
+    with timing.cache(trt, config, request), _watched(config, progress, request.expected_s):
         plan = network.builder.build_serialized_network(network.definition, config)
-    del monitor
     if calibrator is not None and calibrator.asked:
         raise ConvertError(
             "calibration-cache-refused",
@@ -295,10 +294,21 @@ def _add_profile(network: Network, config: trt.IBuilderConfig, shapes: Dict[str,
         raise from_builder_log(network.log.errors or ["the builder refuses the optimization profile"])
 
 
-def _monitor(config: trt.IBuilderConfig, progress: Progress) -> Any:
-    """Report the outermost build phases, where the backend has a progress monitor (TensorRT 9 and later)."""
+@contextlib.contextmanager
+def _watched(config: trt.IBuilderConfig, progress: Progress, expected_s: Optional[float]) -> Iterator[None]:
+    """Report the build's phases where the backend has a progress monitor (TensorRT 9 and later), else the time."""
     if not hasattr(trt, "IProgressMonitor"):
-        return None
+        with elapsed.told(progress, expected_s):
+            yield
+        return
+    monitor = _monitor(progress)
+    config.progress_monitor = monitor
+    yield
+    del monitor  # not before: the configuration does not keep it alive
+
+
+def _monitor(progress: Progress) -> trt.IProgressMonitor:
+    """Return a monitor that reports the outermost phases."""
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -318,9 +328,7 @@ def _monitor(config: trt.IBuilderConfig, progress: Progress) -> Any:
         def phase_finish(self, phase_name: str) -> None:
             self.steps.pop(phase_name, None)
 
-    monitor = Monitor()
-    config.progress_monitor = monitor
-    return monitor
+    return Monitor()
 
 
 def _last(errors: Sequence[str], fallback: object) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from ..contract.files import sha256_file, sync
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
-from . import calibration_cache, gpu_support, layer_info, onnx_file, plugins, preflight, tao_converter, trtexec
+from . import calibration_cache, elapsed, gpu_support, layer_info, onnx_file, plugins, preflight, tao_converter, trtexec
 from .calibration_cache import CalibrationCache
 from .messages import from_program
 from .options import Version
@@ -47,8 +47,8 @@ def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Prog
     result["backend"] = BackendInfo(name="tensorrt", version="unknown")
     if request.check_only:
         return
-    progress("build", 0, 0)
-    _run(argv, "tao-converter", secret=key)
+    with elapsed.told(progress, request.expected_s):
+        _run(argv, "tao-converter", secret=key)
     _take_plan(request, result)
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
     proof = prove(
@@ -89,8 +89,8 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     argv = _trtexec_command(request, result, version, request.source, result["profiles"])
     if request.check_only:
         return
-    progress("build", 0, 0)
-    _run(argv, "trtexec")
+    with elapsed.told(progress, request.expected_s):
+        _run(argv, "trtexec")
     _take_plan(request, result)
     evidence = layer_info.read(_layer_info_file(request))
     result["precision_proof"] = prove(
@@ -120,8 +120,8 @@ def _by_rewritten(
         argv = _trtexec_command(request, result, version, str(typed.path), result["profiles"])
         if request.check_only:
             return
-        progress("build", 0, 0)
-        _run(argv, "trtexec")
+        with elapsed.told(progress, request.expected_s):
+            _run(argv, "trtexec")
     _take_plan(request, result)
 
 

@@ -16,7 +16,8 @@ class BuildRequest:
 
     source: the model file, plain ONNX except for tao-converter. plan: the unfinished file that receives the engine.
     program: path of trtexec or tao-converter, None for the Python API. cache_file: the calibration cache.
-    timing_dir: where timing caches are kept. capability: the GPU's, such as 8.7; None without one.
+    timing_dir: where timing caches are kept. expected_s: seconds that an earlier build took.
+    capability: the GPU's, such as 8.7; None without one.
     key_fd: descriptor from which the key of an .etlt is read. check_only: judge the model, build nothing.
     parent: process id of the entrypoint, with which the build process ends.
     """
@@ -29,6 +30,7 @@ class BuildRequest:
     program: Optional[str] = None
     cache_file: Optional[str] = None
     timing_dir: Optional[str] = None
+    expected_s: Optional[float] = None
     capability: Optional[str] = None
     key_fd: Optional[int] = None
     check_only: bool = False

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
@@ -16,7 +17,7 @@ from ..contract.report import Attempt, RuntimeInfo
 from ..contract.source import public
 from ..errors import ConvertError
 from ..processes import Ended, supervise_fork, tail
-from . import calibrate, etlt
+from . import calibrate, elapsed, etlt
 from .ladder import rungs
 from .request import BuildRequest, BuildResult
 from .trtexec import command, shell_line
@@ -56,10 +57,12 @@ def convert(
         runtime: backend of this environment.
         on_progress: called with phase, done and total.
         cache_file: the fetched calibration cache.
-        timing_dir: where timing caches are kept between builds.
+        timing_dir: where timing caches are kept between builds; ``durations`` beside it knows what builds took.
         check_only: judge the model and build nothing.
         attempts: receives the builds that ran out of memory, with what was changed after each.
     """
+    started = time.monotonic()
+    durations = elapsed.file_for(timing_dir.with_name("durations"), model, runtime) if timing_dir else None
     choice = choose_converter(model, source, runtime)
     programs = converters.find()
     program = {"trtexec": programs["trtexec"], "tao-converter": programs["tao_converter"]}.get(choice.converter or "")
@@ -76,11 +79,14 @@ def convert(
             program=program,
             cache_file=str(cache_file) if cache_file else None,
             timing_dir=str(timing_dir) if timing_dir else None,
+            expected_s=elapsed.expected(durations, model.precision) if durations else None,
             capability=runtime["gpu"]["compute_capability"] if runtime["gpu"] else None,
             key_fd=key_fd,
             check_only=check_only,
         )
         result, ended = _climb(request, runtime, on_progress, attempts if attempts is not None else [])
+    if durations is not None and not check_only:
+        elapsed.remember(durations, model.precision, time.monotonic() - started)
     peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
     line = None if check_only else _command_line(model, result, choice.converter or "api")
     return Converted(result, choice.converter or "api", choice.reason, peak, line)

@@ -2,7 +2,7 @@
 
 The engine is a real one, built with TensorRT-RTX. Environment: DOUBLE_TRT_VERSION (8.6.1), DOUBLE_ARGV (file that
 receives the arguments as JSON), DOUBLE_MEMORY_MIB (a build whose workspace is not limited to this runs out of memory),
-DOUBLE_NO_INT8 (a build with --int8 reports no int8 layer).
+DOUBLE_NO_INT8 (a build with --int8 reports no int8 layer), DOUBLE_SECONDS (that the build takes at least).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 OPTIONS = json.loads((Path(__file__).parent / "options.json").read_text(encoding="utf-8"))["trtexec"]
@@ -42,6 +43,7 @@ def build(options: dict[str, str]) -> int:
         )
     if "calib" in options and not Path(options["calib"]).is_file():
         return failed("this double refuses what trtexec does not: a calibration cache that is not there")
+    time.sleep(float(os.environ.get("DOUBLE_SECONDS", "0")))
     engine = engine_of(options["onnx"], shapes(options))
     if engine is None:
         return failed("ModelImporter.cpp: Failed to parse the model")
