@@ -41,6 +41,7 @@ from .events import Events
 from .fetch import Fetched, fetch
 from .inspect.stage import Inspected, inspect
 from .lint import run as lint
+from .masking import mask
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.stage import refusal, verify
 
@@ -59,7 +60,9 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
     except Exception as error:  # noqa: BLE001  # a bug in one model's work must not take the other models along
         traceback.print_exc()
         run.fail(
-            StageError("internal", f"{type(error).__name__}: {error}", hint="please report this, with the traceback")
+            StageError(
+                "internal", mask(f"{type(error).__name__}: {error}"), hint="please report this, with the traceback"
+            )
         )
     events.emit(event.MODEL_FINISHED, model=model.name, status=run.report["status"])
     return run.report

@@ -165,10 +165,13 @@ class Fetching:
         return self._child
 
     def _last_words(self) -> str:
+        """Return the name of the error that ended the child; its text may hold a key, but that of a missing module."""
         if self._log is None:
             return ""
         self._log.seek(0)
-        return "; ".join(self._log.read().decode("utf-8", "replace").strip().splitlines()[-3:])
+        last = "".join(self._log.read().decode("utf-8", "replace").strip().splitlines()[-1:])
+        kind = last.partition(":")[0]
+        return last if kind in ("ModuleNotFoundError", "ImportError") else kind
 
     def _end(self) -> None:
         running = self._running()

@@ -166,6 +166,37 @@ def test_a_private_server_gets_its_headers_and_nobody_else(place: Workplace) -> 
     assert out(place) == {"model.onnx": SHA256}
 
 
+def test_no_secret_leaves_in_any_form(place: Workplace, sim: NgcSimulator) -> None:
+    """Canaries in a URL, a headers file, keys, a proxy's address and a signed redirect, where each of them fails."""
+
+    def private(request: Request) -> Answer:
+        signed = {"Location": f"{server.url}/blob?Signature=canary-signature"}
+        return Answer(status=302, headers=signed) if "/signed" in request.target else Answer(status=403)
+
+    headers = place.folder / "headers.secret"
+    headers.write_text("X-Token: canary-header\n")
+    sim.fail("cdn", -1, Answer(b"<Error/>", 403))
+    with Server(private) as server:
+        url = server.url.replace("//", "//user:canary-password@")
+        sources = [f"{url}/a.onnx?sig=canary-query", f"{url}/signed.onnx", "ngc://acme/own:1/own.onnx", SOURCE]
+        place.write(
+            *({"name": f"net{n}", "source": source, "sha256": "0" * 64} for n, source in enumerate(sources)),
+            defaults={"headers_file": str(headers)},
+        )
+        told = []
+        for key in ("nvapi-canary-key", "canary-legacy-key", "nvapi-canary\u043a"):
+            secrets = {"NGC_API_KEY": key, "HTTPS_PROXY": "http://me:canary-proxy@127.0.0.1:1", "NO_PROXY": "127.0.0.1"}
+            told.append(fetch(place, *sources, "https://models.example/x.onnx", "--attempts", "1", "--json", **secrets))
+        told.append(fetch(place, *sources, "--attempts", "1", "--headers-file", str(headers), **secrets))
+        told.append(place.run("-v", "--log-format", "json", **secrets))
+        told.append(place.call("plan", str(place.manifest), "--json", **secrets))
+    assert [result.status for result in told] == [1, 1, 1, 1, 1, 0], told[-2:]
+    files = [path for path in place.folder.rglob("*") if path.is_file() and path not in (headers, place.manifest)]
+    texts = [text for result in told for text in (result.stdout, result.stderr)]
+    for text in [*texts, *(f"{path}{path.read_bytes()!r}" for path in files)]:
+        assert "canary" not in text
+
+
 def test_a_member_of_an_archive_is_a_source(place: Workplace) -> None:
     with tarfile.open(place.folder / "models.tar.gz", "w:gz") as tar:
         info = tarfile.TarInfo("./inner/model.onnx")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -308,6 +310,20 @@ def test_no_secret_is_told_or_kept(sim: NgcSimulator, tmp_path: Path) -> None:
         assert "canary" not in text
         assert "Signature=" not in text
         assert PERSONAL_KEY not in text
+
+
+def test_who_waits_for_another_download_sees_how_far_it_is(sim: NgcSimulator, tmp_path: Path) -> None:
+    sim.rate = 4e6
+    told: List[Dict[str, Any]] = []
+    first = threading.Thread(target=get, args=(sim, SOURCE, tmp_path))
+    first.start()
+    while not sim.fetched:
+        time.sleep(0.01)
+    fetch(SOURCE, sha256=None, cache_dir=tmp_path / "cache", on_progress=told.append, network=network(sim))
+    first.join()
+    assert [step["done"] for step in told] == sorted(step["done"] for step in told)
+    assert {step["total"] for step in told if step["done"] > 1 << 20} == {len(MODEL)}
+    assert len(sim.fetched) == 1
 
 
 def test_a_masked_text_keeps_what_is_no_secret() -> None:

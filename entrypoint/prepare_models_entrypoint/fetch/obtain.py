@@ -117,6 +117,7 @@ class Obtain:
 
         def tell() -> None:
             done, total = progress_of(self.store.parts / f"{self.store.pointed(key)}.part")
-            self.on_progress({"phase": "download", "done": done, "total": total})
+            if done:  # it has begun, and not ended just now
+                self.on_progress({"phase": "download", "done": done, "total": total})
 
         return tell
