@@ -111,8 +111,8 @@ def _children(pid: int) -> list[int]:
 
 
 def curl_each(urls: list[str], target: Path) -> None:
-    for url in urls:
-        subprocess.run(["curl", "-s", "-o", str(target), url], check=True)
+    for number, url in enumerate(urls):
+        subprocess.run(["curl", "-s", "-o", f"{target}-{number}", url], check=True)
 
 
 def big(root: Path) -> dict[str, Any]:
