@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
@@ -24,6 +24,8 @@ from .digest import Digest
 from .store import Store
 
 _EVERY_S = 0.1
+_AT_ONCE = 4  # more threads than this only wait for each other's Python, unless it is the network that they wait for
+_NEXT_AFTER_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,32 @@ class _Many:
         items = [item for source, sha256 in self._job.sources for item in self._items(source, sha256)]
         if self._output is not None:
             items = self._without_clashes(items)
-        with ThreadPoolExecutor(self._job.connections, thread_name_prefix="fetch") as pool:
-            list(pool.map(self._one, items))
+        self._all(items)
         return self._good
+
+    def _all(self, items: List[_Item]) -> None:
+        """Fetch with a few connections, and more as long as files wait: small ones near by are done before that."""
+        waiting = iter(items)
+        guard = threading.Lock()
+        none_waits = threading.Event()
+
+        def work() -> None:
+            while True:
+                with guard:
+                    item = next(waiting, None)
+                if item is None:
+                    none_waits.set()
+                    return
+                self._one(item)
+
+        threads: List[threading.Thread] = []
+        while len(threads) < min(self._job.connections, len(items)) and not none_waits.is_set():
+            threads.append(threading.Thread(target=work, name="fetch"))
+            threads[-1].start()
+            if len(threads) >= _AT_ONCE:
+                none_waits.wait(_NEXT_AFTER_S)
+        for thread in threads:
+            thread.join()
 
     def _items(self, source: str, sha256: Optional[str]) -> List[_Item]:
         found: List[_Item] = []
