@@ -37,6 +37,7 @@ class Digests:
         self._file = file
         self._guard = threading.Lock()
         self._dirty = False
+        self._stop = threading.Event()
         self._known: dict[str, dict[str, Any]] = {"sha256": {}, "weights": {}, "sources": {}}
         self.reload()
 
@@ -44,10 +45,24 @@ class Digests:
         """Return the sha256 of a file.
 
         Raises:
+            InterruptedError: ``stop`` was called.
             OSError: it can't be read.
         """
-        digest: str = self._remembered("sha256", path, sha256_file)
+        digest: str = self._remembered("sha256", path, lambda file: sha256_file(file, self._stop.is_set))
         return digest
+
+    def knows(self, path: Path) -> bool:
+        """Tell whether the sha256 of a file is known without reading it."""
+        known = self._known["sha256"].get(os.path.abspath(path))
+        return known is not None and known[0] == _state(str(path))
+
+    def watch(self, path: Path) -> Callable[[str], None]:
+        """Return what takes a file's sha256 when somebody else has found it out, reading the file from now on."""
+        return self._watch("sha256", path)
+
+    def stop(self) -> None:
+        """End every reading of a file that is under way."""
+        self._stop.set()
 
     def weights_of(self, model: Path) -> str | None:
         """Return the digest of a model's external data, None without any. The data itself is looked at each time."""
@@ -96,18 +111,26 @@ class Digests:
                 partial.replace(self._file)
 
     def _remembered(self, kind: str, path: Path, find_out: Callable[[Path], Any]) -> Any:
+        learn = self._watch(kind, path)
         name = os.path.abspath(path)
-        before = _state(name)
         known = self._known[kind].get(name)
-        if known is not None and known[0] == before:
+        if known is not None and known[0] == _state(name):
             return known[1]
-        now = time.time_ns()
         value = find_out(path)
-        if _state(name) == before and now - max(before[1], before[2]) > _tick(before):
-            with self._guard:
-                self._known[kind][name] = [before, value]
-                self._dirty = True
+        learn(value)
         return value
+
+    def _watch(self, kind: str, path: Path) -> Callable[[Any], None]:
+        name = os.path.abspath(path)
+        before, now = _state(name), time.time_ns()
+
+        def learn(value: Any) -> None:
+            if _state(name) == before and now - max(before[1], before[2]) > _tick(before):
+                with self._guard:
+                    self._known[kind][name] = [before, value]
+                    self._dirty = True
+
+        return learn
 
 
 def _state(path: str) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.identity import identity
@@ -13,6 +14,7 @@ from .jobs import model_job
 from .manifest import ModelSpec
 
 NOT_FETCHED = "not fetched yet"
+NOT_READ = "not read yet"
 ARCHIVE_CHANGED = "in an archive that changed"
 
 
@@ -21,41 +23,49 @@ class SourceMissingError(Exception):
 
 
 def expected_identity(
-    spec: ModelSpec, runtime: RuntimeInfo, record: ModelReport | None, digests: Digests
+    spec: ModelSpec,
+    runtime: RuntimeInfo,
+    record: ModelReport | None,
+    digests: Digests,
+    is_read: Callable[[Path], bool] = lambda _: True,
 ) -> dict[str, object]:
     """Return the identity of the engine that a build would give now.
 
-    The digest of a source that must be fetched first is told in words; ``is_known`` tells these identities apart.
+    The digest of a source that must be fetched or read first is told in words; ``is_known`` tells these apart.
 
     Args:
         spec: the model.
         runtime: environment that would build.
         record: of the engine that is there; it knows what the sources were when they were fetched.
         digests: what is known of files and sources.
+        is_read: asked for a local model file; False leaves its digest open.
 
     Raises:
         SourceMissingError: a local source is not there.
         OSError: a local source can't be read.
     """
-    model = _digest(spec.source, spec.sha256, "model", record, digests)
+    path = local_path(spec.source)
+    model_file = path if path is not None and path.is_file() else None
+    unread = model_file is not None and spec.sha256 is None and not is_read(model_file)
+    model = NOT_READ if unread else _digest(spec.source, spec.sha256, "model", record, digests)
     calibration = None
     if spec.calibration_cache is not None:
         calibration = _digest(spec.calibration_cache, spec.calibration_sha256, "calibration_cache", record, digests)
     elif spec.calibration is not None:
         calibration = spec.calibration.samples_sha256(digests.of)
-    path = local_path(spec.source)
     return identity(
         model_job(spec, output_dir=Path()),
         runtime,
         model_sha256=model,
         calibration_sha256=calibration,
-        weights_sha256=digests.weights_of(path) if path is not None and path.is_file() else None,
+        weights_sha256=digests.weights_of(model_file) if model_file is not None and not unread else None,
     )
 
 
 def is_known(fields: dict[str, object]) -> bool:
-    """Tell whether an identity is whole: not empty, and no source must be fetched before its digest is known."""
-    return bool(fields) and not {fields["model_sha256"], fields["calibration_sha256"]} & {NOT_FETCHED, ARCHIVE_CHANGED}
+    """Tell whether an identity is whole: not empty, and no source must be fetched or read first."""
+    unknown = {NOT_FETCHED, NOT_READ, ARCHIVE_CHANGED}
+    return bool(fields) and not {fields["model_sha256"], fields["calibration_sha256"]} & unknown
 
 
 def _digest(source: str, pinned: str | None, role: str, record: ModelReport | None, digests: Digests) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import ContractError, companions
+from prepare_models_entrypoint.contract import ContractError, companions, weights
 from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read_record
@@ -25,6 +25,7 @@ RESTORE = "restore"
 UP_TO_DATE = "up-to-date"
 
 PLAN = Path("1") / "model.plan"
+_LARGE = 64 << 20  # bytes that take a tenth of a second to read and hash
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class PlannedModel:
     action: ``build`` (there is none yet), ``rebuild``, ``restore`` (from the store, or only what stands beside the
         engine) or ``up-to-date``.
     record: of the engine that is there and stays. changes: what made another engine of it.
-    turn: name under which one process at a time builds it: its build key, or a stand-in while that is not known.
+    turn: name under which one process at a time builds it: its build key, or a stand-in while that is not known
+        (``turn_is_key``).
     """
 
     spec: ModelSpec
@@ -44,6 +46,7 @@ class PlannedModel:
     record: ModelReport | None = None
     changes: Sequence[Change] = field(default_factory=tuple)
     turn: str = ""
+    turn_is_key: bool = True
 
     def told(self) -> str:
         """Return the decision as a sentence: ``up-to-date``, or ``rebuild because: ...``."""
@@ -94,16 +97,29 @@ class Planner:
     digests: Digests
     force: bool = False
 
-    def plan(self, spec: ModelSpec) -> PlannedModel:
-        """Plan one model."""
+    def plan(self, spec: ModelSpec, *, thorough: bool = False) -> PlannedModel:
+        """Plan one model.
+
+        A large local model that no engine was made from is not read for its digest: its build reads it anyway.
+
+        Args:
+            spec: the model.
+            thorough: read it all the same.
+
+        Raises:
+            InterruptedError: the digests were stopped.
+        """
         output_dir = self.models_dir / spec.name
         record = read_record(output_dir)
         expected: dict[str, object] = {}
         found: _Finding | None
         try:
             with contextlib.suppress(SourceMissingError):
-                expected = expected_identity(spec, self.runtime, record, self.digests)
+                is_read = lambda path: thorough or self._pays(path, record)  # noqa: E731
+                expected = expected_identity(spec, self.runtime, record, self.digests, is_read)
             found = _Finding("--force") if self.force else self._why_not(spec, output_dir, record, expected)
+        except InterruptedError:
+            raise
         except OSError as error:
             found = _Finding(f"{error.filename or 'a file'} can't be read: {error.strerror}")
         except (AttributeError, LookupError, TypeError):  # a record that somebody edited
@@ -112,11 +128,19 @@ class Planner:
         turn = build_key(expected if known else {**expected, "sources": [spec.source, spec.calibration_cache]})
         if found is None:
             reason = "same model, settings, backend and target"
-            return PlannedModel(spec, output_dir, UP_TO_DATE, reason, record, turn=turn)
+            return PlannedModel(spec, output_dir, UP_TO_DATE, reason, record, turn=turn, turn_is_key=known)
         action = BUILD if not (output_dir / PLAN).exists() else REBUILD
         if known and not self.force and (found.sound or self.store.has(turn)):
             action = RESTORE
-        return PlannedModel(spec, output_dir, action, found.reason, changes=found.changes, turn=turn)
+        return PlannedModel(spec, output_dir, action, found.reason, None, found.changes, turn, known)
+
+    def _pays(self, model: Path, record: ModelReport | None) -> bool:
+        """Tell whether the digest of a model can show that there is an engine of it, or costs little."""
+        size = model.stat().st_size
+        if (record is not None and record["engine"] is not None) or self.store.may_hold(size):
+            return True
+        files = (model,) if size > _LARGE else (model, *weights.companions(model))
+        return sum(file.stat().st_size for file in files) <= _LARGE or all(map(self.digests.knows, files))
 
     def _why_not(
         self, spec: ModelSpec, output_dir: Path, record: ModelReport | None, expected: dict[str, object]

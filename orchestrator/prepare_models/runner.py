@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import datetime as dt
 import os
 import platform
@@ -27,6 +28,7 @@ from prepare_models_entrypoint.contract.report import (
     RuntimeInfo,
     blank,
 )
+from prepare_models_entrypoint.contract.source import local_path
 
 from . import __version__, plan, restoring
 from .digests import Digests
@@ -146,7 +148,7 @@ class Run:
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self.models_dir / spec.name
-        with model_lock(output_dir, on_wait=self._waiting(spec), stopped=self._stop.is_set) as lock:
+        with model_lock(output_dir, on_wait=self._waiting(spec.name), stopped=self._stop.is_set) as lock:
             for folder in (output_dir, output_dir / "1"):
                 remove_partials(folder)  # of a run that was killed
             planned = self._planner.plan(spec)
@@ -162,43 +164,52 @@ class Run:
 
     def _from_store_or_build(self, planned: plan.PlannedModel, lock: Held) -> ModelReport | None:
         spec, place = planned.spec, planned.output_dir
-        with self.store.turn(planned.turn, place, on_wait=self._waiting(spec), stopped=self._stop.is_set) as turn:
-            if turn.waited:  # what the other process fetched has a digest now
+        with self.store.turn(planned.turn, place, on_wait=self._waiting(spec.name), stopped=self._stop.is_set) as turn:
+            held = planned.turn
+            before = not planned.turn_is_key and turn.last_place not in (None, place)
+            if turn.waited or before:  # what another process fetched or read has a digest now
                 self.digests.reload()
-                planned = self._planner.plan(spec)
+                planned = self._planner.plan(spec, thorough=True)
             entry = None if self.force else restoring.find(self.store, planned, turn)
             if entry is not None:
                 return restoring.restore(entry, planned)
+            path = local_path(spec.source)
+            learn = self.digests.watch(path) if path is not None and path.is_file() else None
             report = self.executor.run(self._task(planned, lock))
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
             if report["status"] == BUILT:
-                self._keep(report, planned)
+                self._learn(report, learn)
+                self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
 
     def _task(self, planned: plan.PlannedModel, lock: Held) -> Task:
         return Task(planned, self.run_id, lock, self.timeout_s, self.observer.event, self.offline)
 
-    def _keep(self, report: ModelReport, planned: plan.PlannedModel) -> None:
-        """Remember what was fetched, and put the engine into the store."""
+    def _learn(self, report: ModelReport, learn: Callable[[str], None] | None) -> None:
+        """Remember the digests of what a build read. ``learn``: takes that of a local model file."""
         for material in report["materials"]:
             self.digests.note_source(material["source_id"], material["sha256"])
+            if learn is not None and material["role"] == "model":
+                learn(material["sha256"])
         self.digests.save()
-        key, place = report["build_key"] or "", planned.output_dir
-        if key == planned.turn:
-            restoring.keep(self.store, report, place)
-            return
-        with self.store.turn(key, place, on_wait=self._waiting(planned.spec), stopped=self._stop.is_set):
+
+    def _keep(self, report: ModelReport, place: Path, held: str) -> None:
+        """Put an engine into the store, in its turn. ``held``: the turn that is held already."""
+        key, waiting = report["build_key"] or "", self._waiting(report["name"])
+        turn = self.store.turn(key, place, on_wait=waiting, stopped=self._stop.is_set)
+        with turn if key != held else contextlib.nullcontext():
             restoring.keep(self.store, report, place)
 
-    def _waiting(self, spec: ModelSpec) -> Callable[[str], None]:
-        return lambda owner: self.observer.waiting(spec.name, owner)
+    def _waiting(self, name: str) -> Callable[[str], None]:
+        return lambda owner: self.observer.waiting(name, owner)
 
     def _halt(self, why: str) -> None:
         if not self._stop.is_set():
             self._why_skipped = why
             self._stop.set()
+            self.digests.stop()
 
     def _failed(self, spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
         report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)

@@ -16,9 +16,10 @@ from prepare_models.jobs import model_job
 from prepare_models.manifest import Manifest, ModelSpec
 from prepare_models.store import open_store
 from prepare_models_entrypoint.contract import BuilderConfig, OnnxConfig, RosConfig, ShapeRange
+from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 
-from .records import RUNTIME, digest, lay_down, read_report, write_report
+from .records import PLAN_BYTES, RUNTIME, digest, lay_down, read_report, report_of, write_report
 
 ORIN = "Orin (compute capability 8.7)"
 REUSED = ("up-to-date", "same model, settings, backend and target")
@@ -297,3 +298,26 @@ def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:
         "verify": None,
         "done": [],
     }
+
+
+def test_a_large_model_is_not_read_before_its_first_build(tmp_path: Path) -> None:
+    model = tmp_path / "large.onnx"
+    with model.open("wb") as stream:
+        stream.truncate(1 << 40)  # nobody reads this in time
+    spec = ModelSpec(name="seg", source=str(model), line=1)
+    planned = plan.Planner(tmp_path / "models", RUNTIME, open_store(), Digests()).plan(spec)
+    assert (planned.action, planned.reason, planned.turn_is_key) == ("build", "no engine yet", False)
+
+
+def test_a_large_model_is_read_where_the_store_may_have_its_engine(tmp_path: Path) -> None:
+    model = tmp_path / "large.onnx"
+    with model.open("wb") as stream:
+        stream.truncate(100 << 20)
+    spec, store = ModelSpec(name="seg", source=str(model), line=1), open_store()
+    planner = plan.Planner(tmp_path / "models", RUNTIME, store, Digests())
+    assert not planner.plan(spec).turn_is_key
+    record = report_of(spec, tmp_path / "models" / "seg", {"model": sha256_file(model)}, RUNTIME)
+    record["materials"][0]["bytes"] = 100 << 20
+    (tmp_path / "built.plan").write_bytes(PLAN_BYTES)
+    store.put(record, {"model.plan": tmp_path / "built.plan"})
+    assert (planner.plan(spec).action, planner.plan(spec).turn_is_key) == ("restore", True)

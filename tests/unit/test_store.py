@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def test_what_a_killed_put_left_is_no_engine_and_goes_with_the_next(store: Local
     assert store.find(key) is None
     assert list(store.entries()) == []
     put(store, tmp_path)
-    assert sorted(path.name for path in store.root.iterdir()) == [key]
+    assert sorted(path.name for path in store.root.iterdir()) == sorted([key, "sizes"])
 
 
 def test_finding_is_using(store: LocalStore, tmp_path: Path) -> None:
@@ -192,3 +193,28 @@ def test_sources_are_remembered_with_their_time(tmp_path: Path) -> None:
     assert again.of_source("id") == "a" * 64
     assert again.of_source("id", since=10**12) is None
     assert again.of_source("other") is None
+
+
+def test_reading_a_file_for_its_digest_can_be_stopped(tmp_path: Path) -> None:
+    endless = tmp_path / "weights.bin"
+    with endless.open("wb") as stream:
+        stream.truncate(1 << 40)
+    digests = Digests()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(digests.of, endless)
+        digests.stop()
+        with pytest.raises(InterruptedError):
+            reading.result()
+
+
+def test_a_digest_that_somebody_else_found_out_counts_for_the_bytes_that_were_there(tmp_path: Path) -> None:
+    file, digests = tmp_path / "a", Digests()
+    file.write_bytes(b"one")
+    while not digests.knows(file):  # what changed within a tick of the clock is not remembered
+        digests.watch(file)("f" * 64)
+    assert digests.of(file) == "f" * 64
+    learn = digests.watch(file)
+    file.write_bytes(b"two")
+    learn("e" * 64)
+    assert not digests.knows(file)
+    assert digests.of(file) == digest(b"two")

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Iterator, Tuple, Union
+from typing import BinaryIO, Callable, Iterator, Tuple, Union
 
 PathLike = Union[str, Path]
 
@@ -116,12 +116,18 @@ def _linked(source: str, partial: Path) -> bool:
     return True
 
 
-def sha256_file(path: PathLike) -> str:
-    """Return the sha256 of a file in hexadecimal digits."""
+def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> str:
+    """Return the sha256 of a file in hexadecimal digits.
+
+    Raises:
+        InterruptedError: ``stopped``, which is asked now and then, said yes.
+    """
     digest = hashlib.sha256()
     with open(str(path), "rb", buffering=0) as stream:
         for chunk in iter(lambda: stream.read(_CHUNK), b""):
             digest.update(chunk)
+            if stopped():
+                raise InterruptedError(f"{path} was being read")
     return digest.hexdigest()
 
 

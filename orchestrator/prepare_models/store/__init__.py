@@ -55,6 +55,9 @@ class Store(Protocol):
     def has(self, key: str) -> bool:
         """Tell whether there is an engine, without a look at its bytes."""
 
+    def may_hold(self, model_bytes: int) -> bool:
+        """Tell whether any engine was ever made from a model file of that size."""
+
     def find(self, key: str) -> Entry | None:
         """Return an engine whose record and bytes are what was put, None also for one that is damaged."""
 

@@ -4,6 +4,7 @@
     <key>/calibration.cache   a calibration cache that the build made
     <key>/record.json         the report of the build; its time of change is that of the last use
     locks/<key>.lock          whose turn it is to build
+    sizes/<bytes>             there was an engine of a model file of that size
 
 A directory gets its name in one step when all of it is on the disk, so there is no half an engine.
 """
@@ -47,6 +48,10 @@ class LocalStore:
         """Tell whether there is an engine, without a look at its bytes."""
         return (self.root / key / RECORD).is_file()
 
+    def may_hold(self, model_bytes: int) -> bool:
+        """Tell whether any engine was ever made from a model file of that size."""
+        return (self.root / "sizes" / str(model_bytes)).exists()
+
     def find(self, key: str) -> Entry | None:
         """Return an engine whose record and bytes are what was put, None also for one that is damaged."""
         entry = self._entry(key)
@@ -84,6 +89,7 @@ class LocalStore:
                 share_file(file, fresh / name, link=True)
                 (fresh / name).chmod(0o444)
             write_atomic(fresh / RECORD, json.dumps(record).encode("utf-8"))
+            self._note_size(record)
             self._discard(key)
             fresh.rename(self.root / key)
             sync_directory(self.root)
@@ -137,6 +143,13 @@ class LocalStore:
         except (OSError, ValueError, ContractError):
             return None
         return Entry(key, files, record, size, used_at) if PLAN in files else None
+
+    def _note_size(self, record: ModelReport) -> None:
+        sizes = self.root / "sizes"
+        sizes.mkdir(exist_ok=True)
+        for material in record["materials"]:
+            if material["role"] == "model":
+                (sizes / str(material["bytes"])).touch()
 
     def _unfinished(self, key: str) -> Path:
         return self.root / f".{key}{PARTIAL}"
