@@ -22,6 +22,8 @@ from tests import networks
 from tests.command import COMMAND, Result, Workplace
 from tests.simulators.ngc import LEGACY_KEY, NgcSimulator
 
+# A network namespace without any interface.
+CLOSED = ("unshare", "--net", *(() if os.geteuid() == 0 else ("--map-root-user",)))
 # Writes down every use of the network that a Python process tries.
 WITNESS = """\
 import os, sys
@@ -55,7 +57,7 @@ class Site:
             "WITNESS": str(folder / "heard"),
         }  # fmt: skip
         done = subprocess.run(
-            ["unshare", "--net", COMMAND, "run", "--bundle", str(bundle or self.bundle), "--executor", "local",
+            [*CLOSED, COMMAND, "run", "--bundle", str(bundle or self.bundle), "--executor", "local",
              "--json", "--models-dir", str(folder / "models"), *arguments],
             capture_output=True, text=True, cwd=folder, check=False, env=environment,
         )  # fmt: skip
@@ -168,7 +170,7 @@ def test_the_tool_in_it_installs_without_an_index(site: Site, tmp_path: Path) ->
     uv = str(Path(sys.executable).parent / "uv")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(fresh)], check=True)
     subprocess.run(
-        ["unshare", "--net", uv, "pip", "install", "--quiet", "--no-index", "--find-links", str(wheels), "--python",
+        [*CLOSED, uv, "pip", "install", "--quiet", "--no-index", "--find-links", str(wheels), "--python",
          str(fresh / "bin" / "python"), "prepare-models"],
         check=True, env={**os.environ, "UV_CACHE_DIR": str(tmp_path / "uv")},
     )  # fmt: skip
