@@ -111,6 +111,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "compileall", "-q", "orchestrator", "entrypoint", silent=True)
     session.run("python", "benchmarks/overhead.py", *session.posargs)
     session.run("python", "benchmarks/fetch.py")
+    session.run("python", "benchmarks/warm.py", *session.posargs)
 
 
 @nox.session(python=THIS)

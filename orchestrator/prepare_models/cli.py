@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, cli_results, cli_sources
+from . import __version__, cli_results, cli_sources, cli_store
 from .cli_options import add_bases as _add_bases
 from .cli_options import add_output as _add_output
 from .cli_options import command as _command
@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     _add_schema(commands)
     _add_image(commands)
     _add_doctor(commands)
+    cli_store.add(commands)
     return root
 
 

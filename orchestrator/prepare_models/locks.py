@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -18,12 +19,24 @@ from .paths import CACHE_VARIABLE, cache_dir
 _POLL_S = 0.1
 
 
-@dataclass(frozen=True)
 class Held:
-    """A lock that is held. ``control_dir`` is an empty private directory that belongs to the holder."""
+    """A lock that is held."""
 
-    descriptor: int
-    control_dir: Path
+    def __init__(self, descriptor: int, folder: Path) -> None:
+        self.descriptor = descriptor
+        self._folder = folder
+
+    @functools.cached_property
+    def control_dir(self) -> Path:
+        """Return a private directory that belongs to the holder; it is made, empty, when it is asked for."""
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a holder that was killed
+        self._folder.mkdir(mode=0o700)
+        return self._folder
+
+    def release(self) -> None:
+        """Remove the directory."""
+        if "control_dir" in self.__dict__:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: 
         on_wait: called once with the owner's words when somebody else holds the lock.
         stopped: asked while waiting; True gives up.
     """
-    with file.open("a+", encoding="utf-8") as stream:
+    with open(os.open(file, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8") as stream:
         waited = False
         while not _try_lock(stream.fileno()):
             if not waited:
@@ -60,10 +73,8 @@ def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: 
             time.sleep(_POLL_S)
         stream.seek(0)
         last = stream.read().strip()
-        stream.seek(0)
-        stream.truncate()
-        stream.write(owner)
-        stream.flush()
+        # Shortened after the writing: a file that was cut to nothing is flushed to the disk when it is closed.
+        os.ftruncate(stream.fileno(), os.pwrite(stream.fileno(), owner.encode("utf-8"), 0))
         yield Waited(stream.fileno(), waited, last)
 
 
@@ -85,13 +96,11 @@ def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Cal
     folder = _folder()
     name = hashlib.sha256(str(output_dir.absolute()).encode("utf-8")).hexdigest()[:32]
     with flocked(folder / f"{name}.lock", str(os.getpid()), on_wait=on_wait, stopped=stopped) as lock:
-        control = folder / name
-        shutil.rmtree(control, ignore_errors=True)  # of a holder that was killed
-        control.mkdir(mode=0o700)
+        held = Held(lock.descriptor, folder / name)
         try:
-            yield Held(lock.descriptor, control)
+            yield held
         finally:
-            shutil.rmtree(control, ignore_errors=True)
+            held.release()
 
 
 def _folder() -> Path:

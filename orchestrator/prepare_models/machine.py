@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract.runtime import board_of
+
 CDI_KIND = "nvidia.com/gpu"
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 
@@ -46,6 +48,7 @@ class Machine:
     arch: x86_64 or aarch64. l4t: release of Jetson Linux such as (36, 4, 7), None elsewhere.
     model: the device tree's name of the board; soc: such as tegra234.
     gpus: discrete GPUs; gpu_reason: why there are none. cdi: devices such as nvidia.com/gpu=all.
+    board: module of a Jetson, such as p3767-0000.
     device_groups: numeric groups that own the GPU's device nodes where others may not open them.
     """
 
@@ -58,6 +61,7 @@ class Machine:
     cdi: tuple[str, ...] = ()
     device_groups: tuple[int, ...] = ()
     memory_bytes: int = 0
+    board: str = ""
 
     @property
     def compute_capability(self) -> str:
@@ -79,6 +83,7 @@ def probe(root: Path = Path("/"), *, arch: str | None = None) -> Machine:
         cdi=cdi_devices([root / directory.lstrip("/") for directory in CDI_DIRECTORIES]),
         device_groups=_device_groups(root),
         memory_bytes=_memory(root),
+        board=board_of(_device_tree(root, "compatible")) or "",
     )
 
 

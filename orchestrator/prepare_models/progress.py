@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport
 
 from .paths import first_time
 from .plan import PlannedModel
@@ -94,9 +94,13 @@ class Live(Lines):
 
 
 class Background(Observer):
-    """Passes everything on to an observer in a thread of its own: neither its imports nor its output delay the work."""
+    """Passes everything on to an observer in a thread of its own: neither its imports nor its output delay the work.
 
-    def __init__(self, make: Callable[[], AbstractContextManager[Observer]]) -> None:
+    Models that are up to date are not told of unless ``everything`` is: where all are, nothing is imported.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Observer]], *, everything: bool = False) -> None:
+        self._everything = everything
         self._calls: queue.SimpleQueue[Callable[[Observer], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, args=(make,), name="progress")
 
@@ -110,7 +114,8 @@ class Background(Observer):
 
     def planned(self, model: PlannedModel) -> None:
         """Pass on."""
-        self._calls.put(lambda observer: observer.planned(model))
+        if self._everything or model.record is None:
+            self._calls.put(lambda observer: observer.planned(model))
 
     def waiting(self, name: str, owner: str) -> None:
         """Pass on."""
@@ -122,12 +127,15 @@ class Background(Observer):
 
     def finished(self, report: ModelReport) -> None:
         """Pass on."""
-        self._calls.put(lambda observer: observer.finished(report))
+        if self._everything or report["status"] != UP_TO_DATE:
+            self._calls.put(lambda observer: observer.finished(report))
 
     def _serve(self, make: Callable[[], AbstractContextManager[Observer]]) -> None:
         first = self._calls.get()  # by then the run's own imports are done
+        if first is None:
+            return
         with make() as observer:
-            call = first
+            call: Callable[[Observer], None] | None = first
             while call is not None:
                 call(observer)
                 call = self._calls.get()
@@ -147,7 +155,7 @@ def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextMa
         else:
             yield Lines(logger)
 
-    return contextlib.nullcontext(Observer()) if quiet else Background(make)
+    return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
 
 
 def _display() -> Progress:

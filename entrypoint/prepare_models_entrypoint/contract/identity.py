@@ -37,7 +37,7 @@ LABELS = {
     "machine": "architecture",
     "system": "operating system",
 }
-_PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 _PORTABLE = "portable"
 
 
@@ -172,7 +172,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[str]:
 
 def _backend_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Tell a change of name, version or both as one."""
-    before, after = (_PRODUCTS.get(fields.get("backend") or "", "no TensorRT") for fields in (old, new))
+    before, after = (PRODUCTS.get(fields.get("backend") or "", "no TensorRT") for fields in (old, new))
     versions = [str(fields.get("backend_version") or "").strip() for fields in (old, new)]
     if before == after:
         return f"{before} {versions[0]} -> {versions[1]}"

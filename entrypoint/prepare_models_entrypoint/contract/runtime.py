@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import json
 import os
 import platform
 import re
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import converters
 from .files import sha256_file
@@ -30,18 +29,27 @@ _MODULE = re.compile(r"p\d{4}-\d{4}")
 
 
 def installed_backend() -> Optional[BackendInfo]:
-    """Return the backend of this interpreter, or None."""
-    for module, distributions in BACKENDS:
-        spec = importlib.util.find_spec(module)
-        if spec is None or not spec.origin:
-            continue
-        site = Path(spec.origin).parent.parent
-        for distribution in distributions:
-            # importlib.metadata would say the same, at the price of importing the email parser in every process
-            for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
-                return BackendInfo(name=module, version=record.name.rpartition(".")[0].partition("-")[2])
-        return BackendInfo(name=module, version=library_version() or "unknown")
-    return None
+    """Return the backend of this interpreter that builds, or None."""
+    found = backends()
+    return found[0] if found else None
+
+
+def backends() -> List[BackendInfo]:
+    """Return every backend of this interpreter; the first one builds."""
+    found = (_installed(module, distributions) for module, distributions in BACKENDS)
+    return [backend for backend in found if backend is not None]
+
+
+def _installed(module: str, distributions: Sequence[str]) -> Optional[BackendInfo]:
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin:
+        return None
+    site = Path(spec.origin).parent.parent
+    for distribution in distributions:
+        # importlib.metadata would say the same, at the price of importing the email parser in every process
+        for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
+            return BackendInfo(name=module, version=record.name.rpartition(".")[0].partition("-")[2])
+    return BackendInfo(name=module, version=library_version() or "unknown")
 
 
 def library_version(root: Path = Path("/")) -> Optional[str]:
@@ -110,6 +118,8 @@ def _probe_in_a_copy() -> Tuple[Optional[GpuInfo], Optional[str]]:
 
 
 def _probe_gpu() -> Tuple[Optional[GpuInfo], Optional[str]]:
+    import ctypes
+
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -123,7 +133,9 @@ def _probe_gpu() -> Tuple[Optional[GpuInfo], Optional[str]]:
     return _device(cuda), None
 
 
-def _device(cuda: ctypes.CDLL) -> GpuInfo:
+def _device(cuda: Any) -> GpuInfo:
+    import ctypes
+
     device, version, major, minor = (ctypes.c_int() for _ in range(4))
     name = ctypes.create_string_buffer(256)
     cuda.cuDeviceGet(ctypes.byref(device), 0)

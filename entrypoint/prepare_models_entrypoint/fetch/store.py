@@ -75,6 +75,8 @@ class Store:
                 return None
             with contextlib.suppress(OSError):  # a store that can only be read is hashed each time
                 write_json(folder / "record.json", seen)
+        with contextlib.suppress(OSError):
+            os.utime(str(folder / "record.json"))  # used now
         return Stored(blob, name, status.st_size, sha256)
 
     def adopt(self, part: Path, sha256: str, name: str) -> Stored:

@@ -21,6 +21,7 @@ from ..store import open_store
 from ..views import html, text
 from . import plan as plan_command
 from . import report as report_command
+from .cache import keep_within_limit
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -62,15 +63,24 @@ def main(arguments: argparse.Namespace) -> int:
                 run.models()
         finally:
             report = run.report(started)
-            _write(report, models_dir, arguments)
-    text.write(json.dumps(report, indent=2) if arguments.json else text.summary(report))
+            document = _document(report)
+            _write(report, document, models_dir, arguments)
+    if report["summary"]["built"]:
+        keep_within_limit()
+    text.write(document if arguments.json else text.summary(report))
     return EXIT_MODEL_FAILED if report["summary"]["failed"] else EXIT_OK
 
 
-def _write(report: dict[str, Any], models_dir: Path, arguments: argparse.Namespace) -> None:
-    data = json.dumps(report, indent=2) + "\n"
+def _document(report: dict[str, Any]) -> str:
+    """Return a report as JSON, each model on a line of its own: indented, two thousand of them take 20 s to write."""
+    head = json.dumps({**report, "models": []}, indent=2)
+    models = ",\n    ".join(map(json.dumps, report["models"]))
+    return f"{head.removesuffix('[]' + chr(10) + '}')}[\n    {models}\n  ]\n}}"
+
+
+def _write(report: dict[str, Any], document: str, models_dir: Path, arguments: argparse.Namespace) -> None:
     for target in filter(None, (models_dir / "report.json", arguments.report)):
-        report_command.save(target, data)
+        report_command.save(target, document + "\n")
     for form, render in report_command.FORMS.items():
         target = getattr(arguments, f"report_{form}")
         if target is not None:

@@ -13,10 +13,12 @@ from typing import Any
 from prepare_models_entrypoint.contract import Job
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport, RuntimeInfo, StageResult, blank
+from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 
 from .. import gpu, images, machine, platforms
 from ..container import Bind, Containers, Ended, Image, RunSpec
 from ..engine import container_user
+from ..environments import machine_facts, remembered
 from ..errors import HostError, InterruptedRunError
 from ..lock import facts
 from ..manifest import ModelSpec
@@ -91,20 +93,17 @@ class DockerExecutor:
 
     def describe(self) -> RuntimeInfo:
         """Return backend and GPU as the entrypoint sees them in the image."""
-        known = cache_dir() / "images" / f"{self._image.id.rpartition(':')[2]}.json"
-        if self._access.way == gpu.NONE:
-            with contextlib.suppress(OSError, ValueError):
-                remembered: RuntimeInfo = json.loads(known.read_text(encoding="utf-8"))
-                return remembered
+        without = self._access.way == gpu.NONE
+        machine_now = [] if without else [self._access.way, self._access.devices, *machine_facts()]
+        facts_of_it = [self._image.id, self._machine.board, *machine_now]
+        answer = remembered(facts_of_it, self._describe, lasting=lambda found: without or found["gpu"] is not None)
+        if answer["gpu"] is None and not without:
+            raise _error("gpu-unavailable", *_no_gpu_inside(self._access, answer["gpu_reason"] or ""))
+        return answer
+
+    def _describe(self) -> RuntimeInfo:
         answer: Any = self._ask(("describe",), (), self._access)
         answer.pop("contract", None)
-        if self._access.way == gpu.NONE:
-            from prepare_models_entrypoint.contract.files import write_atomic
-
-            known.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(known, json.dumps(answer).encode("utf-8"))
-        elif answer["gpu"] is None:
-            raise _error("gpu-unavailable", *_no_gpu_inside(self._access, answer["gpu_reason"]))
         result: RuntimeInfo = answer
         return result
 
@@ -258,11 +257,14 @@ class DockerExecutor:
             user=container_user(self._containers.engine),
             network=network,
             access=access,
-            environment={**_HOME, **environment},
+            environment={**_HOME, **self._board(), **environment},
             labels=owner_labels(labels),
             groups=self._machine.device_groups if on_jetson else (),
             memory_bytes=self._memory(),
         )
+
+    def _board(self) -> dict[str, str]:
+        return {BOARD_VARIABLE: self._machine.board} if self._machine.board else {}
 
     def _memory(self) -> int:
         """Return the memory limit. A Jetson's GPU uses the same memory, so there is none unless the user wants one."""

@@ -28,6 +28,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
 from .. import child
+from ..environments import machine_facts, remembered
 from ..errors import HostError, InterruptedRunError
 from ..fetching import Fetching
 from ..jobs import model_job
@@ -67,8 +68,8 @@ class LocalExecutor:
         info = runtime.probe(gpu=False)
         if info["backend"] is not None and info["backend"]["name"] == "tensorrt_rtx":
             return info
-        answer: dict[str, Any] = self._ask("describe")
-        return {**info, "backend": answer["backend"], "gpu": answer["gpu"], "gpu_reason": answer["gpu_reason"]}
+        facts = [sys.executable, info, *machine_facts()]
+        return remembered(facts, lambda: self._with_gpu(info), lasting=lambda found: found["gpu"] is not None)
 
     def locked_as(self) -> tuple[str, Mapping[str, str]]:
         """Return this Python's name and facts in a lock."""
@@ -153,6 +154,10 @@ class LocalExecutor:
                 process.wait(_TERM_GRACE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+    def _with_gpu(self, info: RuntimeInfo) -> RuntimeInfo:
+        answer: dict[str, Any] = self._ask("describe")
+        return {**info, "backend": answer["backend"], "gpu": answer["gpu"], "gpu_reason": answer["gpu_reason"]}
 
     def _run_entrypoint(self, folder: Path, inherited: Sequence[int], on_event: OnEvent) -> tuple[int, str]:
         argv = child.argv("run", str(folder / "job.json"), str(folder), "--parent", str(os.getpid()))

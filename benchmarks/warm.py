@@ -1,0 +1,134 @@
+"""What a run costs that has nothing to do: wall time of 100 models, cost of each up to 2,000, and what it starts.
+
+An audit hook counts processes, sockets and host names: a warm run needs none. ``--check`` fails past a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from networks import NETWORKS
+
+COMMAND = str(Path(sys.executable).parent / "prepare-models")
+SIZES = (1, 100, 2000)
+
+# Runs the command with every event counted that starts a process or goes to a network.
+AUDITED = """
+import json, os, sys
+seen = {}
+def hook(event, arguments):
+    if event.partition(".")[0] in ("subprocess", "socket") or event in (
+        "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "os.spawn", "pty.spawn"
+    ):
+        seen[event] = seen.get(event, 0) + 1
+sys.addaudithook(hook)
+from prepare_models.__main__ import main
+status = main(sys.argv[2:])
+open(sys.argv[1], "w").write(json.dumps(seen))
+sys.exit(status)
+"""
+
+
+def lay_out(folder: Path, count: int) -> list[str]:
+    """Make ``count`` models, each with a source and an engine of its own, and return the command that finds them good.
+
+    One engine is really built. The others are copies of it under their own names: what a run looks at is all there.
+    """
+    manifest, models = folder / f"{count}.yaml", folder / f"models-{count}"
+    sources = folder / "sources"
+    names = [f"model-{index:04}" for index in range(count)]
+    entries = [{"name": name, "source": str(sources / f"{name}.onnx"), "precision": "fp32"} for name in names]
+    manifest.write_text(yaml.safe_dump({"version": 1, "models": entries}), encoding="utf-8")
+    for name in names[1:]:
+        if not (sources / f"{name}.onnx").exists():
+            shutil.copyfile(sources / f"{names[0]}.onnx", sources / f"{name}.onnx")
+    command = [COMMAND, "run", str(manifest), "--models-dir", str(models), "--executor", "local"]
+    subprocess.run([*command, names[0]], check=True, capture_output=True)
+    for name in names[1:]:
+        shutil.copytree(models / names[0], models / name, copy_function=os.link)
+        (models / name / "report.json").unlink()
+        report = json.loads((models / names[0] / "report.json").read_text(encoding="utf-8"))
+        report["name"], report["engine"]["path"] = name, str(models / name / "1" / "model.plan")
+        (models / name / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    return command
+
+
+def wall(command: list[str]) -> float:
+    """Run a command to its good end and return its wall time in seconds."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def all_good(command: list[str], count: int) -> None:
+    """Run once, so that digests are remembered, and see that nothing was left to do."""
+    summary = json.loads(subprocess.run([*command, "--json"], check=True, capture_output=True).stdout)["summary"]
+    if summary["up-to-date"] != count:
+        raise SystemExit(f"not warm: {summary}")
+
+
+def audit(command: list[str], folder: Path) -> dict[str, int]:
+    """Return how often a run started a process or touched a network, by the name of the event."""
+    seen = folder / "seen.json"
+    subprocess.run([sys.executable, "-c", AUDITED, str(seen), *command[1:]], check=True, capture_output=True)
+    found: dict[str, int] = json.loads(seen.read_text(encoding="utf-8"))
+    return found
+
+
+def measure(folder: Path, rounds: int) -> dict[str, Any]:
+    """Measure every size, alternating, and return the shortest times: the least disturbed ones."""
+    (folder / "sources").mkdir()
+    NETWORKS["small"](folder / "sources" / "model-0000.onnx")
+    commands = {count: lay_out(folder, count) for count in SIZES}
+    time.sleep(0.1)  # digests of files that changed within a tick of the clock are not remembered
+    for count, command in commands.items():
+        all_good(command, count)
+    times = [{count: wall(command) for count, command in commands.items()} for _ in range(rounds)]
+    seconds = {count: min(each[count] for each in times) for count in SIZES}
+    each = {count: (seconds[count] - seconds[1]) / (count - 1) for count in SIZES[1:]}
+    return {
+        "wall_s": {str(count): round(value, 3) for count, value in seconds.items()},
+        "per_model_ms": {str(count): round(value * 1000, 3) for count, value in each.items()},
+        "per_model_ratio": round(each[SIZES[2]] / each[SIZES[1]], 2),
+        "started_or_asked": audit(commands[SIZES[1]], folder),
+    }
+
+
+def violations(result: dict[str, Any]) -> list[str]:
+    """Return what passes a limit."""
+    found = []
+    if result["wall_s"]["100"] > 0.5:
+        found.append(f"100 models take {result['wall_s']['100']} s, limit 0.5")
+    if result["per_model_ratio"] > 1.5:
+        found.append(f"a model among 2,000 costs {result['per_model_ratio']} times one among 100, limit 1.5")
+    if result["started_or_asked"]:
+        found.append(f"a warm run starts or asks something: {result['started_or_asked']}")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
+    parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PREPARE_MODELS_CACHE_DIR"] = str(Path(folder) / "cache")
+        result = measure(Path(folder), arguments.rounds)
+    print(json.dumps(result, indent=2))
+    found = violations(result)
+    print("\n".join(found) or "all within the limits", file=sys.stderr)
+    return 1 if found and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What lies in the cache directory: engines with their records, timing caches and downloads. Listed, verified, pruned.
+
+Engines are removed in their turn, so none goes while a process builds or takes it. A download that was used a short
+time ago stays: a process may be reading it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.report import ModelReport
+
+from .digests import Digests
+from .store import Entry, open_store
+
+ENGINE, DOWNLOAD, TIMING = KINDS = ("engine", "download", "timing")
+LIMIT_VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
+_READING_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing in the cache. ``id``: build key, sha256 or file name. ``used_at`` in epoch seconds."""
+
+    kind: str
+    id: str
+    label: str
+    bytes: int
+    used_at: float
+    path: Path
+    record: ModelReport | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the record."""
+        facts = ("kind", "id", "label", "bytes", "used_at")
+        return {**{name: getattr(self, name) for name in facts}, "path": str(self.path)}
+
+
+class Cache:
+    """The cache under a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._store = open_store(Digests())  # with no memory of files: what is verified is read
+
+    def items(self) -> list[Item]:
+        """Return everything, what was used last first."""
+        found = [*map(_engine, self._store.entries()), *self._downloads(), *self._timings()]
+        return sorted(found, key=lambda item: item.used_at, reverse=True)
+
+    def problem(self, item: Item) -> str | None:
+        """Read an item's bytes and say what is wrong with it, or return None. A timing cache is TensorRT's affair."""
+        if item.kind == ENGINE:
+            entry = next((each for each in self._store.entries() if each.key == item.id), None)
+            return "it is gone" if entry is None else self._store.problem(entry)
+        if item.kind == DOWNLOAD and sha256_file(item.path / "blob") != item.id:
+            return "its bytes are not those that were verified"
+        return None
+
+    def remove(self, item: Item) -> bool:
+        """Remove an item, unless somebody works with it: then return False."""
+        if item.kind == ENGINE:
+            return self._store.remove(item.id)
+        if item.kind == TIMING:
+            item.path.unlink(missing_ok=True)
+            return True
+        if time.time() - item.used_at < _READING_S:
+            return False
+        shutil.rmtree(item.path, ignore_errors=True)
+        return True
+
+    def prune(self, doomed: Iterable[Item]) -> list[Item]:
+        """Remove items and return those that are gone."""
+        return [item for item in doomed if self.remove(item)]
+
+    def _downloads(self) -> Iterator[Item]:
+        for folder in (self._root / "downloads" / "files").glob("*"):
+            with contextlib.suppress(OSError):
+                label = ", ".join(sorted(link.name for link in (folder / "as").glob("*"))) or "a file"
+                used_at, size = (folder / "record.json").stat().st_mtime, (folder / "blob").stat().st_size
+                yield Item(DOWNLOAD, folder.name, label, size, used_at, folder)
+
+    def _timings(self) -> Iterator[Item]:
+        for file in (self._root / "timing").glob("*.cache"):
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                yield Item(TIMING, file.stem, "timing cache", status.st_size, status.st_mtime, file)
+
+
+def chosen(
+    items: Sequence[Item], *, max_bytes: int | None = None, unused_s: float | None = None, kinds: Sequence[str] = KINDS
+) -> list[Item]:
+    """Return the items that a pruning removes, what was used longest ago first.
+
+    Args:
+        items: what there is.
+        max_bytes: what may stay of these kinds.
+        unused_s: what was not used for so long goes in any case.
+        kinds: kinds of items that may go.
+    """
+    oldest_first = sorted((item for item in items if item.kind in kinds), key=lambda item: item.used_at)
+    left, doomed, now = sum(item.bytes for item in oldest_first), [], time.time()
+    for item in oldest_first:
+        too_much = max_bytes is not None and left > max_bytes
+        if too_much or (unused_s is not None and now - item.used_at > unused_s):
+            doomed.append(item)
+            left -= item.bytes
+    return doomed
+
+
+def limit() -> str | None:
+    """Return the size that the user allows the cache, as it was written; None without a limit."""
+    return os.environ.get(LIMIT_VARIABLE) or None
+
+
+def _engine(entry: Entry) -> Item:
+    identity = entry.record["identity"] or {}
+    made = f"{identity.get('backend')} {identity.get('backend_version')} for {identity.get('target')}"
+    label = f"{entry.record['name']} {entry.record['precision_proof']['requested']}, {made}"
+    return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)

@@ -1,0 +1,163 @@
+"""What lies in the cache is listed, verified and pruned by its last use; what is at work stays."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prepare_models.__main__ import main
+from prepare_models.manifest import ModelSpec
+from prepare_models.store import PLAN, open_store
+
+from .records import PLAN_BYTES, RUNTIME, digest, report_of
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A cache with two engines, a download and a timing cache, used 1 to 4 days ago in this order."""
+    root = tmp_path / "cache"
+    keys = [put_engine(tmp_path, name) for name in ("seg", "gaze")]
+    blob = root / "downloads/files" / digest(b"weights")
+    (blob / "as").mkdir(parents=True)
+    (blob / "blob").write_bytes(b"weights")
+    (blob / "record.json").write_text("{}", encoding="utf-8")
+    (blob / "as/net.onnx").symlink_to("../blob")
+    (root / "timing").mkdir()
+    (root / "timing/tensorrt-10.3.0-abc.cache").write_bytes(b"timings")
+    used = [root / "engines" / key / "record.json" for key in keys]
+    for days, files in enumerate(
+        ([used[0]], [used[1]], [blob / "record.json", blob / "as"], [root / "timing/tensorrt-10.3.0-abc.cache"]), 1
+    ):
+        for file in files:
+            age(file, days)
+    return root
+
+
+def age(file: Path, days: float) -> None:
+    at = file.stat().st_mtime - days * DAY
+    os.utime(file, (at, at))
+
+
+def put_engine(tmp_path: Path, name: str) -> str:
+    (tmp_path / f"{name}.plan").write_bytes(PLAN_BYTES)
+    spec = ModelSpec(name=name, source="/a.onnx", line=1)
+    record = report_of(spec, tmp_path / name, {"model": digest(name.encode())}, RUNTIME)
+    return open_store().put(record, {PLAN: tmp_path / f"{name}.plan"}).key
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:
+    assert main(["cache", *arguments, "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def kinds(items: list[dict[str, Any]]) -> list[str]:
+    return [item["kind"] for item in items]
+
+
+def test_everything_is_listed_last_used_first(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = answer(capsys, "ls")
+    assert listed["cache_dir"] == str(cache)
+    assert kinds(listed["items"]) == ["engine", "engine", "download", "timing"]
+    assert [item["label"] for item in listed["items"]] == [
+        "seg fp32, tensorrt 10.3.0 for Orin (compute capability 8.7)",
+        "gaze fp32, tensorrt 10.3.0 for Orin (compute capability 8.7)",
+        "net.onnx",
+        "timing cache",
+    ]
+    assert main(["cache", "ls", "--kind", "download"]) == 0
+    told = capsys.readouterr().out
+    assert "1 items, 0.0 kB" in told
+    assert "net.onnx" in told
+    assert "seg" not in told
+
+
+def test_an_item_is_shown_by_its_first_digits(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = answer(capsys, "ls")["items"][0]["id"]
+    shown = answer(capsys, "show", key[:12])
+    assert shown["record"]["identity"]["backend_version"] == "10.3.0"
+    assert main(["cache", "show", key]) == 0
+    assert "Orin (compute capability 8.7)" in capsys.readouterr().out
+    assert main(["cache", "show", "no such"]) == 2
+    assert main(["cache", "show", ""]) == 2
+
+
+def test_a_flipped_byte_is_found_and_removed_on_demand(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(capsys, "verify") == {"verified": 3, "damaged": []}
+    key = answer(capsys, "ls")["items"][0]["id"]
+    plan = cache / "engines" / key / PLAN
+    plan.chmod(0o644)
+    plan.write_bytes(PLAN_BYTES[:-1] + b"X")
+    blob = cache / "downloads/files" / digest(b"weights") / "blob"
+    blob.write_bytes(b"weightz")
+    found = answer(capsys, "verify", status=1)
+    assert {item["id"] for item in found["damaged"]} == {key, digest(b"weights")}
+    assert not any(item["removed"] for item in found["damaged"])
+    assert main(["cache", "verify", "--remove"]) == 1
+    capsys.readouterr()
+    assert answer(capsys, "verify") == {"verified": 1, "damaged": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gone"),
+    [
+        (["--unused", "3.5"], ["timing"]),
+        (["--unused", "2.5"], ["timing", "download"]),
+        (["--unused", "0"], ["timing", "download", "engine", "engine"]),
+        (["--unused", "0", "--kind", "engine"], ["engine", "engine"]),
+        (["--max-size", "0"], ["timing", "download", "engine", "engine"]),
+        (["--max-size", "1GiB"], []),
+    ],
+)
+def test_what_was_used_longest_ago_goes_first(
+    cache: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], gone: list[str]
+) -> None:
+    before = answer(capsys, "ls")["items"]
+    assert kinds(answer(capsys, "prune", *arguments, "--dry-run")["removed"]) == gone
+    assert answer(capsys, "ls")["items"] == before, "a dry run changes nothing"
+    assert kinds(answer(capsys, "prune", *arguments)["removed"]) == gone
+    assert len(answer(capsys, "ls")["items"]) == 4 - len(gone)
+
+
+def test_a_size_limit_keeps_what_was_used_last(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = answer(capsys, "ls")["items"]
+    removed = answer(capsys, "prune", "--max-size", str(items[0]["bytes"]))["removed"]
+    assert [item["id"] for item in removed] == [item["id"] for item in reversed(items[1:])]
+    assert open_store().find(items[0]["id"]) is not None
+
+
+def test_what_is_at_work_stays(cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    key = answer(capsys, "ls")["items"][0]["id"]
+    os.utime(cache / "downloads/files" / digest(b"weights") / "record.json")  # somebody has just fetched it
+    with open_store().turn(key, tmp_path, on_wait=print, stopped=lambda: True):
+        found = answer(capsys, "prune", "--max-size", "0")
+    assert sorted(kinds(found["in_use"])) == ["download", "engine"]
+    assert sorted(kinds(answer(capsys, "ls")["items"])) == ["download", "engine"]
+
+
+def test_without_a_measure_nothing_goes(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache", "prune"]) == 2
+    assert "--max-size" in capsys.readouterr().err
+    assert len(answer(capsys, "ls")["items"]) == 4
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [("0", (0, 0)), ("1GiB", (0, 4)), ("much", (2, 4))])
+def test_the_variable_is_the_measure(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, limit: str, outcome: Any
+) -> None:
+    status, left = outcome
+    monkeypatch.setenv("PREPARE_MODELS_CACHE_LIMIT", limit)
+    assert main(["cache", "prune"]) == status
+    capsys.readouterr()
+    assert len(answer(capsys, "ls")["items"]) == left
+
+
+def test_an_empty_cache_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(capsys, "ls")["items"] == []
+    assert answer(capsys, "verify") == {"verified": 0, "damaged": []}
+    assert answer(capsys, "prune", "--max-size", "0")["removed"] == []
