@@ -60,7 +60,7 @@ def survey(model: ModelProto, scales: Mapping[str, float], *, keep_fp32: Sequenc
 
 
 def _join(model: ModelProto, scales: Dict[str, float], read: Set[str]) -> None:
-    """Give inputs and output of a concatenation that an int8 layer reads one scale, the largest, as TensorRT does.
+    """Give inputs and output of a concatenation that an int8 layer reads one scale, the largest.
 
     With several, the values would be converted on their way through. A cast takes part: its sides hold one tensor.
     """
