@@ -11,10 +11,11 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
-from .contract.companions import CONFIG, DEEPSTREAM, LAUNCH, PARAMETERS, REPORT
+from .contract.companions import CONFIG, DEEPSTREAM, LAUNCH, PARAMETERS, PROVENANCE, REPORT, SIGNED
 from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_atomic
 from .contract.report import ModelReport, read
 from .inspect.consumers import deepstream, isaac_ros, triton
+from .provenance import statement
 
 PLAN = Path("1") / "model.plan"
 
@@ -38,7 +39,7 @@ def clear_room(output_dir: Path) -> None:
 def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelReport) -> None:
     """Rename the finished plan and write its companions."""
     texts = _companions(report, deploy_dir)
-    for stale in (REPORT, *texts):
+    for stale in (REPORT, SIGNED, *texts):
         with contextlib.suppress(FileNotFoundError):
             (output_dir / stale).unlink()
     sync_directory(output_dir)
@@ -56,6 +57,7 @@ def _companions(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str]
         PARAMETERS: isaac_ros.parameters(report, deploy_dir),
         LAUNCH: isaac_ros.launch(report, deploy_dir),
         DEEPSTREAM: deepstream.config(report, deploy_dir),
+        PROVENANCE: statement(report, PLAN.as_posix()),
     }
 
 

@@ -12,6 +12,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add these commands."""
     _add_verify(commands)
     _add_report(commands)
+    _add_provenance(commands)
 
 
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,3 +52,27 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
     diff.add_argument("b", type=Path, metavar="B", help="the other one")
     diff.add_argument("--json", action="store_true", help="print the changes as JSON")
+
+
+def _add_provenance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    provenance = command(
+        commands, "provenance", "sign what stands about engines' origins, or check it",
+        "example:\n  prepare-models provenance verify ~/models --key key.pub",
+    )  # fmt: skip
+    actions = provenance.add_subparsers(dest="action", metavar="ACTION", required=True)
+    sign = command(
+        actions, "sign", "sign the statement beside each engine with a key of yours",
+        "example:\n  prepare-models provenance sign ~/models --key key.pem\n\n"
+        "exit status: 0 signed, 1 a statement is not true of its engine, 2 usage error, 3 a module is missing",
+    )  # fmt: skip
+    sign.add_argument("--key", type=Path, metavar="FILE", required=True, help="private key, PEM")
+    sign.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    verify = command(
+        actions, "verify", "check engines against their statements, and these against a public key",
+        "example:\n  prepare-models provenance verify ~/models/peoplesemsegnet --key key.pub\n\n"
+        "exit status: 0 all are good, 1 one is not, 2 usage error, 3 a module is missing",
+    )  # fmt: skip
+    verify.add_argument("--key", type=Path, metavar="FILE", help="public key, PEM (default: no signature is checked)")
+    for action in (sign, verify):
+        action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
+        action.add_argument("--json", action="store_true", help="print the findings as JSON")

@@ -20,7 +20,8 @@ from tests.command import Workplace
 
 NAMES = ("first", "second")
 PUBLISHED = (
-    "1/model.plan", "config.pbtxt", "deepstream.txt", "isaac_ros.launch.py", "isaac_ros.yaml", "report.json",
+    "1/model.plan", "config.pbtxt", "deepstream.txt", "isaac_ros.launch.py", "isaac_ros.yaml", "provenance.json",
+    "report.json",
 )  # fmt: skip
 FINAL = {f"{name}/{file}" for name in NAMES for file in PUBLISHED if (name, file) != ("first", "deepstream.txt")}
 

@@ -17,6 +17,7 @@ GOOD_FILES = {
     "deepstream.txt",
     "isaac_ros.launch.py",
     "isaac_ros.yaml",
+    "provenance.json",
     "report.json",
 }
 

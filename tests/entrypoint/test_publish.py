@@ -42,7 +42,7 @@ def names(output_dir: Path) -> "list[str]":
     return sorted(str(path.relative_to(output_dir)) for path in output_dir.rglob("*") if path.is_file())
 
 
-FINAL = ["1/model.plan", "config.pbtxt", "isaac_ros.launch.py", "isaac_ros.yaml", "report.json"]
+FINAL = ["1/model.plan", "config.pbtxt", "isaac_ros.launch.py", "isaac_ros.yaml", "provenance.json", "report.json"]
 
 
 @pytest.mark.parametrize("moment", [moment * factor for moment in MOMENTS for factor in (1, 3)])

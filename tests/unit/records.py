@@ -91,7 +91,7 @@ def lay_down(spec: ModelSpec, models_dir: Path, digests: dict[str, str], runtime
     output_dir = models_dir / spec.name
     (output_dir / "1").mkdir(parents=True)
     (output_dir / "1" / "model.plan").write_bytes(PLAN_BYTES)
-    for name in ("config.pbtxt", "isaac_ros.yaml", "isaac_ros.launch.py"):
+    for name in ("config.pbtxt", "isaac_ros.yaml", "isaac_ros.launch.py", "provenance.json"):
         (output_dir / name).write_text("", encoding="utf-8")
     write_report(output_dir, dict(report_of(spec, output_dir, digests, runtime)))
     return output_dir

@@ -71,7 +71,7 @@ def test_nothing_there_is_a_reason(built: Place) -> None:
     assert built.decide() == ("build", "no engine yet")
 
 
-@pytest.mark.parametrize("companion", ["config.pbtxt", "isaac_ros.yaml", "isaac_ros.launch.py"])
+@pytest.mark.parametrize("companion", ["config.pbtxt", "isaac_ros.yaml", "isaac_ros.launch.py", "provenance.json"])
 def test_a_missing_companion_is_restored_without_a_build(built: Place, companion: str) -> None:
     (built.output_dir / companion).unlink()
     assert built.decide() == ("restore", f"{companion} is missing")

@@ -99,6 +99,7 @@ def test_a_key_that_the_schema_does_not_know_is_drift(tmp_path: Path, place: lis
         ("backend", contract.BackendInfo),
         ("gpu", contract.GpuInfo),
         ("runtime", contract.RuntimeInfo),
+        ("made_by", contract.MadeBy),
         ("verification", contract.Verification),
         ("comparison", contract.OutputComparison),
         ("latency", contract.Latency),

@@ -176,13 +176,20 @@ class ModelJob:
 
 @dataclass(frozen=True)
 class Job:
-    """Models to prepare, the stages to run for each, the cache directory for downloads, and the way to the network."""
+    """Models to prepare, the stages to run for each, the cache directory for downloads, and the way to the network.
+
+    tool: version of the orchestrator. image: digest of the container image that this runs in, None outside of one.
+    """
 
     run_id: str
     models: Tuple[ModelJob, ...]
     cache_dir: str
     stages: Tuple[str, ...] = STAGES
     network: Network = field(default_factory=Network)
+    tool: str = ""
+    image: Optional[str] = None
+
+    KEYS = ("contract", "run_id", "models", "cache_dir", "stages", "network", "tool", "image")
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Job:
@@ -192,7 +199,7 @@ class Job:
             ContractError: another contract version, an unknown field, or a value outside its range.
         """
         _codec.check_version(raw, CONTRACT_VERSION, "job")
-        _codec.check_keys(raw, ("contract", "run_id", "models", "cache_dir", "stages", "network"), "job")
+        _codec.check_keys(raw, cls.KEYS, "job")
         stages = _codec.strings(raw, "stages", "job")
         if stages not in _CHECKS and (not stages or not set(stages) <= set(STAGES)):
             raise ContractError(
@@ -204,6 +211,8 @@ class Job:
             cache_dir=_codec.require(raw, "cache_dir", str, "job"),
             stages=stages,
             network=_codec.maybe(raw, "network", Network.from_dict, "job") or Network(),
+            tool=_codec.optional(raw, "tool", str, "job") or "",
+            image=_codec.optional(raw, "image", str, "job"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -215,6 +224,8 @@ class Job:
             "cache_dir": self.cache_dir,
             "stages": list(self.stages),
             "network": self.network.to_dict(),
+            "tool": self.tool,
+            "image": self.image,
         }
 
 

@@ -266,6 +266,13 @@ class RuntimeInfo(_Runtime, total=False):
     etlt_codec: bool
 
 
+class MadeBy(TypedDict):
+    """Version of prepare-models that built an engine, and digest of the container image, None outside of one."""
+
+    tool: str
+    image: Optional[str]
+
+
 class ModelReport(TypedDict):
     """Everything about one model, written as ``<models-dir>/<name>/report.json`` and repeated in the run's report."""
 
@@ -296,6 +303,7 @@ class ModelReport(TypedDict):
     details: Optional[EngineDetails]
     tensor_names: Optional[TensorNames]
     verification: Optional[Verification]
+    made_by: MadeBy
 
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
@@ -331,6 +339,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         details=None,
         tensor_names=None,
         verification=None,
+        made_by=MadeBy(tool="", image=None),
     )  # fmt: skip
 
 

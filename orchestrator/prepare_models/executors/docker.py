@@ -15,7 +15,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport, RuntimeInfo, StageResult, blank
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 
-from .. import gpu, images, machine, platforms
+from .. import __version__, gpu, images, machine, platforms
 from ..container import Bind, Containers, Ended, Image, RunSpec
 from ..engine import container_user
 from ..environments import machine_facts, remembered
@@ -190,6 +190,8 @@ class DockerExecutor:
             str(work.cache),
             stages=stages if work.remote else ("fetch", *stages),
             network=work.spec.network.settings(),
+            tool=__version__,
+            image=self._image.id,
         )
         control = work.control(job)
         spec = self._spec(

@@ -27,7 +27,7 @@ from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
-from .. import child
+from .. import __version__, child
 from ..environments import machine_facts, remembered
 from ..errors import HostError, InterruptedRunError
 from ..fetching import Fetching
@@ -111,6 +111,7 @@ class LocalExecutor:
                 cache_dir=str(cache_dir()),
                 stages=stages,
                 network=spec.network.with_secrets(child.path_of(secret)),
+                tool=__version__,
             )
             (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
             inherited = [descriptor for descriptor in (key, secret) if descriptor is not None]
@@ -131,6 +132,7 @@ class LocalExecutor:
                 cache_dir=str(cache_dir()),
                 stages=STAGES[1:] if task.offline else STAGES,
                 network=spec.network.with_secrets(child.path_of(secret)),
+                tool=__version__,
             )
             (folder / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
             inherited = [descriptor for descriptor in (task.lock.descriptor, key, secret) if descriptor is not None]
