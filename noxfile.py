@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 import nox
@@ -12,6 +13,8 @@ nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "e2e", "sdk", "docker"]
+if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
+    nox.options.sessions.append("browser")
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = ["3.10", "3.11", "3.12", "3.13"]
