@@ -193,7 +193,8 @@ def test_inspect_prints_what_a_file_is(place: Place) -> None:
     (place.root / "m.etlt").write_bytes(bytes(64))
     argv = [*ARGV, "inspect", str(place.root / "m.etlt")]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment(), check=True)
-    assert json.loads(done.stdout)["payload"] == "onnx"
+    (answer,) = json.loads(done.stdout)["files"]
+    assert answer["payload"] == "onnx"
 
 
 def test_sigterm_ends_the_work_and_leaves_nothing(place: Place) -> None:
