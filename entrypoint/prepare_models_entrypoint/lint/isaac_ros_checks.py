@@ -28,8 +28,8 @@ def output_type(model: Model) -> Iterator[str]:
 
 
 def no_ends(model: Model) -> Iterator[str]:
-    """Find engines without inputs or outputs."""
-    if model.report and not (model.of("input") and model.of("output")):
+    """Find engines without inputs or outputs, where any of their bindings is known."""
+    if model.io and not (model.of("input") and model.of("output")):
         yield f"the engine has {len(model.of('input'))} inputs and {len(model.of('output'))} outputs"
 
 
