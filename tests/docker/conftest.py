@@ -222,7 +222,7 @@ def described(daemon: Daemon, image: str, tmp_path_factory: pytest.TempPathFacto
     environment = {**os.environ, "DOCKER_HOST": daemon.host, "PREPARE_MODELS_CACHE_DIR": str(folder)}
     plan = [COMMAND, "plan", str(folder / "models.yaml"), "--executor", "docker"]
     subprocess.run(plan, check=True, stdout=subprocess.DEVNULL, env=environment)
-    return folder / "images"
+    return folder / "environments"
 
 
 @pytest.fixture(scope="session")
@@ -250,7 +250,7 @@ class DockerPlace(Workplace):
 @pytest.fixture
 def place(tmp_path: Path, described: Path) -> DockerPlace:
     place = DockerPlace(tmp_path)
-    shutil.copytree(described, place.cache_dir / "images")
+    shutil.copytree(described, place.cache_dir / "environments")
     return place
 
 
