@@ -43,7 +43,7 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
 
 
 def restore(entry: Entry, planned: PlannedModel) -> ModelReport:
-    """Give a model the engine of the store and return its report."""
+    """Give a model the engine of the store and return its report: no stage ran now, its record tells of the build."""
     report = _as_of(entry, planned)
     request = {
         "files": {name: str(file) for name, file in entry.files.items()},
@@ -56,6 +56,7 @@ def restore(entry: Entry, planned: PlannedModel) -> ModelReport:
         env=child.environment(), check=False,
     )  # fmt: skip
     error = _error(done)
+    report["stages"] = []
     return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
 
 
@@ -89,7 +90,6 @@ def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
         "source": public(spec.source),
         "status": RESTORED,
         "reason": planned.told(),
-        "stages": [],
         "licences": licences,
         "trtexec_command": command,
         "tensor_names": spec.ros.resolve(report["io"]),
