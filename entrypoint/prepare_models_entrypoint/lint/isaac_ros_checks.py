@@ -28,8 +28,8 @@ def output_type(model: Model) -> Iterator[str]:
 
 
 def no_ends(model: Model) -> Iterator[str]:
-    """Find engines without inputs or outputs, where any of their bindings is known."""
-    if model.io and not (model.of("input") and model.of("output")):
+    """Find engines without inputs or outputs, where the engine itself told them: a manifest may know but some."""
+    if any(binding["source"] == "engine" for binding in model.io) and not (model.of("input") and model.of("output")):
         yield f"the engine has {len(model.of('input'))} inputs and {len(model.of('output'))} outputs"
 
 
