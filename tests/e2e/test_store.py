@@ -308,8 +308,15 @@ def test_the_wait_names_the_owner(place: Workplace, tmp_path: Path) -> None:
     for line in owner.stderr:
         if "stage-started" in line or '"stage": "convert"' in line:
             break
-    waiting = second.run("--log-format", "json", PREPARE_MODELS_CACHE_DIR=str(place.cache_dir))
-    owner.communicate()
-    (said,) = [json.loads(line) for line in waiting.stderr.splitlines() if "waiting" in line]
+    owner.send_signal(signal.SIGSTOP)  # it keeps its turn until the other was seen waiting
+    waiting = subprocess.Popen(
+        second.command("--json", "--log-format", "json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=second.environment(PREPARE_MODELS_CACHE_DIR=str(place.cache_dir)), cwd=second.folder, text=True,
+    )  # fmt: skip
+    assert waiting.stderr is not None
+    said = json.loads(next(line for line in waiting.stderr if "waiting" in line))
     assert (said["event"], said["process"]) == ("waiting for another run", str(owner.pid))
-    assert waiting.model("heavy")["status"] == "restored"
+    owner.send_signal(signal.SIGCONT)
+    owner.communicate()
+    (model,) = json.loads(waiting.communicate()[0])["models"]
+    assert model["status"] == "restored"
