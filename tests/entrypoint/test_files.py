@@ -18,7 +18,7 @@ from prepare_models_entrypoint.contract.files import (
     write_atomic,
 )
 
-from .children import MOMENTS, kill_at
+from .children import MOMENTS, first_line, kill, kill_at, start
 
 SIZE = 300_000
 WRITE_FOREVER = f"""
@@ -27,6 +27,13 @@ WRITE_FOREVER = f"""
     print("writing", flush=True)
     for round in itertools.count():
         write_atomic(sys.argv[1], b"%d" % (round % 10) * {SIZE})
+"""
+HOLD = """
+    import sys, time
+    from prepare_models_entrypoint.contract.files import partial_file
+    with partial_file(sys.argv[1]) as (stream, partial):
+        print(partial, flush=True)
+        time.sleep(60)
 """
 
 
@@ -77,6 +84,17 @@ def test_only_marked_files_are_removed_as_leftovers(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     remove_partials(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "model.plan", f"visible{PARTIAL}"]
+
+
+def test_an_unfinished_file_stays_while_its_writer_lives(tmp_path: Path) -> None:
+    child = start(HOLD, tmp_path / "model.plan")
+    theirs = Path(first_line(child))
+    with partial_file(tmp_path / "report.json") as (_, ours):
+        remove_partials(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([ours, theirs])
+    kill(child)
+    remove_partials(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o077, 0o600), (0o027, 0o640), (0, 0o644)])

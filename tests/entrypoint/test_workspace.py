@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from prepare_models_entrypoint.contract.files import PARTIAL, partial_file
 from prepare_models_entrypoint.contract.workspace import sweep, work_dir
 
 from .children import first_line, kill, start
@@ -77,3 +78,16 @@ def test_a_sweep_removes_what_the_dead_left_and_makes_nothing(tmp_path: Path) ->
         (tmp_path / "work" / "tmpdead").mkdir()
         sweep(tmp_path)
         assert directories(tmp_path) == [living]
+
+
+def test_a_sweep_removes_unfinished_files_of_the_dead_wherever_the_cache_has_them(tmp_path: Path) -> None:
+    left = [tmp_path / folder / f".a.json.x{PARTIAL}" for folder in ("durations", "environments", "downloads/sources")]
+    for file in left:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"half")
+    (tmp_path / "engines" / f".key{PARTIAL}").mkdir(parents=True)
+    with partial_file(tmp_path / "durations" / "b.json") as (_, living):
+        sweep(tmp_path)
+        assert living.exists()
+    assert [file for file in left if file.exists()] == []
+    assert (tmp_path / "engines" / f".key{PARTIAL}").exists(), "an engine's own goes in its turn"

@@ -30,10 +30,11 @@ def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path]]:
-    """Open a temporary file beside ``target``; remove it after the block unless it was renamed meanwhile."""
-    target = Path(target)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=str(target.parent))
-    partial = Path(name)
+    """Open a temporary file beside ``target``; remove it after the block unless it was renamed meanwhile.
+
+    It is locked for as long as this process has it open: so ``remove_partials`` tells it from those of dead processes.
+    """
+    descriptor, partial = _locked_partial(Path(target))
     try:
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(descriptor, mode & ~_umask())
@@ -71,9 +72,11 @@ def sync_directory(directory: PathLike) -> None:
 
 
 def remove_partials(directory: PathLike) -> None:
-    """Remove what an interrupted run left in ``directory``."""
+    """Remove the unfinished files that processes which died left in ``directory``."""
     for leftover in Path(directory).glob(f".*{PARTIAL}"):
-        with contextlib.suppress(FileNotFoundError):
+        kept = contextlib.suppress(FileNotFoundError, BlockingIOError, IsADirectoryError, PermissionError)
+        with kept, open(str(leftover), "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
 
 
@@ -129,6 +132,15 @@ def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> 
             if stopped():
                 raise InterruptedError(f"{path} was being read")
     return digest.hexdigest()
+
+
+def _locked_partial(target: Path) -> Tuple[int, Path]:
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=str(target.parent))
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)  # somebody removed it as a leftover before it was locked
 
 
 def _umask() -> int:

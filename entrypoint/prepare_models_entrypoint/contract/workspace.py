@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Iterator
 
+from .files import remove_partials
+
 _LOCK = "in-use"
 
 
@@ -31,7 +33,9 @@ def work_dir(cache_dir: Path) -> Iterator[Path]:
 
 
 def sweep(cache_dir: Path) -> None:
-    """Remove the directories of processes that died."""
+    """Remove what processes that died left in a cache directory: work directories and unfinished files."""
+    for folder in (*cache_dir.glob("*/"), cache_dir / "downloads" / "sources"):
+        remove_partials(folder)
     parent = cache_dir / "work"
     if parent.is_dir():
         with _gate(parent):
