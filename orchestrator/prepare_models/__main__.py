@@ -8,11 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from .cli import main as run_command
-from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PrepareModelsError
+from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, HostError, PrepareModelsError
+
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; never raise."""
+    _open_streams()
     try:
         try:
             return run_command(argv)
@@ -28,16 +31,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug of ours must not look like one of the user's
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        trouble = _of_this_machine(error) if isinstance(error, OSError) else None
+        if trouble is not None:
             _forget_output()
-            sys.stderr.write(
-                f"prepare-models: no room left to write {error.filename or 'the output'}\n  -> free disk space\n"
-            )
+            sys.stderr.write(f"prepare-models: {trouble.diagnostics()}\n")
             return EXIT_ENVIRONMENT
         from .bug_report import write
 
         sys.stderr.write(f"prepare-models: a bug: {type(error).__name__}; please report it with {write(error)}\n")
         return EXIT_BUG
+
+
+def _of_this_machine(error: OSError) -> HostError | None:
+    """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HostError(f"no room left to write {error.filename or 'the output'}", hint="free disk space")
+    if error.errno in _DENIED and error.filename is not None:
+        return HostError(f"{error.filename!s}: {error.strerror}", hint="check the path and its permissions")
+    try:
+        os.getcwd()
+    except OSError:
+        return HostError("the current directory is gone", hint="change to one that exists, then run again")
+    return None
+
+
+def _open_streams() -> None:
+    """Put the null device where a standard stream was closed, lest a file that is opened later takes its place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _forget_output() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -18,7 +19,7 @@ def configure(*, log_format: str, verbose: int) -> Any:
     """
     renderer: Any = structlog.processors.JSONRenderer()
     if log_format == "text":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, pad_level=False)
+        renderer = structlog.dev.ConsoleRenderer(colors=_colours(), pad_event_to=0, pad_level=False)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -31,3 +32,8 @@ def configure(*, log_format: str, verbose: int) -> Any:
         cache_logger_on_first_use=True,
     )
     return structlog.get_logger()
+
+
+def _colours() -> bool:
+    """Tell whether standard error shows colours, and nobody wants them away (https://no-color.org)."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")

@@ -13,11 +13,19 @@ CACHE_VARIABLE = "PREPARE_MODELS_CACHE_DIR"
 
 
 def cache_dir() -> Path:
-    """Return the cache directory: PREPARE_MODELS_CACHE_DIR, else ``prepare-models`` under the XDG cache directory."""
+    """Return the cache directory: PREPARE_MODELS_CACHE_DIR, else ``prepare-models`` under the XDG cache directory.
+
+    Raises:
+        HostError: none is named, and this user has no home directory.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if base.startswith("~"):
+        raise HostError(
+            "this user has no home directory for the cache", hint=f"name one with the variable {CACHE_VARIABLE}"
+        )
     return Path(base).absolute() / "prepare-models"
 
 

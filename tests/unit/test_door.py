@@ -94,3 +94,27 @@ def test_a_full_disk_under_the_output_is_no_bug() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith("prepare-models: no room left to write the output")
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
+def test_a_closed_stream_is_no_bug(closed: str) -> None:
+    redirections = " ".join(f"{number}>&-" for number in closed.split())
+    program = f"{sys.executable} -m prepare_models schema report {redirections}"
+    done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) is ("1" not in closed)
+
+
+def test_a_directory_that_is_gone_is_no_bug(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = f"rmdir {gone}; {sys.executable} -P -m prepare_models doctor"
+    done = subprocess.run(["sh", "-c", program], cwd=gone, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("prepare-models: the current directory is gone\n  -> ")
+
+
+def test_what_may_not_be_read_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(door, "_forget_output", lambda: None)
+    assert end_with(PermissionError(13, "Permission denied", "/srv/models"), monkeypatch) == 3
+    assert capsys.readouterr().err.startswith("prepare-models: /srv/models: Permission denied\n  -> ")
