@@ -11,7 +11,7 @@ from prepare_models.manifest import load
 
 from .conftest import Refusals
 
-NAME = "a name of a-z, 0-9, '.', '_' and '-' that starts with a letter or digit"
+NAME = "at most 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
 SOURCE = "a path, file://, https:// or ngc:// URL"
 NGC = (
     "ngc://org[/team]/model:version/file, such as "
@@ -39,7 +39,7 @@ def expected(line: int, path: str, what: str, found: str) -> str:
             "version: 2\nmodels: []\n",
             [
                 expected(1, "version", "1, the version that this tool reads", "'2'"),
-                expected(2, "models", "at least one model", "a list"),
+                expected(2, "models", "at least one model", "an empty list"),
             ],
         ),
         ("version: 1\nmodels:\n", [expected(2, "models", "a list of models", "nothing")]),

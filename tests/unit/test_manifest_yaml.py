@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prepare_models.errors import ManifestError
+from prepare_models.manifest import load
 from prepare_models.manifest.nodes import substitute
 
 from .conftest import Load, Refusals
@@ -117,3 +121,21 @@ def test_any_default_is_taken_as_it_stands(default: str) -> None:
 def test_a_manifest_beyond_all_measure_is_refused(refusals: Refusals, text: str) -> None:
     (problem,) = refusals(text)
     assert problem.endswith(": holds too many or too deeply nested values for a manifest")
+
+
+def test_a_file_that_is_far_too_large_is_not_read_to_its_end() -> None:
+    with pytest.raises(ManifestError, match="is larger than 16 MiB, so it is no manifest"):
+        load(Path("/dev/zero"))
+
+
+def test_a_name_that_no_file_can_have_is_refused_and_not_repeated_in_full(refusals: Refusals) -> None:
+    (problem,) = refusals(f"version: 1\nmodels:\n- name: {'n' * 300}\n  source: a\n")
+    assert problem.endswith(f"a letter or digit first, found '{'n' * 80}...'")
+
+
+def test_home_of_a_user_that_is_not_known_stays_as_it_is(load_text: Load) -> None:
+    model = "{name: seg, source: ~nobody-knows/seg.onnx, verify: {npz: ~/a}}"
+    (spec,) = load_text(f"version: 1\nmodels:\n- {model}\n").models
+    assert spec.source.endswith("/~nobody-knows/seg.onnx")
+    assert spec.verify is not None
+    assert spec.verify.npz == str(Path.home() / "a")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +34,7 @@ MODEL_KEYS = (
 # What a model says itself takes the place of these words of the catalog.
 _INSTEAD = {"inputs": ("profiles",), "calibration_cache": ("calibration",)}
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")  # names of files are made of it, and those end at 255 bytes
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 # Formats that people have and this tool can't convert, each with the way to one that it can.
 _OTHER_FORMATS = {
@@ -160,7 +159,7 @@ class _Loader(Settings):
 
     def _path(self, node: Node) -> Path | None:
         text = self.text(node, "the path of a file")
-        return self.directory / Path(text).expanduser() if text else None
+        return self.place(text) if text else None
 
     def _url(self, node: Node) -> str | None:
         return self.text(node, "a URL that starts with https://", re.compile(r"https?://[^\s]+"))
@@ -183,7 +182,7 @@ class _Loader(Settings):
     def _name(self, node: Node) -> str | None:
         if node.text == "report.json":
             self.problems.add(node, "the name report.json is that of the run's own report")
-        return self.text(node, "a name of a-z, 0-9, '.', '_' and '-' that starts with a letter or digit", _NAME)
+        return self.text(node, "at most 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first", _NAME)
 
     def _sha256(self, node: Node) -> str | None:
         text = self.text(node, "64 hexadecimal digits", _SHA256)
@@ -198,7 +197,7 @@ class _Loader(Settings):
             self.problems.expected(node, expected)
         member = member_of(text)
         inner = member.archive if member else text
-        return text if scheme_of(inner) is not None else str(self.directory / Path(text).expanduser())
+        return text if scheme_of(inner) is not None else str(self.place(text))
 
     def _key(self, node: Node) -> Key | None:
         if node.kind == "scalar" and node.text:
@@ -208,7 +207,7 @@ class _Loader(Settings):
             text = self.text(value, "the name of a variable" if kind == "env" else "the path of a file")
             if text is None:
                 return None
-            return Key(env=text) if kind == "env" else Key(file=self.directory / os.path.expanduser(text))
+            return Key(env=text) if kind == "env" else Key(file=self.place(text))
         # The value may be a secret, so it is not repeated.
         self.problems.add(node, "expected the key, {env: NAME} or {file: PATH}")
         return None

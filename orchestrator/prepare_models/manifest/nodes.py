@@ -18,6 +18,8 @@ _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Far beyond any manifest; a few lines of aliases to aliases stand for more than memory holds.
 _MAX_NODES = 100_000
 _MAX_DEPTH = 20
+_MAX_BYTES = 16 << 20
+_MAX_SHOWN = 80
 _TOO_MUCH = "holds too many or too deeply nested values for a manifest"
 # $${VAR} stays ${VAR}; ${VAR} and ${VAR:-default} are replaced.
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
@@ -38,8 +40,12 @@ class Node:
     def describe(self) -> str:
         """Say what was found, for an error message."""
         if self.kind == "scalar":
-            return "nothing" if self.text is None else repr(self.text)
-        return {"mapping": "a mapping", "list": "a list"}[self.kind]
+            return "nothing" if self.text is None else _shown(self.text)
+        return {"mapping": "a mapping", "list": "a list" if self.items else "an empty list"}[self.kind]
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
 def node_of(value: Any, line: int, path: str) -> Node:
@@ -94,7 +100,7 @@ def parse(file: Path, problems: Problems) -> Node:
         ManifestError: it can't be read, is no YAML, or has a duplicate key.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = _read(file)
         _check_depth(file, text)
         root = yaml.compose(text, Loader=_LOADER)
     except OSError as error:
@@ -108,6 +114,15 @@ def parse(file: Path, problems: Problems) -> Node:
     if root is None:
         raise ManifestError(file, [Problem(1, "", "is empty; expected version: 1 and models:")])
     return _Reader(problems).read(root, "")
+
+
+def _read(file: Path) -> str:
+    """Return a file's text; a model given in the manifest's place is not read to its end."""
+    with file.open("rb") as stream:
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ManifestError(file, [Problem(1, "", f"is larger than {_MAX_BYTES >> 20} MiB, so it is no manifest")])
+    return content.decode("utf-8")
 
 
 def _check_depth(file: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ class Readers:
     def __init__(self, directory: Path, problems: Problems) -> None:
         self.directory = directory
         self.problems = problems
+
+    def place(self, text: str) -> Path:
+        """Return a path of the manifest: relative to it, or below a home directory that is known."""
+        return self.directory / os.path.expanduser(text)  # which leaves a user as is whom nobody knows
 
     def kind(self, node: Node, kind: str, expected: str) -> bool:
         """Note a problem unless a node is of a kind, and tell whether it is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract import (
@@ -107,7 +106,7 @@ class Settings(Readers):
         )
         if "file" not in values or "sha256" not in values:
             return None
-        return Plugin(str(self.directory / Path(values["file"])), values["sha256"].lower())
+        return Plugin(str(self.place(values["file"])), values["sha256"].lower())
 
     def onnx(self, node: Node) -> OnnxConfig:
         """Return changes of the ONNX graph."""
@@ -153,7 +152,7 @@ class Settings(Readers):
         values = self.fields(node, readers, required=("images",))
         if "images" not in values:
             return None
-        images = str(self.directory / Path(values.pop("images")))
+        images = str(self.place(values.pop("images")))
         return CalibrationConfig(images=images, **values.pop("preprocess", {}), **values)
 
     def _preprocess(self, node: Node) -> dict[str, Any]:

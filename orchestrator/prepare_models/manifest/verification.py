@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract import Thresholds, VerifyConfig
@@ -37,7 +36,7 @@ class VerifySettings(Settings):
         npz = values.get("npz")
         return VerifyConfig(
             images=values.get("images"),
-            npz=str(self.directory / Path(npz).expanduser()) if npz else None,
+            npz=str(self.place(npz)) if npz else None,
             thresholds=values.get("thresholds"),
             outputs=values.get("outputs") or {},
             **(values.get("random") or {}),
