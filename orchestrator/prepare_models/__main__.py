@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .cli import main as run_command
 from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, HostError, PrepareModelsError
+from .interrupts import ended_by_signals
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         try:
-            return run_command(argv)
+            with ended_by_signals():
+                return run_command(argv)
         finally:
             sys.stdout.flush()  # here, where a reader that went away is no surprise
     except PrepareModelsError as error:
@@ -40,6 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stderr.write(f"prepare-models: a bug: {type(error).__name__}; please report it with {write(error)}\n")
         return EXIT_BUG
+
+
+def run_command(argv: Sequence[str] | None) -> int:
+    """Run the command line, which is imported here so that Ctrl-C ends that, too, as it ends the rest."""
+    from .cli import main as run
+
+    return run(argv)
 
 
 def _of_this_machine(error: OSError) -> HostError | None:

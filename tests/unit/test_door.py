@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -74,6 +75,16 @@ def test_a_bug_is_one_line_and_a_file_without_secrets(
     assert "prepare_models/__main__.py:" in report
     assert str(Path(door.__file__).parents[1]) not in report
     assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_every_command_as_ctrl_c_does(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(door, "run_command", lambda argv: signal.raise_signal(number))
+    assert door.main([]) == 130
+    assert capsys.readouterr().err == f"prepare-models: stopped by {number.name}\n"
+    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("arguments", [["schema", "report"], ["--help"], ["--version"]])
