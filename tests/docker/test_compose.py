@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from prepare_models import platforms
+from prepare_models.container import PIDS_LIMIT, SHM_BYTES, TMP_OPTIONS
+from prepare_models.executors.docker import HOME
+from prepare_models.images import DOCKER_ARCH
+from prepare_models_entrypoint.contract import CONTRACT_VERSION
 from tests import networks
 from tests.docker.conftest import ROOT, DockerPlace
 
@@ -37,7 +41,15 @@ def test_compose_reads_the_files(newer_root: Path, variant: tuple[str, ...], tmp
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["pids_limit"] == PIDS_LIMIT
+        assert int(service["shm_size"]) == SHM_BYTES
+        assert service["tmpfs"] == [f"/tmp:{TMP_OPTIONS}"]
+        assert service["user"] == f"{os.getuid()}:{os.getgid()}"
+        assert service["environment"].items() >= HOME.items()
+    assert services["fetch"]["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void"
     convert = services["convert"]
+    visible = {"compose.jetson.yaml": "all", "compose.airgapped.yaml": "void"}.get(variant[0]) if variant else None
+    assert convert["environment"].get("NVIDIA_VISIBLE_DEVICES") == visible
     assert convert["network_mode"] == "none"
     devices = convert.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
     if variant:
@@ -45,6 +57,15 @@ def test_compose_reads_the_files(newer_root: Path, variant: tuple[str, ...], tmp
     else:
         assert [device["capabilities"] for device in devices] == [["gpu"]]
     assert convert.get("runtime") == ("nvidia" if variant == ("compose.jetson.yaml",) else None)
+
+
+def test_compose_limits_memory_where_it_is_told_to(
+    newer_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREPARE_MODELS_MEMORY", "8g")
+    done = compose(newer_root, *files("compose.yaml"), "config", "--format", "json", cwd=tmp_path, image="i")
+    for service in json.loads(done.stdout)["services"].values():
+        assert (int(service["mem_limit"]), int(service["memswap_limit"])) == (8 << 30, 8 << 30)
 
 
 def test_compose_run_builds_an_engine(newer_root: Path, place: DockerPlace, image: str) -> None:
@@ -72,5 +93,13 @@ def test_bake_builds_every_platform_on_its_base(newer_root: Path) -> None:
         check=True,
     )
     targets = json.loads(printed.stdout)["target"].values()
-    baked = {(each["args"]["PLATFORM"], each["args"]["BASE_IMAGE"], each["dockerfile"]) for each in targets}
-    assert baked == {(row.name, row.base_image, f"docker/{row.dockerfile}") for row in platforms.table()}
+    baked = {
+        (each["args"]["PLATFORM"], each["args"]["BASE_IMAGE"], each["dockerfile"], *each["platforms"])
+        for each in targets
+    }
+    assert baked == {
+        (row.name, row.base_image, f"docker/{row.dockerfile}", *(f"linux/{DOCKER_ARCH[arch]}" for arch in row.arch))
+        for row in platforms.table()
+    }
+    assert {each["args"]["CONTRACT"] for each in targets} == {str(CONTRACT_VERSION)}
+    assert {each["target"] for each in targets} == {"runtime"}

@@ -259,7 +259,7 @@ class DockerExecutor:
             user=container_user(self._containers.engine),
             network=network,
             access=access,
-            environment={**_HOME, **self._board(), **environment},
+            environment={**HOME, **self._board(), **environment},
             labels=owner_labels(labels),
             groups=self._machine.device_groups if on_jetson else (),
             memory_bytes=self._memory(),
@@ -309,7 +309,7 @@ class DockerExecutor:
         return self._options.image or self.platform.image
 
 
-_HOME = {
+HOME = {
     "HOME": "/tmp",  # noqa: S108  # the container's own
     "USER": "prepare-models",
     "LOGNAME": "prepare-models",
