@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .errors import HostError
 
-_TOOLKIT = (
+TOOLKIT = (
     "install NVIDIA's Container Toolkit, then: sudo nvidia-ctk runtime configure --runtime=docker "
     "&& sudo systemctl restart docker; on a machine without a GPU use --gpu none"
 )
@@ -34,18 +34,30 @@ ROWS: tuple[Row, ...] = (
         ("could not select device driver", "capabilities: [[gpu"),
         "gpu-unavailable",
         "the engine has no driver for GPUs: the Container Toolkit is missing, or the engine was not restarted since",
-        _TOOLKIT,
+        TOOLKIT,
     ),
-    Row(("failed to discover GPU vendor from CDI",), "gpu-unavailable", "the engine knows no GPU vendor", _TOOLKIT),
+    Row(("failed to discover GPU vendor from CDI",), "gpu-unavailable", "the engine knows no GPU vendor", TOOLKIT),
     Row(
         ("could not select device driver", "cdi"),
         "gpu-unavailable",
         "the engine has no CDI: it is older than 25, or the feature is switched off",
         'set "features": {"cdi": true} in /etc/docker/daemon.json and restart Docker',
     ),
+    Row(
+        ("CDI device request",),
+        "gpu-unavailable",
+        "the engine does not take a CDI request of this form",
+        "choose another way: --gpu none, or switch CDI off; and please report it with the engine's version",
+    ),
+    Row(
+        ("cannot set both Count and DeviceIDs",),
+        "gpu-unavailable",
+        "the engine does not take a device request of this form",
+        "please report it with the engine's version; --gpu all asks in another form",
+    ),
     Row(("unresolvable CDI devices",), "gpu-unavailable", "no CDI specification names this device", _GENERATE_CDI),
-    Row(("Unknown runtime specified",), "gpu-unavailable", "the runtime nvidia is not registered", _TOOLKIT),
-    Row(("unknown or invalid runtime name",), "gpu-unavailable", "the runtime nvidia is not registered", _TOOLKIT),
+    Row(("Unknown runtime specified",), "gpu-unavailable", "the runtime nvidia is not registered", TOOLKIT),
+    Row(("unknown or invalid runtime name",), "gpu-unavailable", "the runtime nvidia is not registered", TOOLKIT),
     Row(("error gathering device information", "/dev/nvidia"), "gpu-unavailable", "the driver is not loaded", _DRIVER),
     Row(("libnvidia-ml.so.1: cannot open",), "gpu-unavailable", "there is no NVIDIA driver on the host", _DRIVER),
     Row(("nvml error: driver not loaded",), "gpu-unavailable", "the NVIDIA driver is not loaded", _DRIVER),
@@ -59,7 +71,7 @@ ROWS: tuple[Row, ...] = (
         ("invoking the NVIDIA Container Runtime Hook directly",),
         "gpu-unavailable",
         "on a Jetson the GPU comes through the runtime nvidia only",
-        _TOOLKIT,
+        TOOLKIT,
     ),
     Row(
         ("bpf_prog_query(BPF_CGROUP_DEVICE) failed",),
@@ -169,6 +181,13 @@ ROWS: tuple[Row, ...] = (
         "the registry refused the log-in",
         "docker login REGISTRY; for nvcr.io the user is $oauthtoken and the password an NGC API key",
     ),
+    Row(
+        ("pull access denied",),
+        "registry-refused",
+        "the registry has no such image, or wants a log-in",
+        "check the image's name; then docker login REGISTRY; for nvcr.io the user is $oauthtoken and the password an "
+        "NGC API key",
+    ),
     Row(("manifest unknown",), "image-missing", "the registry has no image of that name", "check name and tag"),
     Row(
         ("no such host",),
@@ -177,10 +196,28 @@ ROWS: tuple[Row, ...] = (
         "check network, DNS and the daemon's proxy; without a network: prepare-models image load",
     ),
     Row(
+        ("dial tcp",),
+        "registry-unreachable",
+        "the registry does not answer",
+        "check network, firewall and the daemon's proxy; without a network: prepare-models image load",
+    ),
+    Row(
         ("executable file not found in $PATH",),
         "image-unfit",
         "the image has no python3",
         "build it anew: prepare-models image build",
+    ),
+    Row(
+        ("exec: ", "permission denied"),
+        "image-unfit",
+        "this user may not start the image's python3",
+        "build it anew: prepare-models image build",
+    ),
+    Row(
+        ("unable to find user",),
+        "image-unfit",
+        "the image names a user that it does not have",
+        "build it anew: prepare-models image build; where an own base names a user, give it as uid:gid",
     ),
     Row(
         ("exec format error",),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from . import gpu, images, platforms
-from .errors import HostError, PrepareModelsError
+from . import daemon_errors, gpu, images, platforms
+from .errors import HostError
 from .machine import Machine
 from .paths import cache_dir
 from .platforms import Platform
@@ -27,6 +29,7 @@ _OLDEST_API = (1, 40)
 _ENGINE_BYTES = 2 << 30
 _RTX_IMAGE_BYTES = 2 << 30
 _TENSORRT_IMAGE_BYTES = 15 << 30
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _CONTRACT_LABEL = "io.prepare-models.contract"
 
 
@@ -48,6 +51,9 @@ def examine(machine: Machine, *, models_dir: Path, platform: str | None, is_this
         models_dir: where engines shall go.
         platform: name of the platform that the user wants, None for the machine's own.
         is_this_machine: whether ``machine`` was probed here, so that the engine's word about images counts for it.
+
+    Raises:
+        UsageError: there is no platform of that name.
     """
     findings = list(_machine(machine))
     chosen, reason = _platform(machine, platform)
@@ -71,7 +77,8 @@ def _machine(machine: Machine) -> Iterator[Finding]:
         yield Finding("machine", OK, board)
     else:
         for card in machine.gpus:
-            text = f"GPU {card.index}: {card.name}, compute capability {card.compute_capability}, driver {card.driver}"
+            capability = card.compute_capability or "unknown"
+            text = f"GPU {card.index}: {card.name}, compute capability {capability}, driver {card.driver}"
             yield Finding("machine", OK, text)
         if not machine.gpus:
             yield Finding(
@@ -95,7 +102,7 @@ def _machine(machine: Machine) -> Iterator[Finding]:
 def _platform(machine: Machine, name: str | None) -> tuple[Platform | None, Finding]:
     try:
         choice = platforms.Choice(platforms.named(name), "--platform") if name else platforms.pick(machine)
-    except PrepareModelsError as error:
+    except HostError as error:
         return None, Finding("platform", FAIL, error.message, error.hint)
     return choice.platform, Finding("platform", OK, f"{choice.platform.name}: {choice.reason}")
 
@@ -145,14 +152,23 @@ def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -
         text = f"the engine's machine is {engine.arch}, this one {machine.arch}"
         yield Finding("architecture", WARN, text, "build on the machine that the engines are for")
     if chosen is not None and not chosen.builds_without_gpu:
-        try:
-            access = gpu.choose(engine, machine)
-            yield Finding("GPU access", OK, f"{access.way}: {access.reason}")
-        except HostError as error:
-            yield Finding("GPU access", FAIL, error.message, error.hint)
+        yield gpu_access(engine, machine)
     if engine.local and engine.docker_root and Path(engine.docker_root).exists():
         needed = _RTX_IMAGE_BYTES if chosen is None or chosen.builds_without_gpu else _TENSORRT_IMAGE_BYTES
         yield _space("disk for images", Path(engine.docker_root), needed, "docker image prune, or move data-root")
+
+
+def gpu_access(engine: gpu.Engine, machine: Machine) -> Finding:
+    """Return how a container would get the GPU, or what is missing for it."""
+    try:
+        access = gpu.choose(engine, machine)
+    except HostError as error:
+        return Finding("GPU access", FAIL, error.message, error.hint)
+    text = f"{access.way}: {access.reason}"
+    # No engine tells whether it has the hook. Where its package brought nothing else either, it is not there.
+    if access.way == gpu.DEVICE_REQUEST and not machine.toolkit and gpu.NVIDIA_RUNTIME not in engine.runtimes:
+        return Finding("GPU access", FAIL, f"{text}, which is not installed", daemon_errors.TOOLKIT)
+    return Finding("GPU access", OK, text)
 
 
 def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
@@ -193,14 +209,36 @@ def _clock() -> Finding:
 
 
 def _network() -> Iterator[Finding]:
-    proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy") if os.environ.get(name)]
-    if proxies:
+    proxies = [name for each in _PROXIES for name in (each, each.lower()) if os.environ.get(name)]
+    wrong = [name for name in proxies if not _is_proxy(os.environ[name])]
+    if wrong:  # the value is not repeated, it may hold a password
+        text = f"{', '.join(wrong)}: no address of a proxy"
+        yield Finding("proxy", FAIL, text, "write http://HOST:PORT, or unset it")
+    elif proxies:
         yield Finding("proxy", OK, f"{', '.join(proxies)} set; containers that download get it")
     else:
         yield Finding("proxy", OK, "none set")
-    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
-        file = os.environ.get(name)
-        if file and not Path(file).is_file():
-            yield Finding("CA file", FAIL, f"{name} names {file}, which is no file", f"correct or unset {name}")
-        elif file:
-            yield Finding("CA file", OK, f"{name}: {file}")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if os.environ.get(name):
+            yield _authority(name, Path(os.environ[name]))
+
+
+def _is_proxy(text: str) -> bool:
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _authority(variable: str, place: Path) -> Finding:
+    """Look whether TLS finds certificates where a variable says."""
+    fix = f"correct or unset {variable}"
+    try:
+        if not (place.is_dir() if variable.endswith("DIR") else place.exists()):
+            return Finding("CA file", FAIL, f"{variable} names {place}, which is not there", fix)
+        if place.is_file():
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=place)
+    except OSError as error:  # ssl.SSLError is one
+        return Finding("CA file", FAIL, f"{variable} names {place}, where no certificate can be read: {error}", fix)
+    return Finding("CA file", OK, f"{variable}: {place}")

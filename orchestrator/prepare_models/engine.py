@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .gpu import Engine
+from .gpu import CDI_BY_DEFAULT_API, Engine
+from .machine import cdi_devices
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman names them as Go does
 
@@ -18,14 +20,18 @@ def probe(client: Any) -> Engine:
     components = {part.get("Name"): part.get("Version", "") for part in version.get("Components") or ()}
     podman = "Podman Engine" in components
     devices = [device["ID"] for device in info.get("DiscoveredDevices") or () if device.get("Source") == "cdi"]
+    spec_dirs, local = tuple(info.get("CDISpecDirs") or ()), is_local(client.api.base_url)
+    api = tuple(int(part) for part in version["ApiVersion"].split("."))
+    if local and api < CDI_BY_DEFAULT_API:  # engines 25.0 to 28.1 tell where they look, not what they found
+        devices = list(cdi_devices([Path(directory) for directory in spec_dirs]))
     return Engine(
         version=components.get("Podman Engine") or version["Version"],
-        api=tuple(int(part) for part in version["ApiVersion"].split(".")),
+        api=api,
         podman=podman,
         rootless=_podman_is_rootless(client) if podman else "name=rootless" in (info.get("SecurityOptions") or ()),
-        local=is_local(client.api.base_url),
+        local=local,
         runtimes=frozenset(info.get("Runtimes") or ()),
-        cdi_spec_dirs=tuple(info.get("CDISpecDirs") or ()),
+        cdi_spec_dirs=spec_dirs,
         cdi_devices=tuple(devices),
         arch=_ARCHITECTURES.get(info.get("Architecture", ""), info.get("Architecture", "")),
         docker_root=info.get("DockerRootDir", ""),

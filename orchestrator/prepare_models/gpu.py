@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .errors import HostError
-from .machine import CDI_KIND, Machine
+from .machine import CDI_DIRECTORIES, CDI_KIND, Machine
 
 NONE = "none"
 CDI = "cdi"
@@ -15,7 +15,7 @@ RUNTIME = "runtime"
 
 NVIDIA_RUNTIME = "nvidia"
 CAPABILITIES = "compute,utility"
-_CDI_BY_DEFAULT_API = (1, 50)
+CDI_BY_DEFAULT_API = (1, 50)
 _CDI_API = (1, 44)
 _DEVICE_REQUEST_API = (1, 40)
 
@@ -82,11 +82,10 @@ def choose(engine: Engine, machine: Machine, wanted: str = "all") -> Access:
 
 def offered_cdi(engine: Engine, machine: Machine) -> tuple[str, ...]:
     """Return the GPU devices that the engine resolves through CDI."""
-    if engine.cdi_devices or engine.api >= _CDI_BY_DEFAULT_API:
+    if engine.cdi_devices or engine.api >= CDI_BY_DEFAULT_API:
         return tuple(device for device in engine.cdi_devices if device.startswith(f"{CDI_KIND}="))
-    if engine.podman or (engine.api >= _CDI_API and engine.cdi_spec_dirs):
-        return machine.cdi
-    return ()
+    looks_there = engine.api >= _CDI_API and bool({*engine.cdi_spec_dirs} & {*CDI_DIRECTORIES})
+    return machine.cdi if engine.podman or looks_there else ()
 
 
 def _on_jetson(engine: Engine, machine: Machine, wanted: str) -> Access:

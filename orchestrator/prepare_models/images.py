@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from prepare_models_entrypoint.contract import CONTRACT_VERSION
 
 from . import __version__
-from .errors import HostError
-from .platforms import Platform
+from .errors import HostError, UsageError
+from .platforms import Platform, table
 
 if TYPE_CHECKING:
     from .container import Containers, Image
@@ -78,7 +78,16 @@ def build(
         arch: x86_64 or aarch64; None takes the engine's own.
         tao_converter: NVIDIA's converter to put into the image.
         tag: another name than the platform's.
+
+    Raises:
+        UsageError: this platform's TensorRT has no such converter.
     """
+    if tao_converter is not None and not platform.tensorrt.startswith("8."):
+        with_one = ", ".join(row.name for row in table() if row.tensorrt.startswith("8."))
+        raise UsageError(
+            f"tao-converter was last published for TensorRT 8; {platform.name} has {platform.tensorrt}",
+            hint=f"leave --tao-converter out, or take a platform that it works on: {with_one}",
+        )
     build_args = {
         "BASE_IMAGE": base_image or platform.base_image,
         "VERSION": __version__,

@@ -24,7 +24,10 @@ _L4T_RELEASE = re.compile(r"# R(?P<major>\d+) \(release\), REVISION: (?P<minor>\
 _L4T_PACKAGE = re.compile(r"^Package: nvidia-l4t-core\n(?:.+\n)*?Version: (\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE)
 _SOC_CAPABILITY = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
 _DEVICE_NODES = ("nvhost-ctrl", "nvhost-gpu", "nvmap", "nvidia0", "nvidiactl", "dri/card0", "dri/renderD128")
-_QUERY = "--query-gpu=index,uuid,name,driver_version,compute_cap"
+_FIELDS = "index,uuid,name,driver_version"
+_CAPABILITY = "compute_cap"  # not known to drivers before 510
+_HOOK = "nvidia-container-runtime-hook"
+_PROGRAMS = ("usr/bin", "usr/local/bin", "usr/sbin", "usr/local/sbin")
 _QUERY_TIMEOUT_S = 20
 
 Version = tuple[int, ...]
@@ -32,7 +35,7 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU that nvidia-smi lists. ``compute_capability`` such as 8.9."""
+    """A GPU that nvidia-smi lists. ``compute_capability`` such as 8.9, empty where the driver does not tell."""
 
     index: int
     uuid: str
@@ -50,6 +53,7 @@ class Machine:
     gpus: discrete GPUs; gpu_reason: why there are none. cdi: devices such as nvidia.com/gpu=all.
     board: module of a Jetson, such as p3767-0000.
     device_groups: numeric groups that own the GPU's device nodes where others may not open them.
+    toolkit: whether NVIDIA's Container Toolkit lies where engines look for it.
     """
 
     arch: str
@@ -62,6 +66,7 @@ class Machine:
     device_groups: tuple[int, ...] = ()
     memory_bytes: int = 0
     board: str = ""
+    toolkit: bool = False
 
     @property
     def compute_capability(self) -> str:
@@ -84,6 +89,7 @@ def probe(root: Path = Path("/"), *, arch: str | None = None) -> Machine:
         device_groups=_device_groups(root),
         memory_bytes=_memory(root),
         board=board_of(_device_tree(root, "compatible")) or "",
+        toolkit=any((root / directory / _HOOK).exists() for directory in _PROGRAMS),
     )
 
 
@@ -104,9 +110,10 @@ def _spec_devices(file: Path) -> Iterator[str]:
         spec: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return
-    if isinstance(spec, dict) and spec.get("kind") == CDI_KIND:
-        for device in spec.get("devices") or ():
-            yield str(device.get("name"))
+    devices = spec.get("devices") if isinstance(spec, dict) and spec.get("kind") == CDI_KIND else None
+    for device in devices if isinstance(devices, list) else ():
+        if isinstance(device, dict) and device.get("name") is not None:
+            yield str(device["name"])
 
 
 def _l4t(root: Path) -> Version | None:
@@ -137,18 +144,23 @@ def _gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
     if program is None:
         return (), "nvidia-smi is not installed: no NVIDIA driver"
     try:
-        answer = subprocess.run(
-            [program, _QUERY, "--format=csv,noheader"],
-            capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False,
-        )  # fmt: skip
+        answer = _ask(program, f"{_FIELDS},{_CAPABILITY}")
+        if answer.returncode != 0 and _CAPABILITY in answer.stdout + answer.stderr:
+            answer = _ask(program, _FIELDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return (), f"nvidia-smi does not answer: {error}"
     if answer.returncode != 0:
         told = (answer.stdout + answer.stderr).strip().splitlines()
         return (), f"nvidia-smi ends with status {answer.returncode}: {told[0] if told else 'no message'}"
     rows = [[cell.strip() for cell in row] for row in csv.reader(answer.stdout.splitlines())]
-    gpus = tuple(Gpu(int(row[0]), *row[1:]) for row in rows if len(row) == 5 and row[0].isdigit())
+    rows = [[*row, ""][:5] for row in rows if len(row) in (4, 5) and row[0].isdigit()]
+    gpus = tuple(Gpu(int(row[0]), *row[1:]) for row in rows)
     return gpus, "" if gpus else "nvidia-smi lists no GPU"
+
+
+def _ask(program: str, fields: str) -> subprocess.CompletedProcess[str]:
+    command = [program, f"--query-gpu={fields}", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False)
 
 
 def _device_groups(root: Path) -> tuple[int, ...]:

@@ -42,7 +42,7 @@ def test_rtx_image_adds_little_beside_tensorrt(daemon: Daemon, image: str) -> No
     assert int(told.split()[0]) < 150 * 10**6
 
 
-@pytest.mark.parametrize("platform", ["x86_64-trt10.13", "jetpack6"])
+@pytest.mark.parametrize("platform", ["x86_64-trt8.6", "jetpack5"])
 def test_nvidia_flavours_add_little_to_their_base(place: DockerPlace, daemon: Daemon, platform: str) -> None:
     """Their own base lies in a registry that asks for an account; a Debian base stands in for it."""
     (place.folder / "double").write_text("#!/bin/sh\necho the converter of $0\n")
@@ -171,6 +171,7 @@ def test_failing_build_tells_the_builders_words(place: DockerPlace) -> None:
         (["load", "absent.tar"], "absent.tar is no file"),
         (["build", "--platform", "nosuch"], "unknown platform nosuch"),
         (["pull"], "--registry PREFIX"),
+        (["build", "--platform", "rtx", "--tao-converter", __file__], "last published for TensorRT 8"),
     ],
 )
 def test_what_is_missing_on_the_command_line_is_told(place: DockerPlace, arguments: list[str], told: str) -> None:

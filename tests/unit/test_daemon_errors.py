@@ -39,6 +39,12 @@ SAID = [
         "gpu-unavailable",
         "nvidia-ctk",
     ),
+    (
+        ("could not apply required modification to OCI specification: error modifying OCI spec: failed to inject CDI "
+        "devices: unresolvable CDI devices nvidia.com/gpu=all"),
+        "gpu-unavailable",
+        "nvidia-ctk cdi generate",
+    ),
     ("bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not permitted", "gpu-unavailable", "no-cgroups"),
     (
         "Error while fetching server API version: ('Connection aborted.', FileNotFoundError(2, 'No such file'))",
@@ -94,6 +100,14 @@ SAID = [
     ("no basic auth credentials", "registry-refused", "docker login"),
     ("unauthorized: authentication required", "registry-refused", "docker login"),
     ('Get "https://registry.test/v2/": dial tcp: lookup registry.test: no such host', "registry-unreachable", "proxy"),
+    ("pull access denied for absent, repository does not exist or may require 'docker login': denied: requested access",
+     "registry-refused", "docker login"),
+    ('Get "https://registry.test/v2/": dial tcp 192.0.2.1:443: i/o timeout', "registry-unreachable", "firewall"),
+    ("unexpected count in CDI device request", "gpu-unavailable", "report"),
+    ("unexpected options in CDI device request", "gpu-unavailable", "report"),
+    ("cannot set both Count and DeviceIDs on device request", "gpu-unavailable", "report"),
+    ('exec: "python3": permission denied: unknown', "image-unfit", "image build"),
+    ("unable to find user nosuchuser: no matching entries in passwd file", "image-unfit", "uid:gid"),
     ('exec: "python3": executable file not found in $PATH', "image-unfit", "image build"),
     ("exec /usr/bin/python3: exec format error", "image-unfit", "doctor"),
     ('invalid mount config for type "bind": bind source path does not exist: /x', "docker-remote", "on this machine"),

@@ -36,6 +36,7 @@ def podman(version: str) -> Engine:
         (docker("26.1.5", 1, 45), WORKSTATION, gpu.DEVICE_REQUEST),
         (docker("28.5.2", 1, 51, discovered=("nvidia.com/gpu=all",)), WORKSTATION, gpu.CDI),
         (docker("28.5.2", 1, 51, discovered=("nvidia.com/pva=0",)), WITH_SPEC, gpu.DEVICE_REQUEST),
+        (Engine("26.1.5", (1, 45), cdi_spec_dirs=("/srv/cdi",)), WITH_SPEC, gpu.DEVICE_REQUEST),
         (docker("18.09", 1, 39, runtimes=("nvidia",)), WORKSTATION, gpu.RUNTIME),
         (docker("20.10.21", 1, 41, runtimes=("nvidia",)), JETSON, gpu.RUNTIME),
         (docker("28.5.2", 1, 51, runtimes=("nvidia",), discovered=("nvidia.com/gpu=all",)), JETSON, gpu.RUNTIME),

@@ -76,6 +76,20 @@ def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path) -> None:
     assert found.compute_capability == "8.9"
 
 
+def test_driver_that_does_not_tell_the_capability_is_a_driver(tmp_path: Path) -> None:
+    smi(
+        tmp_path,
+        """case "$1" in *compute_cap*) echo 'Field "compute_cap" is not a valid field to query.'; exit 2;; esac
+        echo '0, GPU-aaa, NVIDIA RTX A4000, 470.57.02'""",
+    )
+    assert probe(tmp_path, arch="x86_64").gpus == (Gpu(0, "GPU-aaa", "NVIDIA RTX A4000", "470.57.02", ""),)
+
+
+def test_container_toolkit_is_told_by_its_hook(tmp_path: Path) -> None:
+    assert not probe(tmp_path).toolkit
+    assert probe(put(tmp_path, {"usr/bin/nvidia-container-runtime-hook": ""})).toolkit
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -99,6 +113,8 @@ def test_specification_of_another_kind_is_no_gpu(tmp_path: Path) -> None:
         {
             "etc/cdi/nvidia-pva.yaml": "cdiVersion: 0.5.0\nkind: nvidia.com/pva\ndevices: [{name: '0'}, {name: all}]\n",
             "etc/cdi/broken.yaml": "kind: [",
+            "etc/cdi/odd.yaml": "kind: nvidia.com/gpu\ndevices: [all, {names: all}, 7]\n",
+            "etc/cdi/odder.yaml": "kind: nvidia.com/gpu\ndevices: 7\n",
             "etc/cdi/notes.txt": "kind: nvidia.com/gpu",
         },
     )

@@ -30,7 +30,9 @@ def workstation(driver: str, capability: str = "8.9") -> Machine:
         ((36, 4, 7), "jetpack6"),
         ((36, 5, 0), "jetpack6"),
         ((36, 9, 1), "jetpack6"),
+        ((38, 1, 0), "jetpack7"),
         ((38, 2, 2), "jetpack7"),
+        ((38, 4, 0), "jetpack7"),
         ((39, 2, 1), "jetpack7.2"),
     ],
 )

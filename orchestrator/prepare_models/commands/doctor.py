@@ -8,12 +8,14 @@ import json
 from pathlib import Path
 
 from .. import doctor, machine
-from ..errors import EXIT_MODEL_FAILED, EXIT_OK
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..views import text
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print every finding with its fix. Changes nothing."""
+    if not arguments.root.is_dir():
+        raise UsageError(f"{arguments.root} is no directory", hint="give the root of a machine's files, such as /mnt")
     findings = doctor.examine(
         machine.probe(arguments.root, arch=arguments.arch),
         models_dir=arguments.models_dir,

@@ -1,0 +1,68 @@
+"""Findings that need no engine, and what is concluded from an engine's word."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prepare_models import doctor
+from prepare_models.gpu import Engine
+from prepare_models.machine import Gpu, Machine
+from tests.command import COMMAND
+
+CARD = Gpu(0, "GPU-a", "NVIDIA RTX", "580.1", "8.9")
+
+
+def findings(**variables: str) -> dict[str, dict[str, Any]]:
+    """Return what is found where no engine answers and nothing else is set than ``variables``."""
+    environment = {**{name: os.environ[name] for name in ("PATH", "HOME")}, "DOCKER_HOST": "unix:///none", **variables}
+    done = subprocess.run([COMMAND, "doctor", "--json"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    return {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+@pytest.mark.parametrize("value", ["http://", "http://host:99999", "://x"])
+def test_proxy_that_is_no_address_fails(value: str) -> None:
+    assert findings(ALL_PROXY=value)["proxy"]["status"] == "fail"
+
+
+def test_password_of_a_proxy_is_not_told() -> None:
+    told = findings(https_proxy="http://user:s3cr3t@proxy.example:3128")
+    assert told["proxy"]["status"] == "ok"
+    assert "https_proxy" in told["proxy"]["message"]
+    assert "s3cr3t" not in json.dumps(told)
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_ca_file_without_a_certificate_fails(variable: str, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate\n")
+    finding = findings(**{variable: str(tmp_path / "ca.pem")})["CA file"]
+    assert finding["status"] == "fail"
+    assert finding["fix"] == f"correct or unset {variable}"
+
+
+@pytest.mark.parametrize("arguments", [["--root", "/nonexistent"], ["--root", __file__], ["--platform", "nosuch"]])
+def test_wrong_arguments_are_usage_errors(arguments: list[str]) -> None:
+    done = subprocess.run([COMMAND, "doctor", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "\n  -> " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("engine", "toolkit", "status"),
+    [
+        (Engine("26.1.5", (1, 45)), False, "fail"),
+        (Engine("26.1.5", (1, 45)), True, "ok"),
+        (Engine("20.10", (1, 41), runtimes=frozenset({"nvidia"})), False, "ok"),
+        (Engine("28.5", (1, 51), cdi_devices=("nvidia.com/gpu=all",)), False, "ok"),
+    ],
+)
+def test_toolkit_that_is_missing_is_found_before_a_run_finds_it(engine: Engine, toolkit: bool, status: str) -> None:
+    finding = doctor.gpu_access(engine, Machine(arch="x86_64", gpus=(CARD,), toolkit=toolkit))
+    assert finding.status == status
+    assert ("Container Toolkit" in finding.fix) is (status == "fail")
