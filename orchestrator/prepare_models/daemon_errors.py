@@ -62,6 +62,12 @@ ROWS: tuple[Row, ...] = (
     Row(("libnvidia-ml.so.1: cannot open",), "gpu-unavailable", "there is no NVIDIA driver on the host", _DRIVER),
     Row(("nvml error: driver not loaded",), "gpu-unavailable", "the NVIDIA driver is not loaded", _DRIVER),
     Row(
+        ("nvidia-container-cli", "unknown device"),
+        "gpu-unavailable",
+        "this machine has no GPU of that number or UUID",
+        "choose one that nvidia-smi -L lists, or --gpu all",
+    ),
+    Row(
         ("unsatisfied condition: cuda",),
         "driver-too-old",
         "the driver is too old for the image's CUDA",
@@ -83,19 +89,19 @@ ROWS: tuple[Row, ...] = (
         ("FileNotFoundError",),
         "docker-unreachable",
         "no container engine listens here",
-        "install Docker or start it: sudo systemctl start docker; or use --executor local",
+        "install Docker or start it: sudo systemctl start docker; run and check work without one: --executor local",
     ),
     Row(
         ("PermissionError",),
         "docker-forbidden",
         "this user may not talk to Docker",
-        "run: sudo usermod -aG docker $USER, then log in anew; or use --executor local",
+        "run: sudo usermod -aG docker $USER, then log in anew; run and check work without it: --executor local",
     ),
     Row(
         ("Permission denied", "server API version"),
         "docker-forbidden",
         "this user may not talk to Docker",
-        "run: sudo usermod -aG docker $USER, then log in anew; or use --executor local",
+        "run: sudo usermod -aG docker $USER, then log in anew; run and check work without it: --executor local",
     ),
     Row(
         ("Connection refused",),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .errors import HostError
+from .errors import HostError, UsageError
 from .machine import CDI_DIRECTORIES, CDI_KIND, Machine
 
 NONE = "none"
@@ -18,6 +20,7 @@ CAPABILITIES = "compute,utility"
 CDI_BY_DEFAULT_API = (1, 50)
 _CDI_API = (1, 44)
 _DEVICE_REQUEST_API = (1, 40)
+_WANTED = re.compile(r"none|all|(gpu|mig)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+")  # gpu0, 0:1: as CDI specifications name them
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,11 @@ def choose(engine: Engine, machine: Machine, wanted: str = "all") -> Access:
     """Return the way to the GPUs that the user wants: ``none``, ``all``, an index or a UUID.
 
     Raises:
+        UsageError: this is no name of a GPU.
         HostError: this engine has no way to a GPU; says what to install.
     """
+    if not _WANTED.fullmatch(wanted):
+        raise UsageError(f"--gpu {wanted} names no GPU", hint="write none, all, a number or a UUID of: nvidia-smi -L")
     if wanted == NONE:
         return WITHOUT
     if machine.l4t is not None:
@@ -78,6 +84,20 @@ def choose(engine: Engine, machine: Machine, wanted: str = "all") -> Access:
         f"Engine {engine.version} has no way to a GPU",
         hint="install Docker 19.03 or later and NVIDIA's Container Toolkit",
     )
+
+
+def for_each(engine: Engine, machine: Machine, wanted: str) -> tuple[Access, ...]:
+    """Return a way for each GPU alone, so that no two builds share one; one way where the GPUs can't be told apart.
+
+    Raises:
+        HostError: as ``choose`` does.
+    """
+    access = choose(engine, machine, wanted)
+    if wanted == "all" and len(machine.gpus) > 1:
+        for names in ([card.uuid for card in machine.gpus], [str(card.index) for card in machine.gpus]):
+            with contextlib.suppress(HostError):  # a CDI specification names devices by either or both
+                return tuple(choose(engine, machine, name) for name in names)
+    return (access,)
 
 
 def offered_cdi(engine: Engine, machine: Machine) -> tuple[str, ...]:

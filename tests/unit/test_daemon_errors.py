@@ -45,6 +45,7 @@ SAID = [
         "gpu-unavailable",
         "nvidia-ctk cdi generate",
     ),
+    ("nvidia-container-cli: device error: 7: unknown device: unknown", "gpu-unavailable", "nvidia-smi -L"),
     ("bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not permitted", "gpu-unavailable", "no-cgroups"),
     (
         "Error while fetching server API version: ('Connection aborted.', FileNotFoundError(2, 'No such file'))",

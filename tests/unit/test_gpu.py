@@ -7,7 +7,7 @@ import pytest
 
 from prepare_models import gpu
 from prepare_models.container import Bind, RunSpec, arguments
-from prepare_models.errors import HostError
+from prepare_models.errors import HostError, UsageError
 from prepare_models.gpu import Access, Engine
 from prepare_models.machine import Gpu, Machine
 
@@ -65,6 +65,39 @@ def test_no_way_says_why_and_what_to_do(engine: Engine, machine: Machine, wanted
     with pytest.raises(HostError, match=why) as caught:
         gpu.choose(engine, machine, wanted)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("wanted", ["7x", "", "first", "-1", "GPU-", "0,1"])
+def test_what_names_no_gpu_is_a_usage_error(wanted: str) -> None:
+    with pytest.raises(UsageError, match="names no GPU") as caught:
+        gpu.choose(docker("26.1.5", 1, 45), WORKSTATION, wanted)
+    assert "nvidia-smi -L" in caught.value.hint
+
+
+CARDS = (WORKSTATION.gpus[0], Gpu(1, "GPU-b", "NVIDIA RTX", "580.1", "8.9"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "cdi", "devices"),
+    [
+        (docker("26.1.5", 1, 45), (), [("GPU-a",), ("GPU-b",)]),
+        (
+            docker("26.1.5", 1, 45),
+            ("nvidia.com/gpu=0", "nvidia.com/gpu=1", "nvidia.com/gpu=all"),
+            [("nvidia.com/gpu=0",), ("nvidia.com/gpu=1",)],
+        ),
+        (docker("26.1.5", 1, 45), ("nvidia.com/gpu=all",), [("nvidia.com/gpu=all",)]),
+        (docker("18.09", 1, 39, runtimes=("nvidia",)), (), [("GPU-a",), ("GPU-b",)]),
+    ],
+)
+def test_each_gpu_is_given_alone_where_they_can_be_told_apart(
+    engine: Engine, cdi: tuple[str, ...], devices: list[tuple[str, ...]]
+) -> None:
+    machine = Machine(arch="x86_64", gpus=CARDS, cdi=cdi)
+    ways = gpu.for_each(engine, machine, "all")
+    assert [way.devices for way in ways] == devices
+    assert all(way.environment.get("NVIDIA_VISIBLE_DEVICES", way.devices[0]) == way.devices[0] for way in ways)
+    assert len(gpu.for_each(engine, machine, "none")) == 1
 
 
 def asked(access: Access) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import queue
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,8 +77,13 @@ class DockerExecutor:
             platforms.named(options.platform) if options.platform else platforms.pick(self._machine).platform
         )
         self._image = self._find_image(options.image or self.platform.image)
-        self._access = self._choose_access()
-        self._gpus = _gpu_places(self._access, self._machine)
+        wanted = options.gpu or (gpu.NONE if self.platform.builds_without_gpu else "all")
+        self._access = gpu.choose(engine, self._machine, wanted)
+        self._gpus: queue.Queue[gpu.Access] | None = None
+        if self._access.way != gpu.NONE:
+            self._gpus = queue.Queue()
+            for access in gpu.for_each(engine, self._machine, wanted):
+                self._gpus.put(access)
         self._containers.sweep(OWNER_LABEL, "", keep=owner_lives)
         sweep_keys()
 
@@ -287,12 +291,6 @@ class DockerExecutor:
             raise _error("image-unfit", f"{name}: {why_not}", "prepare-models image build")
         return image
 
-    def _choose_access(self) -> gpu.Access:
-        wanted = self._options.gpu
-        if wanted is None:
-            wanted = gpu.NONE if self.platform.builds_without_gpu else "all"
-        return gpu.choose(self._containers.engine, self._machine, wanted)
-
     @contextlib.contextmanager
     def _gpu(self) -> Iterator[gpu.Access]:
         """Give a GPU to one build at a time; builds without one don't wait."""
@@ -316,17 +314,6 @@ HOME = {
     "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108
     "CUDA_CACHE_PATH": "/tmp/.nv",  # noqa: S108
 }
-
-
-def _gpu_places(access: gpu.Access, found: machine.Machine) -> queue.Queue[gpu.Access] | None:
-    """Return one place for each GPU, so that no two builds share one; None where no GPU is used."""
-    if access.way == gpu.NONE:
-        return None
-    places: queue.Queue[gpu.Access] = queue.Queue()
-    several = access.way == gpu.DEVICE_REQUEST and access.devices == ("all",) and len(found.gpus) > 1
-    for device in [card.uuid for card in found.gpus] if several else [""]:
-        places.put(dataclasses.replace(access, devices=(device,)) if device else access)
-    return places
 
 
 def _no_gpu_inside(access: gpu.Access, reason: str) -> tuple[str, str]:
