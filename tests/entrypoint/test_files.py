@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract.files import (
     atomic_file,
     partial_file,
     remove_partials,
+    replace,
     sha256_file,
     write_atomic,
 )
@@ -116,3 +117,36 @@ def test_sha256_of_a_file_is_that_of_its_bytes(tmp_path: Path, size: int) -> Non
     data = os.urandom(size)
     (tmp_path / "file").write_bytes(data)
     assert sha256_file(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+
+
+def test_a_pipe_is_written_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(str(pipe))
+    reader = os.open(str(pipe), os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomic(pipe, b"content")
+        assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_link_to_a_device_stays_one(tmp_path: Path) -> None:
+    link = tmp_path / "null"
+    link.symlink_to(os.devnull)
+    write_atomic(link, b"content")
+    assert link.is_symlink()
+    with partial_file(link) as (_, partial), pytest.raises(FileExistsError, match="Not a regular file"):
+        replace(partial, link)
+    assert list(tmp_path.iterdir()) == [link]
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "report.json"
+    link.symlink_to(tmp_path / "there/report.json")
+    for content in (b"first", b"second"):
+        write_atomic(link, content)
+        assert link.is_symlink()
+        assert [path.read_bytes() for path in (tmp_path / "there").iterdir()] == [content]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator, Tuple, Union
@@ -21,11 +23,19 @@ _FICLONE = 0x40049409
 
 @contextlib.contextmanager
 def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``target`` that takes its place when the block ends well and vanishes otherwise."""
-    with partial_file(target, mode=mode) as (stream, partial):
+    """Open a temporary file beside ``target`` that takes its place when the block ends well and vanishes otherwise.
+
+    A link is followed, and a device or a pipe is written as it is: /dev/null and /dev/stdout stay what they are.
+    """
+    if _is_special(target):
+        with open(str(target), "wb") as stream:
+            yield stream
+        return
+    final = os.path.realpath(str(target))
+    with partial_file(final, mode=mode) as (stream, partial):
         yield stream
         sync(stream)
-        replace(partial, target)
+        replace(partial, final)
 
 
 @contextlib.contextmanager
@@ -57,9 +67,23 @@ def sync(stream: BinaryIO) -> None:
 
 
 def replace(partial: PathLike, target: PathLike) -> None:
-    """Rename ``partial`` to ``target`` and make the renaming last."""
+    """Rename ``partial`` to ``target`` and make the renaming last.
+
+    Raises:
+        FileExistsError: a device or a pipe stands there, which a file can't take the place of.
+    """
+    if _is_special(target):
+        raise FileExistsError(errno.EEXIST, "Not a regular file", str(target))
     os.replace(str(partial), str(target))
     sync_directory(Path(target).parent)
+
+
+def _is_special(path: PathLike) -> bool:
+    try:
+        mode = os.stat(str(path)).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def sync_directory(directory: PathLike) -> None:
