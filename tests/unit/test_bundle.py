@@ -18,10 +18,10 @@ import pytest
 from prepare_models.bundle import archive, signature
 from prepare_models.bundle.contents import Contents, spool
 from prepare_models.bundle.create import Order, create
-from prepare_models.bundle.index import Index, ModelFile, Named, parse
+from prepare_models.bundle.index import BundledModel, Index, ModelFile, Named, parse
 from prepare_models.bundle.unpack import read_index, unpack, verify
 from prepare_models.bundle.volumes import volume, writing
-from prepare_models.errors import BundleError, HostError
+from prepare_models.errors import BundleError, HostError, ManifestError
 from prepare_models.lock import Lock, LockedFile, path_of, write
 from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest import load
@@ -35,7 +35,9 @@ def silent(done: int, total: int) -> None:
     assert done <= total
 
 
-def make(target: Path, *, change: Change = lambda index: index, split: int | None = None) -> Index:
+def make(
+    target: Path, *, change: Change = lambda index: index, split: int | None = None, manifest: bytes = MANIFEST
+) -> Index:
     """Write a small bundle with one model that zstd can't make smaller and one that it can."""
     with spool(target) as folder:
         contents = Contents(folder, {})
@@ -43,9 +45,9 @@ def make(target: Path, *, change: Change = lambda index: index, split: int | Non
         lock = Lock({"net": (LockedFile("model", "net.onnx", digest, len(MODEL)),)})
         index = Index(
             tool="0",
-            manifest=Named("models.yaml", contents.add_bytes(MANIFEST)),
+            manifest=Named("models.yaml", contents.add_bytes(manifest)),
             lock=Named("models.lock", contents.add_bytes(lock.to_json().encode())),
-            models={"net": (ModelFile("model", "net/model/net.onnx", digest),)},
+            models=(BundledModel("net", (ModelFile("model", "net/model/net.onnx", digest),)),),
             timing=(Named("a.cache", other),),
         )
         index = change(replace(index, contents=contents.index))
@@ -111,6 +113,35 @@ def test_nothing_of_a_damaged_bundle_is_used(bundle: Path) -> None:
     assert (cache / "timing" / "a.cache").read_bytes() == bytes(5000)
 
 
+def test_names_may_be_others_where_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "site.bundle"
+    make(bundle, manifest=b'version: 1\nmodels:\n- {name: "net-${SITE}", source: "${PLACE}/net.onnx"}\n')
+    monkeypatch.setenv("PLACE", "/nowhere")
+    monkeypatch.setenv("SITE", "b")
+    (model,) = unpack(bundle, (), None, silent, lambda _: False).manifest.models
+    assert model.name == "net-b"
+    assert Path(model.source).read_bytes() == MODEL
+    monkeypatch.delenv("SITE")
+    with pytest.raises(ManifestError, match="SITE"):
+        unpack(bundle, (), None, silent, lambda _: False)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (b'source: "catalog:peoplesemsegnet-shuffleseg-etlt", precision: "${X}"', "calibration cache ngc://"),
+        (b'source: "https://example.com/${X}.onnx", calibration_cache: "${X}"', "calibration cache .*/int8"),
+    ],
+)
+def test_files_that_only_the_manifest_here_names_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: bytes, told: str
+) -> None:
+    monkeypatch.setenv("X", "int8")
+    make(tmp_path / "site.bundle", manifest=b"version: 1\nmodels:\n- {name: net, " + entry + b"}\n")
+    with pytest.raises(BundleError, match=rf"net: {told}.* is not in the bundle \[bundle-incomplete\]"):
+        unpack(tmp_path / "site.bundle", (), None, silent, lambda _: False)
+
+
 def test_any_tar_program_reads_it(bundle: Path) -> None:
     index = read_index(bundle)
     with tarfile.open(bundle) as tar:
@@ -131,12 +162,16 @@ def test_a_member_may_be_of_any_size(size: int) -> None:
     assert (entry.size, len(header) % 512) == (size, 0)
 
 
+def leading(index: Index, path: str) -> tuple[BundledModel, ...]:
+    return (BundledModel("net", (ModelFile("model", path, index.contents[0].sha256),)),)
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda index: replace(index, models={"net": (ModelFile("model", "../../escape", index.contents[0].sha256),)}),
-        lambda index: replace(index, models={"net": (ModelFile("model", "/etc/escape", index.contents[0].sha256),)}),
-        lambda index: replace(index, models={"net": (ModelFile("model", "a//b", index.contents[0].sha256),)}),
+        lambda index: replace(index, models=leading(index, "../../escape")),
+        lambda index: replace(index, models=leading(index, "/etc/escape")),
+        lambda index: replace(index, models=leading(index, "a//b")),
         lambda index: replace(index, timing=(Named("../escape", index.contents[0].sha256),)),
         lambda index: replace(index, manifest=Named("..", index.manifest.sha256)),
     ],
@@ -280,4 +315,4 @@ def test_everything_that_a_model_names_is_carried(tmp_path: Path) -> None:
     here = [first.source, first.plugins[0].file, second.verify.npz or ""]
     here += [str(sample) for sample in (*first.calibration.samples(), *first.verify.images.samples())]
     assert [Path(path).read_bytes()[0] for path in here] == [0, 1, 5, 2, 3, 4]
-    assert (first.sha256, second.sha256) == (made.models["a"][0].sha256, made.models["b"][0].sha256)
+    assert [first.sha256, second.sha256] == [made.models[name][0].sha256 for name in "ab"]

@@ -24,7 +24,7 @@ from ..platforms import Platform
 from ..store import open_store
 from . import images, signature, wheels
 from .contents import Contents, OnBytes, spool
-from .index import BundledEngine, BundledImage, Index, ModelFile, Named
+from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
 from .volumes import writing
 
@@ -100,7 +100,9 @@ def create(
 def _gathered(order: Order, locked: tuple[Manifest, Lock], contents: Contents, on_event: OnEvent, work: Path) -> Index:
     manifest, lock = locked
     fetched = _fetch(manifest, lock, on_event)
-    models = {spec.name: tuple(_model(spec, manifest, lock, fetched, contents)) for spec in manifest.models}
+    models = tuple(
+        BundledModel(spec.name, tuple(_model(spec, manifest, lock, fetched, contents))) for spec in manifest.models
+    )
     taken = wheels.collect(order.wheels, order.extras, order.given_wheels, work) if order.wheels else []
     timing = sorted((cache_dir() / "timing").glob("*.cache")) if order.timing else []
     return Index(

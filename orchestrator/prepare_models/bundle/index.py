@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -43,6 +42,14 @@ class ModelFile:
     role: str
     path: str | None
     sha256: str
+
+
+@dataclass(frozen=True)
+class BundledModel:
+    """A model, by the name that it had where the bundle was made."""
+
+    name: str
+    files: tuple[ModelFile, ...]
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,16 @@ class BundledEngine:
 
 @dataclass(frozen=True)
 class Index:
-    """A bundle's table of contents. ``bases``: digests of the indexes of the bundles that it needs beside itself."""
+    """A bundle's table of contents.
+
+    models: in the order of the manifest, whose names may be others where a ``${VAR}`` has another value.
+    bases: digests of the indexes of the bundles that it needs beside itself.
+    """
 
     tool: str
     manifest: Named
     lock: Named
-    models: Mapping[str, tuple[ModelFile, ...]]
+    models: tuple[BundledModel, ...]
     images: tuple[BundledImage, ...] = ()
     wheels: tuple[Named, ...] = ()
     timing: tuple[Named, ...] = ()
@@ -125,7 +136,10 @@ def parse(data: bytes) -> Index:
             tool=raw["tool"],
             manifest=Named(**raw["manifest"]),
             lock=Named(**raw["lock"]),
-            models={name: tuple(ModelFile(**file) for file in files) for name, files in raw["models"].items()},
+            models=tuple(
+                BundledModel(model["name"], tuple(ModelFile(**file) for file in model["files"]))
+                for model in raw["models"]
+            ),
             images=tuple(
                 BundledImage(**{**image, "files": tuple(ImageFile(**file) for file in image["files"])})
                 for image in raw["images"]
@@ -150,7 +164,7 @@ def parse(data: bytes) -> Index:
 def _check_digests(index: Index) -> None:
     """Check that digests are digests, as files are named after them, and that every one that is used is there."""
     known = {content.sha256 for content in index.contents}
-    files = [file for model in index.models.values() for file in model]
+    files = [file for model in index.models for file in model.files]
     digests = [entry.sha256 for entry in (index.manifest, index.lock, *index.wheels, *index.timing)]
     digests += [file.sha256 for file in files]
     digests += [digest for engine in index.engines for digest in (engine.record, *(f.sha256 for f in engine.files))]

@@ -21,7 +21,7 @@ from ..errors import BundleError, HostError
 from ..fetching import fetch_sources
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
-from ..lock.sources import Wanted
+from ..lock.sources import Wanted, pinnable
 from ..manifest import Manifest, ModelSpec
 from ..network import NetworkSpec
 from ..paths import cache_dir
@@ -29,7 +29,7 @@ from ..store import open_store
 from . import images, signature
 from .archive import Reader, Sink, damaged
 from .contents import OnBytes, spool
-from .index import BundledImage, Content, Index, ModelFile
+from .index import BundledImage, BundledModel, Content, Index, ModelFile
 from .volumes import reading, volumes
 
 _SPARE = 64 << 20
@@ -213,7 +213,7 @@ class _Work:
 
 def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:
     """Return the digests of the contents that a run needs."""
-    files = {file.sha256 for model in index.models.values() for file in model}
+    files = {file.sha256 for model in index.models for file in model.files}
     layers = {file.sha256 for image in index.images if wants(image) for file in image.files if file.sha256}
     engines = {engine.record for engine in index.engines}
     engines |= {file.sha256 for engine in index.engines for file in engine.files}
@@ -234,8 +234,8 @@ def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
 def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool]) -> Site:
     """Give verified contents their places and return what a run needs to know."""
     folder = cache_dir() / "bundles" / index.digest[:16]
-    for model in index.models.values():
-        for file in model:
+    for model in index.models:
+        for file in model.files:
             if file.path is None:
                 _put(work.path(file.sha256), blob(cache_dir() / "downloads", file.sha256))
             else:
@@ -252,7 +252,8 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool]) -
     _put(work.path(index.manifest.sha256), folder / _plain(index.manifest.name))
     lock = parse_lock(work.path(index.lock.sha256).read_text(encoding="utf-8"), index.lock.name)
     loaded = manifest.load(folder / _plain(index.manifest.name))
-    models = tuple(_here(spec, index.models[spec.name], folder / "models") for spec in loaded.models)
+    pairs = zip(loaded.models, index.models, strict=True)
+    models = tuple(_here(spec, model, folder / "models") for spec, model in pairs)
     _take_into_store(models)
     return Site(replace(loaded, models=models), lock, index, folder)
 
@@ -302,27 +303,40 @@ def _inner(path: str) -> str:
     return path
 
 
-def _here(spec: ModelSpec, files: Sequence[ModelFile], models: Path) -> ModelSpec:
+def _here(spec: ModelSpec, model: BundledModel, models: Path) -> ModelSpec:
     """Return a model with every local file where it was unpacked, every file pinned, and no way to a network."""
+    files, place = model.files, models / model.name
+    _check_files(spec, files)
     digests = {file.role: file.sha256 for file in files}
     local = {file.role: str(models / file.path) for file in files if file.path is not None}
     plugins = [str(models / file.path) for file in files if file.role == "plugin" and file.path is not None]
     calibration, verify = spec.calibration, spec.verify
     if calibration is not None:
-        calibration = replace(calibration, images=str(models / spec.name / "calibration_samples"))
+        calibration = replace(calibration, images=str(place / "calibration_samples"))
     if verify is not None:
-        images = (
-            replace(verify.images, images=str(models / spec.name / "verification_samples")) if verify.images else None
-        )
+        images = replace(verify.images, images=str(place / "verification_samples")) if verify.images else None
         verify = replace(verify, images=images, npz=local.get("verification_arrays"))
     return replace(
         spec,
         source=local.get("model", spec.source),
         sha256=digests["model"],
-        calibration_cache=local.get("calibration_cache", spec.calibration_cache),
-        calibration_sha256=digests.get("calibration_cache"),
+        calibration_cache=local.get("calibration_cache", spec.calibration_cache) if spec.calibration_cache else None,
+        calibration_sha256=digests["calibration_cache"] if spec.calibration_cache else None,
         plugins=tuple(replace(plugin, file=file) for plugin, file in zip(spec.plugins, plugins, strict=True)),
         calibration=calibration,
         verify=verify,
         network=NetworkSpec(),
     )
+
+
+def _check_files(spec: ModelSpec, files: Sequence[ModelFile]) -> None:
+    """Refuse a model that wants another file here, because a ``${VAR}`` of the manifest has another value."""
+    carried = {file.role for file in files if file.path is not None}
+    downloads = {file.role for file in files if file.path is None}
+    for file in pinnable(spec, Path()):
+        if file.role not in carried | (set() if local_path(file.source) is not None else downloads):
+            raise BundleError(
+                "bundle-incomplete",
+                f"{spec.name}: {file.role.replace('_', ' ')} {file.label} is not in the bundle",
+                hint="set the manifest's ${VAR}s as they were where the bundle was made, or make one with these values",
+            )

@@ -129,7 +129,8 @@ def _facts(index: Index) -> dict[str, Any]:
 def _told(index: Index) -> str:
     size = {content.sha256: content.bytes for content in index.contents}
     rows = [("manifest", index.manifest.name, index.manifest.sha256), ("lock", index.lock.name, index.lock.sha256)]
-    rows += [(file.role, file.path or name, file.sha256) for name, files in index.models.items() for file in files]
+    models = [(model.name, model.files) for model in index.models]
+    rows += [(file.role, file.path or name, file.sha256) for name, files in models for file in files]
     rows += [("wheel", wheel.name, wheel.sha256) for wheel in index.wheels]
     rows += [("engine", engine.key[:16], file.sha256) for engine in index.engines for file in engine.files]
     rows += [("timing cache", cache.name, cache.sha256) for cache in index.timing]
