@@ -5,19 +5,17 @@ Wall time and peak memory as ratios, both measured in this run, alternating. ``-
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import limits
 from networks import NETWORKS
 
 BARE = str(Path(__file__).with_name("bare.py"))
@@ -105,35 +103,28 @@ def help_cost(rounds: int = 15) -> float:
     return round(statistics.median(ours.seconds - bare.seconds for bare, ours in pairs), 3)
 
 
-def violations(results: list[dict[str, Any]], help_s: float) -> list[str]:
+def measure_all(folder: Path, rounds: int) -> limits.Result:
+    """Measure every network, and what the command costs that does nothing."""
+    networks = [compare(name, folder, rounds) for name in NETWORKS]
+    return {"networks": networks, "help_over_python_s": help_cost()}
+
+
+def violations(result: limits.Result) -> list[str]:
     """Return what passes a limit."""
+    help_s, results = result["help_over_python_s"], result["networks"]
     found = [f"--help costs {help_s} s, limit 0.15"] if help_s > 0.15 else []
-    for result in results:
-        name = result["network"]
-        if name == "vit" and result["wall_ratio"] > 1.10:
-            found.append(f"{name}: wall {result['wall_ratio']}x, limit 1.10x")
-        if name == "small" and result["wall_added_s"] > 0.6:
-            found.append(f"{name}: {result['wall_added_s']} s more, limit 0.6")
-        if result["peak_ratio"] > 1.15:
-            found.append(f"{name}: peak memory {result['peak_ratio']}x, limit 1.15x")
-        if result["orchestrator_rss_mb"] > 60:
-            found.append(f"{name}: orchestrator {result['orchestrator_rss_mb']} MB, limit 60")
+    for network in results:
+        name = network["network"]
+        if name == "vit" and network["wall_ratio"] > 1.10:
+            found.append(f"{name}: wall {network['wall_ratio']}x, limit 1.10x")
+        if name == "small" and network["wall_added_s"] > 0.6:
+            found.append(f"{name}: {network['wall_added_s']} s more, limit 0.6")
+        if network["peak_ratio"] > 1.15:
+            found.append(f"{name}: peak memory {network['peak_ratio']}x, limit 1.15x")
+        if network["orchestrator_rss_mb"] > 60:
+            found.append(f"{name}: orchestrator {network['orchestrator_rss_mb']} MB, limit 60")
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
-    parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        results = [compare(name, Path(folder), arguments.rounds) for name in NETWORKS]
-    help_s = help_cost()
-    print(json.dumps({"networks": results, "help_over_python_s": help_s}, indent=2))
-    found = violations(results, help_s)
-    print("\n".join(found) or "all within the limits", file=sys.stderr)
-    return 1 if found and arguments.check else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(limits.main(__doc__, measure_all, violations))

@@ -5,17 +5,15 @@ An audit hook counts processes, sockets and host names: a warm run needs none. `
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
+import limits
 import yaml
 from networks import NETWORKS
 
@@ -85,8 +83,9 @@ def audit(command: list[str], folder: Path) -> dict[str, int]:
     return found
 
 
-def measure(folder: Path, rounds: int) -> dict[str, Any]:
+def measure(folder: Path, rounds: int) -> limits.Result:
     """Measure every size, alternating, and return the shortest times: the least disturbed ones."""
+    os.environ["PREPARE_MODELS_CACHE_DIR"] = str(folder / "cache")
     (folder / "sources").mkdir()
     NETWORKS["small"](folder / "sources" / "model-0000.onnx")
     commands = {count: lay_out(folder, count) for count in SIZES}
@@ -104,7 +103,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def violations(result: dict[str, Any]) -> list[str]:
+def violations(result: limits.Result) -> list[str]:
     """Return what passes a limit."""
     found = []
     if result["wall_s"]["100"] > 0.5:
@@ -116,19 +115,5 @@ def violations(result: dict[str, Any]) -> list[str]:
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
-    parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["PREPARE_MODELS_CACHE_DIR"] = str(Path(folder) / "cache")
-        result = measure(Path(folder), arguments.rounds)
-    print(json.dumps(result, indent=2))
-    found = violations(result)
-    print("\n".join(found) or "all within the limits", file=sys.stderr)
-    return 1 if found and arguments.check else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(limits.main(__doc__, measure, violations))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, HostError, Pre
 from .interrupts import ended_by_signals
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP)
+_GARBAGE = 50_000  # reports of thousands of models are no garbage: looking for it took a quarter of a warm run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; never raise."""
     _open_streams()
+    gc.set_threshold(_GARBAGE)
     try:
         try:
             with ended_by_signals():

@@ -20,6 +20,8 @@ from typing import Any
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.weights import weights_sha256
 
+from .paths import cache_dir
+
 State = list[int]
 
 _FINE_TICK_NS = 50_000_000  # kernels tick at 100 Hz or more
@@ -131,6 +133,11 @@ class Digests:
                     self._dirty = True
 
         return learn
+
+
+def open_digests() -> Digests:
+    """Return what is known on this machine; it is kept under the cache directory."""
+    return Digests(cache_dir() / "digests.json")
 
 
 def _state(path: str) -> State:

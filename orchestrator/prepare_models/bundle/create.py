@@ -11,7 +11,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.source import local_path, source_id
 
 from .. import __version__, executors, licences, plan
-from ..digests import Digests
+from ..digests import open_digests
 from ..errors import BundleError, HostError, UsageError
 from ..fetching import OnEvent, fetch_sources
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
@@ -140,7 +140,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
     """Yield the engines of the store that a run here would take for the manifest's models."""
     if not order.engines:
         return
-    digests = Digests(cache_dir() / "digests.json")
+    digests = open_digests()
     store = open_store(digests)
     planner = plan.Planner(order.target.parent / "no-models", executors.pick("auto").describe(), store, digests)
     for spec in manifest.models:

@@ -10,10 +10,9 @@ from typing import Any
 from prepare_models_entrypoint.contract.report import RuntimeInfo
 
 from .. import executors, lock, plan
-from ..digests import Digests
+from ..digests import open_digests
 from ..errors import EXIT_OK
 from ..manifest import Manifest, ModelSpec
-from ..paths import cache_dir
 from ..store import open_store
 from ..views import text
 
@@ -23,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
     _, specs, executor = prepare(arguments)
     runtime = executor.describe()
     models_dir = arguments.models_dir.absolute()
-    digests = Digests(cache_dir() / "digests.json")
+    digests = open_digests()
     planner = plan.Planner(models_dir, runtime, open_store(digests), digests, arguments.force)
     planned = [planner.plan(spec) for spec in specs]
     digests.save()

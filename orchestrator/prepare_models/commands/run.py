@@ -13,7 +13,7 @@ from prepare_models_entrypoint.contract.workspace import sweep
 
 from .. import licences, paths, progress
 from ..ahead import fetching_ahead
-from ..digests import Digests
+from ..digests import open_digests
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK
 from ..interrupts import interrupted
 from ..runner import Run
@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
     offline = arguments.bundle is not None
     accepted = offline or licences.accepted(flag=arguments.accept_eula)  # of a bundle: when it was made
     later = [] if offline else [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
-    digests = Digests(paths.cache_dir() / "digests.json")
+    digests = open_digests()
     signal.signal(signal.SIGTERM, interrupted)
     with progress.observer(
         quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose

@@ -6,9 +6,8 @@ import argparse
 import json
 
 from .. import machine, status
-from ..digests import Digests
+from ..digests import open_digests
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ..paths import cache_dir
 from ..views.text import table, write
 
 
@@ -17,7 +16,7 @@ def main(arguments: argparse.Namespace) -> int:
     models_dir = arguments.models_dir.absolute()
     if not models_dir.is_dir():
         raise UsageError(f"{models_dir} is no directory", hint="give the models directory of a run")
-    digests = Digests(cache_dir() / "digests.json")
+    digests = open_digests()
     now = status.here(machine.probe())
     found = status.verdicts(models_dir, now, digests)
     digests.save()

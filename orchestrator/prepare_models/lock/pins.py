@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import manifest
-from ..digests import Digests
+from ..digests import open_digests
 from ..errors import UsageError
 from ..manifest import Manifest, ModelSpec
-from ..paths import cache_dir
 from .document import Lock, path_of, read
 from .drift import drift_of_sources, refuse
 from .sources import Wanted, pinnable
@@ -30,7 +29,7 @@ def load(file: Path, *, locked: bool = False) -> tuple[Manifest, Lock | None]:
             raise UsageError(f"{path_of(file)} is not there", hint=f"write it: prepare-models lock {file}")
         return loaded, None
     if locked:
-        digests = Digests(cache_dir() / "digests.json")
+        digests = open_digests()
         refuse(drift_of_sources(loaded, lock, digests.of), file)
         digests.save()
     base = file.absolute().parent

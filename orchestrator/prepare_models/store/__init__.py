@@ -13,7 +13,7 @@ from typing import Protocol
 
 from prepare_models_entrypoint.contract.report import ModelReport
 
-from ..digests import Digests
+from ..digests import Digests, open_digests
 from ..paths import cache_dir
 
 PLAN = "model.plan"
@@ -96,4 +96,4 @@ def open_store(digests: Digests | None = None) -> Store:
     """Return the store that is used here: the one under the cache directory."""
     from .local import LocalStore
 
-    return LocalStore(cache_dir() / "engines", digests or Digests(cache_dir() / "digests.json"))
+    return LocalStore(cache_dir() / "engines", digests or open_digests())
