@@ -17,6 +17,7 @@ from prepare_models_entrypoint.contract.report import RuntimeInfo
 
 from .paths import cache_dir
 
+_FORM = 2  # of what is remembered; raised when a description tells more
 _MACHINE_FILES = ("/proc/sys/kernel/random/boot_id", "/proc/driver/nvidia/version")
 _MACHINE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
@@ -31,7 +32,7 @@ def remembered(
         ask: finds it out.
         lasting: whether an answer holds as long as the facts do. That a GPU was missing does not.
     """
-    name = hashlib.sha256(json.dumps(facts).encode("utf-8")).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps([_FORM, *facts]).encode("utf-8")).hexdigest()[:32]
     file = cache_dir() / "environments" / f"{name}.json"
     with contextlib.suppress(OSError, ValueError):
         known: RuntimeInfo = json.loads(file.read_text(encoding="utf-8"))

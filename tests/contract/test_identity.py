@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from prepare_models_entrypoint.contract import (
     TaoConfig,
 )
 from prepare_models_entrypoint.contract.identity import LABELS, build_key, changes, differences, identity, target
+from prepare_models_entrypoint.contract.packages import PACKAGES, installed
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.runtime import board_of
 
@@ -66,6 +68,9 @@ RUNTIME = RuntimeInfo(
     gpu=GpuInfo(name="Orin", compute_capability="8.7", driver="540.4.0", cuda_version="12.6"),
     gpu_reason=None,
 )
+RTX = RuntimeInfo(**{**RUNTIME, "backend": BackendInfo(name="tensorrt_rtx", version="1.7.1.116")})
+PROGRAMS = RuntimeInfo(**{**RUNTIME, "backend": None, "programs": {"trtexec": "1"}, "library": "11.0.0.1"})
+SANITIZING = {"onnx", "onnx-graphsurgeon", "onnxruntime", "polygraphy"}
 MODEL = ModelJob(name="seg", source="/a.onnx", output_dir="/m/seg", deploy_dir="/m/seg")
 
 
@@ -199,6 +204,64 @@ def test_an_engine_by_trtexec_is_of_the_library_that_it_loads() -> None:
     assert changes(told("10.3.0.26"), told("10.7.0.23")) == ["TensorRT 10.3.0.26 -> 10.7.0.23"]
 
 
+@given(MODELS, st.sampled_from(sorted(PACKAGES)), st.sampled_from([RUNTIME, RTX, PROGRAMS]))
+def test_another_version_of_a_package_changes_the_key_of_engines_that_it_takes_part_in(
+    model: ModelJob, package: str, runtime: RuntimeInfo
+) -> None:
+    def at(version: str) -> dict[str, Any]:
+        return fields(
+            model, RuntimeInfo(**{**runtime, "packages": {**dict.fromkeys(PACKAGES, "1.0"), package: version}})
+        )
+
+    one, other = at("1.0"), at("1.1")
+    takes_part = package in one["packages"]
+    assert (build_key(one) != build_key(other)) == takes_part
+    assert changes(one, other) == ([f"package.{package} 1.0 -> 1.1"] if takes_part else [])
+
+
+IN_GRAPH = {"onnx", "onnxconverter-common"}
+FROM_SAMPLES = {"onnx", "onnxruntime", "pillow"}
+SAMPLES = CalibrationConfig(images="/i")
+
+
+@pytest.mark.parametrize(
+    ("setting_", "rtx", "by_flags"),
+    [
+        ({}, set(), set()),
+        ({"precision": "fp16"}, IN_GRAPH, set()),
+        ({"precision": "fp16", "builder": BuilderConfig(strongly_typed=True)}, IN_GRAPH, IN_GRAPH),
+        ({"precision": "fp16", "converter": "tao-converter"}, set(), set()),
+        ({"precision": "bf16"}, {"onnx", "nvidia-modelopt"}, set()),
+        ({"precision": "int8"}, set(), set()),
+        ({"precision": "int8", "calibration_cache": "/c"}, IN_GRAPH, set()),
+        (
+            {"precision": "int8", "calibration_cache": "/c", "builder": BuilderConfig(int8_remainder="fp32")},
+            {"onnx"},
+            set(),
+        ),
+        ({"precision": "int8", "calibration": SAMPLES}, IN_GRAPH | FROM_SAMPLES, FROM_SAMPLES),
+        ({"precision": "fp8", "calibration": SAMPLES}, {"nvidia-modelopt"} | FROM_SAMPLES, FROM_SAMPLES),
+        ({"onnx": OnnxConfig(outputs=("a",))}, {"onnx"}, {"onnx"}),
+        ({"onnx": OnnxConfig(sanitize=True)}, SANITIZING, SANITIZING),
+    ],
+)
+def test_a_package_counts_where_it_changes_the_network(setting_: Any, rtx: set[str], by_flags: set[str]) -> None:
+    model = replace(MODEL, **setting_)
+    assert set(fields(model, RTX)["packages"]) == rtx
+    assert set(fields(model)["packages"]) == by_flags
+
+
+def test_versions_of_packages_are_read_off_their_metadata(tmp_path: Path) -> None:
+    for name in ("onnx-1.18.0.dist-info", "onnxconverter_common-1.14.0-py3.8.egg-info", "Pillow-10.0.dist-info", "a.py",
+                 "onnxruntime_gpu-1.20.1.dist-info", "onnx_ir-0.1.dist-info"):  # fmt: skip
+        (tmp_path / "first" / name).mkdir(parents=True)
+    (tmp_path / "second" / "onnx-1.17.0.dist-info").mkdir(parents=True)
+    places = [str(tmp_path / name) for name in ("missing", "first", "second")]
+    assert installed(places) == {
+        "onnx": "1.18.0", "onnxconverter-common": "1.14.0", "pillow": "10.0", "onnxruntime": "1.20.1"
+    }  # fmt: skip
+
+
 @given(MODELS, MODELS)
 def test_equal_keys_mean_equal_settings(one: ModelJob, other: ModelJob) -> None:
     def settings(model: ModelJob) -> Any:
@@ -217,6 +280,7 @@ def test_equal_keys_mean_equal_settings(one: ModelJob, other: ModelJob) -> None:
     [
         (fields(MODEL, digest="b" * 64), "model sha256 aaaaaaaaaaaa -> bbbbbbbbbbbb"),
         (fields(replace(MODEL, precision="fp16")), "precision fp32 -> fp16"),
+        (fields(replace(MODEL, onnx=OnnxConfig(outputs=("a",)))), 'conversion.onnx.outputs [] -> ["a"]'),
         (fields(replace(MODEL, converter="trtexec")), "converter api -> trtexec"),
         (fields(replace(MODEL, builder=BuilderConfig(tf32=False))), "builder.tf32 none -> false"),
         (

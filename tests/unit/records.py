@@ -37,6 +37,7 @@ RUNTIME = RuntimeInfo(
     programs={},
     library=None,
     etlt_codec=False,
+    packages={},
 )
 PLAN_BYTES = b"plan bytes"
 

@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDic
 from .builder import BuilderConfig
 from .converters import Choice, choose
 from .job import ModelJob
+from .packages import taking_part
 from .report import Converters, RuntimeInfo
 
 # Version of what this tool itself does to a network before the builder sees it. Raise it with every change that gives
@@ -28,6 +29,7 @@ LABELS = {
     "precision": "precision",
     "converter": "converter",
     "converter_version": "converter version",
+    "packages": "package",
     "inputs": "input shapes",
     "builder": "builder",
     "conversion": "conversion",
@@ -76,6 +78,7 @@ def identity(
         "precision": job.precision,
         "converter": converter,
         "converter_version": runtime.get("programs", {}).get(converter or "", RECIPE),
+        "packages": _packages(job, runtime, converter, (backend, version)),
         "inputs": {name: shapes.to_dict() for name, shapes in sorted(job.inputs.items())},
         "builder": job.builder.to_dict(),
         "conversion": _conversion(job),
@@ -110,6 +113,15 @@ def _backend(runtime: RuntimeInfo, converter: Optional[str]) -> Tuple[Optional[s
     if backend is not None:
         return backend["name"], backend["version"]
     return (None, None) if converter is None else ("tensorrt", runtime.get("library"))
+
+
+def _packages(
+    job: ModelJob, runtime: RuntimeInfo, converter: Optional[str], backend: Tuple[Optional[str], Optional[str]]
+) -> Dict[str, Optional[str]]:
+    """Return the versions of the packages that change the network of this model."""
+    versions = runtime.get("packages", {})
+    names = taking_part(job, converter=converter, backend=backend[0], version=backend[1])
+    return {name: versions.get(name) for name in sorted(names)}
 
 
 def _conversion(job: ModelJob) -> Dict[str, Any]:
@@ -147,13 +159,18 @@ def build_key(fields: Mapping[str, Any]) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
-    """Return what differs between two identities, in the order of the fields."""
+    """Return what differs between two identities, in the order of the fields.
+
+    That a package takes part in one alone is left out where a setting changed: it follows from that.
+    """
     found: List[Change] = []
     for name in LABELS:
         before, after = dict(_leaves(name, old.get(name))), dict(_leaves(name, new.get(name)))
         fields = sorted(field for field in {*before, *after} if before.get(field) != after.get(field))
         found += [Change(field=field, old=before.get(field), new=after.get(field)) for field in fields]
-    return found
+    packages = [{f"packages.{name}" for name in fields.get("packages") or ()} for fields in (old, new)]
+    causes = [change for change in found if change["field"] not in packages[0] ^ packages[1]]
+    return causes or found
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[str]:

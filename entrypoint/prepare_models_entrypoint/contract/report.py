@@ -257,6 +257,7 @@ class RuntimeInfo(_Runtime, total=False):
     programs: the first 16 hexadecimal digits of the sha256 of trtexec and tao-converter, where they are there.
     library: version of the TensorRT library that programs load, None where it isn't found.
     etlt_codec: whether NVIDIA's codec for .etlt is installed.
+    packages: versions of the Python packages that change networks before the builder sees them.
     """
 
     system: str
@@ -264,6 +265,7 @@ class RuntimeInfo(_Runtime, total=False):
     programs: Dict[str, str]
     library: Optional[str]
     etlt_codec: bool
+    packages: Dict[str, str]
 
 
 class MadeBy(TypedDict):

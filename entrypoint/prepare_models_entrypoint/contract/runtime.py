@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from . import converters
+from . import converters, packages
 from .files import sha256_file
 from .report import BackendInfo, GpuInfo, RuntimeInfo
 
@@ -81,6 +81,7 @@ def probe(*, gpu: bool = True) -> RuntimeInfo:
         programs=_programs(),
         library=library_version(),
         etlt_codec=converters.has_codec(),
+        packages=packages.installed(),
     )
 
 

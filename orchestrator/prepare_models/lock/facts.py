@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ..container import Image
     from ..platforms import Platform
 
+# What the extra ``local`` brings along; other packages come with extras that not everybody has.
+_REWRITING = ("onnx", "onnxconverter-common")
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -23,6 +25,7 @@ def of_python(runtime: RuntimeInfo) -> tuple[str, Facts]:
     facts = {"tool": __version__}
     if backend is not None:
         facts.update(backend=backend["name"], backend_version=backend["version"])
+    facts.update({name: found for name, found in runtime.get("packages", {}).items() if name in _REWRITING})
     return f"local-{system.machine()}", facts
 
 

@@ -1,0 +1,83 @@
+"""Python packages that change a network before the builder sees it. Engines of such networks are of their versions."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Dict, Optional, Sequence, Set, Tuple
+
+from .conversion import OnnxConfig
+from .job import ModelJob
+
+# Each package and the distributions that may carry it.
+PACKAGES = {
+    "onnx": ("onnx",),
+    "onnxconverter-common": ("onnxconverter_common",),
+    "onnxruntime": ("onnxruntime", "onnxruntime_gpu"),
+    "onnx-graphsurgeon": ("onnx_graphsurgeon",),
+    "polygraphy": ("polygraphy",),
+    "nvidia-modelopt": ("nvidia_modelopt",),
+    "pillow": ("pillow",),
+}
+_INSTALLED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+?)-(?P<version>\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info")
+_TYPED_SINCE = 11  # the TensorRT that takes precision from the graph alone
+
+
+def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
+    """Return the versions of these packages by the names of their metadata; importlib.metadata would take ten times it.
+
+    Args:
+        places: directories of packages, the first one counts; None for those of this interpreter.
+    """
+    names = {carrier: package for package, carriers in PACKAGES.items() for carrier in carriers}
+    found: Dict[str, str] = {}
+    for place in sys.path if places is None else places:
+        try:
+            entries = os.listdir(place or ".")
+        except OSError:
+            continue
+        for entry in entries:
+            match = _INSTALLED.fullmatch(entry) if entry.endswith("-info") else None
+            package = names.get(re.sub("[-.]", "_", match["name"]).lower()) if match else None
+            if match and package:
+                found.setdefault(package, match["version"])
+    return found
+
+
+def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[str], version: Optional[str]) -> Set[str]:
+    """Return the packages that may change a model on its way to the builder, as far as its bytes need not be looked at.
+
+    Args:
+        job: what is asked.
+        converter: api, trtexec or tao-converter; None where nothing converts.
+        backend: name of what builds.
+        version: its version.
+    """
+    if converter in (None, "tao-converter"):
+        return set()
+    found = set(_of_changes(job.onnx))
+    if job.calibration is not None and job.precision in ("int8", "fp8"):
+        found |= {"onnx", "onnxruntime", "pillow"}
+    by_flags = backend == "tensorrt" and int((version or "0").split(".")[0] or 0) < _TYPED_SINCE
+    if by_flags and not (converter == "api" and job.builder.strongly_typed):
+        return found
+    return found | _of_precision(job)
+
+
+def _of_changes(changes: OnnxConfig) -> Tuple[str, ...]:
+    if changes == OnnxConfig():
+        return ()
+    return ("onnx", "onnx-graphsurgeon", "onnxruntime", "polygraphy") if changes.sanitize else ("onnx",)
+
+
+def _of_precision(job: ModelJob) -> Set[str]:
+    """Return what brings about a precision in the graph. A model that has it already may need none of it."""
+    scales = job.calibration_cache is not None or job.calibration is not None
+    if job.precision == "fp16":
+        return {"onnx", "onnxconverter-common"}
+    if job.precision == "int8" and scales:
+        return {"onnx"} if job.builder.int8_remainder == "fp32" else {"onnx", "onnxconverter-common"}
+    if job.precision == "bf16" or (job.precision == "fp8" and scales):
+        return {"onnx", "nvidia-modelopt"}
+    return set()
