@@ -1,24 +1,38 @@
 """What a run costs that has nothing to do: wall time of 100 models, cost of each up to 2,000, and what it starts.
 
-An audit hook counts processes, sockets and host names: a warm run needs none. ``--check`` fails past a limit.
+An audit hook counts processes, sockets and host names: a warm run needs none. In containers it asks the engine once
+which image a name stands for, and not at all for an image that goes by its id. A double of the engine answers here, and
+its image tells of itself what this Python does. ``--check`` fails past a limit.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import limits
 import yaml
 from networks import NETWORKS
 
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.doubles.image_engine import ImageEngine  # noqa: E402
+
+from prepare_models import environments, platforms  # noqa: E402
+from prepare_models.executors.local import LocalExecutor  # noqa: E402
+
 COMMAND = str(Path(sys.executable).parent / "prepare-models")
 SIZES = (1, 100, 2000)
+IMAGE_ID = f"sha256:{'1' * 64}"
+ONE_QUESTION = {"socket.__new__": 1, "socket.connect": 1}
 
 # Runs the command with every event counted that starts a process or goes to a network.
 AUDITED = """
@@ -83,6 +97,29 @@ def audit(command: list[str], folder: Path) -> dict[str, int]:
     return found
 
 
+@contextlib.contextmanager
+def containers(folder: Path) -> Iterator[dict[str, list[str]]]:
+    """Yield the options of a run in containers, by the name and by the id of its image; an engine answers meanwhile."""
+    platform = platforms.named("rtx")
+    runtime = LocalExecutor().describe()
+    environments.remember(environments.image_facts(IMAGE_ID, environments.this_machine(), "none"), runtime)
+    os.environ["DOCKER_HOST"] = f"unix://{folder}/engine.sock"
+    by_name = ["--executor", "docker", "--platform", platform.name]
+    with ImageEngine(folder / "engine.sock", platform.image, IMAGE_ID):
+        yield {"by_name": by_name, "by_id": [*by_name, "--image", IMAGE_ID]}
+
+
+def in_containers(command: list[str], folder: Path, rounds: int) -> limits.Result:
+    """Measure a run whose models were built in containers."""
+    with containers(folder) as ways:
+        commands = {way: [*command[:-2], *options] for way, options in ways.items()}
+        for each in commands.values():
+            all_good(each, SIZES[1])
+        seconds = min(wall(commands["by_name"]) for _ in range(rounds))
+        asked = {way: audit(each, folder) for way, each in commands.items()}
+    return {"wall_s": round(seconds, 3), "started_or_asked": asked}
+
+
 def measure(folder: Path, rounds: int) -> limits.Result:
     """Measure every size, alternating, and return the shortest times: the least disturbed ones."""
     os.environ["PREPARE_MODELS_CACHE_DIR"] = str(folder / "cache")
@@ -100,6 +137,7 @@ def measure(folder: Path, rounds: int) -> limits.Result:
         "per_model_ms": {str(count): round(value * 1000, 3) for count, value in each.items()},
         "per_model_ratio": round(each[SIZES[2]] / each[SIZES[1]], 2),
         "started_or_asked": audit(commands[SIZES[1]], folder),
+        "in_containers": in_containers(commands[SIZES[1]], folder, rounds),
     }
 
 
@@ -112,6 +150,11 @@ def violations(result: limits.Result) -> list[str]:
         found.append(f"a model among 2,000 costs {result['per_model_ratio']} times one among 100, limit 1.5")
     if result["started_or_asked"]:
         found.append(f"a warm run starts or asks something: {result['started_or_asked']}")
+    docker = result["in_containers"]
+    if docker["wall_s"] > 0.5:
+        found.append(f"100 models in containers take {docker['wall_s']} s, limit 0.5")
+    if docker["started_or_asked"] != {"by_name": ONE_QUESTION, "by_id": {}}:
+        found.append(f"a warm run in containers starts or asks more: {docker['started_or_asked']}")
     return found
 
 

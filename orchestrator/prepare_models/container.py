@@ -18,6 +18,7 @@ from docker.types import DeviceRequest, LogConfig, Mount
 
 from . import engine, gpu
 from .daemon_errors import explain, lost
+from .engine import Image
 from .errors import HostError
 from .gpu import Access
 from .owners import LABEL
@@ -68,17 +69,6 @@ class Ended:
     exit_code: int
     oom: bool
     timed_out: bool
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image that the engine has."""
-
-    id: str
-    tags: tuple[str, ...]
-    labels: Mapping[str, str]
-    arch: str
-    bytes: int
 
 
 def arguments(spec: RunSpec) -> dict[str, Any]:
@@ -262,13 +252,13 @@ class Containers:
         """Return this tool's images."""
         with translated():
             found = self._client.images.list(filters={"label": f"{LABEL}.platform"})
-            return [_image(image) for image in found]
+            return [Image.of(image.attrs) for image in found]
 
     def image(self, name: str) -> Image | None:
         """Return an image by its name, or None where the engine doesn't have it."""
         with translated():
             try:
-                return _image(self._client.images.get(name))
+                return Image.of(self._client.images.get(name).attrs)
             except ImageNotFound:
                 return None
 
@@ -306,7 +296,7 @@ class Containers:
     def load(self, archive: Any) -> list[Image]:
         """Load an archive and return its images."""
         with translated():
-            return [_image(image) for image in self._client.images.load(archive)]
+            return [Image.of(image.attrs) for image in self._client.images.load(archive)]
 
     def _remove(self, container: Any) -> None:
         """Remove a container; wait for a daemon that restarts, and leave the rest to the next run's sweep."""
@@ -369,14 +359,3 @@ def _told(answers: Any) -> Iterator[str]:
         text = (answer.get("stream") or answer.get("status") or "").rstrip()
         if text:
             yield text
-
-
-def _image(image: Any) -> Image:
-    config = image.attrs.get("Config") or {}
-    return Image(
-        id=image.id,
-        tags=tuple(image.tags),
-        labels=config.get("Labels") or {},
-        arch=image.attrs.get("Architecture", ""),
-        bytes=image.attrs.get("Size", 0),
-    )

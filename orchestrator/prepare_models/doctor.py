@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from . import daemon_errors, gpu, images, platforms
+from . import daemon_errors, gpu, platforms
 from .errors import HostError
 from .machine import Machine
 from .paths import cache_dir
@@ -30,7 +30,6 @@ _ENGINE_BYTES = 2 << 30
 _RTX_IMAGE_BYTES = 2 << 30
 _TENSORRT_IMAGE_BYTES = 15 << 30
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-_CONTRACT_LABEL = "io.prepare-models.contract"
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
     if image is None:
         yield Finding("image", FAIL, f"the engine does not have {chosen.image}", f"{build}; or image pull, image load")
         return
-    why_not = images.unfit(image, _CONTRACT_LABEL)
+    why_not = image.unfit()
     if why_not is None:
         yield Finding("image", OK, f"{chosen.image}, {image.bytes / 1e6:.0f} MB")
     else:

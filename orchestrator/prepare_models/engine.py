@@ -4,14 +4,52 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from prepare_models_entrypoint.contract import CONTRACT_VERSION
+
 from .gpu import CDI_BY_DEFAULT_API, Engine
 from .machine import cdi_devices
+from .owners import LABEL
+
+CONTRACT_LABEL = f"{LABEL}.contract"
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman names them as Go does
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that the engine has."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+    arch: str
+    bytes: int
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Image:
+        """Return the image that the engine's API describes."""
+        return cls(
+            id=attributes["Id"],
+            tags=tuple(tag for tag in attributes.get("RepoTags") or () if tag != "<none>:<none>"),
+            labels=(attributes.get("Config") or {}).get("Labels") or {},
+            arch=attributes.get("Architecture", ""),
+            bytes=attributes.get("Size", 0),
+        )
+
+    def unfit(self) -> str | None:
+        """Say why this version of the tool can't use the image, or return None."""
+        found = self.labels.get(CONTRACT_LABEL)
+        if found is None:
+            return "it carries no contract version, so it is no image of prepare-models"
+        if found != str(CONTRACT_VERSION):
+            return f"it speaks contract version {found}, this version of the tool speaks {CONTRACT_VERSION}"
+        return None
 
 
 def probe(client: Any) -> Engine:

@@ -17,7 +17,7 @@ from .errors import HostError, UsageError
 from .platforms import Platform, table
 
 if TYPE_CHECKING:
-    from .container import Containers, Image
+    from .container import Containers
 
 _ENTRYPOINT = "prepare_models_entrypoint"
 _CONVERTER = "tao-converter"
@@ -120,13 +120,3 @@ def revision() -> str:
     except OSError:
         return "unknown"
     return answer.stdout.strip() or "unknown"
-
-
-def unfit(image: Image, contract_label: str) -> str | None:
-    """Say why an image can't be used by this version of the tool, or return None."""
-    found = image.labels.get(contract_label)
-    if found is None:
-        return "it carries no contract version, so it is no image of prepare-models"
-    if found != str(CONTRACT_VERSION):
-        return f"it speaks contract version {found}, this version of the tool speaks {CONTRACT_VERSION}"
-    return None

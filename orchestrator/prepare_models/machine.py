@@ -10,7 +10,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,40 @@ class Machine:
         return self.gpus[0].compute_capability if self.gpus else _SOC_CAPABILITY.get(self.soc, "")
 
 
-def probe(root: Path = Path("/"), *, arch: str | None = None) -> Machine:
+def nvidia_smi(root: Path) -> str | None:
+    """Return the path of nvidia-smi. Below another root only that root's own program counts, never this machine's."""
+    return shutil.which("nvidia-smi", path=None if root == Path("/") else str(root / "usr/bin"))
+
+
+def ask_gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
+    """Return what nvidia-smi lists, and why that is nothing."""
+    program = nvidia_smi(root)
+    if program is None:
+        return (), "nvidia-smi is not installed: no NVIDIA driver"
+    try:
+        answer = _ask(program, f"{_FIELDS},{_CAPABILITY}")
+        if answer.returncode != 0 and _CAPABILITY in answer.stdout + answer.stderr:
+            answer = _ask(program, _FIELDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return (), f"nvidia-smi does not answer: {error}"
+    if answer.returncode != 0:
+        told = (answer.stdout + answer.stderr).strip().splitlines()
+        return (), f"nvidia-smi ends with status {answer.returncode}: {told[0] if told else 'no message'}"
+    rows = [[cell.strip() for cell in row] for row in csv.reader(answer.stdout.splitlines())]
+    rows = [[*row, ""][:5] for row in rows if len(row) in (4, 5) and row[0].isdigit()]
+    gpus = tuple(Gpu(int(row[0]), *row[1:]) for row in rows)
+    return gpus, "" if gpus else "nvidia-smi lists no GPU"
+
+
+def probe(
+    root: Path = Path("/"),
+    *,
+    arch: str | None = None,
+    ask_gpus: Callable[[Path], tuple[tuple[Gpu, ...], str]] = ask_gpus,
+) -> Machine:
     """Describe the machine whose files lie below ``root``."""
     l4t = _l4t(root)
-    gpus, reason = ((), "a Jetson has no discrete GPU") if l4t else _gpus(root)
+    gpus, reason = ((), "a Jetson has no discrete GPU") if l4t else ask_gpus(root)
     return Machine(
         arch=arch or platform.machine(),
         l4t=l4t,
@@ -135,27 +165,6 @@ def _device_tree(root: Path, name: str) -> str:
 def _soc(root: Path) -> str:
     names = [name.removeprefix("nvidia,") for name in _device_tree(root, "compatible").split("\0")]
     return next((name for name in names if name in _SOC_CAPABILITY), "")
-
-
-def _gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
-    # Below another root only that root's own program counts, never this machine's.
-    where = None if root == Path("/") else str(root / "usr/bin")
-    program = shutil.which("nvidia-smi", path=where)
-    if program is None:
-        return (), "nvidia-smi is not installed: no NVIDIA driver"
-    try:
-        answer = _ask(program, f"{_FIELDS},{_CAPABILITY}")
-        if answer.returncode != 0 and _CAPABILITY in answer.stdout + answer.stderr:
-            answer = _ask(program, _FIELDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return (), f"nvidia-smi does not answer: {error}"
-    if answer.returncode != 0:
-        told = (answer.stdout + answer.stderr).strip().splitlines()
-        return (), f"nvidia-smi ends with status {answer.returncode}: {told[0] if told else 'no message'}"
-    rows = [[cell.strip() for cell in row] for row in csv.reader(answer.stdout.splitlines())]
-    rows = [[*row, ""][:5] for row in rows if len(row) in (4, 5) and row[0].isdigit()]
-    gpus = tuple(Gpu(int(row[0]), *row[1:]) for row in rows)
-    return gpus, "" if gpus else "nvidia-smi lists no GPU"
 
 
 def _ask(program: str, fields: str) -> subprocess.CompletedProcess[str]:

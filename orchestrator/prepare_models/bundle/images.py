@@ -13,7 +13,8 @@ from .contents import Contents
 from .index import BundledImage, ImageFile
 
 if TYPE_CHECKING:
-    from ..container import Containers, Image
+    from ..container import Containers
+    from ..engine import Image
     from ..platforms import Platform
 
 _CHUNK = 1 << 20

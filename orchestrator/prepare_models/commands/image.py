@@ -12,7 +12,8 @@ from typing import Any
 from prepare_models_entrypoint.contract.files import atomic_file
 
 from .. import images, machine, platforms
-from ..container import Containers, Image
+from ..container import Containers
+from ..engine import Image
 from ..errors import EXIT_OK, HostError, UsageError
 from ..owners import LABEL
 from ..views import text

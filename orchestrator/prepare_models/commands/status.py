@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from .. import machine, status
+from .. import status
 from ..digests import open_digests
+from ..environments import this_machine
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..views.text import table, write
 
@@ -17,7 +18,7 @@ def main(arguments: argparse.Namespace) -> int:
     if not models_dir.is_dir():
         raise UsageError(f"{models_dir} is no directory", hint="give the models directory of a run")
     digests = open_digests()
-    now = status.here(machine.probe())
+    now = status.here(this_machine())
     found = status.verdicts(models_dir, now, digests)
     digests.save()
     counts = {state: sum(verdict.state == state for verdict in found) for state in status.STATES}

@@ -12,11 +12,14 @@ from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo
 
+from .. import gpu, platforms
 from ..errors import HostError, UsageError
 from ..locks import Held
+from ..machine import Machine
 from ..manifest import ModelSpec
 from ..network import NetworkSpec
 from ..plan import PlannedModel
+from ..platforms import Platform
 
 OnEvent = Callable[[Event], None]
 
@@ -51,6 +54,16 @@ class ContainerOptions:
     image: str | None = None
     gpu: str | None = None
     memory_bytes: int | None = None
+
+    def platform_for(self, machine: Machine) -> Platform:
+        """Return the platform of the image for a machine."""
+        return platforms.named(self.platform) if self.platform else platforms.pick(machine).platform
+
+    def gpu_for(self, platform: Platform) -> str:
+        """Return the GPUs that a container gets."""
+        if self.gpu is not None:
+            return self.gpu
+        return gpu.NONE if platform.builds_without_gpu else "all"
 
     @property
     def given(self) -> bool:
@@ -118,21 +131,16 @@ def pick(name: str, options: ContainerOptions | None = None) -> Executor:
     if name not in NAMES:
         raise UsageError(f"unknown executor {name}", hint=f"one of {', '.join(NAMES)}")
     options = options or ContainerOptions()
-    if name == "docker":
-        from .docker import DockerExecutor
-
-        return DockerExecutor(options)
+    local = LocalExecutor()
     why_no_docker: HostError | None = None
-    if name == "auto" and (options.given or engine_may_answer()):
-        from .docker import DockerExecutor
-
+    if name == "docker" or (name == "auto" and (options.given or engine_may_answer())):
+        by_choice = name == "docker" or options.given
         try:
-            return DockerExecutor(options)
+            return _docker(options, instead=None if by_choice or local.unavailable() else local)
         except HostError as error:
-            if options.given:
+            if by_choice:
                 raise
             why_no_docker = error
-    local = LocalExecutor()
     why_not = local.unavailable()
     if why_not is None:
         return local
@@ -144,15 +152,36 @@ def pick(name: str, options: ContainerOptions | None = None) -> Executor:
     raise HostError(f"no TensorRT to build engines with: {why_not}", hint=f"run: {local.fix()}")
 
 
+def _docker(options: ContainerOptions, *, instead: Executor | None) -> Executor:
+    """Return an executor for containers, one that asks as little as it can.
+
+    Args:
+        options: what the command line says.
+        instead: taken where the engine has not got the image.
+    """
+    from . import known
+
+    found = known.look(options)
+    if found is not None and found.image is None and instead is not None:
+        return instead
+    executor = known.executor(found, options) if found is not None else None
+    if executor is not None:
+        return executor
+    from .docker import DockerExecutor
+
+    return DockerExecutor(options)
+
+
 def engine_may_answer() -> bool:
     """Tell whether it is worth asking: without an address and without a socket the Docker SDK is not even loaded."""
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
     sockets = [Path("/var/run/docker.sock"), *([Path(runtime_dir, "docker.sock")] if runtime_dir else [])]
     configured = any(os.environ.get(name) for name in ("DOCKER_HOST", "DOCKER_CONTEXT"))
-    return configured or any(path.exists() for path in sockets) or _has_context()
+    return configured or any(path.exists() for path in sockets) or has_context()
 
 
-def _has_context() -> bool:
+def has_context() -> bool:
+    """Tell whether the user of Docker's command line chose an engine by a context."""
     config = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:
         return "currentContext" in config.read_text(encoding="utf-8")

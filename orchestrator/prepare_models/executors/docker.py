@@ -14,10 +14,10 @@ from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport, RuntimeInfo, StageResult, blank
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 
-from .. import __version__, gpu, images, machine, platforms
-from ..container import Bind, Containers, Ended, Image, RunSpec
-from ..engine import container_user
-from ..environments import machine_facts, remembered
+from .. import __version__, gpu
+from ..container import Bind, Containers, Ended, RunSpec
+from ..engine import Image, container_user
+from ..environments import image_facts, machine_facts, remember, remembered, this_machine
 from ..errors import HostError, InterruptedRunError
 from ..lock import facts
 from ..manifest import ModelSpec
@@ -41,7 +41,6 @@ from .handover import (
 )
 from .prefetch import ContainerFetcher
 
-CONTRACT_LABEL = f"{LABEL}.contract"
 MODEL_LABEL = f"{LABEL}.model"
 OWNER_LABEL = f"{LABEL}.owner"
 
@@ -72,12 +71,10 @@ class DockerExecutor:
                 "the engine that DOCKER_HOST or the Docker context names is on another machine and sees other files",
                 "run prepare-models there, or choose this machine's engine: docker context use default",
             )
-        self._machine = machine.probe()
-        self.platform = (
-            platforms.named(options.platform) if options.platform else platforms.pick(self._machine).platform
-        )
+        self._machine = this_machine()
+        self.platform = options.platform_for(self._machine)
         self._image = self._find_image(options.image or self.platform.image)
-        wanted = options.gpu or (gpu.NONE if self.platform.builds_without_gpu else "all")
+        wanted = options.gpu_for(self.platform)
         self._access = gpu.choose(engine, self._machine, wanted)
         self._gpus: queue.Queue[gpu.Access] | None = None
         if self._access.way != gpu.NONE:
@@ -103,6 +100,7 @@ class DockerExecutor:
         answer = remembered(facts_of_it, self._describe, lasting=lambda found: without or found["gpu"] is not None)
         if answer["gpu"] is None and not without:
             raise _error("gpu-unavailable", *_no_gpu_inside(self._access, answer["gpu_reason"] or ""))
+        remember(image_facts(self._image.id, self._machine, self._options.gpu_for(self.platform)), answer)
         return answer
 
     def _describe(self) -> RuntimeInfo:
@@ -286,7 +284,7 @@ class DockerExecutor:
                 f"the engine does not have the image {name}",
                 f"prepare-models image build --platform {self.platform.name}, or image pull, or image load",
             )
-        why_not = images.unfit(image, CONTRACT_LABEL)
+        why_not = image.unfit()
         if why_not is not None:
             raise _error("image-unfit", f"{name}: {why_not}", "prepare-models image build")
         return image

@@ -11,7 +11,7 @@ from .. import __version__
 from .document import Facts
 
 if TYPE_CHECKING:
-    from ..container import Image
+    from ..engine import Image
     from ..platforms import Platform
 
 # What the extra ``local`` brings along; other packages come with extras that not everybody has.

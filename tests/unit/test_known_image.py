@@ -1,0 +1,156 @@
+"""Containers of an image that was described before: what is asked of the engine then, and what makes it ask again."""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prepare_models import environments, executors, machine, platforms
+from prepare_models.executors import ContainerOptions, known
+from prepare_models_entrypoint.contract.report import RuntimeInfo
+from tests.doubles.image_engine import ImageEngine
+
+from .records import RUNTIME
+
+OPTIONS = ContainerOptions(platform="rtx")
+NAME = platforms.named("rtx").image
+IDS = [f"sha256:{digit * 64}" for digit in "123"]
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
+        path = Path(folder) / "engine.sock"
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        yield path
+
+
+@pytest.fixture
+def engine(address: Path) -> Iterator[ImageEngine]:
+    with ImageEngine(address, NAME, IDS[0]) as engine:
+        yield engine
+
+
+def note(image_id: str, runtime: RuntimeInfo = RUNTIME, gpu: str = "none") -> None:
+    environments.remember(environments.image_facts(image_id, environments.this_machine(), gpu), runtime)
+
+
+def described(options: ContainerOptions = OPTIONS) -> RuntimeInfo | None:
+    found = known.look(options)
+    executor = known.executor(found, options) if found else None
+    return executor.describe() if executor else None
+
+
+def test_one_question_tells_the_image(engine: ImageEngine) -> None:
+    note(IDS[0])
+    picked = executors.pick("docker", OPTIONS)
+    assert (picked.name, picked.describe()) == ("docker", RUNTIME)
+    assert picked.locked_as()[1]["image_id"] == IDS[0]
+    assert engine.asked == [f"GET /images/{NAME}/json HTTP/1.0"]
+
+
+def test_an_image_by_its_id_takes_no_question(address: Path) -> None:
+    note(IDS[1])
+    assert not address.exists()
+    assert executors.pick("docker", ContainerOptions(platform="rtx", image=IDS[1])).describe() == RUNTIME
+
+
+def test_the_sdk_is_not_even_loaded(engine: ImageEngine) -> None:
+    note(IDS[0])
+    code = (
+        "import sys; from prepare_models import executors as e;"
+        "e.pick('docker', e.ContainerOptions(platform='rtx')).describe(); print('docker' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout == "False\n"
+
+
+def test_an_image_that_was_never_described_is_asked(engine: ImageEngine) -> None:
+    assert described() is None
+    note(IDS[0])
+    assert described() == RUNTIME
+    engine.image_id = IDS[1]  # the tag was moved
+    assert described() is None
+    engine.image_id, engine.contract = IDS[0], "0"
+    assert described() is None
+
+
+@pytest.mark.parametrize("gpu", ["all", "0"])
+def test_a_gpu_is_remembered_for_what_was_asked_of_it(engine: ImageEngine, gpu: str) -> None:
+    note(IDS[0], gpu="all")
+    wanted = described(ContainerOptions(platform="rtx", gpu=gpu))
+    assert (wanted is not None) == (gpu == "all")
+
+
+def test_another_driver_or_card_is_another_environment(tmp_path: Path) -> None:
+    def facts() -> str:
+        return json.dumps(environments.machine_facts(tmp_path))
+
+    seen = [facts()]
+    cards = tmp_path / "proc/driver/nvidia/gpus"
+    for place, text in (
+        ("../version", "NVRM 570"), ("../version", "NVRM 580"), ("0000:01:00.0/information", "Model: A"),
+        ("0000:01:00.0/information", "Model: B"), ("0000:02:00.0/information", "Model: B"),
+    ):  # fmt: skip
+        file = cards / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cards.mkdir(exist_ok=True)
+        file.write_text(text)
+        seen.append(facts())
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "ssh://somewhere", "unix:///nowhere/docker.sock"])
+def test_other_ways_are_left_to_the_sdk(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert known.look(OPTIONS) is None
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"no http"])
+def test_an_engine_that_talks_otherwise_is_left_to_the_sdk(address: Path, answer: bytes) -> None:
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(answer)
+
+    with socketserver.UnixStreamServer(str(address), Handler) as server:
+        pid = os.fork()
+        if pid == 0:
+            server.handle_request()
+            os._exit(0)
+        assert known.look(OPTIONS) is None
+        os.waitpid(pid, 0)
+
+
+def test_without_the_image_this_python_builds(engine: ImageEngine) -> None:
+    engine.name = "another"
+    assert executors.pick("auto").name == "local"
+    assert len(engine.asked) == 1
+
+
+def test_nvidia_smi_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = tmp_path / "count"
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho x >> {count}\necho '0, GPU-1, Card, 580.1, 8.9'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    driver = ["boot", "NVRM 580.1"]
+    monkeypatch.setattr(environments, "machine_facts", lambda _: driver)
+    for _ in range(3):
+        assert environments.this_machine().gpus == (machine.Gpu(0, "GPU-1", "Card", "580.1", "8.9"),)
+    assert count.read_text() == "x\n"
+    driver[1] = "NVRM 590.1"
+    environments.this_machine()
+    assert count.read_text() == "x\nx\n"
+    monkeypatch.setattr(environments, "machine_facts", lambda _: ["boot", None])
+    for _ in range(2):
+        environments.this_machine()
+    assert count.read_text() == "x\n" * 4
