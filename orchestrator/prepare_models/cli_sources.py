@@ -12,6 +12,7 @@ example:
   prepare-models lock models.yaml
   prepare-models lock models.yaml --update peoplesemsegnet
   prepare-models lock models.yaml --check
+  prepare-models lock models.yaml --check --online
 
 exit status: 0 locked, or nothing drifted, 1 something drifted or can't be fetched, 2 usage or manifest error,
 3 this machine can't do it, 70 a bug, 130 interrupted
@@ -72,9 +73,12 @@ def _add_lock(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     lock = command(commands, "lock", "pin every byte that a manifest names, in a file beside it", _LOCK_EXAMPLE)
     lock.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml; its lock is models.lock")
     what = lock.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="write nothing, ask no server; say what drifted")
+    what.add_argument("--check", action="store_true", help="write nothing, say what drifted")
     what.add_argument(
         "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources anew"
+    )
+    lock.add_argument(
+        "--online", action="store_true", help="with --check: ask servers whether they have these bytes still"
     )
     lock.add_argument(
         "--platform", action="append", metavar="NAME[=IMAGE]",

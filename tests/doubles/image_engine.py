@@ -23,9 +23,9 @@ class ImageEngine(socketserver.ThreadingUnixStreamServer):
         self.asked: list[str] = []
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
-    def __exit__(self, *ending: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.shutdown()
-        super().__exit__(*ending)
+        self.server_close()
 
     def answer(self, line: str) -> tuple[str, Any]:
         """Return status and body for a request line."""

@@ -104,6 +104,35 @@ def test_check_and_run_name_what_drifted(place: Workplace, models: list[dict[str
     assert not place.models_dir.exists()
 
 
+def test_check_tells_what_servers_have_now_when_it_is_asked_to(
+    place: Workplace, models: list[dict[str, Any]], sim: NgcSimulator, net: bytes
+) -> None:
+    models[0]["sha256"] = sha256(net)  # a pin is no answer of the server
+    place.write(*models)
+    assert lock(place)[0] == 0
+    locked = (place.folder / "models.lock").read_text()
+    offline = ("lock", str(place.manifest), "--check", "--platform", "local")
+    asked = len(sim.asked)
+    assert place.call(*offline).status == 0
+    assert len(sim.asked) == asked
+    assert place.call(*offline, "--online").status == 0
+    assert len(sim.asked) > asked
+    assert not [each.target for each in sim.asked[asked:] if "net.onnx" in each.target]  # its digest, not its bytes
+    sim.publish("nvidia/tao/net", "v1", {"net.onnx": net + b"1", "cache.txt": b"cache"})
+    drifted = place.call(*offline, "--online", "--json")
+    assert drifted.status == 1
+    (told,) = json.loads(drifted.stdout)["drift"]
+    assert told.startswith(
+        f"net: model {REMOTE} has sha256 {sha256(net + b'1')} on its server, the lock has {sha256(net)}"
+    )
+    assert place.call(*offline).status == 0
+    sim.publish("nvidia/tao/net", "v1", {"cache.txt": b"cache"})
+    gone = place.call(*offline, "--online")
+    assert (gone.status, "sources-failed" in gone.stderr or "source-not-found" in gone.stderr) == (1, True), gone.stderr
+    assert (place.folder / "models.lock").read_text() == locked
+    assert place.call("lock", str(place.manifest), "--online").status == 2
+
+
 def test_a_locked_run_builds_and_a_changed_server_is_refused(
     place: Workplace, models: list[dict[str, Any]], sim: NgcSimulator, tmp_path: Path
 ) -> None:

@@ -209,7 +209,7 @@ def test_what_zstd_made_very_small_is_unpacked_in_pieces(tmp_path: Path) -> None
         contents = Contents(folder, {})
         zeros = Named("zeros", contents.add_stream(bytes(1 << 20) for _ in range(64)))
         with writing(target, None) as writer:
-            contents.write(Index("0", zeros, zeros, {}, contents=contents.index), writer, silent)
+            contents.write(Index("0", zeros, zeros, (), contents=contents.index), writer, silent)
             writer.finish()
     assert target.stat().st_size < 1 << 20
     with target.open("rb") as stream:

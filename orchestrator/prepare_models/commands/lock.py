@@ -10,18 +10,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .. import executors, licences, lock, manifest, paths, plan, platforms
-from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
 from ..executors.local import LocalExecutor
 from ..fetching import progress_line
 from ..interrupts import interrupted
 from ..lock import Lock, facts
 from ..lock.document import Facts
-from ..lock.make import make
+from ..lock.make import drift_of_servers, make
 from ..views.text import table, write
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the lock of a manifest, or only compare with ``--check``."""
+    if arguments.online and not arguments.check:
+        raise UsageError(
+            "--online belongs to --check", hint="give --check, or --update NAME to lock what a server has now"
+        )
+    paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    signal.signal(signal.SIGTERM, interrupted)
     return _check(arguments) if arguments.check else _write(arguments)
 
 
@@ -35,6 +41,10 @@ def _check(arguments: argparse.Namespace) -> int:
     drift = lock.drift_of_sources(loaded, known)
     for name, found in _platforms(arguments):
         drift += lock.drift_of_platform(known, name, found)
+    if arguments.online:
+        accepted = licences.accepted(flag=arguments.accept_eula)
+        with progress_line(show=not (arguments.quiet or arguments.json)) as on_event:
+            drift += drift_of_servers(loaded, known, accept_eula=accepted, on_event=on_event)
     if arguments.json:
         write(json.dumps({"lock": str(lock.path_of(arguments.manifest)), "drift": drift}, indent=2))
         return EXIT_MODEL_FAILED if drift else EXIT_OK
@@ -46,8 +56,6 @@ def _check(arguments: argparse.Namespace) -> int:
 def _write(arguments: argparse.Namespace) -> int:
     loaded, target = manifest.load(arguments.manifest), lock.path_of(arguments.manifest)
     plan.select(loaded, arguments.update)  # refuses unknown names
-    paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
-    signal.signal(signal.SIGTERM, interrupted)
     previous = lock.read(target) or Lock()
     with progress_line(show=not (arguments.quiet or arguments.json)) as on_event:
         made = make(

@@ -55,6 +55,32 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
     return Lock({name: tuple(files) for name, files in models.items()}, previous.platforms)
 
 
+def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_event: OnEvent) -> list[str]:
+    """Return which remote sources have other bytes than the locked ones today.
+
+    What is the same is not downloaded again, as far as servers name digests or validators.
+
+    Raises:
+        SourcesError: sources are not there any more, or can't be asked for.
+        LicenceError: a model has terms that were not accepted.
+    """
+    base = manifest.path.absolute().parent
+    remote = [(spec, file) for spec in manifest.models for file in wanted(spec, base) if file.identifier is not None]
+    licences.require((spec for spec, _ in remote), accepted=accept_eula)
+    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
+    for spec, file in remote:
+        by_network.setdefault(spec.network, {})[file.source] = None  # pinned, it would be taken from the store
+    results = fetch_sources(by_network, on_event=on_event)
+    found = []
+    for spec, file in remote:
+        served = results[source_id(file.source)]["sha256"]
+        known = {locked.place: locked for locked in lock.models.get(spec.name, ())}.get(file.place)
+        if known is not None and served != known.sha256:
+            told = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"
+            found.append(f"{told}, the lock has {known.sha256}")
+    return found
+
+
 def _still(known: LockedFile, file: Wanted) -> bool:
     """Tell whether what is locked is what the manifest wants. An archive on this disk may have changed."""
     return known.source_id is not None and known.source_id == file.identifier and file.pinned in (None, known.sha256)
