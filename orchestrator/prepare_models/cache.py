@@ -1,7 +1,7 @@
-"""What lies in the cache directory: engines with their records, timing caches and downloads. Listed, verified, pruned.
+"""What lies in the cache directory and is more than a note: listed, verified, pruned.
 
-Engines are removed in their turn, so none goes while a process builds or takes it. A download that was used a short
-time ago stays: a process may be reading it.
+Engines are removed in their turn, so none goes while a process builds or takes it; the files of a bundle and unfinished
+downloads while nobody holds them. A download that was used a short time ago stays: a process may be reading it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from typing import Any
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import ModelReport
 
+from .bundle import folders as bundles
 from .digests import Digests
+from .locks import locked_now
 from .store import Entry, open_store
 
-ENGINE, DOWNLOAD, TIMING = KINDS = ("engine", "download", "timing")
+ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
+VERIFIED = (ENGINE, DOWNLOAD)  # whose bytes have a digest here
 LIMIT_VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
 _READING_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing in the cache. ``id``: build key, sha256 or file name. ``used_at`` in epoch seconds."""
+    """One thing in the cache. ``id``: build key, sha256 or name. ``used_at`` in epoch seconds."""
 
     kind: str
     id: str
@@ -53,11 +56,11 @@ class Cache:
 
     def items(self) -> list[Item]:
         """Return everything, what was used last first."""
-        found = [*map(_engine, self._store.entries()), *self._downloads(), *self._timings()]
+        found = [*map(_engine, self._store.entries()), *self._downloads(), *self._bundles(), *self._files()]
         return sorted(found, key=lambda item: item.used_at, reverse=True)
 
     def problem(self, item: Item) -> str | None:
-        """Read an item's bytes and say what is wrong with it, or return None. A timing cache is TensorRT's affair."""
+        """Read an item's bytes and say what is wrong with it, or return None, as for what has no digest here."""
         if item.kind == ENGINE:
             entry = next((each for each in self._store.entries() if each.key == item.id), None)
             return "it is gone" if entry is None else self._store.problem(entry)
@@ -69,12 +72,14 @@ class Cache:
         """Remove an item, unless somebody works with it: then return False."""
         if item.kind == ENGINE:
             return self._store.remove(item.id)
-        if item.kind == TIMING:
-            item.path.unlink(missing_ok=True)
-            return True
-        if time.time() - item.used_at < _READING_S:
+        if item.kind == DOWNLOAD and time.time() - item.used_at < _READING_S:
             return False
-        shutil.rmtree(item.path, ignore_errors=True)
+        try:
+            with _alone(item) if item.kind in (PART, BUNDLE) else contextlib.nullcontext():
+                for path in (item.path, *([item.path.with_suffix(".json")] if item.kind == PART else [])):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        except OSError:
+            return False
         return True
 
     def prune(self, doomed: Iterable[Item]) -> list[Item]:
@@ -88,11 +93,23 @@ class Cache:
                 used_at, size = (folder / "record.json").stat().st_mtime, (folder / "blob").stat().st_size
                 yield Item(DOWNLOAD, folder.name, label, size, used_at, folder)
 
-    def _timings(self) -> Iterator[Item]:
-        for file in (self._root / "timing").glob("*.cache"):
+    def _bundles(self) -> Iterator[Item]:
+        for folder in bundles.folders(self._root / bundles.FOLDER):
             with contextlib.suppress(OSError):
-                status = file.stat()
-                yield Item(TIMING, file.stem, "timing cache", status.st_size, status.st_mtime, file)
+                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                label = "unpacked bundle" if bundles.is_whole(folder) else "a bundle that was not unpacked to its end"
+                yield Item(BUNDLE, folder.name, label, size, folder.stat().st_mtime, folder)
+
+    def _files(self) -> Iterator[Item]:
+        for kind, pattern, label in (
+            (TIMING, "timing/*.cache", "timing cache"),
+            (PART, "downloads/parts/*.part", "unfinished download"),
+            (LOG, "logs/*.log", "log of a build that failed"),
+        ):
+            for file in self._root.glob(pattern):
+                with contextlib.suppress(OSError):
+                    status = file.stat()
+                    yield Item(kind, file.stem, label, status.st_size, status.st_mtime, file)
 
 
 def chosen(
@@ -114,6 +131,18 @@ def chosen(
             doomed.append(item)
             left -= item.bytes
     return doomed
+
+
+def _alone(item: Item) -> contextlib.AbstractContextManager[None]:
+    """Hold what a process holds that works with an item.
+
+    Raises:
+        OSError: one does.
+    """
+    if item.kind == BUNDLE:
+        return bundles.alone(item.path)
+    lock = item.path.parent.with_name("locks") / f"{item.path.stem}.lock"
+    return locked_now(lock) if lock.exists() else contextlib.nullcontext()
 
 
 def limit() -> str | None:

@@ -22,7 +22,7 @@ example:
   prepare-models cache prune --unused 30 --kind download
 
 An engine in a models directory stays there. What a process works with is kept, and so is a download that was used
-within the last hour.
+within the last hour. part: a download that was not finished, and would be continued.
 """
 
 
@@ -46,7 +46,9 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_cache(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     cache = command(commands, "cache", "list, show, verify or prune what is kept for later runs", _CACHE_EXAMPLE)
     actions = cache.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listed = command(actions, "ls", "list engines, downloads and timing caches", "example:\n  prepare-models cache ls")
+    listed = command(
+        actions, "ls", "list engines, downloads, bundles, timing caches, logs", "example:\n  prepare-models cache ls"
+    )
     show = command(actions, "show", "print what an item is", "example:\n  prepare-models cache show 3f9a --json")
     show.add_argument("id", metavar="ID", help="build key, sha256 or name; its first digits are enough")
     verify = command(
@@ -59,7 +61,7 @@ def _add_cache(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     prune.add_argument("--unused", type=_days, metavar="DAYS", help="what was not used for so many days goes")
     prune.add_argument("--dry-run", action="store_true", help="only print what would go")
     for action in (listed, verify, prune):
-        kinds = ("engine", "download", "timing")
+        kinds = ("engine", "download", "part", "bundle", "timing", "log")
         action.add_argument("--kind", choices=kinds, action="append", help="only this kind; may be repeated")
     for action in (listed, show, verify, prune):
         action.add_argument("--json", action="store_true", help="print the result as JSON")

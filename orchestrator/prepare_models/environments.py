@@ -24,6 +24,7 @@ from .paths import cache_dir
 
 _FORM = 2  # of what is remembered; raised when a description tells more
 _MACHINE_FILES = ("proc/sys/kernel/random/boot_id", "proc/driver/nvidia/version")
+_MOST = 100  # descriptions that are kept: each boot of a machine with a GPU makes another
 _CARDS = "proc/driver/nvidia/gpus/*/information"
 _MACHINE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
@@ -61,6 +62,8 @@ def remember(facts: Sequence[object], answer: Any) -> None:
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(file, text.encode("utf-8"))
+            for old in sorted(file.parent.glob("*.json"), key=_age)[_MOST:]:
+                old.unlink(missing_ok=True)
 
 
 def image_facts(image_id: str, found: Machine, gpu: str) -> list[object]:
@@ -98,6 +101,10 @@ def machine_facts(root: Path = Path("/")) -> list[str | None]:
     cards = sorted(str(file) for file in root.glob(_CARDS))
     texts = [_text(root / file) for file in (*_MACHINE_FILES, *cards)]
     return texts + [os.environ.get(name) for name in _MACHINE_VARIABLES]
+
+
+def _age(file: Path) -> float:
+    return -file.stat().st_mtime
 
 
 def _text(file: Path) -> str | None:

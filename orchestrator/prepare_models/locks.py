@@ -79,6 +79,21 @@ def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: 
 
 
 @contextlib.contextmanager
+def locked_now(path: Path) -> Iterator[None]:
+    """Hold the lock of a file or directory that is there.
+
+    Raises:
+        OSError: another process has it, or there is nothing.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Held]:
     """Hold the lock of a model directory.
 

@@ -137,6 +137,39 @@ def test_everything_is_built_without_any_network(site: Site, tmp_path: Path) -> 
     assert connected.model("remote")["engine"]["sha256"] == done.model("remote")["engine"]["sha256"]
 
 
+# What the tool keeps of a few bytes each: for engines, sources, models directories, boots.
+NOTES = (
+    "digests.json", "digests.json.lock", "environments/", "durations/", "notices/", "locks/", "engines/locks/",
+    "engines/sizes/", "downloads/sources/", "downloads/locks/", "work/.lock",
+)  # fmt: skip
+
+
+def test_whatever_lies_in_the_cache_is_listed_or_small(site: Site, tmp_path: Path) -> None:
+    assert site.closed(tmp_path, "--accept-eula").status == 0
+    (tmp_path / "bad.onnx").write_bytes(b"\x08\x07\x12")
+    place = Workplace(tmp_path)
+    place.write({"name": "bad", "source": "bad.onnx"})
+    assert place.run().status == 1
+
+    def unlisted() -> list[str]:
+        items = json.loads(place.call("cache", "ls", "--json").stdout)["items"]
+        paths = [Path(item["path"]) for item in items]
+        files = [file for file in place.cache_dir.rglob("*") if file.is_file() and not file.is_symlink()]
+        rest = [file for file in files if not any(file == path or path in file.parents for path in paths)]
+        large = [str(file) for file in rest if file.stat().st_size > 100_000]
+        names = [file.relative_to(place.cache_dir).as_posix() for file in rest]
+        locks = [name for name in names if name.startswith("bundles/") and name.endswith(".lock")]
+        return large + [name for name in names if not name.startswith(NOTES) and name not in locks]
+
+    assert unlisted() == []
+    for blob in (place.cache_dir / "downloads" / "files").glob("*/record.json"):
+        os.utime(blob, (0, 0))
+    pruned = place.call("cache", "prune", "--unused", "0", "--json")
+    assert json.loads(pruned.stdout)["in_use"] == []
+    assert json.loads(place.call("cache", "ls", "--json").stdout)["items"] == []
+    assert unlisted() == []
+
+
 def test_a_bundle_is_made_the_same_wherever_and_whenever(site: Site, tmp_path: Path) -> None:
     other = tmp_path / "other.bundle"
     made = create(

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from prepare_models.__main__ import main
+from prepare_models.bundle import folders
+from prepare_models.cache import KINDS
+from prepare_models.locks import locked_now
 from prepare_models.manifest import ModelSpec
 from prepare_models.store import PLAN, open_store
+from prepare_models_entrypoint.contract.files import PARTIAL
 
 from .records import PLAN_BYTES, RUNTIME, digest, report_of
 
@@ -138,6 +142,37 @@ def test_what_is_at_work_stays(cache: Path, capsys: pytest.CaptureFixture[str], 
         found = answer(capsys, "prune", "--max-size", "0")
     assert sorted(kinds(found["in_use"])) == ["download", "engine"]
     assert sorted(kinds(answer(capsys, "ls")["items"])) == ["download", "engine"]
+
+
+def test_what_lies_there_beside_engines_is_listed_and_pruned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "cache"
+    used = "0123456789abcdef"
+    left = f".unpacked.x.spool{PARTIAL}"
+    for name, size in (
+        (f"bundles/{used}/models/net.onnx", 5), (f"bundles/{left}/abc", 7), ("downloads/parts/1f.part", 3),
+        ("downloads/parts/1f.json", 2), ("downloads/locks/1f.lock", 0), ("logs/r1-net.log", 4),
+    ):  # fmt: skip
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(bytes(size))
+    hold = folders.share(root / "bundles" / used)
+    found = {item["id"]: (item["kind"], item["bytes"]) for item in answer(capsys, "ls")["items"]}
+    assert found == {used: ("bundle", 5), left: ("bundle", 7), "1f": ("part", 3), "r1-net": ("log", 4)}
+    assert answer(capsys, "verify")["verified"] == 0
+    with locked_now(root / "bundles" / left), locked_now(root / "downloads/locks/1f.lock"):
+        kept = answer(capsys, "prune", "--unused", "0")
+    assert (len(kept["in_use"]), kinds(kept["removed"])) == (3, ["log"])
+    os.close(hold)
+    assert sorted(kinds(answer(capsys, "prune", "--unused", "0")["removed"])) == ["bundle", "bundle", "part"]
+    assert sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()) == [
+        f"bundles/{used}.lock", "downloads/locks/1f.lock"
+    ]  # fmt: skip
+
+
+def test_every_kind_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in KINDS:
+        assert answer(capsys, "ls", "--kind", kind)["items"] == []
 
 
 def test_without_a_measure_nothing_goes(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

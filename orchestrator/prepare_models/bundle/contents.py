@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,7 @@ import zstandard
 from prepare_models_entrypoint.contract.files import PARTIAL
 
 from ..errors import BundleError, HostError
+from ..locks import locked_now
 from .archive import END, header, index_name, member, padding
 from .index import Content, Index
 from .volumes import Writer
@@ -149,26 +149,11 @@ def _chunks(file: Path) -> Iterator[bytes]:
 def spool(target: Path) -> Iterator[Path]:
     """Yield an empty directory beside ``target``; what killed processes left of theirs goes, too."""
     for left in target.parent.glob(f".{target.name}.*.spool{PARTIAL}"):
-        with contextlib.suppress(OSError), _held(left):
+        with contextlib.suppress(OSError), locked_now(left):
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=f".spool{PARTIAL}", dir=target.parent))
     try:
-        with _held(folder):
+        with locked_now(folder):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold the lock of a directory; a killed process holds none.
-
-    Raises:
-        OSError: another process has it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)

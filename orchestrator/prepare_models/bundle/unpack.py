@@ -26,7 +26,7 @@ from ..manifest import Manifest, ModelSpec
 from ..network import NetworkSpec
 from ..paths import cache_dir
 from ..store import open_store
-from . import images, signature
+from . import folders, images, signature
 from .archive import Reader, Sink, damaged
 from .contents import OnBytes, spool
 from .index import BundledImage, BundledModel, Content, Index, ModelFile
@@ -37,12 +37,16 @@ _SPARE = 64 << 20
 
 @dataclass(frozen=True)
 class Site:
-    """What a bundle brought: models whose sources are all here and pinned, their lock, and images."""
+    """What a bundle brought: models whose sources are all here and pinned, their lock, and images.
+
+    hold: descriptor that keeps them here for as long as it is open.
+    """
 
     manifest: Manifest
     lock: Lock
     index: Index
     folder: Path
+    hold: int
 
     def image(self, platform: str | None) -> BundledImage | None:
         """Return the image for a platform; without a name the only one, if there is just one.
@@ -223,7 +227,7 @@ def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:
 
 @contextlib.contextmanager
 def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
-    root = cache_dir() / "bundles"
+    root = cache_dir() / folders.FOLDER
     root.mkdir(parents=True, exist_ok=True)
     with spool(root / "unpacked") as folder:
         work = _Work(folder, wants)
@@ -233,7 +237,8 @@ def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
 
 def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool]) -> Site:
     """Give verified contents their places and return what a run needs to know."""
-    folder = cache_dir() / "bundles" / index.digest[:16]
+    folder = cache_dir() / folders.FOLDER / index.digest[:16]
+    hold = folders.share(folder)
     for model in index.models:
         for file in model.files:
             if file.path is None:
@@ -255,7 +260,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool]) -
     pairs = zip(loaded.models, index.models, strict=True)
     models = tuple(_here(spec, model, folder / "models") for spec, model in pairs)
     _take_into_store(models)
-    return Site(replace(loaded, models=models), lock, index, folder)
+    return Site(replace(loaded, models=models), lock, index, folder, hold)
 
 
 def _take_into_store(models: Sequence[ModelSpec]) -> None:

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 from collections.abc import Sequence
 
-from ..cache import KINDS, LIMIT_VARIABLE, TIMING, Cache, Item, chosen, limit
+from ..cache import KINDS, LIMIT_VARIABLE, VERIFIED, Cache, Item, chosen, limit
 from ..cli_options import size
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..paths import cache_dir
@@ -52,7 +52,7 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
 
 
 def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
-    items = [item for item in _of_kinds(cache, arguments) if item.kind != TIMING]
+    items = [item for item in _of_kinds(cache, arguments) if item.kind in VERIFIED]
     found = [(item, problem) for item in items if (problem := cache.problem(item)) is not None]
     gone = set(cache.prune(item for item, _ in found)) if arguments.remove else set()
     if arguments.json:
@@ -113,7 +113,7 @@ def _table(items: Sequence[Item]) -> str:
     rows = [
         (
             item.kind,
-            item.id if item.kind == TIMING else item.id[:16],
+            item.id[:16] if item.kind in VERIFIED else item.id,
             _told(item.bytes),
             _time(item.used_at),
             item.label,

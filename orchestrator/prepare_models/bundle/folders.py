@@ -1,0 +1,56 @@
+"""The unpacked bundles under the cache directory: one folder for each, and a lock beside it that its users share.
+
+<first digits of the index's sha256>/      files of models and images, the manifest
+<the same>.lock                            held by runs that use the folder
+.unpacked.*.spool.prepare-models-partial/  a bundle on its way here; its process holds the folder itself
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.files import PARTIAL
+
+from ..locks import locked_now
+
+FOLDER = "bundles"
+_NAME = re.compile("[0-9a-f]{16}")
+
+
+def share(folder: Path) -> int:
+    """Return the descriptor that keeps a folder in its place, against ``alone``, until it is closed or the run ends."""
+    lock = os.open(_lock_of(folder), os.O_RDWR | os.O_CREAT, 0o666)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    folder.mkdir(exist_ok=True)
+    os.utime(folder)  # used now
+    return lock
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder that nobody uses.
+
+    Raises:
+        OSError: somebody does.
+    """
+    with locked_now(_lock_of(folder) if is_whole(folder) else folder):
+        yield
+
+
+def folders(root: Path) -> list[Path]:
+    """Return the folders of all bundles, those included that a killed process left."""
+    return [folder for folder in root.glob("*") if folder.is_dir() and (is_whole(folder) or PARTIAL in folder.name)]
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether a folder is that of a bundle which was verified to its end."""
+    return _NAME.fullmatch(folder.name) is not None
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
