@@ -13,7 +13,7 @@ from .records import read_json, write_json
 
 NO_ROOM = "free disk space there, or choose another --output directory"
 _CHUNK = 1 << 20
-_WORTH_A_NOTE = 1 << 20  # what is smaller is fetched again sooner than a note of it is read
+WORTH_A_NOTE = 1 << 20  # what is smaller is fetched again sooner than a note of it is read
 
 
 class Part:
@@ -25,7 +25,6 @@ class Part:
     def __init__(self, path: Path, stream: BinaryIO) -> None:
         self.path = path
         self._stream = stream
-        self._meta = path.with_suffix(".json")
         self._digest = hashlib.sha256()
         self._total: Optional[int] = None
         self.is_noted = False
@@ -57,7 +56,7 @@ class Part:
         if os.fstat(self._stream.fileno()).st_size == 0:
             return
         self.is_noted = True
-        self.validator = read_json(self._meta).get("validator")
+        self.validator = read_json(_meta(self.path)).get("validator")
         if self.validator is None and not resume_without_validator:
             self.restart()
             return
@@ -82,17 +81,17 @@ class Part:
     def note(self) -> None:
         """Write the mark beside the part, for whoever continues or watches it."""
         self.is_noted = True
-        write_json(self._meta, {"validator": self.validator, "total": self._total})
+        write_json(_meta(self.path), {"validator": self.validator, "total": self._total})
 
     def append(self, chunk: bytes) -> None:
         """Take the next bytes."""
+        if not self.is_noted and self.size + len(chunk) >= WORTH_A_NOTE:
+            self.note()  # first: who watches a part that is large enough finds out of how many bytes
         view = memoryview(chunk)
         while view:
             view = view[self._stream.write(view) :]
         self._digest.update(chunk)
         self.size += len(chunk)
-        if not self.is_noted and self.size >= _WORTH_A_NOTE:
-            self.note()
 
     def sha256(self) -> str:
         """Return the digest of the bytes that are here."""
@@ -108,7 +107,7 @@ class Part:
         """Remove the mark."""
         self.is_noted = False
         with contextlib.suppress(FileNotFoundError):
-            self._meta.unlink()
+            _meta(self.path).unlink()
 
 
 def progress_of(path: Path) -> Tuple[int, int]:
@@ -117,8 +116,12 @@ def progress_of(path: Path) -> Tuple[int, int]:
         done = path.stat().st_size
     except OSError:
         return 0, 0
-    total = read_json(path.with_suffix(".json")).get("total")
+    total = read_json(_meta(path)).get("total")
     return done, total if isinstance(total, int) else 0
+
+
+def _meta(path: Path) -> Path:
+    return path.with_suffix(".json")
 
 
 def _opened(path: Path) -> BinaryIO:
