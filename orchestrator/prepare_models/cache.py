@@ -90,7 +90,9 @@ class Cache:
         for folder in (self._root / "downloads" / "files").glob("*"):
             with contextlib.suppress(OSError):
                 label = ", ".join(sorted(link.name for link in (folder / "as").glob("*"))) or "a file"
-                used_at, size = (folder / "record.json").stat().st_mtime, (folder / "blob").stat().st_size
+                used = folder / "record.json"
+                used_at = (used if used.exists() else folder).stat().st_mtime  # a small file has no record
+                size = (folder / "blob").stat().st_size
                 yield Item(DOWNLOAD, folder.name, label, size, used_at, folder)
 
     def _bundles(self) -> Iterator[Item]:

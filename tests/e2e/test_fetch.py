@@ -149,6 +149,52 @@ def test_a_stopped_fetch_is_continued(place: Workplace, sim: NgcSimulator, numbe
     assert sim.fetched[-1].sent <= 0.6 * len(MODEL)
 
 
+def children_of(pid: int) -> list[int]:
+    direct = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [deep for child in map(int, direct) for deep in (child, *children_of(child))]
+
+
+@pytest.fixture
+def many() -> Iterator[tuple[Server, dict[str, bytes]]]:
+    """A server with so many files that several processes share them, and one that it refuses."""
+    files = {f"file-{number}.bin": os.urandom(2000) for number in range(150)}
+
+    def decide(request: Request) -> Answer:
+        name = request.target.strip("/")
+        return Answer(files[name]) if name in files else Answer(b"no", 404)
+
+    with Server(decide) as server:
+        yield server, files
+
+
+def test_many_files_are_shared_out_and_each_is_told_of(place: Workplace, many: tuple[Server, dict[str, bytes]]) -> None:
+    server, files = many
+    result = fetch(place, *(f"{server.url}/{name}" for name in files), f"{server.url}/none.bin", "--json", NO_PROXY="*")
+    assert (result.status, result.stderr.count("[source-not-found]")) == (1, 1)
+    assert out(place) == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    told = json.loads(result.stdout)["files"]
+    assert sorted(file["source"].rpartition("/")[2] for file in told) == sorted([*files, "none.bin"])
+    assert len(server.requests) == len(files) + 1
+
+
+def test_processes_that_share_files_end_with_the_one_that_started_them(place: Workplace) -> None:
+    with Server(lambda _: Answer(b"x" * 2000, delay_s=1.0)) as server:
+        sources = [f"{server.url}/{number}.bin" for number in range(100)]
+        running = subprocess.Popen(
+            [COMMAND, "fetch", *sources, "--output", str(place.folder / "out"), "--quiet"],
+            env=place.environment(NO_PROXY="*"),
+        )
+        while not server.requests:
+            time.sleep(0.01)
+        started = children_of(running.pid)
+        running.kill()
+        running.wait()
+        deadline = time.monotonic() + 5
+        while any(Path(f"/proc/{pid}").exists() for pid in started) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
 def test_a_private_server_gets_its_headers_and_nobody_else(place: Workplace) -> None:
     def private(request: Request) -> Answer:
         if request.headers.get("x-token") != "canary-token":

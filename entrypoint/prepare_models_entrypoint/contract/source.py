@@ -72,7 +72,7 @@ def source_id(source: str) -> str:
 
 def member_of(source: str) -> Optional[Member]:
     """Return the archive and the inner path of ``archive.tar.gz!inner/path``, or None for any other source."""
-    match = _MEMBER.fullmatch(source)
+    match = _MEMBER.fullmatch(source) if "!" in source else None
     return Member(match["archive"], match["member"]) if match else None
 
 

@@ -25,11 +25,15 @@ class Secrets:
 
 
 class Access:
-    """Makes the clients when the first source needs them: importing requests costs a tenth of a second."""
+    """Makes the clients when the first source needs them: importing requests costs a tenth of a second.
+
+    patience: how long a fetch goes on.
+    """
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.secrets = read_secrets(network.secrets_file)
+        self.patience = _patience(network)
         self._guard = threading.RLock()
         self._web: Any = None
         self._ngc: Any = None
@@ -44,15 +48,10 @@ class Access:
         """Return the base URL of NGC's token service."""
         return _base(self.network.ngc_auth or os.environ.get("NGC_CLI_AUTH_URL") or "https://authn.nvidia.com")
 
-    @property
-    def patience(self) -> Patience:
-        """Return how long a fetch goes on."""
-        usual, attempts, stall_s = Patience(), self.network.attempts, self.network.stall_s
-        return dataclasses.replace(
-            usual,
-            attempts=usual.attempts if attempts is None else attempts,
-            stall_s=usual.stall_s if stall_s is None else stall_s,
-        )
+    def settle(self) -> None:
+        """Wait until no other thread is making a client."""
+        with self._guard:
+            pass
 
     @property
     def web(self) -> Any:
@@ -81,6 +80,15 @@ class Access:
 def access_of(network: Network) -> Access:
     """Return this process's access for given settings."""
     return Access(network)
+
+
+def _patience(network: Network) -> Patience:
+    usual, attempts, stall_s = Patience(), network.attempts, network.stall_s
+    return dataclasses.replace(
+        usual,
+        attempts=usual.attempts if attempts is None else attempts,
+        stall_s=usual.stall_s if stall_s is None else stall_s,
+    )
 
 
 def _base(url: str) -> str:

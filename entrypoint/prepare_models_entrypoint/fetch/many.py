@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from ..contract import event
+from ..contract import downloads, event
 from ..contract.fetch import FetchJob, FetchResult
 from ..contract.files import sha256_file
 from ..contract.source import local_path, member_of, public, scheme_of, source_id
@@ -19,13 +19,15 @@ from ..errors import FetchError, StageError, from_os_error
 from ..events import Events
 from . import Fetched, fetch
 from .access import Access, access_of
+from .crew import share_out, size_for
 from .deliver import deliver, tidy
 from .digest import Digest
 from .store import Store
 
 _EVERY_S = 0.1
-_AT_ONCE = 4  # more threads than this only wait for each other's Python, unless it is the network that they wait for
-_NEXT_AFTER_S = 0.02
+_AT_ONCE = 2
+_LOOKED_EACH_S = 0.02
+_BUSY = 0.7  # share of one core, of which Python uses no more: from here on threads wait for each other
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,23 @@ class _Many:
         items = [item for source, sha256 in self._job.sources for item in self._items(source, sha256)]
         if self._output is not None:
             items = self._without_clashes(items)
-        self._all(items)
-        return self._good
+        missing = 0 if self._job.offline else sum(self._is_missing(item) for item in items)
+        workers = size_for(missing)
+        if workers == 1:
+            return self._all(items, self._events, self._job.connections)
+        access_of(self._job.network).web  # noqa: B018  # once for all processes
+        connections = max(1, self._job.connections // workers)
+        return share_out(items, workers, lambda share, events: self._all(share, events, connections), self._events)
 
-    def _all(self, items: List[_Item]) -> None:
-        """Fetch with a few connections, and more as long as files wait: small ones near by are done before that."""
+    def _is_missing(self, item: _Item) -> bool:
+        """Tell whether a file most likely has to come from a web server."""
+        if scheme_of(item.source) not in ("https", "http", "ngc"):
+            return False
+        return item.sha256 is None or not downloads.blob(self._store.root, item.sha256).exists()
+
+    def _all(self, items: List[_Item], events: Events, connections: int) -> bool:
+        """Fetch with a few connections, and more as long as files wait and it is the network that they wait for."""
+        self._events = events
         waiting = iter(items)
         guard = threading.Lock()
         none_waits = threading.Event()
@@ -76,13 +90,22 @@ class _Many:
                 self._one(item)
 
         threads: List[threading.Thread] = []
-        while len(threads) < min(self._job.connections, len(items)) and not none_waits.is_set():
+        while len(threads) < min(connections, len(items)) and not none_waits.is_set():
             threads.append(threading.Thread(target=work, name="fetch"))
             threads[-1].start()
             if len(threads) >= _AT_ONCE:
-                none_waits.wait(_NEXT_AFTER_S)
+                self._wait_while_busy(none_waits)
         for thread in threads:
             thread.join()
+        return self._good
+
+    def _wait_while_busy(self, none_waits: threading.Event) -> None:
+        """Wait a moment, and as long as this process is short of processor time, which more threads would not give."""
+        access_of(self._job.network).settle()
+        while True:
+            before, cpu = time.monotonic(), time.process_time()
+            if none_waits.wait(_LOOKED_EACH_S) or time.process_time() - cpu < _BUSY * (time.monotonic() - before):
+                return
 
     def _items(self, source: str, sha256: Optional[str]) -> List[_Item]:
         found: List[_Item] = []

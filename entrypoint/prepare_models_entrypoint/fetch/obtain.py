@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Callable, Dict, Optional
 from ..errors import FetchError
 from .body import Promise, Remote
 from .download import Download, mismatch
-from .part import Part, progress_of
+from .part import WORTH_A_NOTE, Part, progress_of
 from .patience import Patience
 from .store import Store, Stored, key_of
 
@@ -87,13 +88,14 @@ class Obtain:
         if sha256 is None:
             return self._download(remote, promise, key, key, promised)
         # Several sources may have one content: whoever comes second finds it.
-        self.store.point(key, sha256)
         with self.store.lock(sha256, self._waiting(sha256)):
             present = self.store.find(sha256, remote.name)
             if present is not None:
                 self._remember(remote, key, present, None, promised)
                 return Obtained(present, False, promised)
-            return self._download(remote, Promise(promise.size, sha256), key, sha256, promised)
+            small = promise.size is not None and promise.size < WORTH_A_NOTE
+            with contextlib.nullcontext() if small else self.store.pointing(key, sha256):
+                return self._download(remote, Promise(promise.size, sha256), key, sha256, promised)
 
     def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Obtained:
         path = self.store.parts / f"{part_key}.part"

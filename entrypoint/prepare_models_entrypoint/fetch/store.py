@@ -1,11 +1,14 @@
 """The download store: every content once, by its sha256, for all models and runs of this user.
 
     files/<sha256>/blob         the bytes, read-only
-    files/<sha256>/record.json  size, time and boot at which they were verified
+    files/<sha256>/record.json  size, time and boot at which they were verified; what is small is hashed each time
     files/<sha256>/as/<name>    links to the blob under the names of its sources
-    sources/<key>.json          which content a source had
+    sources.txt                 which content each source had
     parts/<key>.part            unfinished downloads
-    locks/<key>.lock            one process at a time for each download
+    parts/<key>.at              under which other key a download goes on
+    lock                        one process at a time for each download
+
+A small file costs two inodes, its own and its directory: creating them is most of its price.
 
 Nothing is synced to the disk: a record holds for one boot of the machine. After another boot, which may follow a power
 cut, the bytes are hashed once more before they are trusted.
@@ -14,23 +17,21 @@ cut, the bytes are hashed once more before they are trusted.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
 import os
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, ContextManager, Dict, Iterator, Optional
 
 from ..contract import downloads
 from ..contract.files import sha256_file
+from .locks import held
 from .records import read_json, write_json
+from .sources import sources_of
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_POLL_S = 0.05
-_LOCK = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+_WORTH_A_RECORD = 1 << 16  # what is smaller is hashed sooner than a record of it is read
 
 
 @dataclass(frozen=True)
@@ -59,92 +60,85 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.parts = root / "parts"
+        self._locks = root / "lock"
+        self._sources = sources_of(root / "sources.txt")
 
     def find(self, sha256: str, name: str) -> Optional[Stored]:
         """Return a content if it is here and still what was verified."""
         folder = self._folder(sha256)
-        blob = folder / "blob"
+        blob = f"{folder}/blob"
         try:
-            status = blob.stat()
+            status = os.stat(blob)
         except OSError:
             return None
-        seen = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "boot": _boot()}
-        if read_json(folder / "record.json") != seen:
+        recorded = status.st_size >= _WORTH_A_RECORD
+        if not recorded or read_json(Path(folder, "record.json")) != _seen(status):
             if sha256_file(blob) != sha256:
-                blob.unlink()  # somebody wrote into it, or a power cut took its end
+                os.unlink(blob)  # somebody wrote into it, or a power cut took its end
                 return None
-            with contextlib.suppress(OSError):  # a store that can only be read is hashed each time
-                write_json(folder / "record.json", seen)
+            if recorded:
+                with contextlib.suppress(OSError):  # a store that can only be read is hashed each time
+                    write_json(Path(folder, "record.json"), _seen(status))
         with contextlib.suppress(OSError):
-            os.utime(str(folder / "record.json"))  # used now
-        return Stored(blob, name, status.st_size, sha256)
+            os.utime(f"{folder}/record.json" if recorded else folder)  # used now
+        return Stored(Path(blob), name, status.st_size, sha256)
 
     def adopt(self, part: Path, sha256: str, name: str) -> Stored:
         """Take a verified part into the store."""
-        folder = self._folder(sha256)
-        blob = folder / "blob"
-        part.chmod(0o444)
-        status = part.stat()
-        seen = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "boot": _boot()}
+        folder, source = self._folder(sha256), str(part)
+        blob = f"{folder}/blob"
+        os.chmod(source, 0o444)
+        status = os.stat(source)
         try:
-            os.mkdir(str(folder))
+            os.mkdir(folder)
         except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
         except FileExistsError:
             pass
-        os.replace(str(part), str(blob))
-        write_json(folder / "record.json", seen)
-        return Stored(blob, name, status.st_size, sha256)
+        os.replace(source, blob)
+        if status.st_size >= _WORTH_A_RECORD:
+            write_json(Path(folder, "record.json"), _seen(status))
+        return Stored(Path(blob), name, status.st_size, sha256)
 
     def recall(self, key: str) -> Optional[Dict[str, Any]]:
-        """Return what is known of a source that was fetched before: sha256, name, validator."""
-        known = read_json(self.root / "sources" / f"{key}.json")
-        return known if isinstance(known.get("sha256"), str) else None
+        """Return what is known of a source that was fetched before: sha256, mark, who promised it, and when."""
+        return self._sources.recall(key)
 
     def remember(self, key: str, known: Dict[str, Any]) -> None:
         """Note which content a source had."""
-        write_json(self.root / "sources" / f"{key}.json", known)
+        self._sources.remember(key, known)
+
+    def lock(
+        self, key: str, on_wait: Callable[[], None] = lambda: None, *, shared: bool = False
+    ) -> ContextManager[None]:
+        """Hold the lock of a download; ``on_wait`` is called now and then while another process has it."""
+        return held(self._locks, key, on_wait, shared=shared)
 
     @contextlib.contextmanager
-    def lock(self, key: str, on_wait: Callable[[], None] = lambda: None, *, shared: bool = False) -> Iterator[None]:
-        """Hold the lock of a download; ``on_wait`` is called now and then while another process has it."""
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        descriptor = self._lock_file(key)
+    def pointing(self, key: str, other: str) -> Iterator[None]:
+        """Tell those who wait for the lock ``key``, which this process holds, that the work is under another key."""
+        write_json(self.parts / f"{key}.at", {"at": other})
         try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    on_wait()
-                    time.sleep(_POLL_S)
             yield
         finally:
-            os.close(descriptor)
-
-    def point(self, key: str, other: str) -> None:
-        """Tell those who wait for the lock ``key``, which this process holds, that the work is under another key."""
-        (self.root / "locks" / f"{key}.lock").write_text(json.dumps({"at": other}), encoding="utf-8")
+            with contextlib.suppress(FileNotFoundError):
+                (self.parts / f"{key}.at").unlink()
 
     def pointed(self, key: str) -> str:
         """Return the key under which the holder of the lock ``key`` works."""
-        return str(read_json(self.root / "locks" / f"{key}.lock").get("at") or key)
+        return str(read_json(self.parts / f"{key}.at").get("at") or key)
 
-    def _lock_file(self, key: str) -> int:
-        path = f"{self.root}/locks/{key}.lock"
-        try:
-            return os.open(path, _LOCK, 0o644)
-        except FileNotFoundError:
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            return os.open(path, _LOCK, 0o644)
-
-    def _folder(self, sha256: str) -> Path:
-        return downloads.folder(self.root, sha256)
+    def _folder(self, sha256: str) -> str:
+        return str(downloads.folder(self.root, sha256))
 
 
 def key_of(text: str) -> str:
     """Return a file name for any text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:40]
+
+
+def _seen(status: os.stat_result) -> Dict[str, Any]:
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "boot": _boot()}
 
 
 @lru_cache(maxsize=None)

@@ -50,7 +50,7 @@ class Web:
             FetchError: no answer came, or the block failed while it read the body.
         """
         with self._failures_told(url):
-            request = requests.Request("GET", url, headers={**_HEADERS, **(headers or {})}, auth=auth).prepare()
+            request = _prepared(url, {**_HEADERS, **(headers or {})}, auth)
             answer = self._adapter.send(
                 request,
                 stream=True,
@@ -72,53 +72,64 @@ class Web:
     def chunks(self, answer: requests.Response, size: int = 1 << 18) -> Iterator[bytes]:
         """Yield the body as it comes in; nothing that arrived is held back until a chunk is full."""
         while True:
-            chunk: bytes = answer.raw.read1(size, decode_content=False)
+            left = answer.raw.length_remaining  # a small file needs no large buffer
+            chunk: bytes = answer.raw.read1(size if left is None else min(size, left + 1), decode_content=False)
             if not chunk:
                 return
             yield chunk
 
     @contextlib.contextmanager
     def _failures_told(self, url: str) -> Iterator[None]:
-        where = public(url)
         try:
             yield
         except (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError) as error:
-            raise _tls(where, error) from None
+            raise _tls(url, error) from None
         except requests.exceptions.ProxyError as error:
-            failure = _unreachable(where, f"the proxy does not serve: {_reason(error)}", _proxy_hint(url))
+            failure = _unreachable(url, f"the proxy does not serve: {_reason(error)}", _proxy_hint(url))
             failure.retryable = "Tunnel connection failed: 4" not in str(error)  # a refusal, not a mishap
             raise failure from None
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
             what = f"not a byte came for {self._stall_s:g} s"
-            raise _unreachable(where, what, "check the network, then run again: what came is kept") from None
+            raise _unreachable(url, what, "check the network, then run again: what came is kept") from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
             if requests.utils.select_proxy(url, self._proxies_for(url)):  # whose address and kind come first
-                what = f"{where}: the proxy can't be used: {_reason(error)}"
+                what = f"{public(url)}: the proxy can't be used: {_reason(error)}"
                 raise FetchError("source-unreachable", what, hint=_proxy_hint(url)) from None
-            raise FetchError("source-not-found", f"{where}: {_reason(error)}", hint="check the URL") from None
+            raise FetchError("source-not-found", f"{public(url)}: {_reason(error)}", hint="check the URL") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
-            raise _unreachable(where, _reason(error), _network_hint(url)) from None
+            raise _unreachable(url, _reason(error), _network_hint(url)) from None
         except OSError as error:
             if "CA certificate" in str(error) or "certificate" in str(error).lower():
-                raise _tls(where, error) from None
+                raise _tls(url, error) from None
             raise
 
 
-def _tls(where: str, error: Exception) -> FetchError:
+def _prepared(url: str, headers: Mapping[str, str], auth: Optional[AuthBase]) -> requests.PreparedRequest:
+    """Return a GET without what ``requests`` would prepare for other kinds, which takes three quarters of its time."""
+    request = requests.PreparedRequest()
+    request.prepare_method("GET")
+    request.prepare_url(url, None)
+    request.prepare_headers(headers)
+    if auth is not None or "@" in url:  # a user and a password may stand in the URL
+        request.prepare_auth(auth, url)
+    return request
+
+
+def _tls(url: str, error: Exception) -> FetchError:
     told = str(error)
     if "CERTIFICATE_VERIFY_FAILED" not in told and "certificate" not in told.lower():
-        return _unreachable(where, f"the TLS connection broke: {_reason(error)}", "check the network, then run again")
+        return _unreachable(url, f"the TLS connection broke: {_reason(error)}", "check the network, then run again")
     used = [f"{name}={os.environ[name]}" for name in _CA_VARIABLES if os.environ.get(name)]
     now = f"; now {used[0]}" if used else "; now the certificates that come with certifi"
     return FetchError(
         "tls-untrusted",
-        f"{where}: the server's certificate is not trusted: {_reason(error)}",
+        f"{public(url)}: the server's certificate is not trusted: {_reason(error)}",
         hint=f"set REQUESTS_CA_BUNDLE (or SSL_CERT_FILE) to a PEM file with the CA of this network or server{now}",
     )
 
 
-def _unreachable(where: str, what: str, hint: str) -> FetchError:
-    return FetchError("source-unreachable", f"{where}: {what}", hint=hint, retryable=True)
+def _unreachable(url: str, what: str, hint: str) -> FetchError:
+    return FetchError("source-unreachable", f"{public(url)}: {what}", hint=hint, retryable=True)
 
 
 def _proxy_hint(url: str) -> str:

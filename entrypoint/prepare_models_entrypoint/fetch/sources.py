@@ -1,0 +1,84 @@
+"""Which content each source had when it was fetched: a line for each fetch in one file, of which the last counts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from ..contract.files import PARTIAL
+
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+_OUTDATED = 1000  # lines that no longer count, after which the file is written anew
+
+
+class Sources:
+    """The file, which other processes append to as well. A lost or broken line only costs work done once more."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = str(file)
+        self._guard = threading.Lock()
+        self._lines: Dict[str, bytes] = {}
+        self._read = self._count = self._inode = 0
+
+    def recall(self, key: str) -> Optional[Dict[str, Any]]:
+        """Return what was noted last of a source."""
+        with self._guard:
+            self._read_on()
+            line = self._lines.get(key)
+        try:
+            known = dict(json.loads(line or b""))
+        except (ValueError, TypeError):
+            return None
+        return known if isinstance(known.get("sha256"), str) else None
+
+    def remember(self, key: str, known: Dict[str, Any]) -> None:
+        """Note which content a source had."""
+        line = f"{key} {json.dumps(known)}\n".encode()
+        try:
+            descriptor = os.open(self._file, _APPEND, 0o644)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self._file), exist_ok=True)
+            descriptor = os.open(self._file, _APPEND, 0o644)
+        try:
+            os.write(descriptor, line)  # in one piece, so that lines of several processes never mix
+        finally:
+            os.close(descriptor)
+
+    def _read_on(self) -> None:
+        if not os.path.exists(self._file):
+            return
+        with open(self._file, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if status.st_ino != self._inode or status.st_size < self._read:
+                self._lines, self._read, self._count, self._inode = {}, 0, 0, status.st_ino
+            if status.st_size == self._read:
+                return
+            stream.seek(self._read)
+            text = stream.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            key, _, known = line.partition(b" ")
+            self._lines[key.decode("ascii", "replace")] = known
+            self._count += 1
+        if self._count > len(self._lines) + _OUTDATED:
+            self._write_anew()
+
+    def _write_anew(self) -> None:
+        """Leave the lines that count; what another process notes in this moment is lost."""
+        partial = f"{self._file}.{os.getpid()}{PARTIAL}"
+        with contextlib.suppress(OSError):  # a store that can only be read
+            with open(partial, "wb") as stream:
+                stream.writelines(b"%s %s\n" % (key.encode(), line) for key, line in self._lines.items())
+            os.replace(partial, self._file)
+
+
+@lru_cache(maxsize=None)
+def sources_of(file: Path) -> Sources:
+    """Return this process's view of a file."""
+    return Sources(file)
