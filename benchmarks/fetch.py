@@ -1,6 +1,6 @@
 """What ``prepare-models fetch`` costs over curl and sha256sum, as ratios within one run on one machine.
 
-``python benchmarks/fetch.py [NAME...]``: big, small, limited, resume, twice, again. Without names, all of them.
+``python benchmarks/fetch.py [NAME...]``: big, small, limited, split, resume, twice, again. Without names, all of them.
 """
 
 from __future__ import annotations
@@ -190,6 +190,32 @@ def limited(root: Path) -> dict[str, Any]:
     return {"one_stream_s": one, "ours_s": ours, "times_faster": one / ours, "at_least": 3}
 
 
+def split(root: Path) -> dict[str, Any]:
+    folder, place = root / "files", Place(root)
+    size = 256 * MIB
+    digest = write(folder / "large.bin", size)
+    found: dict[str, Any] = {}
+    for label, options in (("20 MiB/s for each connection", ("--rate", str(20 * MIB))), ("no limit", ())):
+        with serving(folder, *options) as server:
+            url = f"{server.url}/large.bin"
+            curl = timed(lambda: subprocess.run(["curl", "-s", "-o", str(root / "x"), url], check=True))  # noqa: B023
+            place.clear()
+            before = server.stats()
+            process, peak = place.start(f"{url}#sha256={digest}"), {}
+            began = time.monotonic()
+            while process.poll() is None:
+                peak.update(tree_rss(process.pid))
+                time.sleep(0.02)
+            ours, after = time.monotonic() - began, server.stats()
+        found[label] = {
+            "curl_s": curl, "ours_s": ours, "times_faster": curl / ours,
+            "requests": after["requests"] - before["requests"],
+            "bytes_served_per_byte": (after["bytes"] - before["bytes"]) / size,
+            "peak_rss_mb": [round(rss / 1e6) for rss in peak.values()],
+        }  # fmt: skip
+    return found
+
+
 def twice(root: Path) -> dict[str, Any]:
     folder, place = root / "files", Place(root)
     names = [f"shared-{index}.bin" for index in range(4)]
@@ -223,7 +249,9 @@ def again(root: Path) -> dict[str, Any]:
     return {"requests": requests, "ms_for_100_files": seconds * 1000, "limit_ms": 50, "whole_command_s": command}
 
 
-BENCHMARKS = {"big": big, "resume": resume, "small": small, "limited": limited, "twice": twice, "again": again}
+BENCHMARKS = {
+    "big": big, "resume": resume, "small": small, "limited": limited, "split": split, "twice": twice, "again": again,
+}  # fmt: skip
 
 
 def main(names: list[str]) -> None:

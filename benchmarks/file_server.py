@@ -32,23 +32,23 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.options.delay)
         file = self.options.folder / self.path.lstrip("/")
         size = file.stat().st_size
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(match[1]) if match else 0
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        start, end = (int(match[1]), int(match[2] or size - 1) + 1) if match else (0, size)
         self.send_response(206 if match else 200)
-        self.send_header("Content-Length", str(size - start))
+        self.send_header("Content-Length", str(end - start))
         self.send_header("ETag", f'"{file.stat().st_mtime_ns}"')
         if match:
-            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
         self.end_headers()
         with guard:
             counts["requests"] += 1
         with file.open("rb") as stream:
-            self._send(stream.fileno(), start, size)
+            self._send(stream.fileno(), start, end)
 
-    def _send(self, descriptor: int, start: int, size: int) -> None:
+    def _send(self, descriptor: int, start: int, end: int) -> None:
         at, began = start, time.monotonic()
-        while at < size:
-            sent = os.sendfile(self.connection.fileno(), descriptor, at, min(STEP, size - at))
+        while at < end:
+            sent = os.sendfile(self.connection.fileno(), descriptor, at, min(STEP, end - at))
             at += sent
             with guard:
                 counts["bytes"] += sent

@@ -84,7 +84,8 @@ def fetch(
 
     access = access_of(network or Network())
     remote = remote_of(source, access)
-    obtain = Obtain(Store(cache_dir / "downloads"), access.patience, revalidate, on_progress, offline, copy_to)
+    store = Store(cache_dir / "downloads")
+    obtain = Obtain(store, access.patience, revalidate, on_progress, offline, copy_to, access.streams)
     got = obtain.obtain(remote, sha256)
     licence = getattr(remote, "licence", None)
     stored = got.stored

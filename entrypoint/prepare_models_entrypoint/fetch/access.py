@@ -14,6 +14,7 @@ from ..contract.network import Network
 from ..errors import FetchError
 from ..masking import register
 from .patience import Patience
+from .split import Streams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +28,14 @@ class Secrets:
 class Access:
     """Makes the clients when the first source needs them: importing requests costs a tenth of a second.
 
-    patience: how long a fetch goes on.
+    patience: how long a fetch goes on. streams: the files that are coming.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.secrets = read_secrets(network.secrets_file)
         self.patience = _patience(network)
+        self.streams = Streams()
         self._guard = threading.RLock()
         self._web: Any = None
         self._ngc: Any = None

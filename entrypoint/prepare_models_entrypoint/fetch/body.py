@@ -40,11 +40,13 @@ class Remote(Protocol):
 
     name: base name for a local copy. label: how messages call it, without secrets.
     key: what makes two sources the same, before a digest is known.
+    ranged: whether a part from the middle of the file may be asked for while others come.
     """
 
     name: str
     label: str
     key: str
+    ranged: bool
 
     def promise(self) -> Promise:
         """Ask what the server promises; kinds that can't tell promise nothing."""
@@ -55,8 +57,14 @@ class Remote(Protocol):
     def is_current(self, mark: Optional[str]) -> bool:
         """Ask whether a copy with this mark is what the server has now."""
 
-    def open(self, offset: int, validator: Optional[str]) -> ContextManager[Body]:
-        """Ask for the bytes from ``offset`` on, if the content still is the one of ``validator``."""
+    def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> ContextManager[Body]:
+        """Ask for the bytes from ``offset`` on, if the content still is the one of ``validator``.
+
+        Args:
+            offset: where the bytes begin.
+            validator: the server's mark of the content that is here.
+            end: where they end for a range; more may come than asked for.
+        """
 
     def impostor(self, what: str) -> FetchError:
         """Return the error for an answer that is a page or a message in place of the file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
 
@@ -10,6 +10,7 @@ from ..errors import FetchError
 from .body import SNIFFED, Body, Promise, RangeLostError, Remote, told_by
 from .part import NO_ROOM, Part, check_room
 from .patience import Effort, Patience
+from .split import Split, Streams
 
 OnProgress = Callable[[Dict[str, Any]], None]
 
@@ -29,6 +30,7 @@ class Download:
         promise: size and digest to verify, as far as they are known; a pinned digest stands here, too.
         on_progress: called with ``done`` and ``total`` bytes.
         copy_to: directory that receives the file later.
+        streams: the files that are coming to this process.
     """
 
     remote: Remote
@@ -36,6 +38,7 @@ class Download:
     promise: Promise
     on_progress: OnProgress
     copy_to: Optional[Path] = None
+    streams: Streams = field(default_factory=Streams)
     mismatches: int = 0
     resumed: bool = False
     furthest: int = 0
@@ -47,17 +50,21 @@ class Download:
             FetchError: they can't be had, or are not the promised ones.
         """
         effort = Effort(patience)
+        split = Split(self.remote, self.part, self.streams, verified=self.promise.sha256 is not None)
         self.furthest = self.part.size
-        return effort.run(lambda: self._attempt(effort))
+        try:
+            return effort.run(lambda: self._attempt(effort, split))
+        finally:
+            split.end()
 
-    def _attempt(self, effort: Effort) -> str:
+    def _attempt(self, effort: Effort, split: Split) -> str:
         part, size = self.part, self.promise.size
         if size is not None and part.size > size:
             part.restart()
         if size is None or part.size < size or size == 0:
             try:
-                with self.remote.open(part.size, part.validator) as body:
-                    self._receive(body, effort)
+                while not self._came(split, effort):
+                    pass  # the ranges ended before the file did
             except RangeLostError:
                 part.restart()
                 raise
@@ -65,16 +72,39 @@ class Download:
                 # a file is promised, so a page in its place may be gone with the next try
                 error.retryable = error.retryable or (size is not None and error.code in _IMPOSTORS)
                 raise
-        return self._verified()
+        return self._verified(split)
 
-    def _receive(self, body: Body, effort: Effort) -> None:
+    def _came(self, split: Split, effort: Effort) -> bool:
+        """Receive what one stream and the ranges behind it bring; tell whether that was all."""
+        split.end()  # of the try before
+        with self.remote.open(self.part.size, self.part.validator) as body:
+            total = self._begin(body)
+            stream = iter(body.chunks) if self.part.size else self._begun(body)
+            self._take(split.stream(stream, total), total, effort)
+        if split.goes_on:
+            self.resumed = True
+            self._take(split.ranges(), total, effort)
+            return self.part.size == total
+        if total is not None and self.part.size < total:
+            if self.part.size == body.total:
+                self.part.restart()
+                raise self._other_size(f"{body.total} bytes", total)
+            raise self._broken(f"{self.part.size} of {total} bytes came")
+        return True
+
+    def _begin(self, body: Body) -> Optional[int]:
+        """Make the part ready for the bytes of a body, and return the size of the whole file."""
         part, total = self.part, self._total(body)
         if body.start != part.size:
             part.restart()
         self.resumed = part.size > 0
         part.mark(body.validator, total)
         self._check_room(total)
-        for chunk in body.chunks if part.size else self._begun(body):
+        return total
+
+    def _take(self, chunks: Iterator[bytes], total: Optional[int], effort: Effort) -> None:
+        part = self.part
+        for chunk in chunks:
             if total is not None and part.size + len(chunk) > total:
                 part.restart()
                 raise self._other_size(f"more than {total} bytes", total)
@@ -83,11 +113,6 @@ class Download:
                 self.furthest = part.size  # the same bytes once more, or a few of very many, are no progress
                 effort.progress()
             self.on_progress({"phase": "download", "done": part.size, "total": total or 0})
-        if total is not None and part.size < total:
-            if part.size == body.total:
-                part.restart()
-                raise self._other_size(f"{body.total} bytes", total)
-            raise self._broken(f"{part.size} of {total} bytes came")
 
     def _total(self, body: Body) -> Optional[int]:
         """Return the size of the whole file; on a continued body the server's word must be the promised one."""
@@ -128,13 +153,14 @@ class Download:
             yield head
         yield from chunks
 
-    def _verified(self) -> str:
+    def _verified(self, split: Split) -> str:
         part, found = self.part, self.part.sha256()
         if part.size == 0 and self.promise.size != 0:
             raise FetchError("source-not-a-model", f"{self.remote.label} is empty", hint="check the source")
         expected = self.promise.sha256
         if expected is not None and found != expected:
             part.restart()
+            split.give_up()  # a range may be what was wrong
             self.mismatches += 1
             # Once more where bytes of two tries met, or where the server's own list says that it has the right ones.
             again = self.mismatches == 1 and (self.resumed or self.promise.size is not None)

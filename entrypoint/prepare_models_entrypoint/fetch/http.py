@@ -44,6 +44,8 @@ _STATUS_HINTS = {
 class HttpSource:
     """A file at a URL. The user's headers go to the URL's own host and port alone, not to where it redirects."""
 
+    ranged = True
+
     def __init__(self, url: str, access: Access) -> None:
         self._url, self._access = url, access
         self._answered_by = url
@@ -68,9 +70,9 @@ class HttpSource:
             return answer.status_code == 304
 
     @contextlib.contextmanager
-    def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
+    def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> Iterator[Body]:
         """Ask for the bytes from ``offset`` on."""
-        with self._get(self._url, range_headers(offset, validator)) as answer:
+        with self._get(self._url, range_headers(offset, validator, end)) as answer:
             yield body_of(answer, self._access.web, self, offset=offset, validator=validator)
 
     def impostor(self, what: str) -> FetchError:
@@ -121,11 +123,11 @@ def origin(url: str) -> Tuple[str, str]:
     return parts.scheme, parts.netloc.rpartition("@")[2].lower()
 
 
-def range_headers(offset: int, validator: Optional[str]) -> Mapping[str, str]:
+def range_headers(offset: int, validator: Optional[str], end: Optional[int]) -> Mapping[str, str]:
     """Return the headers that ask for a file from ``offset`` on, if it still is the one of ``validator``."""
     if offset == 0:
         return {}
-    headers = {"Range": f"bytes={offset}-"}
+    headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"}
     if validator is not None:
         headers["If-Range"] = validator
     return headers

@@ -13,6 +13,7 @@ from .body import Promise, Remote
 from .download import Download, mismatch
 from .part import WORTH_A_NOTE, Part, progress_of
 from .patience import Patience
+from .split import Streams
 from .store import Store, Stored, key_of
 
 OnProgress = Callable[[Dict[str, Any]], None]
@@ -33,7 +34,7 @@ class Obtain:
 
     ``offline``: whether only what is here may be taken.
     ``revalidate``: whether the server is asked if what an earlier run fetched, without a pinned digest, is current.
-    ``copy_to``: directory that receives the file later.
+    ``copy_to``: directory that receives the file later. ``streams``: the files that are coming.
     """
 
     store: Store
@@ -42,6 +43,7 @@ class Obtain:
     on_progress: OnProgress
     offline: bool = False
     copy_to: Optional[Path] = None
+    streams: Streams = dataclasses.field(default_factory=Streams)
 
     def obtain(self, remote: Remote, pinned: Optional[str]) -> Obtained:
         """Return the content of a remote file.
@@ -100,7 +102,9 @@ class Obtain:
     def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Obtained:
         path = self.store.parts / f"{part_key}.part"
         with Part.opened(path, resume_without_validator=promise.sha256 is not None) as part:
-            sha256 = Download(remote, part, promise, self.on_progress, self.copy_to).run(self.patience)
+            download = Download(remote, part, promise, self.on_progress, self.copy_to, self.streams)
+            with self.streams.one():
+                sha256 = download.run(self.patience)
             if part.is_noted:
                 part.forget_mark()  # first, so that it never stands beside other bytes
             stored = self.store.adopt(path, sha256, remote.name)

@@ -55,6 +55,8 @@ class Part:
     def _take_up(self, *, resume_without_validator: bool) -> None:
         if os.fstat(self._stream.fileno()).st_size == 0:
             return
+        for ahead in self.path.parent.glob(f"{self.path.stem}.*.range"):
+            ahead.unlink()
         self.is_noted = True
         self.validator = read_json(_meta(self.path)).get("validator")
         if self.validator is None and not resume_without_validator:
@@ -96,6 +98,10 @@ class Part:
     def sha256(self) -> str:
         """Return the digest of the bytes that are here."""
         return self._digest.hexdigest()
+
+    def range_file(self, start: int) -> Path:
+        """Return the file for bytes that come ahead, from ``start`` on."""
+        return self.path.with_suffix(f".{start}.range")
 
     def discard(self) -> None:
         """Remove the mark and the file."""

@@ -17,6 +17,8 @@ _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "created", "
 class FilesystemSource:
     """A file of a remote file system. Its credentials are found where its own tools find them."""
 
+    ranged = False
+
     def __init__(self, url: str) -> None:
         self._url = url
         self.label = public(url)
@@ -38,8 +40,9 @@ class FilesystemSource:
         return mark is not None and mark == self._mark()
 
     @contextlib.contextmanager
-    def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
+    def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> Iterator[Body]:
         """Open the file at ``offset``, or at its beginning where its content is another one now."""
+        del end  # it is not asked for ranges
         self._info = None
         mark, size = self._mark(), self.promise().size
         start = offset if offset and validator is not None and validator == mark else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from typing import TYPE_CHECKING, Iterator, List, Optional
+from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from ... import masking
@@ -26,8 +26,11 @@ _SHOWN = 12
 class NgcSource:
     """A file of a version. The presigned URL is asked for without any credentials."""
 
+    ranged = True
+
     def __init__(self, address: Address, access: Access) -> None:
         self._address, self._access = address, access
+        self._signed: Optional[str] = None
         self._entry: Optional[Entry] = None
         self.name = safe_name(address.file or "")
         self.label = str(address)
@@ -53,16 +56,20 @@ class NgcSource:
         return mark is not None and mark == self.mark(None)
 
     @contextlib.contextmanager
-    def open(self, offset: int, validator: Optional[str]) -> Iterator[Body]:
-        """Ask for the bytes from ``offset`` on, with a URL that is signed for this try."""
-        with self._access.ngc.file_answer(self._address) as answer:
-            signed = location(answer, answer.url)  # as it came: a signature is over every byte of it
-            if signed is None:
-                yield self._direct(answer, offset)
-                return
-        masking.register_query(signed)
-        with self._from_cdn(signed, offset, validator) as answer:
-            if answer.status_code in (400, 401, 403):
+    def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> Iterator[Body]:
+        """Ask for the bytes from ``offset`` on, with a URL that is signed for this try; ranges share one that works."""
+        signed = self._signed if end is not None else None
+        if signed is None:
+            with self._access.ngc.file_answer(self._address) as answer:
+                signed = location(answer, answer.url)  # as it came: a signature is over every byte of it
+                if signed is None:
+                    yield self._direct(answer, offset)
+                    return
+            masking.register_query(signed)
+        with self._from_cdn(signed, range_headers(offset, validator, end)) as answer:
+            refused = answer.status_code in (400, 401, 403)
+            self._signed = None if refused else signed
+            if refused:
                 error = refusal(answer, f"{self.label}: the signed URL")
                 raise FetchError(error.code, error.message, hint=_EXPIRED_HINT, retryable=True)
             yield body_of(answer, self._access.web, self, offset=offset, validator=validator)
@@ -84,9 +91,9 @@ class NgcSource:
 
     @contextlib.contextmanager
     def _from_cdn(
-        self, url: str, offset: int, validator: Optional[str], hops: int = _LONGEST_CHAIN
+        self, url: str, headers: Mapping[str, str], hops: int = _LONGEST_CHAIN
     ) -> Iterator[requests.Response]:
-        with self._access.web.get(url, headers=range_headers(offset, validator)) as answer:
+        with self._access.web.get(url, headers=headers) as answer:
             target = location(answer, url)
             if target is None:
                 yield answer
@@ -94,7 +101,7 @@ class NgcSource:
         if hops == 0:
             raise FetchError("source-unreachable", f"{self.label}: too many redirects", hint="try again later")
         masking.register_query(target)
-        with self._from_cdn(target, offset, validator, hops - 1) as last:
+        with self._from_cdn(target, headers, hops - 1) as last:
             yield last
 
     def _listed(self) -> Entry:
