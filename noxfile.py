@@ -132,10 +132,11 @@ def lock(session: nox.Session) -> None:
         "browser": ["--python-version", "3.10", ".ci/locks/browser.in"],
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
     }
-    images = {"entrypoint": "3.8", "rtx": "3.10", "etlt": "3.10", "build": "3.10"}
+    images = {"entrypoint": "3.8", "rtx": "3.10", "etlt": "3.10", "build": "3.10", "verify": "3.8"}
     outputs = {name: f".ci/locks/{name}.txt" for name in locks}
     for name, python in images.items():
-        locks[f"docker/{name}"] = ["--python-version", python, f"docker/requirements/{name}.in"]
+        alone = ["--no-deps"] if name == "verify" else []
+        locks[f"docker/{name}"] = ["--python-version", python, *alone, f"docker/requirements/{name}.in"]
         outputs[f"docker/{name}"] = f"docker/requirements/{name}.txt"
     for name, arguments in locks.items():
         upgrade = ["--upgrade"] if "CI" not in os.environ else []

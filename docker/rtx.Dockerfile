@@ -13,10 +13,12 @@ RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/prepare-models/ve
       --quiet --no-cache-dir --no-compile --no-deps --no-build-isolation --require-hashes \
       --only-binary :all: --no-binary tensorrt-rtx-cu13 -r "$1"; } \
  && /pip/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r /requirements/build.txt \
- && install /requirements/rtx.txt \
+ && install /requirements/rtx.txt && install /requirements/verify.txt \
  && case "$(python3 -c 'import sys, platform; print(*sys.version_info[:2], platform.machine())')" in \
       '3 10 x86_64' | '3 12 x86_64') install /requirements/etlt.txt && install /requirements/codec.txt ;; \
-    esac
+    esac \
+ && find /opt/prepare-models -depth \( -path '*/numpy/*/tests' -o -path '*/onnx/backend/test/data' \
+      -o -path '*/onnxruntime/transformers' -o -name 'libonnxruntime.so.*' \) -exec rm -r {} +
 
 FROM base AS runtime
 COPY --from=packages /opt/prepare-models/venv /opt/prepare-models/venv

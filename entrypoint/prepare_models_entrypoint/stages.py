@@ -46,7 +46,10 @@ from .masking import mask
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.stage import refusal, verify
 
-_STATUS: Dict[Tuple[str, ...], str] = {CHECK_STAGES: CHECKED, CHECK_STAGES[1:]: CHECKED, VERIFY_STAGES: VERIFIED}
+# Without the first stage where a container of its own fetched.
+_STATUS: Dict[Tuple[str, ...], str] = {
+    CHECK_STAGES: CHECKED, CHECK_STAGES[1:]: CHECKED, VERIFY_STAGES: VERIFIED, VERIFY_STAGES[1:]: VERIFIED,
+}  # fmt: skip
 
 
 def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
@@ -98,7 +101,7 @@ class _Run:
                 finally:
                     clear_room(self.output_dir)
                     self._keep_log(work / "build.log")
-        if self.job.stages == VERIFY_STAGES:
+        if _STATUS.get(self.job.stages) == VERIFIED:
             with work_dir(Path(self.job.cache_dir)) as work:
                 self._verify_published(fetched, work)
         self.report["status"] = _STATUS.get(self.job.stages, BUILT)

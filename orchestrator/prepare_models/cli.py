@@ -9,12 +9,12 @@ from pathlib import Path
 
 from . import __version__, cli_results, cli_sources, cli_store
 from .cli_options import add_bases as _add_bases
+from .cli_options import add_executor as _add_executor
 from .cli_options import add_output as _add_output
 from .cli_options import command as _command
 from .cli_options import pair as _pair
 from .cli_options import positive as _positive
 from .cli_options import seconds as _seconds
-from .cli_options import size as _size
 
 _FETCH_EXAMPLE = """\
 example:
@@ -225,21 +225,6 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
     command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
-
-
-def _add_executor(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--executor", choices=("auto", "local", "docker"), default="auto", help="where the work is done (default auto)"
-    )
-    _add_containers(command)
-
-
-def _add_containers(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("containers")
-    group.add_argument("--platform", metavar="NAME", help="platform of the image (default: found out; see image list)")
-    group.add_argument("--image", metavar="IMAGE", help="another image of this tool")
-    group.add_argument("--gpu", metavar="GPU", help="none, all, a number or a UUID (default: all where one is needed)")
-    group.add_argument("--memory", type=_size, metavar="SIZE", help="memory of a container, such as 8GiB; 0: no limit")
 
 
 def _add_image(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -68,3 +68,15 @@ def add_bases(command: argparse.ArgumentParser) -> None:
         "--base", type=Path, action="append", default=[], metavar="FILE",
         help="bundle whose contents need not be repeated; several times",
     )  # fmt: skip
+
+
+def add_executor(command: argparse.ArgumentParser) -> None:
+    """Add where the work is done, and what is said about containers."""
+    command.add_argument(
+        "--executor", choices=("auto", "local", "docker"), default="auto", help="where the work is done (default auto)"
+    )
+    group = command.add_argument_group("containers")
+    group.add_argument("--platform", metavar="NAME", help="platform of the image (default: found out; see image list)")
+    group.add_argument("--image", metavar="IMAGE", help="another image of this tool")
+    group.add_argument("--gpu", metavar="GPU", help="none, all, a number or a UUID (default: all where one is needed)")
+    group.add_argument("--memory", type=size, metavar="SIZE", help="memory of a container, such as 8GiB; 0: no limit")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .cli_options import command
+from .cli_options import add_executor, command
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,6 +28,7 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     verify.add_argument(
         "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
     )
+    add_executor(verify)
     verify.add_argument("--json", action="store_true", help="print the reports as JSON")
 
 

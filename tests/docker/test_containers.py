@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
+from PIL import Image
 
 from tests import networks
 from tests.docker.conftest import CALLER, ROOT, Daemon, DockerPlace, Witness, run_as_caller
@@ -179,3 +181,38 @@ def test_check_judges_in_a_container_and_builds_nothing(place: DockerPlace, witn
         assert not [mount for mount in seen["Mounts"] if mount["RW"] and str(place.cache_dir) not in mount["Source"]
                     and mount["Destination"] != "/run/prepare-models/out"]  # fmt: skip
     assert not place.models_dir.exists()
+
+
+def test_a_container_compares_what_it_built_and_what_is_there(
+    place: DockerPlace, witness: Witness, nothing_left: Callable[[], None]
+) -> None:
+    networks.conv(place.folder / "model.onnx")
+    (place.folder / "pictures").mkdir()
+    Image.new("RGB", (20, 10), (255, 0, 0)).save(place.folder / "pictures" / "red.png")
+    model = {"name": "net", "source": "model.onnx", "precision": "fp16", "verify": {"images": "pictures"}}
+    place.write(model)
+    built = place.run().model("net")
+    assert (built["status"], built["verification"]["verdict"]) == ("built", "passed"), built["error"]
+    before = place.files()
+    inside, here = (place.call("verify", "models.yaml", "--executor", name, "--json") for name in ("docker", "local"))
+    assert (inside.status, here.status) == (0, 0), inside.stderr
+    found = inside.model("net")["verification"]
+    assert found["candidate"] == "rewritten-onnx"
+    assert found["outputs"][0]["max_abs"] == pytest.approx(
+        here.model("net")["verification"]["outputs"][0]["max_abs"], rel=0.1
+    )
+    assert place.files() == before
+    seen = witness.seen[-1]
+    assert seen["HostConfig"]["NetworkMode"] == "none"
+    mounts = {mount["Destination"]: mount["RW"] for mount in seen["Mounts"]}
+    assert mounts[str(place.models_dir / "net")] is False
+    place.write({**model, "verify": {"images": "pictures", "thresholds": {"max_abs": 1e-9}}})
+    refused = place.call("verify", "models.yaml", "--executor", "docker", "--json")
+    assert (refused.status, refused.model("net")["error"]["code"]) == (1, "verification-failed")
+    nothing_left()
+
+
+def test_a_model_that_was_never_built_has_no_engine_in_a_container_either(ready: DockerPlace) -> None:
+    done = ready.call("verify", "models.yaml", "--executor", "docker", "--json")
+    assert (done.status, done.model("net")["error"]["code"]) == (1, "engine-missing")
+    assert not ready.models_dir.exists()

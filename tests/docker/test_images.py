@@ -59,6 +59,8 @@ def test_nvidia_flavours_add_little_to_their_base(place: DockerPlace, daemon: Da
             row["image"], ["describe"], network_mode="none", read_only=True, remove=True
         )
         assert json.loads(answer)["backend"] is None  # the real base brings it
+        verify = ["-c", "from prepare_models_entrypoint.verify import runners, worker; runners.load(None)"]
+        daemon.client.containers.run(row["image"], verify, entrypoint="python3", network_mode="none", remove=True)
         converter = ["/opt/nvidia/tao/tao-converter"]
         told = daemon.client.containers.run(row["image"], entrypoint=converter, network_mode="none", remove=True)
         assert told == b"the converter of /opt/nvidia/tao/tao-converter\n"

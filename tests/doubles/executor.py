@@ -46,6 +46,9 @@ class ReportingExecutor:
     def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
         raise NotImplementedError
 
+    def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        raise NotImplementedError
+
     def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
         raise NotImplementedError
 

@@ -28,12 +28,15 @@ def load(backend_name: Optional[str]) -> Any:
         from polygraphy import comparator
         from polygraphy.logger import G_LOGGER
     except ImportError as error:
-        raise VerifyError(
-            "module-missing", f"verifying needs {error.name}", hint="pip install 'prepare-models[verify]'"
-        ) from error
+        raise missing(error) from error
     G_LOGGER.module_severity = G_LOGGER.ERROR
     onnxruntime.set_default_logger_severity(3)
     return comparator
+
+
+def missing(error: ImportError) -> VerifyError:
+    """Return the error of a package that is not installed."""
+    return VerifyError("module-missing", f"verifying needs {error.name}", hint="pip install 'prepare-models[verify]'")
 
 
 def session(model: Path) -> Any:

@@ -20,7 +20,6 @@ from ..contract.files import write_atomic
 from ..contract.report import Latency, OutputComparison, Verification
 from ..convert import calibration_cache
 from ..convert.precision import rule
-from ..convert.typed_model import prepared
 from ..errors import StageError, VerifyError, from_os_error
 from ..processes import die_with_parent, show_as
 from . import runners, samples
@@ -38,6 +37,8 @@ def main(request_path: str, events_fd: str) -> int:
         answer["verification"] = Comparison(request).verification()
     except StageError as error:
         answer["error"] = error.info("verify")
+    except ImportError as error:
+        answer["error"] = runners.missing(error).info("verify")
     except OSError as error:
         answer["error"] = from_os_error(error).info("verify")
     except MemoryError:
@@ -120,6 +121,8 @@ class Comparison:
         return _Candidate("rewritten-onnx", what, runner, engine_not_run=why_not)
 
     def _rewrites(self) -> Tuple[str, ...]:
+        if self.model.precision == "fp32":
+            return ()
         from ..convert import graph
 
         has_qdq = graph.has_qdq(graph.load(Path(self.request["source"]), weights=False))
@@ -134,6 +137,8 @@ class Comparison:
         if precision == "fp32" and self.model.onnx == OnnxConfig():
             yield Path(self.request["source"])
             return
+        from ..convert.typed_model import prepared
+
         folder = self.work_dir / name
         folder.mkdir(mode=0o700, exist_ok=True)
         cache = self.request["cache_file"] if precision != "fp32" else None

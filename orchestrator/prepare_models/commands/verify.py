@@ -10,16 +10,16 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
-from .. import manifest, plan, published
+from .. import executors, manifest, plan, published
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ..executors.local import LocalExecutor
 from ..views import text
+from .plan import container_options
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Compare the engines of a manifest or of a models directory with their source models."""
-    executor = LocalExecutor()
     specs, models_dir = _subjects(arguments)
+    executor = executors.pick(arguments.executor, container_options(arguments), builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
     text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.verifications(reports))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
@@ -40,6 +40,6 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[manifest.ModelSpe
     return [published.spec_of(record) for record in wanted], models_dir
 
 
-def _verify(executor: LocalExecutor, spec: manifest.ModelSpec, models_dir: Path) -> ModelReport:
+def _verify(executor: executors.Executor, spec: manifest.ModelSpec, models_dir: Path) -> ModelReport:
     with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
         return executor.verify(spec, models_dir / spec.name, Path(folder))

@@ -110,6 +110,9 @@ class Executor(Protocol):
     def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
         """Judge one model without building it. ``folder``: an empty private directory."""
 
+    def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
+
     def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
         """Return what fetches a job's sources ahead of their turn."""
 
@@ -117,11 +120,11 @@ class Executor(Protocol):
         """End whatever runs, from another thread."""
 
 
-def pick(name: str, options: ContainerOptions | None = None) -> Executor:
+def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = True) -> Executor:
     """Return the executor that the user wants.
 
     ``auto`` takes containers where an engine answers and has the image of this machine's platform, else this Python:
-    nothing is built or pulled behind the user's back.
+    nothing is built or pulled behind the user's back. ``builds``: whether this Python needs a TensorRT.
 
     Raises:
         HostError: none works.
@@ -141,7 +144,7 @@ def pick(name: str, options: ContainerOptions | None = None) -> Executor:
             if by_choice:
                 raise
             why_no_docker = error
-    why_not = local.unavailable()
+    why_not = local.unavailable() if builds else None
     if why_not is None:
         return local
     if why_no_docker is not None:

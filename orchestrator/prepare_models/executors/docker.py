@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import Job
+from prepare_models_entrypoint.contract import CHECK_STAGES, VERIFY_STAGES, Job
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport, RuntimeInfo, StageResult, blank
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
@@ -45,7 +45,8 @@ MODEL_LABEL = f"{LABEL}.model"
 OWNER_LABEL = f"{LABEL}.owner"
 
 _CONVERT = ("convert", "inspect", "verify")
-_CHECK = ("check",)
+_CHECK = CHECK_STAGES[1:]
+_VERIFY = VERIFY_STAGES[1:]
 _RUN = ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out")
 _GRACE_S = 60.0  # what the entrypoint may take beside the conversion, whose time it watches itself
 _MEMORY_SHARE = 0.9
@@ -117,6 +118,10 @@ class DockerExecutor:
         """Judge one model without building it. ``folder``: an empty private directory."""
         return self._stages(Work(spec, folder / "unused", folder, "check"), _CHECK)
 
+    def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
+        return self._stages(Work(spec, output_dir, folder, "verify"), _VERIFY)
+
     def run(self, task: Task) -> ModelReport:
         """Build one model and return its report."""
         work = Work.of(task)
@@ -177,11 +182,13 @@ class DockerExecutor:
         places = [work.cache / name for name in ("work", "logs", "timing")]
         for place in places:
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if stages != _CHECK:
+        if stages == _CONVERT:
             work.output_dir.mkdir(parents=True, exist_ok=True)
             places.append(work.output_dir)
         binds = [Bind(place, str(place), read_only=False) for place in places]
         binds += work.local_sources()
+        if stages == _VERIFY and work.output_dir.is_dir():
+            binds.append(Bind(work.output_dir, str(work.output_dir)))
         if work.remote:
             binds.append(Bind(work.cache / "downloads", str(work.cache / "downloads")))
         if key_file is not None:

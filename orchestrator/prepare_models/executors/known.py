@@ -100,6 +100,10 @@ class KnownExecutor:
         """Judge one model without building it. ``folder``: an empty private directory."""
         return self._docker().check(spec, folder)
 
+    def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
+        return self._docker().verify(spec, output_dir, folder)
+
     def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
         """Return what fetches a job's sources."""
         return self._docker().fetcher(job, network)
