@@ -200,6 +200,10 @@ class _Run:
             self.report["warnings"].append(
                 WarningInfo(code="not-verified", message=verification["statement"], hint=hint)
             )
+        scales = verification["scales"]
+        if scales is not None and scales["problem"] is not None:
+            hint = "verify with eight or more real samples, and check the calibration cache if it stays"
+            self.report["warnings"].append(WarningInfo(code="scales-wide", message=scales["problem"], hint=hint))
 
     def _verify_published(self, fetched: Dict[str, Fetched], work: Path) -> None:
         """Verify the engine that an earlier run left."""

@@ -27,13 +27,15 @@ INPUT = [("x", np.float32, (1, 3, 4, 4))]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A good calibration cache of the quickstart model, one with every scale off by 2, and a sample."""
+    """A good calibration cache of the quickstart model, two with every scale off by 2, and samples: eight, and one."""
     folder = tmp_path_factory.mktemp("verify")
     measured(MODEL, folder / "cal.bin", images(0, 4))
     good = calibration_cache.read(folder / "cal.bin", "cal.bin").scales
-    wrong = {name: scale / 2 for name, scale in good.items()}
-    (folder / "wrong.bin").write_bytes(calibration_cache.write(wrong))
-    np.savez(folder / "samples.npz", **{"input_2:0": images(HELD_OUT, 1)[0]})
+    for name, factor in (("halved.bin", 0.5), ("doubled.bin", 2.0)):
+        (folder / name).write_bytes(calibration_cache.write({key: scale * factor for key, scale in good.items()}))
+    held_out = images(HELD_OUT, 8)
+    np.savez(folder / "samples.npz", **{"input_2:0": held_out[0]})
+    np.savez(folder / "eight.npz", **{"input_2:0": np.concatenate(held_out)})
     return folder
 
 
@@ -47,8 +49,8 @@ def quickstart(folder: Path, name: str, cache: str) -> dict[str, Any]:
     }
 
 
-def test_scales_off_by_2_are_refused_with_the_number_that_shows_it(place: Workplace, folder: Path) -> None:
-    place.write(quickstart(folder, "good", "cal.bin"), quickstart(folder, "wrong", "wrong.bin"))
+def test_scales_half_as_large_are_refused_with_the_number_that_shows_it(place: Workplace, folder: Path) -> None:
+    place.write(quickstart(folder, "good", "cal.bin"), quickstart(folder, "wrong", "halved.bin"))
     result = place.run()
     good, wrong = result.model("good"), result.model("wrong")
     assert (result.status, good["status"], wrong["status"]) == (1, "built", "failed")
@@ -60,6 +62,47 @@ def test_scales_off_by_2_are_refused_with_the_number_that_shows_it(place: Workpl
     assert "The engine itself was not run" in good["verification"]["statement"]
     assert place.directories() == {"good", "good/1"}
     assert [stage["name"] for stage in wrong["stages"]] == ["fetch", "convert", "inspect", "verify"]
+
+
+def test_scales_twice_as_large_are_refused_with_the_number_that_shows_it(place: Workplace, folder: Path) -> None:
+    verify = {"npz": str(folder / "eight.npz")}
+    place.write(
+        {**quickstart(folder, "good", "cal.bin"), "verify": verify},
+        {**quickstart(folder, "wrong", "doubled.bin"), "verify": verify},
+    )
+    result = place.run()
+    good, wrong = result.model("good"), result.model("wrong")
+    assert (result.status, good["status"], wrong["status"]) == (1, "built", "failed")
+    fits, wide = good["verification"]["scales"], wrong["verification"]["scales"]
+    assert fits["median_room"] == pytest.approx(1, abs=0.3)
+    assert wide["median_room"] == pytest.approx(2 * fits["median_room"], rel=1e-3)
+    assert wrong["verification"]["outputs"][0]["problems"] == []  # it only costs a bit, which no output shows
+    assert wrong["error"]["code"] == "verification-failed"
+    told = f"scales hold {wide['median_room']:.3g} times what the samples reach (median of {wide['tensors']} tensors)"
+    assert told in wrong["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("verify", "status"),
+    [
+        ({"npz": "samples.npz"}, 0),
+        ({"random": {"count": 8}, "thresholds": {"argmax": 0.9}}, 0),
+        ({"npz": "samples.npz", "scale_room": 1.9}, 1),
+    ],
+)
+def test_few_or_random_samples_refuse_no_scales_unless_told_to(
+    place: Workplace, folder: Path, verify: dict[str, Any], status: int
+) -> None:
+    if "npz" in verify:
+        verify = {**verify, "npz": str(folder / verify["npz"])}
+    place.write({**quickstart(folder, "wide", "doubled.bin"), "verify": verify})
+    result = place.run()
+    model = result.model("wide")
+    assert result.status == status, model["error"]
+    assert model["verification"]["scales"]["judged"] is bool(status)
+    assert ("scales-wide" in [warning["code"] for warning in model["warnings"]]) is (status == 0)
+    told = place.call("verify", str(place.manifest), "--models-dir", str(place.models_dir)).stdout
+    assert ("not judged by these samples" in told) is (status == 0)
 
 
 def test_the_command_verifies_what_is_there_by_manifest_and_by_directory(place: Workplace) -> None:

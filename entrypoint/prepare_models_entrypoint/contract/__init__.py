@@ -18,13 +18,14 @@ from .job import (
     ShapeRange,
 )
 from .ros import RosConfig
-from .verification import Thresholds, VerifyConfig
+from .verification import SCALE_ROOM, Thresholds, VerifyConfig
 
 __all__ = [
     "CHECK_STAGES",
     "CONTRACT_VERSION",
     "CONVERTERS",
     "PRECISIONS",
+    "SCALE_ROOM",
     "STAGES",
     "VERIFY_STAGES",
     "BuilderConfig",

@@ -199,10 +199,34 @@ class Latency(TypedDict):
     execution_memory_bytes: Optional[int]
 
 
+class TensorScale(TypedDict):
+    """What the scale of a tensor can hold, and the largest absolute value that it had on the samples."""
+
+    tensor: str
+    holds: float
+    reached: float
+
+
+class ScaleFit(TypedDict):
+    """How the scales of a calibration cache fit the samples of a verification.
+
+    median_room: median over the tensors of what the scale holds over what was reached. problem: None within ``limit``.
+    judged: whether a problem refuses the engine. widest: the tensors with most room.
+    """
+
+    tensors: int
+    median_room: float
+    limit: float
+    problem: Optional[str]
+    judged: bool
+    widest: List[TensorScale]
+
+
 class Verification(TypedDict):
     """What was compared with what, and how it came out.
 
     verdict: passed, failed or not-compared. statement: the same for people. candidate: engine, rewritten-onnx or None.
+    scales: None without a calibration cache, and in records of versions that did not look.
     engine_not_run, latency_absent: why not, None where it was. settings: the ``verify`` of the job.
     """
 
@@ -213,6 +237,7 @@ class Verification(TypedDict):
     engine_not_run: Optional[str]
     samples: str
     outputs: List[OutputComparison]
+    scales: Optional[ScaleFit]
     latency: Optional[Latency]
     latency_absent: Optional[str]
     settings: Dict[str, Any]
@@ -357,6 +382,8 @@ def read(raw: Any) -> ModelReport:
         raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
     report = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
     report.update(raw)  # type: ignore[typeddict-item]  # tolerant on purpose: unknown keys travel along
+    if report["verification"] is not None:
+        report["verification"].setdefault("scales", None)
     return report
 
 

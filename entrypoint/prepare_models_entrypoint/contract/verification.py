@@ -54,6 +54,11 @@ DEFAULTS = {
 }
 
 
+# A calibrated scale holds at most the largest value that the calibration saw, and that is seldom more than 1.4 times
+# what eight other samples reach.
+SCALE_ROOM, SAMPLES_THAT_TELL = 1.7, 8
+
+
 @dataclass(frozen=True)
 class VerifyConfig:
     """Samples and thresholds of a verification. Without ``images`` and ``npz``, samples are random.
@@ -61,6 +66,8 @@ class VerifyConfig:
     images: images and how they become tensors, as for a calibration. npz: absolute path of arrays by input name.
     seed, count, ranges: random samples, uniform within [low, high) by input name, [0, 1) where it has none.
     thresholds: of every output; None takes ``DEFAULTS``. outputs: thresholds of single outputs, in place of those.
+    scale_room: how many times what real samples reach the scales of a calibration cache may hold, as the median of the
+    tensors; None takes ``SCALE_ROOM`` and judges by ``SAMPLES_THAT_TELL`` samples or more.
     """
 
     images: Optional[CalibrationConfig] = None
@@ -70,8 +77,9 @@ class VerifyConfig:
     ranges: Mapping[str, Tuple[float, float]] = field(default_factory=dict)
     thresholds: Optional[Thresholds] = None
     outputs: Mapping[str, Thresholds] = field(default_factory=dict)
+    scale_room: Optional[float] = None
 
-    KEYS = ("images", "npz", "seed", "count", "ranges", "thresholds", "outputs")
+    KEYS = ("images", "npz", "seed", "count", "ranges", "thresholds", "outputs", "scale_room")
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> VerifyConfig:
@@ -87,10 +95,12 @@ class VerifyConfig:
             ranges={name: _range(ranges, name) for name in ranges},
             thresholds=_codec.maybe(raw, "thresholds", Thresholds.from_dict, "verify"),
             outputs={name: Thresholds.from_dict(limits) for name, limits in outputs.items()},
+            scale_room=_codec.optional(raw, "scale_room", float, "verify"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
+        """Return the JSON form. Settings of records that lack the later key equal those that do not set it."""
+        later = {} if self.scale_room is None else {"scale_room": self.scale_room}
         return {
             "images": self.images.to_dict() if self.images else None,
             "npz": self.npz,
@@ -99,7 +109,13 @@ class VerifyConfig:
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
             "thresholds": self.thresholds.to_dict() if self.thresholds else None,
             "outputs": {name: limits.to_dict() for name, limits in self.outputs.items()},
+            **later,
         }
+
+    def judges_scales(self, samples: int) -> bool:
+        """Tell whether scales that hold too much are refused, not only told: few samples don't reach what many do."""
+        real = self.images is not None or self.npz is not None
+        return self.scale_room is not None or (real and samples >= SAMPLES_THAT_TELL)
 
     def of_output(self, name: str, precision: str) -> Thresholds:
         """Return the thresholds of an output of a model of ``precision``."""

@@ -76,7 +76,11 @@ def refusal(verification: Verification) -> Optional[VerifyError]:
     """Return the error of a failed verification, with every number that missed its threshold."""
     if verification["verdict"] != "failed":
         return None
-    told = "; ".join(f"{o['name']}: {problem}" for o in verification["outputs"] for problem in o["problems"])
+    problems = [f"{o['name']}: {problem}" for o in verification["outputs"] for problem in o["problems"]]
+    scales = verification["scales"]
+    if scales is not None and scales["judged"] and scales["problem"] is not None:
+        problems.append(scales["problem"])
+    told = "; ".join(problems)
     return VerifyError(
         "verification-failed",
         f"{told}. {verification['statement']}",

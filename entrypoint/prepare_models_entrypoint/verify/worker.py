@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import itertools
 import json
 import sys
@@ -17,7 +18,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..contract import ModelJob, OnnxConfig, VerifyConfig
 from ..contract.files import write_atomic
-from ..contract.report import Latency, OutputComparison, Verification
+from ..contract.report import Latency, OutputComparison, ScaleFit, Verification
 from ..convert import calibration_cache
 from ..convert.precision import rule
 from ..errors import StageError, VerifyError, from_os_error
@@ -75,18 +76,21 @@ class Comparison:
         with contextlib.ExitStack() as stack:
             candidate = self._candidate(stack)
             if candidate.kind is None:
-                return self._report(candidate, "not-compared", "none", [], None)
-            reference = runners.session(stack.enter_context(self._graph("fp32", "reference")))
+                return self._report(candidate, "not-compared", "none", [], None, None)
+            source = stack.enter_context(self._graph("fp32", "reference"))
+            reference = runners.session(source)
             inputs = self._inputs(reference)
             described, feeds = samples.feeds(self.config, inputs)
             outputs = self._compared(reference, candidate.runner, feeds)
+            scales = self._scales(source, inputs)
             latency = self._latency(candidate, inputs) if candidate.engine else None
-        failed = any(output["problems"] for output in outputs)
-        return self._report(candidate, "failed" if failed else "passed", described, outputs, latency)
+        too_wide = scales is not None and scales["judged"] and scales["problem"] is not None
+        failed = too_wide or any(output["problems"] for output in outputs)
+        return self._report(candidate, "failed" if failed else "passed", described, outputs, scales, latency)
 
-    def _report(
+    def _report(  # noqa: PLR0917  # one value for each part of the report
         self, candidate: _Candidate, verdict: str, described: str, outputs: List[OutputComparison],
-        latency: Optional[Latency],
+        scales: Optional[ScaleFit], latency: Optional[Latency],
     ) -> Verification:  # fmt: skip
         return Verification(
             verdict=verdict,
@@ -96,6 +100,7 @@ class Comparison:
             engine_not_run=candidate.engine_not_run,
             samples=described,
             outputs=outputs,
+            scales=scales,
             latency=latency,
             latency_absent=None if latency else f"the engine was not run: {candidate.engine_not_run}",
             settings=self.config.to_dict(),
@@ -174,6 +179,17 @@ class Comparison:
         results = self.comparator.Comparator.run(both, data_loader=_kept(feeds), streaming=True)
         self.comparator.Comparator.compare_accuracy(results, compare_func=_collect(metrics))
         return [metrics[name].result(limits[name], named=name in self.config.outputs) for name in outputs]
+
+    def _scales(self, source: Path, inputs: List[samples.Input]) -> Optional[ScaleFit]:
+        """Hold the cache's scales against the samples, where ONNX is there to ask the model for its tensors."""
+        cache = self.request["cache_file"] if self.model.precision == "int8" else None
+        if cache is None or importlib.util.find_spec("onnx") is None:
+            return None
+        from . import scales
+
+        known = calibration_cache.read(Path(cache), cache).scales
+        _, feeds = samples.feeds(self.config, inputs)
+        return scales.fit(source, known, feeds, self.work_dir / "scales", self.config)
 
     def _latency(self, candidate: _Candidate, inputs: List[samples.Input]) -> Latency:
         _, feeds = samples.feeds(self.config, inputs)

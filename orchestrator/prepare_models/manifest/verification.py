@@ -9,7 +9,7 @@ from prepare_models_entrypoint.contract import Thresholds, VerifyConfig
 from .nodes import Node
 from .settings import Reader, Settings
 
-VERIFY_KEYS = ("images", "preprocess", "limit", "npz", "random", "thresholds", "outputs")
+VERIFY_KEYS = ("images", "preprocess", "limit", "npz", "random", "thresholds", "outputs", "scale_room")
 
 
 class VerifySettings(Settings):
@@ -22,6 +22,7 @@ class VerifySettings(Settings):
             "random": self._random,
             "thresholds": self._thresholds,
             "outputs": self._outputs,
+            "scale_room": self._above_1,
         }
         if not self.kind(node, "mapping", f"a mapping of {', '.join(VERIFY_KEYS)}; {{}} for random samples"):
             return None
@@ -39,6 +40,7 @@ class VerifySettings(Settings):
             npz=str(self.place(npz)) if npz else None,
             thresholds=values.get("thresholds"),
             outputs=values.get("outputs") or {},
+            scale_room=values.get("scale_room"),
             **(values.get("random") or {}),
         )
 
@@ -81,6 +83,13 @@ class VerifySettings(Settings):
         value = self.number(node)
         if value is not None and value < 0:
             self.problems.expected(node, "a number of at least 0")
+            return None
+        return value
+
+    def _above_1(self, node: Node) -> float | None:
+        value = self.number(node)
+        if value is not None and value <= 1:
+            self.problems.expected(node, "a number above 1, such as 1.7")
             return None
         return value
 

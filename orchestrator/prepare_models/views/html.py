@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.report import ModelReport
 
 from ..errors import HostError
 from . import documents
-from .text import number, shape
+from .text import number, scale_fit, shape
 
 _CHARTED_OUTPUTS = 8
 _LISTED_LAYERS = 1000
@@ -44,7 +44,7 @@ def render(run: documents.Run) -> str:
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters |= {"shape": shape, "size": documents.size, "number": number}
+    environment.filters |= {"shape": shape, "size": documents.size, "number": number, "scale_fit": scale_fit}
     script = (folder / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html").render(
         run=run,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from prepare_models_entrypoint.contract.report import Binding, ModelReport
+from prepare_models_entrypoint.contract.report import Binding, ModelReport, ScaleFit
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -85,6 +85,8 @@ def verifications(reports: Sequence[ModelReport]) -> str:
         if verification is None:
             continue
         lines += ["", f"{report['name']}: {verification['statement']}"]
+        if verification["scales"] is not None:
+            lines.append(f"  {scale_fit(verification['scales'])}")
         latency = verification["latency"]
         if latency is not None:
             lines.append(
@@ -105,6 +107,14 @@ def _compared(report: ModelReport) -> list[tuple[str, ...]]:
         for o in verification["outputs"]
     ]
     return [(report["name"], verification["verdict"], *row) for row in numbers or [("-",) * 5]]
+
+
+def scale_fit(scales: ScaleFit) -> str:
+    """Return how the scales of a calibration cache fit the samples, as a sentence."""
+    if scales["problem"] is None:
+        median, tensors = scales["median_room"], scales["tensors"]
+        return f"scales hold {median:.3g} times what the samples reach (median of {tensors} tensors)"
+    return scales["problem"] if scales["judged"] else f"{scales['problem']}; not judged by these samples"
 
 
 def number(value: float | None) -> str:
