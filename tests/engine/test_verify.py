@@ -34,8 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, factor in (("halved.bin", 0.5), ("doubled.bin", 2.0)):
         (folder / name).write_bytes(calibration_cache.write({key: scale * factor for key, scale in good.items()}))
     held_out = images(HELD_OUT, 8)
-    np.savez(folder / "samples.npz", **{"input_2:0": held_out[0]})
-    np.savez(folder / "eight.npz", **{"input_2:0": np.concatenate(held_out)})
+    for name, count in (("samples.npz", 1), ("eight.npz", 8)):
+        arrays: dict[str, Any] = {"input_2:0": np.concatenate(held_out[:count])}
+        np.savez(folder / name, **arrays)
     return folder
 
 
