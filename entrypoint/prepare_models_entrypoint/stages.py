@@ -81,6 +81,7 @@ class _Run:
         self.stage = job.stages[0]
         self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
         self.report["runtime"] = self.runtime
+        self.report["plugins"] = [plugin.file for plugin in model.plugins]
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"

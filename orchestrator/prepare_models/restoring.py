@@ -93,6 +93,7 @@ def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
         "licences": licences,
         "trtexec_command": command,
         "tensor_names": spec.ros.resolve(report["io"]),
+        "plugins": [plugin.file for plugin in spec.plugins],
     }
 
 

@@ -196,6 +196,16 @@ def test_isaac_ros_gets_the_builders_settings() -> None:
     assert nodes["tensor_rt"]["max_batch_size"] == nodes["triton"]["max_batch_size"] == 16
 
 
+def test_the_plugin_library_of_an_engine_is_loaded_by_the_node() -> None:
+    def library(*plugins: str) -> Any:
+        return isaac_ros.nodes(report_of(STEREO, plugins=list(plugins)), "/models/seg")["tensor_rt"].get(
+            "custom_plugin_lib"
+        )
+
+    assert library("/opt/libnms.so") == "/opt/libnms.so"
+    assert library() is library("/opt/a.so", "/opt/b.so") is None  # the node takes one; lint tells of the others
+
+
 def test_names_for_ros_stand_beside_the_bindings_in_their_order() -> None:
     names = {"input_tensor_names": ["l", "r"], "output_tensor_names": ["a", "b"]}
     node = parsed(isaac_ros.parameters(report_of(STEREO, tensor_names=names), "/models/stereo"))["tensor_rt"]
@@ -205,7 +215,7 @@ def test_names_for_ros_stand_beside_the_bindings_in_their_order() -> None:
 
 
 def test_every_parameter_is_one_that_its_node_declares_and_of_its_type() -> None:
-    report = report_of(STEREO, identity={"builder": {"dla_core": 0}})
+    report = report_of(STEREO, identity={"builder": {"dla_core": 0}}, plugins=["/opt/libnms.so"])
     declared = {"tensor_rt": isaac_ros.TENSOR_RT, "triton": isaac_ros.TRITON}
     for node, values in isaac_ros.nodes(report, "/models/stereo").items():
         for name, value in values.items():

@@ -55,6 +55,13 @@ def parameters(node: str, **changes: Any) -> Model:
     return dataclasses.replace(good, parameters=values)
 
 
+def with_plugins(built_with: List[str], library: Any) -> Model:
+    told = parameters("tensor_rt", custom_plugin_lib=library)
+    assert told.report is not None
+    told.report["plugins"] = built_with
+    return told
+
+
 def config(old: str, new: str, *io: Binding) -> Model:
     good = model(*io)
     text = triton.config("seg", good.io)
@@ -94,6 +101,8 @@ BAD: Dict[str, List[Callable[[], Model]]] = {
         lambda: parameters("tensor_rt", engine_file_path="/models/other/1/model.plan"),
         lambda: parameters("tensor_rt", engine_file_path=None),
     ],
+    "isaac-ros-plugin": [lambda: with_plugins(["/p/liba.so"], None), lambda: with_plugins(["/p/liba.so"], "/p/b.so"),
+                         lambda: with_plugins(["/p/liba.so", "/p/libb.so"], None)],
     "isaac-ros-fp16": [lambda: parameters("tensor_rt", enable_fp16=True)],
     "isaac-ros-parameter": [
         lambda: parameters("tensor_rt", max_workspace_size_mb=64),
@@ -135,6 +144,10 @@ BAD: Dict[str, List[Callable[[], Model]]] = {
 # Models with something unusual that is right all the same; each passes the rules that it is listed under.
 GOOD: Dict[str, List[Callable[[], Model]]] = {
     "isaac-ros-dynamic-dimension": [lambda: model(*BATCH)],
+    "isaac-ros-plugin": [
+        lambda: with_plugins(["/p/liba.so"], "/seen/by/the/node/liba.so"),
+        lambda: with_plugins(["/p/liba.so", "/p/libb.so"], "/p/both.so"),
+    ],
     "isaac-ros-output-type": [
         lambda: model(X, *(binding(t, "output", t) for t in ("int8", "int32", "int64", "uint8")))
     ],

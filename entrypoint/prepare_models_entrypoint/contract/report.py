@@ -331,6 +331,7 @@ class ModelReport(TypedDict):
     tensor_names: Optional[TensorNames]
     verification: Optional[Verification]
     made_by: MadeBy
+    plugins: List[str]
 
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
@@ -367,6 +368,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         tensor_names=None,
         verification=None,
         made_by=MadeBy(tool="", image=None),
+        plugins=[],
     )  # fmt: skip
 
 

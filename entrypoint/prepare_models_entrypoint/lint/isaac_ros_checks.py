@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any, Iterator, Mapping
 
 from ..inspect.consumers.isaac_ros import TENSOR_RT, TRITON, workspace_bytes
@@ -73,6 +74,18 @@ def engine_path(model: Model) -> Iterator[str]:
     expected = f"{model.directory.name}/1/model.plan"
     if model.parameters is not None and not value.endswith(f"/{expected}"):
         yield f"tensor_rt: engine_file_path is {value}, which does not end in {expected}"
+
+
+def plugin(model: Model) -> Iterator[str]:
+    """Find an engine whose plugins the node would not load. Where the node sees another root, the name must agree."""
+    if model.parameters is None or model.report is None or not model.report["plugins"]:
+        return
+    value = str(model.node("tensor_rt").get("custom_plugin_lib", TENSOR_RT["custom_plugin_lib"].default))
+    wanted = [PurePosixPath(file).name for file in model.report["plugins"]]
+    if len(wanted) > 1 and not value:
+        yield f"tensor_rt: custom_plugin_lib is not set, the engine was built with {', '.join(wanted)}"
+    elif len(wanted) == 1 and PurePosixPath(value).name != wanted[0]:
+        yield f"tensor_rt: custom_plugin_lib is {value or 'not set'}, the engine was built with {wanted[0]}"
 
 
 def fp16(model: Model) -> Iterator[str]:

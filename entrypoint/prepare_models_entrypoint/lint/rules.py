@@ -71,6 +71,11 @@ RULES: Dict[str, Rule] = {
         "write the path of 1/model.plan as the node sees it",
         isaac_ros_checks.engine_path,
     ),
+    "isaac-ros-plugin": Rule(
+        ISAAC_ROS, FILES, "TensorRTNode loads one library of plugins, custom_plugin_lib, and the engine needs its own",
+        "write custom_plugin_lib with the library as the node sees it; link several into one",
+        isaac_ros_checks.plugin,
+    ),
     "isaac-ros-fp16": Rule(
         ISAAC_ROS, FILES, "enable_fp16 has meant TF32 since Isaac ROS 4.3",
         "remove it; precision: in the manifest decides the engine's",

@@ -85,6 +85,7 @@ def nodes(report: ModelReport, deploy_dir: str) -> "Dict[str, Dict[str, Any]]":
         "max_workspace_size": workspace_bytes(report),
         "max_batch_size": max(triton.max_batch_size(bindings), 1),
         **_only("dla_core", _asked(report).get("dla_core")),
+        **_only("custom_plugin_lib", report["plugins"][0] if len(report["plugins"]) == 1 else None),
         **pairs,
     }
     served = {
