@@ -36,6 +36,7 @@ def test_the_filter_takes_words_and_a_verdict(visit: Visit, report: Report) -> N
     assert visit.page.locator("details.model:visible").count() == 3
     visit.page.fill("#filter", "source-not-found")
     assert visit.rows() == ["gone"]
+    assert "source-not-found" in visit.page.inner_text("#verdicts tbody tr:visible")
 
 
 def test_every_column_sorts_both_ways(visit: Visit, report: Report) -> None:

@@ -71,6 +71,12 @@ def verdict(model: ModelReport) -> str:
     return CARE if model["warnings"] else READY
 
 
+def codes(model: ModelReport) -> list[str]:
+    """Return why a model failed or is to be looked at, each code once."""
+    error = model["error"]
+    return list(dict.fromkeys([*([error["code"]] if error else []), *(w["code"] for w in model["warnings"])]))
+
+
 def verified(model: ModelReport) -> str:
     """Say what became of a model's verification, in one or two words."""
     verification = model["verification"]

@@ -68,6 +68,7 @@ def _model(model: ModelReport) -> dict[str, Any]:
         "name": model["name"],
         "verdict": documents.verdict(model),
         "rank": documents.VERDICTS.index(documents.verdict(model)),
+        "codes": documents.codes(model),
         "verified": documents.verified(model),
         "seconds": documents.seconds(model),
         "plots": [
