@@ -142,7 +142,7 @@ class _Run:
         cache = fetched.get("calibration_cache")
 
         def on_progress(data: Dict[str, Any]) -> None:
-            for file in fetched.values():
+            for file in () if check_only else fetched.values():
                 file.digest.start()  # the build process has begun; now there may be threads here
             self._progress(data)
 

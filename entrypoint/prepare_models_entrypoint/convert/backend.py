@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import importlib
+import mmap
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..contract.report import BackendInfo, Binding, EngineDetails, Layer, ProfileShapes
 from ..contract.runtime import installed_backend
 from ..errors import ConvertError
-from . import elapsed, timing
+from . import elapsed, mapped, timing
 from .calibration_cache import CalibrationCache
 from .messages import Finding, from_builder_log, judge
 from .request import BuildRequest
@@ -87,7 +89,7 @@ LOG = Log()  # a second one would be ignored by the backend
 class Network:
     """A parsed model. Keeps every object of the backend alive: a dropped network crashes the parser."""
 
-    def __init__(self, onnx: str, *, strongly_typed: bool) -> None:
+    def __init__(self, onnx: str, *, strongly_typed: bool, check_only: bool = False) -> None:
         self.log = LOG
         try:
             self.builder = trt.Builder(self.log)
@@ -97,11 +99,20 @@ class Network:
                 f"{trt.__name__} {trt.__version__} creates no builder: {_last(self.log.errors, error)}",
                 hint="full TensorRT needs an NVIDIA GPU and driver; without one install tensorrt-rtx-cu13",
             ) from error
-        self.definition = self.builder.create_network(_creation_flags(strongly_typed=strongly_typed))
-        self.parser = trt.OnnxParser(self.definition, self.log)
-        if not self.parser.parse_from_file(onnx):
+        self.weights: Optional[mmap.mmap] = None
+        self._begin(strongly_typed=strongly_typed)
+        if check_only and hasattr(self.parser, "load_initializer"):
+            self.weights = mapped.parse(self.parser, Path(onnx))
+            if self.weights is None:
+                self._begin(strongly_typed=strongly_typed)
+        if self.weights is None and not self.parser.parse_from_file(onnx):
             raise parser_error([self.parser.get_error(index) for index in range(self.parser.num_errors)])
         self.layers: int = self.definition.num_layers
+
+    def _begin(self, *, strongly_typed: bool) -> None:
+        definition = self.builder.create_network(_creation_flags(strongly_typed=strongly_typed))
+        self.parser = trt.OnnxParser(definition, self.log)
+        self.definition = definition  # only now: an earlier network must not go before its parser
 
     def bindings(self) -> List[Binding]:
         """Return inputs and outputs in the model's order, with -1 for dynamic dimensions."""

@@ -93,7 +93,7 @@ def _parsed(
     weakly = backend.weakly_typed() and not model.builder.strongly_typed
     if model.onnx == OnnxConfig() and (weakly or model.precision == "fp32"):
         progress("parse", 0, 0)
-        network = backend.Network(request.source, strongly_typed=not weakly)
+        network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
         yield network, _by_flags(request, result, backend, network, cache)
         return
     from .typed_model import prepared
@@ -107,7 +107,7 @@ def _parsed(
         check_only=request.check_only,
     ) as typed:
         progress("parse", 0, 0)
-        network = backend.Network(str(typed.path), strongly_typed=not weakly)
+        network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
         result["warnings"] += typed.warnings
         if weakly:
             yield network, _by_flags(request, result, backend, network, cache)

@@ -9,6 +9,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_helper
 
 from ..errors import ConvertError
+from . import skeleton
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
@@ -17,13 +18,13 @@ _PROTOBUF_LIMIT = (2 << 30) - (64 << 20)
 
 
 def load(path: Path, *, weights: bool = True) -> ModelProto:
-    """Read a model, with its external data unless ``weights`` is false.
+    """Read a model; without ``weights``, the values of the large ones are missing.
 
     Raises:
         ConvertError: it is no ONNX model, or external data is missing.
     """
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load(str(path), load_external_data=False) if weights else _structure(path)
     except Exception as error:  # protobuf raises its own types, and which ones differs between its versions
         raise ConvertError(
             "onnx-invalid", f"the model can't be read: {error}", hint="check that the file is a complete ONNX model"
@@ -31,6 +32,15 @@ def load(path: Path, *, weights: bool = True) -> ModelProto:
     check_external_data(model, path.parent)
     if weights:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
+    return model
+
+
+def _structure(path: Path) -> ModelProto:
+    with skeleton.mapped(path) as view:
+        found = skeleton.of(view)
+    if found is None:
+        return onnx.load(str(path), load_external_data=False)
+    model: ModelProto = ModelProto.FromString(found.model)
     return model
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO, Optional, Set
+from typing import Set
 
 from ..errors import ConvertError
+from . import wire
+from .skeleton import mapped
 
 WHOLE, TRUNCATED, OTHER = "whole", "truncated", "other"
 
@@ -17,43 +19,33 @@ _MOST_FIELDS = 100_000
 
 def verdict(path: Path) -> str:
     """Return whole, truncated (begins like a model and ends too early) or other."""
-    size = path.stat().st_size
-    with open(str(path), "rb") as stream:
-        return _walk(stream, size)
+    with mapped(path) as view:
+        return _walk(view)
 
 
-def _walk(stream: BinaryIO, size: int) -> str:
+def _walk(view: wire.View) -> str:
     seen: Set[int] = set()
+    at, size = 0, len(view)
     for _ in range(_MOST_FIELDS):
-        if stream.tell() == size:
+        if at == size:
             break
-        tag = _varint(stream)
-        if tag is None:
+        try:
+            tag, at = wire.varint(view, at, size)
+        except wire.MalformedError:
             return TRUNCATED if _GRAPH in seen or 1 in seen else OTHER
-        number, wire = tag >> 3, tag & 7
-        if _FIELDS.get(number) != wire:
+        number, kind = tag >> 3, tag & 7
+        if _FIELDS.get(number) != kind:
             return OTHER
-        value = _varint(stream)
-        if value is None:
+        try:
+            value, at = wire.varint(view, at, size)
+        except wire.MalformedError:
             return TRUNCATED if seen else OTHER
         seen.add(number)
-        if wire == 2:
-            if stream.tell() + value > size:
+        if kind == 2:
+            at += value
+            if at > size:
                 return TRUNCATED if 1 in seen or number == _GRAPH else OTHER
-            stream.seek(value, 1)
     return WHOLE if _GRAPH in seen else OTHER
-
-
-def _varint(stream: BinaryIO) -> Optional[int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = stream.read(1)
-        if not byte:
-            return None
-        value |= (byte[0] & 0x7F) << shift
-        if not byte[0] & 0x80:
-            return value
-    return None
 
 
 def check(path: Path) -> None:

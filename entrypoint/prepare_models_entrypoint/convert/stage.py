@@ -280,6 +280,13 @@ def _without_result(ended: Ended, log: Path, timeout_s: Optional[float]) -> Conv
             hint="lower builder.workspace, close other programs, add memory or swap",
             retryable=True,
         )
+    if ended.signal == signal.SIGBUS:
+        return ConvertError(
+            "source-changed",
+            f"a file of the model became shorter, or its disk failed, while it was being read{told}",
+            hint="run again when nothing writes to it",
+            retryable=True,
+        )
     if ended.signal is not None:
         return ConvertError(
             "build-crashed",

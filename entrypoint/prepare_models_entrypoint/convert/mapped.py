@@ -1,0 +1,29 @@
+"""Parsing without reading the weights: the parser gets the structure, and the address of each large weight's bytes."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from pathlib import Path
+from typing import Any, Optional
+
+from . import skeleton
+
+
+def parse(parser: Any, source: Path) -> Optional[mmap.mmap]:
+    """Parse ``source``, and return what has to outlive the parser; None where it has to parse the file as a whole.
+
+    That is the case, too, where the parser refuses something: its words shall be those on the file as it is.
+    """
+    try:
+        with open(str(source), "rb") as stream:
+            # A private mapping, because only such a one tells its address. Nothing writes to it.
+            view = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError):
+        return None
+    found = skeleton.of(view)
+    if found is None or not parser.load_model_proto(found.model, str(source)):
+        return None
+    address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+    taken = all(parser.load_initializer(name, address + at, size) for name, (at, size) in found.weights.items())
+    return view if taken and parser.parse_model_proto() else None

@@ -1,0 +1,73 @@
+"""Protobuf's wire format as far as it is needed to walk a file and leave out what is large. No library, no copies."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Iterator, NamedTuple, Tuple, Union
+
+View = Union[bytes, mmap.mmap]
+
+_FIXED = {1: 8, 5: 4}
+_LONGEST_VARINT = 10
+
+
+class MalformedError(ValueError):
+    """The bytes are no protobuf message, or end within one."""
+
+
+class Field(NamedTuple):
+    """One field of a message: number, wire type, where it starts, and where its value starts and ends."""
+
+    number: int
+    wire: int
+    start: int
+    value: int
+    end: int
+
+
+def varint(view: View, at: int, end: int) -> Tuple[int, int]:
+    """Return the number that starts at ``at``, and where it ends."""
+    value = 0
+    for index in range(_LONGEST_VARINT):
+        if at + index >= end:
+            break
+        byte = view[at + index]
+        value |= (byte & 0x7F) << (7 * index)
+        if not byte & 0x80:
+            return value, at + index + 1
+    raise MalformedError("a number has no end")
+
+
+def fields(view: View, start: int, end: int) -> Iterator[Field]:
+    """Yield the fields of the message that lies between ``start`` and ``end``."""
+    at = start
+    while at < end:
+        tag, value = varint(view, at, end)
+        wire = tag & 7
+        if wire == 0:
+            _, stop = varint(view, value, end)
+        elif wire == 2:
+            size, value = varint(view, value, end)
+            stop = value + size
+        elif wire in _FIXED:
+            stop = value + _FIXED[wire]
+        else:
+            raise MalformedError(f"wire type {wire}")
+        if stop > end:
+            raise MalformedError("a field ends outside of its message")
+        yield Field(tag >> 3, wire, at, value, stop)
+        at = stop
+
+
+def message(number: int, body: bytes) -> bytes:
+    """Return ``body`` as the field ``number`` of a message around it."""
+    return _number(number << 3 | 2) + _number(len(body)) + body
+
+
+def _number(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
