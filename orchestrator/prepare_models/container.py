@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import docker
 import requests
 from docker.constants import MINIMUM_DOCKER_API_VERSION
+from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
 
@@ -130,6 +132,7 @@ def _connect() -> docker.DockerClient:
 
     The environment's CA bundle is for downloads; requests would let it take the place of the engine's own authority.
     """
+    _check_address()
     client = docker.from_env(version=MINIMUM_DOCKER_API_VERSION)
     client.api.trust_env = False
     try:
@@ -141,6 +144,16 @@ def _connect() -> docker.DockerClient:
     client = docker.from_env(version=spoken)
     client.api.trust_env = False
     return client
+
+
+def _check_address() -> None:
+    """Refuse an address that the SDK trips over, and a context that it would pass by for the default one."""
+    address = os.environ.get("DOCKER_HOST")
+    if address and not engine.is_address(address):
+        raise explain("Invalid bind address")  # not repeated, as people write passwords into it
+    context = None if address else os.environ.get("DOCKER_CONTEXT")
+    if context and ContextAPI.get_context(context) is None:
+        raise explain(f"no such Docker context: {context}")
 
 
 class Containers:

@@ -152,6 +152,12 @@ ROWS: tuple[Row, ...] = (
         "write unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST:PORT",
     ),
     Row(
+        ("no such Docker context",),
+        "docker-unreachable",
+        "DOCKER_CONTEXT names no context of this user",
+        "choose one that docker context ls lists, or unset DOCKER_CONTEXT",
+    ),
+    Row(
         ("paramiko",),
         "docker-unreachable",
         "an ssh:// address needs the Python package paramiko",

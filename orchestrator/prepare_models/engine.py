@@ -83,6 +83,19 @@ def _podman_is_rootless(client: Any) -> bool:
     return bool(own.get("host", {}).get("security", {}).get("rootless"))
 
 
+def is_address(text: str) -> bool:
+    """Tell whether a DOCKER_HOST is of a form that containers can be asked through."""
+    if text.startswith(("unix://", "http+unix://")):
+        return not text.endswith("//")
+    try:
+        parts = urlsplit(text if "://" in text else f"tcp://{text}")
+        named = bool(parts.hostname) and (parts.port is not None or parts.scheme == "ssh")
+    except ValueError:
+        return False
+    known = parts.scheme in ("tcp", "http", "https", "ssh")
+    return known and named and (parts.username is None or parts.scheme == "ssh")
+
+
 def is_local(base_url: str) -> bool:
     """Tell whether an engine sees this machine's files. The SDK's own address of a Unix socket has no real host."""
     parts = urlsplit(base_url)

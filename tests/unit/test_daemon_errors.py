@@ -94,6 +94,7 @@ SAID = [
         "cert.pem",
     ),
     ("Invalid bind address format: port is required: nonsense", "docker-unreachable", "tcp://HOST:PORT"),
+    ("no such Docker context: gone", "docker-unreachable", "docker context ls"),
     ("Error while fetching server API version: Install paramiko package to enable ssh:// support",
      "docker-unreachable", "pip install paramiko"),
     ("No such image: prepare-models:0-rtx", "image-missing", "image build"),

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 
 import pytest
 
-from prepare_models.engine import container_user, is_local
+from prepare_models.container import Containers
+from prepare_models.engine import container_user, is_address, is_local
+from prepare_models.errors import HostError
 from prepare_models.gpu import Engine
 
 
@@ -23,6 +26,45 @@ from prepare_models.gpu import Engine
 )
 def test_only_an_engine_on_this_machine_sees_its_files(address: str, local: bool) -> None:
     assert is_local(address) is local
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("unix:///var/run/docker.sock", True),
+        ("tcp://127.0.0.1:2375", True),
+        ("tcp://[::1]:2376", True),
+        ("https://builder.example:2376", True),
+        ("127.0.0.1:2375", True),
+        ("ssh://somebody@builder.example", True),
+        ("unix://", False),
+        ("tcp://builder.example", False),
+        ("tcp://builder.example:99999", False),
+        ("tcp://[", False),
+        ("tcp://user:s3cr3t@builder.example:2375", False),
+        ("npipe:////./pipe/docker_engine", False),
+        ("fd://", False),
+        ("nonsense", False),
+    ],
+)
+def test_only_an_address_is_asked(text: str, fits: bool) -> None:
+    assert is_address(text) is fits
+
+
+def test_a_context_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+    with pytest.raises(HostError, match="DOCKER_CONTEXT names no context") as caught:
+        Containers()
+    assert caught.value.code == "docker-unreachable"
+
+
+def test_a_password_in_an_address_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://user:s3cr3t@builder.example:2375")
+    with pytest.raises(HostError, match="DOCKER_HOST is no address") as caught:
+        Containers()
+    assert "s3cr3t" not in caught.value.diagnostics()
 
 
 def test_root_of_a_rootless_engine_is_the_caller() -> None:
