@@ -153,7 +153,7 @@ class Planner:
             return _Finding("the engine has no record of what it was made from")
         if not expected:
             return _Finding("the source is not there")
-        if build_key(expected) != record["build_key"] or expected != record["identity"]:
+        if not build_key(expected) == record["build_key"] == build_key(record["identity"]):
             told = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
             return _Finding(told, differences(record["identity"], expected))
         engine = record["engine"]
@@ -171,6 +171,9 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
     for name in companions.ALWAYS:
         if not (output_dir / name).exists():
             return f"{name} is missing"
+    built_at, plan = Path(record["engine"]["path"]) if record["engine"] else None, output_dir / PLAN
+    if built_at not in (None, plan) and not (built_at.exists() and built_at.samefile(plan)):
+        return f"the engine was moved here from {built_at}, which the files beside it name"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
         return "the names of tensors in ROS messages changed"
     return None

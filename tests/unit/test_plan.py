@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prepare_models import plan
+from prepare_models import machine, plan, status
 from prepare_models.digests import Digests
 from prepare_models.errors import UsageError
 from prepare_models.jobs import model_job
@@ -201,6 +204,45 @@ def test_a_record_whose_key_does_not_fit_its_identity(built: Place) -> None:
 def test_a_damaged_record_is_no_bug(built: Place, changes: dict[str, Any]) -> None:
     built.edit_record(**changes)
     assert built.decide() == ("rebuild", "the record of the engine is damaged")
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the way to every value in a document."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from places(each, (*path, key))
+
+
+ELSE: tuple[Any, ...] = (None, 0, 1, -1.5, "", "x", "0" * 64, True, [], [1], {}, {"a": 1}, 10**30)
+COUNTS = (("identity",), ("build_key",), ("engine", "bytes"), ("engine", "sha256"))
+
+
+def test_no_edited_record_is_a_bug_and_none_whose_identity_or_bytes_were_edited_is_good(built: Place) -> None:
+    good = read_report(built.output_dir)
+    now = status.Here(machine.Machine("aarch64"), "linux", {"tensorrt": "10.3.0.26"})
+    for path in list(places(good))[1:]:
+        counts = any(path[: len(start)] == start for start in COUNTS)
+        for value in ELSE if counts else ELSE[::4]:
+            edited: Any = copy.deepcopy(good)
+            at: Any = functools.reduce(lambda inner, key: inner[key], path[:-1], edited)
+            if (type(at[path[-1]]), at[path[-1]]) == (type(value), value):
+                continue
+            at[path[-1]] = value
+            write_report(built.output_dir, edited)
+            action, (verdict,) = built.decide()[0], status.verdicts(built.models_dir, now, Digests())
+            if counts:
+                assert (action == "up-to-date", verdict.state) == (False, "stale"), (path, value)
+
+
+def test_files_that_name_another_place_are_written_anew(built: Place, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("models")
+    assert Place(built.spec, tmp_path / "link", tmp_path / "link" / "seg").decide() == REUSED
+    (tmp_path / "link").unlink()
+    moved = built.models_dir.rename(tmp_path / "moved")
+    action, reason = Place(built.spec, moved, moved / "seg").decide()
+    assert action == "restore"
+    assert reason == f"the engine was moved here from {built.output_dir / plan.PLAN}, which the files beside it name"
 
 
 def test_a_source_that_can_not_be_read_is_left_to_the_build(built: Place) -> None:
