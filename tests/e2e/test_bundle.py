@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests import networks
 from tests.command import COMMAND, Result, Workplace
 from tests.simulators.ngc import LEGACY_KEY, NgcSimulator
 
+ROOT = Path(__file__).parents[2]
 # A network namespace without any interface.
 CLOSED = ("unshare", "--net", *(() if os.geteuid() == 0 else ("--map-root-user",)))
 # Writes down every use of the network that a Python process tries.
@@ -186,20 +188,10 @@ def test_a_bundle_is_made_the_same_wherever_and_whenever(site: Site, tmp_path: P
 
 def test_the_tool_in_it_installs_without_an_index(site: Site, tmp_path: Path) -> None:
     bundle, wheels, fresh = tmp_path / "tool.bundle", tmp_path / "wheels", tmp_path / "fresh"
-    made = create(site.place, bundle)
-    wheels.mkdir()
-    subprocess.run(["tar", "xf", str(bundle)], check=True, cwd=wheels)
-    for wheel in json.loads(made.stdout)["wheels"]:
-        content = wheels / "content" / wheel["sha256"]
-        packed = content.with_name(f"{content.name}.zst")
-        if packed.exists():
-            unpack = (
-                "import sys, zstandard; zstandard.ZstdDecompressor().copy_stream(sys.stdin.buffer, sys.stdout.buffer)"
-            )
-            with packed.open("rb") as source, (wheels / wheel["name"]).open("wb") as target:
-                subprocess.run([sys.executable, "-c", unpack], check=True, stdin=source, stdout=target)
-        else:
-            content.rename(wheels / wheel["name"])
+    assert create(site.place, bundle).status == 0
+    (script,) = re.findall("```python\n(.*?)```", (ROOT / "docs" / "air-gap.md").read_text(), re.DOTALL)
+    with bundle.open("rb") as stream:  # by a Python that has nothing installed
+        subprocess.run([sys.executable, "-I", "-S", "-c", script, str(wheels)], check=True, stdin=stream)
     uv = str(Path(sys.executable).parent / "uv")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(fresh)], check=True)
     subprocess.run(

@@ -48,12 +48,13 @@ class Contents:
         """Return everything that was added, in the order in which it is written."""
         return tuple(content for _, (content, _) in sorted(self._files.items()))
 
-    def add(self, file: Path, sha256: str | None = None) -> str:
+    def add(self, file: Path, sha256: str | None = None, *, as_it_is: bool = False) -> str:
         """Take a file and return its sha256.
 
         Args:
             file: it must stay as it is until ``write`` is done.
             sha256: what it has to be.
+            as_it_is: carry it so, for those who have no zstd.
 
         Raises:
             BundleError: it is something else.
@@ -61,7 +62,7 @@ class Contents:
         if sha256 is not None and sha256 in self._files:
             return sha256
         try:
-            content, stored = self._measured(file)
+            content, stored = self._measured(file, worth=0.0 if as_it_is else _WORTH)
         except OSError as error:
             raise HostError(f"{file} can't be read: {error.strerror}", hint="give read access to it") from None
         if sha256 not in (None, content.sha256):
@@ -110,8 +111,8 @@ class Contents:
         if left or digest.hexdigest() != content.stored_sha256:
             raise BundleError("bundle-changed", f"{file} changed while it was written", hint="run again")
 
-    def _measured(self, file: Path) -> tuple[Content, Path]:
-        """Return a content and the file that holds its stored bytes."""
+    def _measured(self, file: Path, *, worth: float) -> tuple[Content, Path]:
+        """Return a content and the file that holds its stored bytes. ``worth``: share that zstd must come below."""
         squeeze = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compressobj()
         plain, packed, size, stored = hashlib.sha256(), hashlib.sha256(), 0, 0
         handle, name = tempfile.mkstemp(dir=self._spool)
@@ -132,7 +133,7 @@ class Contents:
         if digest in self._base:
             Path(name).unlink()
             return replace(self._base[digest], base=True), file
-        if stored < size * _WORTH:
+        if stored < size * worth:
             if file.parent == self._spool:
                 file.unlink()
             return Content(digest, size, packed.hexdigest(), stored, zstd=True), Path(name)

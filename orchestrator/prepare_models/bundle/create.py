@@ -111,7 +111,7 @@ def _gathered(order: Order, locked: tuple[Manifest, Lock], contents: Contents, o
         lock=Named(path_of(order.manifest).name, contents.add_bytes(lock.to_json().encode("utf-8"))),
         models=models,
         images=tuple(_images(order, lock, contents, work)),
-        wheels=tuple(Named(file.name, contents.add(file)) for file in taken),
+        wheels=tuple(Named(file.name, contents.add(file, as_it_is=True)) for file in taken),
         timing=tuple(Named(file.name, contents.add(file)) for file in timing if file.is_file()),
         engines=tuple(_engines(order, manifest, contents)),
     )

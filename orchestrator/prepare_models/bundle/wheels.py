@@ -153,7 +153,7 @@ def _packed(found: Distribution, tags: list[str], files: Mapping[str, Path], wor
         for name, content in sorted(data.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o100644 << 16
-            pack.writestr(entry, content)  # stored: the bundle makes it smaller
+            pack.writestr(entry, content, zipfile.ZIP_DEFLATED, 1)  # what any pip can read; the bundle leaves it so
     return target
 
 
