@@ -36,7 +36,7 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     status = command(
         commands, "status", "tell which engines are valid on this very machine, and why others are not",
         "example:\n  prepare-models status ~/models --json\n\nNeither TensorRT nor a GPU is needed: what can't be"
-        " compared here is told as unchecked.\n\nexit status: 0 no engine is stale, 1 one is, 2 usage error",
+        " compared here is told as unchecked.\n\nexit status: 0 no engine is stale, 1 one is, or there is none, 2 usage error",
     )  # fmt: skip
     status.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
     status.add_argument("--strict", action="store_true", help="an unchecked engine counts as a stale one, too")

@@ -13,7 +13,7 @@ from ..views.text import table, write
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print which engines are valid here; the exit status says whether all are."""
+    """Print which engines are valid here; the exit status says whether there are any and all of them are."""
     models_dir = arguments.models_dir.absolute()
     if not models_dir.is_dir():
         raise UsageError(f"{models_dir} is no directory", hint="give the models directory of a run")
@@ -32,4 +32,4 @@ def main(arguments: argparse.Namespace) -> int:
         write(table(("MODEL", "STATE", "WHY"), rows))
         write("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()))
     bad = counts[status.STALE] + (counts[status.UNCHECKED] if arguments.strict else 0)
-    return EXIT_MODEL_FAILED if bad else EXIT_OK
+    return EXIT_MODEL_FAILED if bad or not found else EXIT_OK
