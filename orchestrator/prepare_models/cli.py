@@ -10,6 +10,8 @@ from pathlib import Path
 from . import __version__, cli_results, cli_sources, cli_store
 from .cli_options import add_bases as _add_bases
 from .cli_options import add_executor as _add_executor
+from .cli_options import add_json as _add_json
+from .cli_options import add_models_dir as _add_models_dir
 from .cli_options import add_output as _add_output
 from .cli_options import command as _command
 from .cli_options import pair as _pair
@@ -110,7 +112,7 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
     check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
     _add_executor(check)
-    check.add_argument("--json", action="store_true", help="print the reports as JSON")
+    _add_json(check, "reports")
 
 
 def _add_decrypt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -125,7 +127,7 @@ def _add_decrypt(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     decrypt.add_argument(
         "-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write, readable by you alone"
     )
-    decrypt.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_json(decrypt)
 
 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -153,7 +155,7 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "check a models directory against what Isaac ROS, Triton and DeepStream need",
         "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings",
     )
-    lint.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
+    _add_models_dir(lint)
     lint.add_argument(
         "--consumer",
         action="append",
@@ -161,7 +163,7 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         choices=("isaac-ros", "triton", "deepstream"),
         help="check for this one; may be repeated (default: Isaac ROS, Triton, and DeepStream where it has a file)",
     )
-    lint.add_argument("--json", action="store_true", help="print the findings as JSON")
+    _add_json(lint, "findings")
 
 
 def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -190,7 +192,7 @@ def _add_ngc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         if name == "search":
             ask.add_argument("--limit", type=_positive, default=25, metavar="N", help="most results (default 25)")
         ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
-        ask.add_argument("--json", action="store_true", help="print the result as JSON")
+        _add_json(ask)
 
 
 def _add_schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

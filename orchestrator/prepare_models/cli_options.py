@@ -15,9 +15,19 @@ def command(
     )
 
 
+def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
+    """Add the option for a result that a program reads."""
+    command.add_argument("--json", action="store_true", help=f"print the {what} as JSON")
+
+
+def add_models_dir(command: argparse.ArgumentParser) -> None:
+    """Add the models directory that a command is about."""
+    command.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
+
+
 def add_output(command: argparse.ArgumentParser) -> None:
     """Add what commands have in common that print a result and tell of their progress."""
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(command)
     volume = command.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
     volume.add_argument("-v", "--verbose", action="count", default=0, help="tell details")

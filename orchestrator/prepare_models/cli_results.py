@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .cli_options import add_executor, command
+from .cli_options import add_executor, add_json, command
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,7 +29,7 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
     )
     add_executor(verify)
-    verify.add_argument("--json", action="store_true", help="print the reports as JSON")
+    add_json(verify, "reports")
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,7 +52,7 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )  # fmt: skip
     diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
     diff.add_argument("b", type=Path, metavar="B", help="the other one")
-    diff.add_argument("--json", action="store_true", help="print the changes as JSON")
+    add_json(diff, "changes")
 
 
 def _add_provenance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,4 +76,4 @@ def _add_provenance(commands: argparse._SubParsersAction[argparse.ArgumentParser
     verify.add_argument("--key", type=Path, metavar="FILE", help="public key, PEM (default: no signature is checked)")
     for action in (sign, verify):
         action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
-        action.add_argument("--json", action="store_true", help="print the findings as JSON")
+        add_json(action, "findings")

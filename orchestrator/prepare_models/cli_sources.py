@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .cli_options import add_bases, add_output, command, size
+from .cli_options import add_bases, add_json, add_output, command, size
 
 _LOCK_EXAMPLE = """\
 example:
@@ -54,7 +54,7 @@ def _add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )  # fmt: skip
     searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")
     for ask in (listed, shown, searched):
-        ask.add_argument("--json", action="store_true", help="print the result as JSON")
+        add_json(ask)
 
 
 def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -102,7 +102,7 @@ def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         each.add_argument("bundle", type=Path, metavar="FILE", help="bundle, or the first of its volumes")
     add_bases(verify)
     verify.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed it (PEM)")
-    listed.add_argument("--json", action="store_true", help="print the index as JSON")
+    add_json(listed, "index")
     add_output(verify)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .cli_options import command, size
+from .cli_options import add_json, add_models_dir, command, size
 
 _CACHE_EXAMPLE = """\
 example:
@@ -36,11 +35,12 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     status = command(
         commands, "status", "tell which engines are valid on this very machine, and why others are not",
         "example:\n  prepare-models status ~/models --json\n\nNeither TensorRT nor a GPU is needed: what can't be"
-        " compared here is told as unchecked.\n\nexit status: 0 no engine is stale, 1 one is, or there is none, 2 usage error",
+        " compared here is told as unchecked.\n\nexit status: 0 no engine is stale, 1 one is, or there is none,"
+        " 2 usage error",
     )  # fmt: skip
-    status.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
+    add_models_dir(status)
     status.add_argument("--strict", action="store_true", help="an unchecked engine counts as a stale one, too")
-    status.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(status)
 
 
 def _add_cache(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -64,7 +64,7 @@ def _add_cache(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         kinds = ("engine", "download", "part", "bundle", "timing", "log")
         action.add_argument("--kind", choices=kinds, action="append", help="only this kind; may be repeated")
     for action in (listed, show, verify, prune):
-        action.add_argument("--json", action="store_true", help="print the result as JSON")
+        add_json(action)
 
 
 def _days(text: str) -> float:
