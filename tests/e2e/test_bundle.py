@@ -219,6 +219,16 @@ def test_a_damaged_bundle_runs_nothing(site: Site, tmp_path: Path) -> None:
     assert site.place.call("bundle", "verify", str(site.bundle)).status == 0
 
 
+def test_a_bundle_may_come_through_a_pipe(site: Site, tmp_path: Path) -> None:
+    for action in (("bundle", "verify"), ("bundle", "ls"), ("run", "--executor", "local", "remote", "--bundle")):
+        done = subprocess.run(
+            f"cat {site.bundle} | {COMMAND} {' '.join(action)} /dev/stdin", shell=True, capture_output=True, text=True,
+            check=False, cwd=tmp_path, env={**os.environ, "PREPARE_MODELS_CACHE_DIR": str(tmp_path / "cache")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "models" / "remote" / "1" / "model.plan").exists()
+
+
 def test_what_a_base_has_is_not_repeated(site: Site, tmp_path: Path) -> None:
     place = Workplace(tmp_path / "next")
     place.folder.mkdir()

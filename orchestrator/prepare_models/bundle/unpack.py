@@ -152,7 +152,7 @@ def _verified(
     def tell(count: int) -> None:
         nonlocal done
         done += count
-        on_bytes(done, total)
+        on_bytes(done, max(total, done))  # of a pipe nothing tells the size
 
     with reading(bundle) as stream:
         reader = Reader(stream, tell)

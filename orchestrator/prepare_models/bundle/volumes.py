@@ -80,14 +80,14 @@ def volume(target: Path, number: int) -> Path:
 
 
 def volumes(target: Path) -> list[Path]:
-    """Return the files of a bundle that is there.
+    """Return the files of a bundle that is there; a pipe is one, too.
 
     Raises:
         BundleError: there is none.
     """
     if target.suffix == ".001":
         target = target.with_suffix("")
-    if target.is_file():
+    if target.is_file() or target.is_fifo():
         return [target]
     found: list[Path] = []
     while (file := volume(target, len(found) + 1)).is_file():
