@@ -14,7 +14,7 @@ from ..contract.network import Network
 from ..errors import FetchError
 from ..masking import register
 from .patience import Patience
-from .split import Streams
+from .streams import Streams
 
 
 @dataclasses.dataclass(frozen=True)

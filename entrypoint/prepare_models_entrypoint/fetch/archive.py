@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Callable, Iterator, List, Tuple
 from ..contract.source import Member
 from ..errors import FetchError
 from .download import mismatch
-from .part import Part, check_room
+from .part import Part
+from .room import FOR_CACHE, check_room
 from .store import Store, key_of
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _copy(archive: Path, path: str, part: Part) -> None:
         with opened(archive, path) as (stream, size):
             if size > _LARGEST:
                 raise _invalid(archive, f"{path} unpacks to {size / 1e6:.0f} MB, which no model has")
-            check_room(part.path.parent, size, what=path, hint="free disk space for the cache directory")
+            check_room(part.path.parent, size, what=path, hint=FOR_CACHE)
             for chunk in iter(lambda: stream.read(_CHUNK), b""):
                 if part.size + len(chunk) > size:
                     raise _invalid(archive, f"{path} is larger than the archive says")

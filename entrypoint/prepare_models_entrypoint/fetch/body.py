@@ -40,12 +40,14 @@ class Remote(Protocol):
 
     name: base name for a local copy. label: how messages call it, without secrets.
     key: what makes two sources the same, before a digest is known.
+    listed: whether a list tells the size before the file is asked for.
     ranged: whether a part from the middle of the file may be asked for while others come.
     """
 
     name: str
     label: str
     key: str
+    listed: bool
     ranged: bool
 
     def promise(self) -> Promise:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..contract.files import remove_partials, share_file
-from .part import NO_ROOM, check_room
+from .room import FOR_OUTPUT, check_room
 from .store import Store, key_of
 
 
@@ -34,7 +34,7 @@ def deliver(source: Path, directory: Path, name: str, store: Store, *, stored: b
                 return target
         status = source.stat()
         if not stored or status.st_dev != directory.stat().st_dev:
-            check_room(directory, status.st_size, what=name, hint=NO_ROOM)
+            check_room(directory, status.st_size, what=name, hint=FOR_OUTPUT)
         share_file(source, target, link=stored)
     return target
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
 
 from ..errors import FetchError
 from .body import SNIFFED, Body, Promise, RangeLostError, Remote, told_by
-from .part import NO_ROOM, Part, check_room
+from .part import Part
 from .patience import Effort, Patience
-from .split import Split, Streams
+from .room import check_both
+from .split import Split
+from .streams import Stream, Streams
 
 OnProgress = Callable[[Dict[str, Any]], None]
 
-_ROOM_TO_SPARE = 16 << 20
 _STEP = 1 << 16
 _WRITTEN_SOONER_THAN_ASKED = 1 << 20
 _IMPOSTORS = ("source-not-a-model", "network-intercepted")
@@ -39,6 +41,7 @@ class Download:
     on_progress: OnProgress
     copy_to: Optional[Path] = None
     streams: Streams = field(default_factory=Streams)
+    stream: Stream = field(default_factory=Stream)
     mismatches: int = 0
     resumed: bool = False
     furthest: int = 0
@@ -52,10 +55,8 @@ class Download:
         effort = Effort(patience)
         split = Split(self.remote, self.part, self.streams, verified=self.promise.sha256 is not None)
         self.furthest = self.part.size
-        try:
+        with self.streams.one() as self.stream, contextlib.closing(split):
             return effort.run(lambda: self._attempt(effort, split))
-        finally:
-            split.end()
 
     def _attempt(self, effort: Effort, split: Split) -> str:
         part, size = self.part, self.promise.size
@@ -76,7 +77,7 @@ class Download:
 
     def _came(self, split: Split, effort: Effort) -> bool:
         """Receive what one stream and the ranges behind it bring; tell whether that was all."""
-        split.end()  # of the try before
+        split.close()  # of the try before
         with self.remote.open(self.part.size, self.part.validator) as body:
             total = self._begin(body)
             stream = iter(body.chunks) if self.part.size else self._begun(body)
@@ -127,15 +128,12 @@ class Download:
     def _check_room(self, total: Optional[int]) -> None:
         if total is None or total < _WRITTEN_SOONER_THAN_ASKED:
             return
-        folder = self.part.path.parent
-        check_room(
-            folder,
-            total - self.part.size + _ROOM_TO_SPARE,
-            what=self.remote.label,
-            hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room",
+        folder, label = self.part.path.parent, self.remote.label
+        self.streams.admit(
+            self.stream,
+            lambda: total - self.part.size,
+            lambda left: check_both(folder, self.copy_to, left, total, what=label),
         )
-        if self.copy_to is not None and self.copy_to.stat().st_dev != folder.stat().st_dev:
-            check_room(self.copy_to, total, what=self.remote.label, hint=NO_ROOM)
 
     def _begun(self, body: Body) -> Iterator[bytes]:
         """Yield the chunks of a file whose first bytes show no page or message in its place."""

@@ -44,6 +44,7 @@ _STATUS_HINTS = {
 class HttpSource:
     """A file at a URL. The user's headers go to the URL's own host and port alone, not to where it redirects."""
 
+    listed = False
     ranged = True
 
     def __init__(self, url: str, access: Access) -> None:

@@ -7,9 +7,10 @@ import os
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..contract import downloads, event
 from ..contract.fetch import FetchJob, FetchResult
@@ -19,12 +20,16 @@ from ..errors import FetchError, StageError, from_os_error
 from ..events import Events
 from . import Fetched, fetch
 from .access import Access, access_of
+from .body import Promise, Remote
 from .crew import share_out, size_for
 from .deliver import deliver, tidy
 from .digest import Digest
-from .store import Store
+from .part import progress_of
+from .room import check_both
+from .store import Store, key_of
 
 _EVERY_S = 0.1
+_LISTS_AT_ONCE = 8
 _AT_ONCE = 2
 _LOOKED_EACH_S = 0.02
 _BUSY = 0.7  # share of one core, of which Python uses no more: from here on threads wait for each other
@@ -38,6 +43,7 @@ class _Item:
     sha256: Optional[str]
     name: str
     same: str
+    remote: Optional[Remote] = None
 
 
 def fetch_all(job: FetchJob, events: Events) -> bool:
@@ -59,6 +65,8 @@ class _Many:
         items = [item for source, sha256 in self._job.sources for item in self._items(source, sha256)]
         if self._output is not None:
             items = self._without_clashes(items)
+        if not self._job.offline:
+            items = self._with_room(items)
         missing = 0 if self._job.offline else sum(self._is_missing(item) for item in items)
         workers = size_for(missing)
         if workers == 1:
@@ -130,6 +138,39 @@ class _Many:
                 )
                 self._failed(item.source, error)
         return [item for item in items if _are_one_file(named[item.name])]
+
+    def _with_room(self, items: List[_Item]) -> List[_Item]:
+        """Refuse, before the first byte, files whose sizes are listed and that have no room together."""
+        listed = [item for item in items if item.remote is not None and item.remote.listed and self._is_missing(item)]
+        if len(listed) < 2:
+            return items
+        self._store.parts.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(_LISTS_AT_ONCE) as pool:
+            needs = dict(need for need in pool.map(self._need, listed) if need is not None)
+        left, size = (sum(bytes_) for bytes_ in zip(*needs.values())) if needs else (0, 0)
+        what = f"with {len(needs) - 1} more of this call"
+        refused = []
+        for item in listed:
+            try:
+                check_both(self._store.parts, self._output, left, size, what=f"{public(item.source)}, {what},")
+            except FetchError as error:
+                self._failed(item.source, error)
+                refused.append(item)
+        return [item for item in items if item not in refused]
+
+    def _need(self, item: _Item) -> Optional[Tuple[str, Tuple[int, int]]]:
+        """Return the key of a listed file's part, its bytes still to come and all of them; None: nobody knows."""
+        try:
+            promise = item.remote.promise() if item.remote is not None else Promise()
+        except FetchError:
+            return None  # told when its turn comes
+        if promise.size is None or item.remote is None:
+            return None
+        sha256 = item.sha256 or promise.sha256
+        if sha256 is not None and downloads.blob(self._store.root, sha256).exists():
+            return sha256, (0, promise.size)
+        key = sha256 or key_of(item.remote.key)
+        return key, (max(0, promise.size - progress_of(self._store.parts / f"{key}.part")[0]), promise.size)
 
     def _one(self, item: _Item) -> None:
         with self._failures_told(item.source):
@@ -244,7 +285,7 @@ def _item(source: str, sha256: Optional[str], access: Access) -> _Item:
     from . import remote_of
 
     remote = remote_of(source, access)
-    return _Item(source, sha256, remote.name, remote.key)
+    return _Item(source, sha256, remote.name, remote.key, remote)
 
 
 def _throttled(source: str, events: Events) -> Callable[[Dict[str, Any]], None]:

@@ -13,8 +13,8 @@ from .body import Promise, Remote
 from .download import Download, mismatch
 from .part import WORTH_A_NOTE, Part, progress_of
 from .patience import Patience
-from .split import Streams
 from .store import Store, Stored, key_of
+from .streams import Streams
 
 OnProgress = Callable[[Dict[str, Any]], None]
 
@@ -103,8 +103,7 @@ class Obtain:
         path = self.store.parts / f"{part_key}.part"
         with Part.opened(path, resume_without_validator=promise.sha256 is not None) as part:
             download = Download(remote, part, promise, self.on_progress, self.copy_to, self.streams)
-            with self.streams.one():
-                sha256 = download.run(self.patience)
+            sha256 = download.run(self.patience)
             if part.is_noted:
                 part.forget_mark()  # first, so that it never stands beside other bytes
             stored = self.store.adopt(path, sha256, remote.name)

@@ -8,10 +8,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Iterator, Optional, Tuple
 
-from ..errors import FetchError
 from .records import read_json, write_json
 
-NO_ROOM = "free disk space there, or choose another --output directory"
 _CHUNK = 1 << 20
 WORTH_A_NOTE = 1 << 20  # what is smaller is fetched again sooner than a note of it is read
 
@@ -136,21 +134,3 @@ def _opened(path: Path) -> BinaryIO:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return open(str(path), "a+b", buffering=0)
-
-
-def check_room(directory: Path, size: int, *, what: str, hint: str) -> None:
-    """Refuse what the disk of a directory has no room for.
-
-    Raises:
-        FetchError: there are fewer than ``size`` bytes.
-    """
-    free = free_bytes(directory)
-    if size > free:
-        message = f"{what} needs {size / 1e6:.0f} MB, {directory} has room for {free / 1e6:.0f} MB"
-        raise FetchError("disk-full", message, hint=hint)
-
-
-def free_bytes(directory: Path) -> int:
-    """Return how many bytes this user can still write to the disk of a directory."""
-    status = os.statvfs(str(directory))
-    return status.f_bavail * status.f_frsize

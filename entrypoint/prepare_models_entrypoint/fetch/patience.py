@@ -1,8 +1,9 @@
-"""How long a fetch goes on in spite of failures: attempts without progress, failures in all, and time spent waiting."""
+"""How long a fetch goes on in spite of failures, and how long the call that it is one of waits in all."""
 
 from __future__ import annotations
 
 import random
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, TypeVar
@@ -15,15 +16,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_WAIT_S = 0.4
+BUDGET_S = 300.0
+
+
+class Budget:
+    """Seconds that the fetches of one call may wait, however many of them wait at once."""
+
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._guard = threading.Lock()
+        self._waiting = 0
+        self._since = 0.0
+
+    def left(self) -> float:
+        """Return how many seconds are left."""
+        with self._guard:
+            return self._left - (time.monotonic() - self._since if self._waiting else 0.0)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        with self._guard:
+            self._since = self._since if self._waiting else time.monotonic()
+            self._waiting += 1
+        try:
+            time.sleep(seconds)
+        finally:
+            with self._guard:
+                self._waiting -= 1
+                if not self._waiting:
+                    self._left -= time.monotonic() - self._since
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Limits of one fetch.
+    """Limits of one fetch, and of the call that it is one of.
 
     attempts: failures in a row without a single new byte. failures: failures in all.
     first_wait_s, longest_wait_s: bounds of the random exponential wait between attempts.
-    budget_s: seconds that may be spent waiting between attempts, Retry-After included.
+    budget: time that may be spent waiting between attempts, Retry-After included.
     connect_s: seconds for a connection. stall_s: seconds without a byte.
     """
 
@@ -31,7 +61,7 @@ class Patience:
     failures: int = 100
     first_wait_s: float = field(default_factory=lambda: FIRST_WAIT_S)
     longest_wait_s: float = 10.0
-    budget_s: float = 300.0
+    budget: Budget = field(default_factory=lambda: Budget(BUDGET_S))
     connect_s: float = 15.0
     stall_s: float = 30.0
 
@@ -43,7 +73,6 @@ class Effort:
     patience: Patience
     idle: int = 0
     failures: int = 0
-    waited_s: float = 0.0
 
     def progress(self) -> None:
         """Note that new bytes came: what failed before is made good."""
@@ -76,7 +105,7 @@ class Effort:
             retry=tenacity.retry_if_exception(_may_pass),
             stop=self._enough,
             wait=self._wait,
-            sleep=time.sleep,
+            sleep=self.patience.budget.wait,
             reraise=True,
         )
         try:
@@ -88,17 +117,19 @@ class Effort:
     def _enough(self, state: "tenacity.RetryCallState") -> bool:
         self.idle += 1
         self.failures += 1
-        wait = self._asked(state)
-        too_long = wait is not None and self.waited_s + wait > self.patience.budget_s
-        spent = self.waited_s >= self.patience.budget_s
-        return too_long or spent or self.idle >= self.patience.attempts or self.failures >= self.patience.failures
+        left = self.patience.budget.left()
+        return (
+            left <= 0
+            or (self._asked(state) or 0) > left
+            or self.idle >= self.patience.attempts
+            or self.failures >= self.patience.failures
+        )
 
     def _wait(self, state: "tenacity.RetryCallState") -> float:
         wait = self._asked(state)
         if wait is None:
             longest = self.patience.first_wait_s * 2.0**self.idle
             wait = random.uniform(0.0, min(longest, self.patience.longest_wait_s))  # noqa: S311  # jitter, no secret
-        self.waited_s += wait
         return wait
 
     @staticmethod

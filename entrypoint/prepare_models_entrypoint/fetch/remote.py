@@ -17,7 +17,7 @@ _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "created", "
 class FilesystemSource:
     """A file of a remote file system. Its credentials are found where its own tools find them."""
 
-    ranged = False
+    listed = ranged = False
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -16,40 +16,17 @@ from typing import BinaryIO, Iterator, List, Optional
 from ..errors import FetchError
 from .body import RangeLostError, Remote
 from .part import Part
+from .streams import Streams
 
 _LEAST = 128 << 20  # bytes of a file that is split
 _LEAST_S = 4.0  # and seconds that one stream would still need
 _LOOK_S = 0.5
 _GROWTH = 1.3  # by which ranges must speed the file up
-_CONNECTIONS = 5  # of all files together; so many files fill a line without ranges
 _SHARE = 128
 _LARGEST = 8 << 20
 _AHEAD = 6  # ranges, of which each is a 128th of the file or less
 _TRIES = 2  # the second with a URL that is signed anew
 _READ = 1 << 20
-
-
-class Streams:
-    """How many files are coming to this process now."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._count = 0
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        """Count one more for as long as the block runs."""
-        with self._guard:
-            self._count += 1
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._count -= 1
-
-    def spare(self) -> int:
-        """Return how many further connections one file may have."""
-        return _CONNECTIONS - self._count
 
 
 class Split:
@@ -94,13 +71,13 @@ class Split:
         if self._ahead is not None:
             yield from self._ahead.bytes()
             self._given_up = not self._ahead.complete
-            self.end()
+            self.close()
 
     def give_up(self) -> None:
         """Begin no ranges any more."""
         self._given_up = True
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Stop what is under way and remove it."""
         if self._ahead is not None:
             self._ahead.end()

@@ -26,7 +26,7 @@ _SHOWN = 12
 class NgcSource:
     """A file of a version. The presigned URL is asked for without any credentials."""
 
-    ranged = True
+    listed = ranged = True
 
     def __init__(self, address: Address, access: Access) -> None:
         self._address, self._access = address, access

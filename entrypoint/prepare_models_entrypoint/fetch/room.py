@@ -1,0 +1,37 @@
+"""Room on disks: it is looked for before bytes come, for all files together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Optional
+
+from ..errors import FetchError
+
+SPARE = 16 << 20  # beyond the bytes themselves, for what is written beside them
+FOR_OUTPUT = "free disk space there, or choose another --output directory"
+FOR_CACHE = "free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room"
+
+
+def check_room(directory: Path, size: int, *, what: str, hint: str) -> None:
+    """Refuse what the disk of a directory has no room for.
+
+    Raises:
+        FetchError: there are fewer than ``size`` bytes.
+    """
+    status = os.statvfs(str(directory))
+    free = status.f_bavail * status.f_frsize
+    if size > free:
+        message = f"{what} needs {size / 1e6:.0f} MB, {directory} has room for {free / 1e6:.0f} MB"
+        raise FetchError("disk-full", message, hint=hint)
+
+
+def check_both(cache: Path, output: Optional[Path], left: int, size: int, *, what: str) -> None:
+    """Refuse files of ``size`` bytes, of which ``left`` must come, that have no room in the cache or as copies.
+
+    Raises:
+        FetchError: one of the disks is too full.
+    """
+    check_room(cache, left + SPARE, what=what, hint=FOR_CACHE)
+    if output is not None and output.stat().st_dev != cache.stat().st_dev:
+        check_room(output, size, what=what, hint=FOR_OUTPUT)
