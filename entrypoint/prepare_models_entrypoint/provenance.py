@@ -41,6 +41,7 @@ def _definition(report: ModelReport) -> Dict[str, Any]:
             "identity": {key: value for key, value in identity.items() if key not in asked},
             "precisionDelivered": report["precision_proof"]["delivered"],
             "converter": report["converter"],
+            "device": _device(report),
         },
         "resolvedDependencies": _dependencies(report, identity),
     }
@@ -79,12 +80,12 @@ def _details(report: ModelReport) -> Dict[str, Any]:
     return {
         "builder": {"id": f"{_PROJECT}#{'image' if report['made_by']['image'] else 'local'}", "version": versions},
         "metadata": metadata,
-        "byproducts": [{"name": "device", "annotations": _device(report, gpu)}],
     }
 
 
-def _device(report: ModelReport, gpu: Any) -> Dict[str, Optional[str]]:
+def _device(report: ModelReport) -> Dict[str, Optional[str]]:
     runtime = report["runtime"]
+    gpu = runtime["gpu"] if runtime else None
     return {
         "machine": runtime["machine"] if runtime else None,
         "gpu": gpu["name"] if gpu else None,
