@@ -208,6 +208,7 @@ class _Run:
 
     def _verify_published(self, fetched: Dict[str, Fetched], work: Path) -> None:
         """Verify the engine that an earlier run left."""
+        self.stage = "verify"
         record = read_record(self.output_dir)
         if record is None or not (self.output_dir / PLAN).is_file():
             raise StageError(

@@ -131,7 +131,8 @@ def test_a_model_without_engine_is_an_error_of_its_own(place: Workplace) -> None
     networks.conv(place.folder / "net.onnx")
     place.write({"name": "net", "source": "net.onnx"})
     result = place.call("verify", str(place.manifest), "--json")
-    assert (result.status, result.model("net")["error"]["code"]) == (1, "engine-missing")
+    error = result.model("net")["error"]
+    assert (result.status, error["code"], error["stage"]) == (1, "engine-missing", "verify")
     assert place.call("verify", str(place.folder)).status == 2
 
 

@@ -123,6 +123,15 @@ def test_other_engines_bindings_and_precisions_count(tmp_path: Path, capsys: pyt
     assert len(json.loads(capsys.readouterr().out)["changes"]) == len(found)
 
 
+def test_two_models_are_compared_under_both_names() -> None:
+    first, second = run(), run()
+    first["models"], second["models"] = first["models"][:1], copy.deepcopy(first["models"][:1])
+    second["models"][0]["name"] = "other"
+    second["models"][0]["engine"]["bytes"] += 1
+    name = f"{first['models'][0]['name']} -> other"
+    assert {key for key, (_, _, counts) in changes(first, second).items() if counts} == {(name, "engine bytes")}
+
+
 def test_a_single_model_a_directory_and_a_later_writers_report_are_read(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_bytes((GOLDEN / "report.json").read_bytes())
     assert len(documents.load(tmp_path)["models"]) == 1

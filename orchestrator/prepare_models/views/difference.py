@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from prepare_models_entrypoint.contract.report import ModelReport
@@ -22,17 +22,30 @@ class Change(TypedDict):
 
 
 def compare(first: documents.Run, second: documents.Run) -> list[Change]:
-    """Return the changes from one report to another, the environment's first, then model by model."""
+    """Return the changes from one report to another, the environment's first, then model by model.
+
+    Reports of one model each are compared whatever its name.
+    """
     changes = _changes("", _environment(first), _environment(second), counts=False)
-    before, after = ({model["name"]: model for model in run["models"]} for run in (first, second))
-    for name in dict.fromkeys([*before, *after]):
-        old, new = before.get(name), after.get(name)
+    for name, old, new in _pairs(first["models"], second["models"]):
         if old is None or new is None:
             changes.append(Change(model=name, what="model", a=_there(old), b=_there(new), counts=True))
             continue
         changes += _changes(name, _facts(old), _facts(new), counts=True)
         changes += _changes(name, _times(old), _times(new), counts=False)
     return changes
+
+
+def _pairs(
+    first: Sequence[ModelReport], second: Sequence[ModelReport]
+) -> Iterator[tuple[str, ModelReport | None, ModelReport | None]]:
+    if len(first) == len(second) == 1:
+        (old,), (new,) = first, second
+        yield " -> ".join(dict.fromkeys([old["name"], new["name"]])), old, new
+        return
+    before, after = ({model["name"]: model for model in models} for models in (first, second))
+    for name in dict.fromkeys([*before, *after]):
+        yield name, before.get(name), after.get(name)
 
 
 def render(changes: list[Change]) -> str:
