@@ -123,16 +123,10 @@ def fetch_job(job_file: Path, parent: Optional[int]) -> int:
 
 def _restored(request: Path) -> Optional[ErrorInfo]:
     """Publish an engine and return the error, if there is one."""
-    from .errors import StageError, from_os_error
+    from .errors import outcome
     from .publish import restore
 
-    try:
-        restore(json.loads(request.read_text(encoding="utf-8")))
-    except StageError as error:
-        return error.info(None)
-    except OSError as error:
-        return from_os_error(error).info(None)
-    return None
+    return outcome(lambda: restore(json.loads(request.read_text(encoding="utf-8"))), None)
 
 
 def _print(document: Any) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Dict, Optional
+from typing import Callable, Dict, Optional
 
 from .contract.report import ErrorInfo
 from .masking import mask
@@ -157,3 +157,29 @@ def from_os_error(error: OSError) -> StageError:
             hint="choose another --models-dir or cache directory, or give this user write access",
         )
     return StageError("internal", f"{type(error).__name__}: {error}", hint="please report this")
+
+
+def outcome(
+    work: Callable[[], object], stage: Optional[str], *, no_memory: Optional[StageError] = None
+) -> Optional[ErrorInfo]:
+    """Do a process's work and return the error that it ended with, as its parent reads it; None when it went well.
+
+    Args:
+        work: what to do.
+        stage: the stage that the error names.
+        no_memory: the error that running out of memory amounts to.
+    """
+    try:
+        work()
+    except StageError as error:
+        return error.info(stage)
+    except OSError as error:
+        return from_os_error(error).info(stage)
+    except MemoryError:
+        return (no_memory or _NO_MEMORY).info(stage)
+    return None
+
+
+_NO_MEMORY = ConvertError(
+    "out-of-memory", "the process got no more memory", hint="close other programs, or use a machine with more memory"
+)

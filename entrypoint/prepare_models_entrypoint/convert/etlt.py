@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple
 
 from ..contract.files import partial_file, replace, sha256_file, sync
-from ..errors import ConvertError, StageError, from_os_error
+from ..errors import ConvertError, outcome
 from . import onnx_file
 
 _LONGEST_NAME = 4096
@@ -100,7 +100,8 @@ def decrypt_file(path: Path, key_file: Path, target: Path) -> Dict[str, Any]:
     The plain model appears under its name only when it is whole, readable by this user alone.
     """
     document: Dict[str, Any] = {"file": str(path), "output": str(target), "bytes": None, "sha256": None, "error": None}
-    try:
+
+    def write() -> None:
         if not path.is_file():
             raise ConvertError("source-not-found", f"{path} is no file", hint="check the path")
         with partial_file(target, mode=0o600) as (_, partial):
@@ -110,10 +111,8 @@ def decrypt_file(path: Path, key_file: Path, target: Path) -> Dict[str, Any]:
                 sync(stream)
             document.update(bytes=partial.stat().st_size, sha256=sha256_file(partial))
             replace(partial, target)
-    except StageError as error:
-        document["error"] = error.info("decrypt")
-    except OSError as error:
-        document["error"] = from_os_error(error).info("decrypt")
+
+    document["error"] = outcome(write, "decrypt")
     return document
 
 

@@ -9,7 +9,7 @@ import time
 from typing import BinaryIO
 
 from ..contract.files import write_atomic
-from ..errors import ConvertError, StageError, from_os_error
+from ..errors import outcome
 from ..processes import die_with_parent, show_as
 from .request import BuildRequest, BuildResult, empty_result
 
@@ -22,16 +22,7 @@ def serve(request: BuildRequest, events_fd: int) -> int:
     show_as("prepare-build")
     result = empty_result()
     with os.fdopen(events_fd, "wb", 0) as events:
-        try:
-            _convert(request, result, Progress(events))
-        except StageError as error:
-            result["error"] = error.info("convert")
-        except OSError as error:
-            result["error"] = from_os_error(error).info("convert")
-        except MemoryError:
-            result["error"] = ConvertError(
-                "out-of-memory", "the build process got no more memory", hint="build on a machine with more memory"
-            ).info("convert")
+        result["error"] = outcome(lambda: _convert(request, result, Progress(events)), "convert")
     write_atomic(request.result, json.dumps(result).encode("utf-8"), mode=0o600)
     return 0 if result["error"] is None else 1
 

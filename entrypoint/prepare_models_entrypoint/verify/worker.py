@@ -21,10 +21,14 @@ from ..contract.files import write_atomic
 from ..contract.report import Latency, OutputComparison, ScaleFit, Verification
 from ..convert import calibration_cache
 from ..convert.precision import rule
-from ..errors import StageError, VerifyError, from_os_error
+from ..errors import VerifyError, outcome
 from ..processes import die_with_parent, show_as
 from . import runners, samples
 from .metrics import OutputMetrics
+
+_NO_MEMORY = VerifyError(
+    "verification-impossible", "there was not enough memory to compare", hint="verify on a larger machine"
+)
 
 
 def main(request_path: str, events_fd: str) -> int:
@@ -34,18 +38,14 @@ def main(request_path: str, events_fd: str) -> int:
     die_with_parent(request["parent"])
     show_as("prepare-verify")
     answer: Dict[str, Any] = {"error": None, "verification": None}
-    try:
-        answer["verification"] = Comparison(request).verification()
-    except StageError as error:
-        answer["error"] = error.info("verify")
-    except ImportError as error:
-        answer["error"] = runners.missing(error).info("verify")
-    except OSError as error:
-        answer["error"] = from_os_error(error).info("verify")
-    except MemoryError:
-        answer["error"] = VerifyError(
-            "verification-impossible", "there was not enough memory to compare", hint="verify on a larger machine"
-        ).info("verify")
+
+    def compare() -> None:
+        try:
+            answer["verification"] = Comparison(request).verification()
+        except ImportError as error:
+            raise runners.missing(error) from None
+
+    answer["error"] = outcome(compare, "verify", no_memory=_NO_MEMORY)
     write_atomic(request["result"], json.dumps(answer).encode("utf-8"), mode=0o600)
     return 0
 
