@@ -173,9 +173,18 @@ def test_tao_converter_gets_every_option_and_the_key_stays_secret(place: Workpla
         for file in filter(Path.is_file, folder.rglob("*")):
             assert KEY.encode() not in file.read_bytes(), file
     assert report["precision_proof"]["delivered"] is None
+    assert report["precision_proof"]["how"].startswith("tao-converter -t int8; unproven: nothing tells the precision")
     codes = [warning["code"] for warning in report["warnings"]]
     assert "precision-unproven" in codes
     assert "isaac-ros-no-inputs" not in codes, "the outputs are only not known here"
+
+
+def test_an_engine_of_tao_converter_is_not_said_to_come_from_a_rewritten_graph(place: Workplace) -> None:
+    encrypted(place)
+    report = by_tao(place, {"precision": "fp16", "verify": {}})
+    assert report["status"] == "built", report["error"]
+    assert report["verification"]["verdict"] == "not-compared"
+    assert "chosen by TensorRT's builder" in report["verification"]["statement"]
 
 
 SEED = "-k tlt_encode -d 3,544,960 -p input_2:0,1x3x544x960,1x3x544x960,1x3x544x960 -t {} -e {} -o argmax_1 {}"

@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.report import Converters
 from prepare_models_entrypoint.convert import gpu_support, layer_info, options, tao_converter, trtexec
 from prepare_models_entrypoint.convert.estimate import check_memory, isaac_ros, memory_needed
 from prepare_models_entrypoint.convert.ladder import rungs
-from prepare_models_entrypoint.convert.precision import Evidence, doubts, prove, rule, shown_by_size
+from prepare_models_entrypoint.convert.precision import Evidence, doubts, judge_by_size, prove, rule
 from prepare_models_entrypoint.errors import ConvertError
 
 TEN = ["FP16", "INT8", "BF16", "FP8", "TF32"]
@@ -122,7 +122,10 @@ def test_an_engine_too_small_for_a_higher_precision_shows_its_own(
     requested: str, engine: float, model: int, shown: bool
 ) -> None:
     size = model << 20
-    assert shown_by_size(requested, engine_bytes=int(engine * size), model_bytes=size) is shown
+    found, told = judge_by_size(requested, engine_bytes=int(engine * size), model_bytes=size)
+    assert found is shown
+    assert ("judged by size alone" in told) is shown
+    assert ("unproven" in told) is (not shown and requested != "fp32")
 
 
 def found(trtexec_: Optional[str] = None, tao: Optional[str] = None, codec: bool = False) -> Converters:

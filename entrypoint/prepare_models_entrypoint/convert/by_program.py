@@ -16,7 +16,7 @@ from . import calibration_cache, elapsed, gpu_support, layer_info, onnx_file, pl
 from .calibration_cache import CalibrationCache
 from .messages import from_program
 from .options import Version
-from .precision import prove, rule, shown_by_size
+from .precision import judge_by_size, prove, rule
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -51,12 +51,11 @@ def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Prog
         _run(argv, "tao-converter", secret=key)
     _take_plan(request, result)
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
-    proof = prove(
-        model.precision, f"tao-converter -t {model.precision}", None, allow_fallback=model.allow_fallback,
-        calibration=found,
-    )  # fmt: skip
     model_bytes = Path(request.source).stat().st_size  # of the same size as the network that is encrypted in it
-    if shown_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes):
+    shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
+    how = f"tao-converter -t {model.precision}{told}"
+    proof = prove(model.precision, how, None, allow_fallback=model.allow_fallback, calibration=found)
+    if shown:
         proof["delivered"], proof["source"] = model.precision, "engine size"
     result["precision_proof"] = proof
 

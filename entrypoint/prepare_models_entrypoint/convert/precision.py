@@ -155,12 +155,19 @@ def _shares(counts: Mapping[str, int]) -> Dict[str, float]:
     return {name: round(count / total, 4) for name, count in counts.items()} if total else {}
 
 
-def shown_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> bool:
-    """Tell whether an engine is too small for weights of a higher precision; ``model_bytes`` is of the fp32 model.
+def judge_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> Tuple[bool, str]:
+    """Tell whether an engine is too small for weights of a higher precision, and in words what its size says.
 
-    A larger engine shows nothing: TensorRT stores some weights transformed, and kernels beside them.
+    ``model_bytes`` is of the fp32 model. A larger engine shows nothing: TensorRT stores some weights transformed, and
+    kernels beside them.
     """
-    return model_bytes >= _SMALLEST_FOR_SIZE and engine_bytes <= _LARGEST_SHARE.get(requested, 0.0) * model_bytes
+    if requested == "fp32":
+        return False, ""
+    share = engine_bytes / model_bytes
+    size = f"the engine has {share:.2f} of the model's bytes"
+    if model_bytes >= _SMALLEST_FOR_SIZE and share <= _LARGEST_SHARE.get(requested, 0.0):
+        return True, f"; judged by size alone: {size}, too few for weights of a higher precision"
+    return False, f"; unproven: nothing tells the precision of its layers, and {size}, which does not show it"
 
 
 def doubts(proof: PrecisionProof) -> List[WarningInfo]:

@@ -52,7 +52,7 @@ def verify(
             "backend": backend["name"] if backend else None,
             "gpu": gpu["name"] if gpu else None,
             "no_gpu": None if gpu and backend else runtime["gpu_reason"] or "no TensorRT module",
-            "by_flags": (precision_how or "").startswith("builder flag"),
+            "by_flags": (precision_how or "").startswith(("builder flag", "tao-converter")),
         }
         write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
         argv = [sys.executable, "-m", f"{__package__}.worker", str(request_file)]
