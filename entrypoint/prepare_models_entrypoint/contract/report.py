@@ -80,7 +80,7 @@ class Engine(TypedDict):
 
 
 class Layer(TypedDict):
-    """One layer. ``precision``: the type that it works in, None where that is not told."""
+    """One layer. ``precision``: fp32, fp16, bf16, int8, fp8 or another type (int64); None where nothing tells."""
 
     name: str
     type: str

@@ -50,7 +50,7 @@ _DTYPES = {
 }
 
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
-_SHORT = {"HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
+_PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
 
 
 def info() -> BackendInfo:
@@ -145,7 +145,7 @@ class Network:
         for layer in self:
             if layer.type.name in _COMPUTE:
                 tensor = layer.get_input(0)
-                name = "int8" if tensor.name in dequantized else _SHORT.get(tensor.dtype.name, "fp32")
+                name = "int8" if tensor.name in dequantized else _PRECISIONS.get(tensor.dtype.name, "fp32")
                 found[name] = found.get(name, 0) + 1
         return found
 
@@ -171,10 +171,14 @@ class Network:
 
 def _layer(layer: trt.ILayer) -> Layer:
     outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
-    precision = dtype_name(outputs[0].dtype) if outputs else None
+    precision = _precision(outputs[0].dtype) if outputs else None
     return Layer(
         name=layer.name, type=layer.type.name, precision=precision, outputs=[tensor.name for tensor in outputs]
     )
+
+
+def _precision(dtype: trt.DataType) -> str:
+    return _PRECISIONS.get(dtype.name) or dtype_name(dtype)
 
 
 def _creation_flags(*, strongly_typed: bool) -> int:

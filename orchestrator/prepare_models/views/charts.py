@@ -14,7 +14,6 @@ from prepare_models_entrypoint.contract.report import Layer, ModelReport, Output
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _STAGES = ("fetch", "convert", "inspect", "verify")
 _TYPES = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "other")
-_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float8": "fp8"}
 # Vega measures texts in a font of its own; the reader's may be wider.
 _PADDING = {"left": 30, "top": 4, "right": 8, "bottom": 4}
 _POWER = "datum.value == -8 ? '≤1e-8' : '1e' + datum.value"
@@ -146,8 +145,7 @@ def layers(found: Sequence[Layer]) -> str:
 
 
 def _type(layer: Layer) -> str:
-    precision = _SHORT.get(layer["precision"] or "", layer["precision"])  # a network tells types, an engine precisions
-    return precision if precision in _TYPES else "other"
+    return layer["precision"] if layer["precision"] in _TYPES else "other"
 
 
 def _colours(field: str, domain: Sequence[str]) -> dict[str, Any]:
