@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import warnings
 from typing import List, Sequence, Tuple
 
@@ -13,20 +14,25 @@ from ..errors import ConvertError
 from . import graph
 
 
+def check() -> None:
+    """Refuse fp16 where the module that rewrites a graph is missing."""
+    if importlib.util.find_spec("onnxconverter_common") is None:
+        raise ConvertError(
+            "precision-unavailable",
+            "this backend takes fp16 from the graph, and the module that rewrites it is missing: onnxconverter_common",
+            hint="pip install 'prepare-models[local]'",
+        )
+
+
 def rewrite(model: ModelProto, *, keep_fp32: Sequence[str] = ()) -> Tuple[ModelProto, List[WarningInfo]]:
     """Return the model with float16 inner tensors; inputs and outputs keep their types.
 
     Operators outside the ONNX standard stay in float32, as a plugin decides its own types, and so do the nodes whose
     names match a pattern of ``keep_fp32``.
     """
-    try:
-        from onnxconverter_common import float16
-    except ImportError as error:
-        raise ConvertError(
-            "precision-unavailable",
-            f"this backend takes fp16 from the graph, and the module that rewrites it is missing: {error.name}",
-            hint="pip install 'prepare-models[local]'",
-        ) from error
+    check()
+    from onnxconverter_common import float16
+
     blocked = [
         node.name
         for node in graph.nodes(model)

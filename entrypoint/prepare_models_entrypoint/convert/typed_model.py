@@ -67,7 +67,7 @@ def prepared(
     rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
     with _well_formed(source):
         if chosen.rewrites and check_only:
-            rewriter.judge(model)
+            rewriter.judge(model, chosen.rewrites)
         elif chosen.rewrites:
             model, changed = rewriter.rewrite(model, chosen.rewrites), True
             typed.evidence = proof.of_graph(model)
@@ -107,8 +107,10 @@ class _Rewriter:
     typed: TypedModel
     on_phase: Callable[[str], None]
 
-    def judge(self, model: ModelProto) -> None:
+    def judge(self, model: ModelProto, steps: Sequence[str]) -> None:
         self.typed.evidence = None
+        if "fp16" in steps:
+            fp16.check()
         if self.cache is not None and self.job.precision == "int8":
             done = quantize.survey(model, self.cache.scales, keep_fp32=self.job.keep_fp32)
             self._cover(self.cache, done, graph.tensor_names(model))
