@@ -18,6 +18,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from prepare_models_entrypoint.contract import converters
+
+if not converters.has_codec():
+    sys.exit(
+        "benchmarks/verdicts.py makes encrypted models: it needs NVIDIA's codec, which exists for Python 3.10 and 3.12 "
+        "on x86_64\n  -> nox -s engine-3.12 --install-only, then .nox/engine-3-12/bin/python benchmarks/verdicts.py"
+    )
+
 import networks
 from tests.command import Workplace
 from tests.defects import DEFECTS, KEY, external, too_large
