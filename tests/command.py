@@ -69,6 +69,13 @@ class Workplace:
         """Run the manifest with ``--json``."""
         return self.call(*self.command("--json", *arguments)[1:], **variables)
 
+    def build(self, **model: Any) -> dict[str, Any]:
+        """Write a manifest of one model, run it and return the model's report."""
+        self.write({"name": "model", **model})
+        result = self.run()
+        assert result.status in (0, 1), result.stderr
+        return result.model("model")
+
     def call(self, *arguments: str, **variables: str) -> Result:
         """Run any command."""
         done = subprocess.run(

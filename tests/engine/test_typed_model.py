@@ -1,0 +1,96 @@
+"""The file that a typed backend reads: rewritten as the manifest asks, beside a source that stays as it was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from prepare_models_entrypoint.contract import BuilderConfig, ModelJob, OnnxConfig
+from prepare_models_entrypoint.convert import calibration_cache, graph, surgery
+from prepare_models_entrypoint.convert.typed_model import TypedModel, prepared
+from prepare_models_entrypoint.errors import ConvertError
+from tests import networks
+from tests.engine.caches import measured
+from tests.engine.graphs import answers
+
+
+def rewritten(source: Path, work: Path, *, cache: Any = None, check_only: bool = False, **asked: Any) -> Any:
+    job = ModelJob(name="m", source=str(source), output_dir="out", deploy_dir="out", **asked)
+    return prepared(job, source, work, cache=cache, on_phase=lambda _: None, check_only=check_only)
+
+
+def test_layers_that_shall_stay_in_fp32_do(tmp_path: Path) -> None:
+    source = networks.heavy(tmp_path / "model.onnx", layers=4)
+    cache = calibration_cache.read(measured(source, tmp_path / "cal.bin"), "cal.bin")
+    names = [node.name for node in onnx.load(str(source)).graph.node if node.op_type == "MatMul"]
+    with rewritten(source, tmp_path, precision="int8", cache=cache, keep_fp32=(names[0],)) as typed:
+        assert typed.evidence.layers == {"int8": 3, "fp32": 1}
+
+
+def test_the_source_and_the_work_directory_are_left_as_they_were(tmp_path: Path) -> None:
+    source = networks.conv(tmp_path / "model.onnx")
+    before = source.read_bytes()
+    (tmp_path / "work").mkdir()
+    typed: TypedModel
+    with rewritten(source, tmp_path / "work", precision="fp16") as typed:
+        assert typed.path != source
+    assert source.read_bytes() == before
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_an_old_opset_is_lifted_for_scales_by_channel(tmp_path: Path) -> None:
+    source = networks.conv(tmp_path / "model.onnx")
+    model = onnx.load(str(source))
+    model.opset_import[0].version = 11
+    onnx.save(model, str(source))
+    cache = calibration_cache.read(measured(source, tmp_path / "cal.bin"), "cal.bin")
+    with rewritten(
+        source, tmp_path, precision="int8", cache=cache, builder=BuilderConfig(int8_remainder="fp32")
+    ) as typed:
+        lifted = onnx.load(str(typed.path))
+    assert graph.opset(lifted) >= 13
+    onnx.checker.check_model(lifted, full_check=True)
+
+
+def test_static_shapes_outputs_and_folding_change_the_graph(tmp_path: Path) -> None:
+    source = networks.conv(tmp_path / "model.onnx", ("batch", 3, 32, 32))
+    changes = OnnxConfig(static_shapes={"input": (2, 3, 32, 32)}, outputs=("hidden",))
+    model = surgery.apply(onnx.load(str(source)), changes)
+    assert [value.name for value in model.graph.output] == ["hidden"]
+    assert [node.op_type for node in model.graph.node] == ["Conv"]
+    feed = np.zeros((2, 3, 32, 32), np.float32)
+    assert answers(model, feed)[0].shape == (2, 4, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        (OnnxConfig(static_shapes={"nope": (1,)}), "inputs-unknown"),
+        (OnnxConfig(static_shapes={"input": (1,)}), "inputs-mismatch"),
+        (OnnxConfig(outputs=("nope",)), "onnx-outputs-unknown"),
+    ],
+)
+def test_changes_that_do_not_fit_are_refused(tmp_path: Path, changes: OnnxConfig, code: str) -> None:
+    model = onnx.load(str(networks.conv(tmp_path / "model.onnx")))
+    with pytest.raises(ConvertError) as caught:
+        surgery.apply(model, changes)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("check_only", [True, False])
+def test_fp16_without_what_rewrites_to_it_is_refused_by_check_and_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check_only: bool
+) -> None:
+    source = networks.conv(tmp_path / "model.onnx")
+    monkeypatch.setitem(sys.modules, "onnxconverter_common", None)
+    with (
+        pytest.raises(ConvertError, match="onnxconverter_common") as caught,
+        rewritten(source, tmp_path, precision="fp16", check_only=check_only),
+    ):
+        pass
+    assert caught.value.code == "precision-unavailable"
