@@ -79,6 +79,18 @@ def test_int8_means_the_same_on_every_generation(place: Workplace, version: str,
     assert report["precision_proof"]["source"] == ("engine" if flags else "graph")
 
 
+def test_trtexec_works_on_timings_of_its_own_that_are_kept_by_version_and_device(place: Workplace) -> None:
+    for name in ("one", "two"):
+        networks.conv(place.folder / f"{name}.onnx", channels=len(name) + ord(name[0]))
+        report = by_trtexec(place, {"source": f"{name}.onnx"}, "10.3.0")
+        assert report["status"] == "built", report["error"]
+        assert not any(str(place.cache_dir / "timing") in argument for argument in argv(place))
+        assert "--timingCacheFile=timing.cache" in report["trtexec_command"]
+    (kept,) = (place.cache_dir / "timing").glob("*.cache")
+    assert kept.name.startswith("trtexec-10.3.0-")
+    assert kept.read_text(encoding="ascii").split() == ["one.onnx", "two.onnx"]
+
+
 def test_an_engine_without_the_precision_that_was_asked_fails(place: Workplace) -> None:
     measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
     model = {"source": "model.onnx", "precision": "int8", "calibration_cache": "cal.bin"}

@@ -68,6 +68,17 @@ def test_timings_of_several_builds_come_together_in_one_file(place: Workplace) -
     assert len(cache.read_bytes().split()) == 2
 
 
+def test_builds_at_the_same_time_lose_no_timings_of_each_other(place: Workplace) -> None:
+    names = [f"net{index}" for index in range(6)]
+    for index, name in enumerate(names):
+        networks.heavy(place.folder / f"{name}.onnx", layers=index + 1)
+    place.write(*({"name": name, "source": f"{name}.onnx"} for name in names))
+    built = place.run("--jobs", "6", PYTHONPATH=str(DOUBLE))
+    assert [model["status"] for model in built.report["models"]] == ["built"] * len(names)
+    (cache,) = (place.cache_dir / "timing").glob("*.cache")
+    assert len(cache.read_bytes().split()) == len(names)
+
+
 def test_no_timings_are_kept_where_the_manifest_says_so(place: Workplace) -> None:
     networks.conv(place.folder / "model.onnx")
     assert build(place, source="model.onnx", builder={"timing_cache": False})["status"] == "built"

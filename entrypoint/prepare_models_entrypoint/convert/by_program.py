@@ -12,7 +12,18 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from ..contract.files import sha256_file, sync
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
-from . import calibration_cache, elapsed, gpu_support, layer_info, onnx_file, plugins, preflight, tao_converter, trtexec
+from . import (
+    calibration_cache,
+    elapsed,
+    gpu_support,
+    layer_info,
+    onnx_file,
+    plugins,
+    preflight,
+    tao_converter,
+    timing,
+    trtexec,
+)
 from .calibration_cache import CalibrationCache
 from .messages import from_program
 from .options import Version
@@ -85,11 +96,9 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     if chosen.rewrites:
         _by_rewritten(request, result, version, cache, progress)
         return
-    argv = _trtexec_command(request, result, version, request.source, result["profiles"])
+    _run_trtexec(request, result, version, request.source, progress)
     if request.check_only:
         return
-    with elapsed.told(progress, request.expected_s):
-        _run(argv, "trtexec")
     _take_plan(request, result)
     evidence = layer_info.read(_layer_info_file(request))
     result["precision_proof"] = prove(
@@ -116,16 +125,24 @@ def _by_rewritten(
         result["precision_proof"] = prove(
             model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
         )
-        argv = _trtexec_command(request, result, version, str(typed.path), result["profiles"])
-        if request.check_only:
-            return
-        with elapsed.told(progress, request.expected_s):
-            _run(argv, "trtexec")
-    _take_plan(request, result)
+        _run_trtexec(request, result, version, str(typed.path), progress)
+    if not request.check_only:
+        _take_plan(request, result)
+
+
+def _run_trtexec(request: BuildRequest, result: BuildResult, version: Version, onnx: str, progress: Progress) -> None:
+    """Have trtexec build the engine; for a check, only find out whether it could be asked to."""
+    with timing.private(request, "trtexec", ".".join(map(str, version))) as timings:
+        argv = _trtexec_command(request, result, version, onnx, timings)
+        trtexec.check(argv, version)
+        result["command"] = argv
+        if not request.check_only:
+            with elapsed.told(progress, request.expected_s):
+                _run(argv, "trtexec")
 
 
 def _trtexec_command(
-    request: BuildRequest, result: BuildResult, version: Version, onnx: str, profiles: List[Dict[str, ProfileShapes]]
+    request: BuildRequest, result: BuildResult, version: Version, onnx: str, timings: Optional[str]
 ) -> List[str]:
     model = request.model
     flags = trtexec.precision_flags(
@@ -134,7 +151,7 @@ def _trtexec_command(
     argv = trtexec.command(
         onnx,
         request.plan,
-        profiles=profiles,
+        profiles=result["profiles"],
         builder=model.builder,
         precision_flags=flags,
         program=request.program or "trtexec",
@@ -144,14 +161,7 @@ def _trtexec_command(
         explicit_shapes=bool(model.inputs),
     )
     layers = str(_layer_info_file(request)) if flags else None
-    timing = None
-    if request.timing_dir is not None and model.builder.timing_cache is not False:
-        Path(request.timing_dir).mkdir(parents=True, exist_ok=True)
-        timing = str(Path(request.timing_dir) / f"trtexec-{'.'.join(map(str, version))}.cache")
-    argv += trtexec.additions(version, layer_info=layers, timing_cache=timing)
-    trtexec.check(argv, version)
-    result["command"] = argv
-    return argv
+    return argv + trtexec.additions(version, layer_info=layers, timing_cache=timings)
 
 
 def _look(

@@ -29,8 +29,12 @@ _SINCE: Dict[str, Version] = {
 }
 _UNTIL: Dict[str, Version] = {"strict_types": (11, 0)}
 _NO_DLA = "TensorRT-RTX has no DLA"
+_NO_TIMING = "TensorRT-RTX chooses without running anything, so there are no tactics to time"
 _RTX: Dict[str, str] = {
     "timing_cache": "TensorRT-RTX builds without timing, so a timing cache has no effect",
+    "max_tactics": _NO_TIMING,
+    "avg_timing_iterations": _NO_TIMING,
+    "tactic_dram_bytes": _NO_TIMING,
     "hardware_compatibility": "TensorRT-RTX engines run on all its GPUs; it ignores the level",
     "version_compatible": "TensorRT-RTX has no lean runtime",
     "exclude_lean_runtime": "TensorRT-RTX has no lean runtime",
@@ -155,9 +159,15 @@ def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu:
     return found
 
 
+def manifest_name(setting: str) -> str:
+    """Return a setting's name in the manifest: sizes have their units there, and not in their names."""
+    return "tactic_shared_memory" if setting == "tactic_shared_bytes" else setting.replace("_bytes", "")
+
+
 def _unavailable(found: List[str], who: str) -> ConvertError:
+    told = "; ".join(f"builder.{manifest_name(name)}:{why}" for name, _, why in (each.partition(":") for each in found))
     return ConvertError(
         "builder-option-unavailable",
-        f"{who} would ignore builder.{'; builder.'.join(found)}",
+        f"{who} would ignore {told}",
         hint="remove these lines from builder:, or build where they count",
     )

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract import BuilderConfig
 from ..errors import ConvertError
+from .options import manifest_name
 
 _POOLS = {
     "workspace_bytes": "WORKSPACE",
@@ -121,7 +122,7 @@ def _member(enumeration: Any, member: str, setting: str) -> Any:
 def _missing(setting: str) -> ConvertError:
     return ConvertError(
         "builder-option-unavailable",
-        f"this backend does not know builder.{setting}",
+        f"this backend does not know builder.{manifest_name(setting)}",
         hint="remove the line from builder:, or build with a newer TensorRT",
     )
 

@@ -144,7 +144,13 @@ def _cache_name(model: ModelJob) -> str:
 def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[str]:
     """Return a converter's vector with the source and the engine as the user knows them."""
     if converter == "trtexec":
-        shown = {"--onnx": public(model.source), "--saveEngine": _final_name(model), "--calib": _cache_name(model)}
+        shown = {
+            "--onnx": public(model.source),
+            "--saveEngine": _final_name(model),
+            "--calib": _cache_name(model),
+            "--timingCacheFile": "timing.cache",
+            "--exportLayerInfo": "layers.json",
+        }
         names = [argument.partition("=")[0] for argument in argv]
         return [f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)]
     replaced = {"-e": _final_name(model), "-c": _cache_name(model)}

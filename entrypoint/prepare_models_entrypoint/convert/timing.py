@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Optional
 
 from ..contract import runtime
 from ..contract.files import write_atomic
@@ -31,6 +31,27 @@ def cache(trt: Any, config: Any, request: BuildRequest) -> Iterator[None]:
         merged = config.create_timing_cache(_read(file))
         merged.combine(measured, ignore_mismatch=False)
         write_atomic(file, bytes(memoryview(merged.serialize())))
+
+
+@contextlib.contextmanager
+def private(request: BuildRequest, backend: str, version: str) -> Iterator[Optional[str]]:
+    """Yield a copy of the kept timings for a program that rewrites the file itself; what it adds is kept afterwards.
+
+    None where no timings are wanted. Of several builds at once, the timings of the last one stay: only TensorRT's
+    module can merge them.
+    """
+    if request.timing_dir is None or request.check_only or request.model.builder.timing_cache is False:
+        yield None
+        return
+    shared, own = file_for(Path(request.timing_dir), backend, version), Path(request.work_dir) / "timing.cache"
+    before = _read(shared)
+    if before:
+        own.write_bytes(before)
+    yield str(own)
+    measured = _read(own)
+    if measured not in (b"", before):
+        with locked(shared):
+            write_atomic(shared, measured)
 
 
 def file_for(directory: Path, backend: str, version: str) -> Path:

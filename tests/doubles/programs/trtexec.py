@@ -48,6 +48,9 @@ def build(options: dict[str, str]) -> int:
     if engine is None:
         return failed("ModelImporter.cpp: Failed to parse the model")
     Path(options["saveEngine"]).write_bytes(engine)
+    if "timingCacheFile" in options:
+        with Path(options["timingCacheFile"]).open("a", encoding="ascii") as timings:
+            timings.write(f"{Path(options['onnx']).name}\n")
     if "exportLayerInfo" in options:
         quantized = "int8" in options and "DOUBLE_NO_INT8" not in os.environ
         kind = "Int8" if quantized else "Half" if "fp16" in options else "Float"
