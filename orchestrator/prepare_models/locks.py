@@ -74,7 +74,7 @@ def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: 
         stream.seek(0)
         last = stream.read().strip()
         # Shortened after the writing: a file that was cut to nothing is flushed to the disk when it is closed.
-        os.ftruncate(stream.fileno(), os.pwrite(stream.fileno(), owner.encode("utf-8"), 0))
+        os.ftruncate(stream.fileno(), os.pwrite(stream.fileno(), os.fsencode(owner), 0))
         yield Waited(stream.fileno(), waited, last)
 
 
@@ -109,7 +109,7 @@ def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Cal
         stopped: asked while waiting; True gives up.
     """
     folder = _folder()
-    name = hashlib.sha256(str(output_dir.absolute()).encode("utf-8")).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(output_dir.absolute())).hexdigest()[:32]
     with flocked(folder / f"{name}.lock", str(os.getpid()), on_wait=on_wait, stopped=stopped) as lock:
         held = Held(lock.descriptor, folder / name)
         try:

@@ -40,6 +40,7 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
     Raises:
         HostError: it can't be created or written.
     """
+    _check_name(directory, purpose, chosen_by)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if not os.access(directory, os.W_OK | os.X_OK):
@@ -49,6 +50,16 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
             f"{directory} can't be used as {purpose}: {error.strerror}", hint=f"choose another with {chosen_by}"
         ) from None
     return directory.absolute()
+
+
+def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
+    """Refuse a path that neither a report nor a ROS parameter could name."""
+    try:
+        str(directory).encode("utf-8")
+    except UnicodeEncodeError:
+        raise HostError(
+            f"{str(directory)!r} can't be used as {purpose}: it is no UTF-8", hint=f"choose another with {chosen_by}"
+        ) from None
 
 
 def first_time(notice: str) -> bool:

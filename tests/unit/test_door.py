@@ -119,7 +119,7 @@ def test_a_closed_stream_is_no_bug(closed: str) -> None:
 def test_a_directory_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    program = f"rmdir {gone}; {sys.executable} -P -m prepare_models doctor"
+    program = f"rmdir {gone}; {sys.executable} -I -m prepare_models doctor"
     done = subprocess.run(["sh", "-c", program], cwd=gone, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith("prepare-models: the current directory is gone\n  -> ")
@@ -129,3 +129,28 @@ def test_what_may_not_be_read_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(door, "_forget_output", lambda: None)
     assert end_with(PermissionError(13, "Permission denied", "/srv/models"), monkeypatch) == 3
     assert capsys.readouterr().err.startswith("prepare-models: /srv/models: Permission denied\n  -> ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["run", "models.yaml", "--models-dir", os.fsdecode(b"m\xff")], 3, "as models directory: it is no UTF-8"),
+        (["run", "models.yaml", "--executor", "local", "--platform", "rtx"], 2, "are of containers, which"),
+        (["bundle", "ls", "."], 1, ". is a directory, no bundle"),
+        (["bundle", "verify", ""], 1, ". is a directory, no bundle"),
+        (["image", "load", "absent.tar"], 2, "absent.tar is no file"),
+        (["image", "save"], 2, "image save needs a file"),
+        (["image", "pull", "--platform", "rtx"], 2, "there is no public registry"),
+    ],
+)
+def test_what_can_be_told_from_the_command_line_is_told_before_anything_is_asked(
+    arguments: list[str], status: int, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "models.yaml").write_text("{version: 1, models: [{name: a, source: a.onnx}]}", encoding="utf-8")
+    variables = {"PREPARE_MODELS_CACHE_DIR": str(tmp_path / "cache"), "DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+    done = subprocess.run(
+        [sys.executable, "-m", "prepare_models", *arguments], cwd=tmp_path, env={**os.environ, **variables},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, told in done.stderr) == (status, True), done.stderr
+    assert not (tmp_path / "m\udcff").exists()

@@ -85,6 +85,8 @@ def volumes(target: Path) -> list[Path]:
     Raises:
         BundleError: there is none.
     """
+    if target.is_dir():
+        raise BundleError("bundle-missing", f"{target} is a directory, no bundle", hint="give the bundle's file")
     if target.suffix == ".001":
         target = target.with_suffix("")
     if target.is_file() or target.is_fifo():

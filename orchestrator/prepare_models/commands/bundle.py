@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +14,6 @@ from .. import executors, licences, paths, platforms
 from ..bundle.index import Index
 from ..errors import EXIT_OK, UsageError
 from ..fetching import progress_line
-from ..interrupts import interrupted
 from ..lock import Lock
 from ..manifest import Manifest
 from ..views.text import table, write
@@ -25,7 +23,6 @@ OnBytes = Callable[[int, int], None]
 
 def main(arguments: argparse.Namespace) -> int:
     """Make a bundle, verify it, or say what is in it."""
-    signal.signal(signal.SIGTERM, interrupted)
     actions = {"create": _create, "verify": _verify, "ls": _list}
     return actions[arguments.action](arguments)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from typing import Any
 
@@ -13,7 +12,6 @@ from prepare_models_entrypoint.contract.source import local_path, member_of, pro
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..fetching import Fetching, progress_line
-from ..interrupts import interrupted
 from ..network import NetworkSpec
 from ..paths import CACHE_VARIABLE, cache_dir, make
 from ..views.text import table, write
@@ -31,7 +29,6 @@ def main(arguments: argparse.Namespace) -> int:
         attempts=arguments.attempts,
     )
     job = FetchJob(sources=sources, cache_dir=str(cache), output_dir=str(output), connections=arguments.connections)
-    signal.signal(signal.SIGTERM, interrupted)
     show = not (arguments.quiet or arguments.json)
     on_result = _tell if show else lambda _: None
     with (

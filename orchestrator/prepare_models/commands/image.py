@@ -21,14 +21,14 @@ from ..views import text
 
 def main(arguments: argparse.Namespace) -> int:
     """Do what the action says, with this machine's platform unless another is named."""
-    actions: dict[str, Callable[[argparse.Namespace, Containers], list[Image]]] = {
+    actions: dict[str, Callable[[argparse.Namespace], list[Image]]] = {
         "build": _build,
         "pull": _pull,
         "list": _list,
         "save": _save,
         "load": _load,
     }
-    found = actions[arguments.action](arguments, Containers())
+    found = actions[arguments.action](arguments)
     rows = [_row(image) for image in found]
     if arguments.json:
         text.write(json.dumps({"images": rows}, indent=2))
@@ -38,22 +38,23 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _build(arguments: argparse.Namespace, containers: Containers) -> list[Image]:
-    platform = _platform(arguments)
+def _build(arguments: argparse.Namespace) -> list[Image]:
+    platform, tao_converter = _platform(arguments), _file(arguments.tao_converter)
+    containers = Containers()
     lines = images.build(
         containers,
         platform,
         base_image=arguments.base_image,
         network=arguments.network,
         arch=arguments.arch,
-        tao_converter=_file(arguments.tao_converter),
+        tao_converter=tao_converter,
         tag=arguments.tag,
     )
     _tell(lines, arguments)
     return _named(containers, arguments.tag or platform.image)
 
 
-def _pull(arguments: argparse.Namespace, containers: Containers) -> list[Image]:
+def _pull(arguments: argparse.Namespace) -> list[Image]:
     platform = _platform(arguments)
     if not arguments.registry:
         raise UsageError(
@@ -61,23 +62,24 @@ def _pull(arguments: argparse.Namespace, containers: Containers) -> list[Image]:
             hint="name yours with --registry PREFIX, or build the image: prepare-models image build",
         )
     reference = f"{arguments.registry.rstrip('/')}/{platform.image}"
+    containers = Containers()
     _tell(containers.pull(reference), arguments)
     containers.tag(reference, platform.image)
     return _named(containers, platform.image)
 
 
-def _list(arguments: argparse.Namespace, containers: Containers) -> list[Image]:
+def _list(arguments: argparse.Namespace) -> list[Image]:
     return [
         image
-        for image in containers.images()
+        for image in Containers().images()
         if arguments.platform in (None, image.labels.get(f"{LABEL}.platform")) and image.tags
     ]
 
 
-def _save(arguments: argparse.Namespace, containers: Containers) -> list[Image]:
+def _save(arguments: argparse.Namespace) -> list[Image]:
     if arguments.output is None:
         raise UsageError("image save needs a file", hint="add --output FILE")
-    platform = _platform(arguments)
+    platform, containers = _platform(arguments), Containers()
     found = _named(containers, platform.image)
     try:
         with atomic_file(arguments.output) as stream:
@@ -88,12 +90,12 @@ def _save(arguments: argparse.Namespace, containers: Containers) -> list[Image]:
     return found
 
 
-def _load(arguments: argparse.Namespace, containers: Containers) -> list[Image]:
+def _load(arguments: argparse.Namespace) -> list[Image]:
     file = _file(arguments.file)
     if file is None:
         raise UsageError("image load needs a file", hint="prepare-models image load FILE")
     with file.open("rb") as stream:
-        return containers.load(stream)
+        return Containers().load(stream)
 
 
 def _platform(arguments: argparse.Namespace) -> platforms.Platform:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,6 @@ from .. import executors, licences, lock, manifest, paths, plan, platforms
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
 from ..executors.local import LocalExecutor
 from ..fetching import progress_line
-from ..interrupts import interrupted
 from ..lock import Lock, facts
 from ..lock.document import Facts
 from ..lock.make import drift_of_servers, make
@@ -27,7 +25,6 @@ def main(arguments: argparse.Namespace) -> int:
             "--online belongs to --check", hint="give --check, or --update NAME to lock what a server has now"
         )
     paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
-    signal.signal(signal.SIGTERM, interrupted)
     return _check(arguments) if arguments.check else _write(arguments)
 
 

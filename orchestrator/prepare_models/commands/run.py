@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from .. import licences, paths, progress
 from ..ahead import fetching_ahead
 from ..digests import open_digests
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK
-from ..interrupts import interrupted
 from ..runner import Run
 from ..store import open_store
 from ..views import html, text
@@ -39,7 +37,6 @@ def main(arguments: argparse.Namespace) -> int:
     accepted = offline or licences.accepted(flag=arguments.accept_eula)  # of a bundle: when it was made
     later = [] if offline else [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
     digests = open_digests()
-    signal.signal(signal.SIGTERM, interrupted)
     with progress.observer(
         quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose
     ) as observer:

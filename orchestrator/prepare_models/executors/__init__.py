@@ -134,6 +134,11 @@ def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = T
     if name not in NAMES:
         raise UsageError(f"unknown executor {name}", hint=f"one of {', '.join(NAMES)}")
     options = options or ContainerOptions()
+    if name == "local" and options.given:
+        raise UsageError(
+            "--platform, --image, --gpu and --memory are of containers, which --executor local has not got",
+            hint="leave them out, or give --executor docker",
+        )
     local = LocalExecutor()
     why_no_docker: HostError | None = None
     if name == "docker" or (name == "auto" and (options.given or engine_may_answer())):

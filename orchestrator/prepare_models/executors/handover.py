@@ -63,7 +63,7 @@ class Work:
     @property
     def label(self) -> str:
         """Name the model directory, for the containers that work on it."""
-        return hashlib.sha256(str(self.output_dir).encode("utf-8")).hexdigest()[:32]
+        return hashlib.sha256(os.fsencode(self.output_dir)).hexdigest()[:32]
 
     @property
     def _sources(self) -> list[str]:
