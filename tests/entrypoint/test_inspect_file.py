@@ -55,6 +55,20 @@ def test_an_error_stands_in_the_document(tmp_path: Path, name: str, code: str) -
     assert describe(path, None)["bytes"] == 8
 
 
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (b"<\n  ir_version: 8\n>\n", "onnxtxt"),
+        (b"ir_version: 8\ngraph {\n", "textproto"),
+        (b'{"irVersion": "8"}', "json"),
+    ],
+)
+def test_a_model_in_text_form_is_told_the_way_to_binary(tmp_path: Path, content: bytes, form: str) -> None:
+    error = describe(file(tmp_path, "model.onnx", content), None)["error"]
+    assert error["code"] == "source-not-a-model"
+    assert f"format='{form}'" in error["hint"]
+
+
 def test_a_plan_alone_tells_its_header_and_why_no_bindings(tmp_path: Path) -> None:
     document = describe(file(tmp_path, "net/1/model.plan", tensorrt()), None)
     assert document["format"] == "plan"

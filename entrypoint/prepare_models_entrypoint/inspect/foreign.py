@@ -27,6 +27,7 @@ _BEGINNINGS: Tuple[Tuple[bytes, int, str, str], ...] = (
     (b"vtrt", 0, "a TensorRT-RTX plan", "give it the ending .plan"),
 )
 _HEAD = 512
+_FROM_TEXT = "write it in ONNX's binary form first: onnx.save(onnx.load(FILE, format='{0}'), 'model.onnx')"
 
 
 def kind(path: Path) -> Optional[Tuple[str, str]]:
@@ -40,7 +41,9 @@ def kind(path: Path) -> Optional[Tuple[str, str]]:
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page", "the download needs a login or another URL"
     if start.startswith((b"{", b"[")) and _is_text(head):
-        return "JSON text", "a model in text form must be written in ONNX's binary form first"
+        return "JSON text", f"if it is a model, {_FROM_TEXT.format('json')}"
+    if b"ir_version" in head and _is_text(head):
+        return "a model in text form", _FROM_TEXT.format("onnxtxt" if start.startswith(b"<") else "textproto")
     if head and _is_text(head):
         return "text", "check which file this is"
     return None
