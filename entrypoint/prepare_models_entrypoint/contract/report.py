@@ -384,7 +384,7 @@ def read(raw: Any) -> ModelReport:
         raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
     report = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
     report.update(raw)  # type: ignore[typeddict-item]  # tolerant on purpose: unknown keys travel along
-    if report["verification"] is not None:
+    if isinstance(report["verification"], dict):  # of a record that somebody edited it may be anything
         report["verification"].setdefault("scales", None)
     return report
 
