@@ -153,7 +153,10 @@ def limit() -> str | None:
 
 
 def _engine(entry: Entry) -> Item:
-    identity = entry.record["identity"] or {}
-    made = f"{identity.get('backend')} {identity.get('backend_version')} for {identity.get('target')}"
-    label = f"{entry.record['name']} {entry.record['precision_proof']['requested']}, {made}"
+    identity = entry.record["identity"]
+    if isinstance(identity, dict):
+        made = f"{identity.get('backend')} {identity.get('backend_version')} for {identity.get('target')}"
+        label = f"{entry.record['name']} {identity.get('precision')}, {made}"
+    else:
+        label = "an engine whose record is damaged"
     return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)

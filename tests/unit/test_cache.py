@@ -175,6 +175,31 @@ def test_every_kind_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:
         assert answer(capsys, "ls", "--kind", kind)["items"] == []
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"identity": None}, {"identity": "x"}, {"identity": {}}, {"engine": None}, {"engine": []}, {"engine": {}},
+        {"precision_proof": None}, {"schema_version": 99}, "{",
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_engine_with_a_damaged_record_is_listed_and_goes(
+    cache: Path, capsys: pytest.CaptureFixture[str], edit: Any
+) -> None:
+    key = answer(capsys, "ls")["items"][0]["id"]
+    record = cache / "engines" / key / "record.json"
+    text = edit if isinstance(edit, str) else json.dumps({**json.loads(record.read_text()), **edit})
+    record.write_text(text, encoding="utf-8")
+    harmless = edit == {"precision_proof": None}
+    assert (open_store().find(key) is None) == (not harmless)
+    assert len(answer(capsys, "ls")["items"]) == 4
+    assert main(["cache", "show", key]) == 0
+    capsys.readouterr()
+    damaged = answer(capsys, "verify", "--remove", status=0 if harmless else 1)["damaged"]
+    assert [item["id"] for item in damaged] == ([] if harmless else [key])
+    assert len(answer(capsys, "ls")["items"]) == (4 if harmless else 3)
+
+
 def test_without_a_measure_nothing_goes(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "prune"]) == 2
     assert "--max-size" in capsys.readouterr().err

@@ -45,7 +45,8 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", _told(item.bytes))]
     facts += [("last used", _time(item.used_at)), ("path", str(item.path))]
-    identity = (item.record["identity"] if item.record else None) or {}
+    identity = item.record["identity"] if item.record else None
+    identity = identity if isinstance(identity, dict) else {}
     facts += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in identity.items()]
     write("\n".join(f"{name:20}{value}" for name, value in facts))
     return EXIT_OK

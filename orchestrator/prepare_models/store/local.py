@@ -22,7 +22,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import ContractError
 from prepare_models_entrypoint.contract.files import PARTIAL, share_file, sync_directory, write_atomic
 from prepare_models_entrypoint.contract.identity import build_key
-from prepare_models_entrypoint.contract.report import ModelReport, read
+from prepare_models_entrypoint.contract.report import ModelReport, blank, read
 
 from ..digests import Digests
 from ..locks import flocked
@@ -64,10 +64,10 @@ class LocalStore:
     def problem(self, entry: Entry) -> str | None:
         """Say why an engine is not what its record tells, or return None."""
         identity, engine = entry.record["identity"], entry.record["engine"]
-        if identity is None or engine is None or build_key(identity) != entry.key:
-            return "its record is that of another engine"
+        if not isinstance(identity, dict) or not isinstance(engine, dict) or build_key(identity) != entry.key:
+            return "its record is damaged or that of another engine"
         try:
-            if self._digests.of(entry.plan) != engine["sha256"]:
+            if self._digests.of(entry.plan) != engine.get("sha256"):
                 return "its bytes are not those that were built"
         except OSError as error:
             return f"its plan can't be read: {error.strerror}"
@@ -136,13 +136,12 @@ class LocalStore:
     def _entry(self, key: str) -> Entry | None:
         folder = self.root / key
         try:
-            record = read(json.loads((folder / RECORD).read_text(encoding="utf-8")))
             files = {name: folder / name for name in FILES if (folder / name).is_file()}
             size = sum(file.stat().st_size for file in folder.iterdir())
             used_at = (folder / RECORD).stat().st_mtime
-        except (OSError, ValueError, ContractError):
+        except OSError:
             return None
-        return Entry(key, files, record, size, used_at) if PLAN in files else None
+        return Entry(key, files, _record(folder / RECORD), size, used_at) if PLAN in files else None
 
     def _note_size(self, record: ModelReport) -> None:
         sizes = self.root / "sizes"
@@ -161,3 +160,11 @@ class LocalStore:
         with contextlib.suppress(FileNotFoundError):
             (self.root / key).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _record(file: Path) -> ModelReport:
+    """Return the report of a build; one that tells nothing where it can't be read, so that the engine is still seen."""
+    try:
+        return read(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ContractError):
+        return blank("?", "", precision="?", converter="auto")
