@@ -16,6 +16,8 @@ from .plan import PLAN, PlannedModel, unfit
 from .store import CALIBRATION, Entry, Store, Turn
 from .store import PLAN as STORED_PLAN
 
+_EDITED = (AttributeError, LookupError, TypeError, ValueError)  # what a record that somebody edited leads to
+
 
 def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
     """Return the engine that a model needs, if it was built before.
@@ -27,9 +29,11 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
         record = read_record(place)
         if record is not None and record["build_key"] == planned.turn and keep(store, record, place):
             entry = entry or store.find(planned.turn)
-    if entry is None or unfit(planned.spec, entry.record) is not None:
-        return None  # a build will tell what is wrong
-    return entry
+    try:
+        usable = entry is not None and unfit(planned.spec, entry.record) is None and _as_of(entry, planned)
+    except _EDITED:
+        return None
+    return entry if usable else None  # a build will tell what is wrong
 
 
 def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
@@ -37,7 +41,7 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
     files = {STORED_PLAN: output_dir / PLAN, CALIBRATION: output_dir / CALIBRATION}
     try:
         store.put(record, {name: file for name, file in files.items() if file.is_file()})
-    except (OSError, ValueError, LookupError):
+    except (OSError, *_EDITED):
         return False
     return True
 

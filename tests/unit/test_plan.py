@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from prepare_models import machine, plan, status
+from prepare_models import machine, plan, restoring, status
 from prepare_models.digests import Digests
 from prepare_models.errors import UsageError
 from prepare_models.jobs import model_job
 from prepare_models.manifest import Manifest, ModelSpec
-from prepare_models.store import open_store
+from prepare_models.store import Turn, open_store
 from prepare_models_entrypoint.contract import BuilderConfig, OnnxConfig, RosConfig, ShapeRange
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
@@ -233,6 +233,26 @@ def test_no_edited_record_is_a_bug_and_none_whose_identity_or_bytes_were_edited_
             action, (verdict,) = built.decide()[0], status.verdicts(built.models_dir, now, Digests())
             if counts:
                 assert (action == "up-to-date", verdict.state) == (False, "stale"), (path, value)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"io": None}, {"io": [{}]}, {"materials": [1]}, {"licences": 0}, {"trtexec_command": 5}, {"engine": []}],
+    ids=str,
+)
+@pytest.mark.parametrize("where", ["store", "models directory"])
+def test_an_engine_with_an_edited_record_is_not_restored(built: Place, edit: dict[str, Any], where: str) -> None:
+    store, report = open_store(), read_report(built.output_dir)
+    planned = plan.Planner(built.models_dir, RUNTIME, store, Digests(), force=True).plan(built.spec)
+    if where == "store":
+        files = {"model.plan": built.output_dir / plan.PLAN}
+        entry = store.put(report, files)  # type: ignore[arg-type]
+        assert restoring.find(store, planned, Turn(waited=False, last_place=None)) is not None
+        (entry.plan.parent / "record.json").write_text(json.dumps({**report, **edit}), encoding="utf-8")
+        (built.output_dir / "report.json").unlink()
+    else:
+        write_report(built.output_dir, {**report, **edit})
+    assert restoring.find(store, planned, Turn(waited=False, last_place=built.output_dir)) is None
 
 
 def test_files_that_name_another_place_are_written_anew(built: Place, tmp_path: Path) -> None:
