@@ -87,6 +87,7 @@ def test_check_and_run_name_what_drifted(place: Workplace, models: list[dict[str
     elsewhere = {**remote, "source": REMOTE.replace("v1", "v2")}
     cases: list[tuple[list[dict[str, Any]], bytes, str, str]] = [
         (models, net + b"\0", locked, "own: model nets/own.onnx has sha256"),
+        (models, net, locked.replace(f'"bytes": {len(net)}', '"bytes": 7'), f"own.onnx has {len(net)} bytes, the lock"),
         ([elsewhere, own], net, locked, "net: model ngc://nvidia/tao/net:v2/net.onnx is not in the lock"),
         ([*models, {**own, "name": "third"}], net, locked, "third: is not in the lock"),
         ([own], net, locked, "net: is in the lock and not in the manifest"),
@@ -192,7 +193,18 @@ def test_terms_are_accepted_before_anything_is_fetched(
     assert lock(place, "--accept-eula")[0] == 0
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"version": 2}', '{"version": 1, "models": {"a": [{}]}, "platforms": {}}'])
+def one_file(**facts: Any) -> str:
+    file = {"role": "model", "source": "own.onnx", "sha256": "0" * 64, "bytes": 1, **facts}
+    return json.dumps({"version": 1, "models": {"own": [file]}, "platforms": {}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", '{"version": 2}', '{"version": 1, "models": {"a": [{}]}, "platforms": {}}', one_file(source=[]),
+        one_file(bytes=True), one_file(bytes="1"), one_file(sha256="0"), one_file(role="other"),
+    ],
+)  # fmt: skip
 def test_a_damaged_lock_is_told(place: Workplace, text: str) -> None:
     place.write({"name": "own", "source": "own.onnx"})
     (place.folder / "models.lock").write_text(text)

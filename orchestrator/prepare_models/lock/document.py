@@ -113,8 +113,10 @@ def write(file: Path, lock: Lock) -> None:
 
 def _file(raw: Any) -> LockedFile:
     file = LockedFile(**raw)
-    if file.role not in ROLES or len(bytes.fromhex(file.sha256)) != 32 or not isinstance(file.bytes, int):
-        raise ValueError(f"{file.source}: role, sha256 or bytes is wrong")
+    if not isinstance(file.source, str) or file.role not in ROLES or len(bytes.fromhex(file.sha256)) != 32:
+        raise ValueError(f"{file.source}: role, source or sha256 is wrong")
+    if type(file.bytes) is not int:
+        raise ValueError(f"{file.source}: bytes is no number")
     return file
 
 

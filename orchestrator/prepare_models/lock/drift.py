@@ -73,3 +73,5 @@ def _of_file(name: str, file: Wanted, known: LockedFile, sha256: Hashing) -> Ite
         found = measure_local(file, sha256)
         if found.sha256 != known.sha256:
             yield f"{name}: {file.role} {file.label} has sha256 {found.sha256}, the lock has {known.sha256}"
+        elif found.bytes != known.bytes:
+            yield f"{name}: {file.role} {file.label} has {found.bytes} bytes, the lock has {known.bytes}"
