@@ -139,7 +139,7 @@ class VerifyError(StageError):
 
 def from_os_error(error: OSError) -> StageError:
     """Turn the operating system's refusal into an error that says what to do."""
-    where = error.filename or "the models or cache directory"
+    where = error.filename2 or error.filename or "the models or cache directory"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StageError(
             "disk-full", f"no room left to write {where}", hint="free disk space there, then run again", retryable=True

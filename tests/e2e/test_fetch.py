@@ -94,6 +94,22 @@ def test_what_is_no_source_is_a_usage_error(place: Workplace, arguments: list[st
     assert not list((place.folder / "out").glob("*"))
 
 
+def test_a_name_that_is_not_utf_8_is_a_usage_error(place: Workplace) -> None:
+    argv = [os.fsencode(COMMAND), b"fetch", b"https://models.example/\xff.onnx", b"--output", b"out"]
+    done = subprocess.run(argv, capture_output=True, env=place.environment(), cwd=place.folder, check=False)
+    assert done.returncode == 2
+    assert b"is not UTF-8" in done.stderr
+
+
+def test_a_directory_in_the_place_of_a_file_is_named(place: Workplace, sim: NgcSimulator) -> None:
+    target = place.folder / "out/model.etlt"
+    target.mkdir(parents=True)
+    result = fetch(place, SOURCE)
+    assert result.status == 1
+    assert f"{target} can't be written" in result.stderr
+    assert [path.name for path in target.parent.iterdir()] == ["model.etlt"]
+
+
 def test_two_files_of_one_name_are_not_mixed_up(place: Workplace, sim: NgcSimulator) -> None:
     sim.publish("nvidia/tao/other", "1", {"model.etlt": b"another"})
     result = fetch(place, SOURCE, "ngc://nvidia/tao/other:1/model.etlt")

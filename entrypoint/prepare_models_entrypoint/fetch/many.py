@@ -88,14 +88,20 @@ class _Many:
         guard = threading.Lock()
         none_waits = threading.Event()
 
+        lost: List[BaseException] = []
+
         def work() -> None:
-            while True:
-                with guard:
-                    item = next(waiting, None)
-                if item is None:
-                    none_waits.set()
-                    return
-                self._one(item)
+            try:
+                while True:
+                    with guard:
+                        item = next(waiting, None)
+                    if item is None:
+                        return
+                    self._one(item)
+            except BaseException as error:  # noqa: BLE001  # raised where it is heard
+                lost.append(error)
+            finally:
+                none_waits.set()
 
         threads: List[threading.Thread] = []
         while len(threads) < min(connections, len(items)) and not none_waits.is_set():
@@ -105,6 +111,8 @@ class _Many:
                 self._wait_while_busy(none_waits)
         for thread in threads:
             thread.join()
+        if lost:
+            raise lost[0]
         return self._good
 
     def _wait_while_busy(self, none_waits: threading.Event) -> None:

@@ -48,6 +48,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _source(text: str) -> tuple[str, str | None]:
+    if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that Python could not decode
+        raise UsageError(f"{text!a} is not UTF-8", hint="give the file another name, or set LC_ALL=C.UTF-8")
     source, sha256 = split_pin(text)
     if "#sha256=" in source:
         raise UsageError(f"{public(source)} has no sha256 at its end", hint="write #sha256= and 64 hexadecimal digits")
