@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
@@ -72,6 +71,10 @@ def ngc_key(file: Path | None, environ: Mapping[str, str] = os.environ) -> str |
 
 
 def _configured(config: Path) -> str | None:
+    if not config.is_file():
+        return None
+    import configparser  # for those who have such a file
+
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     try:
         parser.read_string(config.read_text(encoding="utf-8"))

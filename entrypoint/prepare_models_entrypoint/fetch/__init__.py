@@ -15,7 +15,7 @@ from .body import Remote
 from .digest import Digest
 from .download import mismatch
 from .file import check
-from .store import Store
+from .store import store_of
 
 OnProgress = Callable[[Dict[str, Any]], None]
 
@@ -76,7 +76,7 @@ def fetch(
             member.archive, sha256=None, cache_dir=cache_dir, on_progress=on_progress,
             network=network, revalidate=revalidate, offline=offline,
         )  # fmt: skip
-        return fetch_member(archive, member, sha256=sha256, store=Store(cache_dir / "downloads"))
+        return fetch_member(archive, member, sha256=sha256, store=store_of(cache_dir))
     path = local_path(source)
     if path is not None:
         return _local(check(path), sha256)
@@ -84,8 +84,7 @@ def fetch(
 
     access = access_of(network or Network())
     remote = remote_of(source, access)
-    store = Store(cache_dir / "downloads")
-    obtain = Obtain(store, access.patience, revalidate, on_progress, offline, copy_to, access.streams)
+    obtain = Obtain(store_of(cache_dir), access.patience, revalidate, on_progress, offline, copy_to, access.streams)
     got = obtain.obtain(remote, sha256)
     licence = getattr(remote, "licence", None)
     stored = got.stored

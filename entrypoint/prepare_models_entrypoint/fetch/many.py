@@ -7,7 +7,6 @@ import os
 import threading
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -26,7 +25,7 @@ from .deliver import deliver, tidy
 from .digest import Digest
 from .part import progress_of
 from .room import check_both
-from .store import Store, key_of
+from .store import key_of, store_of
 
 _EVERY_S = 0.1
 _LISTS_AT_ONCE = 8
@@ -56,7 +55,7 @@ class _Many:
         self._job, self._events = job, events
         self._cache_dir = Path(job.cache_dir)
         self._output = Path(job.output_dir) if job.output_dir else None
-        self._store = Store(self._cache_dir / "downloads")
+        self._store = store_of(self._cache_dir)
         self._good = True
 
     def run(self) -> bool:
@@ -152,6 +151,8 @@ class _Many:
         listed = [item for item in items if item.remote is not None and item.remote.listed and self._is_missing(item)]
         if len(listed) < 2:
             return items
+        from concurrent.futures import ThreadPoolExecutor
+
         self._store.parts.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(_LISTS_AT_ONCE) as pool:
             needs = dict(need for need in pool.map(self._need, listed) if need is not None)

@@ -132,6 +132,12 @@ class Store:
         return str(downloads.folder(self.root, sha256))
 
 
+@lru_cache(maxsize=None)
+def store_of(cache_dir: Path) -> Store:
+    """Return this process's store in a cache directory."""
+    return Store(cache_dir / "downloads")
+
+
 def key_of(text: str) -> str:
     """Return a file name for any text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:40]
