@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -44,6 +45,15 @@ def test_a_check_warns_of_what_isaac_ros_does_not_take(place: Workplace) -> None
     report = check(place, source="model.onnx", inputs={"input": shape})
     codes = {warning["code"] for warning in report["warnings"]}
     assert codes == {"isaac-ros-dynamic-axis"}
+
+
+def test_what_the_parser_remarks_about_a_model_that_it_takes_is_told(place: Workplace) -> None:
+    model = onnx.load(str(networks.conv(place.folder / "model.onnx")))
+    model.opset_import[0].version = 5
+    onnx.save(model, str(place.folder / "model.onnx"))
+    (warning,) = check(place, source="model.onnx")["warnings"]
+    assert warning["code"] == "parser-warning"
+    assert "at least opset 7" in warning["message"]
 
 
 @pytest.mark.parametrize(("code", "make"), DEFECTS, ids=[make.__name__ for _, make in DEFECTS])

@@ -190,7 +190,7 @@ def test_inspect_reads_models_and_engines(quickstart: tuple[Workplace, dict[str,
         "input_2:0  (Input), Index: 0 | Shapes: min=(1, 3, 544, 960), opt=(1, 3, 544, 960), max=(1, 3, 544, 960)\n",
         "argmax_1  (Output), Index: 1 | Shape: (1, 544, 960, 1)\n",
         "  Runs here: not known: built by TensorRT-RTX 1.7",
-        "[CONVOLUTION, float32] -> {encoder_1/conv}",
+        "[CONVOLUTION, fp32] -> {encoder_1/conv}",
     ):
         assert expected in text
     missing = place.call("inspect", "nothing.onnx")

@@ -16,7 +16,7 @@ from prepare_models_entrypoint.convert.typed_model import TypedModel, prepared
 from prepare_models_entrypoint.errors import ConvertError
 from tests import networks
 from tests.engine.caches import measured
-from tests.engine.graphs import answers
+from tests.engine.graphs import answers, quantized
 
 
 def rewritten(source: Path, work: Path, *, cache: Any = None, check_only: bool = False, **asked: Any) -> Any:
@@ -94,3 +94,24 @@ def test_fp16_without_what_rewrites_to_it_is_refused_by_check_and_build(
     ):
         pass
     assert caught.value.code == "precision-unavailable"
+
+
+@pytest.mark.parametrize("check_only", [True, False])
+def test_a_pattern_that_keeps_nothing_in_fp32_is_told(tmp_path: Path, check_only: bool) -> None:
+    source = networks.conv(tmp_path / "model.onnx")
+    asked: dict[str, Any] = {"precision": "fp16", "keep_fp32": ("conv", "softmax*"), "check_only": check_only}
+    with rewritten(source, tmp_path, **asked) as typed:
+        (warning,) = typed.warnings
+    assert (warning["code"], warning["message"]) == ("keep-fp32-unmatched", "keep_fp32: no layer is named softmax*")
+
+
+def test_layers_of_a_model_with_its_own_types_can_not_be_kept_in_fp32(tmp_path: Path) -> None:
+    model = onnx.load(str(networks.conv(tmp_path / "model.onnx")))
+    quantized(model, "input")
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    with (
+        pytest.raises(ConvertError, match="keep_fp32 would be ignored") as caught,
+        rewritten(tmp_path / "model.onnx", tmp_path, precision="int8", keep_fp32=("conv",)),
+    ):
+        pass
+    assert caught.value.code == "builder-option-unavailable"

@@ -74,11 +74,14 @@ class Log(trt.ILogger):
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
         self.errors: List[str] = []
+        self.warnings: List[str] = []
 
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
         """Take a message of the backend."""
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
             self.errors.append(message)
+        elif severity == trt.ILogger.Severity.WARNING:
+            self.warnings.append(message)
         if severity != trt.ILogger.Severity.VERBOSE:
             sys.stderr.write(f"[{severity.name}] {message}\n")
 
@@ -100,6 +103,7 @@ class Network:
                 hint="full TensorRT needs an NVIDIA GPU and driver; without one install tensorrt-rtx-cu13",
             ) from error
         self.weights: Optional[mmap.mmap] = None
+        before = len(self.log.warnings)
         self._begin(strongly_typed=strongly_typed)
         if check_only and hasattr(self.parser, "load_initializer"):
             self.weights = mapped.parse(self.parser, Path(onnx))
@@ -107,6 +111,7 @@ class Network:
                 self._begin(strongly_typed=strongly_typed)
         if self.weights is None and not self.parser.parse_from_file(onnx):
             raise parser_error([self.parser.get_error(index) for index in range(self.parser.num_errors)])
+        self.remarks = self.log.warnings[before:]
         self.layers: int = self.definition.num_layers
 
     def _begin(self, *, strongly_typed: bool) -> None:

@@ -14,9 +14,9 @@ from ..contract import OnnxConfig
 from ..contract.files import sync
 from ..contract.report import Binding, PrecisionProof, ProfileShapes
 from ..errors import ConvertError
-from . import calibrate, calibration_cache, estimate, gpu_support, onnx_file, options, plugins, preflight
+from . import calibrate, calibration_cache, estimate, gpu_support, messages, onnx_file, options, plugins, preflight
 from .calibration_cache import CalibrationCache
-from .precision import Evidence, prove, rule
+from .precision import Evidence, prove, rule, unmatched
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -43,6 +43,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     with _parsed(request, result, backend, cache, progress) as (network, built):
         bindings: List[Binding] = network.bindings()
         preflight.check_network(bindings, network.layers)
+        result["warnings"] += messages.from_parser(network.remarks)
         preflight.check_outputs(bindings, model.outputs)
         preflight.check_tensor_names(bindings, model.ros)
         profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
@@ -145,6 +146,7 @@ def _by_flags(
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
         network.keep_fp32(model.keep_fp32)
+        result["warnings"] += unmatched(model.keep_fp32, (layer.name for layer in network))
     else:
         evidence = Evidence("graph", network.precisions())
     proof = prove(model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
+from ..contract.report import WarningInfo
 from ..errors import ConvertError
 
+_REMARKS_KEPT = 5
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
 _PLUGIN_HINT = "give the library that has it under plugins:, or export the model without this operator"
 
@@ -84,6 +86,13 @@ def from_builder_log(errors: Sequence[str]) -> ConvertError:
     return ConvertError(
         "build-failed", f"the builder gave up: {told}", hint="the build log has the builder's whole output"
     )
+
+
+def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
+    """Return the parser's warnings about a model that it takes, each once and the first few of them."""
+    texts = list(dict.fromkeys(" ".join(remark.split()) for remark in remarks))
+    hint = "compare the engine's results with the model's, with verify: in the manifest"
+    return [WarningInfo(code="parser-warning", message=text, hint=hint) for text in texts[:_REMARKS_KEPT]]
 
 
 def from_program(name: str, exit_code: int, output: str) -> ConvertError:

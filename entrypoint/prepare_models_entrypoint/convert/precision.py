@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..contract.report import Calibration, PrecisionProof, WarningInfo
 from ..errors import ConvertError
@@ -168,6 +169,21 @@ def judge_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> Tup
     if model_bytes >= _SMALLEST_FOR_SIZE and share <= _LARGEST_SHARE.get(requested, 0.0):
         return True, f"; judged by size alone: {size}, too few for weights of a higher precision"
     return False, f"; unproven: nothing tells the precision of its layers, and {size}, which does not show it"
+
+
+def unmatched(patterns: Sequence[str], names: Iterable[str]) -> List[WarningInfo]:
+    """Return a warning for patterns of ``keep_fp32`` that no layer's name fits: such a layer is not kept in fp32."""
+    known = list(names)
+    idle = [pattern for pattern in patterns if not any(fnmatch.fnmatchcase(name, pattern) for name in known)]
+    if not idle:
+        return []
+    return [
+        WarningInfo(
+            code="keep-fp32-unmatched",
+            message=f"keep_fp32: no layer is named {', '.join(idle)}",
+            hint="'prepare-models inspect --layers FILE' lists the names",
+        )
+    ]
 
 
 def doubts(proof: PrecisionProof) -> List[WarningInfo]:

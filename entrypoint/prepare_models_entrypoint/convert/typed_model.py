@@ -14,7 +14,7 @@ from ..contract.report import Calibration, WarningInfo
 from ..errors import ConvertError
 from . import batch_norm, calibration_cache, fp16, graph, model_optimizer, proof, quantize, surgery
 from .calibration_cache import CalibrationCache
-from .precision import Evidence, rule
+from .precision import Evidence, rule, unmatched
 
 # DequantizeLinear has an axis from 13 on, and fp16 scales from 19 on.
 _OPSET_PER_CHANNEL = 13
@@ -64,6 +64,14 @@ def prepared(
         typed=bool(evidence.layers.get(job.precision)),
     )
     typed = TypedModel(source, chosen.how, evidence)
+    if chosen.rewrites:
+        typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
+    elif job.keep_fp32 and job.precision != "fp32":
+        raise ConvertError(
+            "builder-option-unavailable",
+            f"keep_fp32 would be ignored: the model is built with the types that it has ({chosen.how})",
+            hint="remove keep_fp32, or give the model without its own types",
+        )
     rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
     with _well_formed(source):
         if chosen.rewrites and check_only:
