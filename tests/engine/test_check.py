@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tests import networks
 from tests.command import Workplace
 from tests.defects import DEFECTS, KEY, Maker, encrypt
 from tests.engine.caches import measured
+from tests.engine.graphs import quantized
 
 FLOAT = TensorProto.FLOAT
 
@@ -87,6 +89,29 @@ def test_a_setting_that_this_backend_would_ignore_is_refused_with_backend_and_ve
     assert error["code"] == "builder-option-unavailable"
     assert f"builder.{named}:" in error["message"]
     assert "tensorrt_rtx 1." in error["message"]
+
+
+def test_a_format_for_a_binding_that_is_not_there_is_refused_before_the_build(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    error = check(place, source="model.onnx", builder={"io_formats": {"nope": "fp16:chw"}})["error"]
+    assert error["code"] == "builder-option-unavailable"
+    assert "builder.io_formats: nope" in error["message"]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_calibration_cache_that_nothing_is_taken_from_is_told(place: Workplace, precision: str) -> None:
+    model = onnx.load(str(measured_network(place)))
+    if precision == "int8":
+        quantized(model, "input")
+        onnx.save(model, str(place.folder / "model.onnx"))
+    asked = {"source": "model.onnx", "precision": precision, "calibration_cache": "cal.bin"}
+    assert [warning["code"] for warning in check(place, **asked)["warnings"]] == ["calibration-unused"]
+
+
+def measured_network(place: Workplace) -> Path:
+    model = networks.conv(place.folder / "model.onnx")
+    measured(model, place.folder / "cal.bin")
+    return model
 
 
 def test_one_shape_for_a_dynamic_model_is_its_profile(place: Workplace) -> None:

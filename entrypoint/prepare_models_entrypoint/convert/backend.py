@@ -12,7 +12,7 @@ import importlib
 import mmap
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from ..contract.report import BackendInfo, Binding, EngineDetails, Layer, ProfileShapes
 from ..contract.runtime import installed_backend
@@ -31,7 +31,7 @@ else:
         raise ImportError("neither tensorrt nor tensorrt_rtx is installed")
     trt = importlib.import_module(_installed["name"])
 
-__all__ = ["LOG", "Log", "Network", "build", "dtype_name", "flag_names", "info", "trt", "weakly_typed"]
+__all__ = ["LOG", "Builder", "Log", "Network", "dtype_name", "flag_names", "info", "trt", "weakly_typed"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -228,47 +228,55 @@ def _node(error: trt.ParserError) -> str:
     return where + description.strip()
 
 
-def build(
-    network: Network, profiles: List[Dict[str, ProfileShapes]], request: BuildRequest, flags: Sequence[str],
-    cache: Optional[CalibrationCache], *, progress: Progress,
-) -> Tuple[Any, Dict[str, Any]]:  # fmt: skip
-    """Build the engine.
+class Builder:
+    """A network with everything that the manifest asks of its build; refuses what this backend can't be asked."""
 
-    Args:
-        network: what was parsed.
-        profiles: min, opt and max shape of every input, for each optimization profile.
-        request: settings of the manifest, and where timing caches are kept.
-        flags: names of the builder flags that bring the precision about.
-        cache: calibration cache for a builder that takes one.
-        progress: called with phase name, step and number of steps.
+    def __init__(
+        self, network: Network, profiles: List[Dict[str, ProfileShapes]], request: BuildRequest, flags: Sequence[str]
+    ) -> None:
+        """Configure the build.
 
-    Returns:
-        The plan as a bytes-like object, and the effective builder configuration.
-    """
-    config = network.builder.create_builder_config()
-    effective = apply(trt, config, network.definition, request.model.builder, flags)
-    if flags and request.model.builder.profiling_verbosity is None:
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # without it an engine can't tell its precision
-    if request.model.keep_fp32 and flags:
-        config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
-    if dynamic or len(profiles) > 1:
-        for profile in profiles:
-            _add_profile(network, config, profile)
-    calibrator = _calibrator(cache)
-    if calibrator is not None:
-        config.int8_calibrator = calibrator
-    with timing.cache(trt, config, request), _watched(config, progress, request.expected_s):
-        plan = network.builder.build_serialized_network(network.definition, config)
-    if calibrator is not None and calibrator.asked:
-        raise ConvertError(
-            "calibration-cache-refused",
-            f"{trt.__name__} {trt.__version__} did not take the calibration cache and asked for samples",
-            hint="the cache has names or an algorithm that this version does not know; see the build log",
-        )
-    if plan is None:
-        raise from_builder_log(network.log.errors)
-    return plan, effective
+        Args:
+            network: what was parsed.
+            profiles: min, opt and max shape of every input, for each optimization profile.
+            request: settings of the manifest, and where timing caches are kept.
+            flags: names of the builder flags that bring the precision about.
+        """
+        model = request.model
+        self.network, self.request = network, request
+        self.config = config = network.builder.create_builder_config()
+        self.effective: Dict[str, Any] = apply(trt, config, network.definition, model.builder, flags)
+        if flags and model.builder.profiling_verbosity is None:
+            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else an engine can't tell its precision
+        if model.keep_fp32 and flags:
+            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
+        if dynamic or len(profiles) > 1:
+            for profile in profiles:
+                _add_profile(network, config, profile)
+
+    def build(self, cache: Optional[CalibrationCache], *, progress: Progress) -> Any:
+        """Return the plan as a bytes-like object.
+
+        Args:
+            cache: calibration cache for a builder that takes one.
+            progress: called with phase name, step and number of steps.
+        """
+        config, network = self.config, self.network
+        calibrator = _calibrator(cache)
+        if calibrator is not None:
+            config.int8_calibrator = calibrator
+        with timing.cache(trt, config, self.request), _watched(config, progress, self.request.expected_s):
+            plan = network.builder.build_serialized_network(network.definition, config)
+        if calibrator is not None and calibrator.asked:
+            raise ConvertError(
+                "calibration-cache-refused",
+                f"{trt.__name__} {trt.__version__} did not take the calibration cache and asked for samples",
+                hint="the cache has names or an algorithm that this version does not know; see the build log",
+            )
+        if plan is None:
+            raise from_builder_log(network.log.errors)
+        return plan
 
 
 def _calibrator(cache: Optional[CalibrationCache]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..contract import OnnxConfig
 from ..contract.files import sync
-from ..contract.report import Binding, PrecisionProof, ProfileShapes
+from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from . import calibrate, calibration_cache, estimate, gpu_support, messages, onnx_file, options, plugins, preflight
 from .calibration_cache import CalibrationCache
@@ -50,13 +50,14 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
         result["precision_proof"] = built.proof
         result["details"] = network.details()
+        result["warnings"] += _unused(request, built)
+        builder = backend.Builder(network, profiles, request, built.flags)
+        result["builder"] = builder.effective
         if request.check_only:
             result["preflight"] = estimate.findings(network, bindings, weights, model, Path(request.work_dir))
             return
         progress("build", 0, 0)
-        plan, result["builder"] = backend.build(
-            network, profiles, request, built.flags, built.calibrator, progress=progress
-        )
+        plan = builder.build(built.calibrator, progress=progress)
     progress("write", 0, 0)
     result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
 
@@ -151,6 +152,19 @@ def _by_flags(
         evidence = Evidence("graph", network.precisions())
     proof = prove(model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found)
     return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
+
+
+def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
+    """Return the warning that the build takes nothing from the calibration cache that the manifest gives."""
+    if request.cache_file is None or built.proof["calibration"] is not None:
+        return []
+    return [
+        WarningInfo(
+            code="calibration-unused",
+            message=f"nothing is taken from the calibration cache: {request.model.precision} {built.proof['how']}",
+            hint="remove calibration_cache:, or ask for precision: int8 of a model without Q/DQ nodes",
+        )
+    ]
 
 
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
