@@ -112,12 +112,11 @@ def write(file: Path, lock: Lock) -> None:
 
 
 def _file(raw: Any) -> LockedFile:
-    file = LockedFile(**raw)
-    if not isinstance(file.source, str) or file.role not in ROLES or len(bytes.fromhex(file.sha256)) != 32:
-        raise ValueError(f"{file.source}: role, source or sha256 is wrong")
-    if type(file.bytes) is not int:
-        raise ValueError(f"{file.source}: bytes is no number")
-    return file
+    if not isinstance(raw["source"], str) or raw["role"] not in ROLES or len(bytes.fromhex(raw["sha256"])) != 32:
+        raise ValueError(f"{raw['source']}: role, source or sha256 is wrong")
+    if type(raw["bytes"]) is not int:
+        raise ValueError(f"{raw['source']}: bytes is no number")
+    return LockedFile(**raw)
 
 
 def _raw(file: LockedFile) -> dict[str, Any]:
