@@ -132,7 +132,10 @@ def lock(session: nox.Session) -> None:
         "browser": ["--python-version", "3.10", ".ci/locks/browser.in"],
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
     }
-    images = {"entrypoint": "3.8", "rtx": "3.10", "etlt": "3.10", "build": "3.10", "verify": "3.8", "pip": "3.8"}
+    images = {
+        "entrypoint": "3.8", "verify": "3.8", "pip": "3.8",
+        "rewrite": "3.10", "rtx": "3.10", "etlt": "3.10", "build": "3.10",
+    }  # fmt: skip
     outputs = {name: f".ci/locks/{name}.txt" for name in locks}
     for name, python in images.items():
         alone = ["--no-deps"] if name == "verify" else []

@@ -31,6 +31,8 @@ target "x86_64" {
       { name = "x86_64-trt8.6", base = "nvcr.io/nvidia/tensorrt:24.01-py3" },
       { name = "x86_64-trt10.3", base = "nvcr.io/nvidia/tensorrt:24.08-py3" },
       { name = "x86_64-trt10.13", base = "nvcr.io/nvidia/tensorrt:25.09-py3" },
+      { name = "x86_64-trt10.16", base = "nvcr.io/nvidia/tensorrt:26.04-py3" },
+      { name = "x86_64-trt11", base = "nvcr.io/nvidia/tensorrt:26.06-py3" },
     ]
   }
   tags = ["${REPOSITORY}:${VERSION}-${row.name}"]

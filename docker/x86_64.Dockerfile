@@ -3,12 +3,14 @@
 ARG BASE_IMAGE=nvcr.io/nvidia/tensorrt:25.09-py3
 FROM ${BASE_IMAGE} AS packages
 COPY docker/requirements /requirements
+ARG PLATFORM=x86_64
 RUN python3 -m venv /pip 2>/dev/null \
  || (apt-get update && apt-get install -y --no-install-recommends python3-venv && python3 -m venv /pip)
 RUN install() { /pip/bin/python -m pip install --target /opt/prepare-models/packages \
       --quiet --no-cache-dir --no-compile --no-deps --only-binary :all: --require-hashes -r "$1"; } \
  && /pip/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r /requirements/pip.txt \
- && install /requirements/entrypoint.txt && install /requirements/verify.txt \
+ && case "${PLATFORM}" in *-trt11*) install /requirements/rewrite.txt ;; *) install /requirements/entrypoint.txt ;; esac \
+ && install /requirements/verify.txt \
  && case "$(python3 -c 'import sys, platform; print(*sys.version_info[:2], platform.machine())')" in \
       '3 10 x86_64' | '3 12 x86_64') install /requirements/etlt.txt && install /requirements/codec.txt ;; \
     esac \

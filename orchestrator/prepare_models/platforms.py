@@ -21,6 +21,7 @@ class Platform:
     l4t: first and last release of Jetson Linux that the image runs on, empty for other machines.
     min_driver: oldest NVIDIA driver; min_compute: lowest compute capability. Empty: none is needed.
     confirmed: whether base image and versions were read in a published source rather than concluded.
+    by_name: whether the user has to ask for it: Isaac ROS and Triton of most machines have an older TensorRT.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Platform:
     l4t: tuple[str, ...]
     jetpack: str
     confirmed: bool
+    by_name: bool = False
 
     @property
     def image(self) -> str:
@@ -89,7 +91,8 @@ def pick(machine: Machine) -> Choice:
     if not rows:
         raise HostError(f"no image for {machine.arch} machines", hint="use --executor local with TensorRT installed")
     if machine.gpus:
-        fitting = [row for row in rows if not row.builds_without_gpu and unsuitable(row, machine) is None]
+        chosen = [row for row in rows if not (row.builds_without_gpu or row.by_name)]
+        fitting = [row for row in chosen if unsuitable(row, machine) is None]
         if fitting:
             gpu = machine.gpus[0]
             return Choice(

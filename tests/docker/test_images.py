@@ -42,30 +42,50 @@ def test_rtx_image_adds_little_beside_tensorrt(daemon: Daemon, image: str) -> No
     assert int(told.split()[0]) < 150 * 10**6
 
 
-@pytest.mark.parametrize("platform", ["x86_64-trt8.6", "jetpack5"])
-def test_nvidia_flavours_add_little_to_their_base(place: DockerPlace, daemon: Daemon, platform: str) -> None:
-    """Their own base lies in a registry that asks for an account; a Debian base stands in for it."""
-    (place.folder / "double").write_text("#!/bin/sh\necho the converter of $0\n")
-    done = place.call(
-        "image", "build", "--platform", platform, "--base-image", BASE, "--network", "host", "--json",
-        "--tao-converter", "double",
-    )  # fmt: skip
+@contextlib.contextmanager
+def nvidia_flavour(place: DockerPlace, daemon: Daemon, platform: str, *options: str) -> Iterator[str]:
+    """Yield an image, which adds little to its base.
+
+    Its own base lies in a registry that asks for an account; a Debian base stands in for it.
+    """
+    build = ("image", "build", "--platform", platform, "--base-image", BASE, "--network", "host", "--json", *options)
+    done = place.call(*build)
     assert done.status == 0, done.stderr
     (row,) = json.loads(done.stdout)["images"]
-    base = daemon.client.images.get(BASE).attrs["Size"]
     try:
-        assert row["bytes"] - base < 150 * 10**6
+        assert row["bytes"] - daemon.client.images.get(BASE).attrs["Size"] < 150 * 10**6
         answer = daemon.client.containers.run(
             row["image"], ["describe"], network_mode="none", read_only=True, remove=True
         )
         assert json.loads(answer)["backend"] is None  # the real base brings it
-        verify = ["-c", "from prepare_models_entrypoint.verify import runners, worker; runners.load(None)"]
-        daemon.client.containers.run(row["image"], verify, entrypoint="python3", network_mode="none", remove=True)
-        converter = ["/opt/nvidia/tao/tao-converter"]
-        told = daemon.client.containers.run(row["image"], entrypoint=converter, network_mode="none", remove=True)
-        assert told == b"the converter of /opt/nvidia/tao/tao-converter\n"
+        yield row["image"]
     finally:
         daemon.client.images.remove(row["image"])
+
+
+def run_python(daemon: Daemon, image: str, code: str) -> None:
+    daemon.client.containers.run(image, ["-c", code], entrypoint="python3", network_mode="none", remove=True)
+
+
+VERIFIES = "from prepare_models_entrypoint.verify import runners, worker; runners.load(None)"
+
+
+@pytest.mark.parametrize("platform", ["x86_64-trt8.6", "jetpack5"])
+def test_images_of_tensorrt_8_carry_its_converter(place: DockerPlace, daemon: Daemon, platform: str) -> None:
+    (place.folder / "double").write_text("#!/bin/sh\necho the converter of $0\n")
+    with nvidia_flavour(place, daemon, platform, "--tao-converter", "double") as image:
+        run_python(daemon, image, VERIFIES)
+        converter = ["/opt/nvidia/tao/tao-converter"]
+        told = daemon.client.containers.run(image, entrypoint=converter, network_mode="none", remove=True)
+        assert told == b"the converter of /opt/nvidia/tao/tao-converter\n"
+
+
+def test_an_image_of_tensorrt_11_can_rewrite_networks(place: DockerPlace, daemon: Daemon) -> None:
+    with nvidia_flavour(place, daemon, "x86_64-trt11") as image:
+        run_python(daemon, image, VERIFIES)
+        run_python(
+            daemon, image, "from prepare_models_entrypoint.convert import fp16, quantize; import onnxconverter_common"
+        )
 
 
 def test_wheel_builds_the_same_image(place: DockerPlace, daemon: Daemon, image: str, tmp_path: Path) -> None:
