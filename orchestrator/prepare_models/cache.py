@@ -1,7 +1,7 @@
 """What lies in the cache directory and is more than a note: listed, verified, pruned.
 
-Engines are removed in their turn, so none goes while a process builds or takes it; the files of a bundle and unfinished
-downloads while nobody holds them. A download that was used a short time ago stays: a process may be reading it.
+Engines are removed in their turn, so none goes while a process builds or takes it; the files of a bundle while nobody
+holds them. A download, finished or not, that was used a short time ago stays: a process may be at it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from prepare_models_entrypoint.contract.report import ModelReport
 
 from .bundle import folders as bundles
 from .digests import Digests
-from .locks import locked_now
 from .store import Entry, open_store
 
 ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
 VERIFIED = (ENGINE, DOWNLOAD)  # whose bytes have a digest here
 LIMIT_VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
-_READING_S = 3600.0
+_AT_IT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,13 @@ class Cache:
 
     def items(self) -> list[Item]:
         """Return everything, what was used last first."""
-        found = [*map(_engine, self._store.entries()), *self._downloads(), *self._bundles(), *self._files()]
+        found = [
+            *map(_engine, self._store.entries()),
+            *self._downloads(),
+            *self._parts(),
+            *self._bundles(),
+            *self._files(),
+        ]
         return sorted(found, key=lambda item: item.used_at, reverse=True)
 
     def problem(self, item: Item) -> str | None:
@@ -72,11 +77,11 @@ class Cache:
         """Remove an item, unless somebody works with it: then return False."""
         if item.kind == ENGINE:
             return self._store.remove(item.id)
-        if item.kind == DOWNLOAD and time.time() - item.used_at < _READING_S:
+        if item.kind in (DOWNLOAD, PART) and time.time() - item.used_at < _AT_IT_S:
             return False
         try:
-            with _alone(item) if item.kind in (PART, BUNDLE) else contextlib.nullcontext():
-                for path in (item.path, *([item.path.with_suffix(".json")] if item.kind == PART else [])):
+            with bundles.alone(item.path) if item.kind == BUNDLE else contextlib.nullcontext():
+                for path in item.path.parent.glob(f"{item.id}.*") if item.kind == PART else (item.path,):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         except OSError:
             return False
@@ -95,6 +100,17 @@ class Cache:
                 size = (folder / "blob").stat().st_size
                 yield Item(DOWNLOAD, folder.name, label, size, used_at, folder)
 
+    def _parts(self) -> Iterator[Item]:
+        """Yield unfinished downloads, each with all that lies beside it."""
+        found: dict[str, list[os.stat_result]] = {}
+        for file in (self._root / "downloads" / "parts").glob("*"):
+            with contextlib.suppress(OSError):
+                found.setdefault(file.name.partition(".")[0], []).append(file.stat())
+        for key, files in found.items():
+            size, used_at = sum(file.st_size for file in files), max(file.st_mtime for file in files)
+            place = self._root / "downloads" / "parts" / f"{key}.part"
+            yield Item(PART, key, "unfinished download", size, used_at, place)
+
     def _bundles(self) -> Iterator[Item]:
         for folder in bundles.folders(self._root / bundles.FOLDER):
             with contextlib.suppress(OSError):
@@ -105,7 +121,6 @@ class Cache:
     def _files(self) -> Iterator[Item]:
         for kind, pattern, label in (
             (TIMING, "timing/*.cache", "timing cache"),
-            (PART, "downloads/parts/*.part", "unfinished download"),
             (LOG, "logs/*.log", "log of a build that failed"),
         ):
             for file in self._root.glob(pattern):
@@ -133,18 +148,6 @@ def chosen(
             doomed.append(item)
             left -= item.bytes
     return doomed
-
-
-def _alone(item: Item) -> contextlib.AbstractContextManager[None]:
-    """Hold what a process holds that works with an item.
-
-    Raises:
-        OSError: one does.
-    """
-    if item.kind == BUNDLE:
-        return bundles.alone(item.path)
-    lock = item.path.parent.with_name("locks") / f"{item.path.stem}.lock"
-    return locked_now(lock) if lock.exists() else contextlib.nullcontext()
 
 
 def limit() -> str | None:

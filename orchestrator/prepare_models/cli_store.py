@@ -20,8 +20,8 @@ example:
   prepare-models cache prune --max-size 20GiB --dry-run
   prepare-models cache prune --unused 30 --kind download
 
-An engine in a models directory stays there. What a process works with is kept, and so is a download that was used
-within the last hour. part: a download that was not finished, and would be continued.
+An engine in a models directory stays there. What a process works with is kept, and so is a download, finished or
+not, that was used within the last hour. part: a download that was not finished, and would be continued.
 """
 
 

@@ -142,7 +142,7 @@ def test_everything_is_built_without_any_network(site: Site, tmp_path: Path) -> 
 # What the tool keeps of a few bytes each: for engines, sources, models directories, boots.
 NOTES = (
     "digests.json", "digests.json.lock", "environments/", "durations/", "notices/", "locks/", "engines/locks/",
-    "engines/sizes/", "downloads/sources/", "downloads/locks/", "work/.lock",
+    "engines/sizes/", "downloads/sources.txt", "downloads/lock", "work/.lock",
 )  # fmt: skip
 
 
@@ -164,8 +164,9 @@ def test_whatever_lies_in_the_cache_is_listed_or_small(site: Site, tmp_path: Pat
         return large + [name for name in names if not name.startswith(NOTES) and name not in locks]
 
     assert unlisted() == []
-    for blob in (place.cache_dir / "downloads" / "files").glob("*/record.json"):
-        os.utime(blob, (0, 0))
+    for folder in (place.cache_dir / "downloads" / "files").glob("*"):
+        for path in (folder, *folder.glob("record.json")):
+            os.utime(path, (0, 0))
     pruned = place.call("cache", "prune", "--unused", "0", "--json")
     assert json.loads(pruned.stdout)["in_use"] == []
     assert json.loads(place.call("cache", "ls", "--json").stdout)["items"] == []

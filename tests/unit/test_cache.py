@@ -152,21 +152,24 @@ def test_what_lies_there_beside_engines_is_listed_and_pruned(
     left = f".unpacked.x.spool{PARTIAL}"
     for name, size in (
         (f"bundles/{used}/models/net.onnx", 5), (f"bundles/{left}/abc", 7), ("downloads/parts/1f.part", 3),
-        ("downloads/parts/1f.json", 2), ("downloads/locks/1f.lock", 0), ("logs/r1-net.log", 4),
+        ("downloads/parts/1f.json", 2), ("downloads/parts/1f.9.range", 4), ("downloads/lock", 0),
+        ("logs/r1-net.log", 4),
     ):  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(bytes(size))
     hold = folders.share(root / "bundles" / used)
     found = {item["id"]: (item["kind"], item["bytes"]) for item in answer(capsys, "ls")["items"]}
-    assert found == {used: ("bundle", 5), left: ("bundle", 7), "1f": ("part", 3), "r1-net": ("log", 4)}
+    assert found == {used: ("bundle", 5), left: ("bundle", 7), "1f": ("part", 9), "r1-net": ("log", 4)}
     assert answer(capsys, "verify")["verified"] == 0
-    with locked_now(root / "bundles" / left), locked_now(root / "downloads/locks/1f.lock"):
+    with locked_now(root / "bundles" / left):
         kept = answer(capsys, "prune", "--unused", "0")
     assert (len(kept["in_use"]), kinds(kept["removed"])) == (3, ["log"])
     os.close(hold)
+    for file in (root / "downloads/parts").iterdir():
+        age(file, 1)
     assert sorted(kinds(answer(capsys, "prune", "--unused", "0")["removed"])) == ["bundle", "bundle", "part"]
     assert sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()) == [
-        f"bundles/{used}.lock", "downloads/locks/1f.lock"
+        f"bundles/{used}.lock", "downloads/lock"
     ]  # fmt: skip
 
 
