@@ -17,6 +17,7 @@ from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.fetch import Fetched, access, fetch, patience
 from prepare_models_entrypoint.fetch.catalogue import answer
 from prepare_models_entrypoint.fetch.ngc.address import parse
+from prepare_models_entrypoint.fetch.part import Part, progress_of
 from tests.simulators.ngc import LEGACY_KEY, PERSONAL_KEY, NgcSimulator, error, page
 from tests.simulators.web import Answer, certificate
 
@@ -324,6 +325,16 @@ def test_who_waits_for_another_download_sees_how_far_it_is(sim: NgcSimulator, tm
     assert [step["done"] for step in told] == sorted(step["done"] for step in told)
     assert {step["total"] for step in told if step["done"] > 1 << 20} == {len(MODEL)}
     assert len(sim.fetched) == 1
+
+
+def test_a_download_that_comes_to_its_end_is_never_one_of_unknown_size(tmp_path: Path) -> None:
+    path = tmp_path / "x.part"
+    with Part.opened(path, resume_without_validator=True) as part:
+        part.mark(None, len(MODEL))
+        part.append(MODEL)
+        assert progress_of(path) == (len(MODEL), len(MODEL))
+        part.forget_mark()
+        assert progress_of(path) == (0, 0)
 
 
 def test_a_masked_text_keeps_what_is_no_secret() -> None:

@@ -120,7 +120,10 @@ def progress_of(path: Path) -> Tuple[int, int]:
         done = path.stat().st_size
     except OSError:
         return 0, 0
-    total = read_json(_meta(path)).get("total")
+    note = read_json(_meta(path))
+    if done >= WORTH_A_NOTE and not note:
+        return 0, 0  # it has just come to its end, and gets its place in the store
+    total = note.get("total")
     return done, total if isinstance(total, int) else 0
 
 
