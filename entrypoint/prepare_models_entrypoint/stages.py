@@ -93,8 +93,8 @@ class _Run:
         else:
             fetched = self._fetch(offline=True)
         if "check" in self.job.stages:
-            with work_dir(Path(self.job.cache_dir)) as work, self._timed("check"):
-                self._check(fetched, work)
+            with work_dir(Path(self.job.cache_dir)) as work, self._timed("check") as timing:
+                timing["peak_rss_bytes"] = self._check(fetched, work)
         if "convert" in self.job.stages:
             with work_dir(Path(self.job.cache_dir)) as work:
                 try:
@@ -130,13 +130,15 @@ class _Run:
         self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
         return fetched
 
-    def _check(self, fetched: Dict[str, Fetched], work: Path) -> None:
+    def _check(self, fetched: Dict[str, Fetched], work: Path) -> int:
+        """Judge the model, and return the peak memory of the process that did."""
         converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True)
         self._note_conversion(converted)
         self.report["io"] = converted.result["io"]
         preflight = converted.result["preflight"] or {}
         self.report["warnings"] += preflight.pop("warnings", [])
         self.report["preflight"] = preflight
+        return converted.peak_rss_bytes
 
     def _converted(self, fetched: Dict[str, Fetched], plan: Path, work: Path, *, check_only: bool = False) -> Converted:
         cache = fetched.get("calibration_cache")

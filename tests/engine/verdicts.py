@@ -1,7 +1,8 @@
 """``python -m tests.engine.verdicts FILE...``: what the parser tells of each model, as a whole and by its structure.
 
-Prints a JSON list for each file: the verdict on the whole, that of a check, and whether the check left the weights
-where they are. Each comes from a process of its own, as parsers crash on some models.
+Prints a JSON list for each file: the verdict on the whole, that of a check, whether the check left the weights where
+they are, and the memory in bytes, without pages of files, that the one and the other took. Each comes from a process
+of its own, as parsers crash on some models.
 """
 
 from __future__ import annotations
@@ -35,19 +36,25 @@ def verdict(model: str, *, check_only: bool) -> Any:
         except StageError as error:
             told, is_mapped = [error.code, error.message], False
         with os.fdopen(writer, "w") as answer:
-            json.dump([told, is_mapped], answer)
+            json.dump([told, is_mapped, anonymous()], answer)
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as answer:
         text = answer.read()
     _, status = os.waitpid(child, 0)
-    return json.loads(text) if status == 0 else [f"died: {status}", False]
+    return json.loads(text) if status == 0 else [f"died: {status}", False, 0]
+
+
+def anonymous() -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 def main() -> None:
     for model in sys.argv[1:]:
-        (whole, _), (checked, is_mapped) = (verdict(model, check_only=check_only) for check_only in (False, True))
-        sys.stdout.write(json.dumps([whole, checked, is_mapped]) + "\n")
+        whole, _, memory = verdict(model, check_only=False)
+        checked, is_mapped, check_memory = verdict(model, check_only=True)
+        sys.stdout.write(json.dumps([whole, checked, is_mapped, memory, check_memory]) + "\n")
         sys.stdout.flush()
 
 
