@@ -81,7 +81,10 @@ def test_a_sweep_removes_what_the_dead_left_and_makes_nothing(tmp_path: Path) ->
 
 
 def test_a_sweep_removes_unfinished_files_of_the_dead_wherever_the_cache_has_them(tmp_path: Path) -> None:
-    left = [tmp_path / folder / f".a.json.x{PARTIAL}" for folder in ("durations", "environments", "downloads/sources")]
+    left = [
+        tmp_path / folder / f".a.json.x{PARTIAL}"
+        for folder in ("durations", "environments", "downloads", "downloads/parts")
+    ]
     for file in left:
         file.parent.mkdir(parents=True)
         file.write_bytes(b"half")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
-from ..contract.files import PARTIAL
-
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+from ..contract.files import partial_file
 
 
 def read_json(file: Path) -> Dict[str, Any]:
@@ -21,15 +18,17 @@ def read_json(file: Path) -> Dict[str, Any]:
         return {}
 
 
-def write_json(file: Path, document: Dict[str, Any]) -> None:
-    """Write an object; a reader sees the old or the new file."""
-    folder, name = os.path.split(str(file))
-    partial = f"{folder}/.{name}.{os.getpid()}.{time.monotonic_ns()}{PARTIAL}"
-    try:
-        descriptor = os.open(partial, _NEW, 0o644)
-    except FileNotFoundError:
-        os.makedirs(folder, exist_ok=True)
-        descriptor = os.open(partial, _NEW, 0o644)
-    with open(descriptor, "wb", buffering=0) as stream:
+def write_json(file: Path, document: Dict[str, Any], *, unfinished_in: Optional[Path] = None) -> None:
+    """Write an object; a reader sees the old or the new file.
+
+    Args:
+        file: where it belongs.
+        document: the object.
+        unfinished_in: directory for the unfinished file, which a killed process leaves there; None: that of ``file``.
+    """
+    target = (unfinished_in or file.parent) / file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with partial_file(target) as (stream, partial):
         stream.write(json.dumps(document).encode("utf-8"))
-    os.replace(partial, str(file))
+        stream.flush()
+        os.replace(str(partial), str(file))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from ..contract.files import PARTIAL
+from ..contract.files import partial_file
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _OUTDATED = 1000  # lines that no longer count, after which the file is written anew
@@ -71,11 +71,10 @@ class Sources:
 
     def _write_anew(self) -> None:
         """Leave the lines that count; what another process notes in this moment is lost."""
-        partial = f"{self._file}.{os.getpid()}{PARTIAL}"
-        with contextlib.suppress(OSError):  # a store that can only be read
-            with open(partial, "wb") as stream:
-                stream.writelines(b"%s %s\n" % (key.encode(), line) for key, line in self._lines.items())
-            os.replace(partial, self._file)
+        with contextlib.suppress(OSError), partial_file(self._file) as (stream, partial):  # a store may be read-only
+            stream.writelines(b"%s %s\n" % (key.encode(), line) for key, line in self._lines.items())
+            stream.flush()
+            os.replace(str(partial), self._file)
 
 
 @lru_cache(maxsize=None)

@@ -78,7 +78,7 @@ class Store:
                 return None
             if recorded:
                 with contextlib.suppress(OSError):  # a store that can only be read is hashed each time
-                    write_json(Path(folder, "record.json"), _seen(status))
+                    self._record(folder, status)
         with contextlib.suppress(OSError):
             os.utime(f"{folder}/record.json" if recorded else folder)  # used now
         return Stored(Path(blob), name, status.st_size, sha256)
@@ -97,8 +97,11 @@ class Store:
             pass
         os.replace(source, blob)
         if status.st_size >= _WORTH_A_RECORD:
-            write_json(Path(folder, "record.json"), _seen(status))
+            self._record(folder, status)
         return Stored(Path(blob), name, status.st_size, sha256)
+
+    def _record(self, folder: str, status: os.stat_result) -> None:
+        write_json(Path(folder, "record.json"), _seen(status), unfinished_in=self.parts)
 
     def recall(self, key: str) -> Optional[Dict[str, Any]]:
         """Return what is known of a source that was fetched before: sha256, mark, who promised it, and when."""
