@@ -148,6 +148,26 @@ def test_values_inside(refusals: Refusals, entry: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        (
+            "calibration_cache: c, calibration: {images: d}",
+            "calibration: give calibration: or calibration_cache:, not both",
+        ),
+        ("inputs: {x: 1x3}, profiles: [{x: 1x3}]", "profiles: give inputs: or profiles:, not both"),
+        (
+            "converter: trtexec, tao: {batch: 1}",
+            "tao: these are options of tao-converter, not of converter: trtexec",
+        ),
+    ],
+)
+def test_what_can_not_stand_together(refusals: Refusals, entries: str, problem: str) -> None:
+    text = f"version: 1\nmodels:\n- {{name: a, source: a.onnx, {entries}}}\n"
+    path, _, what = problem.partition(": ")
+    assert refusals(text) == [f"3: models[0].{path}: {what}"]
+
+
+@pytest.mark.parametrize(
     ("written", "nearest"), [("input", "inputs"), ("presicion", "precision"), ("sha-256", "sha256"), ("src", "source")]
 )
 def test_an_unknown_key_names_the_nearest(refusals: Refusals, written: str, nearest: str) -> None:

@@ -173,6 +173,10 @@ class _Loader(Settings):
             self.problems.add(node.entries["calibration"], "give calibration: or calibration_cache:, not both")
         if spec.profiles and spec.inputs:
             self.problems.add(node.entries["profiles"], "give inputs: or profiles:, not both")
+        if "tao" in node.entries and spec.converter in ("api", "trtexec"):
+            self.problems.add(
+                node.entries["tao"], f"these are options of tao-converter, not of converter: {spec.converter}"
+            )
         if scheme_of(spec.source) == "http" and spec.sha256 is None:
             self.problems.add(source, "an http:// source needs sha256:, as anybody on the way may change its bytes")
         if scheme_of(spec.calibration_cache or "") == "http":
