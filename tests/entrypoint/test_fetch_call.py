@@ -90,14 +90,20 @@ def test_files_that_come_at_once_need_room_together(tmp_path: Path) -> None:
         went_on.wait(0 if request.target == "/a.bin" else 10)
         return Answer(b"x" * 4_000_000, headers={"Content-Length": str(size)}, rate=2e6)
 
-    def get(name: str) -> None:
-        fetch(f"{server.url}/{name}", sha256=None, cache_dir=tmp_path, on_progress=lambda _: went_on.set())
+    def refusal_of(name: str) -> FetchError:
+        network = Network(attempts=1)
+        with pytest.raises(FetchError) as caught:
+            fetch(
+                f"{server.url}/{name}",
+                sha256=None, cache_dir=tmp_path, on_progress=lambda _: went_on.set(), network=network,
+            )  # fmt: skip
+        return caught.value
 
     with Server(decide) as server:
-        threading.Thread(target=get, args=("a.bin",), daemon=True).start()
-        with pytest.raises(FetchError) as caught:
-            get("b.bin")
-    assert caught.value.code == "disk-full"
+        first = threading.Thread(target=lambda: refusal_of("a.bin"))
+        first.start()
+        assert refusal_of("b.bin").code == "disk-full"
+    first.join()
 
 
 def test_the_call_waits_only_so_long_however_many_sources_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
