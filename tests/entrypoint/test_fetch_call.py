@@ -91,7 +91,7 @@ def test_files_that_come_at_once_need_room_together(tmp_path: Path) -> None:
         return Answer(b"x" * 4_000_000, headers={"Content-Length": str(size)}, rate=2e6)
 
     def refusal_of(name: str) -> FetchError:
-        network = Network(attempts=1)
+        network = Network(attempts=1, stall_s=1.0)
         with pytest.raises(FetchError) as caught:
             fetch(
                 f"{server.url}/{name}",
