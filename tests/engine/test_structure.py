@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from prepare_models_entrypoint.convert import graph, skeleton
+from prepare_models_entrypoint.contract import skeleton
+from prepare_models_entrypoint.convert import graph
 from tests import networks
 from tests.engine import verdicts
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, Optional, Tuple
 
+from . import skeleton
 from .files import sha256_file
 
 # An ONNX tensor with external data has a StringStringEntryProto: field 1 "location", field 2 a path beside the model.
@@ -15,10 +15,12 @@ _LOCATION = b"\x0a\x08location\x12"
 
 def companions(model: Path) -> Tuple[Path, ...]:
     """Return the external data files of an ONNX model. Other models have none."""
-    if model.suffix != ".onnx" or model.stat().st_size == 0:
+    if model.suffix != ".onnx":
         return ()
     found: Dict[Path, None] = {}
-    with open(str(model), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with skeleton.mapped(model) as view:
+        structure = skeleton.of(view)
+        content = view if structure is None else structure.model
         at = content.find(_LOCATION)
         while at >= 0:
             start = at + len(_LOCATION) + 1

@@ -8,8 +8,8 @@ from typing import Dict, Iterator, List, Optional
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_helper
 
+from ..contract import skeleton
 from ..errors import ConvertError
-from . import skeleton
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")

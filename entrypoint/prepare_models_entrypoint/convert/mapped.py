@@ -7,7 +7,7 @@ import mmap
 from pathlib import Path
 from typing import Any, Optional
 
-from . import skeleton
+from ..contract import skeleton
 
 
 def parse(parser: Any, source: Path) -> Optional[mmap.mmap]:

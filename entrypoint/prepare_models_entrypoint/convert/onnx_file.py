@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Set
 
+from ..contract import wire
+from ..contract.skeleton import mapped
 from ..errors import ConvertError
-from . import wire
-from .skeleton import mapped
 
 WHOLE, TRUNCATED, OTHER = "whole", "truncated", "other"
 
