@@ -168,7 +168,7 @@ def small(root: Path) -> dict[str, Any]:
     for name in names:
         write(folder / name, 20_000)
     found: dict[str, Any] = {"at_least": 4}
-    for label, delay in (("loopback", "0"), ("with 20 ms of latency", "0.02")):
+    for label, delay in (("loopback", "0"), ("with 2 ms of latency", "0.002"), ("with 20 ms of latency", "0.02")):
         with serving(folder, "--delay", delay) as server:
             urls = [f"{server.url}/{name}" for name in names]
             curl = best(functools.partial(curl_each, urls, root / "x"))
