@@ -5,6 +5,7 @@ PrepareModelsError
     ManifestError       2   the manifest can't be read as one; carries every problem with its line
   HostError             3   this machine can't do what was asked
   KeyUnavailableError   1   the key of one model is not where the manifest says
+  NoRoomError           1   a disk got full while a model was worked on
   LicenceError          1   the terms of one model were not accepted
   LockError             1   something is not as it was locked; carries every difference
   SourcesError          1   sources could not be fetched; carries each with its reason
@@ -86,6 +87,12 @@ class KeyUnavailableError(PrepareModelsError):
     """The key of a model is not where the manifest says."""
 
     code = "etlt-key-missing"
+
+
+class NoRoomError(PrepareModelsError):
+    """A disk got full while a model was worked on."""
+
+    code = "disk-full"
 
 
 class LicenceError(PrepareModelsError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import datetime as dt
+import errno
 import os
 import platform
 import threading
@@ -32,10 +33,11 @@ from prepare_models_entrypoint.contract.source import local_path
 
 from . import __version__, plan, restoring
 from .digests import Digests
-from .errors import InterruptedRunError, LicenceError, PrepareModelsError
+from .errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
 from .executors import Executor, Task
 from .locks import Held, model_lock
 from .manifest import Manifest, ModelSpec
+from .paths import cache_dir
 from .store import Store
 
 STATUSES = ("built", "restored", "up-to-date", "failed", "skipped")
@@ -145,6 +147,11 @@ class Run:
             return None
         except PrepareModelsError as error:
             return self._failed(spec, error)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            what = f"no room left to write {error.filename or f'to {self.models_dir} or {cache_dir()}'}"
+            return self._failed(spec, NoRoomError(what, hint="free disk space there, then run again"))
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self.models_dir / spec.name

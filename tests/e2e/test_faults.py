@@ -183,3 +183,26 @@ def test_a_build_that_takes_too_long_is_stopped(place: Workplace) -> None:
     assert result.status == 1
     assert result.model("heavy")["error"]["code"] == "build-timeout"
     assert place.files() == {"report.json"}
+
+
+FULL_DISK = """
+mount -t tmpfs -o size=1m none "$PREPARE_MODELS_CACHE_DIR"
+head -c 2000000 /dev/zero > "$PREPARE_MODELS_CACHE_DIR/rest" 2> /dev/null
+exec "$@"
+"""
+
+
+def test_a_full_disk_under_the_cache_fails_the_models_with_its_name(place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx"}, {"name": "other", "source": "net.onnx"})
+    place.cache_dir.mkdir(parents=True)
+    own_mounts = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "sh", "-c"]
+    done = subprocess.run(
+        [*own_mounts, FULL_DISK, "sh", *place.command("--json", "--quiet")], capture_output=True, text=True,
+        env=place.environment(), cwd=place.folder, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    errors = [model["error"] for model in json.loads(done.stdout)["models"]]
+    assert [error["code"] for error in errors] == ["disk-full", "disk-full"]
+    assert all(str(place.cache_dir) in error["message"] for error in errors)
+    assert "bug" not in done.stderr

@@ -22,8 +22,12 @@ def check_room(directory: Path, size: int, *, what: str, hint: str) -> None:
     status = os.statvfs(str(directory))
     free = status.f_bavail * status.f_frsize
     if size > free:
-        message = f"{what} needs {size / 1e6:.0f} MB, {directory} has room for {free / 1e6:.0f} MB"
+        message = f"{what} needs {_told(size)}, {directory} has room for {_told(free)}"
         raise FetchError("disk-full", message, hint=hint)
+
+
+def _told(size: int) -> str:
+    return f"{size / 1e6:.0f} MB" if size >= 10**6 else f"{size / 1e3:.0f} kB"
 
 
 def check_both(cache: Path, output: Optional[Path], left: int, size: int, *, what: str) -> None:
