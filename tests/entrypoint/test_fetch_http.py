@@ -169,6 +169,8 @@ def test_an_answer_that_is_no_model_is_refused(
 def test_a_document_may_be_what_its_name_says(server: ModelServer, tmp_path: Path) -> None:
     for name, body in (
         ("labels.json", b'{"a": 1}'),
+        ("model.bin", b'{"\xff\xfe' + bytes(range(256)) * 4),
+        ("model.etlt", b"{ \0\0" + b"x" * 600),
         ("net.xml", b"<?xml version='1.0'?><net/>"),
         ("x.html", b"<html>"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from typing import ContextManager, Iterator, Optional, Protocol
 
@@ -111,6 +112,15 @@ def told_by(head: bytes, name: str) -> Optional[str]:
         return None if suffix in _PAGES else HTML
     if text.startswith(_MARKUP):
         return None if suffix in (*_PAGES, "xml", "svg") else "an XML document"
-    if text.startswith((b'{"', b"{\n", b"{\r", b"{ ", b"{}")):
+    if text.startswith((b'{"', b"{\n", b"{\r", b"{ ", b"{}")) and _is_utf8(head):
         return None if suffix.endswith("json") else "a JSON document"
     return None
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Tell whether the beginning of a file is text, as JSON is: any bytes may happen to start like it."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
