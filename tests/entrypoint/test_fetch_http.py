@@ -166,7 +166,9 @@ def test_an_answer_that_is_no_model_is_refused(
     assert files(tmp_path) == []
 
 
-def test_a_document_may_be_what_its_name_says(server: ModelServer, tmp_path: Path) -> None:
+def test_a_document_may_be_what_its_name_says_and_a_model_may_begin_like_one(
+    server: ModelServer, tmp_path: Path
+) -> None:
     for name, body in (
         ("labels.json", b'{"a": 1}'),
         ("model.bin", b'{"\xff\xfe' + bytes(range(256)) * 4),
