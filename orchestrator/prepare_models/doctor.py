@@ -232,12 +232,12 @@ def _is_proxy(text: str) -> bool:
 
 def _authority(variable: str, place: Path) -> Finding:
     """Look whether TLS finds certificates where a variable says."""
-    fix = f"correct or unset {variable}"
+    name, fix = f"CA of {variable}", f"correct or unset {variable}"
     try:
         if not (place.is_dir() if variable.endswith("DIR") else place.exists()):
-            return Finding("CA file", FAIL, f"{variable} names {place}, which is not there", fix)
+            return Finding(name, FAIL, f"{variable} names {place}, which is not there", fix)
         if place.is_file():
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=place)
     except OSError as error:  # ssl.SSLError is one
-        return Finding("CA file", FAIL, f"{variable} names {place}, where no certificate can be read: {error}", fix)
-    return Finding("CA file", OK, f"{variable}: {place}")
+        return Finding(name, FAIL, f"{variable} names {place}, where no certificate can be read: {error}", fix)
+    return Finding(name, OK, f"{variable}: {place}")

@@ -81,4 +81,4 @@ def test_directory_that_is_none_fails(place: DockerPlace) -> None:
 
 def test_ca_file_that_is_missing_fails(place: DockerPlace) -> None:
     found = findings(place.call("doctor", "--json", REQUESTS_CA_BUNDLE="/nonexistent.pem", SSL_CERT_FILE=""))
-    assert found["CA file"]["status"] == "fail"
+    assert found["CA of REQUESTS_CA_BUNDLE"]["status"] == "fail"

@@ -41,7 +41,7 @@ def test_password_of_a_proxy_is_not_told() -> None:
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_ca_file_without_a_certificate_fails(variable: str, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate\n")
-    finding = findings(**{variable: str(tmp_path / "ca.pem")})["CA file"]
+    finding = findings(**{variable: str(tmp_path / "ca.pem")})[f"CA of {variable}"]
     assert finding["status"] == "fail"
     assert finding["fix"] == f"correct or unset {variable}"
 
