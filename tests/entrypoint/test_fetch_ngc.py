@@ -11,12 +11,10 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint import masking
 from prepare_models_entrypoint.contract.network import Network
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.fetch import Fetched, access, fetch, patience
 from prepare_models_entrypoint.fetch.catalogue import answer
-from prepare_models_entrypoint.fetch.ngc.address import parse
 from prepare_models_entrypoint.fetch.part import Part, progress_of
 from tests.simulators.ngc import LEGACY_KEY, PERSONAL_KEY, NgcSimulator, error, page
 from tests.simulators.web import Answer, certificate
@@ -337,12 +335,6 @@ def test_a_download_that_comes_to_its_end_is_never_one_of_unknown_size(tmp_path:
         assert progress_of(path) == (0, 0)
 
 
-def test_a_masked_text_keeps_what_is_no_secret() -> None:
-    masking.register("hunter2-is-secret")
-    text = "GET https://u:p@h/x?token=hunter2-is-secret: Authorization: Bearer abcdefgh; see https://h/page"
-    assert masking.mask(text) == "GET https://***@h/x?*** Authorization: Bearer ***; see https://h/page"
-
-
 def test_tls_names_the_variable_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context, pem = certificate(tmp_path)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -362,24 +354,6 @@ def test_tls_names_the_variable_to_set(tmp_path: Path, monkeypatch: pytest.Monke
             assert get(sim, SOURCE, tmp_path / name).path.read_bytes() == MODEL
         assert sim.leaks == []
     access.access_of.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        (
-            "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/tao/models/net/files?version=v1.0",
-            "ngc://nvidia/tao/net:v1.0",
-        ),
-        ("https://api.ngc.nvidia.com/v2/models/nvidia/tao/net/versions/v1.0/zip", "ngc://nvidia/tao/net:v1.0"),
-        ("https://api.ngc.nvidia.com/v2/models/nvidia/net/versions/1/files/a/b.txt", "ngc://nvidia/net:1/a/b.txt"),
-        ("https://example.com/v2/models/nvidia/net/versions/1/files/a", "None"),
-        ("https://api.ngc.nvidia.com/v1/models", "None"),
-        ("https://api.ngc.nvidia.com/v2/models/nvidia", "None"),
-    ],
-)
-def test_urls_are_read_as_what_they_name(source: str, expected: str) -> None:
-    assert str(parse(source, api="https://api.ngc.nvidia.com")) == expected
 
 
 def test_the_catalogue_answers(sim: NgcSimulator, tmp_path: Path) -> None:
