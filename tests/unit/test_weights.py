@@ -37,3 +37,12 @@ def test_other_and_empty_files_have_none(tmp_path: Path) -> None:
     (tmp_path / "model.etlt").write_bytes(b"\x0a\x08location\x12\x01a")
     (tmp_path / "model.onnx").touch()
     assert companions(tmp_path / "model.etlt") == companions(tmp_path / "model.onnx") == ()
+
+
+def test_what_is_no_model_is_not_walked_field_by_field(tmp_path: Path) -> None:
+    name = b"\x0a\x08location\x12\x05w.bin"
+    (tmp_path / "w.bin").touch()
+    file = tmp_path / "model.onnx"
+    for filling in (b"\0", b"\x08\x01"):
+        file.write_bytes(filling * (20_000_000 // len(filling)) + name)
+        assert companions(file) == (tmp_path / "w.bin",)

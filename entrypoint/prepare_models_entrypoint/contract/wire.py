@@ -9,6 +9,7 @@ View = Union[bytes, mmap.mmap]
 
 _FIXED = {1: 8, 5: 4}
 _LONGEST_VARINT = 10
+_MOST_FIELDS = 200_000  # of one message, far beyond any model: what has more is no model, and takes minutes to walk
 
 
 class MalformedError(ValueError):
@@ -41,9 +42,13 @@ def varint(view: View, at: int, end: int) -> Tuple[int, int]:
 def fields(view: View, start: int, end: int) -> Iterator[Field]:
     """Yield the fields of the message that lies between ``start`` and ``end``."""
     at = start
-    while at < end:
+    for _ in range(_MOST_FIELDS):
+        if at >= end:
+            return
         tag, value = varint(view, at, end)
         wire = tag & 7
+        if tag >> 3 == 0:
+            raise MalformedError("a field has the number 0")
         if wire == 0:
             _, stop = varint(view, value, end)
         elif wire == 2:
@@ -57,6 +62,8 @@ def fields(view: View, start: int, end: int) -> Iterator[Field]:
             raise MalformedError("a field ends outside of its message")
         yield Field(tag >> 3, wire, at, value, stop)
         at = stop
+    if at < end:
+        raise MalformedError("there are too many fields")
 
 
 def message(number: int, body: bytes) -> bytes:
