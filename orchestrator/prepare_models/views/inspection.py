@@ -30,8 +30,9 @@ def render(document: Document, *, layers: bool, weights: bool) -> str:
 
 def findings(model: Document) -> str:
     """Return what lint says of one model."""
-    lines = [f"{printable(model['name'])}: {len(model['warnings'])} findings" if model["warnings"] else
-             f"{printable(model['name'])}: good"]  # fmt: skip
+    count = len(model["warnings"])
+    verdict = f"{count} finding{'s' if count > 1 else ''}" if count else "good"
+    lines = [f"{printable(model['name'])}: {verdict}"]
     for warning in model["warnings"]:
         lines += [f"  {line}" for line in _problem(warning, "warning")]
     return "\n".join(lines)
