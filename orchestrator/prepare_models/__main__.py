@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, HostError, PrepareModelsError
+from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, NO_ROOM, HostError, PrepareModelsError
 from .interrupts import ended_by_signals
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP)
@@ -55,7 +55,7 @@ def run_command(argv: Sequence[str] | None) -> int:
 
 def _of_this_machine(error: OSError) -> HostError | None:
     """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in NO_ROOM:
         return HostError(f"no room left to write {error.filename or 'the output'}", hint="free disk space")
     if error.errno in _DENIED and error.filename is not None:
         return HostError(f"{error.filename!s}: {error.strerror}", hint="check the path and its permissions")

@@ -16,6 +16,7 @@ anything else          70   a bug
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full
 
 EXIT_OK = 0
 EXIT_MODEL_FAILED = 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import datetime as dt
-import errno
 import os
 import platform
 import threading
@@ -33,7 +32,7 @@ from prepare_models_entrypoint.contract.source import local_path
 
 from . import __version__, plan, restoring
 from .digests import Digests
-from .errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
+from .errors import NO_ROOM, InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
 from .executors import Executor, Task
 from .locks import Held, model_lock
 from .manifest import Manifest, ModelSpec
@@ -148,7 +147,7 @@ class Run:
         except PrepareModelsError as error:
             return self._failed(spec, error)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in NO_ROOM:
                 raise
             what = f"no room left to write {error.filename or f'to {self.models_dir} or {cache_dir()}'}"
             return self._failed(spec, NoRoomError(what, hint="free disk space there, then run again"))
