@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -150,3 +152,16 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
         write_atomic(link, content)
         assert link.is_symlink()
         assert [path.read_bytes() for path in (tmp_path / "there").iterdir()] == [content]
+
+
+def test_a_file_system_without_locks_is_written_and_cleaned_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")  # as NFS without its lock daemon says
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    (tmp_path / f".model.plan.x1{PARTIAL}").write_bytes(b"half")
+    write_atomic(tmp_path / "report.json", b"whole")
+    remove_partials(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]

@@ -19,6 +19,7 @@ PathLike = Union[str, Path]
 PARTIAL = ".prepare-models-partial"
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -96,11 +97,14 @@ def sync_directory(directory: PathLike) -> None:
 
 
 def remove_partials(directory: PathLike) -> None:
-    """Remove the unfinished files that processes which died left in ``directory``."""
+    """Remove the unfinished files that processes which died left in ``directory``.
+
+    Where the file system has no locks nothing tells whether a writer lives: the caller sees to it that none does.
+    """
     for leftover in Path(directory).glob(f".*{PARTIAL}"):
         kept = contextlib.suppress(FileNotFoundError, BlockingIOError, IsADirectoryError, PermissionError)
         with kept, open(str(leftover), "rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
 
 
@@ -161,10 +165,19 @@ def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> 
 def _locked_partial(target: Path) -> Tuple[int, Path]:
     while True:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=str(target.parent))
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
         os.close(descriptor)  # somebody removed it as a leftover before it was locked
+
+
+def _lock(descriptor: int, kind: int) -> None:
+    """Lock a file, where its file system has locks."""
+    try:
+        fcntl.flock(descriptor, kind)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def _umask() -> int:
