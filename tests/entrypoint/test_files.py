@@ -59,8 +59,8 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, mome
     content = target.read_bytes()
     assert len(content) == SIZE
     assert len(set(content)) == 1
-    remove_partials(tmp_path)
-    assert list(tmp_path.iterdir()) == [target]
+    write_atomic(target, b"next")
+    assert list(tmp_path.iterdir()) == [target], "the next writer removes what the dead one left"
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -98,6 +98,18 @@ def test_an_unfinished_file_stays_while_its_writer_lives(tmp_path: Path) -> None
     kill(child)
     remove_partials(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_leaves_alone_what_is_not_a_leftover_of_its_own_file(tmp_path: Path) -> None:
+    others = [f".report.json5.x1{PARTIAL}", f".other.x1{PARTIAL}", ".report.json.x1", f".report[1].x1{PARTIAL}"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"x")
+    child = start(HOLD, tmp_path / "report.json")
+    theirs = Path(first_line(child))
+    for name in ("report.json", "report1"):
+        write_atomic(tmp_path / name, b"x")
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "report1", theirs.name, *others}
+    kill(child)
 
 
 @pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o077, 0o600), (0o027, 0o640), (0, 0o644)])
@@ -161,7 +173,9 @@ def test_a_file_system_without_locks_is_written_and_cleaned_as_before(
         raise OSError(errno.ENOLCK, "No locks available")  # as NFS without its lock daemon says
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    (tmp_path / f".model.plan.x1{PARTIAL}").write_bytes(b"half")
+    for name in (f".model.plan.x1{PARTIAL}", f".report.json.x1{PARTIAL}"):
+        (tmp_path / name).write_bytes(b"half")
     write_atomic(tmp_path / "report.json", b"whole")
+    assert len(list(tmp_path.iterdir())) == 3, "another process may be writing them"
     remove_partials(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]

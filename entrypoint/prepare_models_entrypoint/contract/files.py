@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Tuple, Union
+from typing import BinaryIO, Callable, Iterator, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
@@ -27,12 +28,14 @@ def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``target`` that takes its place when the block ends well and vanishes otherwise.
 
     A link is followed, and a device or a pipe is written as it is: /dev/null and /dev/stdout stay what they are.
+    What processes which died left of the same file goes.
     """
     if _is_special(target):
         with open(str(target), "wb") as stream:
             yield stream
         return
     final = os.path.realpath(str(target))
+    remove_partials(os.path.dirname(final), of=os.path.basename(final))
     with partial_file(final, mode=mode) as (stream, partial):
         yield stream
         sync(stream)
@@ -96,16 +99,20 @@ def sync_directory(directory: PathLike) -> None:
         os.close(descriptor)
 
 
-def remove_partials(directory: PathLike) -> None:
+def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
     """Remove the unfinished files that processes which died left in ``directory``.
 
     Where the file system has no locks nothing tells whether a writer lives: the caller sees to it that none does.
+
+    Args:
+        directory: where they lie.
+        of: the name of the only file whose leftovers go; without locks they stay, as others may be writing it.
     """
-    for leftover in Path(directory).glob(f".*{PARTIAL}"):
+    for leftover in Path(directory).glob(f".*{PARTIAL}" if of is None else f".{glob.escape(of)}.*{PARTIAL}"):
         kept = contextlib.suppress(FileNotFoundError, BlockingIOError, IsADirectoryError, PermissionError)
         with kept, open(str(leftover), "rb") as stream:
-            _lock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftover.unlink()
+            if _lock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB) or of is None:
+                leftover.unlink()
 
 
 def share_file(source: PathLike, target: PathLike, *, link: bool) -> None:
@@ -171,13 +178,15 @@ def _locked_partial(target: Path) -> Tuple[int, Path]:
         os.close(descriptor)  # somebody removed it as a leftover before it was locked
 
 
-def _lock(descriptor: int, kind: int) -> None:
-    """Lock a file, where its file system has locks."""
+def _lock(descriptor: int, kind: int) -> bool:
+    """Lock a file; tell whether its file system has locks."""
     try:
         fcntl.flock(descriptor, kind)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+        return False
+    return True
 
 
 def _umask() -> int:
