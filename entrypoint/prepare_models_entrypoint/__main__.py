@@ -12,14 +12,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
-from .contract import CONTRACT_VERSION, Job, event, runtime
-from .contract.fetch import FetchJob
+from .contract import event
+from .contract.codec import CONTRACT_VERSION
 from .contract.files import write_atomic
-from .contract.report import FAILED, SCHEMA_VERSION, ErrorInfo, ModelReport
 from .events import Events
 from .processes import die_with_parent
+
+if TYPE_CHECKING:
+    from .contract.report import ErrorInfo
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -77,6 +79,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         return _print(decrypt_file(arguments.file, arguments.key_file, arguments.output))
     if arguments.command == "restore":
         return _print({"error": _restored(arguments.request)})
+    from .contract import runtime
+
     return _print({"contract": CONTRACT_VERSION, **runtime.probe()})
 
 
@@ -85,16 +89,19 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
     if parent is not None:
         die_with_parent(parent)
     events = Events.on_stdout()
+    from .contract import runtime
+    from .contract.job import Job
+    from .contract.report import FAILED, SCHEMA_VERSION
+    from .stages import prepare
+
     try:
         job = Job.from_dict(json.loads(job_file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{job_file}: {error}\n")
         return 2
-    from .stages import prepare
-
     info = runtime.probe()
     events.emit(event.OPENED, **info)
-    reports: List[ModelReport] = [prepare(model, job, info, events) for model in job.models]
+    reports = [prepare(model, job, info, events) for model in job.models]
     document = {"schema_version": SCHEMA_VERSION, "run_id": job.run_id, "runtime": info, "models": reports}
     write_atomic(control_dir / "report.json", json.dumps(document).encode("utf-8"))
     failed = [report["name"] for report in reports if report["status"] == FAILED]
@@ -107,13 +114,14 @@ def fetch_job(job_file: Path, parent: Optional[int]) -> int:
     if parent is not None:
         die_with_parent(parent)
     events = Events.on_stdout()
+    from .contract.fetch import FetchJob
+    from .fetch.many import fetch_all
+
     try:
         job = FetchJob.from_dict(json.loads(job_file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{job_file}: {error}\n")
         return 2
-    from .fetch.many import fetch_all
-
     # At once: what threads have written stays and is continued, and what they do next would be thrown away.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     good = fetch_all(job, events)

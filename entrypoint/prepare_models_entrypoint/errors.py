@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Callable, Dict, Optional
+from typing import TYPE_CHECKING, Callable, Dict, Optional
 
-from .contract.report import ErrorInfo
 from .masking import mask
+
+if TYPE_CHECKING:
+    from .contract.report import ErrorInfo
 
 CODES: Dict[str, str] = {
     "source-not-found": "the source does not exist",
@@ -108,7 +110,9 @@ class StageError(Exception):
 
     def info(self, stage: Optional[str]) -> ErrorInfo:
         """Return the error as it stands in reports."""
-        return ErrorInfo(code=self.code, stage=stage, message=self.message, hint=self.hint, retryable=self.retryable)
+        return {
+            "code": self.code, "stage": stage, "message": self.message, "hint": self.hint, "retryable": self.retryable,
+        }  # fmt: skip
 
 
 class FetchError(StageError):

@@ -10,9 +10,8 @@ import subprocess
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, List, NoReturn, Optional
+from typing import BinaryIO, Callable, Iterator, List, NamedTuple, NoReturn, Optional
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -32,8 +31,7 @@ def show_as(name: str) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode("ascii"))
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """How a child ended. ``signal`` is set when one killed it; ``peak_rss_bytes`` is its own and not its children's."""
 
     exit_code: int

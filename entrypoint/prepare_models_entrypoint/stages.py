@@ -12,9 +12,10 @@ import traceback
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from .contract import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob, VerifyConfig, event
+from .contract import event
 from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
+from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
 from .contract.report import (
     BUILT,
     CHECKED,
@@ -31,6 +32,7 @@ from .contract.report import (
     read_record,
 )
 from .contract.source import public, source_id
+from .contract.verification import VerifyConfig
 from .contract.weights import companions, weights_sha256
 from .contract.workspace import work_dir
 from .convert import calibrate

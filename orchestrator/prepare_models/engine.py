@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from prepare_models_entrypoint.contract import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
 from .gpu import CDI_BY_DEFAULT_API, Engine
 from .machine import cdi_devices

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.report import RuntimeInfo
 

@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
@@ -59,8 +58,7 @@ class UsageError(PrepareModelsError):
     code = "usage"
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong in a manifest: where, and what was expected."""
 
     line: int

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any
 
@@ -110,7 +109,7 @@ class Fetching:
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile())
             secret = stack.enter_context(child.secret_file(self._network.secrets()))
-            job = replace(self._job, network=self._network.with_secrets(child.path_of(secret)))
+            job = self._job._replace(network=self._network.with_secrets(child.path_of(secret)))
             asked = stack.enter_context(child.secret_file(json.dumps(job.to_dict())))
             arguments = ("fetch", str(child.path_of(asked)), "--parent", str(os.getpid()))
             if self._fork:

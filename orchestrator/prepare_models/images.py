@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prepare_models_entrypoint.contract import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
 from . import __version__
 from .errors import HostError, UsageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import ModelJob
+from prepare_models_entrypoint.contract.job import ModelJob
 
 from .manifest import ModelSpec
 

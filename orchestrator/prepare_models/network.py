@@ -6,8 +6,8 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from prepare_models_entrypoint.contract.network import Network
 
@@ -18,8 +18,7 @@ _VALUE = re.compile(r"[\t -~]*")
 _NO_KEY = ("", "no-apikey")
 
 
-@dataclass(frozen=True)
-class NetworkSpec:
+class NetworkSpec(NamedTuple):
     """What a manifest's ``defaults`` or the command line say. A variable of the environment comes before it.
 
     ngc_api, ngc_auth: base URLs. ngc_key_file: file that holds the key.
@@ -44,7 +43,7 @@ class NetworkSpec:
 
     def with_secrets(self, secrets_file: Path | None) -> Network:
         """Return the settings with the path of the file in which ``secrets`` are."""
-        return replace(self.settings(), secrets_file=str(secrets_file) if secrets_file else None)
+        return self.settings()._replace(secrets_file=str(secrets_file) if secrets_file else None)
 
     def secrets(self) -> str | None:
         """Return the content of the entrypoint's file of secrets, or None without any.

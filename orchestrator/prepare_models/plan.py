@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import ContractError, companions, weights
+from prepare_models_entrypoint.contract import companions, weights
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read_record

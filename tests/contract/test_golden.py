@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from prepare_models_entrypoint.contract import CONTRACT_VERSION, ContractError, Job
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION, ContractError
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.identity import build_key
+from prepare_models_entrypoint.contract.job import Job
 from prepare_models_entrypoint.contract.report import SCHEMA_VERSION, blank, read
 
 GOLDEN = Path(__file__).parent / "v1"

@@ -12,17 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepare_models_entrypoint.contract import (
-    BuilderConfig,
-    CalibrationConfig,
-    Job,
-    ModelJob,
-    OnnxConfig,
-    Plugin,
-    ShapeRange,
-    TaoConfig,
-)
+from prepare_models_entrypoint.contract.builder import BuilderConfig
+from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from prepare_models_entrypoint.contract.identity import LABELS, build_key, changes, differences, identity, target
+from prepare_models_entrypoint.contract.job import Job, ModelJob, ShapeRange
 from prepare_models_entrypoint.contract.packages import PACKAGES, installed
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.runtime import board_of

@@ -14,7 +14,7 @@ from prepare_models import platforms
 from prepare_models.container import PIDS_LIMIT, SHM_BYTES, TMP_OPTIONS
 from prepare_models.executors.docker import HOME
 from prepare_models.images import DOCKER_ARCH
-from prepare_models_entrypoint.contract import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from tests import networks
 from tests.docker.conftest import ROOT, DockerPlace
 

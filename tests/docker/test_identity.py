@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from tests.docker.conftest import Daemon, DockerPlace
 
 # Writes down what a command starts and which sockets it connects to.

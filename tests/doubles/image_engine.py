@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare_models.engine import CONTRACT_LABEL
-from prepare_models_entrypoint.contract import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
 
 class ImageEngine(socketserver.ThreadingUnixStreamServer):

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from prepare_models.errors import PrepareModelsError
 from prepare_models.manifest import load
-from prepare_models_entrypoint.contract import ModelJob
+from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.runtime import probe
 from prepare_models_entrypoint.convert import calibration_cache, etlt, onnx_file, stage
 from prepare_models_entrypoint.convert.typed_model import prepared

@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from prepare_models_entrypoint.contract import ModelJob
+from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.convert import calibration_cache
 from prepare_models_entrypoint.convert.typed_model import prepared
 from tests.command import Workplace

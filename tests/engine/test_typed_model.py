@@ -10,7 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from prepare_models_entrypoint.contract import BuilderConfig, ModelJob, OnnxConfig
+from prepare_models_entrypoint.contract.builder import BuilderConfig
+from prepare_models_entrypoint.contract.conversion import OnnxConfig
+from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.convert import calibration_cache, graph, surgery
 from prepare_models_entrypoint.convert.typed_model import TypedModel, prepared
 from prepare_models_entrypoint.errors import ConvertError

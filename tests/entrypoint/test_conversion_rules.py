@@ -6,8 +6,10 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
-from prepare_models_entrypoint.contract import BuilderConfig, ModelJob, ShapeRange, TaoConfig
+from prepare_models_entrypoint.contract.builder import BuilderConfig
+from prepare_models_entrypoint.contract.conversion import TaoConfig
 from prepare_models_entrypoint.contract.converters import choose
+from prepare_models_entrypoint.contract.job import ModelJob, ShapeRange
 from prepare_models_entrypoint.contract.report import Converters
 from prepare_models_entrypoint.convert import gpu_support, layer_info, options, tao_converter, trtexec
 from prepare_models_entrypoint.convert.estimate import check_memory, isaac_ros, memory_needed

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract import ModelJob
+from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import BackendInfo, RuntimeInfo
 from prepare_models_entrypoint.convert import stage
 from prepare_models_entrypoint.errors import ConvertError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import ModelJob
+from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.convert import elapsed
 
 RTX: Any = {"backend": {"name": "tensorrt_rtx", "version": "1.7"}, "gpu": None}

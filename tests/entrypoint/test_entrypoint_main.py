@@ -12,8 +12,9 @@ from typing import Any, Dict, List
 
 import pytest
 
-from prepare_models_entrypoint.contract import Job, ModelJob, event
+from prepare_models_entrypoint.contract import event
 from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.job import Job, ModelJob
 
 from .children import environment
 from .model_server import Answer, ModelServer

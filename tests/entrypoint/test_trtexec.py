@@ -7,7 +7,7 @@ from typing import Dict, List
 
 import pytest
 
-from prepare_models_entrypoint.contract import BuilderConfig
+from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import ProfileShapes
 from prepare_models_entrypoint.convert.trtexec import command, shell_line
 

@@ -23,7 +23,7 @@ from prepare_models.digests import Digests
 from prepare_models.jobs import model_job
 from prepare_models.manifest import ModelSpec, load
 from prepare_models.store import open_store
-from prepare_models_entrypoint.contract import BuilderConfig
+from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, ProfileShapes, RuntimeInfo
 from prepare_models_entrypoint.contract.source import member_of, ngc_parts, problem_of
 from prepare_models_entrypoint.convert import tao_converter, trtexec

@@ -18,9 +18,12 @@ from prepare_models.errors import UsageError
 from prepare_models.jobs import model_job
 from prepare_models.manifest import Manifest, ModelSpec
 from prepare_models.store import Turn, open_store
-from prepare_models_entrypoint.contract import BuilderConfig, OnnxConfig, RosConfig, ShapeRange
+from prepare_models_entrypoint.contract.builder import BuilderConfig
+from prepare_models_entrypoint.contract.conversion import OnnxConfig
 from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.job import ShapeRange
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.ros import RosConfig
 
 from .records import PLAN_BYTES, RUNTIME, digest, lay_down, read_report, report_of, write_report
 

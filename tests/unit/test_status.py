@@ -14,7 +14,7 @@ from prepare_models.digests import Digests
 from prepare_models.machine import Gpu, Machine
 from prepare_models.manifest import ModelSpec
 from prepare_models.status import Here, Verdict, here, verdicts
-from prepare_models_entrypoint.contract import BuilderConfig
+from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 
 from .records import RUNTIME, digest, lay_down, read_report, write_report

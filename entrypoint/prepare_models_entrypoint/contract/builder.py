@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from . import _codec
+from . import codec
 
 HARDWARE_LEVELS = ("none", "ampere+", "same-compute-capability")
 REFIT_MODES = ("none", "all", "identical")
@@ -82,11 +82,11 @@ class BuilderConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> BuilderConfig:
         """Read a configuration."""
-        _codec.check_keys(raw, (*_KINDS, "compute_capabilities", "io_formats"), "builder")
-        values = {key: _codec.optional(raw, key, kind, "builder") for key, kind in _KINDS.items()}
-        formats: Dict[str, str] = _codec.optional(raw, "io_formats", dict, "builder") or {}
+        codec.check_keys(raw, (*_KINDS, "compute_capabilities", "io_formats"), "builder")
+        values = {key: codec.optional(raw, key, kind, "builder") for key, kind in _KINDS.items()}
+        formats: Dict[str, str] = codec.optional(raw, "io_formats", dict, "builder") or {}
         return cls(
-            **values, compute_capabilities=_codec.strings(raw, "compute_capabilities", "builder"), io_formats=formats
+            **values, compute_capabilities=codec.strings(raw, "compute_capabilities", "builder"), io_formats=formats
         )
 
     def to_dict(self) -> Dict[str, Any]:

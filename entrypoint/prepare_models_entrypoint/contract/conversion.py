@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from . import _codec
-from ._codec import ContractError
+from . import codec
+from .codec import ContractError
 from .files import sha256_file
 
 INPUT_ORDERS = ("nchw", "nhwc", "nc")
@@ -27,8 +27,8 @@ class Plugin:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Plugin:
         """Read a plugin."""
-        _codec.check_keys(raw, ("file", "sha256"), "plugins")
-        return cls(_codec.require(raw, "file", str, "plugins"), _codec.require(raw, "sha256", str, "plugins"))
+        codec.check_keys(raw, ("file", "sha256"), "plugins")
+        return cls(codec.require(raw, "file", str, "plugins"), codec.require(raw, "sha256", str, "plugins"))
 
     def to_dict(self) -> Dict[str, Any]:
         """Return the JSON form."""
@@ -50,12 +50,12 @@ class OnnxConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> OnnxConfig:
         """Read the options."""
-        _codec.check_keys(raw, ("sanitize", "static_shapes", "outputs"), "onnx")
-        shapes: Dict[str, Any] = _codec.optional(raw, "static_shapes", dict, "onnx") or {}
+        codec.check_keys(raw, ("sanitize", "static_shapes", "outputs"), "onnx")
+        shapes: Dict[str, Any] = codec.optional(raw, "static_shapes", dict, "onnx") or {}
         return cls(
-            sanitize=bool(_codec.optional(raw, "sanitize", bool, "onnx")),
-            static_shapes={name: _codec.integers(shapes, name, "onnx.static_shapes") for name in shapes},
-            outputs=_codec.strings(raw, "outputs", "onnx"),
+            sanitize=bool(codec.optional(raw, "sanitize", bool, "onnx")),
+            static_shapes={name: codec.integers(shapes, name, "onnx.static_shapes") for name in shapes},
+            outputs=codec.strings(raw, "outputs", "onnx"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -80,14 +80,14 @@ class TaoConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> TaoConfig:
         """Read the options."""
-        _codec.check_keys(raw, ("dims", "batch", "max_batch", "input_order"), "tao")
-        order = _codec.optional(raw, "input_order", str, "tao")
+        codec.check_keys(raw, ("dims", "batch", "max_batch", "input_order"), "tao")
+        order = codec.optional(raw, "input_order", str, "tao")
         if order is not None and order not in INPUT_ORDERS:
             raise ContractError(f"tao.input_order: expected one of {', '.join(INPUT_ORDERS)}, found {order!r}")
         return cls(
-            dims=_codec.integers(raw, "dims", "tao") if raw.get("dims") else (),
-            batch=_codec.optional(raw, "batch", int, "tao"),
-            max_batch=_codec.optional(raw, "max_batch", int, "tao"),
+            dims=codec.integers(raw, "dims", "tao") if raw.get("dims") else (),
+            batch=codec.optional(raw, "batch", int, "tao"),
+            max_batch=codec.optional(raw, "max_batch", int, "tao"),
             input_order=order,
         )
 
@@ -122,15 +122,15 @@ class CalibrationConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> CalibrationConfig:
         """Read the options."""
-        _codec.check_keys(raw, cls.KEYS, "calibration")
+        codec.check_keys(raw, cls.KEYS, "calibration")
         return cls(
-            images=_codec.require(raw, "images", str, "calibration"),
-            scale=float(_codec.require(raw, "scale", float, "calibration")),
-            mean=_codec.numbers(raw, "mean", "calibration"),
-            std=_codec.numbers(raw, "std", "calibration"),
-            colour=_codec.one_of(raw, "colour", COLOURS, "calibration"),
-            layout=_codec.one_of(raw, "layout", LAYOUTS, "calibration"),
-            limit=_codec.require(raw, "limit", int, "calibration"),
+            images=codec.require(raw, "images", str, "calibration"),
+            scale=float(codec.require(raw, "scale", float, "calibration")),
+            mean=codec.numbers(raw, "mean", "calibration"),
+            std=codec.numbers(raw, "std", "calibration"),
+            colour=codec.one_of(raw, "colour", COLOURS, "calibration"),
+            layout=codec.one_of(raw, "layout", LAYOUTS, "calibration"),
+            limit=codec.require(raw, "limit", int, "calibration"),
         )
 
     def to_dict(self) -> Dict[str, Any]:

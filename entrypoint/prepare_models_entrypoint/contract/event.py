@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from . import _codec
-from ._codec import ContractError
-from .job import CONTRACT_VERSION
+from . import codec
+from .codec import CONTRACT_VERSION, ContractError
 
 OPENED = "opened"  # first event; data: the RuntimeInfo of this process
 STAGE_STARTED = "stage-started"
@@ -19,8 +17,7 @@ SOURCE_FINISHED = "source-finished"  # data: the FetchResult of one source
 CLOSED = "closed"  # last event
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One thing that happened. ``seq`` counts from 0, ``time`` is seconds since the epoch."""
 
     seq: int
@@ -28,7 +25,7 @@ class Event:
     kind: str
     model: Optional[str] = None
     stage: Optional[str] = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
 
     @classmethod
     def from_line(cls, line: str) -> Event:
@@ -43,14 +40,14 @@ class Event:
             raise ContractError(f"event: not JSON: {line[:80]!r}") from error
         if not isinstance(raw, dict):
             raise ContractError(f"event: expected an object, found {line[:80]!r}")
-        _codec.check_version(raw, CONTRACT_VERSION, "event")
+        codec.check_version(raw, "event")
         return cls(
-            seq=_codec.require(raw, "seq", int, "event"),
-            time=_codec.require(raw, "time", float, "event"),
-            kind=_codec.require(raw, "kind", str, "event"),
-            model=_codec.optional(raw, "model", str, "event"),
-            stage=_codec.optional(raw, "stage", str, "event"),
-            data=_codec.optional(raw, "data", dict, "event") or {},
+            seq=codec.require(raw, "seq", int, "event"),
+            time=codec.require(raw, "time", float, "event"),
+            kind=codec.require(raw, "kind", str, "event"),
+            model=codec.optional(raw, "model", str, "event"),
+            stage=codec.optional(raw, "stage", str, "event"),
+            data=codec.optional(raw, "data", dict, "event") or {},
         )
 
     def to_line(self) -> str:

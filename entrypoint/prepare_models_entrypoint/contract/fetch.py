@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple, TypedDict
+from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple, TypedDict
 
-from . import _codec
-from .job import CONTRACT_VERSION
+from . import codec
+from .codec import CONTRACT_VERSION
 from .network import Network
-from .report import ErrorInfo
+
+if TYPE_CHECKING:
+    from .report import ErrorInfo
 
 
-@dataclass(frozen=True)
-class FetchJob:
+class FetchJob(NamedTuple):
     """Sources to bring to this machine.
 
     sources: each with the sha256 that it must have, or None.
@@ -27,10 +27,8 @@ class FetchJob:
     output_dir: Optional[str] = None
     connections: int = 16
     revalidate: bool = True
-    network: Network = field(default_factory=Network)
+    network: Network = Network()
     offline: bool = False
-
-    KEYS = ("contract", "sources", "cache_dir", "output_dir", "connections", "revalidate", "network", "offline")
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> FetchJob:
@@ -39,16 +37,16 @@ class FetchJob:
         Raises:
             ContractError: another contract version or an unknown field.
         """
-        _codec.check_version(raw, CONTRACT_VERSION, "fetch job")
-        _codec.check_keys(raw, cls.KEYS, "fetch job")
+        codec.check_version(raw, "fetch job")
+        codec.check_keys(raw, ("contract", *cls._fields), "fetch job")
         return cls(
-            sources=_codec.each(raw, "sources", _source, "fetch job"),
-            cache_dir=_codec.require(raw, "cache_dir", str, "fetch job"),
-            output_dir=_codec.optional(raw, "output_dir", str, "fetch job"),
-            connections=_codec.require(raw, "connections", int, "fetch job"),
-            revalidate=_codec.require(raw, "revalidate", bool, "fetch job"),
-            network=_codec.maybe(raw, "network", Network.from_dict, "fetch job") or Network(),
-            offline=_codec.require(raw, "offline", bool, "fetch job"),
+            sources=codec.each(raw, "sources", _source, "fetch job"),
+            cache_dir=codec.require(raw, "cache_dir", str, "fetch job"),
+            output_dir=codec.optional(raw, "output_dir", str, "fetch job"),
+            connections=codec.require(raw, "connections", int, "fetch job"),
+            revalidate=codec.require(raw, "revalidate", bool, "fetch job"),
+            network=codec.maybe(raw, "network", Network.from_dict, "fetch job") or Network(),
+            offline=codec.require(raw, "offline", bool, "fetch job"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -84,6 +82,6 @@ class FetchResult(TypedDict):
 
 
 def _source(raw: Mapping[str, Any]) -> Tuple[str, Optional[str]]:
-    _codec.check_keys(raw, ("source", "sha256"), "fetch job.sources[]")
-    source: str = _codec.require(raw, "source", str, "fetch job.sources[]")
-    return source, _codec.optional(raw, "sha256", str, "fetch job.sources[]")
+    codec.check_keys(raw, ("source", "sha256"), "fetch job.sources[]")
+    source: str = codec.require(raw, "source", str, "fetch job.sources[]")
+    return source, codec.optional(raw, "sha256", str, "fetch job.sources[]")

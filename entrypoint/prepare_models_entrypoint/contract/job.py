@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from . import _codec
-from ._codec import ContractError
+from . import codec
 from .builder import BuilderConfig
+from .codec import CONTRACT_VERSION, ContractError
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .network import Network
 from .ros import RosConfig
 from .verification import VerifyConfig
-
-CONTRACT_VERSION = 1
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
 CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
@@ -34,8 +32,8 @@ class ShapeRange:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ShapeRange:
         """Read a range; the three shapes must have one rank and rise from min over opt to max."""
-        _codec.check_keys(raw, ("min", "opt", "max"), "inputs")
-        shapes = cls(*(_codec.integers(raw, key, "inputs") for key in ("min", "opt", "max")))
+        codec.check_keys(raw, ("min", "opt", "max"), "inputs")
+        shapes = cls(*(codec.integers(raw, key, "inputs") for key in ("min", "opt", "max")))
         problem = shapes.problem()
         if problem:
             raise ContractError(f"inputs: {problem}")
@@ -109,33 +107,33 @@ class ModelJob:
     def from_dict(cls, raw: Mapping[str, Any]) -> ModelJob:
         """Read a model; values outside the enumerations are refused."""
         what = f"model {raw.get('name', '?')}"
-        _codec.check_keys(raw, cls.KEYS, what)
-        inputs: Dict[str, Any] = _codec.optional(raw, "inputs", dict, what) or {}
+        codec.check_keys(raw, cls.KEYS, what)
+        inputs: Dict[str, Any] = codec.optional(raw, "inputs", dict, what) or {}
         return cls(
-            name=_codec.require(raw, "name", str, what),
-            source=_codec.require(raw, "source", str, what),
-            output_dir=_codec.require(raw, "output_dir", str, what),
-            deploy_dir=_codec.require(raw, "deploy_dir", str, what),
-            sha256=_codec.optional(raw, "sha256", str, what),
-            precision=_codec.one_of(raw, "precision", PRECISIONS, what),
-            key_file=_codec.optional(raw, "key_file", str, what),
-            calibration_cache=_codec.optional(raw, "calibration_cache", str, what),
-            calibration_sha256=_codec.optional(raw, "calibration_sha256", str, what),
+            name=codec.require(raw, "name", str, what),
+            source=codec.require(raw, "source", str, what),
+            output_dir=codec.require(raw, "output_dir", str, what),
+            deploy_dir=codec.require(raw, "deploy_dir", str, what),
+            sha256=codec.optional(raw, "sha256", str, what),
+            precision=codec.one_of(raw, "precision", PRECISIONS, what),
+            key_file=codec.optional(raw, "key_file", str, what),
+            calibration_cache=codec.optional(raw, "calibration_cache", str, what),
+            calibration_sha256=codec.optional(raw, "calibration_sha256", str, what),
             inputs=_ranges(inputs),
-            outputs=_codec.strings(raw, "outputs", what),
-            builder=BuilderConfig.from_dict(_codec.optional(raw, "builder", dict, what) or {}),
-            converter=_codec.one_of(raw, "converter", CONVERTERS, what),
-            timeout_s=_codec.optional(raw, "timeout_s", float, what),
-            profiles=_codec.each(raw, "profiles", _ranges, what),
-            keep_fp32=_codec.strings(raw, "keep_fp32", what),
-            allow_fallback=bool(_codec.optional(raw, "allow_fallback", bool, what)),
-            plugins=_codec.each(raw, "plugins", Plugin.from_dict, what),
-            onnx=OnnxConfig.from_dict(_codec.optional(raw, "onnx", dict, what) or {}),
-            tao=TaoConfig.from_dict(_codec.optional(raw, "tao", dict, what) or {}),
-            calibration=_codec.maybe(raw, "calibration", CalibrationConfig.from_dict, what),
-            ros=RosConfig.from_dict(_codec.optional(raw, "ros", dict, what) or {}),
-            verify=_codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
-            done=_codec.each(raw, "done", dict, what),
+            outputs=codec.strings(raw, "outputs", what),
+            builder=BuilderConfig.from_dict(codec.optional(raw, "builder", dict, what) or {}),
+            converter=codec.one_of(raw, "converter", CONVERTERS, what),
+            timeout_s=codec.optional(raw, "timeout_s", float, what),
+            profiles=codec.each(raw, "profiles", _ranges, what),
+            keep_fp32=codec.strings(raw, "keep_fp32", what),
+            allow_fallback=bool(codec.optional(raw, "allow_fallback", bool, what)),
+            plugins=codec.each(raw, "plugins", Plugin.from_dict, what),
+            onnx=OnnxConfig.from_dict(codec.optional(raw, "onnx", dict, what) or {}),
+            tao=TaoConfig.from_dict(codec.optional(raw, "tao", dict, what) or {}),
+            calibration=codec.maybe(raw, "calibration", CalibrationConfig.from_dict, what),
+            ros=RosConfig.from_dict(codec.optional(raw, "ros", dict, what) or {}),
+            verify=codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
+            done=codec.each(raw, "done", dict, what),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -198,21 +196,21 @@ class Job:
         Raises:
             ContractError: another contract version, an unknown field, or a value outside its range.
         """
-        _codec.check_version(raw, CONTRACT_VERSION, "job")
-        _codec.check_keys(raw, cls.KEYS, "job")
-        stages = _codec.strings(raw, "stages", "job")
+        codec.check_version(raw, "job")
+        codec.check_keys(raw, cls.KEYS, "job")
+        stages = codec.strings(raw, "stages", "job")
         if stages not in _CHECKS and (not stages or not set(stages) <= set(STAGES)):
             raise ContractError(
                 f"job.stages: expected some of {', '.join(STAGES)}, found {', '.join(stages) or 'none'}"
             )
         return cls(
-            run_id=_codec.require(raw, "run_id", str, "job"),
-            models=_codec.each(raw, "models", ModelJob.from_dict, "job"),
-            cache_dir=_codec.require(raw, "cache_dir", str, "job"),
+            run_id=codec.require(raw, "run_id", str, "job"),
+            models=codec.each(raw, "models", ModelJob.from_dict, "job"),
+            cache_dir=codec.require(raw, "cache_dir", str, "job"),
             stages=stages,
-            network=_codec.maybe(raw, "network", Network.from_dict, "job") or Network(),
-            tool=_codec.optional(raw, "tool", str, "job") or "",
-            image=_codec.optional(raw, "image", str, "job"),
+            network=codec.maybe(raw, "network", Network.from_dict, "job") or Network(),
+            tool=codec.optional(raw, "tool", str, "job") or "",
+            image=codec.optional(raw, "image", str, "job"),
         )
 
     def to_dict(self) -> Dict[str, Any]:

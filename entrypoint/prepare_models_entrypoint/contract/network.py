@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from . import _codec
+from . import codec
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """How sources are reached.
 
     ngc_api, ngc_auth: base URLs of NGC's API and token service; None for NVIDIA's own.
@@ -25,20 +23,18 @@ class Network:
     stall_s: Optional[float] = None
     attempts: Optional[int] = None
 
-    KEYS = ("ngc_api", "ngc_auth", "secrets_file", "stall_s", "attempts")
-
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Network:
         """Read the settings."""
-        _codec.check_keys(raw, cls.KEYS, "network")
+        codec.check_keys(raw, cls._fields, "network")
         return cls(
-            ngc_api=_codec.optional(raw, "ngc_api", str, "network"),
-            ngc_auth=_codec.optional(raw, "ngc_auth", str, "network"),
-            secrets_file=_codec.optional(raw, "secrets_file", str, "network"),
-            stall_s=_codec.optional(raw, "stall_s", float, "network"),
-            attempts=_codec.optional(raw, "attempts", int, "network"),
+            ngc_api=codec.optional(raw, "ngc_api", str, "network"),
+            ngc_auth=codec.optional(raw, "ngc_auth", str, "network"),
+            secrets_file=codec.optional(raw, "secrets_file", str, "network"),
+            stall_s=codec.optional(raw, "stall_s", float, "network"),
+            attempts=codec.optional(raw, "attempts", int, "network"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
         """Return the JSON form."""
-        return {key: getattr(self, key) for key in self.KEYS}
+        return self._asdict()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, TypedDict
 
-from ._codec import ContractError
+from .codec import ContractError
 from .source import public
 
 SCHEMA_VERSION = 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from . import _codec
-from ._codec import ContractError
+from . import codec
+from .codec import ContractError
 from .report import Binding, TensorNames
 
 # What Isaac ROS' encoders and decoders use by default for one tensor.
@@ -30,12 +30,12 @@ class RosConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> RosConfig:
         """Read the names."""
-        _codec.check_keys(raw, cls.KEYS, "ros")
-        by_binding: Dict[str, Any] = _codec.optional(raw, "by_binding", dict, "ros") or {}
+        codec.check_keys(raw, cls.KEYS, "ros")
+        by_binding: Dict[str, Any] = codec.optional(raw, "by_binding", dict, "ros") or {}
         return cls(
-            input_tensor_names=_codec.strings(raw, "input_tensor_names", "ros"),
-            output_tensor_names=_codec.strings(raw, "output_tensor_names", "ros"),
-            by_binding={name: _codec.require(by_binding, name, str, "ros.by_binding") for name in by_binding},
+            input_tensor_names=codec.strings(raw, "input_tensor_names", "ros"),
+            output_tensor_names=codec.strings(raw, "output_tensor_names", "ros"),
+            by_binding={name: codec.require(by_binding, name, str, "ros.by_binding") for name in by_binding},
         )
 
     def to_dict(self) -> Dict[str, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 REMOTE_FILESYSTEMS = ("s3", "gs", "gcs", "az", "abfs", "sftp")  # fetched through fsspec
@@ -22,8 +21,7 @@ _MEMBER = re.compile(r"(?P<archive>.+\.(?:tar|tar\.gz|tgz|tar\.bz2|tar\.xz|zip))
 _PIN = re.compile(r"(?P<source>.+)#sha256=(?P<sha256>[0-9a-fA-F]{64})")
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A file inside an archive: ``models.tar.gz!inner/model.onnx``. ``archive`` is a source itself."""
 
     archive: str

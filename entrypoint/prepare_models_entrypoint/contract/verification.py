@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from . import _codec
-from ._codec import ContractError
+from . import codec
+from .codec import ContractError
 from .conversion import CalibrationConfig
 
 METRICS = ("max_abs", "max_rel", "cosine", "argmax")
@@ -30,9 +30,9 @@ class Thresholds:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Thresholds:
         """Read thresholds."""
-        _codec.check_keys(raw, (*METRICS, "argmax_axis"), "verify.thresholds")
-        limits = {name: _codec.optional(raw, name, float, "verify.thresholds") for name in METRICS}
-        axis = _codec.optional(raw, "argmax_axis", int, "verify.thresholds")
+        codec.check_keys(raw, (*METRICS, "argmax_axis"), "verify.thresholds")
+        limits = {name: codec.optional(raw, name, float, "verify.thresholds") for name in METRICS}
+        axis = codec.optional(raw, "argmax_axis", int, "verify.thresholds")
         return cls(**limits, argmax_axis=1 if axis is None else axis)
 
     def to_dict(self) -> Dict[str, Any]:
@@ -84,18 +84,18 @@ class VerifyConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> VerifyConfig:
         """Read the settings."""
-        _codec.check_keys(raw, cls.KEYS, "verify")
-        ranges: Dict[str, Any] = _codec.optional(raw, "ranges", dict, "verify") or {}
-        outputs: Dict[str, Any] = _codec.optional(raw, "outputs", dict, "verify") or {}
+        codec.check_keys(raw, cls.KEYS, "verify")
+        ranges: Dict[str, Any] = codec.optional(raw, "ranges", dict, "verify") or {}
+        outputs: Dict[str, Any] = codec.optional(raw, "outputs", dict, "verify") or {}
         return cls(
-            images=_codec.maybe(raw, "images", CalibrationConfig.from_dict, "verify"),
-            npz=_codec.optional(raw, "npz", str, "verify"),
-            seed=_codec.require(raw, "seed", int, "verify"),
-            count=_codec.require(raw, "count", int, "verify"),
+            images=codec.maybe(raw, "images", CalibrationConfig.from_dict, "verify"),
+            npz=codec.optional(raw, "npz", str, "verify"),
+            seed=codec.require(raw, "seed", int, "verify"),
+            count=codec.require(raw, "count", int, "verify"),
             ranges={name: _range(ranges, name) for name in ranges},
-            thresholds=_codec.maybe(raw, "thresholds", Thresholds.from_dict, "verify"),
+            thresholds=codec.maybe(raw, "thresholds", Thresholds.from_dict, "verify"),
             outputs={name: Thresholds.from_dict(limits) for name, limits in outputs.items()},
-            scale_room=_codec.optional(raw, "scale_room", float, "verify"),
+            scale_room=codec.optional(raw, "scale_room", float, "verify"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -123,7 +123,7 @@ class VerifyConfig:
 
 
 def _range(ranges: Mapping[str, Any], name: str) -> Tuple[float, float]:
-    ends = _codec.numbers(ranges, name, "verify.ranges")
+    ends = codec.numbers(ranges, name, "verify.ranges")
     if len(ends) != 2 or not ends[0] < ends[1]:
         raise ContractError(f"verify.ranges.{name}: expected [low, high] with low < high, found {list(ends)}")
     return ends[0], ends[1]

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from ..contract import OnnxConfig
+from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError

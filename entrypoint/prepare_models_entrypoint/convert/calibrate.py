@@ -6,8 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
-from ..contract import CalibrationConfig
-from ..contract.conversion import SAMPLE_ENDINGS
+from ..contract.conversion import SAMPLE_ENDINGS, CalibrationConfig
 from ..contract.files import write_atomic
 from ..errors import ConvertError
 from . import calibration_cache

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from ..contract import ModelJob
+from ..contract.job import ModelJob
 from ..contract.report import Binding, WarningInfo
 from ..errors import ConvertError
 from .preflight import DYNAMIC

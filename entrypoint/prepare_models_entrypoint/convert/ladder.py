@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Dict, Iterator, Mapping, Tuple
 
-from ..contract import BuilderConfig, ModelJob, ShapeRange
+from ..contract.builder import BuilderConfig
+from ..contract.job import ModelJob, ShapeRange
 from ..errors import ConvertError
 from . import options
 

@@ -15,7 +15,7 @@ from typing import Any, Sequence
 import onnx
 from onnx import ModelProto
 
-from ..contract import ModelJob
+from ..contract.job import ModelJob
 from ..errors import ConvertError
 from . import calibrate, graph
 

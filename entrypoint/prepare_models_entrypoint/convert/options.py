@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional, Tuple
 
-from ..contract import BuilderConfig
+from ..contract.builder import BuilderConfig
 from ..errors import ConvertError
 
 Version = Tuple[int, ...]

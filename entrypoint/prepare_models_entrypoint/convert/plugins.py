@@ -6,7 +6,7 @@ import ctypes
 from pathlib import Path
 from typing import Any, Sequence
 
-from ..contract import Plugin
+from ..contract.conversion import Plugin
 from ..contract.files import sha256_file
 from ..errors import ConvertError
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Dict, List, Mapping, Sequence, Tuple
 
-from ..contract import ContractError, RosConfig, ShapeRange
+from ..contract.codec import ContractError
+from ..contract.job import ShapeRange
 from ..contract.report import Binding, ProfileShapes, TensorNames
+from ..contract.ros import RosConfig
 from ..errors import ConvertError
 
 DYNAMIC = -1

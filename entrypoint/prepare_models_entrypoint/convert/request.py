@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, TypedDict
 
-from ..contract import ModelJob
+from ..contract.job import ModelJob
 from ..contract.report import BackendInfo, Binding, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from ..contract import BuilderConfig
+from ..contract.builder import BuilderConfig
 from ..errors import ConvertError
 from .options import manifest_name
 

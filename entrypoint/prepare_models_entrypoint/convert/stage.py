@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from ..contract import ModelJob, converters
+from ..contract import converters
+from ..contract.job import ModelJob
 from ..contract.report import Attempt, RuntimeInfo
 from ..contract.source import public
 from ..errors import ConvertError

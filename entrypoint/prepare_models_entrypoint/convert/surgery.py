@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import ModelProto
 
-from ..contract import OnnxConfig
+from ..contract.conversion import OnnxConfig
 from ..errors import ConvertError
 from . import graph
 

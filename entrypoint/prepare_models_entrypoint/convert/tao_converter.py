@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List, Optional, Sequence
 
-from ..contract import ModelJob, ShapeRange
+from ..contract.job import ModelJob, ShapeRange
 from ..errors import ConvertError
 from .options import check_tao
 

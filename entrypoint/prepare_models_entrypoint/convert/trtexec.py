@@ -6,7 +6,9 @@ import re
 import shlex
 from typing import List, Mapping, Optional, Sequence, Tuple
 
-from ..contract import BuilderConfig, ModelJob, OnnxConfig
+from ..contract.builder import BuilderConfig
+from ..contract.conversion import OnnxConfig
+from ..contract.job import ModelJob
 from ..contract.report import ProfileShapes
 from ..errors import ConvertError
 from . import options

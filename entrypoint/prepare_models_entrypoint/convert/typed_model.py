@@ -9,7 +9,8 @@ from typing import Callable, Iterator, List, Optional, Sequence
 
 from onnx import ModelProto, TensorProto, version_converter
 
-from ..contract import ModelJob, OnnxConfig
+from ..contract.conversion import OnnxConfig
+from ..contract.job import ModelJob
 from ..contract.report import Calibration, WarningInfo
 from ..errors import ConvertError
 from . import batch_norm, calibration_cache, fp16, graph, model_optimizer, proof, quantize, surgery

@@ -9,7 +9,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from ..contract import CalibrationConfig, ModelJob, VerifyConfig
+from ..contract.conversion import CalibrationConfig
+from ..contract.job import ModelJob
+from ..contract.verification import VerifyConfig
 from ..convert import calibrate
 from ..errors import ConvertError, VerifyError
 

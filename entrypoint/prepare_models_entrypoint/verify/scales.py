@@ -12,8 +12,8 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from ..contract import SCALE_ROOM, VerifyConfig
 from ..contract.report import ScaleFit, TensorScale
+from ..contract.verification import SCALE_ROOM, VerifyConfig
 from . import runners
 
 _LARGEST = 127  # the largest int8 value; scales are symmetric

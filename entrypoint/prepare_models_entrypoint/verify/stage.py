@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from ..contract import ModelJob
 from ..contract.files import write_atomic
+from ..contract.job import ModelJob
 from ..contract.report import RuntimeInfo, Verification
 from ..convert.stage import plain_model
 from ..errors import VerifyError

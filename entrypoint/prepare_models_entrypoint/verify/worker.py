@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from ..contract import ModelJob, OnnxConfig, VerifyConfig
+from ..contract.conversion import OnnxConfig
 from ..contract.files import write_atomic
+from ..contract.job import ModelJob
 from ..contract.report import Latency, OutputComparison, ScaleFit, Verification
+from ..contract.verification import VerifyConfig
 from ..convert import calibration_cache
 from ..convert.precision import rule
 from ..errors import VerifyError, outcome

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from prepare_models_entrypoint.contract import ContractError
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync
 from prepare_models_entrypoint.contract.report import read as read_report

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import CHECK_STAGES, VERIFY_STAGES, Job
 from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.job import CHECK_STAGES, VERIFY_STAGES, Job
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport, RuntimeInfo, StageResult, blank
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import ContractError, Job, ModelJob
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
+from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.report import ModelReport, read
 from prepare_models_entrypoint.contract.source import local_path, member_of
 from prepare_models_entrypoint.contract.weights import companions

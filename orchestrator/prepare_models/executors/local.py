@@ -14,17 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import (
-    CHECK_STAGES,
-    STAGES,
-    VERIFY_STAGES,
-    ContractError,
-    Job,
-    converters,
-    runtime,
-)
+from prepare_models_entrypoint.contract import converters, runtime
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.job import CHECK_STAGES, STAGES, VERIFY_STAGES, Job
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
 from .. import __version__, child

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.fetch import FetchJob
@@ -40,7 +39,7 @@ class ContainerFetcher:
             secret_text(self._network.secrets()) as secrets,
         ):
             network = self._network.with_secrets(Path(SECRETS) if secrets else None)
-            job = replace(self._job, network=network)
+            job = self._job._replace(network=network)
             (Path(folder) / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
             binds = [Bind(Path(folder), f"{INSIDE}/job")]
             if secrets is not None:

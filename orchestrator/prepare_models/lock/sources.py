@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import CalibrationConfig
+from prepare_models_entrypoint.contract.conversion import CalibrationConfig
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import local_path, member_of, public, source_id
 from prepare_models_entrypoint.contract.weights import companions

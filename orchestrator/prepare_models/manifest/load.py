@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from prepare_models_entrypoint.contract import CONVERTERS, PRECISIONS, OnnxConfig, RosConfig, TaoConfig
+from prepare_models_entrypoint.contract.conversion import OnnxConfig, TaoConfig
+from prepare_models_entrypoint.contract.job import CONVERTERS, PRECISIONS
+from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
 
 from ..catalog import PREFIX, find

@@ -7,16 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import (
-    BuilderConfig,
-    CalibrationConfig,
-    OnnxConfig,
-    Plugin,
-    RosConfig,
-    ShapeRange,
-    TaoConfig,
-    VerifyConfig,
-)
+from prepare_models_entrypoint.contract.builder import BuilderConfig
+from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.ros import RosConfig
+from prepare_models_entrypoint.contract.verification import VerifyConfig
 
 from ..errors import KeyUnavailableError
 from ..network import NetworkSpec

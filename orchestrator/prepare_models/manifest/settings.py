@@ -6,17 +6,24 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from prepare_models_entrypoint.contract import (
+from prepare_models_entrypoint.contract.builder import (
+    HARDWARE_LEVELS,
+    REFIT_MODES,
+    REMAINDERS,
+    VERBOSITIES,
     BuilderConfig,
+)
+from prepare_models_entrypoint.contract.conversion import (
+    COLOURS,
+    INPUT_ORDERS,
+    LAYOUTS,
     CalibrationConfig,
     OnnxConfig,
     Plugin,
-    RosConfig,
-    ShapeRange,
     TaoConfig,
 )
-from prepare_models_entrypoint.contract.builder import HARDWARE_LEVELS, REFIT_MODES, REMAINDERS, VERBOSITIES
-from prepare_models_entrypoint.contract.conversion import COLOURS, INPUT_ORDERS, LAYOUTS
+from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.ros import RosConfig
 
 from .nodes import Node
 from .readers import Readers

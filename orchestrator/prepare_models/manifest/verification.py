@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prepare_models_entrypoint.contract import Thresholds, VerifyConfig
+from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
 
 from .nodes import Node
 from .settings import Reader, Settings

@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import ContractError
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import PARTIAL, share_file, sync_directory, write_atomic
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, blank, read

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import ContractError
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, read
 
 from ..errors import UsageError

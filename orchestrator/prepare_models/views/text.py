@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prepare_models_entrypoint.contract.report import Binding, ModelReport, ScaleFit
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.report import Binding, ModelReport, ScaleFit
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Dict, List
 
-from ...contract import RosConfig
 from ...contract.report import ModelReport
+from ...contract.ros import RosConfig
 from . import triton
 
 _GIB = 1 << 30

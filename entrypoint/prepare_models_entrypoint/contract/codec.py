@@ -6,6 +6,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 T = TypeVar("T")
 
+CONTRACT_VERSION = 1
+
 
 class ContractError(ValueError):
     """A job, event or report that this version of the contract can't read."""
@@ -19,14 +21,14 @@ def check_keys(raw: Mapping[str, Any], known: Sequence[str], what: str) -> None:
         raise ContractError(f"{what}: unknown field(s) {', '.join(unknown)}; this side of the contract is older")
 
 
-def check_version(raw: Mapping[str, Any], supported: int, what: str) -> None:
-    """Refuse a document that was written by a newer contract than ``supported``."""
+def check_version(raw: Mapping[str, Any], what: str) -> None:
+    """Refuse a document that was written by another version of the contract."""
     _object(raw, what)
     version = raw.get("contract")
     if not isinstance(version, int) or isinstance(version, bool):
         raise ContractError(f"{what}: no contract version")
-    if version != supported:
-        raise ContractError(f"{what}: contract version {version}, this side speaks version {supported}")
+    if version != CONTRACT_VERSION:
+        raise ContractError(f"{what}: contract version {version}, this side speaks version {CONTRACT_VERSION}")
 
 
 def _object(raw: Any, what: str) -> None:
