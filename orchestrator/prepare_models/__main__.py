@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with ended_by_signals():
                 return run_command(argv)
         finally:
+            gc.freeze()  # or the interpreter looks for garbage once more before it ends
             sys.stdout.flush()  # here, where a reader that went away is no surprise
     except PrepareModelsError as error:
         sys.stderr.write(f"prepare-models: {error.diagnostics()}\n")

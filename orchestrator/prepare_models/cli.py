@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,8 +46,12 @@ _NGC_EXAMPLES = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of ``prepare-models``."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of ``prepare-models``.
+
+    Args:
+        only: name of a command, whose options alone are added: all of them take as long as a warm run of ten models.
+    """
     root = argparse.ArgumentParser(
         prog="prepare-models",
         description="Turn pretrained networks into TensorRT engines for this machine, ready for Isaac ROS and Triton.",
@@ -55,20 +60,9 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"prepare-models {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_run(commands)
-    _add_plan(commands)
-    _add_check(commands)
-    _add_inspect(commands)
-    _add_lint(commands)
-    _add_decrypt(commands)
-    _add_fetch(commands)
-    _add_ngc(commands)
-    cli_results.add(commands)
-    cli_sources.add(commands)
-    _add_schema(commands)
-    _add_image(commands)
-    _add_doctor(commands)
-    cli_store.add(commands)
+    for name, add in _COMMANDS.items():
+        if only == name or only not in _COMMANDS:
+            add(commands)
     return root
 
 
@@ -265,9 +259,17 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_output(doctor)
 
 
+_COMMANDS = {
+    "run": _add_run, "plan": _add_plan, "check": _add_check, "inspect": _add_inspect, "lint": _add_lint,
+    "decrypt": _add_decrypt, "fetch": _add_fetch, "ngc": _add_ngc, **cli_results.COMMANDS, **cli_sources.COMMANDS,
+    "schema": _add_schema, "image": _add_image, "doctor": _add_doctor, **cli_store.COMMANDS,
+}  # fmt: skip
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line. Names of models may stand behind options, too, where argparse does not take them."""
-    root = parser()
+    argv = sys.argv[1:] if argv is None else argv
+    root = parser(argv[0] if argv else None)
     arguments, rest = root.parse_known_args(argv)
     if rest and (any(word.startswith("-") for word in rest) or not hasattr(arguments, "names")):
         root.error(f"unrecognized arguments: {' '.join(rest)}")

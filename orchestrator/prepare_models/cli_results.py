@@ -8,13 +8,6 @@ from pathlib import Path
 from .cli_options import add_executor, add_json, command
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add these commands."""
-    _add_verify(commands)
-    _add_report(commands)
-    _add_provenance(commands)
-
-
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify = command(
         commands,
@@ -77,3 +70,6 @@ def _add_provenance(commands: argparse._SubParsersAction[argparse.ArgumentParser
     for action in (sign, verify):
         action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
         add_json(action, "findings")
+
+
+COMMANDS = {"verify": _add_verify, "report": _add_report, "provenance": _add_provenance}

@@ -29,14 +29,6 @@ exit status: 0 good, 1 the bundle is damaged or incomplete, or something can't b
 """
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add these commands."""
-    _add_catalog(commands)
-    _add_init(commands)
-    _add_lock(commands)
-    _add_bundle(commands)
-
-
 def _add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     catalog = command(
         commands, "catalog", "look into the catalog of published models",
@@ -128,3 +120,6 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     create.add_argument("--sign-key", type=Path, metavar="FILE", help="private Ed25519 key (PEM) that signs the bundle")
     create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
     add_output(create)
+
+
+COMMANDS = {"catalog": _add_catalog, "init": _add_init, "lock": _add_lock, "bundle": _add_bundle}

@@ -25,12 +25,6 @@ not, that was used within the last hour. part: a download that was not finished,
 """
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands."""
-    _add_status(commands)
-    _add_cache(commands)
-
-
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     status = command(
         commands, "status", "tell which engines are valid on this very machine, and why others are not",
@@ -75,3 +69,6 @@ def _days(text: str) -> float:
     if not 0 <= days < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of days, found {text!r}")
     return days
+
+
+COMMANDS = {"status": _add_status, "cache": _add_cache}

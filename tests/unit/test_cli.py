@@ -102,6 +102,18 @@ def test_help_of_every_command_has_an_example_that_parses(argv: list[str], capsy
         assert parser().parse_args(example).command == (argv or ["run"])[0]
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_parsed_alike_beside_the_others_and_alone(command: str) -> None:
+    from prepare_models.cli import parser
+
+    helps = []
+    for root in (parser(), parser(command)):
+        (commands,) = (action for action in root._actions if action.dest == "command")
+        assert isinstance(commands.choices, dict)
+        helps.append(commands.choices[command].format_help())
+    assert helps[0] == helps[1]
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
@@ -130,6 +142,17 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys\nfrom prepare_models.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print('loaded', *(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    assert python(code) == ["loaded"]
+
+
+def test_a_fetch_of_small_files_loads_no_more_than_it_needs() -> None:
+    code = (
+        "import sys, prepare_models.__main__, prepare_models.cli, prepare_models.commands.fetch\n"
+        "import prepare_models_entrypoint.__main__\n"
+        "from prepare_models_entrypoint.fetch import http, many, obtain, web\n"
+        "costly = ('dataclasses', 'inspect', 'tenacity', 'prepare_models_entrypoint.contract.report')\n"
+        "print('loaded', *(name for name in costly if name in sys.modules))"
     )
     assert python(code) == ["loaded"]
 
