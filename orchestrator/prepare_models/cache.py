@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract import downloads
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import ModelReport
 
@@ -51,13 +52,14 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._downloads = root / "downloads"
         self._store = open_store(Digests())  # with no memory of files: what is verified is read
 
     def items(self) -> list[Item]:
         """Return everything, what was used last first."""
         found = [
             *map(_engine, self._store.entries()),
-            *self._downloads(),
+            *self._contents(),
             *self._parts(),
             *self._bundles(),
             *self._files(),
@@ -69,7 +71,7 @@ class Cache:
         if item.kind == ENGINE:
             entry = next((each for each in self._store.entries() if each.key == item.id), None)
             return "it is gone" if entry is None else self._store.problem(entry)
-        if item.kind == DOWNLOAD and sha256_file(item.path / "blob") != item.id:
+        if item.kind == DOWNLOAD and sha256_file(item.path) != item.id:
             return "its bytes are not those that were verified"
         return None
 
@@ -81,7 +83,7 @@ class Cache:
             return False
         try:
             with bundles.alone(item.path) if item.kind == BUNDLE else contextlib.nullcontext():
-                for path in item.path.parent.glob(f"{item.id}.*") if item.kind == PART else (item.path,):
+                for path in self._files_of(item):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         except OSError:
             return False
@@ -91,24 +93,33 @@ class Cache:
         """Remove items and return those that are gone."""
         return [item for item in doomed if self.remove(item)]
 
-    def _downloads(self) -> Iterator[Item]:
-        for folder in (self._root / "downloads" / "files").glob("*"):
+    def _files_of(self, item: Item) -> list[Path]:
+        """Return what an item consists of, that by which it is known last."""
+        if item.kind == PART:
+            return sorted(item.path.parent.glob(f"{item.id}.*"))
+        if item.kind == DOWNLOAD:
+            return [downloads.names(self._downloads, item.id), downloads.record(self._downloads, item.id), item.path]
+        return [item.path]
+
+    def _contents(self) -> Iterator[Item]:
+        """Yield downloads."""
+        for blob in downloads.blobs(self._downloads).glob("*"):
             with contextlib.suppress(OSError):
-                label = ", ".join(sorted(link.name for link in (folder / "as").glob("*"))) or "a file"
-                used = folder / "record.json"
-                used_at = (used if used.exists() else folder).stat().st_mtime  # a small file has no record
-                size = (folder / "blob").stat().st_size
-                yield Item(DOWNLOAD, folder.name, label, size, used_at, folder)
+                links = downloads.names(self._downloads, blob.name).glob("*")
+                label = ", ".join(sorted(link.name for link in links)) or "a file"
+                record, status = downloads.record(self._downloads, blob.name), blob.stat()
+                used_at = record.stat().st_mtime if record.exists() else status.st_atime  # a small file has no record
+                yield Item(DOWNLOAD, blob.name, label, status.st_size, used_at, blob)
 
     def _parts(self) -> Iterator[Item]:
         """Yield unfinished downloads, each with all that lies beside it."""
         found: dict[str, list[os.stat_result]] = {}
-        for file in (self._root / "downloads" / "parts").glob("*"):
+        for file in (self._downloads / "parts").glob("*"):
             with contextlib.suppress(OSError):
                 found.setdefault(file.name.partition(".")[0], []).append(file.stat())
         for key, files in found.items():
             size, used_at = sum(file.st_size for file in files), max(file.st_mtime for file in files)
-            place = self._root / "downloads" / "parts" / f"{key}.part"
+            place = self._downloads / "parts" / f"{key}.part"
             yield Item(PART, key, "unfinished download", size, used_at, place)
 
     def _bundles(self) -> Iterator[Item]:

@@ -164,8 +164,8 @@ def test_whatever_lies_in_the_cache_is_listed_or_small(site: Site, tmp_path: Pat
         return large + [name for name in names if not name.startswith(NOTES) and name not in locks]
 
     assert unlisted() == []
-    for folder in (place.cache_dir / "downloads" / "files").glob("*"):
-        for path in (folder, *folder.glob("record.json")):
+    for kind in ("blobs", "records"):
+        for path in (place.cache_dir / "downloads" / kind).glob("*"):
             os.utime(path, (0, 0))
     pruned = place.call("cache", "prune", "--unused", "0", "--json")
     assert json.loads(pruned.stdout)["in_use"] == []

@@ -296,7 +296,7 @@ def test_the_next_model_is_fetched_while_one_is_built(place: Workplace, sim: Ngc
     assert result.model("second")["licences"] == [
         "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/tao/models/second?version=1"
     ]
-    fetched_at = max(path.stat().st_mtime for path in place.cache_dir.rglob("blob"))
+    fetched_at = max(path.stat().st_mtime for path in place.cache_dir.glob("downloads/blobs/*"))
     assert fetched_at < (place.models_dir / "first/report.json").stat().st_mtime
 
 

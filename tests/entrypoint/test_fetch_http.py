@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -47,7 +49,7 @@ def refusal(source: str, cache: Path, sha256: str | None = None) -> FetchError:
 
 def files(cache: Path) -> List[str]:
     """Return the digests of the contents that are kept as whole files."""
-    return sorted(path.parent.name for path in cache.rglob("blob"))
+    return sorted(path.name for path in (cache / "downloads/blobs").glob("*"))
 
 
 def test_a_download_is_whole_and_hashed(server: ModelServer, tmp_path: Path) -> None:
@@ -79,6 +81,23 @@ def test_a_damaged_download_is_fetched_again(server: ModelServer, tmp_path: Path
     get(url, tmp_path).path.write_bytes(b"cut off")
     assert get(url, tmp_path).path.read_bytes() == MODEL
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("size", [1000, len(MODEL)])
+def test_a_use_is_noted_and_leaves_the_time_of_the_content(server: ModelServer, tmp_path: Path, size: int) -> None:
+    url = server.serve("/nets/model.onnx", Answer(MODEL[:size]))
+    blob = get(url, tmp_path).path.resolve()
+    record = tmp_path / f"downloads/records/{blob.name}.json"
+    day_ago = time.time() - 86_400
+    os.utime(str(blob), (day_ago, blob.stat().st_mtime))
+    if record.exists():
+        os.utime(str(record), (day_ago, day_ago))
+    before = blob.stat().st_mtime_ns
+    get(url, tmp_path)
+    used = record.stat().st_mtime if record.exists() else blob.stat().st_atime
+    assert used > day_ago + 3600
+    assert record.exists() == (size == len(MODEL))
+    assert blob.stat().st_mtime_ns == before
 
 
 def test_a_new_pin_fetches_again(server: ModelServer, tmp_path: Path) -> None:

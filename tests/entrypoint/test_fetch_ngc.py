@@ -78,7 +78,7 @@ def refusal(sim: NgcSimulator, source: str, folder: Path, **options: Any) -> Fet
 
 def kept(folder: Path) -> List[str]:
     """Return the digests of the contents that are kept as whole files."""
-    return sorted(path.parent.name for path in (folder / "cache").rglob("blob"))
+    return sorted(path.name for path in (folder / "cache" / "downloads/blobs").glob("*"))
 
 
 def test_a_guest_lists_first_and_fetches_once(sim: NgcSimulator, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_a_server_that_loses_the_file_is_told_as_ever(tmp_path: Path) -> None:
     with Limited(change) as limited, pytest.raises(FetchError) as caught:
         limited.get(tmp_path)
     assert caught.value.code == "source-not-found"
-    assert list(tmp_path.rglob("blob")) == []
+    assert list(tmp_path.rglob("blobs/*")) == []
     assert [name for name in leftovers(tmp_path) if name.endswith(".range")] == []
 
 

@@ -27,17 +27,17 @@ def cache(tmp_path: Path) -> Path:
     """A cache with two engines, a download and a timing cache, used 1 to 4 days ago in this order."""
     root = tmp_path / "cache"
     keys = [put_engine(tmp_path, name) for name in ("seg", "gaze")]
-    blob = root / "downloads/files" / digest(b"weights")
-    (blob / "as").mkdir(parents=True)
-    (blob / "blob").write_bytes(b"weights")
-    (blob / "record.json").write_text("{}", encoding="utf-8")
-    (blob / "as/net.onnx").symlink_to("../blob")
+    weights = digest(b"weights")
+    record, link = root / f"downloads/records/{weights}.json", root / f"downloads/names/{weights}/net.onnx"
+    for file, content in ((root / f"downloads/blobs/{weights}", b"weights"), (record, b"{}")):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(f"../../blobs/{weights}")
     (root / "timing").mkdir()
     (root / "timing/tensorrt-10.3.0-abc.cache").write_bytes(b"timings")
     used = [root / "engines" / key / "record.json" for key in keys]
-    for days, files in enumerate(
-        ([used[0]], [used[1]], [blob / "record.json", blob / "as"], [root / "timing/tensorrt-10.3.0-abc.cache"]), 1
-    ):
+    for days, files in enumerate(([used[0]], [used[1]], [record], [root / "timing/tensorrt-10.3.0-abc.cache"]), 1):
         for file in files:
             age(file, days)
     return root
@@ -97,7 +97,7 @@ def test_a_flipped_byte_is_found_and_removed_on_demand(cache: Path, capsys: pyte
     plan = cache / "engines" / key / PLAN
     plan.chmod(0o644)
     plan.write_bytes(PLAN_BYTES[:-1] + b"X")
-    blob = cache / "downloads/files" / digest(b"weights") / "blob"
+    blob = cache / "downloads/blobs" / digest(b"weights")
     blob.write_bytes(b"weightz")
     found = answer(capsys, "verify", status=1)
     assert {item["id"] for item in found["damaged"]} == {key, digest(b"weights")}
@@ -137,7 +137,7 @@ def test_a_size_limit_keeps_what_was_used_last(cache: Path, capsys: pytest.Captu
 
 def test_what_is_at_work_stays(cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     key = answer(capsys, "ls")["items"][0]["id"]
-    os.utime(cache / "downloads/files" / digest(b"weights") / "record.json")  # somebody has just fetched it
+    os.utime(cache / f"downloads/records/{digest(b'weights')}.json")  # somebody has just fetched it
     with open_store().turn(key, tmp_path, on_wait=print, stopped=lambda: True):
         found = answer(capsys, "prune", "--max-size", "0")
     assert sorted(kinds(found["in_use"])) == ["download", "engine"]

@@ -1,14 +1,14 @@
 """The download store: every content once, by its sha256, for all models and runs of this user.
 
-    files/<sha256>/blob         the bytes, read-only
-    files/<sha256>/record.json  size, time and boot at which they were verified; what is small is hashed each time
-    files/<sha256>/as/<name>    links to the blob under the names of its sources
-    sources.txt                 which content each source had
-    parts/<key>.part            unfinished downloads
-    parts/<key>.at              under which other key a download goes on
-    lock                        one process at a time for each download
+    blobs/<sha256>         the bytes, read-only
+    records/<sha256>.json  size, time and boot at which they were verified; what is small is hashed each time
+    names/<sha256>/<name>  links to the blob under the names of its sources
+    sources.txt            which content each source had
+    parts/<key>.part       unfinished downloads
+    parts/<key>.at         under which other key a download goes on
+    lock                   one process at a time for each download
 
-A small file costs two inodes, its own and its directory: creating them is most of its price.
+A small file costs one inode, its own: creating more would be most of its price.
 
 Nothing is synced to the disk: a record holds for one boot of the machine. After another boot, which may follow a power
 cut, the bytes are hashed once more before they are trusted.
@@ -19,10 +19,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass
+import time
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, Optional
+from typing import Any, Callable, ContextManager, Dict, Iterator, NamedTuple, Optional
 
 from ..contract import downloads
 from ..contract.files import sha256_file
@@ -34,8 +34,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _WORTH_A_RECORD = 1 << 16  # what is smaller is hashed sooner than a record of it is read
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """Verified bytes in the store. ``blob`` is the file, ``name`` that of its source."""
 
     blob: Path
@@ -46,11 +45,11 @@ class Stored:
     @property
     def path(self) -> Path:
         """Return a link to the file that ends in the source's name: formats are told by the ending."""
-        link = self.blob.parent / "as" / self.name
+        link = downloads.names(self.blob.parent.parent, self.sha256) / self.name
         if not link.is_symlink():
-            link.parent.mkdir(exist_ok=True)
+            link.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                link.symlink_to(Path("..") / "blob")
+                link.symlink_to(Path("..", "..", self.blob.parent.name, self.blob.name))
         return link
 
 
@@ -65,43 +64,44 @@ class Store:
 
     def find(self, sha256: str, name: str) -> Optional[Stored]:
         """Return a content if it is here and still what was verified."""
-        folder = self._folder(sha256)
-        blob = f"{folder}/blob"
+        blob = downloads.blob(self.root, sha256)
         try:
-            status = os.stat(blob)
+            status = os.stat(str(blob))
         except OSError:
             return None
         recorded = status.st_size >= _WORTH_A_RECORD
-        if not recorded or read_json(Path(folder, "record.json")) != _seen(status):
+        record = downloads.record(self.root, sha256)
+        if not recorded or read_json(record) != _seen(status):
             if sha256_file(blob) != sha256:
-                os.unlink(blob)  # somebody wrote into it, or a power cut took its end
+                blob.unlink()  # somebody wrote into it, or a power cut took its end
                 return None
             if recorded:
                 with contextlib.suppress(OSError):  # a store that can only be read is hashed each time
-                    self._record(folder, status)
-        with contextlib.suppress(OSError):
-            os.utime(f"{folder}/record.json" if recorded else folder)  # used now
-        return Stored(Path(blob), name, status.st_size, sha256)
+                    self._record(record, status)
+        with contextlib.suppress(OSError):  # used now
+            if recorded:
+                os.utime(str(record))
+            else:  # of which other directories may have hard links: their time of modification stays
+                os.utime(str(blob), ns=(time.time_ns(), status.st_mtime_ns))
+        return Stored(blob, name, status.st_size, sha256)
 
     def adopt(self, part: Path, sha256: str, name: str) -> Stored:
         """Take a verified part into the store."""
-        folder, source = self._folder(sha256), str(part)
-        blob = f"{folder}/blob"
+        blob, source = downloads.blob(self.root, sha256), str(part)
         os.chmod(source, 0o444)
         status = os.stat(source)
         try:
-            os.mkdir(folder)
+            os.replace(source, str(blob))
         except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
-        except FileExistsError:
-            pass
-        os.replace(source, blob)
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, str(blob))
         if status.st_size >= _WORTH_A_RECORD:
-            self._record(folder, status)
-        return Stored(Path(blob), name, status.st_size, sha256)
+            self._record(downloads.record(self.root, sha256), status)
+        return Stored(blob, name, status.st_size, sha256)
 
-    def _record(self, folder: str, status: os.stat_result) -> None:
-        write_json(Path(folder, "record.json"), _seen(status), unfinished_in=self.parts)
+    def _record(self, record: Path, status: os.stat_result) -> None:
+        record.parent.mkdir(exist_ok=True)
+        write_json(record, _seen(status), unfinished_in=self.parts)
 
     def recall(self, key: str) -> Optional[Dict[str, Any]]:
         """Return what is known of a source that was fetched before: sha256, mark, who promised it, and when."""
@@ -130,9 +130,6 @@ class Store:
     def pointed(self, key: str) -> str:
         """Return the key under which the holder of the lock ``key`` works."""
         return str(read_json(self.parts / f"{key}.at").get("at") or key)
-
-    def _folder(self, sha256: str) -> str:
-        return str(downloads.folder(self.root, sha256))
 
 
 @lru_cache(maxsize=None)
