@@ -14,6 +14,7 @@ from prepare_models_entrypoint.fetch.obtain import Obtain
 from prepare_models_entrypoint.fetch.patience import Patience
 from prepare_models_entrypoint.fetch.remote import FilesystemSource
 from prepare_models_entrypoint.fetch.store import Store
+from prepare_models_entrypoint.fetch.streams import Streams
 
 MODEL = bytes(range(256)) * 9_000
 SHA256 = hashlib.sha256(MODEL).hexdigest()
@@ -29,7 +30,7 @@ def memory() -> Iterator[Any]:
 
 
 def obtain(folder: Path) -> Obtain:
-    return Obtain(Store(folder), Patience(first_wait_s=0.001), revalidate=True, on_progress=lambda _: None)
+    return Obtain(Store(folder), Patience(first_wait_s=0.001), Streams(), revalidate=True, on_progress=lambda _: None)
 
 
 def test_a_file_is_fetched_once(memory: Any, tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from ..contract.files import sha256_file
 from ..contract.network import Network
@@ -20,8 +19,7 @@ from .store import store_of
 OnProgress = Callable[[Dict[str, Any]], None]
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """A source on this machine's disk. ``digest`` is its sha256; for a local file it is computed when it is needed.
 
     ``fresh``: whether bytes came over the network now. ``promised``: who told the digest (manifest, server, None).
@@ -84,7 +82,7 @@ def fetch(
 
     access = access_of(network or Network())
     remote = remote_of(source, access)
-    obtain = Obtain(store_of(cache_dir), access.patience, revalidate, on_progress, offline, copy_to, access.streams)
+    obtain = Obtain(store_of(cache_dir), access.patience, access.streams, revalidate, on_progress, offline, copy_to)
     got = obtain.obtain(remote, sha256)
     licence = getattr(remote, "licence", None)
     stored = got.stored

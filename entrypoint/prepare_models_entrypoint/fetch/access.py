@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 from ..contract.network import Network
 from ..errors import FetchError
@@ -17,12 +16,11 @@ from .patience import Patience
 from .streams import Streams
 
 
-@dataclasses.dataclass(frozen=True)
-class Secrets:
+class Secrets(NamedTuple):
     """The key of NGC, and headers for https sources."""
 
     ngc_api_key: Optional[str] = None
-    headers: Dict[str, str] = dataclasses.field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
 class Access:
@@ -34,7 +32,7 @@ class Access:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.secrets = read_secrets(network.secrets_file)
-        self.patience = _patience(network)
+        self.patience = Patience(attempts=network.attempts, stall_s=network.stall_s)
         self.streams = Streams()
         self._guard = threading.RLock()
         self._web: Any = None
@@ -82,15 +80,6 @@ class Access:
 def access_of(network: Network) -> Access:
     """Return this process's access for given settings."""
     return Access(network)
-
-
-def _patience(network: Network) -> Patience:
-    usual, attempts, stall_s = Patience(), network.attempts, network.stall_s
-    return dataclasses.replace(
-        usual,
-        attempts=usual.attempts if attempts is None else attempts,
-        stall_s=usual.stall_s if stall_s is None else stall_s,
-    )
 
 
 def _base(url: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
-from typing import ContextManager, Iterator, Optional, Protocol
+from typing import ContextManager, Iterator, NamedTuple, Optional, Protocol
 
 from ..errors import FetchError
 
@@ -15,16 +14,14 @@ _HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title",
 _MARKUP = (b"<?xml", b"<!--", b"<error")
 
 
-@dataclass(frozen=True)
-class Promise:
+class Promise(NamedTuple):
     """What is known of a file before its bytes come."""
 
     size: Optional[int] = None
     sha256: Optional[str] = None
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(NamedTuple):
     """Bytes on their way: they begin at ``start`` of a file of ``total`` bytes (None: unknown).
 
     ``validator``: ETag or date by which the server will know this content again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
 
@@ -22,7 +21,6 @@ _WRITTEN_SOONER_THAN_ASKED = 1 << 20
 _IMPOSTORS = ("source-not-a-model", "network-intercepted")
 
 
-@dataclass
 class Download:
     """A download in the making.
 
@@ -35,16 +33,20 @@ class Download:
         streams: the files that are coming to this process.
     """
 
-    remote: Remote
-    part: Part
-    promise: Promise
-    on_progress: OnProgress
-    copy_to: Optional[Path] = None
-    streams: Streams = field(default_factory=Streams)
-    stream: Stream = field(default_factory=Stream)
-    mismatches: int = 0
-    resumed: bool = False
-    furthest: int = 0
+    def __init__(
+        self,
+        remote: Remote,
+        part: Part,
+        promise: Promise,
+        *,
+        on_progress: OnProgress,
+        copy_to: Optional[Path],
+        streams: Streams,
+    ) -> None:
+        self.remote, self.part, self.promise, self.on_progress = remote, part, promise, on_progress
+        self.copy_to, self.streams, self.stream = copy_to, streams, Stream()
+        self.mismatches = self.furthest = 0
+        self.resumed = False
 
     def run(self, patience: Patience) -> str:
         """Bring all bytes to the part and return their sha256.

@@ -7,9 +7,8 @@ import os
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..contract import downloads, event
 from ..contract.fetch import FetchJob, FetchResult
@@ -31,11 +30,10 @@ _EVERY_S = 0.1
 _LISTS_AT_ONCE = 8
 _AT_ONCE = 2
 _LOOKED_EACH_S = 0.02
-_BUSY = 0.7  # share of one core, of which Python uses no more: from here on threads wait for each other
+_BUSY = 0.5  # share of one core, of which Python uses no more, and others some: more threads would wait for each other
 
 
-@dataclass(frozen=True)
-class _Item:
+class _Item(NamedTuple):
     """One file to fetch. ``same``: what makes two sources the same file."""
 
     source: str

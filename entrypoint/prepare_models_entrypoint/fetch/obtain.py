@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from ..errors import FetchError
 from .body import Promise, Remote
@@ -19,8 +18,7 @@ from .streams import Streams
 OnProgress = Callable[[Dict[str, Any]], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Obtained:
+class Obtained(NamedTuple):
     """A content of the store. ``fetched``: bytes came now. ``promised``: who told the digest, if anybody."""
 
     stored: Stored
@@ -28,22 +26,21 @@ class Obtained:
     promised: Optional[str]
 
 
-@dataclasses.dataclass(frozen=True)
-class Obtain:
+class Obtain(NamedTuple):
     """What the fetches of one process have in common.
 
-    ``offline``: whether only what is here may be taken.
+    ``streams``: the files that are coming.
     ``revalidate``: whether the server is asked if what an earlier run fetched, without a pinned digest, is current.
-    ``copy_to``: directory that receives the file later. ``streams``: the files that are coming.
+    ``offline``: whether only what is here may be taken. ``copy_to``: directory that receives the file later.
     """
 
     store: Store
     patience: Patience
+    streams: Streams
     revalidate: bool
     on_progress: OnProgress
     offline: bool = False
     copy_to: Optional[Path] = None
-    streams: Streams = dataclasses.field(default_factory=Streams)
 
     def obtain(self, remote: Remote, pinned: Optional[str]) -> Obtained:
         """Return the content of a remote file.
@@ -102,7 +99,9 @@ class Obtain:
     def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Obtained:
         path = self.store.parts / f"{part_key}.part"
         with Part.opened(path, resume_without_validator=promise.sha256 is not None) as part:
-            download = Download(remote, part, promise, self.on_progress, self.copy_to, self.streams)
+            download = Download(
+                remote, part, promise, on_progress=self.on_progress, copy_to=self.copy_to, streams=self.streams
+            )
             sha256 = download.run(self.patience)
             if part.is_noted:
                 part.forget_mark()  # first, so that it never stands beside other bytes

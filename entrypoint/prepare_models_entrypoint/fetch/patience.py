@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, TypeVar
+from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
 from ..errors import FetchError
 
@@ -47,32 +46,34 @@ class Budget:
                     self._left -= time.monotonic() - self._since
 
 
-@dataclass(frozen=True)
 class Patience:
     """Limits of one fetch, and of the call that it is one of.
 
-    attempts: failures in a row without a single new byte. failures: failures in all.
-    first_wait_s, longest_wait_s: bounds of the random exponential wait between attempts.
-    budget: time that may be spent waiting between attempts, Retry-After included.
-    connect_s: seconds for a connection. stall_s: seconds without a byte.
+    Args:
+        attempts: failures in a row without a single new byte.
+        stall_s: seconds without a byte.
+        first_wait_s: longest wait after the first failure; each further one doubles it, up to ``longest_wait_s``.
     """
 
-    attempts: int = 5
-    failures: int = 100
-    first_wait_s: float = field(default_factory=lambda: FIRST_WAIT_S)
-    longest_wait_s: float = 10.0
-    budget: Budget = field(default_factory=lambda: Budget(BUDGET_S))
-    connect_s: float = 15.0
-    stall_s: float = 30.0
+    failures = 100  # in all
+    longest_wait_s = 10.0
+    connect_s = 15.0  # for a connection
+
+    def __init__(
+        self, *, attempts: Optional[int] = None, stall_s: Optional[float] = None, first_wait_s: Optional[float] = None
+    ) -> None:
+        self.attempts = 5 if attempts is None else attempts
+        self.stall_s = 30.0 if stall_s is None else stall_s
+        self.first_wait_s = FIRST_WAIT_S if first_wait_s is None else first_wait_s
+        self.budget = Budget(BUDGET_S)  # for waiting between attempts, Retry-After included
 
 
-@dataclass
 class Effort:
     """What one fetch has cost up to now. ``progress`` is called when new bytes came."""
 
-    patience: Patience
-    idle: int = 0
-    failures: int = 0
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self.idle = self.failures = 0
 
     def progress(self) -> None:
         """Note that new bytes came: what failed before is made good."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Iterator, List, Optional
 
@@ -94,16 +93,13 @@ class Split:
         self._ahead.start(spare)
 
 
-@dataclass
 class _Range:
     """Bytes from ``start`` to before ``end``: ``came`` of them are in the file. ``done``: no more will come."""
 
-    start: int
-    end: int
-    path: Path
-    file: BinaryIO
-    came: int = 0
-    done: bool = False
+    def __init__(self, start: int, end: int, path: Path) -> None:
+        self.start, self.end, self.path = start, end, path
+        self.file = path.open("wb", buffering=0)
+        self.came, self.done = 0, False
 
     @property
     def whole(self) -> bool:
@@ -199,7 +195,7 @@ class _Ahead:
     def _begin(self) -> _Range:
         start, self._next = self._next, min(self._next + self._size, self._total)
         path = self._part.range_file(start)
-        self._ranges.append(_Range(start, self._next, path, path.open("wb", buffering=0)))
+        self._ranges.append(_Range(start, self._next, path))
         return self._ranges[-1]
 
     def _fetch(self, each: _Range) -> None:

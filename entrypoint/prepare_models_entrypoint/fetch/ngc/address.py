@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from typing import List, Optional
+from typing import List, NamedTuple, Optional
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from ...contract.source import ngc_parts, scheme_of
@@ -16,8 +15,7 @@ _VERSION = re.compile(r"ngc://(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>
 _MODEL = re.compile(r"(?:ngc://)?(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+)(?::(?P<version>[^/?]+))?/?")
 
 
-@dataclasses.dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """A file of a version of a model; ``file`` is None for the whole version, ``version`` for the model.
 
     All names are literal, as NGC shows them. ``kind``: models or resources.
@@ -59,7 +57,7 @@ class Address:
 
     def with_file(self, file: Optional[str]) -> Address:
         """Return the address of another file of the same version."""
-        return dataclasses.replace(self, file=file)
+        return self._replace(file=file)
 
 
 def parse(source: str, *, api: str) -> Optional[Address]:
