@@ -92,13 +92,14 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
     from .contract import runtime
     from .contract.job import Job
     from .contract.report import FAILED, SCHEMA_VERSION
-    from .stages import prepare
 
     try:
         job = Job.from_dict(json.loads(job_file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{job_file}: {error}\n")
         return 2
+    from .stages import prepare
+
     info = runtime.probe()
     events.emit(event.OPENED, **info)
     reports = [prepare(model, job, info, events) for model in job.models]

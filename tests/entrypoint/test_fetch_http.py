@@ -13,6 +13,7 @@ import pytest
 
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.fetch import Fetched, access, fetch, patience
+from prepare_models_entrypoint.fetch.store import key_of
 
 from .children import first_line, kill, start
 from .model_server import Answer, ModelServer
@@ -98,6 +99,16 @@ def test_a_use_is_noted_and_leaves_the_time_of_the_content(server: ModelServer, 
     assert used > day_ago + 3600
     assert record.exists() == (size == len(MODEL))
     assert blob.stat().st_mtime_ns == before
+
+
+def test_a_file_that_just_came_was_used_now_whatever_became_of_its_part(server: ModelServer, tmp_path: Path) -> None:
+    day_ago = time.time() - 86_400
+    url = server.serve("/nets/model.onnx", Answer(MODEL[:1000]))
+    part = tmp_path / f"downloads/parts/{key_of(url)}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+    os.utime(str(part), (day_ago, day_ago))
+    assert get(url, tmp_path).path.resolve().stat().st_atime > day_ago + 3600
 
 
 def test_a_new_pin_fetches_again(server: ModelServer, tmp_path: Path) -> None:

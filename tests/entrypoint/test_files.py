@@ -100,6 +100,31 @@ def test_an_unfinished_file_stays_while_its_writer_lives(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_file_system_locks_for_one_writer_only_what_is_open_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_nfs(descriptor: int, kind: int) -> None:
+        if kind & fcntl.LOCK_EX and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(descriptor, kind)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", as_nfs)
+    (tmp_path / f".report.json.x1{PARTIAL}").write_bytes(b"half")
+    write_atomic(tmp_path / "report.json", b"whole")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_what_only_has_the_name_of_a_leftover_stays_and_is_no_hindrance(tmp_path: Path) -> None:
+    names = [f".report.json.{kind}{PARTIAL}" for kind in ("folder", "link", "pipe")]
+    (tmp_path / names[0]).mkdir()
+    (tmp_path / names[1]).symlink_to(names[1])
+    os.mkfifo(str(tmp_path / names[2]))
+    write_atomic(tmp_path / "report.json", b"whole")
+    remove_partials(tmp_path)
+    assert {names[0], names[1], "report.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
 def test_a_writer_leaves_alone_what_is_not_a_leftover_of_its_own_file(tmp_path: Path) -> None:
     others = [f".report.json5.x1{PARTIAL}", f".other.x1{PARTIAL}", ".report.json.x1", f".report[1].x1{PARTIAL}"]
     for name in others:

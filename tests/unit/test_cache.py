@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,17 @@ def test_a_flipped_byte_is_found_and_removed_on_demand(cache: Path, capsys: pyte
     assert main(["cache", "verify", "--remove"]) == 1
     capsys.readouterr()
     assert answer(capsys, "verify") == {"verified": 1, "damaged": []}
+
+
+def test_a_small_download_is_not_used_by_being_verified(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = digest(b"weights")
+    (cache / f"downloads/records/{weights}.json").unlink()
+    used_at = time.time() - 5 * DAY
+    os.utime(cache / f"downloads/blobs/{weights}", (used_at, used_at))
+    (cache / "downloads/blobs/.half.prepare-models-partial").write_bytes(b"half")
+    assert answer(capsys, "verify")["verified"] == 3
+    (item,) = (item for item in answer(capsys, "ls")["items"] if item["kind"] == "download")
+    assert item["used_at"] == pytest.approx(used_at, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,21 @@ def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
         of: the name of the only file whose leftovers go; without locks they stay, as others may be writing it.
     """
     for leftover in Path(directory).glob(f".*{PARTIAL}" if of is None else f".{glob.escape(of)}.*{PARTIAL}"):
-        kept = contextlib.suppress(FileNotFoundError, BlockingIOError, IsADirectoryError, PermissionError)
-        with kept, open(str(leftover), "rb") as stream:
-            if _lock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB) or of is None:
-                leftover.unlink()
+        with contextlib.suppress(OSError):  # somebody writes it, has removed it, or it is no file of ours: it stays
+            descriptor = _opened(leftover)
+            try:
+                if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) or of is None:
+                    leftover.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _opened(leftover: Path) -> int:
+    flags = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(str(leftover), os.O_RDWR | flags)  # NFS locks for one writer only what is open for writing
+    except PermissionError:
+        return os.open(str(leftover), os.O_RDONLY | flags)  # a link to a file that is read-only
 
 
 def share_file(source: PathLike, target: PathLike, *, link: bool) -> None:

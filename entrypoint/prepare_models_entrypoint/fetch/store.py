@@ -81,8 +81,8 @@ class Store:
         with contextlib.suppress(OSError):  # used now
             if recorded:
                 os.utime(str(record))
-            else:  # of which other directories may have hard links: their time of modification stays
-                os.utime(str(blob), ns=(time.time_ns(), status.st_mtime_ns))
+            else:
+                _mark_used(blob, status)
         return Stored(blob, name, status.st_size, sha256)
 
     def adopt(self, part: Path, sha256: str, name: str) -> Stored:
@@ -97,6 +97,8 @@ class Store:
             os.replace(source, str(blob))
         if status.st_size >= _WORTH_A_RECORD:
             self._record(downloads.record(self.root, sha256), status)
+        else:
+            _mark_used(blob, status)  # the part may be old
         return Stored(blob, name, status.st_size, sha256)
 
     def _record(self, record: Path, status: os.stat_result) -> None:
@@ -141,6 +143,11 @@ def store_of(cache_dir: Path) -> Store:
 def key_of(text: str) -> str:
     """Return a file name for any text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:40]
+
+
+def _mark_used(blob: Path, status: os.stat_result) -> None:
+    """Set the time of access alone: other directories may have hard links to the file."""
+    os.utime(str(blob), ns=(time.time_ns(), status.st_mtime_ns))
 
 
 def _seen(status: os.stat_result) -> Dict[str, Any]:
