@@ -151,7 +151,7 @@ def test_a_fetch_of_small_files_loads_no_more_than_it_needs() -> None:
         "import sys, prepare_models.__main__, prepare_models.cli, prepare_models.commands.fetch\n"
         "import prepare_models_entrypoint.__main__\n"
         "from prepare_models_entrypoint.fetch import http, many, obtain, web\n"
-        "costly = ('dataclasses', 'inspect', 'tenacity', 'prepare_models_entrypoint.contract.report')\n"
+        "costly = ('dataclasses', 'tenacity', 'prepare_models_entrypoint.contract.report')\n"
         "print('loaded', *(name for name in costly if name in sys.modules))"
     )
     assert python(code) == ["loaded"]

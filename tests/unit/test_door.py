@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -77,7 +78,16 @@ def test_a_bug_is_one_line_and_a_file_without_secrets(
     assert file.stat().st_mode & 0o077 == 0
 
 
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    """Undo what nohup does to whoever is started by it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("at_a_terminal")
 def test_a_signal_ends_every_command_as_ctrl_c_does(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
