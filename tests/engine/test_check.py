@@ -156,9 +156,13 @@ def test_decrypt_writes_the_plain_model_for_its_owner_alone(place: Workplace) ->
     plain = networks.conv(place.folder / "plain.onnx")
     encrypt(plain, place.folder / "model.etlt")
     (place.folder / "key").write_text(KEY + "\n", encoding="utf-8")
+    (place.folder / ".plain-elsewhere.onnx.x.prepare-models-partial").write_bytes(b"half, of a process that was killed")
+    (place.folder / "out.onnx").symlink_to("plain-elsewhere.onnx")
     result = place.call("decrypt", "model.etlt", "--key-file", "key", "-o", "out.onnx")
     assert result.status == 0, result.stderr
-    assert (place.folder / "out.onnx").read_bytes() == plain.read_bytes()
+    assert (place.folder / "plain-elsewhere.onnx").read_bytes() == plain.read_bytes()
+    assert (place.folder / "out.onnx").is_symlink()
+    assert not list(place.folder.glob(".*partial"))
     assert (place.folder / "out.onnx").stat().st_mode & 0o777 == 0o600
     assert sha256_file(plain) in result.stdout
     assert KEY not in result.stdout + result.stderr

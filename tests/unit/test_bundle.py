@@ -249,8 +249,19 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         make(target, change=fail)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".site.bundle.x.spool.prepare-models-partial").mkdir()  # of a process that was killed
+    for name in ("site.bundle", "site.bundle.007"):
+        (tmp_path / f".{name}.x.prepare-models-partial").write_bytes(b"half")
     make(target)
     assert [file.name for file in tmp_path.iterdir()] == ["site.bundle"]
+
+
+def test_a_link_to_where_bundles_are_kept_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "site.bundle"
+    link.symlink_to(tmp_path / "disk/site.bundle")
+    make(link)
+    assert link.is_symlink()
+    verify(tmp_path / "disk/site.bundle", (), None, silent)
 
 
 def test_a_signature_is_that_of_one_bundle_by_one_key(bundle: Path, tmp_path: Path) -> None:

@@ -27,19 +27,30 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``target`` that takes its place when the block ends well and vanishes otherwise.
 
-    A link is followed, and a device or a pipe is written as it is: /dev/null and /dev/stdout stay what they are.
-    What processes which died left of the same file goes.
+    A device or a pipe is written as it is: /dev/null and /dev/stdout stay what they are.
     """
     if _is_special(target):
         with open(str(target), "wb") as stream:
             yield stream
         return
-    final = os.path.realpath(str(target))
-    remove_partials(os.path.dirname(final), of=os.path.basename(final))
-    with partial_file(final, mode=mode) as (stream, partial):
+    with partial_of(target, mode=mode) as (stream, partial, final):
         yield stream
         sync(stream)
         replace(partial, final)
+
+
+@contextlib.contextmanager
+def partial_of(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path, Path]]:
+    """Open a partial file beside what ``target`` leads to, which is yielded last; links are followed.
+
+    What processes which died left of the same file is removed first.
+    """
+    if _is_special(target):
+        raise _no_regular_file(target)
+    final = Path(os.path.realpath(str(target)))
+    remove_partials(final.parent, of=final.name)
+    with partial_file(final, mode=mode) as (stream, partial):
+        yield stream, partial, final
 
 
 @contextlib.contextmanager
@@ -77,9 +88,13 @@ def replace(partial: PathLike, target: PathLike) -> None:
         FileExistsError: a device or a pipe stands there, which a file can't take the place of.
     """
     if _is_special(target):
-        raise FileExistsError(errno.EEXIST, "Not a regular file", str(target))
+        raise _no_regular_file(target)
     os.replace(str(partial), str(target))
     sync_directory(Path(target).parent)
+
+
+def _no_regular_file(path: PathLike) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "Not a regular file", str(path))
 
 
 def _is_special(path: PathLike) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Any, Dict, NamedTuple
+from typing import Any, BinaryIO, Callable, Dict, NamedTuple
 
-from ..contract.files import partial_file, replace, sha256_file, sync
+from ..contract.files import partial_of, replace, sha256_file, sync
 from ..errors import ConvertError, outcome
 from . import onnx_file
 
@@ -70,27 +70,10 @@ def decrypt(path: Path, key: str, target: Path) -> None:
     Raises:
         ConvertError: no codec in this interpreter, a UFF payload, or a key that does not fit.
     """
-    header = read_header(path)
-    if header.payload == "uff":
-        raise is_uff(path, header)
-    try:
-        from eff_tao_encryption.tao_codec.tao_codec import decrypt_stream
-    except ImportError as error:
-        raise ConvertError(
-            "etlt-codec-missing",
-            f"decrypting {path.name} needs NVIDIA's codec, which is not installed here ({error})",
-            hint="on x86_64 with Python 3.10 or 3.12: pip install cryptography and then "
-            "pip install --no-deps nvidia-eff-tao-encryption",
-        ) from error
+    write = _decrypter(path, key)
     descriptor = os.open(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(str(path), "rb") as source, os.fdopen(descriptor, "wb") as plain:
-        source.seek(header.bytes)
-        try:
-            decrypt_stream(source, plain, key, encryption=True, rewind=False)
-        except Exception as error:  # the codec lets through whatever its cipher raises
-            raise ConvertError(
-                "etlt-invalid", f"{path.name} can't be decrypted: {error}", hint="download the file again"
-            ) from error
+    with os.fdopen(descriptor, "wb") as plain:
+        write(plain)
     _judge(path, target)
 
 
@@ -104,16 +87,43 @@ def decrypt_file(path: Path, key_file: Path, target: Path) -> Dict[str, Any]:
     def write() -> None:
         if not path.is_file():
             raise ConvertError("source-not-found", f"{path} is no file", hint="check the path")
-        with partial_file(target, mode=0o600) as (_, partial):
-            partial.unlink()
-            decrypt(path, read_key(key_file), partial)
-            with partial.open("rb+") as stream:
-                sync(stream)
+        with partial_of(target, mode=0o600) as (stream, partial, final):
+            _decrypter(path, read_key(key_file))(stream)
+            sync(stream)
+            _judge(path, partial)
             document.update(bytes=partial.stat().st_size, sha256=sha256_file(partial))
-            replace(partial, target)
+            replace(partial, final)
 
     document["error"] = outcome(write, "decrypt")
     return document
+
+
+def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
+    """Return what writes the plain network of ``path``, once it is clear that it can be had here."""
+    header = read_header(path)
+    if header.payload == "uff":
+        raise is_uff(path, header)
+    try:
+        from eff_tao_encryption.tao_codec.tao_codec import decrypt_stream
+    except ImportError as error:
+        raise ConvertError(
+            "etlt-codec-missing",
+            f"decrypting {path.name} needs NVIDIA's codec, which is not installed here ({error})",
+            hint="on x86_64 with Python 3.10 or 3.12: pip install cryptography and then "
+            "pip install --no-deps nvidia-eff-tao-encryption",
+        ) from error
+
+    def write(plain: BinaryIO) -> None:
+        with open(str(path), "rb") as source:
+            source.seek(header.bytes)
+            try:
+                decrypt_stream(source, plain, key, encryption=True, rewind=False)
+            except Exception as error:  # the codec lets through whatever its cipher raises
+                raise ConvertError(
+                    "etlt-invalid", f"{path.name} can't be decrypted: {error}", hint="download the file again"
+                ) from error
+
+    return write
 
 
 def is_uff(path: Path, header: Header) -> ConvertError:

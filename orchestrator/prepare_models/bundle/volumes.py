@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from prepare_models_entrypoint.contract.files import partial_file, replace, sync
+from prepare_models_entrypoint.contract.files import partial_of, remove_partials, replace, sync
 
 from ..errors import BundleError, HostError
 
@@ -62,7 +62,7 @@ class Writer:
     def _next(self) -> None:
         number = len(self._parts) + 1
         final = self._target if self._volume_bytes is None else volume(self._target, number)
-        stream, partial = self._open.enter_context(partial_file(final))
+        stream, partial, final = self._open.enter_context(partial_of(final))
         self._parts.append((stream, partial, final))
         self._room = self._volume_bytes or 1 << 62
 
@@ -70,6 +70,7 @@ class Writer:
 @contextlib.contextmanager
 def writing(target: Path, volume_bytes: int | None) -> Iterator[Writer]:
     """Yield a writer; what it did not finish vanishes with the block."""
+    remove_partials(target.parent, of=target.name)  # of a killed process, of all its volumes
     with contextlib.ExitStack() as open_files:
         yield Writer(target, volume_bytes, open_files)
 
