@@ -18,7 +18,8 @@ from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from . import engine, gpu
+from . import carried, engine, gpu
+from .carried import Bind
 from .daemon_errors import explain, lost
 from .engine import Image
 from .errors import HostError
@@ -30,18 +31,10 @@ SHM_BYTES = 1 << 30
 TMP_OPTIONS = "rw,exec,nosuid,nodev,size=1g,mode=1777"  # exec: TensorRT and CUDA load code that they write there
 
 _STOP_GRACE_S = 5
+_PIECE = 1 << 20
 _WAIT_S = 60
 _LOST_DAEMON_S = 30.0
 _TROUBLE = (DockerException, requests.RequestException)
-
-
-@dataclass(frozen=True)
-class Bind:
-    """A host path that the container sees."""
-
-    source: Path
-    target: str
-    read_only: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +43,7 @@ class RunSpec:
 
     argv: arguments of the image's entrypoint. user: ``uid:gid``.
     network: none or host. groups: numeric groups beside the user's own. memory_bytes: limit, 0 for none.
+    back: directories of the container whose files are brought here where the engine does not see this machine's.
     """
 
     image: str
@@ -62,6 +56,7 @@ class RunSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[int, ...] = ()
     memory_bytes: int = 0
+    back: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,15 +68,24 @@ class Ended:
     timed_out: bool
 
 
-def arguments(spec: RunSpec) -> dict[str, Any]:
-    """Return what the Docker SDK is asked for a container. Pure: the same description gives the same arguments."""
+def arguments(spec: RunSpec, *, local: bool = True) -> dict[str, Any]:
+    """Return what the Docker SDK is asked for a container. Pure: the same description gives the same arguments.
+
+    Args:
+        spec: the container.
+        local: whether the engine sees this machine's files.
+    """
+    if local:
+        mounts = [Mount(bind.target, str(bind.source), type="bind", read_only=bind.read_only) for bind in spec.binds]
+    else:
+        mounts = [Mount(place, None, type="volume", no_copy=True) for place in carried.volumes(spec.binds)]
     return {
         "image": spec.image,
         "command": list(spec.argv),
         "user": spec.user,
         "environment": {**spec.environment, **spec.access.environment},
         "labels": dict(spec.labels),
-        "mounts": [Mount(bind.target, str(bind.source), type="bind", read_only=bind.read_only) for bind in spec.binds],
+        "mounts": mounts,
         "network_mode": spec.network,
         "read_only": True,
         "tmpfs": {"/tmp": TMP_OPTIONS},  # noqa: S108  # the container's own
@@ -192,11 +196,13 @@ class Containers:
             HostError: the engine refused, or was lost.
         """
         with translated():
-            container = self._client.containers.create(**arguments(spec))
+            container = self._client.containers.create(**arguments(spec, local=self.engine.local))
         try:
             with translated(connected=True):
+                self._send(container, spec)
                 ended = self._attend(container, on_out, on_err, timeout_s)
-        except HostError:
+                self._bring(container, spec)
+        except (HostError, InterruptedError):
             if self._stopped.is_set():
                 return None
             raise
@@ -205,6 +211,21 @@ class Containers:
                 self._running.discard(container)
             self._remove(container)
         return None if self._stopped.is_set() else ended
+
+    def _send(self, container: Any, spec: RunSpec) -> None:
+        """Give a container what an engine elsewhere does not see."""
+        if not self.engine.local:
+            for volume, archive in carried.archives(spec.binds, spec.user, self._stopped.is_set):
+                container.put_archive(volume, archive)
+
+    def _bring(self, container: Any, spec: RunSpec) -> None:
+        """Fetch what a container made in the directories that are wanted."""
+        if self.engine.local or self._stopped.is_set():
+            return
+        for directory, place in spec.back.items():
+            with contextlib.suppress(NotFound):  # the entrypoint removes what it made for nothing
+                pieces, _ = container.get_archive(directory, chunk_size=_PIECE)
+                carried.unpack(pieces, place)
 
     def _attend(
         self,

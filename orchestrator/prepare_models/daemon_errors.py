@@ -241,7 +241,7 @@ ROWS: tuple[Row, ...] = (
         ("bind source path does not exist",),
         "docker-remote",
         "the engine does not see this machine's files",
-        "the docker executor needs an engine on this machine; on another one, run prepare-models there",
+        "a loopback address stands for an engine on this machine; call another one by its name, and files are sent",
     ),
     Row(
         ("error setting rlimit",),

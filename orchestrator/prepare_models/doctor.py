@@ -143,16 +143,17 @@ def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -
     if not engine.local:
         yield Finding(
             "engine's place",
-            FAIL,
-            "the engine is on another machine and sees other files",
-            "run prepare-models there; images can be built, saved and loaded from here",
+            WARN,
+            "the engine is on another machine, to which files are sent; what is told here is of this one",
+            "give --platform NAME to run, and run prepare-models doctor there",
         )
+        return
     if engine.arch and engine.arch != machine.arch:
         text = f"the engine's machine is {engine.arch}, this one {machine.arch}"
         yield Finding("architecture", WARN, text, "build on the machine that the engines are for")
     if chosen is not None and not chosen.builds_without_gpu:
         yield gpu_access(engine, machine)
-    if engine.local and engine.docker_root and Path(engine.docker_root).exists():
+    if engine.docker_root and Path(engine.docker_root).exists():
         needed = _RTX_IMAGE_BYTES if chosen is None or chosen.builds_without_gpu else _TENSORRT_IMAGE_BYTES
         yield _space("disk for images", Path(engine.docker_root), needed, "docker image prune, or move data-root")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ErrorInfo, ModelReport, read, read_record
@@ -49,19 +50,30 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
 def restore(entry: Entry, planned: PlannedModel) -> ModelReport:
     """Give a model the engine of the store and return its report: no stage ran now, its record tells of the build."""
     report = _as_of(entry, planned)
+    error = publish(entry.files, report, planned.output_dir)
+    report["stages"] = []
+    return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
+
+
+def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
+    """Give a model an engine that was built elsewhere; return the error, if there is one.
+
+    Args:
+        files: the plan and the companions of its build that are kept, by their final names.
+        report: its report.
+        output_dir: directory of the model.
+    """
     request = {
-        "files": {name: str(file) for name, file in entry.files.items()},
+        "files": {name: str(file) for name, file in files.items()},
         "report": report,
-        "output_dir": str(planned.output_dir),
-        "deploy_dir": str(planned.output_dir),
+        "output_dir": str(output_dir),
+        "deploy_dir": str(output_dir),
     }
     done = subprocess.run(
         child.argv("restore", "/dev/stdin"), input=json.dumps(request).encode("utf-8"), capture_output=True,
         env=child.environment(), check=False,
     )  # fmt: skip
-    error = _error(done)
-    report["stages"] = []
-    return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
+    return _error(done)
 
 
 def _error(done: subprocess.CompletedProcess[bytes]) -> ErrorInfo | None:

@@ -239,12 +239,11 @@ class DockerPlace(Workplace):
         local[local.index("local")] = "docker"
         return local
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start a run and don't wait for its end. Ctrl-C reaches it also where this process was told to ignore it."""
-        return subprocess.Popen(
-            ["env", "--default-signal=INT", *self.command("--json", *arguments)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment(), cwd=self.folder,
-        )  # fmt: skip
+        command = ["env", "--default-signal=INT", *self.command("--json", *arguments)]
+        pipe, environment = subprocess.PIPE, self.environment(**variables)
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=self.folder)
 
 
 @pytest.fixture
@@ -275,7 +274,7 @@ def open_place(image: str) -> Iterator[DockerPlace]:
 
 
 def run_as_caller(
-    place: DockerPlace, *, group: int | None = None, **variables: str
+    place: DockerPlace, *arguments: str, group: int | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run as an ordinary user, who may belong to a group beside its own."""
     # The interpreter may lie in a home that is closed to others: reading is allowed, the rest is as for any user.
@@ -284,7 +283,8 @@ def run_as_caller(
     environment = place.environment(
         HOME="/nonexistent", PREPARE_MODELS_CACHE_DIR=str(place.cache_dir), XDG_RUNTIME_DIR="", **variables
     )
-    return subprocess.run([*caller, *place.command()], env=environment, capture_output=True, text=True, check=False)
+    command = [*caller, *place.command(*arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

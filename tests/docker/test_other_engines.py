@@ -1,4 +1,4 @@
-"""Engines elsewhere than at Docker's own socket: over TLS, by a context, on another machine, Podman without root."""
+"""Engines elsewhere than at Docker's own socket: over TLS, by a context, Podman without root."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.docker.conftest import CALLER, CI, Daemon, DockerPlace, Witness, run_as_caller
+from tests.docker.conftest import CALLER, CI, Daemon, DockerPlace, run_as_caller
 from tests.simulators.web import certificate
 
 
@@ -53,18 +53,6 @@ def test_tls_trouble_is_told_apart(ready: DockerPlace, daemon: Daemon, foreign: 
     assert "not from the authority in ca.pem" in said(**tls(foreign))
     shutil.copy(daemon.folder / "tls/ca.pem", foreign)
     assert "not accept this client's certificate" in said(**tls(foreign))
-
-
-def test_engine_on_another_machine_is_refused_before_anything_starts(
-    ready: DockerPlace, daemon: Daemon, witness: Witness
-) -> None:
-    bridge = json.loads((daemon.folder / "daemon.json").read_text())["hosts"][-1].split("//")[1].partition(":")[0]
-    elsewhere = tcp(daemon, bridge)  # not the loopback, so it might be anywhere
-    done = ready.run(DOCKER_HOST=elsewhere, **tls(daemon.folder / "tls"))
-    assert done.status == 3
-    assert "on another machine and sees other files" in done.stderr
-    assert "run prepare-models there" in done.stderr
-    assert witness.seen == []
 
 
 def test_ssh_without_its_package_says_what_to_install(ready: DockerPlace) -> None:

@@ -25,6 +25,7 @@ from prepare_models.errors import BundleError, HostError, ManifestError
 from prepare_models.lock import Lock, LockedFile, path_of, write
 from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest import load
+from prepare_models.tar_streams import END
 
 MODEL = random.Random(7).randbytes(1500)
 MANIFEST = b"version: 1\nmodels:\n- {name: net, source: net.onnx}\n"
@@ -156,7 +157,7 @@ def test_any_tar_program_reads_it(bundle: Path) -> None:
 @pytest.mark.parametrize("size", [0, 511, 512, 5 << 30, 9 << 30, 3 << 40])
 def test_a_member_may_be_of_any_size(size: int) -> None:
     header = archive.header("content/" + "0" * 64, size)
-    with tarfile.open(fileobj=io.BytesIO(header + archive.END)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(header + END)) as tar:
         entry = tar.next()
     assert entry is not None
     assert (entry.size, len(header) % 512) == (size, 0)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from prepare_models import gpu
-from prepare_models.container import Bind, RunSpec, arguments
+from prepare_models.carried import Bind
+from prepare_models.container import RunSpec, arguments
 from prepare_models.errors import HostError, UsageError
 from prepare_models.gpu import Access, Engine
 from prepare_models.machine import Gpu, Machine

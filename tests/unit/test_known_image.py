@@ -114,6 +114,15 @@ def test_other_ways_are_left_to_the_sdk(monkeypatch: pytest.MonkeyPatch, host: s
     assert known.look(OPTIONS) is None
 
 
+def test_an_image_of_another_machine_is_not_taken_for_one_that_was_described_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_id = ContainerOptions(platform="rtx", image=f"sha256:{'0' * 64}")
+    for host, is_known in (("tcp://127.0.0.1:1", True), ("tcp://builder.example:2376", False), ("ssh://orin", False)):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        assert (known.look(by_id) is not None) is is_known
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"no http"])
 def test_an_engine_that_talks_otherwise_is_left_to_the_sdk(address: Path, answer: bytes) -> None:
     class Handler(socketserver.StreamRequestHandler):

@@ -18,12 +18,12 @@ from typing import IO, BinaryIO, cast
 import zstandard
 
 from ..errors import BundleError
+from ..tar_streams import END, padding
 from .index import Content, Index, parse
 
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1 << 20
 _LARGEST_INDEX = 256 << 20
-END = bytes(2 * _BLOCK)
 
 OnBytes = Callable[[int], None]
 Sink = Callable[[bytes], object]
@@ -34,11 +34,6 @@ def header(name: str, size: int) -> bytes:
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o644
     return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
-
-
-def padding(size: int) -> bytes:
-    """Return what fills a member's last block."""
-    return bytes(-size % _BLOCK)
 
 
 def index_name(digest: str) -> str:

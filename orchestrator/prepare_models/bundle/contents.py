@@ -17,7 +17,8 @@ from prepare_models_entrypoint.contract.files import PARTIAL
 
 from ..errors import BundleError, HostError
 from ..locks import locked_now
-from .archive import END, header, index_name, member, padding
+from ..tar_streams import END, padding
+from .archive import header, index_name, member
 from .index import Content, Index
 from .volumes import Writer
 

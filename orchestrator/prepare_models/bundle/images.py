@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from .archive import END, padding
+from ..tar_streams import END, Pieces, padding
 from .contents import Contents
 from .index import BundledImage, ImageFile
 
@@ -24,7 +24,7 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 def add(containers: Containers, row: Platform, reference: str, image: Image, contents: Contents) -> BundledImage:
     """Take an image out of the engine into the contents of a bundle."""
     files: list[ImageFile] = []
-    saved = io.BufferedReader(_Stream(containers.save(reference)), _CHUNK)
+    saved = io.BufferedReader(Pieces(containers.save(reference)), _CHUNK)
     with tarfile.open(fileobj=saved, mode="r|", bufsize=_CHUNK) as archive:
         for entry in archive:
             name = entry.name.removeprefix("./")
@@ -62,20 +62,3 @@ def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[byt
                 yield from iter(lambda stream=stream: stream.read(_CHUNK), b"")  # type: ignore[misc]
             yield padding(entry.size)
     yield END
-
-
-class _Stream(io.RawIOBase):
-    """Bytes that come in pieces, as a file."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces, self._rest = iter(pieces), memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        if not self._rest:
-            self._rest = memoryview(next(self._pieces, b""))
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count

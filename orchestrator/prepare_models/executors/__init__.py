@@ -175,9 +175,9 @@ def _docker(options: ContainerOptions, *, instead: Executor | None) -> Executor:
     executor = known.executor(found, options) if found is not None else None
     if executor is not None:
         return executor
-    from .docker import DockerExecutor
+    from .docker import connect
 
-    return DockerExecutor(options)
+    return connect(options)
 
 
 def engine_may_answer() -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import queue
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from prepare_models_entrypoint.contract.report import FAILED, ModelReport, Runti
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 
 from .. import __version__, gpu
-from ..container import Bind, Containers, Ended, RunSpec
+from ..carried import Bind
+from ..container import Containers, Ended, RunSpec
 from ..engine import Image, container_user
 from ..environments import image_facts, machine_facts, remember, remembered, this_machine
 from ..errors import HostError, InterruptedRunError
 from ..lock import facts
+from ..machine import Machine
 from ..manifest import ModelSpec
 from ..network import NetworkSpec
 from ..owners import LABEL, owner_labels, owner_lives
 from ..paths import cache_dir
-from . import ContainerOptions, OnEvent, Task
+from . import ContainerOptions, Fetcher, OnEvent, Task
 from .ending import memory_hint, without_report
 from .handover import (
     INSIDE,
@@ -52,27 +55,38 @@ _GRACE_S = 60.0  # what the entrypoint may take beside the conversion, whose tim
 _MEMORY_SHARE = 0.9
 
 
+def connect(options: ContainerOptions) -> DockerExecutor:
+    """Return the executor for the engine that DOCKER_HOST or the Docker context names, wherever it is.
+
+    Raises:
+        HostError: it does not answer, has not got the image, or has no way to the GPU.
+    """
+    containers = Containers()
+    if containers.engine.local:
+        return DockerExecutor(options, containers, this_machine())
+    from .far import FarExecutor
+
+    return FarExecutor(options, containers)
+
+
 class DockerExecutor:
     """Runs one container for each model, and one before it for sources that have to be downloaded."""
 
     name = "docker"
 
-    def __init__(self, options: ContainerOptions) -> None:
-        """Connect, choose platform, image and way to the GPU.
+    def __init__(self, options: ContainerOptions, containers: Containers, machine: Machine) -> None:
+        """Choose platform, image and way to the GPU.
+
+        Args:
+            options: what the command line says.
+            containers: the engine.
+            machine: that of the engine.
 
         Raises:
-            HostError: the engine does not answer, the image is missing, or the GPU can't be reached.
+            HostError: the image is missing, or the GPU can't be reached.
         """
-        self._options = options
-        self._containers = Containers()
-        engine = self._containers.engine
-        if not engine.local:
-            raise _error(
-                "docker-remote",
-                "the engine that DOCKER_HOST or the Docker context names is on another machine and sees other files",
-                "run prepare-models there, or choose this machine's engine: docker context use default",
-            )
-        self._machine = this_machine()
+        self._options, self._containers, self._machine = options, containers, machine
+        engine = containers.engine
         self.platform = options.platform_for(self._machine)
         self._image = self._find_image(options.image or self.platform.image)
         wanted = options.gpu_for(self.platform)
@@ -95,13 +109,19 @@ class DockerExecutor:
 
     def describe(self) -> RuntimeInfo:
         """Return backend and GPU as the entrypoint sees them in the image."""
+        answer = self._described()
+        if answer["gpu"] is None and self._access.way != gpu.NONE:
+            raise error("gpu-unavailable", *_no_gpu_inside(self._access, answer["gpu_reason"] or ""))
+        return answer
+
+    def _described(self) -> RuntimeInfo:
+        """Return what the image tells of itself on this machine, from memory where that holds."""
         without = self._access.way == gpu.NONE
         machine_now = [] if without else [self._access.way, self._access.devices, *machine_facts()]
         facts_of_it = [self._image.id, self._machine.board, *machine_now]
         answer = remembered(facts_of_it, self._describe, lasting=lambda found: without or found["gpu"] is not None)
-        if answer["gpu"] is None and not without:
-            raise _error("gpu-unavailable", *_no_gpu_inside(self._access, answer["gpu_reason"] or ""))
-        remember(image_facts(self._image.id, self._machine, self._options.gpu_for(self.platform)), answer)
+        if without or answer["gpu"] is not None:
+            remember(image_facts(self._image.id, self._machine, self._options.gpu_for(self.platform)), answer)
         return answer
 
     def _describe(self) -> RuntimeInfo:
@@ -132,7 +152,7 @@ class DockerExecutor:
         finally:
             work.remove_empty_output()
 
-    def fetcher(self, job: FetchJob, network: NetworkSpec) -> ContainerFetcher:
+    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
         """Return a container that fetches a job's sources."""
         return ContainerFetcher(self._download, job, network)
 
@@ -144,7 +164,7 @@ class DockerExecutor:
         """Fetch in a container with a network where that is needed, then do the other stages in one without."""
         fetched: list[StageResult] = []
         if work.remote and not work.offline:
-            report = self._fetch(work)
+            report, work = self._fetch(work)
             if report["status"] == FAILED:
                 return report
             fetched = report["stages"]
@@ -152,14 +172,15 @@ class DockerExecutor:
             report = self._without_network(work, stages, fetched, key_file, access)
         return report if report["stages"] else {**report, "stages": fetched}
 
-    def _fetch(self, work: Work) -> ModelReport:
+    def _fetch(self, work: Work) -> tuple[ModelReport, Work]:
+        """Return the report of the fetch stage, and the work as it goes on."""
         settings = work.spec.network
         with secret_text(settings.secrets()) as secrets_file:
             binds = [*work.local_sources(), *([Bind(secrets_file, SECRETS)] if secrets_file else [])]
             way = settings.with_secrets(Path(SECRETS) if secrets_file else None)
             control = work.control(Job(work.run_id, (work.job(),), str(work.cache), stages=("fetch",), network=way))
             spec = self._download(_RUN, (*control.binds, *binds), {MODEL_LABEL: work.label})
-            return self._attend(work, control, spec, without_frame(work.on_event))
+            return self._attend(work, control, spec, without_frame(work.on_event)), work
 
     def _download(
         self, argv: tuple[str, ...], binds: Sequence[Bind], labels: Mapping[str, str] | None = None
@@ -182,15 +203,15 @@ class DockerExecutor:
         places = [work.cache / name for name in ("work", "logs", "timing")]
         for place in places:
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if stages == _CONVERT:
+        if work.builds:
             work.output_dir.mkdir(parents=True, exist_ok=True)
             places.append(work.output_dir)
-        binds = [Bind(place, str(place), read_only=False) for place in places]
+        binds = [Bind(place, str(place), read_only=False, content=place.name == "timing") for place in places]
         binds += work.local_sources()
         if stages == _VERIFY and work.output_dir.is_dir():
             binds.append(Bind(work.output_dir, str(work.output_dir)))
         if work.remote:
-            binds.append(Bind(work.cache / "downloads", str(work.cache / "downloads")))
+            binds += self._downloads(work)
         if key_file is not None:
             binds.append(Bind(key_file, KEY))
         job = Job(
@@ -206,8 +227,18 @@ class DockerExecutor:
         spec = self._spec(
             _RUN, (*control.binds, *binds), access, network="none", environment={}, labels={MODEL_LABEL: work.label}
         )
+        spec = replace(spec, back=self._back(work, control))
         timeout_s = work.timeout_s + _GRACE_S if work.timeout_s else None
         return self._attend(work, control, spec, work.on_event, timeout_s)
+
+    def _downloads(self, work: Work) -> list[Bind]:
+        """Return what the container sees of the download store."""
+        return [Bind(work.cache / "downloads", str(work.cache / "downloads"))]
+
+    def _back(self, work: Work, control: Control) -> dict[str, Path]:
+        """Return which directories of the container are brought here: none, as they are here."""
+        del work, control
+        return {}
 
     def _attend(
         self, work: Work, control: Control, spec: RunSpec, on_event: OnEvent, timeout_s: float | None = None
@@ -243,7 +274,7 @@ class DockerExecutor:
         except ValueError:
             last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
             status = ended.exit_code if ended else "none"
-            raise _error(
+            raise error(
                 "image-unfit",
                 f"the entrypoint does not start in {self._name()}: status {status} {''.join(last)}",
                 "build the image anew: prepare-models image build",
@@ -286,14 +317,14 @@ class DockerExecutor:
     def _find_image(self, name: str) -> Image:
         image = self._containers.image(name)
         if image is None:
-            raise _error(
+            raise error(
                 "image-missing",
                 f"the engine does not have the image {name}",
                 f"prepare-models image build --platform {self.platform.name}, or image pull, or image load",
             )
         why_not = image.unfit()
         if why_not is not None:
-            raise _error("image-unfit", f"{name}: {why_not}", "prepare-models image build")
+            raise error("image-unfit", f"{name}: {why_not}", "prepare-models image build")
         return image
 
     @contextlib.contextmanager
@@ -328,7 +359,8 @@ def _no_gpu_inside(access: gpu.Access, reason: str) -> tuple[str, str]:
     )
 
 
-def _error(code: str, message: str, hint: str) -> HostError:
-    error = HostError(message, hint=hint)
-    error.code = code
-    return error
+def error(code: str, message: str, hint: str) -> HostError:
+    """Return an error of containers."""
+    made = HostError(message, hint=hint)
+    made.code = code
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo
 
 from .. import engine_socket, environments
-from ..engine import CONTRACT_LABEL, Image
+from ..engine import CONTRACT_LABEL, Image, is_local
 from ..errors import InterruptedRunError
 from ..lock import facts
 from ..machine import Machine
@@ -42,10 +43,11 @@ def look(options: ContainerOptions) -> Found | None:
     machine = environments.this_machine()
     platform = options.platform_for(machine)
     name = options.image or platform.image
-    if _ID.fullmatch(name):  # whether it is there matters to builds alone
+    address = engine_socket.find(has_context=has_context())
+    here = address is not None or is_local(os.environ.get("DOCKER_HOST", ""))
+    if here and _ID.fullmatch(name):  # whether it is there matters to builds alone
         labels = {CONTRACT_LABEL: str(CONTRACT_VERSION)}  # part of the facts under which its description is kept
         return Found(machine, platform, Image(name, (), labels, machine.arch, 0))
-    address = engine_socket.find(has_context=has_context())
     if address is None:
         return None
     try:
@@ -118,13 +120,13 @@ class KnownExecutor:
 
     def _docker(self) -> Executor:
         """Return the executor that works."""
-        from .docker import DockerExecutor
+        from .docker import connect
 
         with self._guard:
             if self._stopped:
                 raise InterruptedRunError("the run was stopped")
             if self._made is None:
-                made = DockerExecutor(self._options)
+                made = connect(self._options)
                 made.describe()  # asks the image again where the way to the GPU is another one now
                 self._made = made
             return self._made

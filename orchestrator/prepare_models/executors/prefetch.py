@@ -9,7 +9,8 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.fetch import FetchJob
 
-from ..container import Bind, Containers, RunSpec
+from ..carried import Bind
+from ..container import Containers, RunSpec
 from ..network import NetworkSpec
 from .handover import INSIDE, SECRETS, secret_text
 

@@ -1,0 +1,120 @@
+"""What is sent to a container of another machine, and what is taken from it."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prepare_models.carried import Bind, archives, unpack, volumes
+from prepare_models.errors import HostError
+
+
+def no() -> bool:
+    return False
+
+
+def packed(entries: dict[str, bytes | None], **kinds: bytes) -> bytes:
+    """Return a tar; None makes a directory, ``kinds`` entries of other types that point to /etc/passwd."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, content in entries.items():
+            entry = tarfile.TarInfo(name)
+            entry.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            entry.size, entry.mode = len(content or b""), 0o640
+            archive.addfile(entry, io.BytesIO(content or b""))
+        for name, kind in kinds.items():
+            entry = tarfile.TarInfo(f"out/{name}")
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            archive.addfile(entry)
+    return data.getvalue()
+
+
+def test_no_volume_lies_in_another() -> None:
+    targets = [
+        "/home/me/m/net",
+        "/home/me/model.onnx",
+        "/run/prepare-models/job",
+        "/home/me/.cache/pm/work",
+        "/data/a/b",
+    ]
+    found = volumes([Bind(Path(target), target) for target in targets])
+    assert set(found) == {"/run/prepare-models", "/home/me", "/data/a"}
+
+
+@pytest.mark.parametrize("target", ["/model.onnx", "/tmp/model.onnx", "/usr/lib/libplugin.so"])
+def test_what_would_hide_the_containers_own_files_is_refused(target: str) -> None:
+    with pytest.raises(HostError, match="files of its own") as caught:
+        volumes([Bind(Path(target), target)])
+    assert caught.value.code == "docker-remote"
+
+
+def test_what_is_read_goes_along_and_what_is_written_is_an_empty_directory(tmp_path: Path) -> None:
+    for name in ("samples/deep/1.png", "out/old", "timing/a.cache", "elsewhere"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "samples/link.png").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "key").write_bytes(b"secret")
+    (tmp_path / "key").chmod(0o400)
+    binds = [
+        Bind(tmp_path / "samples", "/w/data/samples"),
+        Bind(tmp_path / "out", "/w/out", read_only=False),
+        Bind(tmp_path / "timing", "/w/timing", read_only=False, content=True),
+        Bind(tmp_path / "key", "/run/prepare-models/key"),
+    ]
+    found: dict[str, tuple[int, int, int, bytes]] = {}
+    for place, pieces in archives(binds, "1000:1001", no):
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+            for entry in archive:
+                content = archive.extractfile(entry)
+                read = content.read() if content else b"/"
+                found[f"{place}/{entry.name}"] = (entry.uid, entry.gid, entry.mode, read)
+    assert {owner[:2] for owner in found.values()} == {(1000, 1001)}
+    assert {name: what[3] for name, what in found.items()} == {
+        "/w/data": b"/", "/w/data/samples": b"/", "/w/data/samples/deep": b"/",
+        "/w/data/samples/deep/1.png": b"samples/deep/1.png", "/w/data/samples/link.png": b"elsewhere",
+        "/w/out": b"/", "/w/timing": b"/", "/w/timing/a.cache": b"timing/a.cache", "/run/prepare-models/key": b"secret",
+    }  # fmt: skip
+    assert found["/run/prepare-models/key"][2] == 0o400
+
+
+def test_sending_ends_when_the_run_is_stopped(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(bytes(10 << 20))
+    asked: list[int] = []
+
+    def after_three_pieces() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    ((_, pieces),) = archives([Bind(tmp_path / "model.onnx", "/w/model.onnx")], "0:0", after_three_pieces)
+    with pytest.raises(InterruptedError):
+        b"".join(pieces)
+    assert len(asked) == 4
+
+
+def test_what_was_made_comes_back_beside_what_is_there(tmp_path: Path) -> None:
+    data = packed({"out": None, "out/1": None, "out/1/model.plan": b"plan", "out/report.json": b"{}"})
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/kept").write_bytes(b"kept")
+    unpack((data[at : at + 700] for at in range(0, len(data), 700)), tmp_path / "there")
+    files = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"there/1/model.plan": b"plan", "there/report.json": b"{}", "there/kept": b"kept"}
+    assert (tmp_path / "there/1/model.plan").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        lambda: packed({"out": None, "out/../../escaped": b"x"}),
+        lambda: packed({"out/a/../../../escaped": b"x"}),
+        lambda: packed({}, link=tarfile.SYMTYPE, hard=tarfile.LNKTYPE, device=tarfile.CHRTYPE, pipe=tarfile.FIFOTYPE),
+        lambda: packed({"out/.model.plan.x.prepare-models-partial": b"half"}),
+    ],
+)
+def test_nothing_else_comes_back(tmp_path: Path, archive: Callable[[], bytes]) -> None:
+    (tmp_path / "there").mkdir()
+    unpack([archive()], tmp_path / "there")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
