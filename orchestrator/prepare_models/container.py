@@ -362,7 +362,8 @@ def _closing(stream: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError, AttributeError):  # AttributeError: the SDK's own, of a stream at its end
+        # AttributeError: the SDK's own, of a stream at its end; DockerException: it can't close one over ssh.
+        with contextlib.suppress(OSError, AttributeError, DockerException):
             stream.close()
 
 

@@ -161,7 +161,7 @@ ROWS: tuple[Row, ...] = (
         ("paramiko",),
         "docker-unreachable",
         "an ssh:// address needs the Python package paramiko",
-        "pip install paramiko, and give user and port: ssh://user@host:22",
+        "pip install 'prepare-models[ssh]', and give user and port: ssh://user@host:22",
     ),
     Row(
         ("BrokenPipeError",),

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from tests import networks
-from tests.docker.conftest import CALLER, Daemon, DockerPlace, Witness, run_as_caller
+from tests.docker.conftest import CALLER, CI, Daemon, DockerPlace, Witness, run_as_caller
 from tests.docker.test_other_engines import tcp, tls
 from tests.entrypoint.model_server import Answer, ModelServer
 
@@ -27,6 +27,15 @@ def far(daemon: Daemon) -> Iterator[dict[str, str]]:
     yield {"DOCKER_HOST": tcp(daemon, bridge), **tls(daemon.folder / "tls")}
     assert daemon.ours() == []
     assert daemon.client.volumes.list() == []
+
+
+@pytest.fixture
+def ssh(daemon: Daemon, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The way to the tests' engine through an SSH server."""
+    folder = tmp_path / "ssh"
+    done = subprocess.run([CI / "ssh_server.sh", folder, daemon.host], stdout=subprocess.PIPE, text=True, check=True)
+    yield {"DOCKER_HOST": f"ssh://root@127.0.0.1:{done.stdout.strip()}", "HOME": str(folder / "home")}
+    os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
 
 
 def mounts(witness: Witness) -> set[str]:
@@ -49,6 +58,14 @@ def test_an_engine_elsewhere_builds_what_this_python_builds(
     host = witness.seen[-1]["HostConfig"]
     assert (host["NetworkMode"], host["ReadonlyRootfs"], host["CapDrop"]) == ("none", True, ["ALL"])
     assert ready.run("--platform", "rtx", **far).model("net")["status"] == "up-to-date"
+
+
+def test_over_ssh(ready: DockerPlace, ssh: dict[str, str], witness: Witness, daemon: Daemon) -> None:
+    done = ready.run("--platform", "rtx", **ssh)
+    assert done.status == 0, done.stderr
+    assert done.model("net")["status"] == "built"
+    assert mounts(witness) == {"volume"}
+    assert daemon.ours() == daemon.client.volumes.list() == []
 
 
 def test_without_a_platform_it_is_refused_before_anything_starts(

@@ -56,9 +56,10 @@ def test_tls_trouble_is_told_apart(ready: DockerPlace, daemon: Daemon, foreign: 
 
 
 def test_ssh_without_its_package_says_what_to_install(ready: DockerPlace) -> None:
-    done = ready.run(DOCKER_HOST="ssh://nobody@127.0.0.1:1")
+    (ready.folder / "paramiko.py").write_text("raise ImportError('not installed')")
+    done = ready.run(DOCKER_HOST="ssh://nobody@127.0.0.1:1", PYTHONPATH=str(ready.folder))
     assert done.status == 3
-    assert "pip install paramiko" in done.stderr
+    assert "pip install 'prepare-models[ssh]'" in done.stderr
 
 
 def test_context_is_followed(ready: DockerPlace, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

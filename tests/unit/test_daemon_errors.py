@@ -96,7 +96,7 @@ SAID = [
     ("Invalid bind address format: port is required: nonsense", "docker-unreachable", "tcp://HOST:PORT"),
     ("no such Docker context: gone", "docker-unreachable", "docker context ls"),
     ("Error while fetching server API version: Install paramiko package to enable ssh:// support",
-     "docker-unreachable", "pip install paramiko"),
+     "docker-unreachable", "prepare-models[ssh]"),
     ("No such image: prepare-models:0-rtx", "image-missing", "image build"),
     ("manifest for x:1 not found: manifest unknown", "image-missing", "name and tag"),
     ("no basic auth credentials", "registry-refused", "docker login"),
