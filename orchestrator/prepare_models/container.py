@@ -1,9 +1,10 @@
-"""The only module that knows the Docker SDK: a container's description, how it is run, what the engine answers."""
+"""A container's description, how it is run, what the engine answers. This and ``engine_client`` know the Docker SDK."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,18 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import docker
 import requests
-from docker.constants import MINIMUM_DOCKER_API_VERSION
-from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
 
 from . import carried, engine, gpu
 from .carried import Bind
-from .daemon_errors import explain, lost
+from .daemon_errors import explain
 from .engine import Image
-from .errors import HostError
+from .engine_client import connect, translated
+from .errors import HostError, InterruptedRunError
 from .gpu import Access
 from .owners import LABEL
 
@@ -32,6 +31,7 @@ TMP_OPTIONS = "rw,exec,nosuid,nodev,size=1g,mode=1777"  # exec: TensorRT and CUD
 
 _STOP_GRACE_S = 5
 _PIECE = 1 << 20
+_QUIET_S = 15.0
 _WAIT_S = 60
 _LOST_DAEMON_S = 30.0
 _TROUBLE = (DockerException, requests.RequestException)
@@ -114,52 +114,6 @@ def _gpu_arguments(access: Access) -> dict[str, Any]:
     return {}
 
 
-@contextlib.contextmanager
-def translated(*, connected: bool = False) -> Iterator[None]:
-    """Turn the SDK's failures into errors that say what to do.
-
-    Args:
-        connected: the engine answered before, so that silence means that it went away.
-    """
-    try:
-        yield
-    except APIError as error:
-        raise explain(str(error.explanation or error)) from error
-    except requests.RequestException as error:
-        raise (lost if connected else explain)(str(error)) from error
-    except _TROUBLE as error:
-        raise explain(str(error)) from error
-
-
-def _connect() -> docker.DockerClient:
-    """Return a client that speaks the engine's newest version of the API.
-
-    The environment's CA bundle is for downloads; requests would let it take the place of the engine's own authority.
-    """
-    _check_address()
-    client = docker.from_env(version=MINIMUM_DOCKER_API_VERSION)
-    client.api.trust_env = False
-    try:
-        spoken = client.version(api_version=False)["ApiVersion"]
-    except requests.RequestException as error:
-        raise DockerException(f"Error while fetching server API version: {error}") from error
-    finally:
-        client.close()
-    client = docker.from_env(version=spoken)
-    client.api.trust_env = False
-    return client
-
-
-def _check_address() -> None:
-    """Refuse an address that the SDK trips over, and a context that it would pass by for the default one."""
-    address = os.environ.get("DOCKER_HOST")
-    if address and not engine.is_address(address):
-        raise explain("Invalid bind address")  # not repeated, as people write passwords into it
-    context = None if address else os.environ.get("DOCKER_CONTEXT")
-    if context and ContextAPI.get_context(context) is None:
-        raise explain(f"no such Docker context: {context}")
-
-
 class Containers:
     """A container engine at work. Several threads may call ``run`` at once."""
 
@@ -170,7 +124,7 @@ class Containers:
             HostError: no engine answers there.
         """
         with translated():
-            self._client = _connect()
+            self._client = connect()
             self.engine = engine.probe(self._client)
         self._running: set[Any] = set()
         self._guard = threading.Lock()
@@ -183,6 +137,7 @@ class Containers:
         on_out: Callable[[bytes], object],
         on_err: Callable[[bytes], object],
         timeout_s: float | None = None,
+        on_sent: carried.OnSent = lambda *_: None,
     ) -> Ended | None:
         """Run a container to its end and remove it. Return None when ``stop`` was called before or meanwhile.
 
@@ -191,6 +146,7 @@ class Containers:
             on_out: called with pieces of standard output.
             on_err: called with pieces of standard error.
             timeout_s: seconds until the container is killed.
+            on_sent: told how many bytes of files are there, and of how many, where they have to be sent.
 
         Raises:
             HostError: the engine refused, or was lost.
@@ -199,10 +155,10 @@ class Containers:
             container = self._client.containers.create(**arguments(spec, local=self.engine.local))
         try:
             with translated(connected=True):
-                self._send(container, spec)
+                self._send(container, spec, on_sent)
                 ended = self._attend(container, on_out, on_err, timeout_s)
-                self._bring(container, spec)
-        except (HostError, InterruptedError):
+            self._bring(container, spec)
+        except (HostError, InterruptedRunError):
             if self._stopped.is_set():
                 return None
             raise
@@ -212,20 +168,26 @@ class Containers:
             self._remove(container)
         return None if self._stopped.is_set() else ended
 
-    def _send(self, container: Any, spec: RunSpec) -> None:
+    def _send(self, container: Any, spec: RunSpec, on_sent: carried.OnSent) -> None:
         """Give a container what an engine elsewhere does not see."""
         if not self.engine.local:
-            for volume, archive in carried.archives(spec.binds, spec.user, self._stopped.is_set):
+            for volume, archive in carried.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
                 container.put_archive(volume, archive)
 
     def _bring(self, container: Any, spec: RunSpec) -> None:
         """Fetch what a container made in the directories that are wanted."""
-        if self.engine.local or self._stopped.is_set():
-            return
-        for directory, place in spec.back.items():
-            with contextlib.suppress(NotFound):  # the entrypoint removes what it made for nothing
-                pieces, _ = container.get_archive(directory, chunk_size=_PIECE)
-                carried.unpack(pieces, place)
+        for directory, place in () if self.engine.local else spec.back.items():
+            pieces = self._pieces(container, directory)
+            first = next(pieces, None)
+            if first is not None:  # the entrypoint removes what it made for nothing
+                carried.unpack(itertools.chain([first], pieces), place)
+
+    def _pieces(self, container: Any, directory: str) -> Iterator[bytes]:
+        with translated(connected=True), contextlib.suppress(NotFound):
+            for piece in container.get_archive(directory, chunk_size=_PIECE)[0]:
+                if self._stopped.is_set():
+                    raise InterruptedRunError("the run was stopped")
+                yield piece
 
     def _attend(
         self,
@@ -243,7 +205,7 @@ class Containers:
         if self._stopped.is_set():
             _stop(container)  # which came too early for this one
         with _deadline(container, timeout_s) as expired, _closing(stream):
-            for out, err in stream:
+            for out, err in stream if self.engine.local else self._watched(container, stream):
                 if out:
                     on_out(out)
                 if err:
@@ -252,6 +214,27 @@ class Containers:
         container.reload()
         state = container.attrs["State"]
         return Ended(exit_code, bool(state.get("OOMKilled")), expired.is_set())
+
+    def _watched(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Yield what comes, and look after the engine while nothing comes: a line that is cut tells nobody."""
+        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def read() -> None:
+            with contextlib.suppress(Exception):  # that it ended is found out from the container
+                for piece in stream:
+                    pieces.put(piece)
+            pieces.put(None)
+
+        threading.Thread(target=read, name="attached", daemon=True).start()
+        while True:
+            try:
+                piece = pieces.get(timeout=_QUIET_S)
+            except queue.Empty:
+                container.reload()  # fails where the engine is gone
+            else:
+                if piece is None:
+                    return
+                yield piece
 
     def close(self) -> None:
         """Close the connections."""

@@ -158,7 +158,31 @@ ROWS: tuple[Row, ...] = (
         "choose one that docker context ls lists, or unset DOCKER_CONTEXT",
     ),
     Row(
-        ("paramiko",),
+        ("not found in known_hosts",),
+        "docker-unreachable",
+        "the key of the SSH server is not known here",
+        "log in there once by hand: ssh USER@HOST",
+    ),
+    Row(
+        ("Authentication failed",),
+        "docker-forbidden",
+        "the SSH server does not let this user in",
+        "see that ssh USER@HOST works without a password: an agent, or a key in ~/.ssh",
+    ),
+    Row(
+        ("Name or service not known",),
+        "docker-unreachable",
+        "the engine's host has no address",
+        "check the name in DOCKER_HOST or in the Docker context (docker context ls)",
+    ),
+    Row(
+        ("Unable to connect to port",),
+        "docker-unreachable",
+        "no SSH server listens there",
+        "check host and port in DOCKER_HOST: ssh://USER@HOST:PORT",
+    ),
+    Row(
+        ("Install paramiko",),
         "docker-unreachable",
         "an ssh:// address needs the Python package paramiko",
         "pip install 'prepare-models[ssh]', and give user and port: ssh://user@host:22",

@@ -72,7 +72,9 @@ def examine(machine: Machine, *, models_dir: Path, platform: str | None, is_this
 
 def _machine(machine: Machine) -> Iterator[Finding]:
     if machine.l4t is not None:
-        board = f"{machine.model or 'a Jetson'} ({machine.soc or 'unknown SoC'}), L4T {platforms.dotted(machine.l4t)}"
+        module = f", module {machine.board}" if machine.board else ""
+        soc = machine.soc or "unknown SoC"
+        board = f"{machine.model or 'a Jetson'} ({soc}{module}), L4T {platforms.dotted(machine.l4t)}"
         yield Finding("machine", OK, board)
     else:
         for card in machine.gpus:

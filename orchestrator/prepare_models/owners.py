@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,21 +13,38 @@ LABEL = "io.prepare-models"
 
 def owner_labels(extra: Mapping[str, str]) -> dict[str, str]:
     """Return the labels by which a later run tells a living owner from a dead one."""
-    return {f"{LABEL}.host": _host(), f"{LABEL}.owner": _process(os.getpid()), **extra}
+    owner = {f"{LABEL}.machine": machine(), f"{LABEL}.host": _host(), f"{LABEL}.owner": _process(os.getpid())}
+    return {**owner, **extra}
 
 
 def owner_lives(labels: Mapping[str, str]) -> bool:
-    """Tell whether the process that started a container may still run. On other hosts this can't be known: it may."""
-    if labels.get(f"{LABEL}.host") != _host():
-        return True
+    """Tell whether the process that started a container may still run.
+
+    On other machines this can't be known: it may. Of this machine none lives that was started before it booted.
+    """
+    host = labels.get(f"{LABEL}.host", "")
+    if host != _host():
+        return labels.get(f"{LABEL}.machine") != machine() or host.partition("/")[0] == _boot()
     pid, _, _ = labels.get(f"{LABEL}.owner", "").partition("@")
     return pid.isdigit() and _process(int(pid)) == labels[f"{LABEL}.owner"]
 
 
+def machine() -> str:
+    """Name this machine among those that an engine may serve."""
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except OSError:
+        identity = ""
+    return hashlib.sha256(f"{identity} {socket.gethostname()}".encode()).hexdigest()[:16]
+
+
 def _host() -> str:
     """Name the set of processes in which a process id means something."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    return f"{_boot()}/{os.readlink('/proc/self/ns/pid')}"
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def _process(pid: int) -> str:

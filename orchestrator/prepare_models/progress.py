@@ -178,7 +178,7 @@ def _seconds(event: Event) -> float:
 
 def _amount(event: Event) -> str:
     phase, done, total = (event.data.get(key) for key in ("phase", "done", "total"))
-    if phase == "download" and isinstance(done, int):
+    if phase in ("download", "send") and isinstance(done, int):
         whole = f" of {total / 1e6:.1f}" if isinstance(total, int) and total else ""
         return f"{done / 1e6:.1f}{whole} MB"
     if phase == "elapsed":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import signal
 import subprocess
+import threading
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,17 +18,27 @@ import numpy as np
 import onnx
 import pytest
 
+from prepare_models import container, gpu
+from prepare_models.container import RunSpec
+from prepare_models.errors import HostError
+from prepare_models.owners import owner_labels
 from tests import networks
-from tests.docker.conftest import CALLER, CI, Daemon, DockerPlace, Witness, run_as_caller
+from tests.docker.cable import Cable
+from tests.docker.conftest import BASE, CALLER, CI, Daemon, DockerPlace, Witness, run_as_caller
 from tests.docker.test_other_engines import tcp, tls
 from tests.entrypoint.model_server import Answer, ModelServer
+
+
+def bridge(daemon: Daemon) -> str:
+    """Return an address of the tests' engine that is not the loopback."""
+    address: str = json.loads((daemon.folder / "daemon.json").read_text())["hosts"][-1].split("//")[1].partition(":")[0]
+    return address
 
 
 @pytest.fixture
 def far(daemon: Daemon) -> Iterator[dict[str, str]]:
     """The way to the tests' engine by an address that is not this machine's loopback: it might be anywhere."""
-    bridge = json.loads((daemon.folder / "daemon.json").read_text())["hosts"][-1].split("//")[1].partition(":")[0]
-    yield {"DOCKER_HOST": tcp(daemon, bridge), **tls(daemon.folder / "tls")}
+    yield {"DOCKER_HOST": tcp(daemon, bridge(daemon)), **tls(daemon.folder / "tls")}
     assert daemon.ours() == []
     assert daemon.client.volumes.list() == []
 
@@ -66,6 +80,72 @@ def test_over_ssh(ready: DockerPlace, ssh: dict[str, str], witness: Witness, dae
     assert done.model("net")["status"] == "built"
     assert mounts(witness) == {"volume"}
     assert daemon.ours() == daemon.client.volumes.list() == []
+
+
+def test_what_ssh_stumbles_over_is_told(ready: DockerPlace, ssh: dict[str, str]) -> None:
+    def said(**variables: str) -> str:
+        done = ready.run("--platform", "rtx", **{**ssh, **variables})
+        assert done.status == 3, done.stderr
+        return done.stderr
+
+    assert "no SSH server listens there" in said(DOCKER_HOST="ssh://root@127.0.0.1:1")
+    assert "does not let this user in" in said(DOCKER_HOST=ssh["DOCKER_HOST"].replace("root@", "nobody@"))
+    (Path(ssh["HOME"]) / ".ssh/known_hosts").unlink()
+    assert "the key of the SSH server is not known here" in said()
+
+
+@pytest.mark.usefixtures("image")
+def test_a_line_that_is_cut_is_found_out(daemon: Daemon, far: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    address, port = far["DOCKER_HOST"].removeprefix("tcp://").split(":")
+    monkeypatch.setattr(container, "_QUIET_S", 0.5)
+    monkeypatch.setattr(container, "_LOST_DAEMON_S", 0.5)
+    spec = RunSpec(
+        image=BASE, argv=("sleep", "60"), binds=(), user="0:0", network="none",
+        access=gpu.WITHOUT, labels=owner_labels({}),
+    )  # fmt: skip
+    with Cable(address, int(port)) as cable:
+
+        def cut() -> None:
+            while not any(each.status == "running" for each in daemon.ours()):
+                time.sleep(0.1)
+            cable.cut()
+
+        for name, value in {**far, "DOCKER_HOST": f"tcp://{address}:{cable.port}"}.items():
+            monkeypatch.setenv(name, value)
+        containers = container.Containers()
+        containers._client.api.timeout = 1  # of a minute
+        threading.Thread(target=cut).start()
+        with pytest.raises(HostError) as caught:
+            containers.run(spec, on_out=len, on_err=len)
+        containers.close()
+    with warnings.catch_warnings():  # what waits on a line that is cut is dropped, not closed
+        warnings.simplefilter("ignore", ResourceWarning)
+        caught.value.__traceback__ = caught.value.__cause__ = None
+        del containers
+        gc.collect()
+    assert caught.value.code == "docker-lost"
+    for left in daemon.ours():
+        left.remove(force=True, v=True)
+
+
+def test_a_module_of_a_jetson_has_to_be_named(ready: DockerPlace, far: dict[str, str], witness: Witness) -> None:
+    done = ready.run("--platform", "jetpack6", **far)
+    assert done.status == 3
+    assert "set PREPARE_MODELS_BOARD" in done.stderr
+    named = ready.run("--platform", "jetpack6", PREPARE_MODELS_BOARD="p3767-0000", **far)
+    assert "does not have the image" in named.stderr
+    assert witness.seen == []
+
+
+def test_paths_may_lead_up_again(place: DockerPlace, far: dict[str, str]) -> None:
+    (place.folder / "a").mkdir()
+    networks.conv(place.folder / "model.onnx")
+    place.write({"name": "net", "source": "a/../model.onnx"})
+    done = place.call(
+        "run", "models.yaml", "--executor", "docker", "--models-dir", "a/../b/models", "--platform", "rtx", **far
+    )
+    assert done.status == 0, done.stderr
+    assert (place.folder / "b/models/net/1/model.plan").is_file()
 
 
 def test_without_a_platform_it_is_refused_before_anything_starts(

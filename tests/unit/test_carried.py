@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from prepare_models.carried import Bind, archives, unpack, volumes
-from prepare_models.errors import HostError
+from prepare_models.errors import HostError, InterruptedRunError
 
 
 def no() -> bool:
     return False
+
+
+def no_matter(done: int, total: int) -> None:
+    assert done <= total
 
 
 def packed(entries: dict[str, bytes | None], **kinds: bytes) -> bytes:
@@ -45,28 +49,31 @@ def test_no_volume_lies_in_another() -> None:
     assert set(found) == {"/run/prepare-models", "/home/me", "/data/a"}
 
 
-@pytest.mark.parametrize("target", ["/model.onnx", "/tmp/model.onnx", "/usr/lib/libplugin.so"])
+@pytest.mark.parametrize(
+    "target", ["/model.onnx", "/tmp/model.onnx", "/usr/lib/x86_64-linux-gnu/libp.so", "/w/../etc/pki/ca.pem"]
+)
 def test_what_would_hide_the_containers_own_files_is_refused(target: str) -> None:
-    with pytest.raises(HostError, match="files of its own") as caught:
+    with pytest.raises(HostError, match="the container's own") as caught:
         volumes([Bind(Path(target), target)])
     assert caught.value.code == "docker-remote"
 
 
 def test_what_is_read_goes_along_and_what_is_written_is_an_empty_directory(tmp_path: Path) -> None:
-    for name in ("samples/deep/1.png", "out/old", "timing/a.cache", "elsewhere"):
+    for name in ("samples/deep/1.png", "out/old", "elsewhere"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "samples/link.png").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "samples/loop").symlink_to(tmp_path / "samples")
     (tmp_path / "key").write_bytes(b"secret")
     (tmp_path / "key").chmod(0o400)
     binds = [
         Bind(tmp_path / "samples", "/w/data/samples"),
         Bind(tmp_path / "out", "/w/out", read_only=False),
-        Bind(tmp_path / "timing", "/w/timing", read_only=False, content=True),
         Bind(tmp_path / "key", "/run/prepare-models/key"),
     ]
     found: dict[str, tuple[int, int, int, bytes]] = {}
-    for place, pieces in archives(binds, "1000:1001", no):
+    told: list[tuple[int, int]] = []
+    for place, pieces in archives(binds, "1000:1001", no, lambda *at: told.append(at)):
         with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
             for entry in archive:
                 content = archive.extractfile(entry)
@@ -76,9 +83,46 @@ def test_what_is_read_goes_along_and_what_is_written_is_an_empty_directory(tmp_p
     assert {name: what[3] for name, what in found.items()} == {
         "/w/data": b"/", "/w/data/samples": b"/", "/w/data/samples/deep": b"/",
         "/w/data/samples/deep/1.png": b"samples/deep/1.png", "/w/data/samples/link.png": b"elsewhere",
-        "/w/out": b"/", "/w/timing": b"/", "/w/timing/a.cache": b"timing/a.cache", "/run/prepare-models/key": b"secret",
+        "/w/out": b"/", "/run/prepare-models/key": b"secret",
     }  # fmt: skip
     assert found["/run/prepare-models/key"][2] == 0o400
+    assert {total for _, total in told} == {told[-1][0]}
+
+
+def test_a_path_that_leads_up_again_is_there_with_what_it_leads_through(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "model.onnx").write_bytes(b"model")
+    (tmp_path / "net").mkdir()
+    binds = [
+        Bind(tmp_path / "a/../model.onnx", "/w/a/../model.onnx"),
+        Bind(tmp_path / "net", "/w/a/../models/net", read_only=False),
+        Bind(tmp_path / "net", "/x/../y/net", read_only=False),
+    ]
+    assert set(volumes(binds)) == {"/w", "/x", "/y"}
+    names = set()
+    for place, pieces in archives(binds, "0:0", no, no_matter):
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+            names |= {f"{place}/{name}" for name in archive.getnames()}
+    assert names == {"/w/a", "/w/model.onnx", "/w/models", "/w/models/net", "/y/net"}
+
+
+def test_what_can_not_be_read_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"model")
+
+    def denied(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", denied)
+    ((_, pieces),) = archives([Bind(tmp_path / "model.onnx", "/w/model.onnx")], "0:0", no, no_matter)
+    with pytest.raises(HostError, match="can't be read: Permission denied"):
+        b"".join(pieces)
+
+
+def test_an_archive_that_is_cut_short_is_no_result(tmp_path: Path) -> None:
+    data = packed({"out": None, "out/1": None, "out/1/model.plan": bytes(5000)})
+    with pytest.raises(HostError, match="no whole archive"):
+        unpack([data[:4000]], tmp_path)
+    assert not (tmp_path / "1/model.plan").exists()
 
 
 def test_sending_ends_when_the_run_is_stopped(tmp_path: Path) -> None:
@@ -89,8 +133,8 @@ def test_sending_ends_when_the_run_is_stopped(tmp_path: Path) -> None:
         asked.append(1)
         return len(asked) > 3
 
-    ((_, pieces),) = archives([Bind(tmp_path / "model.onnx", "/w/model.onnx")], "0:0", after_three_pieces)
-    with pytest.raises(InterruptedError):
+    ((_, pieces),) = archives([Bind(tmp_path / "model.onnx", "/w/model.onnx")], "0:0", after_three_pieces, no_matter)
+    with pytest.raises(InterruptedRunError):
         b"".join(pieces)
     assert len(asked) == 4
 

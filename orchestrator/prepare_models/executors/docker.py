@@ -163,13 +163,15 @@ class DockerExecutor:
     def _stages(self, work: Work, stages: tuple[str, ...]) -> ModelReport:
         """Fetch in a container with a network where that is needed, then do the other stages in one without."""
         fetched: list[StageResult] = []
+        licences: list[str] = []
         if work.remote and not work.offline:
             report, work = self._fetch(work)
             if report["status"] == FAILED:
                 return report
-            fetched = report["stages"]
+            fetched, licences = report["stages"], report["licences"]
         with secret(work.spec.key) as key_file, self._gpu() as access:
             report = self._without_network(work, stages, fetched, key_file, access)
+        report["licences"] = sorted({*report["licences"], *licences})
         return report if report["stages"] else {**report, "stages": fetched}
 
     def _fetch(self, work: Work) -> tuple[ModelReport, Work]:
@@ -206,7 +208,7 @@ class DockerExecutor:
         if work.builds:
             work.output_dir.mkdir(parents=True, exist_ok=True)
             places.append(work.output_dir)
-        binds = [Bind(place, str(place), read_only=False, content=place.name == "timing") for place in places]
+        binds = [Bind(place, str(place), read_only=False) for place in places]
         binds += work.local_sources()
         if stages == _VERIFY and work.output_dir.is_dir():
             binds.append(Bind(work.output_dir, str(work.output_dir)))
@@ -245,7 +247,9 @@ class DockerExecutor:
     ) -> ModelReport:
         with control.log.open("wb") as log:
             lines = Lines(on_event)
-            ended = self._containers.run(spec, on_out=lines.feed, on_err=log.write, timeout_s=timeout_s)
+            ended = self._containers.run(
+                spec, on_out=lines.feed, on_err=log.write, timeout_s=timeout_s, on_sent=work.on_sent()
+            )
         if ended is None:
             raise InterruptedRunError("the run was stopped")
         return self._judge(work, control, ended, timeout_s)

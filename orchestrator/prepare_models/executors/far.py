@@ -6,6 +6,7 @@ and what it made is brought here and published by this machine's own entrypoint.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -13,9 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import downloads
-from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.event import STAGE_FINISHED, STAGE_STARTED, Event
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
-from prepare_models_entrypoint.contract.report import BUILT, FAILED, ModelReport, RuntimeInfo, StageResult, blank
+from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.report import (
+    BUILT,
+    FAILED,
+    ErrorInfo,
+    ModelReport,
+    RuntimeInfo,
+    StageResult,
+    blank,
+)
+from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 from prepare_models_entrypoint.contract.source import local_path, source_id
 
 from .. import platforms, restoring
@@ -25,11 +36,12 @@ from ..errors import HostError, InterruptedRunError
 from ..fetching import Fetching
 from ..machine import Machine
 from ..network import NetworkSpec
-from ..store import FILES
+from ..store import FILES, PLAN
 from . import ContainerOptions
 from .docker import DockerExecutor, error
 from .handover import INSIDE, Control, Work
 
+_VIDEO = 44  # Debian's and so Jetson Linux's group of the GPU's device nodes
 _MADE = "made"  # in a control directory: what came from the model's directory in the container
 
 
@@ -69,6 +81,7 @@ class FarExecutor(DockerExecutor):
 
     def _fetch(self, work: Work) -> tuple[ModelReport, Work]:
         spec, started = work.spec, time.time()
+        work.on_event(Event(0, started, STAGE_STARTED, model=spec.name, stage="fetch"))
         results = self._results(work)
         report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
         failed = [result["error"] for result in results.values() if result["error"] is not None]
@@ -79,6 +92,8 @@ class FarExecutor(DockerExecutor):
         report["stages"] = [
             StageResult(name="fetch", status=status, started_at=round(started, 3), seconds=seconds, peak_rss_bytes=None)
         ]
+        told = {"status": status, "seconds": seconds}
+        work.on_event(Event(1, time.time(), STAGE_FINISHED, model=spec.name, stage="fetch", data=told))
         pinned = replace(
             spec,
             sha256=_digest(results, spec.source) or spec.sha256,
@@ -118,9 +133,9 @@ class FarExecutor(DockerExecutor):
         return [Bind(blob, str(blob)) for blob in dict.fromkeys(blobs) if blob.is_file()]
 
     def _back(self, work: Work, control: Control) -> dict[str, Path]:
-        kept = {str(place): place for place in (work.cache / "logs", work.cache / "timing")}
+        # No timing caches: other builds write theirs meanwhile, and nobody could merge them.
         made = {str(work.output_dir): control.folder / _MADE} if work.builds else {}
-        return {f"{INSIDE}/out": control.folder / "out", **kept, **made}
+        return {f"{INSIDE}/out": control.folder / "out", str(work.cache / "logs"): work.cache / "logs", **made}
 
     def _judge(self, work: Work, control: Control, ended: Ended, timeout_s: float | None) -> ModelReport:
         report = super()._judge(work, control, ended, timeout_s)
@@ -128,8 +143,18 @@ class FarExecutor(DockerExecutor):
             return report
         made = control.folder / _MADE
         files = {file.name: file for file in made.rglob("*") if file.is_file() and file.name in FILES}
-        trouble = restoring.publish(files, report, work.output_dir)
+        trouble = _damage(files, report) or restoring.publish(files, report, work.output_dir)
         return report if trouble is None else {**report, "status": FAILED, "engine": None, "error": trouble}
+
+
+def _damage(files: Mapping[str, Path], report: ModelReport) -> ErrorInfo | None:
+    plan, engine = files.get(PLAN), report["engine"]
+    if plan is not None and engine is not None and sha256_file(plan) == engine["sha256"]:
+        return None
+    return ErrorInfo(
+        code="docker-lost", stage="inspect", message="the engine file did not come back as it was made",
+        hint="run again", retryable=True,
+    )  # fmt: skip
 
 
 def _digest(results: Mapping[str, FetchResult], source: str | None) -> str | None:
@@ -151,4 +176,13 @@ def _machine(options: ContainerOptions, arch: str) -> Machine:
             "docker context use default",
         )
     releases = platforms.named(options.platform).l4t
-    return Machine(arch=arch, l4t=platforms.version(releases[0]) if releases else None)
+    if not releases:
+        return Machine(arch=arch)
+    board = os.environ.get(BOARD_VARIABLE, "")
+    if not board:
+        raise error(
+            "docker-remote",
+            "which module the Jetson is can't be seen from here, and engines are for one",
+            f"set {BOARD_VARIABLE} to what prepare-models doctor prints there, such as p3767-0000",
+        )
+    return Machine(arch=arch, l4t=platforms.version(releases[0]), board=board, device_groups=(_VIDEO,))

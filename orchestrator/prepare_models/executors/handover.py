@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
+from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, PROGRESS, Event
 from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.report import ModelReport, read
 from prepare_models_entrypoint.contract.source import local_path, member_of
@@ -24,6 +25,7 @@ from ..carried import Bind
 from ..errors import KeyUnavailableError
 from ..jobs import model_job
 from ..manifest import Key, ModelSpec
+from ..owners import machine
 from ..paths import cache_dir
 from . import OnEvent, Task
 
@@ -32,6 +34,7 @@ KEY = f"{INSIDE}/key"
 SECRETS = f"{INSIDE}/secrets"
 
 _TAIL_LINES = 8
+_TOLD_EACH_S = 0.2
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -65,8 +68,8 @@ class Work:
 
     @property
     def label(self) -> str:
-        """Name the model directory, for the containers that work on it."""
-        return hashlib.sha256(os.fsencode(self.output_dir)).hexdigest()[:32]
+        """Name the model directory of this machine, for the containers that work on it."""
+        return hashlib.sha256(machine().encode() + os.fsencode(self.output_dir)).hexdigest()[:32]
 
     @property
     def _sources(self) -> list[str]:
@@ -76,6 +79,19 @@ class Work:
     def remote(self) -> bool:
         """Tell whether anything has to be downloaded or unpacked first."""
         return any(local_path(source) is None for source in self._sources)
+
+    def on_sent(self) -> Callable[[int, int], None]:
+        """Return what tells how far the sending of files is."""
+        told = [time.monotonic()]
+
+        def tell(done: int, total: int) -> None:
+            now = time.monotonic()
+            if now - told[0] >= _TOLD_EACH_S:
+                told[0] = now
+                data = {"phase": "send", "done": done, "total": total}
+                self.on_event(Event(0, time.time(), PROGRESS, model=self.spec.name, stage="convert", data=data))
+
+        return tell
 
     def job(self, *, key: bool = False, done: tuple[Mapping[str, Any], ...] = ()) -> ModelJob:
         """Return what the entrypoint is asked; ``key`` says that the container has the key's file."""

@@ -1,0 +1,46 @@
+"""A line to a TCP server that can be cut: nobody is told, bytes just stop coming."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+
+class Cable:
+    """Forwards connections from a port of its own on ``address`` to ``port`` there, until it is cut."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._to, self._cut = (address, port), threading.Event()
+        self._server = socket.create_server((address, 0))
+        self.port: int = self._server.getsockname()[1]
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> Cable:  # noqa: PYI034  # Self came with Python 3.11
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for each in (self._server, *self._open):
+            each.close()
+
+    def cut(self) -> None:
+        """Forward nothing any more; connections stay open."""
+        self._cut.set()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near = self._server.accept()[0]
+                far = socket.create_connection(self._to)
+                self._open += [near, far]
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._forward, args=pair, daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if self._cut.is_set():
+                    return
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
