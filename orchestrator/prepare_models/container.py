@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
 
@@ -20,7 +19,7 @@ from . import carried, engine, gpu
 from .carried import Bind
 from .daemon_errors import explain
 from .engine import Image
-from .engine_client import connect, translated
+from .engine_client import connect, is_of_the_line, translated, untroubled
 from .errors import HostError, InterruptedRunError
 from .gpu import Access
 from .owners import LABEL
@@ -34,7 +33,6 @@ _PIECE = 1 << 20
 _QUIET_S = 15.0
 _WAIT_S = 60
 _LOST_DAEMON_S = 30.0
-_TROUBLE = (DockerException, requests.RequestException)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +96,7 @@ def arguments(spec: RunSpec, *, local: bool = True) -> dict[str, Any]:
         "memswap_limit": spec.memory_bytes or None,
         # Events and the log are read while they come; a copy with the daemon would only fill its disk.
         "log_config": LogConfig(type="none"),
-        "working_dir": "/tmp",  # noqa: S108
+        "working_dir": "/tmp",  # noqa: S108  # the container's own
         **_gpu_arguments(spec.access),
     }
 
@@ -326,8 +324,9 @@ class Containers:
             except APIError as error:
                 if error.status_code != 409:  # 409: its removal goes on already
                     return
-            except requests.RequestException:
-                pass
+            except Exception as error:
+                if not is_of_the_line(error):
+                    raise
             else:
                 return
             if time.monotonic() > give_up:
@@ -336,7 +335,7 @@ class Containers:
 
 
 def _stop(container: Any) -> None:
-    with contextlib.suppress(*_TROUBLE):
+    with untroubled():
         container.stop(timeout=_STOP_GRACE_S)
 
 
@@ -356,7 +355,7 @@ def _deadline(container: Any, timeout_s: float | None) -> Iterator[threading.Eve
 
     def expire() -> None:
         expired.set()
-        with contextlib.suppress(*_TROUBLE):
+        with untroubled():
             container.kill()
 
     timer = threading.Timer(timeout_s, expire) if timeout_s else None

@@ -31,16 +31,26 @@ def translated(*, connected: bool = False) -> Iterator[None]:
     except DockerException as error:
         raise explain(str(error)) from error
     except Exception as error:
-        if not _is_of_the_line(error):
+        if not is_of_the_line(error):
             raise
         raise (lost if connected else explain)(str(error) or type(error).__name__) from error
 
 
-def _is_of_the_line(error: Exception) -> bool:
+def is_of_the_line(error: Exception) -> bool:
     """Tell whether a connection failed. Over ssh the SDK lets through what sockets and paramiko raise."""
     if isinstance(error, requests.RequestException) or type(error).__module__.partition(".")[0] == "paramiko":
         return True
     return isinstance(error, (OSError, EOFError)) and getattr(error, "errno", None) not in NO_ROOM
+
+
+@contextlib.contextmanager
+def untroubled() -> Iterator[None]:
+    """Let it pass that an engine refuses or is gone."""
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, DockerException) or is_of_the_line(error)):
+            raise
 
 
 def connect() -> docker.DockerClient:
@@ -54,7 +64,7 @@ def connect() -> docker.DockerClient:
             client.api.trust_env = False
             spoken = client.version(api_version=False)["ApiVersion"]
     except Exception as error:
-        if not _is_of_the_line(error):
+        if not is_of_the_line(error):
             raise
         raise DockerException(f"Error while fetching server API version: {error}") from error
     client = docker.from_env(version=spoken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -11,7 +12,7 @@ import subprocess
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ def bridge(daemon: Daemon) -> str:
     return address
 
 
+CodeAfter = Callable[[dict[str, str], Callable[[], object]], str]
+
+
 @pytest.fixture
 def far(daemon: Daemon) -> Iterator[dict[str, str]]:
     """The way to the tests' engine by an address that is not this machine's loopback: it might be anywhere."""
@@ -49,7 +53,15 @@ def ssh(daemon: Daemon, tmp_path: Path) -> Iterator[dict[str, str]]:
     folder = tmp_path / "ssh"
     done = subprocess.run([CI / "ssh_server.sh", folder, daemon.host], stdout=subprocess.PIPE, text=True, check=True)
     yield {"DOCKER_HOST": f"ssh://root@127.0.0.1:{done.stdout.strip()}", "HOME": str(folder / "home")}
-    os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+    end_ssh(folder)
+
+
+def end_ssh(folder: Path) -> None:
+    """End an SSH server with all of its connections, unless that was done before."""
+    server = (folder / "pid").read_text().strip()
+    subprocess.run(["pkill", "-KILL", "-P", server], check=False)  # while they still are its children
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(server), signal.SIGKILL)
 
 
 def mounts(witness: Witness) -> set[str]:
@@ -94,38 +106,54 @@ def test_what_ssh_stumbles_over_is_told(ready: DockerPlace, ssh: dict[str, str])
     assert "the key of the SSH server is not known here" in said()
 
 
-@pytest.mark.usefixtures("image")
-def test_a_line_that_is_cut_is_found_out(daemon: Daemon, far: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    address, port = far["DOCKER_HOST"].removeprefix("tcp://").split(":")
-    monkeypatch.setattr(container, "_QUIET_S", 0.5)
-    monkeypatch.setattr(container, "_LOST_DAEMON_S", 0.5)
+@pytest.fixture
+def code_after(daemon: Daemon, image: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[CodeAfter]:
+    """What a container that is run some way ends with when something happens to that way."""
+    del image  # whose base is taken
     spec = RunSpec(
         image=BASE, argv=("sleep", "60"), binds=(), user="0:0", network="none",
         access=gpu.WITHOUT, labels=owner_labels({}),
     )  # fmt: skip
-    with Cable(address, int(port)) as cable:
+    for name in ("_QUIET_S", "_LOST_DAEMON_S"):
+        monkeypatch.setattr(container, name, 0.5)
 
-        def cut() -> None:
+    def code(way: dict[str, str], happens: Callable[[], object]) -> str:
+        def wait() -> None:
             while not any(each.status == "running" for each in daemon.ours()):
                 time.sleep(0.1)
-            cable.cut()
+            happens()
 
-        for name, value in {**far, "DOCKER_HOST": f"tcp://{address}:{cable.port}"}.items():
+        for name, value in way.items():
             monkeypatch.setenv(name, value)
         containers = container.Containers()
         containers._client.api.timeout = 1  # of a minute
-        threading.Thread(target=cut).start()
+        threading.Thread(target=wait).start()
         with pytest.raises(HostError) as caught:
             containers.run(spec, on_out=len, on_err=len)
-        containers.close()
+        with contextlib.suppress(OSError):
+            containers.close()
+        caught.value.__traceback__ = caught.value.__cause__ = None
+        return caught.value.code
+
     with warnings.catch_warnings():  # what waits on a line that is cut is dropped, not closed
         warnings.simplefilter("ignore", ResourceWarning)
-        caught.value.__traceback__ = caught.value.__cause__ = None
-        del containers
+        yield code
         gc.collect()
-    assert caught.value.code == "docker-lost"
     for left in daemon.ours():
         left.remove(force=True, v=True)
+
+
+def test_a_line_that_is_cut_is_found_out(code_after: CodeAfter, daemon: Daemon) -> None:
+    address, port = bridge(daemon), int((daemon.folder / "port").read_text())
+    with Cable(address, port) as cable:
+        way = {"DOCKER_HOST": f"tcp://{address}:{cable.port}", **tls(daemon.folder / "tls")}
+        assert code_after(way, cable.cut) == "docker-lost"
+
+
+def test_an_ssh_server_that_is_gone_is_a_lost_engine(
+    code_after: CodeAfter, ssh: dict[str, str], tmp_path: Path
+) -> None:
+    assert code_after(ssh, lambda: end_ssh(tmp_path / "ssh")) == "docker-lost"
 
 
 def test_a_module_of_a_jetson_has_to_be_named(ready: DockerPlace, far: dict[str, str], witness: Witness) -> None:
