@@ -34,7 +34,7 @@ def work_dir(cache_dir: Path) -> Iterator[Path]:
 
 def sweep(cache_dir: Path) -> None:
     """Remove what processes that died left in a cache directory: work directories and unfinished files."""
-    for folder in (*cache_dir.glob("*/"), *cache_dir.glob("downloads/*/")):
+    for folder in (*cache_dir.glob("*/"), *(cache_dir / "downloads" / name for name in ("parts", "blobs"))):
         remove_partials(folder)
     parent = cache_dir / "work"
     if parent.is_dir():
