@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from prepare_models_entrypoint.contract.files import PARTIAL, atomic_file
 
-from .errors import HostError, InterruptedRunError
+from .errors import ContainerError, InterruptedRunError
 from .tar_streams import END, Pieces, padding
 
 OnSent = Callable[[int, int], object]
@@ -41,7 +41,7 @@ def volumes(binds: Sequence[Bind]) -> tuple[str, ...]:
     The engine makes a volume the property of root, so a directory that the container writes to is an entry of one.
 
     Raises:
-        HostError: something lies in a directory that the container has of its own.
+        ContainerError: something lies in a directory that the container has of its own.
     """
     chosen: list[PurePosixPath] = []
     places = [(path if bind is None else path.parent, path, bind) for path, bind in _plain(binds).items()]
@@ -49,9 +49,10 @@ def volumes(binds: Sequence[Bind]) -> tuple[str, ...]:
         if str(place) in _TAKEN or f"/{place.parts[1]}" in _SYSTEM:
             if bind is None:
                 continue
-            raise _error(
+            raise ContainerError(
+                "docker-remote",
                 f"{path} can't be sent to an engine on another machine: {place} is the container's own",
-                "move it into a directory of yours, then run again",
+                hint="move it into a directory of yours, then run again",
             )
         if not any(each == place or each in place.parents for each in chosen):
             chosen.append(place)
@@ -80,14 +81,16 @@ def unpack(pieces: Iterable[bytes], place: Path) -> None:
     """Write the files of a directory's archive below ``place``; links and devices are left out.
 
     Raises:
-        HostError: the archive is cut short.
+        ContainerError: the archive is cut short.
     """
     try:
         with tarfile.open(fileobj=io.BufferedReader(Pieces(pieces), _CHUNK), mode="r|") as archive:
             for member in archive:
                 _unpack(archive, member, place)
     except tarfile.TarError as error:
-        raise _error(f"what the engine sent is no whole archive: {error}", "run again") from None
+        raise ContainerError(
+            "docker-remote", f"what the engine sent is no whole archive: {error}", hint="run again"
+        ) from None
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
@@ -134,7 +137,7 @@ class _Sending:
                     yield from self._entries(bind.source, inner, content=bind.read_only)
                 except OSError as error:  # which, in the engine's hands, would read as one of the network
                     what = f"{error.filename or bind.source} can't be read: {error.strerror}"
-                    raise _error(what, "check its permissions, then run again") from None
+                    raise ContainerError("docker-remote", what, hint="check its permissions, then run again") from None
         yield END
 
     def _entries(self, path: Path, name: PurePosixPath, *, content: bool) -> Iterator[bytes]:
@@ -160,7 +163,7 @@ class _Sending:
                 self._sent += len(piece)
                 self._on_sent(self._sent, self._total)
             if left:
-                raise _error(f"{path} became shorter while it was sent", "run again")
+                raise ContainerError("docker-remote", f"{path} became shorter while it was sent", hint="run again")
             yield padding(status.st_size)
 
     def _header(self, name: PurePosixPath, mode: int, *, size: int | None = None, mtime: float = 0) -> bytes:
@@ -174,9 +177,3 @@ class _Sending:
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else (path,)
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _error(message: str, hint: str) -> HostError:
-    error = HostError(message, hint=hint)
-    error.code = "docker-remote"
-    return error

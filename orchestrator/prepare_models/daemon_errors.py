@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .errors import HostError
+from .errors import ContainerError
 
 TOOLKIT = (
     "install NVIDIA's Container Toolkit, then: sudo nvidia-ctk runtime configure --runtime=docker "
@@ -303,26 +303,22 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def explain(text: str) -> HostError:
+def explain(text: str) -> ContainerError:
     """Return the error for what an engine said; its own words stay in the message."""
     words = " ".join(text.split())[:600]
     for row in ROWS:
         if all(part in text for part in row.parts):
-            return _error(row.code, f"{row.meaning} ({words})", row.fix)
-    return _error("docker-refused", f"the container engine refused: {words}", "see its log: journalctl -u docker")
-
-
-def lost(text: str) -> HostError:
-    """Return the error for an engine that answered before and does not any more."""
-    words = " ".join(text.split())[:300]
-    return _error(
-        "docker-lost",
-        f"the container engine went away in mid-work ({words})",
-        "see that it is up (docker info), then run again: what is done is kept",
+            return ContainerError(row.code, f"{row.meaning} ({words})", hint=row.fix)
+    return ContainerError(
+        "docker-refused", f"the container engine refused: {words}", hint="see its log: journalctl -u docker"
     )
 
 
-def _error(code: str, message: str, hint: str) -> HostError:
-    error = HostError(message, hint=hint)
-    error.code = code
-    return error
+def lost(text: str) -> ContainerError:
+    """Return the error for an engine that answered before and does not any more."""
+    words = " ".join(text.split())[:300]
+    return ContainerError(
+        "docker-lost",
+        f"the container engine went away in mid-work ({words})",
+        hint="see that it is up (docker info), then run again: what is done is kept",
+    )

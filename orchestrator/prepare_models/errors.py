@@ -84,6 +84,14 @@ class HostError(PrepareModelsError):
     code = "environment"
 
 
+class ContainerError(HostError):
+    """A container engine, image or GPU does not do what is needed. ``code`` says which."""
+
+    def __init__(self, code: str, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
 class KeyUnavailableError(PrepareModelsError):
     """The key of a model is not where the manifest says."""
 

@@ -20,7 +20,7 @@ from ..carried import Bind
 from ..container import Containers, Ended, RunSpec
 from ..engine import Image, container_user
 from ..environments import image_facts, machine_facts, remember, remembered, this_machine
-from ..errors import HostError, InterruptedRunError
+from ..errors import ContainerError, InterruptedRunError
 from ..lock import facts
 from ..machine import Machine
 from ..manifest import ModelSpec
@@ -47,7 +47,7 @@ from .prefetch import ContainerFetcher
 MODEL_LABEL = f"{LABEL}.model"
 OWNER_LABEL = f"{LABEL}.owner"
 
-_CONVERT = ("convert", "inspect", "verify")
+CONVERT = ("convert", "inspect", "verify")
 _CHECK = CHECK_STAGES[1:]
 _VERIFY = VERIFY_STAGES[1:]
 _RUN = ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out")
@@ -111,7 +111,7 @@ class DockerExecutor:
         """Return backend and GPU as the entrypoint sees them in the image."""
         answer = self._described()
         if answer["gpu"] is None and self._access.way != gpu.NONE:
-            raise error("gpu-unavailable", *_no_gpu_inside(self._access, answer["gpu_reason"] or ""))
+            raise _no_gpu_inside(self._access, answer["gpu_reason"] or "")
         return answer
 
     def _described(self) -> RuntimeInfo:
@@ -148,7 +148,7 @@ class DockerExecutor:
         # The model's lock is held, so whatever still works on it belongs to a run that was killed.
         self._containers.sweep(MODEL_LABEL, work.label)
         try:
-            return self._stages(work, _CONVERT)
+            return self._stages(work, CONVERT)
         finally:
             work.remove_empty_output()
 
@@ -205,7 +205,7 @@ class DockerExecutor:
         places = [work.cache / name for name in ("work", "logs", "timing")]
         for place in places:
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if work.builds:
+        if stages == CONVERT:
             work.output_dir.mkdir(parents=True, exist_ok=True)
             places.append(work.output_dir)
         binds = [Bind(place, str(place), read_only=False) for place in places]
@@ -229,7 +229,7 @@ class DockerExecutor:
         spec = self._spec(
             _RUN, (*control.binds, *binds), access, network="none", environment={}, labels={MODEL_LABEL: work.label}
         )
-        spec = replace(spec, back=self._back(work, control))
+        spec = replace(spec, back=self._back(work, control, stages))
         timeout_s = work.timeout_s + _GRACE_S if work.timeout_s else None
         return self._attend(work, control, spec, work.on_event, timeout_s)
 
@@ -237,9 +237,9 @@ class DockerExecutor:
         """Return what the container sees of the download store."""
         return [Bind(work.cache / "downloads", str(work.cache / "downloads"))]
 
-    def _back(self, work: Work, control: Control) -> dict[str, Path]:
+    def _back(self, work: Work, control: Control, stages: tuple[str, ...]) -> dict[str, Path]:
         """Return which directories of the container are brought here: none, as they are here."""
-        del work, control
+        del work, control, stages
         return {}
 
     def _attend(
@@ -278,10 +278,10 @@ class DockerExecutor:
         except ValueError:
             last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
             status = ended.exit_code if ended else "none"
-            raise error(
+            raise ContainerError(
                 "image-unfit",
                 f"the entrypoint does not start in {self._name()}: status {status} {''.join(last)}",
-                "build the image anew: prepare-models image build",
+                hint="build the image anew: prepare-models image build",
             ) from None
         return document
 
@@ -321,14 +321,14 @@ class DockerExecutor:
     def _find_image(self, name: str) -> Image:
         image = self._containers.image(name)
         if image is None:
-            raise error(
+            raise ContainerError(
                 "image-missing",
                 f"the engine does not have the image {name}",
-                f"prepare-models image build --platform {self.platform.name}, or image pull, or image load",
+                hint=f"prepare-models image build --platform {self.platform.name}, or image pull, or image load",
             )
         why_not = image.unfit()
         if why_not is not None:
-            raise error("image-unfit", f"{name}: {why_not}", "prepare-models image build")
+            raise ContainerError("image-unfit", f"{name}: {why_not}", hint="prepare-models image build")
         return image
 
     @contextlib.contextmanager
@@ -351,20 +351,14 @@ HOME = {
     "HOME": "/tmp",  # noqa: S108  # the container's own
     "USER": "prepare-models",
     "LOGNAME": "prepare-models",
-    "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108
-    "CUDA_CACHE_PATH": "/tmp/.nv",  # noqa: S108
+    "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108  # the container's own
+    "CUDA_CACHE_PATH": "/tmp/.nv",  # noqa: S108  # the container's own
 }
 
 
-def _no_gpu_inside(access: gpu.Access, reason: str) -> tuple[str, str]:
-    return (
+def _no_gpu_inside(access: gpu.Access, reason: str) -> ContainerError:
+    return ContainerError(
+        "gpu-unavailable",
         f"the container got no GPU, though the engine took the request ({access.way}): {reason}",
-        "prepare-models doctor tells what is missing; --gpu none builds without one where the backend can",
+        hint="prepare-models doctor tells what is missing; --gpu none builds without one where the backend can",
     )
-
-
-def error(code: str, message: str, hint: str) -> HostError:
-    """Return an error of containers."""
-    made = HostError(message, hint=hint)
-    made.code = code
-    return made

@@ -32,14 +32,14 @@ from prepare_models_entrypoint.contract.source import local_path, source_id
 from .. import platforms, restoring
 from ..carried import Bind
 from ..container import Containers, Ended
-from ..errors import HostError, InterruptedRunError
+from ..errors import ContainerError, HostError, InterruptedRunError
 from ..fetching import Fetching
 from ..machine import Machine
 from ..network import NetworkSpec
 from ..store import FILES, PLAN
 from . import ContainerOptions
-from .docker import DockerExecutor, error
-from .handover import INSIDE, Control, Work
+from .docker import CONVERT, DockerExecutor
+from .handover import INSIDE, Control, Work, without_frame
 
 _VIDEO = 44  # Debian's and so Jetson Linux's group of the GPU's device nodes
 _MADE = "made"  # in a control directory: what came from the model's directory in the container
@@ -108,11 +108,8 @@ class FarExecutor(DockerExecutor):
         sources = tuple((source, pin) for source, pin in pairs if source is not None and local_path(source) is None)
         job = FetchJob(sources=sources, cache_dir=str(work.cache), revalidate=False)
 
-        def tell(event: Event) -> None:
-            if event.stage is not None:  # the stream's own beginning and end are no concern of the model's
-                work.on_event(event._replace(model=spec.name))
-
-        with Fetching(job, spec.network, on_result=lambda _: None, on_event=tell) as fetching:
+        on_event = without_frame(lambda event: work.on_event(event._replace(model=spec.name)))
+        with Fetching(job, spec.network, on_result=lambda _: None, on_event=on_event) as fetching:
             with self._guard:
                 if self._stopped:
                     raise InterruptedRunError("the run was stopped")
@@ -132,9 +129,9 @@ class FarExecutor(DockerExecutor):
         blobs = [downloads.blob(work.cache / "downloads", digest) for digest in digests]
         return [Bind(blob, str(blob)) for blob in dict.fromkeys(blobs) if blob.is_file()]
 
-    def _back(self, work: Work, control: Control) -> dict[str, Path]:
+    def _back(self, work: Work, control: Control, stages: tuple[str, ...]) -> dict[str, Path]:
         # No timing caches: other builds write theirs meanwhile, and nobody could merge them.
-        made = {str(work.output_dir): control.folder / _MADE} if work.builds else {}
+        made = {str(work.output_dir): control.folder / _MADE} if stages == CONVERT else {}
         return {f"{INSIDE}/out": control.folder / "out", str(work.cache / "logs"): work.cache / "logs", **made}
 
     def _judge(self, work: Work, control: Control, ended: Ended, timeout_s: float | None) -> ModelReport:
@@ -169,10 +166,10 @@ def _machine(options: ContainerOptions, arch: str) -> Machine:
         HostError: nobody said which platform it is.
     """
     if options.platform is None:
-        raise error(
+        raise ContainerError(
             "docker-remote",
             "the engine that DOCKER_HOST or the Docker context names is on another machine, which can't be looked at",
-            "say what it is with --platform NAME (see image list), or choose this machine's engine: "
+            hint="say what it is with --platform NAME (see image list), or choose this machine's engine: "
             "docker context use default",
         )
     releases = platforms.named(options.platform).l4t
@@ -180,9 +177,9 @@ def _machine(options: ContainerOptions, arch: str) -> Machine:
         return Machine(arch=arch)
     board = os.environ.get(BOARD_VARIABLE, "")
     if not board:
-        raise error(
+        raise ContainerError(
             "docker-remote",
             "which module the Jetson is can't be seen from here, and engines are for one",
-            f"set {BOARD_VARIABLE} to what prepare-models doctor prints there, such as p3767-0000",
+            hint=f"set {BOARD_VARIABLE} to what prepare-models doctor prints there, such as p3767-0000",
         )
     return Machine(arch=arch, l4t=platforms.version(releases[0]), board=board, device_groups=(_VIDEO,))

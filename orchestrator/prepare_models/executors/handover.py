@@ -44,7 +44,6 @@ class Work:
     """One model with its paths. Inside the container everything has the path that it has outside, so messages fit.
 
     control_dir: private directory for what is exchanged with the containers.
-    builds: whether an engine is made, and goes to output_dir.
     offline: whether all sources are in the download store, so that nothing is fetched.
     """
 
@@ -52,7 +51,6 @@ class Work:
     output_dir: Path
     control_dir: Path
     run_id: str
-    builds: bool = False
     timeout_s: float | None = None
     on_event: Callable[[Event], None] = lambda _: None
     offline: bool = False
@@ -63,7 +61,7 @@ class Work:
         """Return the work that a task asks for."""
         return cls(
             task.planned.spec, task.planned.output_dir.absolute(), task.lock.control_dir, task.run_id,
-            builds=True, timeout_s=task.timeout_s, on_event=task.on_event, offline=task.offline,
+            timeout_s=task.timeout_s, on_event=task.on_event, offline=task.offline,
         )  # fmt: skip
 
     @property
