@@ -216,11 +216,11 @@ def readable() -> dict[str, Writer]:
         "huge-dimensions": huge_dims,
         "many-nodes": many_nodes,
         "subgraphs": lambda: nested(10),
-        **{f"opset-{n}": lambda n=n: identity(opset=n) for n in (1, 25, 99)},  # type: ignore[misc]
-        **{f"ir-{n}": lambda n=n: identity(ir=n) for n in (3, 13, 99)},  # type: ignore[misc]
+        **{f"opset-{n}": lambda n=n: identity(opset=n) for n in (1, 25, 99)},  # type: ignore[misc]  # mypy infers no type for a default of a lambda
+        **{f"ir-{n}": lambda n=n: identity(ir=n) for n in (3, 13, 99)},  # type: ignore[misc]  # mypy infers no type for a default of a lambda
         "every-type": every_type,
     }
-    writers: dict[str, Writer] = {name: lambda path, make=make: save(make(), path) for name, make in models.items()}  # type: ignore[misc]
+    writers: dict[str, Writer] = {name: lambda path, make=make: save(make(), path) for name, make in models.items()}  # type: ignore[misc]  # mypy infers no type for a default of a lambda
     writers["external-present"] = lambda path: external(path, length=400, present=400, location="present.bin")
     writers["external-missing"] = lambda path: external(path, length=400, present=None, location="missing.bin")
     writers["external-short"] = lambda path: external(path, length=400, present=399, location="short.bin")
@@ -259,7 +259,7 @@ def unreadable() -> dict[str, tuple[str, Writer]]:
         "tar": (plain, b"name".ljust(257, b"\0") + b"ustar\0" + bytes(200)),
     }
     writers: dict[str, tuple[str, Writer]] = {
-        name: (code, lambda path, data=data: written(path, data))  # type: ignore[misc]
+        name: (code, lambda path, data=data: written(path, data))  # type: ignore[misc]  # mypy infers no type for a default of a lambda
         for name, (code, data) in contents.items()
     }
     writers["zip"] = (plain, zipped)

@@ -85,7 +85,7 @@ class _Run:
         self.report["runtime"] = self.runtime
         self.report["plugins"] = [plugin.file for plugin in model.plugins]
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
-        self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]
+        self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
 
     def all_stages(self) -> None:

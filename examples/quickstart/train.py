@@ -117,7 +117,7 @@ def train(network: torch.nn.ModuleDict, steps: int, fine_steps: int, seed: int) 
         inputs = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
         loss = _loss(forward(network, inputs, shrink), torch.from_numpy(masks).long())
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         optimizer.step()
         schedule.step()
         if step % 25 == 0 or step == total - 1:
@@ -217,7 +217,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(True)
-    network = build_network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no types for it
     start = time.monotonic()
     train(network, options.steps, options.fine_steps, options.seed)
     network.eval()

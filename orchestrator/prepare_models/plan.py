@@ -116,7 +116,7 @@ class Planner:
         found: _Finding | None
         try:
             with contextlib.suppress(SourceMissingError):
-                is_read = lambda path: thorough or self._pays(path, record)  # noqa: E731
+                is_read = lambda path: thorough or self._pays(path, record)  # noqa: E731  # shorter than a function, and used once
                 expected = expected_identity(spec, self.runtime, record, self.digests, is_read)
             found = _Finding("--force") if self.force else self._why_not(spec, output_dir, record, expected)
         except InterruptedError:

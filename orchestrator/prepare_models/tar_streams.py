@@ -24,7 +24,7 @@ class Pieces(io.RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # its buffer is typed as any buffer
         """Read on."""
         if not self._rest:
             self._rest = memoryview(next(self._pieces, b""))

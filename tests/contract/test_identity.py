@@ -165,7 +165,7 @@ def test_any_single_change_of_a_setting_changes_the_key(what: str, data: st.Data
 
 @pytest.mark.parametrize("what", RUNTIME_CHANGES)
 def test_any_single_change_of_the_environment_changes_the_key(what: str) -> None:
-    other = fields(MODEL, RuntimeInfo(**{**RUNTIME, **RUNTIME_CHANGES[what]}))  # type: ignore[typeddict-item]
+    other = fields(MODEL, RuntimeInfo(**{**RUNTIME, **RUNTIME_CHANGES[what]}))  # type: ignore[typeddict-item]  # a plain dict
     assert build_key(other) != build_key(fields(MODEL))
     assert changes(fields(MODEL), other)
 
@@ -192,7 +192,7 @@ def test_another_version_of_a_program_changes_the_key_of_its_engines_alone(name:
 def test_an_engine_by_trtexec_is_of_the_library_that_it_loads() -> None:
     def told(library: str | None) -> dict[str, Any]:
         environment = {**RUNTIME, "backend": None, "programs": {"trtexec": "1"}, "library": library}
-        return fields(MODEL, RuntimeInfo(**environment))  # type: ignore[typeddict-item]
+        return fields(MODEL, RuntimeInfo(**environment))  # type: ignore[typeddict-item]  # a plain dict
 
     assert changes(told("10.3.0.26"), told("10.7.0.23")) == ["TensorRT 10.3.0.26 -> 10.7.0.23"]
 

@@ -241,7 +241,7 @@ def test_a_portable_engine_that_will_not_run_here_is_told(
 def test_the_dla_computes_no_fp32() -> None:
     builder = BuilderConfig(dla_core=0, dla_gpu_fallback=True)
     options.check(builder, "tensorrt", "10.3.0", precision="fp16", has_gpu=True)
-    call = lambda: options.check(builder, "tensorrt", "10.3.0", precision="fp32", has_gpu=True)  # noqa: E731
+    call = lambda: options.check(builder, "tensorrt", "10.3.0", precision="fp32", has_gpu=True)  # noqa: E731  # shorter than a function
     assert code(call) == "builder-option-unavailable"
 
 

@@ -29,7 +29,7 @@ def refusal(source: str, folder: Path, sha256: Optional[str] = None) -> FetchErr
 
 
 def tar(path: Path, mode: str = "w:gz") -> Path:
-    with tarfile.open(str(path), mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(str(path), mode) as archive:  # type: ignore[call-overload]  # the mode is one of several
         for name in ("./inner/model.onnx", "../escape.onnx", "/absolute.onnx"):
             info = tarfile.TarInfo(name)
             info.size = len(MODEL)

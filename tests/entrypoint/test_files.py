@@ -66,7 +66,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, mome
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "report.json"
     write_atomic(target, b"old")
-    with pytest.raises(KeyError), atomic_file(target) as stream:  # noqa: PT012
+    with pytest.raises(KeyError), atomic_file(target) as stream:  # noqa: PT012  # the writing before the error is what is tested
         stream.write(b"half of the n")
         raise KeyError
     assert target.read_bytes() == b"old"

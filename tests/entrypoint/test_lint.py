@@ -79,7 +79,7 @@ BAD: Dict[str, List[Callable[[], Model]]] = {
         lambda: model(X, binding("y", "output", shape=(-1, -1))),
     ],
     "isaac-ros-output-type": [
-        lambda kind=kind: model(X, binding("y", "output", kind)) for kind in ("float16", "bool", "bfloat16")  # type: ignore[misc]
+        lambda kind=kind: model(X, binding("y", "output", kind)) for kind in ("float16", "bool", "bfloat16")  # type: ignore[misc]  # mypy infers no type for a default of a lambda
     ],
     "isaac-ros-no-inputs": [lambda: model(Y), lambda: model(X)],
     "isaac-ros-names": [

@@ -249,7 +249,7 @@ def test_an_engine_with_an_edited_record_is_not_restored(built: Place, edit: dic
     planned = plan.Planner(built.models_dir, RUNTIME, store, Digests(), force=True).plan(built.spec)
     if where == "store":
         files = {"model.plan": built.output_dir / plan.PLAN}
-        entry = store.put(report, files)  # type: ignore[arg-type]
+        entry = store.put(report, files)  # type: ignore[arg-type]  # read as plain JSON
         assert restoring.find(store, planned, Turn(waited=False, last_place=None)) is not None
         (entry.plan.parent / "record.json").write_text(json.dumps({**report, **edit}), encoding="utf-8")
         (built.output_dir / "report.json").unlink()

@@ -70,7 +70,7 @@ def fetch(
     if member is not None:
         from .archive import fetch_member
 
-        archive = lambda: fetch(  # noqa: E731
+        archive = lambda: fetch(  # noqa: E731  # shorter than a function, and used once
             member.archive, sha256=None, cache_dir=cache_dir, on_progress=on_progress,
             network=network, revalidate=revalidate, offline=offline,
         )  # fmt: skip

@@ -31,7 +31,7 @@ def _load_onnx_once() -> None:
     """Import onnx here, so that the processes that read the files need not: without threads, as they are forks."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     with contextlib.suppress(ImportError):
-        import onnx.shape_inference  # noqa: F401
+        import onnx.shape_inference  # noqa: F401  # for the forks that come
 
 
 def describe(

@@ -30,7 +30,7 @@ def add(containers: Containers, row: Platform, reference: str, image: Image, con
             name = entry.name.removeprefix("./")
             if entry.isreg():
                 stream = cast("IO[bytes]", archive.extractfile(entry))
-                digest = contents.add_stream(iter(lambda stream=stream: stream.read(_CHUNK), b""))  # type: ignore[misc]
+                digest = contents.add_stream(iter(lambda stream=stream: stream.read(_CHUNK), b""))  # type: ignore[misc]  # mypy infers no type for a default of a lambda
                 files.append(ImageFile(name, sha256=digest))
             elif entry.issym():
                 files.append(ImageFile(name, link=entry.linkname))
@@ -59,6 +59,6 @@ def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[byt
         yield entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
         if file.sha256 is not None:
             with path_of(file.sha256).open("rb") as stream:
-                yield from iter(lambda stream=stream: stream.read(_CHUNK), b"")  # type: ignore[misc]
+                yield from iter(lambda stream=stream: stream.read(_CHUNK), b"")  # type: ignore[misc]  # mypy infers no type for a default of a lambda
             yield padding(entry.size)
     yield END

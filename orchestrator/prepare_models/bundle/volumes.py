@@ -109,9 +109,9 @@ class _Chain(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # its buffer is typed as any buffer
         while self._stream is not None:
-            count = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+            count = self._stream.readinto(buffer)  # type: ignore[attr-defined]  # BinaryIO does not tell of it
             if count:
                 return int(count)
             self._open_next()

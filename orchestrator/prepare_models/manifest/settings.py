@@ -132,7 +132,7 @@ class Settings(Readers):
 
     def ros(self, node: Node) -> RosConfig:
         """Return the names of tensors in ROS 2 messages."""
-        read: Reader = lambda n: self.texts(n, "tensor names")  # noqa: E731
+        read: Reader = lambda n: self.texts(n, "tensor names")  # noqa: E731  # used twice below
         return RosConfig(**self.fields(node, {"input_tensor_names": read, "output_tensor_names": read}))
 
     def tao(self, node: Node) -> TaoConfig:

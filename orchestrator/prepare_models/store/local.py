@@ -128,7 +128,7 @@ class LocalStore:
         locks = self.root / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         owner = f"{os.getpid()} {place.absolute()}"
-        tell = lambda text: on_wait(text.partition(" ")[0])  # noqa: E731
+        tell = lambda text: on_wait(text.partition(" ")[0])  # noqa: E731  # shorter than a function, and used once
         with flocked(locks / f"{key}.lock", owner, on_wait=tell, stopped=stopped) as lock:
             _, _, last_place = lock.last_owner.partition(" ")
             yield Turn(lock.waited, Path(last_place) if last_place else None)
