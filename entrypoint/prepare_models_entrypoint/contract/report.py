@@ -149,8 +149,9 @@ class KeptLayer(TypedDict):
 
 
 class PrecisionChoice(TypedDict):
-    """A precision that ``precision: auto`` weighed. ``verdict``: chosen, missed, impossible or not-tried; ``told`` says why.
+    """A precision that ``precision: auto`` weighed.
 
+    verdict: chosen, missed, impossible or not-tried; ``told`` says why.
     kept: layers that it leaves in fp32. error: the largest error of any output over the output's range.
     """
 
