@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO, Dict, Iterator, List, Tuple
+from typing import BinaryIO, Dict, Iterator, List, Sequence, Tuple
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ..contract import external_data, skeleton, wire
@@ -98,22 +98,20 @@ def _without(model: ModelProto, large: List[TensorProto]) -> ModelProto:
     """Return the model without these initializers."""
     names = {tensor.name for tensor in large}
     shell = ModelProto()
-    for descriptor, value in model.ListFields():
-        if descriptor.name == "graph":
-            continue
-        if descriptor.label == descriptor.LABEL_REPEATED:
-            getattr(shell, descriptor.name).extend(value)
-        else:
-            setattr(shell, descriptor.name, value)
-    graph = shell.graph
-    for descriptor, value in model.graph.ListFields():
-        if descriptor.name == "initializer":
-            graph.initializer.extend(tensor for tensor in value if tensor.name not in names)
-        elif descriptor.label == descriptor.LABEL_REPEATED:
-            getattr(graph, descriptor.name).extend(value)
-        else:
-            setattr(graph, descriptor.name, value)
+    _fill(shell, model, {"graph": ()})
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in names]
+    _fill(shell.graph, model.graph, {"initializer": kept})
     return shell
+
+
+def _fill(target: Message, source: Message, instead: "dict[str, Sequence[TensorProto]]") -> None:
+    """Copy the fields of a message, and for some of them something else."""
+    for descriptor, value in source.ListFields():
+        value = instead.get(descriptor.name, value)
+        if hasattr(value, "extend"):
+            getattr(target, descriptor.name).extend(value)
+        elif value != ():
+            setattr(target, descriptor.name, value)
 
 
 def _head(tensor: TensorProto) -> TensorProto:
