@@ -1,0 +1,52 @@
+"""What operators do to values, as far as rounding needs to know. Types come from the schemas, not from here."""
+
+from __future__ import annotations
+
+# Outputs are values of the inputs, at other places.
+MOVES = frozenset(
+    "Compress Concat DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity Pad Reshape "
+    "ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Squeeze Tile TopK Transpose Trilu "
+    "Unique Unsqueeze Upsample CenterCropPad".split()
+)
+
+# Nothing is won by rounding before them: they take the type that their input has.
+FOLLOW = MOVES | frozenset(
+    "ArgMax ArgMin Cast CastLike Ceil Equal Floor Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual MaxPool NonZero "
+    "OneHot Round Shape Sign Size Where".split()
+)
+
+# Their results depend on the type of the input otherwise than by rounding, or their inputs are coordinates.
+STAY = {
+    "BitCast": "reinterprets the bits of its input",
+    "Bernoulli": "draws its output in the type of its input",
+    "EyeLike": "makes its output in the type of its input",
+    "RandomNormalLike": "draws its output in the type of its input",
+    "RandomUniformLike": "draws its output in the type of its input",
+    "GridSample": "reads coordinates",
+    "RoiAlign": "reads coordinates",
+    "MaxRoiPool": "reads coordinates",
+    "AffineGrid": "makes coordinates",
+    "NonMaxSuppression": "reads coordinates",
+}
+
+# Type variables of inputs that carry no data.
+ASIDE = {"Resize": frozenset({"T2"})}
+
+COMPARISONS = frozenset("Equal Greater GreaterOrEqual Less LessOrEqual".split())
+
+# A large input makes a large output.
+GROWING = MOVES | frozenset(
+    "Abs Add CumSum Div Mod Mul Neg Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu LeakyRelu PRelu Sqrt Square Sub Sum "
+    "Where".split()
+)
+
+# A small input makes a small output, or a large one that the next of them reads.
+SHRINKING = MOVES | frozenset("Abs Clip Max Neg Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu Sqrt Where".split())
+
+# The smallest inputs make the largest outputs.
+STEEP = frozenset("Div Log Pow Reciprocal Sqrt".split())
+
+REDUCTIONS = frozenset("AveragePool GlobalAveragePool ReduceMean ReduceSum ReduceMax".split())
+
+# Sums of squares and of powers within one operator.
+SQUARING = frozenset("LpNormalization LpPool GlobalLpPool MeanVarianceNormalization ReduceL2 ReduceSumSquare".split())
