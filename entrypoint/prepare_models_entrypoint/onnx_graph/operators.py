@@ -26,7 +26,7 @@ STAY = {
     "RoiAlign": "reads coordinates",
     "MaxRoiPool": "reads coordinates",
     "AffineGrid": "makes coordinates",
-    "NonMaxSuppression": "reads coordinates",
+    "MeanVarianceNormalization": "ONNX defines it with constants in float32",
 }
 
 # Type variables of inputs that carry no data.
@@ -48,5 +48,5 @@ STEEP = frozenset("Div Log Pow Reciprocal Sqrt".split())
 
 REDUCTIONS = frozenset("AveragePool GlobalAveragePool ReduceMean ReduceSum ReduceMax".split())
 
-# Sums of squares and of powers within one operator.
-SQUARING = frozenset("LpNormalization LpPool GlobalLpPool MeanVarianceNormalization ReduceL2 ReduceSumSquare".split())
+# Sums of squares, and products of many values, within one operator.
+SQUARING = frozenset("GlobalLpPool LpNormalization LpPool ReduceL2 ReduceLogSumExp ReduceProd ReduceSumSquare".split())

@@ -44,7 +44,7 @@ class _Search:
         for site in self.sites:
             operator = site.node.op_type
             if operator in SQUARING and site.variables:
-                self.found.kept[site.node.name] = "adds up squares"
+                self.found.kept[site.node.name] = "squares, sums or multiplies many values"
             elif operator in _SINKS:
                 start = 1 if operator == "Div" else 0
                 self._keep(site, self._paths(site, start), f"sum of squares up to {site.node.name!r}")

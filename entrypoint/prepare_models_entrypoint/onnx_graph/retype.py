@@ -18,6 +18,7 @@ from . import weights
 from .decide import Decision, KeptNode, decide
 from .names import Names
 from .operators import FOLLOW
+from .prepare import drop_unread
 from .sites import Site
 from .types import Scope
 from .values import NARROW, Narrow, saturated
@@ -88,6 +89,7 @@ class _Writer:
         _Graph(self, outermost, None).rewrite()
         for graph in graphs(self.model.graph):
             del graph.value_info[:]
+        drop_unread(self.model)
 
     def cast(self, source: str, target: str, kind: int) -> NodeProto:
         """Return a Cast as this model's opset has it."""
@@ -109,7 +111,6 @@ class _Graph:
         self.narrow: Dict[str, str] = {}
         self.nodes: List[NodeProto] = []
         self.copies: Dict[Tuple[str, str], str] = {}
-        self.needed = set(self.outputs)
 
     def rewrite(self) -> None:
         for name in (name for name in self.scope.kinds if name not in self._made()):
@@ -117,22 +118,11 @@ class _Graph:
         for node in list(self.graph.node):
             self._node(node)
         self._outer_outputs()
-        nodes = [node for node in self.nodes if not self._is_idle(node)]
         del self.graph.node[:]
-        self.graph.node.extend(nodes)
-        idle = [tensor for tensor in self.graph.initializer if self._was_copied(tensor.name)]
-        for tensor in idle:
-            self.graph.initializer.remove(tensor)
+        self.graph.node.extend(self.nodes)
 
     def _made(self) -> "set[str]":
         return {name for node in self.graph.node for name in node.output}
-
-    def _is_idle(self, node: NodeProto) -> bool:
-        return node.op_type == "Constant" and self._was_copied(node.output[0])
-
-    def _was_copied(self, name: str) -> bool:
-        """Tell whether only narrower copies of a constant are read."""
-        return name not in self.needed and any(source == name for source, _ in self.copies)
 
     def _node(self, node: NodeProto) -> None:
         site = self.writer.by_name[id(self.scope), node.name]
@@ -179,10 +169,6 @@ class _Graph:
             found = self.writer.names.fresh(f"{name}_{suffix}")
             self.nodes.append(self.writer.cast(source, found, kind))
             (self.narrow if narrow else self.full)[name] = found
-            if narrow:
-                self._home(name).needed.add(name)
-        elif not narrow:
-            self._home(name).needed.add(name)
         return found
 
     def _find(self, name: str, *, narrow: bool) -> Optional[str]:

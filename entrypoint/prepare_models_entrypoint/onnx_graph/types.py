@@ -10,7 +10,7 @@ from . import schemas
 from .walk import bodies
 
 # Where an attribute tells the type of an output whose variable no input binds; 0 stands for the first input's type.
-_BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
+BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
     "Cast": ("to", TensorProto.UNDEFINED),
     "BitCast": ("to", TensorProto.UNDEFINED),
     "RandomNormal": ("dtype", TensorProto.FLOAT),
@@ -147,9 +147,9 @@ def _unbound(node: NodeProto, scope: Scope) -> int:
         return -abs(first)
     if node.op_type in ("SequenceAt", "ConcatFromSequence", "OptionalGetElement"):
         return abs(first)
-    if node.op_type not in _BY_ATTRIBUTE:
+    if node.op_type not in BY_ATTRIBUTE:
         return 0
-    name, default = _BY_ATTRIBUTE[node.op_type]
+    name, default = BY_ATTRIBUTE[node.op_type]
     kind = _type_attribute(attributes.get(name)) or default or first
     return -kind if node.op_type == "SequenceEmpty" else kind
 
