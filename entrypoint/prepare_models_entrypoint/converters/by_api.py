@@ -120,7 +120,7 @@ def _parsed(
             network,
             _Built(
                 prove(
-                    model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
+                    model.precision, typed.rule, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
                 )
             ),
         )
@@ -151,7 +151,7 @@ def _by_flags(
         result["warnings"] += unmatched(model.keep_fp32, (layer.name for layer in network))
     else:
         evidence = Evidence("graph", network.precisions())
-    proof = prove(model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found)
+    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found)
     return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract.files import sha256_file, sync
+from ..contract.precision import Means
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
@@ -17,7 +18,7 @@ from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, gpu_support, layer_info, plugins, preflight, tao_converter, timing_cache, trtexec
 from .messages import from_program
 from .options import Version
-from .precision import judge_by_size, prove, rule
+from .precision import Rule, judge_by_size, prove, rule
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -54,8 +55,9 @@ def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Prog
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
     model_bytes = Path(request.source).stat().st_size  # of the same size as the network that is encrypted in it
     shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
-    how = f"tao-converter -t {model.precision}{told}"
-    proof = prove(model.precision, how, None, allow_fallback=model.allow_fallback, calibration=found)
+    chosen = Rule(Means.TAO_CONVERTER)
+    proof = prove(model.precision, chosen, None, allow_fallback=model.allow_fallback, calibration=found)
+    proof["how"] = f"{proof['how']}{told}"
     if shown:
         proof["delivered"], proof["source"] = model.precision, "engine size"
     result["precision_proof"] = proof
@@ -92,7 +94,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     _take_plan(request, result)
     evidence = layer_info.read(_layer_info_file(request))
     result["precision_proof"] = prove(
-        model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found
+        model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found
     )
 
 
@@ -113,7 +115,7 @@ def _by_rewritten(
         result["warnings"] += typed.warnings
         fallback = model.allow_fallback
         result["precision_proof"] = prove(
-            model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
+            model.precision, typed.rule, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
         )
         _run_trtexec(request, result, version, str(typed.path), progress)
     if not request.check_only:

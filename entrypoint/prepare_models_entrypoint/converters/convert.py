@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..contract import converters
 from ..contract.job import ModelJob
+from ..contract.precision import Means
 from ..contract.report import Attempt, RuntimeInfo
 from ..contract.source import public
 from ..errors import ConvertError
@@ -162,12 +163,11 @@ def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[s
 
 def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
     """Return trtexec's flags for what was done by builder flags; a rewritten graph carries its types itself."""
-    how = result["precision_proof"]["how"] or "" if result["precision_proof"] else ""
-    if not how.startswith("builder flag"):
+    proof = result["precision_proof"]
+    if proof is None:
         return []
-    names = how[len("builder flag ") :].partition(" and ")[0].split(", ")
-    flags = [f"--{name.lower()}" for name in names if name.isupper() or name.isalnum()]
-    return flags + ([f"--calib={_cache_name(model)}"] if "cache" in how else [])
+    cache = proof["means"] == Means.FLAGS_AND_CACHE
+    return [f"--{name.lower()}" for name in proof["flags"]] + ([f"--calib={_cache_name(model)}"] if cache else [])
 
 
 def _climb(

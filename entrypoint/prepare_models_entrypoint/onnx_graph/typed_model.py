@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, version_converter
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
 from ..contract.report import Calibration, WarningInfo
-from ..converters.precision import Evidence, rule, unmatched
+from ..converters.precision import Evidence, Rule, rule, sentence, unmatched
 from ..errors import ConvertError
 from . import batch_norm, calibration_cache, edits, fp16, graph, model_optimizer, proof, quantize
 from .calibration_cache import CalibrationCache
@@ -30,7 +30,7 @@ class TypedModel:
     """
 
     path: Path
-    how: str
+    rule: Rule
     evidence: Optional[Evidence]
     calibration: Optional[Calibration] = None
     warnings: List[WarningInfo] = field(default_factory=list)
@@ -64,13 +64,14 @@ def prepared(
         has_samples=job.calibration is not None,
         typed=bool(evidence.layers.get(job.precision)),
     )
-    typed = TypedModel(source, chosen.how, evidence)
+    typed = TypedModel(source, chosen, evidence)
     if chosen.rewrites:
         typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
     elif job.keep_fp32 and job.precision != "fp32":
         raise ConvertError(
             "builder-option-unavailable",
-            f"keep_fp32 would be ignored: the model is built with the types that it has ({chosen.how})",
+            "keep_fp32 would be ignored: the model is built with the types that it has "
+            f"({sentence(chosen.means, requested=job.precision)})",
             hint="remove keep_fp32, or give the model without its own types",
         )
     rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
