@@ -87,10 +87,10 @@ class _Folder:
         norm.attribute.extend([*kept, helper.make_attribute("epsilon", 0.0)])
 
     def _initializer(self, graph: GraphProto, values: weights.Array, wish: str, scope: Scope) -> str:
-        made = graph.initializer.add()
-        weights.fill(made, values, self.names.fresh(wish))
-        scope.constants[made.name], scope.kinds[made.name] = made, made.data_type
-        return made.name
+        made, name = graph.initializer.add(), self.names.fresh(wish)
+        weights.fill(made, values, name)
+        scope.constants[name], scope.kinds[name] = made, made.data_type
+        return name
 
 
 def _is_foldable(node: NodeProto, scope: Scope) -> bool:

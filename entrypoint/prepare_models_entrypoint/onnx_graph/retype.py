@@ -16,6 +16,7 @@ from ..contract.report import WarningInfo
 from . import sites as sites_
 from . import weights
 from .decide import Decision, KeptNode, decide
+from .faults import RewriteError
 from .names import Names
 from .operators import FOLLOW
 from .prepare import drop_unread
@@ -61,7 +62,10 @@ def retype(
         result.kept, result.already = [], True
         return result
     writer = _Writer(model, narrow, decision, {(id(site.scope), site.node.name): site for site in sites})
-    writer.rewrite(sites)
+    try:
+        writer.rewrite(sites)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RewriteError(f"at node {writer.at!r}: {type(error).__name__}: {error}") from error
     result.retyped = writer.retyped
     result.warnings = _warnings(decision, narrow)
     return result
@@ -81,6 +85,7 @@ class _Writer:
         self.names = Names(model)
         self.opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
         self.retyped: Dict[str, str] = {}
+        self.at = ""
 
     def rewrite(self, sites: Sequence[Site]) -> None:
         if not sites:
@@ -125,11 +130,14 @@ class _Graph:
         return {name for node in self.graph.node for name in node.output}
 
     def _node(self, node: NodeProto) -> None:
+        self.writer.at = node.name
         site = self.writer.by_name[id(self.scope), node.name]
         narrowed = self.writer.decision.narrowed.get(node.name, frozenset())
         for index, name in enumerate(node.input):
             if name:
-                node.input[index] = self._read(site, index, name, narrow=bool(narrowed) and _within(site, index, narrowed))
+                node.input[index] = self._read(
+                    site, index, name, narrow=bool(narrowed) and _within(site, index, narrowed)
+                )
         for inner in self.scope.inner.get(node.name, ()):
             _Graph(self.writer, inner, self).rewrite()
         after = []

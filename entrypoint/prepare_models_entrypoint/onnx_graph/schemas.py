@@ -17,9 +17,7 @@ _SAME: Mapping[str, Mapping[str, str]] = {
     "LinearAttention": {"S": "T"},
 }
 
-_KINDS: Dict[str, int] = {
-    name.lower(): number for name, number in TensorProto.DataType.items() if name != "UNDEFINED"
-}
+_KINDS: Dict[str, int] = {name.lower(): number for name, number in TensorProto.DataType.items() if name != "UNDEFINED"}
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _of_output(node: NodeProto, formal: Optional[schemas.Formal], bound: Mapping
         return 0
     if formal.fixed is not None:
         return formal.fixed
-    if formal.variable in bound and node.op_type not in ("Cast", "BitCast"):
+    if formal.variable is not None and formal.variable in bound and node.op_type not in ("Cast", "BitCast"):
         return bound[formal.variable]
     return _unbound(node, scope)
 
@@ -168,7 +168,8 @@ def constant_of(node: NodeProto) -> Optional[TensorProto]:
         return None
     for attribute in node.attribute:
         if attribute.name == "value":
-            return attribute.t
+            tensor: TensorProto = attribute.t
+            return tensor
         if attribute.name in ("value_float", "value_int"):
             return helper.make_tensor("", _CONSTANTS[attribute.name], (), [helper.get_attribute_value(attribute)])
         if attribute.name in ("value_floats", "value_ints"):
