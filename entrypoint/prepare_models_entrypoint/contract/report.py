@@ -169,7 +169,9 @@ class PrecisionProof(TypedDict):
     information), ``engine size`` (smaller than the same weights in the next higher precision), None.
     layers: compute layers by precision. layers_share, weights_share: their share and that of their weights, 0 to 1.
     means: a value of ``contract.precision.Means``, of which ``how`` is the sentence; None in older records.
-    flags: builder flags that were set. kept: layers that stay in fp32 because of their values.
+    flags: builder flags that were set.
+    kept: layers that stay in fp32 because of their values, or because the manifest asks for it.
+    kept_harmless: how many more stay, which have no such type or nothing to win by it.
     measured: the samples on which ranges were measured, None where they were not. choices: what ``auto`` weighed.
     """
 
@@ -184,6 +186,7 @@ class PrecisionProof(TypedDict):
     means: Optional[str]
     flags: List[str]
     kept: List[KeptLayer]
+    kept_harmless: int
     measured: Optional[str]
     choices: List[PrecisionChoice]
 
@@ -378,7 +381,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         converter=converter,
         precision_proof=PrecisionProof(
             requested=precision, delivered=None, how=None, source=None, layers={}, layers_share={}, weights_share={},
-            calibration=None, means=None, flags=[], kept=[], measured=None, choices=[],
+            calibration=None, means=None, flags=[], kept=[], kept_harmless=0, measured=None, choices=[],
         ),
         materials=[],
         licences=[],

@@ -69,10 +69,10 @@ def _weights(source: Path) -> int:
     if size > _LARGEST_WITH_EXTERNAL or not _mentions_files(source):
         return size
     try:
-        from ..onnx_graph import graph
+        from ..onnx_graph import model_file
     except ImportError:
         return size
-    return size + graph.check_external_data(graph.load(source, weights=False), source.parent)
+    return size + model_file.external_bytes(model_file.load(source), source)
 
 
 def _mentions_files(source: Path) -> bool:
@@ -115,15 +115,7 @@ def _parsed(
         if weakly:
             yield network, _by_flags(request, result, backend, network, cache)
             return
-        fallback = model.allow_fallback
-        yield (
-            network,
-            _Built(
-                prove(
-                    model.precision, typed.rule, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
-                )
-            ),
-        )
+        yield network, _Built(typed.proof(model))
 
 
 def _by_flags(

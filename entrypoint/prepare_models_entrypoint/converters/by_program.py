@@ -113,10 +113,7 @@ def _by_rewritten(
         check_only=request.check_only,
     ) as typed:
         result["warnings"] += typed.warnings
-        fallback = model.allow_fallback
-        result["precision_proof"] = prove(
-            model.precision, typed.rule, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
-        )
+        result["precision_proof"] = typed.proof(model)
         _run_trtexec(request, result, version, str(typed.path), progress)
     if not request.check_only:
         _take_plan(request, result)
@@ -161,12 +158,12 @@ def _look(
 ) -> "tuple[List[Binding], bool, Optional[Calibration]]":
     """Return bindings, whether there are Q/DQ nodes, and the cache's coverage, where onnx is there to tell."""
     try:
-        from ..onnx_graph import graph
+        from ..onnx_graph import graph, model_file
     except ImportError:
         return [], False, calibration_cache.coverage(cache, (), cache.scales) if cache else None
     from ..inspect.onnx_model import bindings
 
-    model = graph.load(Path(request.source), weights=False)
+    model = model_file.load(Path(request.source))
     found = None
     if cache is not None:
         wanted = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..contract.precision import Means
-from ..contract.report import Calibration, ModelReport, PrecisionProof, WarningInfo
+from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, WarningInfo
 from ..errors import ConvertError
 
 # Cheapest last: the order in which a delivered precision is named.
@@ -16,6 +16,7 @@ ORDER = ("fp8", "int8", "bf16", "fp16", "fp32")
 # An fp16 engine has half the bytes of the fp32 model's weights, an int8 one a quarter; midway to the next precision.
 _LARGEST_SHARE = {"fp16": 0.75, "int8": 0.375}
 _SMALLEST_FOR_SIZE = 16 << 20
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,11 @@ class Evidence:
 
 def prove(
     requested: str, chosen: Rule, evidence: Optional[Evidence], *, allow_fallback: bool,
-    calibration: Optional[Calibration] = None,
+    calibration: Optional[Calibration] = None, kept: Sequence[KeptLayer] = (),
 ) -> PrecisionProof:  # fmt: skip
     """Return what was asked, what was delivered and how. Without evidence, only fp32 is.
+
+    ``kept``: the layers that had to stay in fp32.
 
     Raises:
         ConvertError: another precision than asked was delivered, and no fallback is allowed.
@@ -146,7 +149,7 @@ def prove(
     layers = dict(evidence.layers) if evidence else {}
     return PrecisionProof(
         requested=requested,
-        delivered=_delivered(requested, layers, allow_fallback=allow_fallback) if evidence else _fp32(requested),
+        delivered=_delivered(requested, layers, kept, allow_fallback=allow_fallback) if evidence else _fp32(requested),
         how=sentence(chosen.means, requested=requested, flags=chosen.flags),
         source=evidence.source if evidence else None,
         layers=layers,
@@ -155,7 +158,8 @@ def prove(
         calibration=calibration,
         means=chosen.means.value,
         flags=list(chosen.flags),
-        kept=[],
+        kept=list(kept),
+        kept_harmless=0,
         measured=None,
         choices=[],
     )
@@ -170,7 +174,7 @@ def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) 
     layers = dict(evidence.layers)
     return {
         **proof,
-        "delivered": _delivered(proof["requested"], layers, allow_fallback=allow_fallback),
+        "delivered": _delivered(proof["requested"], layers, proof["kept"], allow_fallback=allow_fallback),
         "source": evidence.source,
         "layers": layers,
         "layers_share": _shares(layers),
@@ -182,16 +186,18 @@ def _fp32(requested: str) -> Optional[str]:
     return requested if requested == "fp32" else None
 
 
-def _delivered(requested: str, layers: Mapping[str, int], *, allow_fallback: bool) -> str:
+def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLayer], *, allow_fallback: bool) -> str:
     best = next((name for name in ORDER if layers.get(name)), "fp32")
     if requested != "fp32" and layers.get(requested):
         return requested
-    if requested == "fp32" or allow_fallback:
+    if requested == "fp32" or allow_fallback or not any(layers.values()):
         return best
     told = ", ".join(f"{count} {name}" for name, count in layers.items() if count) or "none"
+    reasons = ", ".join(f"{layer['name']} ({layer['reason']})" for layer in kept[:_NAMED])
+    why = f"; in fp32 have to stay {reasons}{', ...' if len(kept) > _NAMED else ''}" if kept else ""
     raise ConvertError(
         "precision-not-delivered",
-        f"{requested} was asked, and no compute layer has it (compute layers: {told})",
+        f"{requested} was asked, and no compute layer has it (compute layers: {told}){why}",
         hint="allow_fallback: true takes what there is; otherwise ask for what the model and backend can give",
     )
 

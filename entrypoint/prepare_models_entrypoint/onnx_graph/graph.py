@@ -1,102 +1,16 @@
-"""ONNX graphs as this stage needs them: loading with clear errors, walking subgraphs, knowing element types."""
+"""What a whole model has: nodes, names, operators."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Dict, Iterator, List, Optional
 
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from ..contract import skeleton
-from ..errors import ConvertError
+from .walk import graphs
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
-_PROTOBUF_LIMIT = (2 << 30) - (64 << 20)
-
-
-def load(path: Path, *, weights: bool = True) -> ModelProto:
-    """Read a model; without ``weights``, the values of the large ones are missing.
-
-    Raises:
-        ConvertError: it is no ONNX model, or external data is missing.
-    """
-    try:
-        model = onnx.load(str(path), load_external_data=False) if weights else _structure(path)
-    except Exception as error:  # protobuf raises its own types, and which ones differs between its versions
-        raise ConvertError(
-            "onnx-invalid", f"the model can't be read: {error}", hint="check that the file is a complete ONNX model"
-        ) from error
-    check_external_data(model, path.parent)
-    if weights:
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
-    return model
-
-
-def _structure(path: Path) -> ModelProto:
-    with skeleton.mapped(path) as view:
-        found = skeleton.of(view)
-    if found is None:
-        return onnx.load(str(path), load_external_data=False)
-    model: ModelProto = ModelProto.FromString(found.model)
-    return model
-
-
-def save(model: ModelProto, path: Path) -> None:
-    """Write a model, with its weights in a file beside it where protobuf can't hold them."""
-    if model.ByteSize() < _PROTOBUF_LIMIT:
-        onnx.save(model, str(path))
-        return
-    onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.weights")
-
-
-def check_external_data(model: ModelProto, directory: Path) -> int:
-    """Return the size in bytes of the weights that lie in other files; refuse a model whose files are incomplete."""
-    total = 0
-    for tensor in _tensors(model.graph):
-        if not external_data_helper.uses_external_data(tensor):
-            continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        total += _external_bytes(entries, tensor.name, directory)
-    return total
-
-
-def _external_bytes(entries: Dict[str, str], tensor: str, directory: Path) -> int:
-    location = entries.get("location", "")
-    hint = "download the weights files of the model, too, and keep them beside the .onnx file under their own names"
-    file = directory / location
-    if not location or Path(location).is_absolute() or ".." in Path(location).parts:
-        raise ConvertError("onnx-external-data", f"tensor {tensor!r} points to {location!r}, outside", hint=hint)
-    try:
-        size = file.stat().st_size
-        start, length = int(entries.get("offset", "0")), int(entries.get("length", "0"))
-    except (OSError, ValueError) as error:
-        raise ConvertError("onnx-external-data", f"weights {tensor!r} in {location}: {error}", hint=hint) from None
-    if start + length > size:
-        why = f"{location} has {size} bytes, tensor {tensor!r} needs {start + length}"
-        raise ConvertError("onnx-external-data", why, hint=hint)
-    return length
-
-
-def subgraphs(node: NodeProto) -> List[GraphProto]:
-    """Return the bodies that a node carries (If, Loop, Scan)."""
-    found: List[GraphProto] = []
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            found.append(attribute.g)
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            found.extend(attribute.graphs)
-    return found
-
-
-def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """Yield a graph and every graph within it."""
-    yield graph
-    for node in graph.node:
-        for body in subgraphs(node):
-            yield from graphs(body)
 
 
 def nodes(model: ModelProto) -> Iterator[NodeProto]:
@@ -124,15 +38,6 @@ def tensor_names(model: ModelProto) -> List[str]:
 def opset(model: ModelProto) -> int:
     """Return the version of the standard operator set."""
     return max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
-
-
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    for each in graphs(graph):
-        yield from each.initializer
-        for node in each.node:
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.TENSOR:
-                    yield attribute.t
 
 
 class ElementTypes:

@@ -8,7 +8,7 @@ from typing import BinaryIO, Dict, Iterator, List, Sequence, Tuple
 
 import onnx
 from google.protobuf.message import DecodeError, Message
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from ..contract import external_data, skeleton, wire
 from ..errors import ConvertError
@@ -63,11 +63,18 @@ def _resolve(tensor: TensorProto, model: Path) -> None:
     weights.refer(tensor, file, offset, length)
 
 
-def external_bytes(model: ModelProto) -> int:
-    """Return the size of the weights that lie in files."""
-    return sum(
-        weights.nbytes(tensor) for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL
-    )
+def external_bytes(model: ModelProto, path: Path) -> int:
+    """Return the size of the weights that lie in other files than ``path``, from which the model was loaded."""
+    own = os.path.abspath(str(path))
+    found = (weights.range_of(tensor) for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL)
+    return sum(length for location, _, length in found if location != own)
+
+
+def bring(model: ModelProto) -> None:
+    """Bring all weights into memory, in place, for what does not know that they lie in files."""
+    for tensor in tensors(model):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            weights.bring(tensor)
 
 
 def save(model: ModelProto, path: Path) -> None:
@@ -106,8 +113,8 @@ def _without(model: ModelProto, large: List[TensorProto]) -> ModelProto:
 
 def _fill(target: Message, source: Message, instead: "dict[str, Sequence[TensorProto]]") -> None:
     """Copy the fields of a message, and for some of them something else."""
-    for descriptor, value in source.ListFields():
-        value = instead.get(descriptor.name, value)
+    for descriptor, found in source.ListFields():
+        value = instead.get(descriptor.name, found)
         if hasattr(value, "extend"):
             getattr(target, descriptor.name).extend(value)
         elif value != ():
@@ -135,7 +142,7 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
 def _initializer_head(tensor: TensorProto) -> bytes:
     """Return the bytes before an initializer's values."""
     length = _length(tensor)
-    head = _head(tensor).SerializeToString() + wire.prefix(_RAW_DATA, length)
+    head: bytes = _head(tensor).SerializeToString() + wire.prefix(_RAW_DATA, length)
     return wire.prefix(_INITIALIZER, len(head) + length) + head
 
 
@@ -199,7 +206,10 @@ def _of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
     if attribute.HasField("t"):
         yield attribute.t
     yield from attribute.tensors
-    for sparse in (*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []), *attribute.sparse_tensors):
+    for sparse in (
+        *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+        *attribute.sparse_tensors,
+    ):
         yield sparse.values
         yield sparse.indices
     for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):

@@ -16,8 +16,10 @@ from ..contract.report import WarningInfo
 from . import sites as sites_
 from . import weights
 from .decide import Decision, KeptNode, decide
+from .faults import RewriteError
 from .names import Names
 from .operators import FOLLOW
+from .prepare import drop_unread
 from .sites import Site
 from .types import Scope
 from .values import NARROW, Narrow, saturated
@@ -60,7 +62,10 @@ def retype(
         result.kept, result.already = [], True
         return result
     writer = _Writer(model, narrow, decision, {(id(site.scope), site.node.name): site for site in sites})
-    writer.rewrite(sites)
+    try:
+        writer.rewrite(sites)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RewriteError(f"at node {writer.at!r}: {type(error).__name__}: {error}") from error
     result.retyped = writer.retyped
     result.warnings = _warnings(decision, narrow)
     return result
@@ -80,6 +85,7 @@ class _Writer:
         self.names = Names(model)
         self.opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
         self.retyped: Dict[str, str] = {}
+        self.at = ""
 
     def rewrite(self, sites: Sequence[Site]) -> None:
         if not sites:
@@ -88,6 +94,7 @@ class _Writer:
         _Graph(self, outermost, None).rewrite()
         for graph in graphs(self.model.graph):
             del graph.value_info[:]
+        drop_unread(self.model)
 
     def cast(self, source: str, target: str, kind: int) -> NodeProto:
         """Return a Cast as this model's opset has it."""
@@ -109,7 +116,6 @@ class _Graph:
         self.narrow: Dict[str, str] = {}
         self.nodes: List[NodeProto] = []
         self.copies: Dict[Tuple[str, str], str] = {}
-        self.needed = set(self.outputs)
 
     def rewrite(self) -> None:
         for name in (name for name in self.scope.kinds if name not in self._made()):
@@ -117,29 +123,21 @@ class _Graph:
         for node in list(self.graph.node):
             self._node(node)
         self._outer_outputs()
-        nodes = [node for node in self.nodes if not self._is_idle(node)]
         del self.graph.node[:]
-        self.graph.node.extend(nodes)
-        idle = [tensor for tensor in self.graph.initializer if self._was_copied(tensor.name)]
-        for tensor in idle:
-            self.graph.initializer.remove(tensor)
+        self.graph.node.extend(self.nodes)
 
     def _made(self) -> "set[str]":
         return {name for node in self.graph.node for name in node.output}
 
-    def _is_idle(self, node: NodeProto) -> bool:
-        return node.op_type == "Constant" and self._was_copied(node.output[0])
-
-    def _was_copied(self, name: str) -> bool:
-        """Tell whether only narrower copies of a constant are read."""
-        return name not in self.needed and any(source == name for source, _ in self.copies)
-
     def _node(self, node: NodeProto) -> None:
+        self.writer.at = node.name
         site = self.writer.by_name[id(self.scope), node.name]
         narrowed = self.writer.decision.narrowed.get(node.name, frozenset())
         for index, name in enumerate(node.input):
             if name:
-                node.input[index] = self._read(site, index, name, narrow=bool(narrowed) and _within(site, index, narrowed))
+                node.input[index] = self._read(
+                    site, index, name, narrow=bool(narrowed) and _within(site, index, narrowed)
+                )
         for inner in self.scope.inner.get(node.name, ()):
             _Graph(self.writer, inner, self).rewrite()
         after = []
@@ -167,37 +165,34 @@ class _Graph:
         if self.scope.get(name) != TensorProto.FLOAT:
             return name
         if narrow and self.scope.constant(name) is not None:
-            return self._home(name).copy(name, self.writer.decision.bounds.get((site.node.name, index)))
+            return self.home(name).copy(name, self.writer.decision.bounds.get((site.node.name, index)))
         return self.read(name, narrow=narrow)
 
     def read(self, name: str, *, narrow: bool) -> str:
         """Return what holds a float tensor in this type."""
-        found = self._find(name, narrow=narrow)
+        found = self.find(name, narrow=narrow)
         if found is None:
             kind, suffix = (self.writer.narrow.kind, self.writer.narrow.name) if narrow else (TensorProto.FLOAT, "fp32")
-            source = self._find(name, narrow=not narrow) or name
+            source = self.find(name, narrow=not narrow) or name
             found = self.writer.names.fresh(f"{name}_{suffix}")
             self.nodes.append(self.writer.cast(source, found, kind))
             (self.narrow if narrow else self.full)[name] = found
-            if narrow:
-                self._home(name).needed.add(name)
-        elif not narrow:
-            self._home(name).needed.add(name)
         return found
 
-    def _find(self, name: str, *, narrow: bool) -> Optional[str]:
+    def find(self, name: str, *, narrow: bool) -> Optional[str]:
+        """Return what holds a tensor in this type already, if anything does."""
         table = self.narrow if narrow else self.full
         if name in table:
             return table[name]
         if name in self.scope.kinds or self.outer is None:
             return None
-        return self.outer._find(name, narrow=narrow)
+        return self.outer.find(name, narrow=narrow)
 
-    def _home(self, name: str) -> "_Graph":
+    def home(self, name: str) -> "_Graph":
         """Return the graph that a tensor belongs to."""
         if name in self.scope.kinds or self.outer is None:
             return self
-        return self.outer._home(name)
+        return self.outer.home(name)
 
     def copy(self, name: str, infinite: Optional[bool]) -> str:
         """Return the narrow copy of a constant; ``infinite``: how bounds saturate, None for what is no such bound."""

@@ -11,9 +11,13 @@ from onnx import ModelProto, NodeProto, TensorProto, defs
 STANDARD = ("", "ai.onnx")
 _NEWEST = 1 << 20
 
-_KINDS: Dict[str, int] = {
-    name.lower(): number for name, number in TensorProto.DataType.items() if name != "UNDEFINED"
+# Two variables where there is one type, unless an attribute says otherwise.
+_SAME: Mapping[str, Mapping[str, str]] = {
+    "DequantizeLinear": {"T3": "T2"},
+    "LinearAttention": {"S": "T"},
 }
+
+_KINDS: Dict[str, int] = {name.lower(): number for name, number in TensorProto.DataType.items() if name != "UNDEFINED"}
 
 
 @dataclass(frozen=True)
@@ -78,19 +82,22 @@ def _signature(operator: str, version: int, domain: str) -> Optional[Signature]:
     except defs.SchemaError:
         return None
     constraints = {item.type_param_str: item.allowed_type_strs for item in schema.type_constraints}
+    same = _SAME.get(operator, {}) if not domain else {}
     return Signature(
-        tuple(_formal(item, constraints) for item in schema.inputs),
-        tuple(_formal(item, constraints) for item in schema.outputs),
+        tuple(_formal(item, constraints, same) for item in schema.inputs),
+        tuple(_formal(item, constraints, same) for item in schema.outputs),
         (_is_variadic(schema.inputs), _is_variadic(schema.outputs)),
     )
 
 
-def _formal(item: "defs.OpSchema.FormalParameter", constraints: Mapping[str, Iterable[str]]) -> Formal:
+def _formal(
+    item: "defs.OpSchema.FormalParameter", constraints: Mapping[str, Iterable[str]], same: Mapping[str, str]
+) -> Formal:
     names = list(constraints.get(item.type_str, [item.type_str]))
     tensors = [_KINDS[name[7:-1]] for name in names if name.startswith("tensor(") and name[7:-1] in _KINDS]
     shared = item.type_str in constraints and item.is_homogeneous
     return Formal(
-        item.type_str if shared else None,
+        same.get(item.type_str, item.type_str) if shared else None,
         frozenset(tensors),
         tensors[0] if len(names) == len(tensors) == 1 else None,
         sequence=not tensors,

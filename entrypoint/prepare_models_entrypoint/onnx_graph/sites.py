@@ -53,6 +53,8 @@ def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Na
     signature = schemas.signature(node, versions)
     if signature is None:
         return Site(node, scope, None, frozenset(), f"{node.domain or 'a custom operator'} decides its own types")
+    if node.domain not in schemas.STANDARD:
+        return Site(node, scope, signature, frozenset(), f"operators of {node.domain} stay as they are")
     if bodies(node) or node.op_type == "Constant":
         return Site(node, scope, signature, frozenset())
     if node.op_type in STAY:
@@ -62,8 +64,8 @@ def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Na
     lenient = schemas.newest(node) if narrow.kind == TensorProto.BFLOAT16 else None
     allowed = {name for name in floats if any(_takes(each, name, narrow.kind) for each in (signature, lenient) if each)}
     allowed -= ASIDE.get(node.op_type, frozenset())
-    if sequences:
-        return Site(node, scope, signature, frozenset(), "a sequence or an optional value keeps its type")
+    if sequences or _is_open(node, signature, scope, floats):
+        return Site(node, scope, signature, frozenset(), "the types of its outputs follow from more than its inputs")
     stays = f"ONNX defines no {node.op_type} of {narrow.name} in this opset" if floats and not allowed else ""
     return Site(node, scope, signature, frozenset(allowed), stays)
 
@@ -79,6 +81,17 @@ def _float_variables(node: NodeProto, signature: schemas.Signature, scope: Scope
         sequences = sequences or kind < 0
     kinds: Dict[str, int] = {name: scope.get(name) for name in node.output if name}
     return found, sequences or any(kind < 0 for kind in kinds.values())
+
+
+def _is_open(node: NodeProto, signature: schemas.Signature, scope: Scope, floats: "set[str]") -> bool:
+    """Tell whether a float output has a type variable that no float input binds, and no attribute tells its type."""
+    for index, name in enumerate(node.output):
+        formal = signature.output(index)
+        if not name or formal is None or formal.fixed is not None or scope.get(name) != TensorProto.FLOAT:
+            continue
+        if formal.variable not in floats and node.op_type not in types.BY_ATTRIBUTE:
+            return bool(floats)
+    return False
 
 
 def _takes(signature: schemas.Signature, variable: str, kind: int) -> bool:

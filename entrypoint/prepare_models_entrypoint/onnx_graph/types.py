@@ -10,7 +10,7 @@ from . import schemas
 from .walk import bodies
 
 # Where an attribute tells the type of an output whose variable no input binds; 0 stands for the first input's type.
-_BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
+BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
     "Cast": ("to", TensorProto.UNDEFINED),
     "BitCast": ("to", TensorProto.UNDEFINED),
     "RandomNormal": ("dtype", TensorProto.FLOAT),
@@ -60,7 +60,7 @@ class Scope:
         return self.outer.constant(name) if self.outer is not None else None
 
     def get(self, name: str) -> int:
-        """Return the element type of a tensor that this graph sees; negative for sequences, 0 where it can't be told."""
+        """Return the element type of a tensor that this graph sees, as in ``kinds``."""
         if name in self.kinds:
             return self.kinds[name]
         return self.outer.get(name) if self.outer is not None else 0
@@ -130,7 +130,7 @@ def _of_output(node: NodeProto, formal: Optional[schemas.Formal], bound: Mapping
         return 0
     if formal.fixed is not None:
         return formal.fixed
-    if formal.variable in bound and node.op_type not in ("Cast", "BitCast"):
+    if formal.variable is not None and formal.variable in bound and node.op_type not in ("Cast", "BitCast"):
         return bound[formal.variable]
     return _unbound(node, scope)
 
@@ -147,9 +147,9 @@ def _unbound(node: NodeProto, scope: Scope) -> int:
         return -abs(first)
     if node.op_type in ("SequenceAt", "ConcatFromSequence", "OptionalGetElement"):
         return abs(first)
-    if node.op_type not in _BY_ATTRIBUTE:
+    if node.op_type not in BY_ATTRIBUTE:
         return 0
-    name, default = _BY_ATTRIBUTE[node.op_type]
+    name, default = BY_ATTRIBUTE[node.op_type]
     kind = _type_attribute(attributes.get(name)) or default or first
     return -kind if node.op_type == "SequenceEmpty" else kind
 
@@ -168,7 +168,8 @@ def constant_of(node: NodeProto) -> Optional[TensorProto]:
         return None
     for attribute in node.attribute:
         if attribute.name == "value":
-            return attribute.t
+            tensor: TensorProto = attribute.t
+            return tensor
         if attribute.name in ("value_float", "value_int"):
             return helper.make_tensor("", _CONSTANTS[attribute.name], (), [helper.get_attribute_value(attribute)])
         if attribute.name in ("value_floats", "value_ints"):
