@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence
@@ -19,6 +20,7 @@ from ..errors import ConvertError
 from . import batch_norm, calibration_cache, edits, faults, graph, model_file, model_optimizer, proof, quantize
 from .calibration_cache import CalibrationCache
 from .decide import KeptNode
+from .findings import Findings
 from .opsets import lift
 from .prepare import prepare
 from .retype import retype
@@ -42,6 +44,7 @@ class TypedModel:
     warnings: List[WarningInfo] = field(default_factory=list)
     kept: List[KeptNode] = field(default_factory=list)
     already: bool = False
+    findings: Optional[Findings] = None
 
     def proof(self, job: ModelJob) -> PrecisionProof:
         """Return how the model got its precision and what shows it.
@@ -60,13 +63,15 @@ class TypedModel:
             kept=kept,
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
+        if self.findings is not None:
+            proven["measured"], proven["choices"] = self.findings.measured, self.findings.choices
         return proven
 
 
 @contextlib.contextmanager
 def prepared(
     job: ModelJob, source: Path, work_dir: Path, *, cache: Optional[CalibrationCache],
-    on_phase: Callable[[str], None], check_only: bool = False,
+    on_phase: Callable[[str], None], check_only: bool = False, findings: Optional[Findings] = None,
 ) -> Iterator[TypedModel]:  # fmt: skip
     """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
 
@@ -77,9 +82,10 @@ def prepared(
         cache: scales for int8, None without a cache.
         on_phase: called with the name of each step.
         check_only: leave out what takes minutes: fp8 from samples.
+        findings: what samples showed; None where nothing was measured.
     """
     changed = job.onnx != OnnxConfig()
-    model = prepare(edits.apply(model_file.load(source), job.onnx))
+    model = as_asked(job, source)
     with _blaming(source):
         evidence = proof.of_graph(model)
     chosen = rule(
@@ -91,7 +97,9 @@ def prepared(
         has_samples=job.calibration is not None,
         typed=bool(evidence.layers.get(job.precision)),
     )
-    typed = TypedModel(source, chosen, evidence)
+    typed = TypedModel(source, chosen, evidence, findings=findings)
+    if findings is not None:
+        typed.warnings += findings.warnings
     if chosen.rewrites:
         typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
     elif job.keep_fp32 and job.precision != "fp32":
@@ -120,6 +128,11 @@ def prepared(
     finally:
         for leftover in work_dir.glob("rewritten.onnx*"):
             leftover.unlink()
+
+
+def as_asked(job: ModelJob, source: Path) -> ModelProto:
+    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs."""
+    return prepare(edits.apply(model_file.load(source), job.onnx))
 
 
 @contextlib.contextmanager
@@ -164,7 +177,7 @@ class _Rewriter:
             wanted = _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL
             model = lift(model, wanted, required=_OPSET_PER_CHANNEL, why="int8")
             self._cover(
-                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self.job.keep_fp32), names
+                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self._kept()), names
             )
         return model
 
@@ -179,11 +192,19 @@ class _Rewriter:
             pattern = next((each for each in self.job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
             if pattern is not None:
                 keep[node.name] = f"keep_fp32: {pattern}"
-        done = retype(model, target, keep=keep)
+        findings = self.typed.findings
+        if findings is not None:
+            keep = {**findings.keep, **keep}
+        done = retype(model, target, keep=keep, samples=findings is not None)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept
         self.typed.warnings += done.warnings
         return done.model
+
+    def _kept(self) -> Sequence[str]:
+        """Return patterns of the nodes that stay in fp32."""
+        found = self.typed.findings.keep if self.typed.findings is not None else ()
+        return [*self.job.keep_fp32, *map(glob.escape, found)]
 
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""
