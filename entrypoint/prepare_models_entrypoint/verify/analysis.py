@@ -15,13 +15,13 @@ from onnx import ModelProto, helper
 from ..contract.job import ModelJob
 from ..contract.report import WarningInfo
 from ..contract.verification import VerifyConfig
-from ..errors import StageError, VerifyError
+from ..errors import StageError
 from ..onnx_graph import batch_norm, graph, model_file, rounding
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import lift
 from ..onnx_graph.typed_model import as_asked
-from . import ranges, runners, samples
+from . import needs, ranges, runners, samples
 from .judging import judge
 
 # Without samples, random ones are run only where that is quick.
@@ -87,15 +87,9 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
 
 
 def _is_possible(job: ModelJob, given: Samples) -> bool:
-    if importlib.util.find_spec("onnxruntime") is not None:
-        return True
     if given.asked or job.keep_auto:
-        raise VerifyError(
-            "module-missing",
-            "measuring ranges on samples needs onnxruntime",
-            hint="pip install 'prepare-models[verify]', or keep_fp32: none",
-        )
-    return False
+        needs.check_modules()
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def _measured(job: ModelJob, given: Samples, model: ModelProto, target: str) -> Findings:

@@ -25,7 +25,7 @@ from ..errors import VerifyError, outcome
 from ..onnx_graph import calibration_cache
 from ..onnx_graph.findings import Findings
 from ..processes import die_with_parent, show_as
-from . import runners, samples
+from . import needs, runners, samples
 from .metrics import OutputMetrics
 
 _NO_MEMORY = VerifyError(
@@ -70,6 +70,7 @@ class Comparison:
         self.model = ModelJob.from_dict(request["model"])
         self.config = self.model.verify or VerifyConfig()
         self.request = request
+        needs.check_modules()
         self.work_dir = Path(request["work_dir"])
         found = request["findings"]
         self.findings = Findings(found["keep"], found["measured"]) if found else None
@@ -175,13 +176,7 @@ class Comparison:
 
     def _compared(self, reference: Any, candidate: Any, feeds: Iterator[samples.Feed]) -> List[OutputComparison]:
         outputs = [value.name for value in reference.get_outputs()]
-        unknown = sorted(set(self.config.outputs) - set(outputs))
-        if unknown:
-            raise VerifyError(
-                "outputs-mismatch",
-                f"verify: the model has no output {', '.join(unknown)}",
-                hint=f"its outputs: {', '.join(outputs)}",
-            )
+        needs.check_outputs(self.config, outputs)
         limits = {name: self.config.of_output(name, self.model.precision) for name in outputs}
         metrics = {name: OutputMetrics(name, limits[name].argmax_axis) for name in outputs}
         with candidate as active:
@@ -223,7 +218,7 @@ def _kept(feeds: Iterator[samples.Feed]) -> Iterator[samples.Feed]:
     """Yield the samples; that there is one at all is settled here."""
     first = next(feeds, None)
     if first is None:
-        raise VerifyError("verification-samples-unusable", "there is no sample", hint="give at least one")
+        raise needs.no_sample()
     return itertools.chain([first], feeds)
 
 
