@@ -63,8 +63,6 @@ class TypedModel:
             kept=kept,
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
-        if self.findings is not None:
-            proven["measured"], proven["choices"] = self.findings.measured, self.findings.choices
         return proven
 
 
@@ -195,7 +193,7 @@ class _Rewriter:
         findings = self.typed.findings
         if findings is not None:
             keep = {**findings.keep, **keep}
-        done = retype(model, target, keep=keep, samples=findings is not None)
+        done = retype(model, target, keep=keep, samples=findings is not None and findings.trusted)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept
         self.typed.warnings += done.warnings

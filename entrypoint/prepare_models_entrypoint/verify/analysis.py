@@ -107,7 +107,7 @@ def _measured(job: ModelJob, given: Samples, model: ModelProto, target: str) -> 
         raise runners.cannot_run(error) from None
     told = {name: why for name, why in found.keep.items() if name not in keep}
     warnings = [] if grow else _on_random(told, found.judgement, target)
-    return Findings(told, described, warnings)
+    return Findings(told, described, trusted=grow, warnings=warnings)
 
 
 def _on_random(keep: Dict[str, str], judgement: ranges.Judgement, target: str) -> List[WarningInfo]:
