@@ -74,7 +74,8 @@ def _of_precision(job: ModelJob) -> Set[str]:
     """Return what brings about a precision in the graph. A model that has it already may need none of it."""
     scales = job.calibration_cache is not None or job.calibration is not None
     if job.precision in ("fp16", "bf16", AUTO) or (job.precision == "int8" and scales):
-        return {"onnx", "onnxruntime"} if job.keep_auto is not False else {"onnx"}
+        measured = job.keep_auto is not False and (job.precision != "int8" or job.builder.int8_remainder != "fp32")
+        return {"onnx", "onnxruntime"} if measured else {"onnx"}
     if job.precision == "fp8" and scales:
         return {"onnx", "nvidia-modelopt"}
     return set()

@@ -123,8 +123,9 @@ def _by_rewritten(
         findings=settled.findings,
     ) as typed:
         result["warnings"] += typed.warnings
-        result["precision_proof"] = typed.proof(model)
-        settled.note(result["precision_proof"])
+        proof = typed.proof(model)
+        settled.note(proof)
+        result["precision_proof"] = proof
         _run_trtexec(request, result, version, str(typed.path), progress)
     if not request.check_only:
         _take_plan(request, result)

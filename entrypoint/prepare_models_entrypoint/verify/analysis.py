@@ -67,7 +67,7 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
     """
     given = samples_of(job)
     target = job.precision if job.precision == "bf16" else "fp16"
-    if job.keep_auto is False or not _is_possible(job, given):
+    if job.keep_auto is False or not _has_halves(job) or not _is_possible(job, given):
         return None
     model = as_asked(job, source)
     if not given.asked and not job.keep_auto and model_file.external_bytes(model, source) > _LARGEST_UNASKED:
@@ -84,6 +84,10 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
         if given.asked or job.keep_auto:
             raise
         return None
+
+
+def _has_halves(job: ModelJob) -> bool:
+    return job.precision != "int8" or job.builder.int8_remainder != "fp32"
 
 
 def _is_possible(job: ModelJob, given: Samples) -> bool:

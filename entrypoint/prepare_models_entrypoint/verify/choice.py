@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from onnx import ModelProto
 
 from ..contract.job import ModelJob
-from ..contract.report import PrecisionChoice
+from ..contract.report import PrecisionChoice, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import graph
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -43,7 +43,16 @@ def choose(
         if rows[-1]["verdict"] == "chosen":
             chosen = precision
     keep = chooser.findings.keep if chosen != "fp32" and chooser.findings is not None else {}
-    return replace(job, precision=chosen), Findings(keep, chooser.described, choices=rows)
+    warnings = [] if chooser.given.asked or chooser.given.real else [_on_random(chosen)]
+    return replace(job, precision=chosen), Findings(keep, chooser.described, warnings=warnings, choices=rows)
+
+
+def _on_random(chosen: str) -> WarningInfo:
+    return WarningInfo(
+        code="ranges-from-random",
+        message=f"precision: auto chose {chosen} on random numbers",
+        hint="give samples with verify: {npz: FILE} or verify: {images: DIR}; other inputs may need more",
+    )
 
 
 class _Chooser:
@@ -67,9 +76,8 @@ class _Chooser:
             return _row(precision, "impossible", "there is no calibration, and the model has no Q/DQ nodes")
         self.on_phase(f"weigh {precision}")
         if self.findings is None:
-            self.findings = analysis.find(
-                replace(self.job, precision="fp16", keep_auto=True), self.source, self.on_phase
-            )
+            asked = replace(self.job, precision="fp16", keep_auto=True)
+            self.findings = analysis.find(asked, self.source, self.on_phase)
         try:
             outputs, kept, narrowed = self._outputs(precision)
         except ConvertError as error:
