@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 
 from onnx import ModelProto, NodeProto
 
-from ..onnx_graph import retype, rounding
+from ..onnx_graph import retype, rounding, weights
 from ..onnx_graph.lockstep import Lockstep, Seen
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.walk import bodies, graphs
@@ -21,6 +21,7 @@ SAMPLES = 3  # on which ranges are measured
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _PASSES = 10
+_BYTES = 32 << 30  # of weights and tensors that a search may look at: its time is bounded, and the same everywhere
 _DEEPEST = 64
 _ADDED_AT_ONCE = 2
 _FAR = 0.01  # of a tensor's magnitude
@@ -83,6 +84,7 @@ class _Search:
     judge: Judge
     keep: Dict[str, str]
     passes: int = 0
+    looked_at: int = 0
     depths: Dict[str, int] = field(default_factory=dict)
     reasons: Dict[str, str] = field(default_factory=dict)
 
@@ -93,7 +95,7 @@ class _Search:
             self.keep = {**overflowing, **self.keep}
             step = self._step(self.keep)
         best = step
-        while grow and step.measured.doubtful and self.passes < _PASSES:
+        while grow and step.measured.doubtful and not self._is_spent():
             known = dict(self.depths)
             self._deepen(step)
             if self.depths == known:
@@ -114,7 +116,12 @@ class _Search:
             self.model, twin.model, {name: twin.wide.get(half, half) for name, half in narrow.retyped.items()}
         )
         outputs = [pair.run(feed) for feed in self.feeds]
+        stored = sum(weights.size(tensor) for tensor in self.model.graph.initializer)
+        self.looked_at += pair.observed_bytes + 4 * stored * len(self.feeds)
         return _Step(self.model, pair.seen, self.judge(outputs), _UNITS[self.target], keep)
+
+    def _is_spent(self) -> bool:
+        return self.passes >= _PASSES or self.looked_at > _BYTES
 
     def _deepen(self, step: "_Step") -> None:
         for name in step.origins():
@@ -134,8 +141,8 @@ class _Search:
         for name in [name for name, depth in self.depths.items() if depth > _ADDED_AT_ONCE]:
             whole = self.depths[name]
             self.depths[name] = 3 * whole // 4
-            step = self._step(self._grown(best)) if self.passes < _PASSES else best
-            if step.measured.doubtful or self.passes == _PASSES:
+            step = best if self._is_spent() else self._step(self._grown(best))
+            if step is best or step.measured.doubtful:
                 self.depths[name] = whole
             else:
                 best = step
