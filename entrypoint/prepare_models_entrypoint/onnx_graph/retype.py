@@ -200,13 +200,11 @@ class _Graph:
         if (name, kind) not in self.copies:
             narrow = self.writer.narrow
             tensor = self.scope.constants[name]
-            values = weights.array(tensor)
             if infinite is not None:
-                values = saturated(values, narrow, infinite=infinite)
+                tensor = weights.tensor(saturated(weights.array(tensor), narrow, infinite=infinite), name)
             wish = "_".join(part for part in (name, narrow.name, kind) if part)
-            copy = self.graph.initializer.add()
-            weights.fill(copy, narrow.rounded(values), self.writer.names.fresh(wish), narrow.kind)
-            self.copies[name, kind] = copy.name
+            self.copies[name, kind] = self.writer.names.fresh(wish)
+            weights.round_into(self.graph.initializer.add(), tensor, self.copies[name, kind], narrow.kind)
         return self.copies[name, kind]
 
     def _outer_outputs(self) -> None:
