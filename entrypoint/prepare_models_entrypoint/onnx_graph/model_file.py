@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO, Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 import onnx
 from google.protobuf.message import DecodeError, Message
@@ -17,7 +17,6 @@ from . import weights
 _LARGEST_FILE = (2 << 30) - (64 << 20)  # protobuf's limit, with room for what is not weights
 _SMALLEST_MAPPED = 64 << 10
 _ALIGNMENT = 4096
-_CHUNK = 8 << 20
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # in ModelProto, GraphProto, TensorProto
 
 
@@ -87,7 +86,7 @@ def save(model: ModelProto, path: Path) -> None:
             weights.bring(tensor)
     large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
     shell = _without(model, large)
-    if shell.ByteSize() + sum(_length(tensor) for tensor in large) < _LARGEST_FILE:
+    if shell.ByteSize() + sum(weights.nbytes(tensor) for tensor in large) < _LARGEST_FILE:
         _write_whole(shell, large, path)
     else:
         _write_parts(shell, large, path)
@@ -97,8 +96,13 @@ def _is_large(tensor: TensorProto) -> bool:
     return tensor.data_location == TensorProto.EXTERNAL or len(tensor.raw_data) >= _SMALLEST_MAPPED
 
 
-def _length(tensor: TensorProto) -> int:
-    return weights.nbytes(tensor) if tensor.data_location == TensorProto.EXTERNAL else len(tensor.raw_data)
+def without_weights(model: ModelProto) -> ModelProto:
+    """Return a copy whose large initializers are empty: what judges a model by its structure needs no more."""
+    large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
+    shell = _without(model, large)
+    for tensor in large:
+        shell.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=[0])
+    return shell
 
 
 def _without(model: ModelProto, large: List[TensorProto]) -> ModelProto:
@@ -128,7 +132,7 @@ def _head(tensor: TensorProto) -> TensorProto:
 def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> None:
     graph = shell.graph.SerializeToString()
     heads = [_initializer_head(tensor) for tensor in large]
-    size = len(graph) + sum(len(head) + _length(tensor) for head, tensor in zip(heads, large))
+    size = len(graph) + sum(len(head) + weights.nbytes(tensor) for head, tensor in zip(heads, large))
     shell.ClearField("graph")
     with open(str(path), "wb") as stream:
         stream.write(shell.SerializeToString())
@@ -136,12 +140,12 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
         stream.write(graph)
         for head, tensor in zip(heads, large):
             stream.write(head)
-            _copy(tensor, stream)
+            stream.writelines(weights.chunks(tensor))
 
 
 def _initializer_head(tensor: TensorProto) -> bytes:
     """Return the bytes before an initializer's values."""
-    length = _length(tensor)
+    length = weights.nbytes(tensor)
     head: bytes = _head(tensor).SerializeToString() + wire.prefix(_RAW_DATA, length)
     return wire.prefix(_INITIALIZER, len(head) + length) + head
 
@@ -153,24 +157,9 @@ def _write_parts(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
             stream.seek(at)
             head = shell.graph.initializer.add()
             head.CopyFrom(_head(tensor))
-            weights.refer(head, Path(f"{path.name}.weights"), at, _length(tensor))
-            _copy(tensor, stream)
+            weights.refer(head, Path(f"{path.name}.weights"), at, weights.nbytes(tensor))
+            stream.writelines(weights.chunks(tensor))
     path.write_bytes(shell.SerializeToString())
-
-
-def _copy(tensor: TensorProto, stream: BinaryIO) -> None:
-    if tensor.data_location != TensorProto.EXTERNAL:
-        stream.write(tensor.raw_data)
-        return
-    location, offset, left = weights.range_of(tensor)
-    with open(location, "rb") as source:
-        source.seek(offset)
-        while left:
-            chunk = source.read(min(left, _CHUNK))
-            if not chunk:
-                raise weights.broken(tensor, f"{location} became shorter")
-            stream.write(chunk)
-            left -= len(chunk)
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:

@@ -37,6 +37,8 @@ STAY = {
     "MeanVarianceNormalization": "ONNX defines it with constants in float32",
 }
 
+RECURRENT = named("GRU LSTM RNN")
+
 # Type variables of inputs that carry no data.
 ASIDE = {"Resize": frozenset({"T2"})}
 

@@ -8,7 +8,7 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional
 from onnx import ModelProto, NodeProto, TensorProto
 
 from . import schemas, types
-from .operators import ASIDE, STAY
+from .operators import ASIDE, RECURRENT, STAY
 from .types import Scope
 from .values import Narrow
 from .walk import bodies
@@ -59,6 +59,8 @@ def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Na
         return Site(node, scope, signature, frozenset())
     if node.op_type in STAY:
         return Site(node, scope, signature, frozenset(), STAY[node.op_type])
+    if node.op_type in RECURRENT and len(node.input) > 4 and node.input[4]:
+        return Site(node, scope, signature, frozenset(), "TensorRT masks sequences of different lengths in float32")
     floats, sequences = _float_variables(node, signature, scope)
     # The rules of bfloat16 came late, to operators that hardware computes in it all the same.
     lenient = schemas.newest(node) if narrow.kind == TensorProto.BFLOAT16 else None
