@@ -50,7 +50,7 @@ class _Maker:
             back = self.node("Mul", [second, self.weight(0.005)], "planted_back")
             return self.node("Mul", [back, self.weight(0.0005 if overflows else 0.05)])
         if kind == "exp":
-            scaled = self.node("Mul", [positive, self.weight(25.0 if overflows else 3.0)])
+            scaled = self.node("Mul", [positive, self.weight(25.0 if overflows else 2.0)])
             return self.node("Log", [self.node("Exp", [scaled], "planted_exp")], "planted_log")
         if kind == "pow":
             scaled = self.node("Mul", [positive, self.weight(40.0 if overflows else 4.0)])

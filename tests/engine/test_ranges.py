@@ -41,9 +41,8 @@ def test_a_planted_overflow_is_found_named_kept_and_verified(tmp_path: Path, see
     verify = VerifyConfig(ranges={"x": (-2.0, 2.0)}, count=2)
     findings = found(source, verify)
     assert findings is not None
-    assert findings.keep
-    assert all("reaches" in why and "65504" in why for why in findings.keep.values())
-    assert any(name.startswith("planted") for name in findings.keep)
+    overflowing = [name for name, why in findings.keep.items() if "reaches" in why and "fp16 ends at 65504" in why]
+    assert any(name.startswith("planted") for name in overflowing)
     assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
     unkept = verified(source, verify, Findings({}, "nothing kept"), tmp_path)
     assert unkept["verdict"] == "failed"
@@ -79,7 +78,7 @@ def test_a_cancelling_normalization_keeps_its_chain(tmp_path: Path, mean: float)
 def test_a_log_mel_front_end_stays_in_fp32_from_its_powers_on(tmp_path: Path) -> None:
     source = planted.log_mel(tmp_path / "net.onnx")
     random, time = np.random.default_rng(0), np.arange(8000) / 16000
-    tone = 0.3 * np.sin(2 * np.pi * 440 * time) * (time < 0.25) + 1e-4 * random.standard_normal(8000)
+    tone = 0.3 * np.sin(2 * np.pi * 440 * time) * (time < 0.25) + 1e-5 * random.standard_normal(8000)
     np.savez(tmp_path / "audio.npz", x=tone.astype(np.float32)[None, None])
     verify = VerifyConfig(npz=str(tmp_path / "audio.npz"))
     findings = found(source, verify)

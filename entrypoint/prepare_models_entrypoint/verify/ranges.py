@@ -182,15 +182,23 @@ class _Step:
         return found
 
     def origins(self) -> List[str]:
-        """Return the nodes in which large errors arise, among those that lead to outputs that miss a threshold."""
+        """Return the nodes in which large errors arise, on the way to outputs that miss a threshold.
+
+        A node that reads such an error is none: it may be right as soon as that one is.
+        """
         leading = [node for node in self._leading() if node.op_type not in FOLLOW]
         errors = {node.name: max((self._error(name) for name in node.output), default=0.0) for node in leading}
         limit = min(_FAR, max(errors.values(), default=0.0) / 2)
-        found = []
-        for node in leading:
+        found: List[str] = []
+        spoilt: Set[str] = set()
+        for node in self._leading():
             before = max((self._error(name) for name in node.input), default=0.0)
-            if errors[node.name] > limit and errors[node.name] > _JUMP * max(before, self.unit):
+            error = errors.get(node.name, 0.0)
+            if spoilt.intersection(_read(node)):
+                spoilt.update(node.output)
+            elif error > limit and error > _JUMP * max(before, self.unit):
                 found.append(node.name)
+                spoilt.update(node.output)
         return found
 
     def reason(self, name: str) -> str:
