@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from .consumers import lint
-from .contract import event
+from .contract import event, schema
 from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
 from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
@@ -26,6 +26,7 @@ from .contract.report import (
     MadeBy,
     Material,
     ModelReport,
+    Origin,
     RuntimeInfo,
     StageResult,
     WarningInfo,
@@ -84,6 +85,7 @@ class _Run:
         self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
         self.report["runtime"] = self.runtime
         self.report["plugins"] = [plugin.file for plugin in model.plugins]
+        self.report["origin"] = schema.read(Origin, model.origin, "origin") if model.origin else None
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
