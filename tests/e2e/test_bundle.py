@@ -25,6 +25,7 @@ from tests.command import COMMAND, Result, Workplace
 from tests.simulators.ngc import LEGACY_KEY, NgcSimulator
 
 ROOT = Path(__file__).parents[2]
+WEIGHTS = f"{'big' * 45}.weights"  # longer than one byte of a length can say
 # A network namespace without any interface.
 CLOSED = ("unshare", "--net", *(() if os.geteuid() == 0 else ("--map-root-user",)))
 # Writes down every use of the network that a Python process tries.
@@ -73,7 +74,7 @@ def models(folder: Path) -> list[dict[str, Any]]:
     loaded = onnx.load(str(folder / "big.onnx"))
     (folder / "nets").mkdir()
     onnx.save_model(
-        loaded, str(folder / "nets" / "big.onnx"), save_as_external_data=True, location="big.weights", size_threshold=0
+        loaded, str(folder / "nets" / "big.onnx"), save_as_external_data=True, location=WEIGHTS, size_threshold=0
     )
     networks.conv(folder / "inner.onnx", seed=4)
     subprocess.run(["tar", "czf", "nets/pack.tar.gz", "inner.onnx"], check=True, cwd=folder)
@@ -234,7 +235,7 @@ def test_a_bundle_may_come_through_a_pipe(site: Site, tmp_path: Path) -> None:
 def test_what_a_base_has_is_not_repeated(site: Site, tmp_path: Path) -> None:
     place = Workplace(tmp_path / "next")
     place.folder.mkdir()
-    for path in ("nets/big.onnx", "nets/big.weights", "nets/pack.tar.gz"):
+    for path in ("nets/big.onnx", f"nets/{WEIGHTS}", "nets/pack.tar.gz"):
         (place.folder / path).parent.mkdir(exist_ok=True)
         (place.folder / path).write_bytes((site.place.folder / path).read_bytes())
     networks.conv(place.folder / "new.onnx", seed=9)
@@ -281,13 +282,13 @@ def test_another_tool_than_the_locked_one_builds_nothing(place: Workplace, tmp_p
 
 
 def test_what_drifted_is_not_carried(site: Site, tmp_path: Path) -> None:
-    weights = site.place.folder / "nets" / "big.weights"
+    weights = site.place.folder / "nets" / WEIGHTS
     good = weights.read_bytes()
     try:
         weights.write_bytes(good + b"\0")
         made = create(site.place, tmp_path / "x.bundle", "--no-wheels")
         assert made.status == 1
-        assert "weights: external_data nets/big.weights has sha256" in made.stderr
+        assert f"weights: external_data nets/{WEIGHTS} has sha256" in made.stderr
         assert list(tmp_path.iterdir()) == []
     finally:
         weights.write_bytes(good)
@@ -312,7 +313,7 @@ def test_a_bundle_brings_its_manifest(site: Site) -> None:
     assert (missing.status, "[bundle-missing]" in missing.stderr) == (1, True)
     listed = site.place.call("bundle", "ls", str(site.bundle))
     assert listed.status == 0
-    for told in ("models.yaml", "models.lock", "weights/model/big.onnx", "weights/model/big.weights"):
+    for told in ("models.yaml", "models.lock", "weights/model/big.onnx", f"weights/model/{WEIGHTS}"):
         assert told in listed.stdout
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract import external_data
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, PROGRESS, Event
 from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.report import ModelReport, read
 from prepare_models_entrypoint.contract.source import local_path, member_of
-from prepare_models_entrypoint.contract.weights import companions
 
 from ..docker.copied_files import Bind
 from ..docker.owners import machine
@@ -102,7 +102,7 @@ class Work:
         """Return the model's own files on this machine, read-only."""
         places = [member.archive if (member := member_of(source)) else source for source in self._sources]
         files = [path for place in places if (path := local_path(place)) is not None and path.is_file()]
-        wanted = [file for path in files for file in (path, *companions(path))]
+        wanted = [file for path in files for file in (path, *_weights(path))]
         wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
         wanted += [path for path in self._samples() if path.exists()]
         return [Bind(path.absolute(), str(path.absolute())) for path in dict.fromkeys(wanted)]
@@ -182,6 +182,14 @@ class Lines:
         for line in lines:
             with contextlib.suppress(ContractError):
                 self._on_event(Event.from_line(line.decode("utf-8", "replace")))
+
+
+def _weights(model: Path) -> tuple[Path, ...]:
+    """Return a model's weights files; of one whose weights are not as they must be none: the entrypoint refuses it."""
+    try:
+        return external_data.files(model)
+    except (external_data.ExternalDataError, OSError):
+        return ()
 
 
 def without_frame(on_event: OnEvent) -> OnEvent:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import companions, weights
+from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
+from prepare_models_entrypoint.contract.external_data import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, problem_of_record, read_record
 
@@ -124,6 +125,8 @@ class Planner:
             raise
         except OSError as error:
             found = _Finding(f"{error.filename or 'a file'} can't be read: {error.strerror}")
+        except ExternalDataError as error:
+            found = _Finding(str(error))
         except (AttributeError, LookupError, TypeError):  # a record that somebody edited
             found = _Finding("the record of the engine is damaged")
         known = is_known(expected)
@@ -141,7 +144,7 @@ class Planner:
         size = model.stat().st_size
         if (record is not None and record["engine"] is not None) or self.store.may_hold(size):
             return True
-        files = (model,) if size > _LARGE else (model, *weights.companions(model))
+        files = (model,) if size > _LARGE else (model, *self.digests.weights_files(model))
         return sum(file.stat().st_size for file in files) <= _LARGE or all(map(self.digests.knows, files))
 
     def _why_not(
