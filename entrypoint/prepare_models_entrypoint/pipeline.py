@@ -13,12 +13,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from .consumers import lint
-<<<<<<< HEAD
-from .contract import event, schema
-=======
-from .contract import event, external_data
+from .contract import event, external_data, schema
 from .contract.external_data import ExternalDataError
->>>>>>> extdata
 from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
 from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
