@@ -24,7 +24,8 @@ def load(path: Path) -> ModelProto:
     """Read a model; its large weights stay in their files, and their tensors refer to them by absolute paths.
 
     Raises:
-        ConvertError: it is no ONNX model, or weights in other files are missing or elsewhere than they may be.
+        ConvertError: it is no ONNX model.
+        ExternalDataError: weights in other files are missing, or are elsewhere than they may be.
     """
     path = Path(os.path.abspath(str(path)))
     try:
@@ -33,9 +34,11 @@ def load(path: Path) -> ModelProto:
         raise ConvertError(
             "onnx-invalid", f"the model can't be read: {error}", hint="check that the file is a complete ONNX model"
         ) from error
+    external_data.check(path)
     for tensor in tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
-            _resolve(tensor, path)
+            location, offset, length = weights.range_of(tensor)
+            weights.refer(tensor, external_data.resolve(path, location), offset, length)
     for tensor in model.graph.initializer:
         if tensor.name in cut and not tensor.HasField("raw_data") and tensor.data_location != TensorProto.EXTERNAL:
             weights.refer(tensor, path, *cut[tensor.name])
@@ -48,25 +51,6 @@ def _structure(path: Path) -> Tuple[ModelProto, Dict[str, Tuple[int, int]]]:
         if found is not None:
             return ModelProto.FromString(found.model), found.weights
         return ModelProto.FromString(bytes(view)), {}
-
-
-def _resolve(tensor: TensorProto, model: Path) -> None:
-    location, offset, length = weights.range_of(tensor)
-    try:
-        file = external_data.resolve(model, location)
-    except external_data.ExternalDataError as error:
-        raise weights.broken(tensor, str(error)) from None
-    size = file.stat().st_size
-    if offset + length > size:
-        raise weights.broken(tensor, f"{location} has {size} bytes, and {offset + length} are needed")
-    weights.refer(tensor, file, offset, length)
-
-
-def external_bytes(model: ModelProto, path: Path) -> int:
-    """Return the size of the weights that lie in other files than ``path``, from which the model was loaded."""
-    own = os.path.abspath(str(path))
-    found = (weights.range_of(tensor) for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL)
-    return sum(length for location, _, length in found if location != own)
 
 
 def bring(model: ModelProto) -> None:

@@ -119,7 +119,8 @@ def _bits(values: Array, kind: int) -> Array:
 
 def size(tensor: TensorProto) -> int:
     """Return how many elements a tensor has."""
-    return math.prod(tensor.dims)
+    count: int = math.prod(tensor.dims)
+    return count
 
 
 def nbytes(tensor: TensorProto) -> int:
@@ -127,7 +128,7 @@ def nbytes(tensor: TensorProto) -> int:
     if tensor.data_location != TensorProto.EXTERNAL:
         return len(tensor.raw_data)
     if _stored_kind(tensor) != tensor.data_type:
-        return size(tensor) * np.dtype(_DTYPES[tensor.data_type]).itemsize
+        return size(tensor) * int(np.dtype(_DTYPES[tensor.data_type]).itemsize)
     return range_of(tensor)[2]
 
 

@@ -12,11 +12,12 @@ from typing import Callable, Dict, Iterable, List, Optional
 
 from onnx import ModelProto, helper
 
+from ..contract import external_data
 from ..contract.job import ModelJob
 from ..contract.report import WarningInfo
 from ..contract.verification import VerifyConfig
 from ..errors import StageError
-from ..onnx_graph import batch_norm, graph, model_file, rounding
+from ..onnx_graph import batch_norm, graph, rounding
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import lift
@@ -69,9 +70,9 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
     target = job.precision if job.precision == "bf16" else "fp16"
     if job.keep_auto is False or not _has_halves(job) or not _is_possible(job, given):
         return None
-    model = as_asked(job, source)
-    if not given.asked and not job.keep_auto and model_file.external_bytes(model, source) > _LARGEST_UNASKED:
+    if not given.asked and not job.keep_auto and _bytes(source) > _LARGEST_UNASKED:
         return None
+    model = as_asked(job, source)
     if graph.has_qdq(model):
         return None
     on_phase("measure ranges")
@@ -84,6 +85,10 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
         if given.asked or job.keep_auto:
             raise
         return None
+
+
+def _bytes(source: Path) -> int:
+    return source.stat().st_size + external_data.check(source)
 
 
 def _has_halves(job: ModelJob) -> bool:
