@@ -15,6 +15,7 @@ from prepare_models_entrypoint.onnx_graph.findings import Findings
 from prepare_models_entrypoint.verify import analysis, worker
 from tests import networks, planted
 from tests.command import Workplace
+from tests.engine.caches import measured
 
 
 def found(source: Path, verify: VerifyConfig | None, **more: Any) -> Findings | None:
@@ -154,6 +155,19 @@ def test_auto_takes_the_lowest_precision_that_meets_the_thresholds(
     assert {row["precision"]: row["verdict"] for row in proof["choices"]} == verdicts
     again = place.call("plan", str(place.manifest), "--models-dir", str(place.models_dir)).stdout
     assert "up-to-date" in again
+
+
+def test_auto_takes_int8_where_a_calibration_holds(place: Workplace) -> None:
+    measured(networks.conv(place.folder / "net.onnx"), place.folder / "cal.bin")
+    place.write(
+        {"name": "net", "source": "net.onnx", "precision": "auto", "calibration_cache": "cal.bin", "verify": {}}
+    )
+    result = place.run()
+    net = result.model("net")
+    assert result.status == 0, net["error"]
+    assert (net["precision_proof"]["delivered"], net["precision_proof"]["means"]) == ("int8", "inserted-qdq")
+    assert net["precision_proof"]["choices"][0]["error"] < 0.2
+    assert "Compared the model rewritten to int8" in net["verification"]["statement"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional
 
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto
 
 from ..contract import external_data
 from ..contract.job import ModelJob
@@ -50,13 +50,19 @@ def samples_of(job: ModelJob) -> Samples:
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
-    """Return name, type and shape of each input as a verification feeds it."""
+    """Return name, type and shape of each input as a verification feeds it.
+
+    Raises:
+        VerifyError: there are no samples for such an input.
+    """
     found = []
     for value in model.graph.input:
         kind = value.type.tensor_type
         sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
-        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        found.append((value.name, dtype, samples.shape_of(value.name, sizes, job)))
+        name = TensorProto.DataType.Name(kind.elem_type).lower()
+        found.append(
+            (value.name, runners.dtype_of(value.name, f"tensor({name})"), samples.shape_of(value.name, sizes, job))
+        )
     return found
 
 
