@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NoReturn
 
+from prepare_models_entrypoint.contract.launch import command
+
 MODULE = "prepare_models_entrypoint"
 # Keys go to the entrypoint through a file without a name; what it starts in turn has no use for them.
 _KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY")
@@ -21,16 +23,15 @@ _KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY")
 
 def argv(*arguments: str) -> list[str]:
     """Return the argument vector of an entrypoint command."""
-    return [sys.executable, "-m", MODULE, *arguments]
+    return command("__main__", *arguments)
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment without keys, and with the entrypoint importable from wherever it is."""
-    import prepare_models_entrypoint.contract  # noqa: F401  # its parent's location is what is asked for
-
-    root = str(Path(sys.modules[MODULE].__path__[0]).parent)
+    """Return this process's environment without keys, and without paths for imports that depend on the directory."""
     kept = {name: value for name, value in os.environ.items() if name not in _KEY_VARIABLES}
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    places = filter(os.path.isabs, kept.pop("PYTHONPATH", "").split(os.pathsep))
+    path = os.pathsep.join(places)  # an empty one, as in :/opt, is the current directory
+    return {**kept, "PYTHONPATH": path} if path else kept
 
 
 class Copy:
