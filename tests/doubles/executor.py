@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prepare_models.executors import Fetcher, Task
 from prepare_models.manifest import ModelSpec
-from prepare_models.running.connection import NetworkSpec
+from prepare_models.running.connection import ConnectionSpec
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, WarningInfo
 
@@ -49,7 +49,7 @@ class ReportingExecutor:
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
         raise NotImplementedError
 
-    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
+    def fetcher(self, job: FetchJob, network: ConnectionSpec) -> Fetcher:
         raise NotImplementedError
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from . import codec
 from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
-from .connection import Network
+from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .ros import RosConfig
 from .verification import VerifyConfig
@@ -187,7 +187,7 @@ class Job:
     models: Tuple[ModelJob, ...]
     cache_dir: str
     stages: Tuple[str, ...] = STAGES
-    network: Network = field(default_factory=Network)
+    network: Connection = field(default_factory=Connection)
     tool: str = ""
     image: Optional[str] = None
 
@@ -212,7 +212,7 @@ class Job:
             models=codec.each(raw, "models", ModelJob.from_dict, "job"),
             cache_dir=codec.require(raw, "cache_dir", str, "job"),
             stages=stages,
-            network=codec.maybe(raw, "network", Network.from_dict, "job") or Network(),
+            network=codec.maybe(raw, "network", Connection.from_dict, "job") or Connection(),
             tool=codec.optional(raw, "tool", str, "job") or "",
             image=codec.optional(raw, "image", str, "job"),
         )

@@ -18,7 +18,7 @@ from ..lock.sources import sample_sets, wanted
 from ..machine.platforms import Platform
 from ..manifest import Manifest, ModelSpec, licences
 from ..planning import planner as plan
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import openssl
 from ..store import open_store
@@ -160,7 +160,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
     """Bring every source that is not simply a local file to the download store; return where each lies."""
     base = manifest.path.absolute().parent
-    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
+    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
     for spec in manifest.models:
         digests = {file.place: file.sha256 for file in lock.models[spec.name]}
         for file in wanted(spec, base):

@@ -19,7 +19,7 @@ from ..machine.facts import Machine
 from ..machine.platforms import Platform
 from ..manifest import ModelSpec
 from ..planning.planner import PlannedModel
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from ..running.writer_lock import Held
 
 OnEvent = Callable[[Event], None]
@@ -114,7 +114,7 @@ class Executor(Protocol):
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
         """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
 
-    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
+    def fetcher(self, job: FetchJob, network: ConnectionSpec) -> Fetcher:
         """Return what fetches a job's sources ahead of their turn."""
 
     def stop(self) -> None:

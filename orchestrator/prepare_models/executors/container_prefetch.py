@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob
 
 from ..docker.container import Containers, RunSpec
 from ..docker.copied_files import Bind
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from .exchange import INSIDE, SECRETS, secret_text
 
 Describe = Callable[[tuple[str, ...], tuple[Bind, ...]], RunSpec]
@@ -26,7 +26,7 @@ class ContainerFetcher:
         network: how sources are reached, secrets included.
     """
 
-    def __init__(self, describe: Describe, job: FetchJob, network: NetworkSpec) -> None:
+    def __init__(self, describe: Describe, job: FetchJob, network: ConnectionSpec) -> None:
         self._describe, self._job, self._network = describe, job, network
         self._containers = Containers()
 

@@ -26,7 +26,7 @@ from ..lock import facts
 from ..machine.environments import image_facts, machine_facts, remember, remembered, this_machine
 from ..machine.facts import Machine
 from ..manifest import ModelSpec
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from ..support.paths import contents_dir
 from . import ContainerOptions, Fetcher, OnEvent, Task
 from .container_exit import memory_hint, without_report
@@ -153,7 +153,7 @@ class DockerExecutor:
         finally:
             work.remove_empty_output()
 
-    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
+    def fetcher(self, job: FetchJob, network: ConnectionSpec) -> Fetcher:
         """Return a container that fetches a job's sources."""
         return ContainerFetcher(self._download, job, network)
 

@@ -21,7 +21,7 @@ from ..machine import environments
 from ..machine.facts import Machine
 from ..machine.platforms import Platform
 from ..manifest import ModelSpec
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from . import ContainerOptions, Executor, Fetcher, Task, has_context
 
 _ID = re.compile("sha256:[0-9a-f]{64}")
@@ -107,7 +107,7 @@ class KnownExecutor:
         """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
         return self._docker().verify(spec, output_dir, folder)
 
-    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
+    def fetcher(self, job: FetchJob, network: ConnectionSpec) -> Fetcher:
         """Return what fetches a job's sources."""
         return self._docker().fetcher(job, network)
 

@@ -34,7 +34,7 @@ from ..docker.copied_files import Bind
 from ..errors import ContainerError, HostError, InterruptedRunError
 from ..machine import platforms
 from ..machine.facts import Machine
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from ..running.fetch_process import Fetching
 from ..store import FILES, PLAN, restore
 from . import ContainerOptions
@@ -67,7 +67,7 @@ class FarExecutor(DockerExecutor):
                 self._told = self._describe()
             return self._told
 
-    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetching:
+    def fetcher(self, job: FetchJob, network: ConnectionSpec) -> Fetching:
         """Return a child process of this machine that fetches a job's sources."""
         return Fetching(job, network, on_result=lambda _: None)
 

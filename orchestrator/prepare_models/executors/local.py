@@ -27,7 +27,7 @@ from ..lock import facts
 from ..machine.environments import machine_facts, remembered
 from ..manifest import ModelSpec
 from ..running import child
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from ..running.fetch_process import Fetching
 from ..running.jobs import model_job
 from ..support.paths import contents_dir
@@ -134,7 +134,7 @@ class LocalExecutor:
             exit_code, told = self._run_entrypoint(folder, inherited, task.on_event)
         return _read_report(folder, spec, exit_code, told)
 
-    def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetching:
+    def fetcher(self, job: FetchJob, network: ConnectionSpec) -> Fetching:
         """Return a child process that fetches a job's sources."""
         return Fetching(job, network, on_result=lambda _: None)
 

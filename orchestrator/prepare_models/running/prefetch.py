@@ -18,9 +18,9 @@ from ..errors import PrepareModelsError
 from ..executors import Fetcher
 from ..manifest import ModelSpec
 from ..support.paths import contents_dir
-from .connection import NetworkSpec
+from .connection import ConnectionSpec
 
-MakeFetcher = Callable[[FetchJob, NetworkSpec], Fetcher]
+MakeFetcher = Callable[[FetchJob, ConnectionSpec], Fetcher]
 
 _CONNECTIONS = 2  # the model that is worked on keeps its share of the line
 
@@ -62,7 +62,7 @@ def fetching_ahead(
 
 
 def _fetch(
-    network: NetworkSpec,
+    network: ConnectionSpec,
     specs: list[ModelSpec],
     fetcher: MakeFetcher,
     *,

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
 from ...reports.text import table, write
 from ...running import child
-from ...running.connection import NetworkSpec
+from ...running.connection import ConnectionSpec
 from ..options import add_json, command, positive
 
 _COLUMNS = {
@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.ask,
         arguments.about,
         getattr(arguments, "limit", None),
-        NetworkSpec(ngc_key_file=arguments.ngc_key_file),
+        ConnectionSpec(ngc_key_file=arguments.ngc_key_file),
     )
     error = answer["error"]
     if error is not None:
@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _ask(ask: str, about: str, limit: int | None, network: NetworkSpec) -> dict[str, Any]:
+def _ask(ask: str, about: str, limit: int | None, network: ConnectionSpec) -> dict[str, Any]:
     with child.secret_file(network.secrets()) as secret:
         settings = network.with_secrets(child.path_of(secret)).to_dict()
         question = {"ask": ask, "about": about, "limit": limit, "network": settings}
