@@ -13,7 +13,7 @@ from docker.context import ContextAPI
 from docker.errors import APIError, DockerException
 
 from ..errors import NO_ROOM
-from . import daemon
+from . import address
 from .daemon_errors import explain, lost
 
 
@@ -63,6 +63,8 @@ def connect() -> docker.DockerClient:
         with contextlib.closing(docker.from_env(version=MINIMUM_DOCKER_API_VERSION)) as client:
             client.api.trust_env = False
             spoken = client.version(api_version=False)["ApiVersion"]
+    except (LookupError, TypeError, ValueError) as error:  # by which the SDK trips over what no daemon would answer
+        raise DockerException(f"Error while fetching server API version: {error!r}") from error
     except Exception as error:
         if not is_of_the_line(error):
             raise
@@ -74,9 +76,9 @@ def connect() -> docker.DockerClient:
 
 def _check_address() -> None:
     """Refuse an address that the SDK trips over, and a context that it would pass by for the default one."""
-    address = os.environ.get("DOCKER_HOST")
-    if address and not daemon.is_address(address):
+    host = os.environ.get("DOCKER_HOST")
+    if host and not address.is_valid(host):
         raise explain("Invalid bind address")  # not repeated, as people write passwords into it
-    context = None if address else os.environ.get("DOCKER_CONTEXT")
+    context = None if host else os.environ.get("DOCKER_CONTEXT")
     if context and ContextAPI.get_context(context) is None:
         raise explain(f"no such Docker context: {context}")

@@ -11,6 +11,7 @@ from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
 from ... import executors, lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...executors.executor import Executor
 from ...planning import planner
 from ...reports import text
 from ..options import add_executor, add_json
@@ -36,6 +37,6 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
 
 
-def _check(executor: executors.Executor, spec: manifest.ModelSpec) -> ModelReport:
+def _check(executor: Executor, spec: manifest.ModelSpec) -> ModelReport:
     with tempfile.TemporaryDirectory(prefix="prepare-models-check-") as folder:
         return executor.check(spec, Path(folder))

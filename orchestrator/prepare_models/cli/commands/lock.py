@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ... import executors, lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
-from ...executors.local import LocalExecutor
 from ...lock import Lock, facts
 from ...lock.document import Facts
 from ...lock.make import drift_of_servers, make
@@ -119,7 +118,7 @@ def _platforms(arguments: argparse.Namespace) -> list[tuple[str, Facts]]:
 
 def _platform(name: str) -> tuple[str, Facts]:
     if name == "local":
-        return LocalExecutor().locked_as()
+        return executors.named("local").locked_as()
     from ...docker.container import Containers
 
     row, reference = platforms.with_image(name)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import table, write
 from ...running import child
 from ...running.connection import ConnectionSpec
@@ -72,16 +71,8 @@ def _ask(ask: str, about: str, limit: int | None, network: ConnectionSpec) -> di
     with child.secret_file(network.secrets()) as secret:
         settings = network.with_secrets(child.path_of(secret)).to_dict()
         question = {"ask": ask, "about": about, "limit": limit, "network": settings}
-        done = subprocess.run(
-            child.argv("ngc", "/dev/stdin"), input=json.dumps(question).encode("utf-8"), capture_output=True,
-            env=child.environment(), pass_fds=() if secret is None else (secret,), check=False,
-        )  # fmt: skip
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise HostError(f"the entrypoint does not start: {''.join(last)}", hint="install prepare-models anew") from None
-    return answer
+        inherited = () if secret is None else (secret,)
+        return child.ask("ngc", "/dev/stdin", request=question, inherited=inherited)
 
 
 def _cell(key: str, value: object) -> str:

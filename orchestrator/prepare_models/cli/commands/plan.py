@@ -11,6 +11,8 @@ from prepare_models_entrypoint.contract.report import RuntimeInfo
 
 from ... import executors, lock
 from ...errors import EXIT_OK
+from ...executors.executor import Executor
+from ...executors.options import ContainerOptions
 from ...manifest import Manifest, ModelSpec
 from ...planning import planner as plan
 from ...reports import text
@@ -61,7 +63,7 @@ def _cells(model: plan.PlannedModel, runtime: RuntimeInfo) -> tuple[str, str, st
     return model.spec.name, model.told(), f"{choice.converter or 'none'} ({choice.reason})"
 
 
-def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec], executors.Executor]:
+def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec], Executor]:
     """Return manifest, chosen models and executor, from the files of the user or from a bundle, held to the lock."""
     held_to: lock.Lock | None
     if arguments.bundle is not None:
@@ -79,8 +81,8 @@ def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec
     return loaded, specs, executor
 
 
-def container_options(arguments: argparse.Namespace) -> executors.ContainerOptions:
+def container_options(arguments: argparse.Namespace) -> ContainerOptions:
     """Return what the command line says about containers."""
-    return executors.ContainerOptions(
+    return ContainerOptions(
         platform=arguments.platform, image=arguments.image, gpu=arguments.gpu, memory_bytes=arguments.memory
     )

@@ -12,6 +12,7 @@ from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
 from ... import executors, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...executors.executor import Executor
 from ...planning import planner, published_models
 from ...reports import text
 from ..options import add_executor, add_json
@@ -58,6 +59,6 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[manifest.ModelSpe
     return [published_models.spec_of(record) for record in wanted], models_dir
 
 
-def _verify(executor: executors.Executor, spec: manifest.ModelSpec, models_dir: Path) -> ModelReport:
+def _verify(executor: Executor, spec: manifest.ModelSpec, models_dir: Path) -> ModelReport:
     with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
         return executor.verify(spec, models_dir / spec.name, Path(folder))
