@@ -132,6 +132,7 @@ def test_an_image_of_another_machine_is_not_taken_for_one_that_was_described_her
     assert is_here() is here
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the SDK leaves its socket open
 @pytest.mark.parametrize("answer", [b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"no http"])
 def test_a_daemon_that_talks_otherwise_is_connected(address: Path, answer: bytes) -> None:
     class Handler(socketserver.StreamRequestHandler):
