@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models import executors
 from prepare_models.docker.address import is_here
 from prepare_models.errors import HostError
+from prepare_models.executors import choice
 from prepare_models.executors.options import ContainerOptions
 from prepare_models.machine import environments, platforms
 from prepare_models.machine import facts as machine
@@ -51,14 +51,14 @@ def note(image_id: str, runtime: RuntimeInfo = RUNTIME, gpu: str = "none") -> No
 def described(options: ContainerOptions = OPTIONS) -> RuntimeInfo | None:
     """Return what is known of the image without a connection, which the double's daemon does not take."""
     try:
-        return executors.pick("docker", options).describe()
+        return choice.pick("docker", options).describe()
     except HostError:
         return None
 
 
 def test_one_question_tells_the_image(engine: ImageEngine) -> None:
     note(IDS[0])
-    picked = executors.pick("docker", OPTIONS)
+    picked = choice.pick("docker", OPTIONS)
     assert (picked.name, picked.describe()) == ("docker", RUNTIME)
     assert picked.locked_as()[1]["image_id"] == IDS[0]
     assert engine.asked == [f"GET /images/{NAME}/json HTTP/1.0"]
@@ -67,15 +67,15 @@ def test_one_question_tells_the_image(engine: ImageEngine) -> None:
 def test_an_image_by_its_id_takes_no_question(address: Path) -> None:
     note(IDS[1])
     assert not address.exists()
-    assert executors.pick("docker", ContainerOptions(platform="rtx", image=IDS[1])).describe() == RUNTIME
+    assert choice.pick("docker", ContainerOptions(platform="rtx", image=IDS[1])).describe() == RUNTIME
 
 
 def test_the_sdk_is_not_even_loaded(engine: ImageEngine) -> None:
     note(IDS[0])
     code = (
-        "import sys; from prepare_models import executors\n"
+        "import sys; from prepare_models.executors import choice\n"
         "from prepare_models.executors.options import ContainerOptions\n"
-        "executors.pick('docker', ContainerOptions(platform='rtx')).describe(); print('docker' in sys.modules)"
+        "choice.pick('docker', ContainerOptions(platform='rtx')).describe(); print('docker' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert told.stdout == "False\n"
@@ -149,7 +149,7 @@ def test_a_daemon_that_talks_otherwise_is_connected(address: Path, answer: bytes
 
 def test_without_the_image_this_python_builds(engine: ImageEngine) -> None:
     engine.name = "another"
-    assert executors.pick("auto").name == "local"
+    assert choice.pick("auto").name == "local"
     assert len(engine.asked) == 1
 
 

@@ -23,7 +23,7 @@ from ..errors import BundleError, HostError
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.sources import Wanted, pinnable
-from ..manifest import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
 from ..signing import openssl

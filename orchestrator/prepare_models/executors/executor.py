@@ -15,7 +15,7 @@ from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank
 
 from ..errors import InterruptedRunError
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from .outcome import Outcome

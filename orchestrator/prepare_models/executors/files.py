@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prepare_models_entrypoint.contract import downloads
 from prepare_models_entrypoint.contract.files import sha256_file
@@ -13,7 +13,9 @@ from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
 from ..running.publishing import publish
 from ..store import FILES, PLAN
-from .work import Step, Work
+
+if TYPE_CHECKING:
+    from .work import Step, Work
 
 INSIDE = "/run/prepare-models"
 _MADE = "made"  # in a step's folder: what came from the model's directory in the container

@@ -18,7 +18,7 @@ from prepare_models_entrypoint.contract.report import ModelReport, StageResult, 
 from prepare_models_entrypoint.contract.source import local_path, member_of
 
 from .. import __version__
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..running.jobs import model_job
 from ..support.paths import contents_dir
 

@@ -8,7 +8,8 @@ from typing import cast
 from prepare_models_entrypoint.contract.fetch import FetchResult
 from prepare_models_entrypoint.contract.source import source_id
 
-from ..manifest import Manifest, ModelSpec, licences
+from ..manifest import licences
+from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from .document import Lock, LockedFile

@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.source import local_path, member_of
 
 from ..errors import PrepareModelsError
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..support.paths import contents_dir
 from .connection import ConnectionSpec
 

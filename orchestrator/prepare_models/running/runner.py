@@ -35,7 +35,7 @@ from .. import __version__
 from ..errors import NO_ROOM, InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
 from ..executors.executor import Executor
 from ..executors.work import Work
-from ..manifest import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner
 from ..store import Store, restore
 from ..support.file_digests import Digests

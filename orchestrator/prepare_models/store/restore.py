@@ -9,7 +9,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import public, source_id
 
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..planning.planner import PLAN, PlannedModel, trusted, unfit
 from ..running.publishing import publish
 from . import CALIBRATION, Entry, Store, Turn

@@ -16,7 +16,8 @@ from ...errors import EXIT_OK, UsageError
 from ...executors.options import ContainerOptions
 from ...lock import Lock
 from ...machine import platforms
-from ...manifest import Manifest, licences
+from ...manifest import licences
+from ...manifest.model import Manifest
 from ...reports.text import table, write
 from ...running.fetch_process import progress_line
 from ...support import paths

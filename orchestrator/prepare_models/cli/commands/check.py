@@ -9,8 +9,9 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
-from ... import executors, lock, manifest
+from ... import lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...executors import choice
 from ...executors.executor import Executor
 from ...planning import planner
 from ...reports import text
@@ -31,7 +32,7 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Judge the models of a manifest without building them."""
     specs = planner.select(lock.load(arguments.manifest)[0], arguments.names)
-    executor = executors.pick(arguments.executor, container_options(arguments))
+    executor = choice.pick(arguments.executor, container_options(arguments))
     reports = [_check(executor, spec) for spec in specs]
     text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.checks(reports))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK

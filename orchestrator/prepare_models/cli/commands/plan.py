@@ -9,11 +9,12 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.report import RuntimeInfo
 
-from ... import executors, lock
+from ... import lock
 from ...errors import EXIT_OK
+from ...executors import choice
 from ...executors.executor import Executor
 from ...executors.options import ContainerOptions
-from ...manifest import Manifest, ModelSpec
+from ...manifest.model import Manifest, ModelSpec
 from ...planning import planner as plan
 from ...reports import text
 from ...store import open_store
@@ -75,7 +76,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec
         loaded, known = lock.load(arguments.manifest, locked=arguments.locked)
         held_to = known if arguments.locked else None
     specs = plan.with_tensor_names(plan.select(loaded, arguments.names), dict(arguments.tensor_names))
-    executor = executors.pick(arguments.executor, options)
+    executor = choice.pick(arguments.executor, options)
     if held_to is not None:
         lock.refuse(lock.drift_of_platform(held_to, *executor.locked_as()), arguments.manifest)
     return loaded, specs, executor
