@@ -117,8 +117,8 @@ def container_groups(daemon: Daemon) -> tuple[int, ...]:
     return tuple(sorted({*os.getgroups()} - {os.getgid()})) if known else ()
 
 
-def container_umask() -> str:
-    """Return the caller's umask in octal digits. The system's own file tells it; the call would change it meanwhile."""
+def caller_umask() -> str:
+    """Return the umask in octal digits. The kernel's file tells it; the system call would change it for a moment."""
     for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("Umask:"):
             return line.partition(":")[2].strip()

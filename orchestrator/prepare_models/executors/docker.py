@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.report import RuntimeInfo
 
 from ..docker import address, socket
-from ..docker.daemon import CONTRACT_LABEL, Image
+from ..docker.daemon import CONTRACT_LABEL, Image, caller_umask
 from ..errors import InterruptedRunError
 from ..lock import facts
 from ..machine import environments
@@ -83,6 +83,7 @@ class Docker:
         """
         self._options, self._local = options, LocalPython()
         self._guard = threading.Lock()
+        self._umask = caller_umask()  # read before there are threads, which change it for moments
         self._stopped = False
         self._connected: _Connected | None = None
         self._runtime: RuntimeInfo | None = None
@@ -138,7 +139,7 @@ class Docker:
         from .files import CopiedFiles, SharedFiles
         from .site import Site
 
-        site = Site(self._options)
+        site = Site(self._options, self._umask)
         if self._runtime is not None:
             site.describe()  # asks the image again where the way to the GPU is another one now
         if site.local:

@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 from ..docker import gpu
 from ..docker.container import Containers, RunSpec
 from ..docker.copied_files import Bind
-from ..docker.daemon import Image, container_groups, container_umask, container_user
+from ..docker.daemon import Image, container_groups, container_user
 from ..docker.owners import LABEL, owner_labels, owner_lives
 from ..errors import ContainerError
 from ..machine import platforms
@@ -41,15 +41,19 @@ _VIDEO = 44  # Debian's and so Jetson Linux's group of the GPU's device nodes
 class Site:
     """Where containers run."""
 
-    def __init__(self, options: ContainerOptions) -> None:
+    def __init__(self, options: ContainerOptions, umask: str) -> None:
         """Connect to the daemon that DOCKER_HOST or the context names; choose platform, image and way to the GPU.
+
+        Args:
+            options: what the command line says.
+            umask: the caller's, in octal digits.
 
         Raises:
             HostError: it does not answer, has not got the image, or has no way to the GPU.
         """
         self.containers = Containers()
         daemon = self.containers.daemon
-        self._options = options
+        self._options, self._umask = options, umask
         self._machine = this_machine() if daemon.local else _machine_elsewhere(options, daemon.arch)
         self.platform = options.platform_for(self._machine)
         self._name = options.image_for(self.platform)
@@ -133,7 +137,7 @@ class Site:
             user=container_user(daemon),
             network=network,
             access=access,
-            environment={**HOME, UMASK_VARIABLE: container_umask(), **board, **(environment or {})},
+            environment={**HOME, UMASK_VARIABLE: self._umask, **board, **(environment or {})},
             labels=owner_labels(labels or {}),
             groups=tuple(dict.fromkeys((*devices, *container_groups(daemon)))),
             memory_bytes=self.memory_bytes,
