@@ -72,7 +72,7 @@ def mounts(witness: Witness) -> set[str]:
 def test_an_engine_elsewhere_builds_what_this_python_builds(
     ready: DockerPlace, far: dict[str, str], witness: Witness
 ) -> None:
-    done = ready.run("--platform", "rtx", groups=(CALLER,), umask=-1, **far)
+    done = ready.run("--platform", "rtx", **far)
     assert done.status == 0, done.stderr
     plan = (ready.models_dir / "net/1/model.plan").read_bytes()
     written = json.loads((ready.models_dir / "net/report.json").read_text(encoding="utf-8"))
@@ -83,7 +83,7 @@ def test_an_engine_elsewhere_builds_what_this_python_builds(
     assert mounts(witness) == {"volume"}
     host = witness.seen[-1]["HostConfig"]
     assert (host["NetworkMode"], host["ReadonlyRootfs"], host["CapDrop"]) == ("none", True, ["ALL"])
-    assert ready.run("--platform", "rtx", groups=(CALLER,), umask=-1, **far).model("net")["status"] == "up-to-date"
+    assert ready.run("--platform", "rtx", **far).model("net")["status"] == "up-to-date"
 
 
 def test_over_ssh(ready: DockerPlace, ssh: dict[str, str], witness: Witness, daemon: Daemon) -> None:
@@ -199,7 +199,7 @@ def test_sources_are_fetched_here_and_only_these_are_sent(
     with ModelServer() as server:
         good = {"name": "net", "source": server.serve("/model.onnx", Answer(model)), "sha256": digest}
         place.write(good, {"name": "absent", "source": server.url + "/absent.onnx", "sha256": "0" * 64})
-        done = place.run("--platform", "rtx", groups=(CALLER,), umask=-1, **far)
+        done = place.run("--platform", "rtx", **far)
         assert server.asked.count("/model.onnx") == 1
     assert done.model("net")["status"] == "built", done.stderr
     assert [stage["name"] for stage in done.model("net")["stages"]] == ["fetch", "convert", "inspect"]
@@ -216,7 +216,7 @@ def test_everything_that_a_model_names_is_sent(place: DockerPlace, far: dict[str
     shape = [each.dim_value for each in model.graph.input[0].type.tensor_type.shape.dim]
     np.savez(place.folder / "samples.npz", **{name: np.ones([2, *shape[1:]], np.float32)})  # type: ignore[arg-type]  # of the stubs
     place.write({"name": "net", "source": "model.onnx", "verify": {"npz": "samples.npz"}})
-    done = place.run("--platform", "rtx", groups=(CALLER,), umask=-1, **far)
+    done = place.run("--platform", "rtx", **far)
     assert done.status == 0, done.stderr
     assert [stage["name"] for stage in done.model("net")["stages"]][-1] == "verify"
     again = place.call("verify", "models", "--executor", "docker", "--platform", "rtx", "--json", **far)
@@ -226,7 +226,7 @@ def test_everything_that_a_model_names_is_sent(place: DockerPlace, far: dict[str
 def test_a_failure_there_reads_as_one_here(place: DockerPlace, far: dict[str, str]) -> None:
     networks.unsupported(place.folder / "model.onnx")
     place.write({"name": "net", "source": "model.onnx"})
-    failed = place.run("--platform", "rtx", groups=(CALLER,), umask=-1, **far).model("net")
+    failed = place.run("--platform", "rtx", **far).model("net")
     assert failed["error"]["code"] == "plugin-missing"
     assert Path(failed["log"]).is_file()
     assert not place.directories()
@@ -257,7 +257,7 @@ def test_a_run_that_ends_early_leaves_nothing_there(
     place: DockerPlace, far: dict[str, str], daemon: Daemon, heavy: Path, number: signal.Signals
 ) -> None:
     place.write({"name": "net", "source": str(heavy)})
-    process = place.start("--platform", "rtx", groups=(CALLER,), umask=-1, **far)
+    process = place.start("--platform", "rtx", **far)
     daemon.wait_for_container()
     process.send_signal(number)
     process.communicate(timeout=60)
@@ -265,4 +265,4 @@ def test_a_run_that_ends_early_leaves_nothing_there(
     if number == signal.SIGKILL:  # the next run clears up
         networks.conv(place.folder / "model.onnx")
         place.write({"name": "net", "source": "model.onnx"})
-        assert place.run("--platform", "rtx", groups=(CALLER,), umask=-1, **far).status == 0
+        assert place.run("--platform", "rtx", **far).status == 0
