@@ -17,7 +17,7 @@ from docker.types import DeviceRequest, LogConfig, Mount
 
 from ..errors import HostError, InterruptedRunError
 from . import copied_files, gpu
-from .client import connect, is_of_the_line, translated, untroubled
+from .client import broken_line, connect, translated, untroubled
 from .copied_files import Bind
 from .daemon import Image, probe
 from .daemon_errors import explain
@@ -324,9 +324,8 @@ class Containers:
             except APIError as error:
                 if error.status_code != 409:  # 409: its removal goes on already
                     return
-            except Exception as error:
-                if not is_of_the_line(error):
-                    raise
+            except broken_line():
+                pass
             else:
                 return
             if time.monotonic() > give_up:
