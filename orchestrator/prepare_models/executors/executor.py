@@ -128,7 +128,7 @@ def _without_report(step: Step, outcome: Outcome) -> ModelReport:
     spec = step.work.spec
     report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
     report["status"], report["error"] = FAILED, outcome.without_report(step.tail())
-    report["log"] = step.keep_log()
+    report["log"] = step.keep_log(outcome.what)
     return report
 
 

@@ -68,7 +68,7 @@ class LocalPython:
             status = self._run(step, inherited, Lines(on_event))
         if status is None or (self._stopped and status not in _ENDED_ITSELF):
             return None
-        return Outcome("the entrypoint", status)
+        return Outcome("entrypoint", status)
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
         """Do nothing: the entrypoint has put everything in its place."""

@@ -15,7 +15,7 @@ _KILLED = (137, 143)
 class Outcome:
     """How a process ended.
 
-    what: names the process in messages. oom: the kernel killed something in it for want of memory.
+    what: names the process in messages and its log. oom: the kernel killed something in it for want of memory.
     expired_s: the time limit, in seconds, that ended it. memory_bytes: its memory limit, 0 for none.
     hint: what to do where nothing tells why it failed.
     """
@@ -32,13 +32,13 @@ class Outcome:
         last = f"; its last lines:\n{tail}" if tail else ""
         if self.expired_s is not None:
             return _error(
-                "build-timeout", f"{self.what} was stopped after {self.expired_s:g} s{last}", "raise --timeout"
+                "build-timeout", f"the {self.what} was stopped after {self.expired_s:g} s{last}", "raise --timeout"
             )
         if self.oom:
-            return _error("out-of-memory", f"{self.what} ran out of memory{last}", self.memory_hint())
+            return _error("out-of-memory", f"the {self.what} ran out of memory{last}", self.memory_hint())
         if self.what == CONTAINER and self.exit_code in _KILLED:
-            return _error("container-killed", f"{self.what} was killed from outside{last}", "run again")
-        message = f"{self.what} ended with status {self.exit_code} and without a report{last}"
+            return _error("container-killed", f"the {self.what} was killed from outside{last}", "run again")
+        message = f"the {self.what} ended with status {self.exit_code} and without a report{last}"
         return entrypoint_failed(message, hint=self.hint)
 
     def memory_hint(self) -> str:
@@ -48,7 +48,7 @@ class Outcome:
         return f"the limit was {limit} MiB: raise --memory, {less}" if limit else f"{less}, add memory or swap"
 
 
-CONTAINER = "the container"
+CONTAINER = "container"
 
 
 def _error(code: str, message: str, hint: str) -> ErrorInfo:

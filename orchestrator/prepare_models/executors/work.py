@@ -155,11 +155,11 @@ class Step:
             return ""
         return "\n".join(lines[-_TAIL_LINES:])
 
-    def keep_log(self) -> str | None:
-        """Keep the log, if anything is in it, and return where."""
+    def keep_log(self, kind: str) -> str | None:
+        """Keep the log, if anything is in it, and return where. ``kind``: what wrote it."""
         if not self.log.is_file() or not self.log.stat().st_size:
             return None
-        target = self.work.cache / "logs" / f"{self.work.run_id}-{self.work.spec.name}.container.log"
+        target = self.work.cache / "logs" / f"{self.work.run_id}-{self.work.spec.name}.{kind}.log"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(str(self.log), str(target))
         return str(target)
