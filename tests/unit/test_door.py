@@ -214,7 +214,7 @@ def test_a_cache_that_others_may_write_is_not_used(
     output = capsys.readouterr().err
     assert ("can't be trusted" in output) == bool(told)
     assert told in output
-    assert (status == 3) == bool(told)
+    assert status == 3 or not told
 
 
 def test_a_user_without_account_or_home_can_work(tmp_path: Path) -> None:
