@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import table, write
 from ...running import child
 from ...running.connection import ConnectionSpec
+from ...support.terminal import say
 from ..options import add_json, command, positive
 
 _COLUMNS = {
@@ -56,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
     )
     error = answer["error"]
     if error is not None:
-        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
         return EXIT_MODEL_FAILED
     if arguments.json:
         write(json.dumps(answer["rows"], indent=2))
