@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socketserver
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from prepare_models.executors.options import ContainerOptions
 from prepare_models.machine import environments, platforms
 from prepare_models.machine import facts as machine
 from prepare_models_entrypoint.contract.report import RuntimeInfo
+from tests.command import COMMAND
 from tests.doubles.image_engine import ImageEngine
 
 from .records import RUNTIME
@@ -50,10 +53,14 @@ def note(image_id: str, runtime: RuntimeInfo = RUNTIME, gpu: str = "none") -> No
 
 def described(options: ContainerOptions = OPTIONS) -> RuntimeInfo | None:
     """Return what is known of the image without a connection, which the double's daemon does not take."""
-    try:
-        return choice.pick("docker", options).describe()
-    except HostError:
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the SDK leaves sockets open
+        try:
+            return choice.pick("docker", options).describe()
+        except HostError:
+            return None
+        finally:
+            gc.collect()
 
 
 def test_one_question_tells_the_image(engine: ImageEngine) -> None:
@@ -132,19 +139,22 @@ def test_an_image_of_another_machine_is_not_taken_for_one_that_was_described_her
     assert is_here() is here
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the SDK leaves its socket open
-@pytest.mark.parametrize("answer", [b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"no http"])
-def test_a_daemon_that_talks_otherwise_is_connected(address: Path, answer: bytes) -> None:
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"no http", b""])
+def test_what_answers_as_no_daemon_does_is_an_error(address: Path, tmp_path: Path, answer: bytes) -> None:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             self.rfile.readline()
             self.wfile.write(answer)
 
     note(IDS[0])
+    (tmp_path / "models.yaml").write_text("version: 1\nmodels: [{name: net, source: /absent.onnx}]\n")
     with socketserver.ThreadingUnixStreamServer(str(address), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        assert described() is None
+        plan = [COMMAND, "plan", str(tmp_path / "models.yaml"), "--executor", "docker", "--platform", "rtx"]
+        done = subprocess.run(plan, capture_output=True, text=True, check=False)
         server.shutdown()
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    assert "->" in done.stderr
 
 
 def test_without_the_image_this_python_builds(engine: ImageEngine) -> None:
