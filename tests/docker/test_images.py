@@ -100,7 +100,7 @@ def test_wheel_builds_the_same_image(place: DockerPlace, daemon: Daemon, image: 
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
         assert not [
-            name for name in archive.namelist() if name.startswith("prepare_models/docker") and name.endswith(".py")
+            name for name in archive.namelist() if name.startswith("prepare_models/dockerfiles") and name.endswith(".py")
         ]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "prepare_models", "image", "build", "--platform", "rtx", "--base-image", BASE,
