@@ -54,13 +54,19 @@ def _installed(module: str, distributions: Sequence[str]) -> Optional[BackendInf
         # importlib.metadata would say the same, at the price of importing the email parser in every process
         for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
             return BackendInfo(name=module, version=record.name.rpartition(".")[0].partition("-")[2])
-    version = _own_word(module) or library_version()
+    version = _own_word(module, spec.origin) or library_version()
     return BackendInfo(name=module, version=version) if version else None
 
 
 @lru_cache(maxsize=None)
-def _own_word(module: str) -> Optional[str]:
-    """Ask a module for its version in a process of its own, as importing it here would start the driver."""
+def _own_word(module: str, origin: str) -> Optional[str]:
+    """Ask a module for its version in a process of its own, as importing it here would start the driver.
+
+    Args:
+        module: its name.
+        origin: the file that would be imported, for which the answer is remembered.
+    """
+    del origin
     code = f"import sys; sys.path[:] = {sys.path!r}; import {module}; print({module}.__version__)"
     try:
         answer = subprocess.run(
