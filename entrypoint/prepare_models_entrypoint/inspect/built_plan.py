@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from ..contract.files import write_atomic
 from ..contract.identity import target
+from ..contract.launch import command
 from ..contract.report import Binding, EngineDetails, RuntimeInfo, WarningInfo
 from ..converters import layer_info
 from ..converters.precision import Evidence
@@ -82,7 +82,7 @@ def load_engine(plan: Path, work_dir: Path, *, own: bool) -> "tuple[Dict[str, An
         json.dumps({"plan": str(plan), "result": str(result), "parent": os.getpid(), "own": own}).encode("utf-8"),
         mode=0o600,
     )
-    argv = [sys.executable, "-m", f"{__package__}.engine_worker", str(request)]
+    argv = command("inspect.engine_worker", str(request))
     ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
     try:
         answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))

@@ -1,14 +1,13 @@
 """Reads an engine's inputs and outputs from the engine itself, in a process of its own: deserialization can crash.
 
-``python -m prepare_models_entrypoint.inspect.engine_worker REQUEST EVENTS_FD``, where a CUDA device exists.
+Its arguments are ``REQUEST EVENTS_FD``. It is started where a CUDA device exists.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
 from ..contract.files import write_atomic
 from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
@@ -18,10 +17,9 @@ from ..processes import die_with_parent
 T = TypeVar("T")
 
 
-def main(request_path: str, events_fd: str) -> int:
+def main(argv: Sequence[str]) -> int:
     """Write the bindings, or why the engine does not load, to the request's result file."""
-    del events_fd
-    request: Dict[str, Any] = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    request: Dict[str, Any] = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
     write_atomic(request["result"], json.dumps(_read(request["plan"], own=request["own"])).encode("utf-8"), mode=0o600)
     return 0
@@ -85,7 +83,3 @@ def _binding(backend: Any, engine: Any, name: str) -> Binding:
         profiles=profiles,
         source="engine",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
