@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
-from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.verification import VerifyConfig
 

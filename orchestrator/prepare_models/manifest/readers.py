@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.shapes import ShapeRange
 
 from .nodes import Node, Problems
 

@@ -22,7 +22,7 @@ from prepare_models_entrypoint.contract.conversion import (
     Plugin,
     TaoConfig,
 )
-from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.contract.ros import RosConfig
 
 from .nodes import Node
