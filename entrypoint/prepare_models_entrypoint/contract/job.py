@@ -50,7 +50,7 @@ class ModelSettings(Record):
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     )
     precision: str = setting(
-        OneOf(*PRECISIONS), "precision of the engine; see [convert.md](convert.md)", default="fp32", in_defaults=True
+        OneOf(*PRECISIONS), "precision of the engine; see [convert.md](convert.md)", default="fp32"
     )
     key_file: Optional[str] = setting(File("the path of a file"), "", key="")
     calibration_cache: Optional[str] = setting(
@@ -71,10 +71,10 @@ class ModelSettings(Record):
     )  # fmt: skip
     builder: BuilderConfig = setting(
         Nested(BuilderConfig, "builder options"), "builder configuration, see below",
-        {"workspace": "2GiB", "optimization_level": 3}, default=BuilderConfig(), in_defaults=True,
+        {"workspace": "2GiB", "optimization_level": 3}, default=BuilderConfig(),
     )  # fmt: skip
     converter: str = setting(
-        OneOf(*CONVERTERS), "what builds the engine; `auto` chooses", default="auto", in_defaults=True
+        OneOf(*CONVERTERS), "what builds the engine; `auto` chooses", default="auto"
     )
     timeout_s: Optional[float] = setting(Number(), "", key="")
     profiles: Tuple[Mapping[str, ShapeRange], ...] = setting(
@@ -89,7 +89,7 @@ class ModelSettings(Record):
         conversion=True,
     )  # fmt: skip
     allow_fallback: bool = setting(
-        Flag(), "`true`: less precision, or a smaller largest batch, is better than no engine", default=False, in_defaults=True,
+        Flag(), "`true`: less precision, or a smaller largest batch, is better than no engine", default=False,
         conversion=True,
     )
     plugins: Tuple[Plugin, ...] = setting(

@@ -7,7 +7,9 @@ say of it, and by what name TensorRT, trtexec and tao-converter know it. CONTRIB
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple, Type, TypeVar, Union
+import functools
+import itertools
+from typing import Any, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple, Type, TypeVar, Union
 
 from . import codec
 from .codec import ContractError
@@ -52,8 +54,7 @@ class Setting(NamedTuple):
     """A row. ``name``: of the field, which is its key in jobs; ``default``: ``REQUIRED`` where there is none.
 
     key: in a manifest, empty where manifests don't have it. group: key of the mapping in which it stands there.
-    inline: the settings of its record stand there among its neighbours. in_defaults: may stand in ``defaults:``.
-    conversion: decides the engine's bytes, so that it is a part of the build key.
+    inline: the settings of its record stand there among its neighbours. conversion: decides the engine's bytes, so that it is a part of the build key.
     later: added after engines with build keys existed; it is written only where it is not the default.
     """
 
@@ -64,7 +65,6 @@ class Setting(NamedTuple):
     key: str
     group: str
     inline: bool
-    in_defaults: bool
     conversion: bool
     later: bool
     examples: Tuple[object, ...]
@@ -88,26 +88,29 @@ def setting(
     key: str = "=",
     group: str = "",
     inline: bool = False,
-    in_defaults: bool = False,
     conversion: bool = False,
     later: bool = False,
     **option: Any,
 ) -> Any:
     """Return the field of a setting; ``key`` is its name unless given. Further arguments are those of ``Option``."""
-    row = Setting("", kind, doc, default, key, group, inline, in_defaults, conversion, later, examples, Option(**option))
+    row = Setting("", kind, doc, default, key, group, inline, conversion, later, examples, Option(**option))
     made: Dict[str, Any] = {"default_factory": dict} if default is dict else {"default": default}
     return dataclasses.field(**made, metadata={_KEY: row})
 
 
-def rows(record: Type[Any]) -> List[Setting]:
-    """Return the settings of a record, in the order of its fields."""
-    return list(_rows(record))
+@functools.lru_cache(maxsize=None)
+def rows(record: Type[Any]) -> Tuple[Setting, ...]:
+    """Return the settings of a record, in the order of its fields; fields without a row are no settings."""
+    fields = [(item.name, item.metadata[_KEY]) for item in dataclasses.fields(record) if _KEY in item.metadata]
+    return tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in fields)
 
 
-def _rows(record: Type[Any]) -> Iterator[Setting]:
-    for item in dataclasses.fields(record):
-        row: Setting = item.metadata[_KEY]
-        yield row._replace(name=item.name, key=item.name if row.key == "=" else row.key)
+def keys(record: Type[Any]) -> List[str]:
+    """Return the keys under which a manifest has the settings of a record."""
+    found: List[str] = []
+    for row in rows(record):
+        found += keys(row.kind.record) if row.inline and isinstance(row.kind, Nested) else [row.group or row.key]
+    return [key for key in dict.fromkeys(found) if key]
 
 
 class Record:
@@ -157,7 +160,7 @@ class Nested(Kind):
 
     def __init__(self, record: Type[Record], expected: str = "") -> None:
         self.record = record
-        self.expected = expected or f"a mapping of {', '.join(row.group or row.key for row in rows(record))}"
+        self.expected = expected or f"a mapping of {', '.join(keys(record))}"
 
     def decode(self, raw: object, what: str) -> Record:
         return self.record.from_dict(codec.typed(raw, dict, what), what)
@@ -169,32 +172,38 @@ class Nested(Kind):
         return record_schema(self.record)
 
 
-def record_schema(record: Type[Record]) -> Schema:
+def record_schema(record: Type[Any]) -> Schema:
     """Return the JSON Schema of a group of settings in a manifest."""
-    properties: Dict[str, Any] = {}
-    required: List[str] = []
-    needs: Dict[str, List[str]] = {}
+    mandatory = [row.key for row in rows(record) if row.default is REQUIRED and row.key]
+    schema = closed(_properties(rows(record)), mandatory)
     for row in rows(record):
         if row.inline and isinstance(row.kind, Nested):
-            inner = record_schema(row.kind.record)
-            mandatory: Any = inner["required"]
-            inside: Any = inner["properties"]
-            properties.update(inside)
-            needs.update({key: mandatory for key in inside if key not in mandatory})
+            inner = rows(row.kind.record)
+            needed = [each.key for each in inner if each.default is REQUIRED]
+            schema["dependentRequired"] = {key: needed for key in keys(row.kind.record) if key not in needed}
+    if record.EXCLUSIVE:
+        pairs = itertools.combinations(record.EXCLUSIVE, 2)
+        schema["allOf"] = [{"not": {"required": list(pair)}} for pair in pairs]
+    return schema
+
+
+def _properties(some: Iterable[Setting]) -> Dict[str, object]:
+    found: Dict[str, object] = {}
+    groups: Dict[str, List[Setting]] = {}
+    for row in some:
+        if row.inline and isinstance(row.kind, Nested):
+            found.update(_properties(rows(row.kind.record)))
         elif row.group:
-            group = properties.setdefault(row.group, closed({}))
-            group["properties"][row.key] = row.schema()
+            groups.setdefault(row.group, []).append(row._replace(group=""))
+            found[row.group] = closed(_properties(groups[row.group]))
         elif row.key:
-            properties[row.key] = row.schema()
-            required += [row.key] if row.default is REQUIRED else []
-    pairs = [(one, two) for one in record.EXCLUSIVE for two in record.EXCLUSIVE if one < two]
-    exclusive: Schema = {"allOf": [{"not": {"required": list(pair)}} for pair in pairs]} if pairs else {}
-    return {**closed(properties, required), **({"dependentRequired": needs} if needs else {}), **exclusive}
+            found[row.key] = row.schema()
+    return found
 
 
-def closed(properties: Mapping[str, object], required: List[str] = []) -> Schema:  # noqa: B006  # never changed
+def closed(properties: Mapping[str, object], required: Sequence[str] = ()) -> Schema:
     """Return the JSON Schema of an object that has these properties and no other."""
-    mandatory: Schema = {"required": required} if required else {}
+    mandatory: Schema = {"required": list(required)} if required else {}
     return {"type": "object", "additionalProperties": False, **mandatory, "properties": properties}
 
 
