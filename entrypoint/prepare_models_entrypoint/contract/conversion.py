@@ -58,7 +58,9 @@ class CalibrationConfig(Record):
     images: str = setting(
         File("the path of a directory"), "directory of images or .npy files, relative to the manifest", default=REQUIRED
     )
-    scale: float = setting(Number(), "factor of a pixel's 0 to 255; 1/255 unless set", default=1 / 255, group="preprocess")
+    scale: float = setting(
+        Number(), "factor of a pixel's 0 to 255; 1/255 unless set", default=1 / 255, group="preprocess"
+    )
     mean: Tuple[float, ...] = setting(_NUMBERS, "subtracted, for each channel", default=(), group="preprocess")
     std: Tuple[float, ...] = setting(_NUMBERS, "divides, for each channel", default=(), group="preprocess")
     colour: str = setting(OneOf("rgb", "bgr", "gray"), "order of the channels", default="rgb", group="preprocess")

@@ -73,9 +73,7 @@ class ModelSettings(Record):
         Nested(BuilderConfig, "builder options"), "builder configuration, see below",
         {"workspace": "2GiB", "optimization_level": 3}, default=BuilderConfig(),
     )  # fmt: skip
-    converter: str = setting(
-        OneOf(*CONVERTERS), "what builds the engine; `auto` chooses", default="auto"
-    )
+    converter: str = setting(OneOf(*CONVERTERS), "what builds the engine; `auto` chooses", default="auto")
     timeout_s: Optional[float] = setting(Number(), "", key="")
     profiles: Tuple[Mapping[str, ShapeRange], ...] = setting(
         ListOf(_INPUTS, "a list of profiles, each with shapes by input name"),
@@ -89,7 +87,9 @@ class ModelSettings(Record):
         conversion=True,
     )  # fmt: skip
     allow_fallback: bool = setting(
-        Flag(), "`true`: less precision, or a smaller largest batch, is better than no engine", default=False,
+        Flag(),
+        "`true`: less precision, or a smaller largest batch, is better than no engine",
+        default=False,
         conversion=True,
     )
     plugins: Tuple[Plugin, ...] = setting(
@@ -108,7 +108,9 @@ class ModelSettings(Record):
         conversion=True,
     )  # fmt: skip
     calibration: Optional[CalibrationConfig] = setting(
-        Nested(CalibrationConfig), "a calibration cache from samples", {"images": "images", "limit": 100},
+        Nested(CalibrationConfig),
+        "a calibration cache from samples",
+        {"images": "images", "limit": 100},
         conversion=True,
     )
     ros: RosConfig = setting(

@@ -64,7 +64,8 @@ class Text(Kind):
 
     def schema(self) -> Schema:
         types: object = self._types[0] if len(self._types) == 1 else list(self._types)
-        return {"type": types, "pattern": or_variable(self.pattern)} if self.pattern else dict(TEXT)
+        positive: Schema = {"minimum": 0} if "number" in self._types else {}  # no text begins with a minus
+        return {"type": types, **positive, "pattern": or_variable(self.pattern)} if self.pattern else dict(TEXT)
 
 
 class Digest(Text):

@@ -18,6 +18,7 @@ FAILED = "failed"
 SKIPPED = "skipped"
 CHECKED = "checked"
 VERIFIED = "verified"
+STATUSES = (BUILT, RESTORED, UP_TO_DATE, FAILED, SKIPPED)  # that a run's report counts
 
 
 class ErrorInfo(TypedDict):

@@ -59,13 +59,13 @@ class VerifyConfig(Record):
 
     EXCLUSIVE = ("images", "npz", "random")
 
-    images: Optional[CalibrationConfig] = setting(Nested(CalibrationConfig), "samples, as for a calibration", inline=True)
+    images: Optional[CalibrationConfig] = setting(
+        Nested(CalibrationConfig), "samples, as for a calibration", inline=True
+    )
     npz: Optional[str] = setting(
         File("the path of a .npz file"), "file of arrays by input name, samples along the first axis"
     )
-    seed: int = setting(
-        Integer("a whole number", 0), "of the random numbers; 0 unless set", default=0, group="random"
-    )
+    seed: int = setting(Integer("a whole number", 0), "of the random numbers; 0 unless set", default=0, group="random")
     count: int = setting(Integer("a number of samples", 1), "random samples; 4 unless set", default=4, group="random")
     ranges: Mapping[str, Tuple[float, float]] = setting(
         ByName(Interval(), "input names with [low, high]"),

@@ -30,7 +30,9 @@ def rungs(
     """
     for rung in _BUILDER_RUNGS:
         changed = {name: value for name, value in rung.items() if _smaller(model, name, value)}
-        changed = {k: v for k, v in changed.items() if _known(BuilderConfig(**{k: v}), model, backend, version, converter)}
+        changed = {
+            k: v for k, v in changed.items() if _known(BuilderConfig(**{k: v}), model, backend, version, converter)
+        }
         if changed:
             model = dataclasses.replace(model, builder=dataclasses.replace(model.builder, **changed))
             yield model, changed

@@ -100,7 +100,9 @@ def check(builder: BuilderConfig, backend: str, version: str, *, precision: str,
     """
     found = list(_ignored(builder, backend, version_of(version), has_gpu=has_gpu))
     if precision == "fp32":
-        found += [(row, "the DLA computes in fp16 and int8 only") for row, _ in builder.chosen() if row.name == "dla_core"]
+        found += [
+            (row, "the DLA computes in fp16 and int8 only") for row, _ in builder.chosen() if row.name == "dla_core"
+        ]
     if found:
         raise _unavailable(found, f"{backend} {version}")
 

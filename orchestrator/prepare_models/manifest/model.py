@@ -57,7 +57,10 @@ class KeySource(Kind):
     def schema(self) -> Schema:
         """Return the three forms."""
         env = {"description": "Name of the environment variable that holds the key.", **Text("a name").schema()}
-        file = {"description": "Path of the file that holds the key, relative to the manifest.", **Text("a path").schema()}
+        file = {
+            "description": "Path of the file that holds the key, relative to the manifest.",
+            **Text("a path").schema(),
+        }
         return {"oneOf": [Text("the key").schema(), closed({"env": env}, ["env"]), closed({"file": file}, ["file"])]}
 
 
