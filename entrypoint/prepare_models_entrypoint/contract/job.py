@@ -142,9 +142,11 @@ class ModelJob(ModelSettings, _Place):
     output_dir: directory that receives ``1/model.plan`` and its companions.
     deploy_dir: the same directory as the consumers (Triton, Isaac ROS) will see it.
     done: results of the stages that an earlier process did; the report begins with them.
+    origin: the bundle that the model comes from, for the report; None for one that the user's manifest names.
     """
 
     done: Tuple[Mapping[str, object], ...] = setting(ListOf(Json(), ""), "", default=(), key="")
+    origin: Optional[Mapping[str, object]] = setting(Json(), "", key="", later=True)
 
 
 @dataclass(frozen=True)

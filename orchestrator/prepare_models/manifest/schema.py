@@ -60,9 +60,10 @@ def manifest_schema() -> Schema:
     """Return the schema."""
     settings = {row.key: row.schema() for row in MODEL_ROWS}
     settings["calibration_cache"]["not"] = _HTTP
-    defaults = {**settings, **{row.key: row.schema() for row in rows(Defaults)}}
+    settings |= {row.key: row.schema() for row in rows(Defaults)}
+    shared = {key: {"$ref": f"#/$defs/{key}"} for key in DEFAULT_KEYS}  # by models and defaults
     model = {
-        **closed(settings, ["name", "source"]),
+        **closed({row.key: shared.get(row.key, settings[row.key]) for row in MODEL_ROWS}, ["name", "source"]),
         "if": {"required": ["source"], "properties": {"source": _HTTP}},
         "then": {"required": ["sha256"]},
         "examples": [_EXAMPLE],
@@ -72,7 +73,7 @@ def manifest_schema() -> Schema:
         "version": {**version, "examples": [1]},
         "defaults": {
             "description": "Settings of every model that does not say otherwise. Options of builder are taken one by one.",
-            **closed({key: defaults[key] for key in DEFAULT_KEYS}),
+            **closed(shared),
             "examples": [{"precision": "fp16", "builder": {"workspace": "2GiB"}}],
         },
         "models": {
@@ -89,5 +90,5 @@ def manifest_schema() -> Schema:
         "variables, formats that can't be converted.",
         **closed(frame, ["version", "models"]),
         "examples": [{"version": 1, "models": [_EXAMPLE]}],
-        "$defs": {**_DEFINITIONS, "model": model},
+        "$defs": {**_DEFINITIONS, **{key: settings[key] for key in DEFAULT_KEYS}, "model": model},
     }

@@ -21,6 +21,7 @@ from prepare_models_entrypoint.contract.report import (
     MadeBy,
     Material,
     ModelReport,
+    Origin,
     OutputComparison,
     PrecisionProof,
     ProfileShapes,
@@ -278,6 +279,10 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         "input_tensor_names": told("One for each input, in the engine's order."),
         "output_tensor_names": told("One for each output, in the engine's order."),
     },
+    Origin: {
+        "bundle": told("sha256 of the bundle's index."),
+        "signed_by": told("Fingerprint of the key that the user named; null if the bundle is unsigned."),
+    },
     ModelReport: {
         "": told("What became of one model."),
         "schema_version": told(const=SCHEMA_VERSION),
@@ -315,6 +320,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         ),
         "verification": told("Comparison with the source model; null without verify:."),
         "plugins": told("Files of the plugin libraries that the engine was built with and needs to load."),
+        "origin": told("Where an engine that wasn't built here comes from; null for one that was."),
     },
 }
 IDENTITY: Mapping[str, Schema] = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.job import ModelJob
 
 from ..manifest import ModelSpec
+from ..support import paths
 
 
 def model_job(
@@ -19,4 +20,5 @@ def model_job(
         source=spec.source,
         output_dir=str(output_dir),
         deploy_dir=str(output_dir),
+        origin=paths.origin(),
     )
