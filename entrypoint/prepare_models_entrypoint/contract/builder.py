@@ -42,8 +42,9 @@ class BuilderConfig(Record):
         rtx=_NO_DLA,
     )  # fmt: skip
     optimization_level: Optional[int] = setting(
-        Integer("a level from 0 (quick) to 5 (thorough)", 0, 5), "how long the builder searches; TensorRT's default is 3",
-        3, attribute="builder_optimization_level", trtexec="builderOptimizationLevel={}", since=(8, 6),
+        Integer("a level from 0 (quick) to 5 (thorough)", 0, 5),
+        "how long the builder searches; TensorRT's default is 3", 3,
+        attribute="builder_optimization_level", trtexec="builderOptimizationLevel={}", since=(8, 6),
     )  # fmt: skip
     max_tactics: Optional[int] = setting(
         Integer("a number of at least 1", 1, 10**6), "most tactics that are timed", attribute="max_num_tactics",
@@ -65,7 +66,8 @@ class BuilderConfig(Record):
         rtx="TensorRT-RTX builds without timing, so a timing cache has no effect",
     )  # fmt: skip
     hardware_compatibility: Optional[str] = setting(
-        OneOf("none", "ampere+", "same-compute-capability"), "GPUs that the engine runs on beside the one it is built on",
+        OneOf("none", "ampere+", "same-compute-capability"),
+        "GPUs that the engine runs on beside the one it is built on",
         attribute="hardware_compatibility_level", enumeration="HardwareCompatibilityLevel",
         members={"none": "NONE", "ampere+": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"},
         trtexec={
@@ -79,8 +81,8 @@ class BuilderConfig(Record):
         trtexec={True: "versionCompatible"}, since=(8, 6), rtx=_NO_LEAN_RUNTIME,
     )  # fmt: skip
     exclude_lean_runtime: Optional[bool] = setting(
-        Flag(), "`true` leaves the lean runtime out of a version compatible engine", flags={True: "EXCLUDE_LEAN_RUNTIME"},
-        trtexec={True: "excludeLeanRuntime"}, since=(8, 6), rtx=_NO_LEAN_RUNTIME,
+        Flag(), "`true` leaves the lean runtime out of a version compatible engine",
+        flags={True: "EXCLUDE_LEAN_RUNTIME"}, trtexec={True: "excludeLeanRuntime"}, since=(8, 6), rtx=_NO_LEAN_RUNTIME,
     )  # fmt: skip
     strip_weights: Optional[bool] = setting(
         Flag(), "an engine without weights, for a refit", flags={True: "STRIP_PLAN"}, trtexec={True: "stripWeights"},

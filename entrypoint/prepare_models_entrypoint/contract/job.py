@@ -46,7 +46,8 @@ class ModelSettings(Record):
 
     sha256: Optional[str] = setting(
         Digest(),
-        "the digest that the source must have; without it the report records the one it has, and a [lock](lock.md) pins it",
+        "the digest that the source must have; without it the report records the one it has, "
+        "and a [lock](lock.md) pins it",
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     )
     precision: str = setting(
@@ -120,7 +121,8 @@ class ModelSettings(Record):
         default=RosConfig(),
     )
     verify: Optional[VerifyConfig] = setting(
-        Nested(VerifyConfig), "compare the engine with its source model before it is published; see [verify.md](verify.md)",
+        Nested(VerifyConfig),
+        "compare the engine with its source model before it is published; see [verify.md](verify.md)",
         {"images": "samples", "thresholds": {"argmax": 0.97}},
         {"random": {"seed": 1, "ranges": {"input_2:0": [-1, 1]}}},
     )  # fmt: skip

@@ -1,7 +1,8 @@
-"""Kinds of settings. Each says how a value stands in a job (JSON), in a manifest (text) and in the manifest's schema."""
+"""Kinds of values: how each is written in a job (JSON) and in a manifest (text), and what its JSON Schema is."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -32,7 +33,7 @@ class Kind:
         Raises:
             ValueError: with what was expected instead.
         """
-        raise ValueError(self.expected)
+        return text
 
     def decode(self, raw: object, what: str) -> object:
         """Return the value that JSON stands for; ``what`` names it in the ContractError of one that does not fit."""
@@ -179,7 +180,12 @@ class Number(Kind):
 
     def _fits(self, value: float) -> bool:
         low, high, above = self._limits.values()
-        return (low is None or low <= value) and (high is None or value <= high) and (above is None or value > above)
+        return (
+            math.isfinite(value)
+            and (low is None or low <= value)
+            and (high is None or value <= high)
+            and (above is None or value > above)
+        )
 
     def decode(self, raw: object, what: str) -> float:
         return float(codec.typed(raw, float, what))

@@ -17,7 +17,7 @@ _NAMES = ListOf(Text("tensor names"), "a list of tensor names")
 
 @dataclass(frozen=True)
 class RosConfig(Record):
-    """How the tensors of a TensorList are called. ``by_binding`` wins over the lists, which are empty for the defaults."""
+    """Names of the tensors in a TensorList. Empty lists stand for the defaults; ``by_binding`` wins over both."""
 
     input_tensor_names: Tuple[str, ...] = setting(
         _NAMES, "one name for each input, in the engine's order", ["left_image", "right_image"], default=()

@@ -7,7 +7,6 @@ say of it, and by what name TensorRT, trtexec and tao-converter know it. CONTRIB
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from typing import Any, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple, Type, TypeVar, Union
 
@@ -54,7 +53,8 @@ class Setting(NamedTuple):
     """A row. ``name``: of the field, which is its key in jobs; ``default``: ``REQUIRED`` where there is none.
 
     key: in a manifest, empty where manifests don't have it. group: key of the mapping in which it stands there.
-    inline: the settings of its record stand there among its neighbours. conversion: decides the engine's bytes, so that it is a part of the build key.
+    inline: the settings of its record are there among its neighbours.
+    conversion: it decides the engine's bytes, so that it is a part of the build key.
     later: added after engines with build keys existed; it is written only where it is not the default.
     """
 
@@ -98,14 +98,18 @@ def setting(
     return dataclasses.field(**made, metadata={_KEY: row})
 
 
-@functools.lru_cache(maxsize=None)
-def rows(record: Type[Any]) -> Tuple[Setting, ...]:
+def rows(record: type) -> Tuple[Setting, ...]:
     """Return the settings of a record, in the order of its fields; fields without a row are no settings."""
-    fields = [(item.name, item.metadata[_KEY]) for item in dataclasses.fields(record) if _KEY in item.metadata]
-    return tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in fields)
+    if record not in _ROWS:
+        found = [(item.name, item.metadata[_KEY]) for item in dataclasses.fields(record) if _KEY in item.metadata]
+        _ROWS[record] = tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in found)
+    return _ROWS[record]
 
 
-def keys(record: Type[Any]) -> List[str]:
+_ROWS: Dict[type, Tuple[Setting, ...]] = {}
+
+
+def keys(record: type) -> List[str]:
     """Return the keys under which a manifest has the settings of a record."""
     found: List[str] = []
     for row in rows(record):
@@ -163,16 +167,19 @@ class Nested(Kind):
         self.expected = expected or f"a mapping of {', '.join(keys(record))}"
 
     def decode(self, raw: object, what: str) -> Record:
+        """Return the group that JSON stands for."""
         return self.record.from_dict(codec.typed(raw, dict, what), what)
 
     def encode(self, value: Record) -> object:
+        """Return the JSON form of a group."""
         return value.to_dict()
 
     def schema(self) -> Schema:
+        """Return the JSON Schema of the group in a manifest."""
         return record_schema(self.record)
 
 
-def record_schema(record: Type[Any]) -> Schema:
+def record_schema(record: Type[Record]) -> Schema:
     """Return the JSON Schema of a group of settings in a manifest."""
     mandatory = [row.key for row in rows(record) if row.default is REQUIRED and row.key]
     schema = closed(_properties(rows(record)), mandatory)

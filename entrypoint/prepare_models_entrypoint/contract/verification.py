@@ -78,8 +78,8 @@ class VerifyConfig(Record):
     )  # fmt: skip
     scale_room: Optional[float] = setting(
         Number("a number above 1, such as 1.7", above=1),
-        "how many times what the samples reach the scales of a calibration cache may hold, as the median of the tensors; "
-        "1.7 unless set, and then judged by eight real samples or more",
+        "how many times what the samples reach the scales of a calibration cache may hold, as the median of the "
+        "tensors; 1.7 unless set, and then judged by eight real samples or more",
         later=True,
     )
 

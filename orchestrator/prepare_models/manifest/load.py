@@ -90,7 +90,7 @@ class _Loader(Reader):
         return spec
 
     def _values(self, entries: Mapping[str, Node], defaults: Mapping[str, Node]) -> dict[str, Any]:
-        """Return the values of a model by the names of their settings; of a group that defaults have, too, key by key."""
+        """Return a model's values by the names of their settings. Groups win over those of defaults key by key."""
         values: dict[str, Any] = {}
         for row in MODEL_ROWS:
             layers = [layer[row.key] for layer in (defaults, entries) if row.key in layer]

@@ -110,7 +110,7 @@ class ModelSpec(ModelSettings):
     line: int
     key: Key | None = setting(
         KeySource(),
-        "of an `.etlt`: the key itself, which then everybody can read who has the manifest, `{env: NAME}` or `{file: PATH}`",
+        "of an `.etlt`: `{env: NAME}`, `{file: PATH}`, or the key itself, for everybody to read who has the manifest",
         {"env": "PEOPLESEMSEG_KEY"},
         {"file": "~/.keys/peoplesemseg"},
     )

@@ -18,7 +18,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Reader:
-    """Reads values of a manifest that lies in ``directory``. Each is None, and a problem noted, where it does not fit."""
+    """Reads values of a manifest in ``directory``. Each is None, and a problem is noted, where it does not fit."""
 
     def __init__(self, directory: Path, problems: Problems) -> None:
         self.directory = directory

@@ -31,8 +31,8 @@ _DEFINITIONS: Schema = {
     "text": {"type": ["string", "number", "boolean"], "minLength": 1},
     "source": {
         "description": "Where the bytes are: a path relative to the manifest, file:///, https://, "
-        "ngc://org[/team]/model:version/file, s3:// and its like, a member of an archive (archive.tar.gz!inner/path), or "
-        "catalog:NAME for a model of the catalog. An http:// source needs sha256.",
+        "ngc://org[/team]/model:version/file, s3:// and its like, a member of an archive (archive.tar.gz!inner/path), "
+        "or catalog:NAME for a model of the catalog. An http:// source needs sha256.",
         "type": ["string", "number", "boolean"],
         "minLength": 1,
         "pattern": "|".join([*(f"^{form}" for form in _SOURCES), r"\$\{"]),
@@ -72,7 +72,7 @@ def manifest_schema() -> Schema:
     frame = {
         "version": {**version, "examples": [1]},
         "defaults": {
-            "description": "Settings of every model that does not say otherwise. Options of builder are taken one by one.",
+            "description": "Settings of models that do not say otherwise. Options of builder are taken one by one.",
             **closed(shared),
             "examples": [{"precision": "fp16", "builder": {"workspace": "2GiB"}}],
         },
@@ -86,8 +86,8 @@ def manifest_schema() -> Schema:
         "title": "prepare-models manifest",
         "description": "models.yaml: which models to prepare, and how. Scalars may hold ${VAR} or ${VAR:-default}; "
         "$${ stands for a plain ${.",
-        "$comment": "For editors. prepare-models itself also checks what a schema can't: unique names, rising shapes, set "
-        "variables, formats that can't be converted.",
+        "$comment": "For editors. prepare-models itself also checks what a schema can't: unique names, rising shapes, "
+        "set variables, formats that can't be converted.",
         **closed(frame, ["version", "models"]),
         "examples": [{"version": 1, "models": [_EXAMPLE]}],
         "$defs": {**_DEFINITIONS, **{key: settings[key] for key in DEFAULT_KEYS}, "model": model},

@@ -172,7 +172,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         "thresholds": told("Limits that were set, by metric."),
         "problems": told("Thresholds that were missed, with the numbers."),
         "histogram": told(
-            "Counts of absolute differences: the first bin ends at 10**lowest, each next one is 1/per_decade decades wide.",
+            "Counts of absolute differences: the first bin ends at 10**lowest, others are 1/per_decade decades wide.",
             required=["lowest", "per_decade", "counts"],
             properties={
                 "lowest": {"type": "integer"},
@@ -389,7 +389,7 @@ RUN: Mapping[str, Schema] = {
     "executor": told("Where engines were built.", enum=("local", "docker")),
     "runtime": told("Backend and GPU of the run.", ref="runtime"),
     "summary": whole(
-        {status: told(f"Models with status {status}.", **_COUNT) for status in STATUSES},
+        {status: {**told(f"Models with status {status}."), **_COUNT} for status in STATUSES},
         "Number of models for each status.",
     ),
     "models": told("What became of each model, in the manifest's order.", type="array", items=told(ref="model")),

@@ -38,13 +38,9 @@ def report_schema() -> Schema:
 
 def _types(hint: Any) -> dict[type, None]:
     """Return the types of the contract that a type hint names, each once, and those that their fields name."""
-    found: dict[type, None] = {}
-    if is_typeddict(hint):
-        found[hint] = None
-        inner = get_type_hints(hint).values()
-    else:
-        inner = get_args(hint)
-    for each in inner:
+    named = is_typeddict(hint)
+    found: dict[type, None] = {hint: None} if named else {}
+    for each in get_type_hints(hint).values() if named else get_args(hint):
         found |= _types(each)
     return found
 
