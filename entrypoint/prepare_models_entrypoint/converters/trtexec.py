@@ -127,7 +127,8 @@ def check_model(model: ModelJob, version: Version) -> None:
     """Refuse what a manifest may ask and trtexec has no option for."""
     text = ".".join(map(str, version))
     options.check(model.builder, "tensorrt", text, precision=model.precision, has_gpu=True)
-    unused = [f"builder.{row.key}" for row, value in model.builder.chosen() if options.lost_by_trtexec(row, value)]
+    lost = [(row.key, value) for row, value in model.builder.chosen() if options.lost_by_trtexec(row, value)]
+    unused = [f"builder.{key}: {value}" if isinstance(value, str) else f"builder.{key}" for key, value in lost]
     asked = {
         "keep_fp32": model.keep_fp32 and version < (11,),
         "onnx": model.onnx != OnnxConfig() and (version < (11,) or model.precision not in ("fp16", "int8")),
