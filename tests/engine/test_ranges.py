@@ -105,7 +105,7 @@ def test_random_numbers_that_nobody_asked_for_keep_and_warn(tmp_path: Path) -> N
     assert found(networks.conv(tmp_path / "conv.onnx"), None) == Findings(
         {}, "1 random samples (seed 0)", trusted=False
     )
-    assert found(source, None, keep_auto=False) is None
+    assert found(source, None, keep_fp32=("none",)) is None
 
 
 def test_an_overflow_is_built_with_exactly_those_layers_in_fp32_and_the_report_says_why(place: Workplace) -> None:
