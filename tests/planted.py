@@ -132,7 +132,7 @@ def log_mel(path: Path) -> Path:
 def overflowing_loop(path: Path) -> Path:
     """A loop whose body squares what it has scaled by 400 and takes the root: ``x`` (1, 32) -> ``y``."""
     make, value = helper.make_node, helper.make_tensor_value_info
-    shape = (1, WIDTH)
+    shape, flag = (1, WIDTH), TensorProto.BOOL
     body = helper.make_graph(
         [
             make("Mul", ["state", "factor"], ["large"], name="inner_scale"),
@@ -142,8 +142,8 @@ def overflowing_loop(path: Path) -> Path:
             make("Identity", ["go_on"], ["still"], name="inner_condition"),
         ],
         "body",
-        [value("turn", TensorProto.INT64, ()), value("go_on", TensorProto.BOOL, ()), value("state", TensorProto.FLOAT, shape)],
-        [value("still", TensorProto.BOOL, ()), value("next", TensorProto.FLOAT, shape)],
+        [value("turn", TensorProto.INT64, ()), value("go_on", flag, ()), value("state", TensorProto.FLOAT, shape)],
+        [value("still", flag, ()), value("next", TensorProto.FLOAT, shape)],
     )  # fmt: skip
     nodes = [
         make("Abs", ["x"], ["start"], name="start"),
