@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
-from . import skeleton, wire
+from . import other_formats, skeleton, wire
 from .files import sha256_file
 
 _DEEPEST = 100  # messages within messages, as protobuf's own readers have it
@@ -144,7 +144,10 @@ def check(model: Path) -> int:
             told = f"{tensor.length} bytes, its shape and type take {tensor.needed}"
             raise ExternalDataError(f"the tensor {tensor.tensor!r} has {told}")
         if tensor.end > size:
-            raise _refused(tensor.location, f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}")
+            known = other_formats.kind(resolve(model, tensor.location))
+            told = f", and is {known[0]}: {known[1]}" if known else ""
+            why = f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}{told}"
+            raise _refused(tensor.location, why)
         total += tensor.end - tensor.offset
     return total
 

@@ -11,7 +11,7 @@ from ..contract.source import REMOTE_FILESYSTEMS, local_path, member_of, problem
 from ..errors import FetchError
 from ..sources.access import Access, access_of
 from ..sources.body import Remote
-from ..sources.local import check
+from ..sources.local import check, refuse_pointer
 from .content_store import store_of
 from .digest import Digest
 from .transfer import mismatch
@@ -74,10 +74,13 @@ def fetch(
             member.archive, sha256=None, cache_dir=cache_dir, on_progress=on_progress,
             network=network, revalidate=revalidate, offline=offline,
         )  # fmt: skip
-        return fetch_member(archive, member, sha256=sha256, store=store_of(cache_dir))
+        fetched = fetch_member(archive, member, sha256=sha256, store=store_of(cache_dir))
+        refuse_pointer(fetched.path, public(source))
+        return fetched
     path = local_path(source)
     if path is not None:
-        return _local(check(path), sha256)
+        refuse_pointer(check(path), str(path))
+        return _local(path, sha256)
     from .cached import Obtain
 
     access = access_of(network or Network())
@@ -86,6 +89,7 @@ def fetch(
     got = obtain.obtain(remote, sha256)
     licence = getattr(remote, "licence", None)
     stored = got.stored
+    refuse_pointer(stored.blob, remote.label)
     path = stored.path if copy_to is None else stored.blob
     return Fetched(path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised, licence)
 

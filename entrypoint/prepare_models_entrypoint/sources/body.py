@@ -24,13 +24,15 @@ class Promise(NamedTuple):
 class Body(NamedTuple):
     """Bytes on their way: they begin at ``start`` of a file of ``total`` bytes (None: unknown).
 
-    ``validator``: ETag or date by which the server will know this content again.
+    ``validator``: ETag or date by which the server will know this content again. ``doubt``: the error that the headers
+    amount to, where no digest tells better what the bytes are.
     """
 
     start: int
     total: Optional[int]
     validator: Optional[str]
     chunks: Iterator[bytes]
+    doubt: Optional[FetchError] = None
 
 
 class Remote(Protocol):

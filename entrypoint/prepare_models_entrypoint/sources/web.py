@@ -13,6 +13,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.cookies import RequestsCookieJar
 
 from ..contract.source import public
 from ..download.retries import Patience
@@ -42,15 +43,20 @@ class Web:
 
     @contextlib.contextmanager
     def get(
-        self, url: str, *, headers: Optional[Mapping[str, str]] = None, auth: Optional[AuthBase] = None
-    ) -> Iterator[requests.Response]:
+        self, url: str, *, headers: Optional[Mapping[str, str]] = None, auth: Optional[AuthBase] = None,
+        cookies: Optional[RequestsCookieJar] = None,
+    ) -> Iterator[requests.Response]:  # fmt: skip
         """Send one GET and yield the answer, whose body has not been read yet. Redirects are not followed.
+
+        ``cookies`` are sent where they belong, and receive those that the answer sets.
 
         Raises:
             FetchError: no answer came, or the block failed while it read the body.
         """
         with self._failures_told(url):
             request = _prepared(url, {**_HEADERS, **(headers or {})}, auth)
+            if cookies:
+                request.prepare_cookies(cookies)
             answer = self._adapter.send(
                 request,
                 stream=True,
@@ -59,7 +65,14 @@ class Web:
                 proxies=self._proxies_for(url),
             )
             with answer:
+                if cookies is not None:
+                    cookies.update(answer.cookies)
                 yield answer
+
+    @staticmethod
+    def cookies() -> RequestsCookieJar:
+        """Return an empty jar: cookies belong to one download."""
+        return RequestsCookieJar()
 
     def _proxies_for(self, url: str) -> Dict[str, str]:
         """Return what the environment says for a host, asked once."""

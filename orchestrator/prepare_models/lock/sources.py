@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import external_data
+from prepare_models_entrypoint.contract import external_data, other_formats
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import local_path, member_of, public, source_id
@@ -83,10 +83,14 @@ def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
     """Return a local file with its digest, which ``sha256`` finds out or remembers.
 
     Raises:
-        HostError: it can't be read.
+        HostError: it can't be read, or is a pointer of a repository in the file's place.
     """
     path = local_path(file.source) or Path(file.source)
     try:
+        with path.open("rb") as stream:
+            known = other_formats.pointer(stream.read(64))
+        if known is not None:
+            raise HostError(f"{path} is {known.what}", hint=known.hint)
         return LockedFile(file.role, file.label, sha256(path), path.stat().st_size)
     except OSError as error:
         raise HostError(f"{path} can't be read: {error.strerror}", hint="check the path in the manifest") from None
