@@ -33,7 +33,7 @@ from .contract.report import (
     blank,
     read_record,
 )
-from .contract.source import public, source_id
+from .contract.source import Source
 from .contract.verification import VerifyConfig
 from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
@@ -272,8 +272,8 @@ class _Run:
         self.report["materials"] = [
             Material(
                 role=role,
-                source=public(sources[role]),
-                source_id=source_id(sources[role]),
+                source=Source.of(sources[role]).public,
+                source_id=Source.of(sources[role]).id,
                 bytes=file.bytes,
                 sha256=file.digest.result(),
             )

@@ -11,9 +11,8 @@ import math
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from . import other_formats, skeleton, wire
 from .files import sha256_file
@@ -60,8 +59,7 @@ class UnreadableError(ExternalDataError):
     """The structure of a model can't be read, so that nothing says which files belong to it."""
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """A tensor in another file. location: as the model has it. offset, length: in bytes; None where not given.
 
     needed: bytes that its shape and type take, None where these don't tell.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, TypedDict
 
 from .codec import ContractError
-from .source import public
+from .source import Source
 
 SCHEMA_VERSION = 1
 
@@ -341,7 +341,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         name=name,
         status=SKIPPED,
         reason="",
-        source=public(source),
+        source=Source.of(source).public,
         converter=converter,
         precision_proof=PrecisionProof(
             requested=precision, delivered=None, how=None, source=None, layers={}, layers_share={}, weights_share={},

@@ -13,11 +13,12 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 from ..contract import downloads, event
 from ..contract.fetch import FetchJob, FetchResult
 from ..contract.files import sha256_file
-from ..contract.source import local_path, member_of, public, scheme_of, source_id
+from ..contract.source import Source
 from ..errors import FetchError, StageError, from_os_error
 from ..events import Events
 from ..sources.access import Access, access_of
 from ..sources.body import Promise, Remote
+from ..sources.http import safe_name
 from .content_store import key_of, store_of
 from .crew import share_out, size_for
 from .deliver import deliver, tidy
@@ -74,7 +75,7 @@ class _Many:
 
     def _is_missing(self, item: _Item) -> bool:
         """Tell whether a file most likely has to come from a web server."""
-        if scheme_of(item.source) not in ("https", "http", "ngc"):
+        if Source.of(item.source).scheme not in ("https", "http", "ngc"):
             return False
         return item.sha256 is None or not downloads.blob(self._store.root, item.sha256).exists()
 
@@ -135,10 +136,12 @@ class _Many:
             if _are_one_file(group):
                 continue
             for item in group:
-                others = ", ".join(sorted({public(other.source) for other in group if other.same != item.same}))
+                others = ", ".join(
+                    sorted({Source.of(other.source).public for other in group if other.same != item.same})
+                )
                 error = FetchError(
                     "output-name-taken",
-                    f"{public(item.source)} would be {name} in {self._output}, and so would {others}",
+                    f"{Source.of(item.source).public} would be {name} in {self._output}, and so would {others}",
                     hint="fetch them one by one into different --output directories",
                 )
                 self._failed(item.source, error)
@@ -159,7 +162,9 @@ class _Many:
         refused = []
         for item in listed:
             try:
-                check_both(self._store.parts, self._output, left, size, what=f"{public(item.source)}, {what},")
+                check_both(
+                    self._store.parts, self._output, left, size, what=f"{Source.of(item.source).public}, {what},"
+                )
             except FetchError as error:
                 self._failed(item.source, error)
                 refused.append(item)
@@ -206,7 +211,9 @@ class _Many:
             self._failed(source, from_os_error(error))
         except Exception as error:  # noqa: BLE001  # a bug that one source brings to light
             traceback.print_exc()
-            told = StageError("internal", f"{type(error).__name__} with {public(source)}", hint="please report this")
+            told = StageError(
+                "internal", f"{type(error).__name__} with {Source.of(source).public}", hint="please report this"
+            )
             self._failed(source, told)
 
     def _is_in_place(self, item: _Item) -> bool:
@@ -225,14 +232,14 @@ class _Many:
     def _place(self, item: _Item, fetched: Fetched) -> Path:
         if self._output is None:
             return fetched.path
-        stored = local_path(item.source) is None
+        stored = Source.of(item.source).path is None
         return deliver(fetched.path, self._output, item.name, self._store, stored=stored)
 
     def _finished(self, item: _Item, fetched: Fetched, path: Path) -> None:
         self._tell(
             FetchResult(
-                source=public(item.source),
-                source_id=source_id(item.source),
+                source=Source.of(item.source).public,
+                source_id=Source.of(item.source).id,
                 status="fetched" if fetched.fresh else "present",
                 path=str(path),
                 bytes=fetched.bytes,
@@ -247,8 +254,8 @@ class _Many:
         self._good = False
         self._tell(
             FetchResult(
-                source=public(source),
-                source_id=source_id(source),
+                source=Source.of(source).public,
+                source_id=Source.of(source).id,
                 status="failed",
                 path=None,
                 bytes=None,
@@ -270,17 +277,16 @@ def _are_one_file(items: List[_Item]) -> bool:
 
 def _expanded(source: str, sha256: Optional[str], access: Access) -> List[_Item]:
     """Return the files that a source stands for: itself, or all files of a whole version of NGC."""
-    member = member_of(source)
-    if member is not None:
-        return [_Item(source, sha256, member.path.rpartition("/")[2], source)]
-    path = local_path(source)
-    if path is not None:
-        return [_Item(source, sha256, path.name, str(path))]
-    if scheme_of(source) in ("ngc", "https", "http"):
+    parsed = Source.of(source)
+    if parsed.archive is not None:
+        return [_Item(source, sha256, safe_name(parsed.inner.replace("\\", "/")), source)]
+    if parsed.path is not None:
+        return [_Item(source, sha256, safe_name(parsed.path.name), str(parsed.path))]
+    if parsed.scheme in ("ngc", "https", "http"):
         from ..sources.ngc.address import parse
 
         address = parse(source, api=access.ngc_api)
-        if address is not None and address.file is None:
+        if address is not None and address.version is not None and address.file is None:
             from ..sources.ngc.source import versioned_files
 
             files = versioned_files(address, access.ngc)
@@ -302,6 +308,6 @@ def _throttled(source: str, events: Events) -> Callable[[Dict[str, Any]], None]:
         now = time.monotonic()
         if now - last[0] >= _EVERY_S:
             last[0] = now
-            events.emit(event.PROGRESS, stage="fetch", source=public(source), **data)
+            events.emit(event.PROGRESS, stage="fetch", source=Source.of(source).public, **data)
 
     return tell

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
+from .. import sources
 from ..contract.connection import Network
 from ..contract.files import sha256_file
-from ..contract.source import REMOTE_FILESYSTEMS, local_path, member_of, problem_of, public, scheme_of
+from ..contract.source import Source
 from ..errors import FetchError
 from ..sources.access import Access, access_of
 from ..sources.body import Remote
@@ -23,7 +25,7 @@ class Fetched(NamedTuple):
     """A source on this machine's disk. ``digest`` is its sha256; for a local file it is computed when it is needed.
 
     ``fresh``: whether bytes came over the network now. ``promised``: who told the digest (manifest, server, None).
-    ``licence``: page on which the terms of an NGC model stand.
+    ``licence``: page on which the terms of an NGC model stand. ``revision``: the commit of a repository.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class Fetched(NamedTuple):
     fresh: bool = False
     promised: Optional[str] = None
     licence: Optional[str] = None
+    revision: Optional[str] = None
 
 
 def fetch(
@@ -62,22 +65,22 @@ def fetch(
     Raises:
         FetchError: the bytes can't be had, or are not the promised ones.
     """
-    expected = problem_of(source)
-    if expected is not None:
-        raise FetchError("source-not-found", f"{public(source)} is no source", hint=f"write {expected}")
+    parsed = Source.of(source)
+    if parsed.problem is not None:
+        raise FetchError("source-not-found", f"{parsed.public} is not a source", hint=f"write {parsed.problem}")
     sha256 = sha256.lower() if sha256 else None
-    member = member_of(source)
-    if member is not None:
+    if parsed.archive is not None:
+        outer = parsed.archive.text
         from ..sources.archive import fetch_member
 
         archive = lambda: fetch(  # noqa: E731  # shorter than a function, and used once
-            member.archive, sha256=None, cache_dir=cache_dir, on_progress=on_progress,
+            outer, sha256=None, cache_dir=cache_dir, on_progress=on_progress,
             network=network, revalidate=revalidate, offline=offline,
         )  # fmt: skip
-        fetched = fetch_member(archive, member, sha256=sha256, store=store_of(cache_dir))
-        refuse_pointer(fetched.path, public(source))
+        fetched = fetch_member(archive, parsed, sha256=sha256, store=store_of(cache_dir))
+        refuse_pointer(fetched.path, parsed.public)
         return fetched
-    path = local_path(source)
+    path = parsed.path
     if path is not None:
         refuse_pointer(check(path), str(path))
         return _local(path, sha256)
@@ -87,11 +90,19 @@ def fetch(
     remote = remote_of(source, access)
     obtain = Obtain(store_of(cache_dir), access.patience, access.streams, revalidate, on_progress, offline, copy_to)
     got = obtain.obtain(remote, sha256)
-    licence = getattr(remote, "licence", None)
     stored = got.stored
     refuse_pointer(stored.blob, remote.label)
     path = stored.path if copy_to is None else stored.blob
-    return Fetched(path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised, licence)
+    return Fetched(
+        path,
+        stored.bytes,
+        Digest(stored.sha256),
+        sha256 is not None,
+        got.fetched,
+        got.promised,
+        remote.licence,
+        remote.revision,
+    )
 
 
 def remote_of(source: str, access: Access) -> Remote:
@@ -100,24 +111,12 @@ def remote_of(source: str, access: Access) -> Remote:
     Raises:
         FetchError: it names a whole version of NGC and no file of it.
     """
-    if scheme_of(source) in REMOTE_FILESYSTEMS:
-        from ..sources.filesystem import FilesystemSource
-
-        return FilesystemSource(source)
-    from ..sources.http import HttpSource
-    from ..sources.ngc.address import parse
-    from ..sources.ngc.source import NgcSource
-
-    address = parse(source, api=access.ngc_api)
-    if address is None:
-        return HttpSource(source, access)
-    if address.file is None:
-        raise FetchError(
-            "source-not-found",
-            f"{address} is a whole version, not a file",
-            hint=f"add the file's name; see prepare-models ngc files {address.model}:{address.version}",
-        )
-    return NgcSource(address, access)
+    kind = Source.of(source).kind
+    if kind is None:
+        raise FetchError("source-not-found", f"{source} is not remote", hint="give the path of a file")
+    module = importlib.import_module(f"{sources.__name__}.{kind.name}")
+    remote: Remote = module.remote(source, access)
+    return remote
 
 
 def _local(path: Path, sha256: Optional[str]) -> Fetched:

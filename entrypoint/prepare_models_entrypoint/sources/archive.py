@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, ContextManager, Iterator, List, Optional, Tuple
 
-from ..contract.source import Member
+from ..contract.source import Source
 from ..download.content_store import Store, key_of
 from ..download.disk_space import FOR_CACHE, check_room
 from ..download.part import Part
@@ -32,12 +32,12 @@ _SHOWN = 12
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError)
 
 
-def fetch_member(archive: "Callable[[], Fetched]", member: Member, *, sha256: Optional[str], store: Store) -> "Fetched":
+def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Optional[str], store: Store) -> "Fetched":
     """Return a file of an archive. With a pinned digest the archive is not asked for when the file is here already.
 
     Args:
         archive: fetches the archive.
-        member: which file of it.
+        source: which file of it.
         sha256: pinned digest of the file, not of the archive.
         store: receives the file.
 
@@ -47,12 +47,12 @@ def fetch_member(archive: "Callable[[], Fetched]", member: Member, *, sha256: Op
     from ..download.digest import Digest
     from ..download.fetch import Fetched
 
-    name = safe_name(member.path.replace("\\", "/"))
+    name = safe_name(source.inner.replace("\\", "/"))
     present = store.find(sha256, name) if sha256 else None
     if present is not None:
         return Fetched(present.path, present.bytes, Digest(present.sha256), True, promised="manifest")
     outer = archive()
-    key = key_of(f"{outer.digest.result()}!last {normal(member.path)}")
+    key = key_of(f"{outer.digest.result()}!last {normal(source.inner)}")
     known = store.recall(key)
     stored = store.find(known["sha256"], name) if known else None
     with store.lock(key) if stored is None else contextlib.nullcontext():
@@ -61,11 +61,11 @@ def fetch_member(archive: "Callable[[], Fetched]", member: Member, *, sha256: Op
         if stored is None:
             part_path = store.parts / f"{key}.part"
             with Part.opened(part_path, resume_without_validator=False) as part:
-                _copy(outer.path, member.path, part)
+                _copy(outer.path, source.inner, part)
                 stored = store.adopt(part_path, part.sha256(), name)
-            store.remember(key, {"source": member.path, "sha256": stored.sha256})
+            store.remember(key, {"source": source.inner, "sha256": stored.sha256})
     if sha256 and stored.sha256 != sha256:
-        raise mismatch(f"{member.path} of {outer.path.name}", expected=sha256, found=stored.sha256)
+        raise mismatch(f"{source.inner} of {outer.path.name}", expected=sha256, found=stored.sha256)
     promised = "manifest" if sha256 else outer.promised
     return Fetched(
         stored.path, stored.bytes, Digest(stored.sha256), sha256 is not None, outer.fresh, promised, outer.licence

@@ -38,6 +38,7 @@ class Body(NamedTuple):
 class Remote(Protocol):
     """One remote file.
 
+    licence: page with the terms that its owner set. revision: commit of a repository that was asked, once it is known.
     name: base name for a local copy. label: how messages call it, without secrets.
     key: what makes two sources the same, before a digest is known.
     listed: whether a list tells the size before the file is asked for.
@@ -49,6 +50,8 @@ class Remote(Protocol):
     key: str
     listed: bool
     ranged: bool
+    licence: Optional[str]
+    revision: Optional[str]
 
     def promise(self) -> Promise:
         """Ask what the server promises; kinds that can't tell promise nothing."""

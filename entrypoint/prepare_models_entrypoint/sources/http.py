@@ -10,7 +10,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Tuple
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
-from ..contract.source import problem_of, public, scheme_of
+from ..contract.source import Source
 from ..errors import FetchError
 from .body import HTML, Body, Promise, RangeLostError, Remote, intercepted, not_the_file
 
@@ -54,8 +54,10 @@ class HttpSource:
         self._url, self._access = url, access
         self._answered_by = url
         self.name = file_name(url)
-        self.label = public(url)
+        self.label = Source.of(url).public
         self.key = url
+        self.licence: Optional[str] = None
+        self.revision: Optional[str] = None
 
     def promise(self) -> Promise:
         """A web server promises nothing before it answers."""
@@ -89,11 +91,15 @@ class HttpSource:
     @contextlib.contextmanager
     def _get(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
         def headers_for(hop: str) -> Mapping[str, str]:
-            own = self._access.secrets.headers if origin(hop) == origin(self._url) else {}
+            own = self._credentials() if origin(hop) == origin(self._url) else {}
             return {**own, **headers}
 
         with followed(self._access.web, url, headers_for, self.label) as (self._answered_by, answer):
             yield answer
+
+    def _credentials(self) -> Mapping[str, str]:
+        """Return the headers for the source's own host."""
+        return self._access.secrets.headers
 
 
 @contextlib.contextmanager
@@ -133,11 +139,11 @@ def location(answer: requests.Response, url: str) -> Optional[str]:
         return None
     try:
         joined = urljoin(url, target)
-        usable = scheme_of(joined) in ("https", "http") and problem_of(joined) is None
+        usable = Source.of(joined).scheme in ("https", "http") and Source.of(joined).problem is None
     except ValueError:
         joined, usable = target, False
     if not usable:
-        what = f"{public(url)} redirects to what is no URL of a file: {public(joined)}"
+        what = f"{Source.of(url).public} redirects to what is no URL of a file: {Source.of(joined).public}"
         raise FetchError("source-unreachable", what, hint="check the URL, and what proxy is on the way", retryable=True)
     return joined
 
@@ -255,3 +261,10 @@ def _retry_after(answer: requests.Response) -> Optional[float]:
     if at.tzinfo is None:
         return None
     return max(0.0, (at - dt.datetime.now(dt.timezone.utc)).total_seconds())
+
+
+def remote(source: str, access: Access) -> Remote:
+    """Return the file that a source names; a URL of NGC is one of NGC's."""
+    from .ngc import remote_at
+
+    return remote_at(source, access) or HttpSource(source, access)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.source import local_path, source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__, executors
 from ..errors import BundleError, HostError, UsageError
@@ -127,10 +127,10 @@ def _model(
     for file in wanted(spec, base):
         locked = there[file.place]
         if file.identifier is not None:
-            contents.add(fetched[source_id(file.source)], locked.sha256)
+            contents.add(fetched[Source.of(file.source).id], locked.sha256)
             yield ModelFile(file.role, None, locked.sha256)
             continue
-        here = fetched.get(source_id(file.source)) or local_path(file.source) or Path(file.source)
+        here = fetched.get(Source.of(file.source).id) or Source.of(file.source).path or Path(file.source)
         contents.add(here, locked.sha256)
         yield ModelFile(file.role, tree_path(spec, file, here), locked.sha256)
     for role, samples in sample_sets(spec):

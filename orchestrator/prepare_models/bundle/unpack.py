@@ -14,7 +14,7 @@ from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync
 from prepare_models_entrypoint.contract.report import read as read_report
-from prepare_models_entrypoint.contract.source import local_path
+from prepare_models_entrypoint.contract.source import Source
 
 from .. import manifest
 from ..errors import BundleError, HostError
@@ -67,7 +67,7 @@ class Site:
 def tree_path(spec: ModelSpec, file: Wanted, here: Path) -> str:
     """Return where a local file of a model is put: external data stays where it is, seen from the model."""
     if file.role == "external_data":
-        inner = here.relative_to((local_path(spec.source) or here).parent).as_posix()
+        inner = here.relative_to((Source.of(spec.source).path or here).parent).as_posix()
         return f"{spec.name}/model/{inner}"
     if file.role == "plugin":
         number = [plugin.file for plugin in spec.plugins].index(file.source)
@@ -268,7 +268,7 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     """Let the entrypoint find what the store has got, under the names of its sources. It uses no network for that."""
     pairs = [(spec.source, spec.sha256) for spec in models]
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
-    remote = {source: sha256 for source, sha256 in pairs if local_path(source) is None}
+    remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
     if remote:
         fetch_sources({NetworkSpec(): remote}, on_event=lambda _: None, offline=True)
 
@@ -340,7 +340,7 @@ def _check_files(spec: ModelSpec, files: Sequence[ModelFile]) -> None:
     carried = {file.role for file in files if file.path is not None}
     downloads = {file.role for file in files if file.path is None}
     for file in pinnable(spec, Path()):
-        if file.role not in carried | (set() if local_path(file.source) is not None else downloads):
+        if file.role not in carried | (set() if Source.of(file.source).path is not None else downloads):
             raise BundleError(
                 "bundle-incomplete",
                 f"{spec.name}: {file.role.replace('_', ' ')} {file.label} is not in the bundle",

@@ -27,7 +27,7 @@ from prepare_models_entrypoint.contract.report import (
     blank,
 )
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
-from prepare_models_entrypoint.contract.source import local_path, source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from ..docker.container import Containers, Ended
 from ..docker.copied_files import Bind
@@ -105,7 +105,7 @@ class FarExecutor(DockerExecutor):
         """Fetch the sources that are not files of this machine; return what became of each, by its ``source_id``."""
         spec = work.spec
         pairs = ((spec.source, spec.sha256), (spec.calibration_cache, spec.calibration_sha256))
-        sources = tuple((source, pin) for source, pin in pairs if source is not None and local_path(source) is None)
+        sources = tuple((source, pin) for source, pin in pairs if source is not None and Source.of(source).path is None)
         job = FetchJob(sources=sources, cache_dir=str(work.cache), revalidate=False)
 
         on_event = without_frame(lambda event: work.on_event(event._replace(model=spec.name)))
@@ -155,7 +155,7 @@ def _damage(files: Mapping[str, Path], report: ModelReport) -> ErrorInfo | None:
 
 
 def _digest(results: Mapping[str, FetchResult], source: str | None) -> str | None:
-    result = results.get(source_id(source)) if source is not None else None
+    result = results.get(Source.of(source).id) if source is not None else None
     return result["sha256"] if result is not None else None
 
 

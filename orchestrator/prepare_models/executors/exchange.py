@@ -19,7 +19,7 @@ from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, PROGRESS, Event
 from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.report import ModelReport, read
-from prepare_models_entrypoint.contract.source import local_path, member_of
+from prepare_models_entrypoint.contract.source import Source
 
 from ..docker.copied_files import Bind
 from ..docker.owners import machine
@@ -76,7 +76,7 @@ class Work:
     @property
     def remote(self) -> bool:
         """Tell whether anything has to be downloaded or unpacked first."""
-        return any(local_path(source) is None for source in self._sources)
+        return any(Source.of(source).path is None for source in self._sources)
 
     def on_sent(self) -> Callable[[int, int], None]:
         """Return what tells how far the sending of files is."""
@@ -100,8 +100,8 @@ class Work:
 
     def local_sources(self) -> list[Bind]:
         """Return the model's own files on this machine, read-only."""
-        places = [member.archive if (member := member_of(source)) else source for source in self._sources]
-        files = [path for place in places if (path := local_path(place)) is not None and path.is_file()]
+        places = [Source.of(source).outer.path for source in self._sources]
+        files = [path for path in places if path is not None and path.is_file()]
         wanted = [file for path in files for file in (path, *_weights(path))]
         wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
         wanted += [path for path in self._samples() if path.exists()]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import cast
 
 from prepare_models_entrypoint.contract.fetch import FetchResult
-from prepare_models_entrypoint.contract.source import source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest import Manifest, ModelSpec, licences
 from ..running.connection import NetworkSpec
@@ -50,7 +50,7 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
         by_network.setdefault(spec.network, {})[file.source] = file.pinned
     results = fetch_sources(by_network, on_event=on_event)
     for spec, file in todo:
-        models[spec.name].append(_locked(file, results[source_id(file.source)]))
+        models[spec.name].append(_locked(file, results[Source.of(file.source).id]))
     return Lock({name: tuple(files) for name, files in models.items()}, previous.platforms)
 
 
@@ -72,7 +72,7 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
     results = fetch_sources(by_network, on_event=on_event)
     found = []
     for spec, file in remote:
-        served = results[source_id(file.source)]["sha256"]
+        served = results[Source.of(file.source).id]["sha256"]
         known = {locked.place: locked for locked in lock.models.get(spec.name, ())}.get(file.place)
         if known is not None and served != known.sha256:
             told = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"

@@ -9,7 +9,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import external_data, other_formats
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig
 from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.source import local_path, member_of, public, source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import HostError
 from ..manifest import ModelSpec
@@ -40,9 +40,8 @@ class Wanted:
     @property
     def identifier(self) -> str | None:
         """Return what tells two remote sources apart; None for a path, which differs from machine to machine."""
-        member = member_of(self.source)
-        here = local_path(member.archive if member else self.source) is not None
-        return None if here else source_id(self.source)
+        source = Source.of(self.source)
+        return source.id if source.is_remote else None
 
 
 def pinnable(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
@@ -59,7 +58,7 @@ def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
         HostError: weights that belong to a local model are not there, or lie elsewhere than they may.
     """
     yield from pinnable(spec, base)
-    model = local_path(spec.source)
+    model = Source.of(spec.source).path
     for file in _weights(spec.name, model) if model is not None and model.is_file() else ():
         yield _source("external_data", str(file), None, base)
     for plugin in spec.plugins:
@@ -85,7 +84,7 @@ def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
     Raises:
         HostError: it can't be read, or is a pointer of a repository in the file's place.
     """
-    path = local_path(file.source) or Path(file.source)
+    path = Source.of(file.source).path or Path(file.source)
     try:
         with path.open("rb") as stream:
             known = other_formats.pointer(stream.read(64))
@@ -122,15 +121,15 @@ def measure_samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) 
 
 
 def _source(role: str, source: str, pinned: str | None, base: Path) -> Wanted:
-    fetched = local_path(source) is None
+    fetched = Source.of(source).path is None
     return Wanted(role, source, _label(source, base), pinned, fetched)
 
 
 def _label(source: str, base: Path) -> str:
-    member = member_of(source)
-    if member is not None:
-        return f"{_label(member.archive, base)}!{member.path}"
-    path = local_path(source)
+    archive = Source.of(source).archive
+    if archive is not None:
+        return f"{_label(archive.text, base)}!{Source.of(source).inner}"
+    path = Source.of(source).path
     if path is None:
-        return public(source)
+        return Source.of(source).public
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from prepare_models_entrypoint.contract.conversion import OnnxConfig, TaoConfig
 from prepare_models_entrypoint.contract.job import CONVERTERS, PRECISIONS
 from prepare_models_entrypoint.contract.ros import RosConfig
-from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
+from prepare_models_entrypoint.contract.source import EXPECTED, Source, ngc_advice
 
 from ..catalog import PREFIX, find
 from ..errors import UsageError
@@ -179,9 +179,9 @@ class _Loader(Settings):
             self.problems.add(
                 node.entries["tao"], f"these are options of tao-converter, not of converter: {spec.converter}"
             )
-        if scheme_of(spec.source) == "http" and spec.sha256 is None:
+        if Source.of(spec.source).scheme == "http" and spec.sha256 is None:
             self.problems.add(source, "an http:// source needs sha256:, as anybody on the way may change its bytes")
-        if scheme_of(spec.calibration_cache or "") == "http":
+        if Source.of(spec.calibration_cache or "").scheme == "http":
             cache = node.entries["calibration_cache"]
             self.problems.add(cache, "anybody on the way may change the bytes of an http:// source; use https://")
 
@@ -195,15 +195,17 @@ class _Loader(Settings):
         return text.lower() if text else None
 
     def _source(self, node: Node) -> str | None:
-        text = self.text(node, "a path, file://, https:// or ngc:// URL")
+        text = self.text(node, EXPECTED)
         if text is None:
             return None
-        expected = problem_of(text)
+        expected = Source.of(text).problem
         if expected is not None:
             self.problems.expected(node, expected)
-        member = member_of(text)
-        inner = member.archive if member else text
-        return text if scheme_of(inner) is not None else str(self.place(text))
+        advice = ngc_advice(text)
+        if expected is None and advice is not None and not self.place(text).exists():
+            self.problems.expected(node, f"ngc:// before a name on NGC: {advice}")
+        inner = Source.of(text).outer.text
+        return text if Source.of(inner).scheme is not None else str(self.place(text))
 
     def _key(self, node: Node) -> Key | None:
         if node.kind == "scalar" and node.text:

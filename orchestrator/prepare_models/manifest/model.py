@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import key_file
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from prepare_models_entrypoint.contract.job import ShapeRange
@@ -36,14 +37,14 @@ class Key:
         elif self.file is not None:
             where = f"key file {self.file}"
             try:
-                key = self.file.read_text(encoding="utf-8").strip()
+                key = key_file.read(self.file)
             except OSError as error:
                 raise KeyUnavailableError(
                     f"{where}: {error.strerror}", hint="give the path of a readable file"
                 ) from None
-            except ValueError:
+            except ValueError as error:
                 raise KeyUnavailableError(
-                    f"{where} is no text", hint="give the path of the file with the key"
+                    f"{where} {error}", hint="put the key, and nothing else, into that file"
                 ) from None
         else:
             where, key = "key", self.literal or ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.identity import identity
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo
-from prepare_models_entrypoint.contract.source import local_path, member_of, source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest import ModelSpec
 from ..running.jobs import model_job
@@ -45,7 +45,7 @@ def expected_identity(
         ExternalDataError: weights that belong to a local model are not there, or lie elsewhere than they may.
         OSError: a local source can't be read.
     """
-    path = local_path(spec.source)
+    path = Source.of(spec.source).path
     model_file = path if path is not None and path.is_file() else None
     unread = model_file is not None and spec.sha256 is None and not is_read(model_file)
     model = NOT_READ if unread else _digest(spec.source, spec.sha256, "model", record, digests)
@@ -73,17 +73,16 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     """Return the digest that a source has (local file), must have (pinned) or had when it was fetched."""
     if pinned is not None:
         return pinned
-    path = local_path(source)
+    path = Source.of(source).path
     if path is not None and not path.is_file():
         raise SourceMissingError(source)
     if path is not None:
         return digests.of(path)
-    member = member_of(source)
-    archive = local_path(member.archive) if member else None
+    archive = Source.of(source).outer.path
     if archive is not None and not archive.is_file():
         raise SourceMissingError(source)
     changed = archive.stat().st_ctime if archive else 0.0
-    known = digests.of_source(source_id(source), since=changed)
+    known = digests.of_source(Source.of(source).id, since=changed)
     if known is not None:
         return known
     if record is None:
@@ -91,7 +90,7 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     if archive is not None and _is_newer(changed, record):
         return ARCHIVE_CHANGED
     for material in record["materials"]:
-        if material["role"] == role and material["source_id"] == source_id(source):
+        if material["role"] == role and material["source_id"] == Source.of(source).id:
             return material["sha256"]
     return NOT_FETCHED
 

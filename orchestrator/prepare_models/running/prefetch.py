@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.source import local_path, member_of
+from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
 from ..executors import Fetcher
@@ -92,8 +92,7 @@ def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
 
 
 def _is_remote(source: str) -> bool:
-    member = member_of(source)
-    return local_path(member.archive if member else source) is None
+    return Source.of(source).is_remote
 
 
 def _has_engine(output_dir: Path) -> bool:

@@ -33,7 +33,8 @@ class NgcSource:
         self._entry: Optional[Entry] = None
         self.name = safe_name(address.file or "")
         self.label = str(address)
-        self.licence = address.page
+        self.licence: Optional[str] = address.page
+        self.revision: Optional[str] = None
         self.key = f"{address.kind} {address}"
 
     def promise(self) -> Promise:
