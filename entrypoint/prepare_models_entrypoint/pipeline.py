@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 from .consumers import lint
 from .contract import event, external_data
 from .contract.external_data import ExternalDataError
-from .contract.files import partial_file, write_atomic
+from .contract.files import partial_file, sha256_file, write_atomic
 from .contract.identity import build_key, identity
 from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
 from .contract.report import (
@@ -128,6 +128,7 @@ class _Run:
                 on_progress=self._progress,
                 network=self.job.network,
                 offline=offline,
+                external=self.model.external,
             )
             for role, (source, sha256) in sources.items()
         }
@@ -269,22 +270,23 @@ class _Run:
             what = f"{model.path}, its external data or its calibration samples changed while it was being converted"
             raise StageError("source-changed", what, hint="run again", retryable=True)
         sources = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
+        used = [(role, Source.of(sources[role]), file) for role, file in fetched.items()]
+        used[1:1] = [("external_data", weights.source, weights.fetched) for weights in model.external]
         self.report["materials"] = [
             Material(
-                role=role,
-                source=Source.of(sources[role]).public,
-                source_id=Source.of(sources[role]).id,
-                bytes=file.bytes,
-                sha256=file.digest.result(),
+                role=role, source=source.public, source_id=source.id, bytes=file.bytes, sha256=file.digest.result()
             )
-            for role, file in fetched.items()
+            for role, source, file in used
         ]
+        known = {model.path.parent / weights.location: weights.fetched.digest.result() for weights in model.external}
         fields = identity(
             self.model,
             self.environment,
             model_sha256=model.digest.result(),
             calibration_sha256=cache.digest.result() if cache else samples,
-            weights_sha256=external_data.sha256_of(external_data.files(model.path)),
+            weights_sha256=external_data.sha256_of(
+                external_data.files(model.path), lambda file: known.get(file) or sha256_file(file)
+            ),
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 T = TypeVar("T")
 
 CONTRACT_VERSION = 1
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class ContractError(ValueError):
@@ -61,6 +63,15 @@ def strings(raw: Mapping[str, Any], key: str, what: str) -> Tuple[str, ...]:
     """Return the list of strings at ``raw[key]`` (absent: empty)."""
     values: List[Any] = optional(raw, key, list, what) or []
     return tuple(_typed(value, str, f"{what}.{key}[]") for value in values)
+
+
+def digests(raw: Mapping[str, Any], key: str, what: str) -> Dict[str, str]:
+    """Return the object of sha256 digests at ``raw[key]`` (absent: empty)."""
+    found: Dict[str, Any] = optional(raw, key, dict, what) or {}
+    for name, value in found.items():
+        if not isinstance(value, str) or not _SHA256.fullmatch(value):
+            raise ContractError(f"{what}.{key}[{name!r}]: expected a sha256, found {value!r}")
+    return found
 
 
 def integers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[int, ...]:

@@ -163,9 +163,7 @@ def resolve(model: Path, location: str) -> Path:
     Raises:
         ExternalDataError: it lies elsewhere, is missing or is no regular file.
     """
-    named = PurePosixPath(location)
-    if not named.parts or "\0" in location or named.is_absolute() or ".." in named.parts:
-        raise _refused(location, "lies outside of the model's directory")
+    named = inner(location)
     try:
         file = Path(os.path.realpath(str(model.parent / named)))
         kind = os.stat(str(file)).st_mode
@@ -178,6 +176,18 @@ def resolve(model: Path, location: str) -> Path:
     if not stat.S_ISREG(kind):
         raise _refused(location, "is not a regular file")
     return file
+
+
+def inner(location: str) -> PurePosixPath:
+    """Return a location as a path that stays below the model's directory, as far as its text tells.
+
+    Raises:
+        ExternalDataError: it leads out.
+    """
+    named = PurePosixPath(location)
+    if not named.parts or "\0" in location or named.is_absolute() or ".." in named.parts:
+        raise _refused(location, "lies outside of the model's directory")
+    return named
 
 
 def _refused(location: str, why: str) -> ExternalDataError:

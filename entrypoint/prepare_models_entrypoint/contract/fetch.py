@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple, TypedDict
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, TypedDict
 
 from . import codec
 from .codec import CONTRACT_VERSION
@@ -20,6 +20,7 @@ class FetchJob(NamedTuple):
     connections: files that are fetched at once.
     revalidate: whether the server is asked if what an earlier run fetched is current.
     offline: whether only what is in the store already may be taken.
+    external: sha256 that files with external data of models must have, by the ``id`` of their source.
     """
 
     sources: Tuple[Tuple[str, Optional[str]], ...]
@@ -29,6 +30,7 @@ class FetchJob(NamedTuple):
     revalidate: bool = True
     network: Network = Network()
     offline: bool = False
+    external: Mapping[str, str] = {}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> FetchJob:
@@ -47,6 +49,7 @@ class FetchJob(NamedTuple):
             revalidate=codec.require(raw, "revalidate", bool, "fetch job"),
             network=codec.maybe(raw, "network", Network.from_dict, "fetch job") or Network(),
             offline=codec.require(raw, "offline", bool, "fetch job"),
+            external=codec.digests(raw, "external", "fetch job"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -60,7 +63,15 @@ class FetchJob(NamedTuple):
             "revalidate": self.revalidate,
             "network": self.network.to_dict(),
             "offline": self.offline,
+            "external": dict(self.external),
         }
+
+
+class ExternalFile(TypedDict):
+    """A file with weights: which source it has, and which name in the model."""
+
+    source_id: str
+    location: str
 
 
 class FetchResult(TypedDict):
@@ -68,6 +79,8 @@ class FetchResult(TypedDict):
 
     ``sha256`` was computed from the bytes; ``promised`` says who promised it: manifest, server, or nobody (None).
     ``licence``: page on which the terms of an NGC model stand. ``source_id`` tells sources apart that look the same.
+    ``revision``: commit of a repository. ``external_data``: the files with a model's weights, in its order, by
+    ``source_id``, each with the ``location`` that the model has for it; each has a result of its own, too.
     """
 
     source: str
@@ -79,6 +92,8 @@ class FetchResult(TypedDict):
     promised: Optional[str]
     licence: Optional[str]
     error: Optional[ErrorInfo]
+    revision: Optional[str]
+    external_data: List[ExternalFile]
 
 
 def _source(raw: Mapping[str, Any]) -> Tuple[str, Optional[str]]:

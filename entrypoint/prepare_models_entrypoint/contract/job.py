@@ -68,6 +68,8 @@ class ModelJob:
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
     ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
     verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
+    external: digests that files with external data must have, by the ``id`` of their source; for models that are
+        fetched.
     done: results of the stages that an earlier process did; the report begins with them.
     """
 
@@ -95,12 +97,14 @@ class ModelJob:
     ros: RosConfig = RosConfig()
     verify: Optional[VerifyConfig] = None
     done: Tuple[Mapping[str, Any], ...] = ()
+    external: Mapping[str, str] = field(default_factory=dict)
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
         "onnx", "tao", "calibration", "ros", "verify", "done",
+        "external",
     )  # fmt: skip
 
     @classmethod
@@ -134,6 +138,7 @@ class ModelJob:
             ros=RosConfig.from_dict(codec.optional(raw, "ros", dict, what) or {}),
             verify=codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
             done=codec.each(raw, "done", dict, what),
+            external=codec.digests(raw, "external", what),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -157,6 +162,7 @@ class ModelJob:
             "ros": self.ros.to_dict(),
             "verify": self.verify.to_dict() if self.verify else None,
             "done": [dict(stage) for stage in self.done],
+            "external": dict(self.external),
         }
 
     def conversion(self) -> Dict[str, Any]:

@@ -39,9 +39,10 @@ class WarningInfo(TypedDict):
 
 
 class Material(TypedDict):
-    """A file that an engine is made from. ``role``: model, calibration_cache. ``sha256`` in hexadecimal digits.
+    """A file that an engine is made from.
 
-    ``source`` is without secrets; ``source_id`` tells two sources apart that differ only in those.
+    ``role``: model, external_data (weights of a model that was fetched), calibration_cache. ``sha256`` in hexadecimal
+    digits. ``source`` is without secrets; ``source_id`` tells two sources apart that differ only in those.
     """
 
     role: str

@@ -10,8 +10,8 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ..contract import downloads, event
-from ..contract.fetch import FetchJob, FetchResult
+from ..contract import downloads, event, external_data
+from ..contract.fetch import ExternalFile, FetchJob, FetchResult
 from ..contract.files import sha256_file
 from ..contract.source import Source
 from ..errors import FetchError, StageError, from_os_error
@@ -56,6 +56,8 @@ class _Many:
         self._output = Path(job.output_dir) if job.output_dir else None
         self._store = store_of(self._cache_dir)
         self._good = True
+        self._guard = threading.Lock()
+        self._taken: Dict[Path, str] = {}
 
     def run(self) -> bool:
         if self._output is not None:
@@ -197,8 +199,12 @@ class _Many:
                 revalidate=self._job.revalidate,
                 offline=self._job.offline,
                 copy_to=self._output,
+                external=self._job.external,
             )
-            self._finished(item, fetched, self._place(item, fetched))
+            for weights in fetched.external:
+                path = self._placed(weights.location, weights.fetched, stored=True)
+                self._finished(weights.source.text, weights.fetched, path)
+            self._finished(item.source, fetched, self._placed(item.name, fetched, stored=not _is_local(item.source)))
 
     @contextlib.contextmanager
     def _failures_told(self, source: str) -> Iterator[None]:
@@ -225,21 +231,40 @@ class _Many:
         linked = kept is not None and os.path.samefile(str(kept.blob), str(target))
         if not linked and sha256_file(target) != item.sha256:
             return False
+        if not _is_local(item.source) and external_data.locations(target):
+            return False  # its weights have to be there, too
         fetched = Fetched(target, target.stat().st_size, Digest(item.sha256), pinned=True, promised="manifest")
-        self._finished(item, fetched, target)
+        self._finished(item.source, fetched, target)
         return True
 
-    def _place(self, item: _Item, fetched: Fetched) -> Path:
+    def _placed(self, name: str, fetched: Fetched, *, stored: bool) -> Path:
+        """Give a file its place in the output directory, unless another one took it in this call.
+
+        Args:
+            name: its path there; weights may have folders.
+            fetched: the file.
+            stored: whether it is one of the store.
+        """
         if self._output is None:
             return fetched.path
-        stored = Source.of(item.source).path is None
-        return deliver(fetched.path, self._output, item.name, self._store, stored=stored)
+        target = self._output / name
+        with self._guard:
+            taken = self._taken.setdefault(target, fetched.digest.result())
+        if taken != fetched.digest.result():
+            raise FetchError(
+                "output-name-taken",
+                f"two different files would be {name} in {self._output}",
+                hint="fetch them one by one into different --output directories",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return deliver(fetched.path, target.parent, target.name, self._store, stored=stored)
 
-    def _finished(self, item: _Item, fetched: Fetched, path: Path) -> None:
+    def _finished(self, source: str, fetched: Fetched, path: Path) -> None:
+        weights = [ExternalFile(source_id=each.source.id, location=each.location) for each in fetched.external]
         self._tell(
             FetchResult(
-                source=Source.of(item.source).public,
-                source_id=Source.of(item.source).id,
+                source=Source.of(source).public,
+                source_id=Source.of(source).id,
                 status="fetched" if fetched.fresh else "present",
                 path=str(path),
                 bytes=fetched.bytes,
@@ -247,6 +272,8 @@ class _Many:
                 promised=fetched.promised,
                 licence=fetched.licence,
                 error=None,
+                revision=fetched.revision,
+                external_data=weights,
             )
         )
 
@@ -263,11 +290,17 @@ class _Many:
                 promised=None,
                 licence=None,
                 error=error.info("fetch"),
+                revision=None,
+                external_data=[],
             )
         )
 
     def _tell(self, result: FetchResult) -> None:
         self._events.emit(event.SOURCE_FINISHED, stage="fetch", **result)
+
+
+def _is_local(source: str) -> bool:
+    return Source.of(source).path is not None
 
 
 def _are_one_file(items: List[_Item]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from .. import sources
 from ..contract.connection import Network
@@ -14,8 +14,10 @@ from ..errors import FetchError
 from ..sources.access import Access, access_of
 from ..sources.body import Remote
 from ..sources.local import check, refuse_pointer
+from .cached import Obtain
 from .content_store import store_of
 from .digest import Digest
+from .external import Weights, of_model, together
 from .transfer import mismatch
 
 OnProgress = Callable[[Dict[str, Any]], None]
@@ -26,6 +28,7 @@ class Fetched(NamedTuple):
 
     ``fresh``: whether bytes came over the network now. ``promised``: who told the digest (manifest, server, None).
     ``licence``: page on which the terms of an NGC model stand. ``revision``: the commit of a repository.
+    ``external``: the files with the weights of a model that came from elsewhere, each beside ``path``.
     """
 
     path: Path
@@ -36,6 +39,7 @@ class Fetched(NamedTuple):
     promised: Optional[str] = None
     licence: Optional[str] = None
     revision: Optional[str] = None
+    external: Tuple[Weights, ...] = ()
 
 
 def fetch(
@@ -48,8 +52,9 @@ def fetch(
     revalidate: bool = False,
     offline: bool = False,
     copy_to: Optional[Path] = None,
+    external: Mapping[str, str] = {},
 ) -> Fetched:
-    """Bring the bytes of ``source`` to a local file.
+    """Bring the bytes of ``source`` to a local file, with the external data of a model from beside it.
 
     Args:
         source: an absolute path, ``file://``, ``https://``, ``ngc://org[/team]/model:version/file``, a URL of fsspec,
@@ -60,6 +65,7 @@ def fetch(
         network: how sources are reached.
         offline: take what an earlier fetch left; there is no network.
         revalidate: whether a server is asked if what an earlier run fetched, without a pinned digest, is current.
+        external: digests that files with external data must have, by the ``id`` of their source.
         copy_to: directory in which the caller gives the file its name; its disk must have room before the first byte.
 
     Raises:
@@ -69,40 +75,47 @@ def fetch(
     if parsed.problem is not None:
         raise FetchError("source-not-found", f"{parsed.public} is not a source", hint=f"write {parsed.problem}")
     sha256 = sha256.lower() if sha256 else None
-    if parsed.archive is not None:
-        outer = parsed.archive.text
+    if parsed.path is not None:
+        refuse_pointer(check(parsed.path), str(parsed.path))
+        return _local(parsed.path, sha256)
+    access, store = access_of(network or Network()), store_of(cache_dir)
+
+    def obtain_one(text: str, pin: Optional[str]) -> Fetched:
+        obtain = Obtain(store, access.patience, access.streams, revalidate, on_progress, offline, copy_to)
+        return _one(Source.of(text), pin, access, obtain)
+
+    fetched = obtain_one(source, sha256)
+    weights = of_model(fetched, parsed, external, obtain_one)
+    if not weights:
+        return fetched
+    path = together(fetched, weights, store) if copy_to is None else fetched.path
+    return fetched._replace(path=path, external=weights, fresh=fetched.fresh or any(w.fetched.fresh for w in weights))
+
+
+def _one(source: Source, sha256: Optional[str], access: Access, obtain: Obtain) -> Fetched:
+    """Fetch one file into the store."""
+    if source.archive is not None:
         from ..sources.archive import fetch_member
 
-        archive = lambda: fetch(  # noqa: E731  # shorter than a function, and used once
-            outer, sha256=None, cache_dir=cache_dir, on_progress=on_progress,
-            network=network, revalidate=revalidate, offline=offline,
-        )  # fmt: skip
-        fetched = fetch_member(archive, parsed, sha256=sha256, store=store_of(cache_dir))
-        refuse_pointer(fetched.path, parsed.public)
+        outer = source.archive
+        fetched = fetch_member(lambda: _archive(outer, access, obtain), source, sha256=sha256, store=obtain.store)
+        refuse_pointer(fetched.path, source.public)
         return fetched
-    path = parsed.path
-    if path is not None:
-        refuse_pointer(check(path), str(path))
-        return _local(path, sha256)
-    from .cached import Obtain
-
-    access = access_of(network or Network())
-    remote = remote_of(source, access)
-    obtain = Obtain(store_of(cache_dir), access.patience, access.streams, revalidate, on_progress, offline, copy_to)
+    remote = remote_of(source.text, access)
     got = obtain.obtain(remote, sha256)
     stored = got.stored
     refuse_pointer(stored.blob, remote.label)
-    path = stored.path if copy_to is None else stored.blob
+    path = stored.path if obtain.copy_to is None else stored.blob
     return Fetched(
-        path,
-        stored.bytes,
-        Digest(stored.sha256),
-        sha256 is not None,
-        got.fetched,
-        got.promised,
-        remote.licence,
-        remote.revision,
-    )
+        path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised,
+        remote.licence, remote.revision,
+    )  # fmt: skip
+
+
+def _archive(source: Source, access: Access, obtain: Obtain) -> Fetched:
+    if source.path is not None:
+        return _local(check(source.path), None)
+    return _one(source, None, access, obtain._replace(copy_to=None))
 
 
 def remote_of(source: str, access: Access) -> Remote:
