@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from .consumers import lint
-from .contract import event, external_data
+from .contract import event, external_data, schema
 from .contract.external_data import ExternalDataError
 from .contract.files import partial_file, sha256_file, write_atomic
 from .contract.identity import build_key, identity
@@ -27,6 +27,7 @@ from .contract.report import (
     MadeBy,
     Material,
     ModelReport,
+    Origin,
     RuntimeInfo,
     StageResult,
     WarningInfo,
@@ -86,6 +87,7 @@ class _Run:
         self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
         self.report["runtime"] = self.runtime
         self.report["plugins"] = [plugin.file for plugin in model.plugins]
+        self.report["origin"] = schema.read(Origin, model.origin, "origin") if model.origin else None
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"

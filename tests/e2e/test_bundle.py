@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -314,3 +315,47 @@ def test_a_bundle_brings_its_manifest(site: Site) -> None:
     assert listed.status == 0
     for told in ("models.yaml", "models.lock", "weights/model/big.onnx", f"weights/model/{WEIGHTS}"):
         assert told in listed.stdout
+
+
+def forged(site: Site, folder: Path) -> tuple[Path, str]:
+    """Return a bundle whose engine of ``remote`` has bytes of an attacker under a true build key, and their sha256."""
+    cache = {"PREPARE_MODELS_CACHE_DIR": str(folder / "attacker")}
+    honest = site.place.run("--accept-eula", "--models-dir", str(folder / "theirs"), **cache)
+    entry = folder / "attacker" / "engines" / honest.model("remote")["build_key"]
+    evil = (entry / "model.plan").read_bytes()[:-1] + b"!"
+    record = json.loads((entry / "record.json").read_text())
+    record["engine"]["sha256"] = hashlib.sha256(evil).hexdigest()
+    for name, content in (("model.plan", evil), ("record.json", json.dumps(record).encode())):
+        (entry / name).unlink()
+        (entry / name).write_bytes(content)
+    bundle = folder / "forged.bundle"
+    assert create(site.place, bundle, "--no-wheels", "--engines", **cache).status == 0
+    return bundle, record["engine"]["sha256"]
+
+
+def test_an_unsigned_bundle_serves_its_own_runs_alone(site: Site, tmp_path: Path) -> None:
+    bundle, evil = forged(site, tmp_path)
+    here = tmp_path / "here"
+    assert site.closed(here, "remote", bundle=bundle).model("remote")["engine"]["sha256"] == evil
+    cache = {"PREPARE_MODELS_CACHE_DIR": str(here / "cache")}
+    reasons = []
+    for models_dir in ("elsewhere", "models"):  # another directory, and the one that has the bundle's engine
+        own = site.place.run("--accept-eula", "--locked", "remote", "--models-dir", str(here / models_dir), **cache)
+        assert own.status == 0, own.stderr
+        assert own.model("remote")["engine"]["sha256"] != evil
+        assert own.model("remote")["origin"] is None
+        reasons.append(own.model("remote")["reason"])
+    assert reasons[-1].endswith("because: the engine came from an unsigned bundle")
+    listed = site.place.call("cache", "ls", **cache)
+    assert "unpacked bundle, unsigned" in listed.stdout
+
+
+def test_a_bundle_says_nothing_about_sources_to_later_runs(site: Site, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    assert site.closed(here, "remote").status == 0
+    wanted = [{"name": "remote", "source": "ngc://nvidia/tao/net:v1/net.onnx"}]
+    own = Workplace(here)
+    own.write(*wanted, defaults={"ngc": {"key_file": str(site.place.folder / "ngc.key")}})
+    silent = own.run(PREPARE_MODELS_CACHE_DIR=str(here / "cache"), NGC_CLI_API_URL="http://127.0.0.1:9")
+    assert silent.model("remote")["error"] is not None, silent.model("remote")
+    assert silent.model("remote")["error"]["code"] == "source-unreachable", "the server is asked, not the bundle"

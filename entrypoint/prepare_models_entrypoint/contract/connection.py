@@ -39,5 +39,8 @@ class Network(NamedTuple):
         )
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return self._asdict()
+        """Return the JSON form; what an older entrypoint does not know is left out where it is not needed."""
+        raw = self._asdict()
+        if self.hf_endpoint is None:
+            del raw["hf_endpoint"]
+        return raw

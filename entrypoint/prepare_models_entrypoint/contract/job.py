@@ -71,6 +71,7 @@ class ModelJob:
     external: digests that files with external data must have, by the ``id`` of their source; for models that are
         fetched.
     done: results of the stages that an earlier process did; the report begins with them.
+    origin: the bundle that the model comes from, for the report; None for one that the user's manifest names.
     """
 
     name: str
@@ -97,14 +98,14 @@ class ModelJob:
     ros: RosConfig = RosConfig()
     verify: Optional[VerifyConfig] = None
     done: Tuple[Mapping[str, Any], ...] = ()
+    origin: Optional[Mapping[str, Any]] = None
     external: Mapping[str, str] = field(default_factory=dict)
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros", "verify", "done",
-        "external",
+        "onnx", "tao", "calibration", "ros", "verify", "done", "origin", "external",
     )  # fmt: skip
 
     @classmethod
@@ -138,6 +139,7 @@ class ModelJob:
             ros=RosConfig.from_dict(codec.optional(raw, "ros", dict, what) or {}),
             verify=codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
             done=codec.each(raw, "done", dict, what),
+            origin=codec.optional(raw, "origin", dict, what),
             external=codec.digests(raw, "external", what),
         )
 
@@ -162,7 +164,8 @@ class ModelJob:
             "ros": self.ros.to_dict(),
             "verify": self.verify.to_dict() if self.verify else None,
             "done": [dict(stage) for stage in self.done],
-            "external": dict(self.external),
+            **({"origin": dict(self.origin)} if self.origin else {}),
+            **({"external": dict(self.external)} if self.external else {}),
         }
 
     def conversion(self) -> Dict[str, Any]:

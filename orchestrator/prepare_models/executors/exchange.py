@@ -26,7 +26,7 @@ from ..docker.owners import machine
 from ..errors import KeyUnavailableError
 from ..manifest import Key, ModelSpec
 from ..running.jobs import model_job
-from ..support.paths import cache_dir
+from ..support.paths import contents_dir
 from . import OnEvent, Task
 
 INSIDE = "/run/prepare-models"
@@ -54,7 +54,7 @@ class Work:
     timeout_s: float | None = None
     on_event: Callable[[Event], None] = lambda _: None
     offline: bool = False
-    cache: Path = dataclasses.field(default_factory=cache_dir)
+    cache: Path = dataclasses.field(default_factory=contents_dir)
 
     @classmethod
     def of(cls, task: Task) -> Work:
@@ -218,7 +218,7 @@ def network_environment() -> tuple[dict[str, str], list[Bind]]:
 def _keys_directory() -> Path:
     """Return a directory in memory that only this user can read."""
     user = os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"  # noqa: S108  # a private directory in it
-    base = Path(user) if os.access(user, os.W_OK) else cache_dir()
+    base = Path(user) if os.access(user, os.W_OK) else contents_dir()
     directory = base / f"prepare-models-keys-{os.getuid()}"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = directory.lstat()

@@ -20,7 +20,7 @@ from typing import Any
 from prepare_models_entrypoint.contract import external_data
 from prepare_models_entrypoint.contract.files import sha256_file
 
-from .paths import cache_dir
+from .paths import contents_dir
 
 State = list[int]
 
@@ -150,7 +150,7 @@ class Digests:
 
 def open_digests() -> Digests:
     """Return what is known on this machine; it is kept under the cache directory."""
-    return Digests(cache_dir() / "digests.json")
+    return Digests(contents_dir() / "digests.json")
 
 
 def _state(path: str) -> State:
