@@ -41,7 +41,7 @@ from .converters.convert import Converted, convert
 from .converters.precision import doubts, prove
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
-from .errors import StageError, from_external_data, from_os_error
+from .errors import ConvertError, StageError, from_external_data, from_os_error
 from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
@@ -130,10 +130,17 @@ class _Run:
                 on_progress=self._progress,
                 network=self.job.network,
                 offline=offline,
-                external=self.model.external,
+                pins=self.model.pins,
             )
             for role, (source, sha256) in sources.items()
         }
+        for weights in fetched["model"].external:
+            if weights.source.scheme == "http" and not weights.fetched.pinned:
+                raise ConvertError(
+                    "onnx-external-data",
+                    f"{weights.source.public} has no digest, and anybody on the way may change its bytes",
+                    hint="prepare-models lock pins it; or use https://",
+                )
         self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
         return fetched
 

@@ -13,6 +13,7 @@ from typing import Any, Iterator, List, Optional
 import pytest
 
 from prepare_models_entrypoint.contract.external_data import check, files
+from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
@@ -98,8 +99,8 @@ def test_weights_are_held_to_their_digests(server: ModelServer, tmp_path: Path) 
     url = server.serve("/model.onnx", Answer(model("w.bin")))
     weights = Source.of(server.serve("/w.bin", Answer(WEIGHTS))).id
     good, bad = hashlib.sha256(WEIGHTS).hexdigest(), "0" * 64
-    assert refusal(url, tmp_path, external={weights: bad}).code == "digest-mismatch"
-    assert get(url, tmp_path, external={weights: good}).external[0].fetched.promised == "manifest"
+    assert refusal(url, tmp_path, pins=Pins({weights: bad})).code == "digest-mismatch"
+    assert get(url, tmp_path, pins=Pins({weights: good})).external[0].fetched.promised == "manifest"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 T = TypeVar("T")
 
 CONTRACT_VERSION = 1
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class ContractError(ValueError):
@@ -65,12 +64,12 @@ def strings(raw: Mapping[str, Any], key: str, what: str) -> Tuple[str, ...]:
     return tuple(_typed(value, str, f"{what}.{key}[]") for value in values)
 
 
-def digests(raw: Mapping[str, Any], key: str, what: str) -> Dict[str, str]:
-    """Return the object of sha256 digests at ``raw[key]`` (absent: empty)."""
+def texts(raw: Mapping[str, Any], key: str, what: str, pattern: str) -> Dict[str, str]:
+    """Return the object of strings at ``raw[key]`` (absent: empty), each of which the ``pattern`` fits."""
     found: Dict[str, Any] = optional(raw, key, dict, what) or {}
     for name, value in found.items():
-        if not isinstance(value, str) or not _SHA256.fullmatch(value):
-            raise ContractError(f"{what}.{key}[{name!r}]: expected a sha256, found {value!r}")
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ContractError(f"{what}.{key}[{name!r}]: expected {pattern}, found {value!r}")
     return found
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from . import other_formats, skeleton, wire
 from .files import sha256_file
@@ -122,8 +122,13 @@ def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, .
 
 def sha256_of(files: Tuple[Path, ...], sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
     """Return the digest of a model's weights files, given in the order in which it names them; None without any."""
-    digests = [sha256(file) for file in files]
-    return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
+    return combined(sha256(file) for file in files)
+
+
+def combined(digests: Iterable[str]) -> Optional[str]:
+    """Return the digest of weights files whose own digests are known, in the model's order; None without any."""
+    text = "".join(digests)
+    return hashlib.sha256(text.encode("ascii")).hexdigest() if text else None
 
 
 def check(model: Path) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional
 from . import codec
 from .codec import CONTRACT_VERSION
 from .connection import Network
+from .pins import NO_PINS, Pins
 
 if TYPE_CHECKING:
     from .report import ErrorInfo
@@ -20,7 +21,7 @@ class FetchJob(NamedTuple):
     connections: files that are fetched at once.
     revalidate: whether the server is asked if what an earlier run fetched is current.
     offline: whether only what is in the store already may be taken.
-    external: sha256 that files with external data of models must have, by the ``id`` of their source.
+    pins: what a lock knows of the sources and of the files that come with them.
     """
 
     sources: Tuple[Tuple[str, Optional[str]], ...]
@@ -30,7 +31,7 @@ class FetchJob(NamedTuple):
     revalidate: bool = True
     network: Network = Network()
     offline: bool = False
-    external: Mapping[str, str] = {}
+    pins: Pins = NO_PINS
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> FetchJob:
@@ -49,7 +50,7 @@ class FetchJob(NamedTuple):
             revalidate=codec.require(raw, "revalidate", bool, "fetch job"),
             network=codec.maybe(raw, "network", Network.from_dict, "fetch job") or Network(),
             offline=codec.require(raw, "offline", bool, "fetch job"),
-            external=codec.digests(raw, "external", "fetch job"),
+            pins=codec.maybe(raw, "pins", Pins.from_dict, "fetch job") or NO_PINS,
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -63,7 +64,7 @@ class FetchJob(NamedTuple):
             "revalidate": self.revalidate,
             "network": self.network.to_dict(),
             "offline": self.offline,
-            "external": dict(self.external),
+            "pins": self.pins.to_dict(),
         }
 
 

@@ -10,6 +10,7 @@ from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
 from .connection import Network
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from .pins import NO_PINS, Pins
 from .ros import RosConfig
 from .verification import VerifyConfig
 
@@ -68,8 +69,7 @@ class ModelJob:
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
     ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
     verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
-    external: digests that files with external data must have, by the ``id`` of their source; for models that are
-        fetched.
+    pins: what a lock knows of the sources, and of weights that come with a model which is fetched.
     done: results of the stages that an earlier process did; the report begins with them.
     origin: the bundle that the model comes from, for the report; None for one that the user's manifest names.
     """
@@ -99,13 +99,13 @@ class ModelJob:
     verify: Optional[VerifyConfig] = None
     done: Tuple[Mapping[str, Any], ...] = ()
     origin: Optional[Mapping[str, Any]] = None
-    external: Mapping[str, str] = field(default_factory=dict)
+    pins: Pins = NO_PINS
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros", "verify", "done", "origin", "external",
+        "onnx", "tao", "calibration", "ros", "verify", "done", "origin", "pins",
     )  # fmt: skip
 
     @classmethod
@@ -140,7 +140,7 @@ class ModelJob:
             verify=codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
             done=codec.each(raw, "done", dict, what),
             origin=codec.optional(raw, "origin", dict, what),
-            external=codec.digests(raw, "external", what),
+            pins=codec.maybe(raw, "pins", Pins.from_dict, what) or NO_PINS,
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -165,7 +165,7 @@ class ModelJob:
             "verify": self.verify.to_dict() if self.verify else None,
             "done": [dict(stage) for stage in self.done],
             **({"origin": dict(self.origin)} if self.origin else {}),
-            **({"external": dict(self.external)} if self.external else {}),
+            **({"pins": self.pins.to_dict()} if any(self.pins) else {}),
         }
 
     def conversion(self) -> Dict[str, Any]:

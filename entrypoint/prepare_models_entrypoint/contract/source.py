@@ -61,10 +61,6 @@ class HubFile(NamedTuple):
     revision: Optional[str]
     file: str
 
-    def at(self, revision: str) -> str:
-        """Return the source of the same file at another revision."""
-        return f"hf://{self.owner}/{self.repository}@{revision}/{self.file}"
-
 
 def ngc_file(text: str) -> Optional[NgcFile]:
     """Return the parts of a source of NGC, or None where it is not one."""
@@ -76,6 +72,14 @@ def hub_file(text: str) -> Optional[HubFile]:
     """Return the parts of a source of Hugging Face, or None where it is not one."""
     match = _HF.fullmatch(text)
     return HubFile(**match.groupdict()) if match and ".." not in match["file"].split("/") else None
+
+
+def at_revision(text: str, revision: Optional[str]) -> str:
+    """Return the source of the same file at a revision; one that has none, or where None is known, stays."""
+    file = hub_file(text)
+    if file is None or revision is None:
+        return text
+    return f"hf://{file.owner}/{file.repository}@{revision}/{file.file}"
 
 
 def ngc_advice(text: str) -> Optional[str]:

@@ -199,7 +199,7 @@ class _Many:
                 revalidate=self._job.revalidate,
                 offline=self._job.offline,
                 copy_to=self._output,
-                external=self._job.external,
+                pins=self._job.pins,
             )
             for weights in fetched.external:
                 path = self._placed(weights.location, weights.fetched, stored=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from .. import sources
 from ..contract.connection import Network
 from ..contract.files import sha256_file
-from ..contract.source import Source
+from ..contract.pins import NO_PINS, Pins
+from ..contract.source import Source, at_revision
 from ..errors import FetchError
 from ..sources.access import Access, access_of
 from ..sources.body import Remote
@@ -52,7 +53,7 @@ def fetch(
     revalidate: bool = False,
     offline: bool = False,
     copy_to: Optional[Path] = None,
-    external: Mapping[str, str] = {},
+    pins: Pins = NO_PINS,
 ) -> Fetched:
     """Bring the bytes of ``source`` to a local file, with the external data of a model from beside it.
 
@@ -65,7 +66,7 @@ def fetch(
         network: how sources are reached.
         offline: take what an earlier fetch left; there is no network.
         revalidate: whether a server is asked if what an earlier run fetched, without a pinned digest, is current.
-        external: digests that files with external data must have, by the ``id`` of their source.
+        pins: what a lock knows of the source, and of files with external data.
         copy_to: directory in which the caller gives the file its name; its disk must have room before the first byte.
 
     Raises:
@@ -82,26 +83,26 @@ def fetch(
 
     def obtain_one(text: str, pin: Optional[str]) -> Fetched:
         obtain = Obtain(store, access.patience, access.streams, revalidate, on_progress, offline, copy_to)
-        return _one(Source.of(text), pin, access, obtain)
+        return _one(Source.of(text), pin, access, obtain, pins)
 
     fetched = obtain_one(source, sha256)
-    weights = of_model(fetched, parsed, external, obtain_one)
+    weights = of_model(fetched, parsed, pins.sha256, obtain_one)
     if not weights:
         return fetched
     path = together(fetched, weights, store) if copy_to is None else fetched.path
     return fetched._replace(path=path, external=weights, fresh=fetched.fresh or any(w.fetched.fresh for w in weights))
 
 
-def _one(source: Source, sha256: Optional[str], access: Access, obtain: Obtain) -> Fetched:
+def _one(source: Source, sha256: Optional[str], access: Access, obtain: Obtain, pins: Pins) -> Fetched:
     """Fetch one file into the store."""
     if source.archive is not None:
         from ..sources.archive import fetch_member
 
         outer = source.archive
-        fetched = fetch_member(lambda: _archive(outer, access, obtain), source, sha256=sha256, store=obtain.store)
+        fetched = fetch_member(lambda: _archive(outer, access, obtain, pins), source, sha256=sha256, store=obtain.store)
         refuse_pointer(fetched.path, source.public)
         return fetched
-    remote = remote_of(source.text, access)
+    remote = remote_of(at_revision(source.text, pins.revision.get(source.id)), access)
     got = obtain.obtain(remote, sha256)
     stored = got.stored
     refuse_pointer(stored.blob, remote.label)
@@ -112,10 +113,10 @@ def _one(source: Source, sha256: Optional[str], access: Access, obtain: Obtain) 
     )  # fmt: skip
 
 
-def _archive(source: Source, access: Access, obtain: Obtain) -> Fetched:
+def _archive(source: Source, access: Access, obtain: Obtain, pins: Pins) -> Fetched:
     if source.path is not None:
         return _local(check(source.path), None)
-    return _one(source, None, access, obtain._replace(copy_to=None))
+    return _one(source, None, access, obtain._replace(copy_to=None), pins)
 
 
 def remote_of(source: str, access: Access) -> Remote:

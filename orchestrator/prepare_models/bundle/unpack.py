@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync, write_atomic
+from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
@@ -22,6 +23,7 @@ from .. import manifest
 from ..errors import BundleError, HostError
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
+from ..lock.pins import fetched_pins
 from ..lock.sources import Wanted, pinnable
 from ..manifest import Manifest, ModelSpec
 from ..running.connection import NetworkSpec
@@ -271,7 +273,8 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
     if len(loaded.models) != len(index.models):
         raise damaged("its manifest has other models than its index")
     models = tuple(
-        _here(spec, model, folder / "models") for spec, model in zip(loaded.models, index.models, strict=True)
+        replace(_here(spec, model, folder / "models"), pins=fetched_pins(spec, lock, loaded.path.absolute().parent))
+        for spec, model in zip(loaded.models, index.models, strict=True)
     )
     _take_into_store(models)
     return Site(replace(loaded, models=models), lock, index, folder, hold)
@@ -283,7 +286,10 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
     remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
     if remote:
-        fetch_sources({NetworkSpec(): remote}, on_event=lambda _: None, offline=True)
+        pins = NO_PINS
+        for spec in models:
+            pins = pins.and_those(spec.pins)
+        fetch_sources({NetworkSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
 
 
 def _store_engines(index: Index, work: _Work, origin: Origin) -> None:

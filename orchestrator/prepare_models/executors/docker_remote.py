@@ -17,6 +17,7 @@ from prepare_models_entrypoint.contract import downloads
 from prepare_models_entrypoint.contract.event import STAGE_FINISHED, STAGE_STARTED, Event
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import (
     BUILT,
     FAILED,
@@ -98,6 +99,7 @@ class FarExecutor(DockerExecutor):
             spec,
             sha256=_digest(results, spec.source) or spec.sha256,
             calibration_sha256=_digest(results, spec.calibration_cache) or spec.calibration_sha256,
+            pins=spec.pins.and_those(_pins(results)),
         )
         return report, replace(work, spec=pinned)
 
@@ -106,7 +108,7 @@ class FarExecutor(DockerExecutor):
         spec = work.spec
         pairs = ((spec.source, spec.sha256), (spec.calibration_cache, spec.calibration_sha256))
         sources = tuple((source, pin) for source, pin in pairs if source is not None and Source.of(source).path is None)
-        job = FetchJob(sources=sources, cache_dir=str(work.cache), revalidate=False)
+        job = FetchJob(sources=sources, cache_dir=str(work.cache), revalidate=False, pins=spec.pins)
 
         on_event = without_frame(lambda event: work.on_event(event._replace(model=spec.name)))
         with Fetching(job, spec.network, on_result=lambda _: None, on_event=on_event) as fetching:
@@ -125,7 +127,8 @@ class FarExecutor(DockerExecutor):
                     self._fetching.discard(fetching)
 
     def _downloads(self, work: Work) -> list[Bind]:
-        digests = filter(None, (work.spec.sha256, work.spec.calibration_sha256))
+        spec = work.spec
+        digests = filter(None, (spec.sha256, spec.calibration_sha256, *spec.pins.sha256.values()))
         blobs = [downloads.blob(work.cache / "downloads", digest) for digest in digests]
         return [Bind(blob, str(blob)) for blob in dict.fromkeys(blobs) if blob.is_file()]
 
@@ -157,6 +160,12 @@ def _damage(files: Mapping[str, Path], report: ModelReport) -> ErrorInfo | None:
 def _digest(results: Mapping[str, FetchResult], source: str | None) -> str | None:
     result = results.get(Source.of(source).id) if source is not None else None
     return result["sha256"] if result is not None else None
+
+
+def _pins(results: Mapping[str, FetchResult]) -> Pins:
+    """Return the digests of the weights that came with models."""
+    weights = {each["source_id"] for result in results.values() for each in result["external_data"]}
+    return Pins({name: results[name]["sha256"] or "" for name in weights if results[name]["sha256"]})
 
 
 def _machine(options: ContainerOptions, arch: str) -> Machine:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import external_data, other_formats
+from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig
+from prepare_models_entrypoint.contract.external_data import ExternalDataError, files
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import Source
 
@@ -69,8 +70,8 @@ def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
 
 def _weights(name: str, model: Path) -> tuple[Path, ...]:
     try:
-        return external_data.files(model)
-    except external_data.ExternalDataError as error:
+        return files(model)
+    except ExternalDataError as error:
         raise HostError(
             f"{name}: {error}", hint=f"keep the weights files of {model} in its folder under their own names"
         ) from None
@@ -118,6 +119,23 @@ def measure_samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) 
         if not digest:
             raise HostError(f"{samples.images} has no samples", hint="check images: in the manifest")
         yield LockedFile(role, _label(samples.images, base), digest, size)
+
+
+def external_data(source: str, base: Path) -> Wanted:
+    """Return the file with weights at a source that was found beside a fetched model."""
+    return _source("external_data", source, None, base)
+
+
+def fetched_weights(spec: ModelSpec, locked: Iterable[LockedFile]) -> list[LockedFile]:
+    """Return the locked files with weights that come with a model which has to be fetched or unpacked."""
+    if Source.of(spec.source).path is not None:
+        return []
+    return [file for file in locked if file.role == "external_data"]
+
+
+def source_id_of(file: LockedFile, base: Path) -> str:
+    """Return the ``id`` of a locked file's source; one in an archive on this disk is known by its path."""
+    return file.source_id or Source.of(str(base / file.source)).id
 
 
 def _source(role: str, source: str, pinned: str | None, base: Path) -> Wanted:

@@ -11,6 +11,7 @@ from prepare_models_entrypoint.contract import key_file
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.pins import NO_PINS, Pins
 from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.verification import VerifyConfig
 
@@ -58,6 +59,7 @@ class ModelSpec:
     """One entry of ``models:``, defaults applied and local sources made absolute.
 
     calibration_sha256: digest of the calibration cache, which a lock knows and no manifest says.
+    pins: what a lock knows of sources that are fetched, and of weights that come with the model.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ModelSpec:
     key: Key | None = None
     calibration_cache: str | None = None
     calibration_sha256: str | None = None
+    pins: Pins = NO_PINS
     inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     builder: BuilderConfig = BuilderConfig()

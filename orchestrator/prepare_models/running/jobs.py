@@ -38,5 +38,6 @@ def model_job(
         calibration=spec.calibration,
         ros=spec.ros,
         verify=spec.verify,
+        pins=spec.pins,
         origin=paths.origin(),
     )

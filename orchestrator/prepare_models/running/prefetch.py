@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
@@ -71,7 +72,12 @@ def _fetch(
     guard: threading.Lock,
 ) -> None:
     sources = tuple(pair for spec in specs for pair in _sources(spec))
-    job = FetchJob(sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False)
+    pins = NO_PINS
+    for spec in specs:
+        pins = pins.and_those(spec.pins)
+    job = FetchJob(
+        sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False, pins=pins
+    )
     fetching = fetcher(job, network)
     with guard:
         if stop.is_set():
