@@ -41,10 +41,10 @@ def _bring(tensor: TensorProto, model: Path) -> None:
     """Bring the values of a tensor into memory. onnx itself refuses links, which download caches consist of."""
     if not external_data_helper.uses_external_data(tensor):
         return
-    info = external_data_helper.ExternalDataInfo(tensor)
-    with external_data.resolve(model, info.location).open("rb") as stream:
-        stream.seek(info.offset or 0)
-        tensor.raw_data = stream.read(info.length) if info.length is not None else stream.read()
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    with external_data.resolve(model, entries["location"]).open("rb") as stream:
+        stream.seek(int(entries.get("offset", "0")))
+        tensor.raw_data = stream.read(int(entries["length"])) if "length" in entries else stream.read()
     tensor.data_location = TensorProto.DEFAULT
     del tensor.external_data[:]
 
