@@ -9,7 +9,7 @@ from typing import Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
@@ -70,7 +70,7 @@ def get(
 ) -> Fetched:
     secrets = folder / "secrets.json"
     secrets.write_text(json.dumps({"hf_token": token, "headers": [["X-Own", "canary"]]}), encoding="utf-8")
-    network = Network(hf_endpoint=server.url, secrets_file=str(secrets), attempts=1)
+    network = Connection(hf_endpoint=server.url, secrets_file=str(secrets), attempts=1)
     return fetch(source, sha256=sha256, cache_dir=folder / "cache", on_progress=lambda _: None, network=network)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 from . import codec
 
 
-class Network(NamedTuple):
+class Connection(NamedTuple):
     """How sources are reached.
 
     hf_endpoint: base URL of Hugging Face's hub; None for its own.
@@ -26,7 +26,7 @@ class Network(NamedTuple):
     hf_endpoint: Optional[str] = None
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Network:
+    def from_dict(cls, raw: Mapping[str, Any]) -> Connection:
         """Read the settings."""
         codec.check_keys(raw, cls._fields, "network")
         return cls(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional
 
 from . import codec
 from .codec import CONTRACT_VERSION
-from .connection import Network
+from .connection import Connection
 from .pins import NO_PINS, Pins
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class FetchJob(NamedTuple):
     output_dir: Optional[str] = None
     connections: int = 16
     revalidate: bool = True
-    network: Network = Network()
+    network: Connection = Connection()
     offline: bool = False
     pins: Pins = NO_PINS
 
@@ -48,7 +48,7 @@ class FetchJob(NamedTuple):
             output_dir=codec.optional(raw, "output_dir", str, "fetch job"),
             connections=codec.require(raw, "connections", int, "fetch job"),
             revalidate=codec.require(raw, "revalidate", bool, "fetch job"),
-            network=codec.maybe(raw, "network", Network.from_dict, "fetch job") or Network(),
+            network=codec.maybe(raw, "network", Connection.from_dict, "fetch job") or Connection(),
             offline=codec.require(raw, "offline", bool, "fetch job"),
             pins=codec.maybe(raw, "pins", Pins.from_dict, "fetch job") or NO_PINS,
         )

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_LONGEST = 64 << 10
+from .files import read_small
 
 
 def read(file: Path) -> str:
     """Return the one line of text in a file, without white space around it; empty where the file holds none.
 
     Raises:
-        OSError: it can't be read.
+        OSError: it can't be read, or is not a small regular file.
         ValueError: it holds something else than one line of text; the message says what, and nothing of the content.
     """
-    with open(str(file), "rb") as stream:
-        data = stream.read(_LONGEST + 1)
-    if len(data) > _LONGEST:
-        raise ValueError(f"has more than {_LONGEST} bytes")
     try:
-        text = data.decode("utf-8-sig")
+        text = read_small(file).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8 text") from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -33,12 +33,14 @@ class Kind(NamedTuple):
     """A kind of remote source.
 
     name: of its module in ``sources``. schemes: what its URLs begin with. expects: what one looks like, for messages.
+    pattern: what such a source begins with, for the manifest's schema.
     is_valid: judges a text of these schemes. is_url: whether it may carry a user, a password and a query.
     """
 
     name: str
     schemes: Tuple[str, ...]
     expects: str
+    pattern: str
     is_valid: Callable[[str], bool]
     is_url: bool = True
 
@@ -104,17 +106,22 @@ def _is_web_url(url: str) -> bool:
         return False
 
 
+_FILESYSTEMS = ("s3", "gs", "gcs", "az", "abfs", "sftp")
 KINDS = (
-    Kind("http", ("https", "http"), "https:// with the name of a host, and perhaps a port", _is_web_url),
+    Kind(
+        "http", ("https", "http"), "https:// with the name of a host, and perhaps a port",
+        "[Hh][Tt][Tt][Pp][Ss]?://", _is_web_url,
+    ),
     Kind(
         "ngc", ("ngc",), f"ngc://org[/team]/model:version/file, such as {NGC_EXAMPLE}",
-        lambda text: ngc_file(text) is not None, is_url=False,
+        r"ngc://[^/:?]+(/[^/:?]+)?/[^/:?]+:[^/?]+(/|\?file=).", lambda text: ngc_file(text) is not None, is_url=False,
     ),
     Kind(
-        "huggingface", ("hf",), f"hf://org/repository[@revision]/file, such as {_HF_EXAMPLE}",
+        "huggingface", ("hf",), f"hf://owner/repository[@revision]/file, such as {_HF_EXAMPLE}",
+        "hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(@[^/@?#]+)?/[^/?#]",
         lambda text: hub_file(text) is not None, is_url=False,
     ),
-    Kind("filesystem", ("s3", "gs", "gcs", "az", "abfs", "sftp"), "s3://bucket/file, or a URL of fsspec", bool),
+    Kind("filesystem", _FILESYSTEMS, "s3://bucket/file, or a URL of fsspec", f"({'|'.join(_FILESYSTEMS)})://", bool),
 )  # fmt: skip
 _BY_SCHEME = {scheme: kind for kind in KINDS for scheme in kind.schemes}
 EXPECTED = "a path, file://, https://, ngc://, hf:// or s3:// (gs, az, sftp) URL, or ARCHIVE!FILE"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from .. import sources
-from ..contract.connection import Network
+from ..contract.connection import Connection
 from ..contract.files import sha256_file
 from ..contract.pins import NO_PINS, Pins
 from ..contract.source import Source, at_revision
@@ -49,7 +49,7 @@ def fetch(
     sha256: Optional[str],
     cache_dir: Path,
     on_progress: OnProgress,
-    network: Optional[Network] = None,
+    network: Optional[Connection] = None,
     revalidate: bool = False,
     offline: bool = False,
     copy_to: Optional[Path] = None,
@@ -79,7 +79,7 @@ def fetch(
     if parsed.path is not None:
         refuse_pointer(check(parsed.path), str(parsed.path))
         return _local(parsed.path, sha256)
-    access, store = access_of(network or Network()), store_of(cache_dir)
+    access, store = access_of(network or Connection()), store_of(cache_dir)
 
     def obtain_one(text: str, pin: Optional[str]) -> Fetched:
         obtain = Obtain(store, access.patience, access.streams, revalidate, on_progress, offline, copy_to)

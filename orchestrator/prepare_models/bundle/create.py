@@ -11,16 +11,18 @@ from pathlib import Path, PurePosixPath
 from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
 
-from .. import __version__, executors
+from .. import __version__
 from ..errors import BundleError, HostError, LockError, UsageError
+from ..executors import choice
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
 from ..lock.pins import fetched_pins
 from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
-from ..manifest import Manifest, ModelSpec, licences
+from ..manifest import licences
+from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner as plan
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import openssl
 from ..store import open_store
@@ -161,7 +163,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
         return
     digests = open_digests()
     store = open_store(digests)
-    planner = plan.Planner(order.target.parent / "no-models", executors.pick("auto").describe(), store, digests)
+    planner = plan.Planner(order.target.parent / "no-models", choice.pick("auto").describe(), store, digests)
     for spec in manifest.models:
         entry = store.find(planner.plan(spec).turn)
         if entry is None:
@@ -177,7 +179,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
     """Bring every source that is not simply a local file to the download store; return where each lies."""
     base = manifest.path.absolute().parent
-    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
+    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
     for spec in manifest.models:
         digests = {file.place: file.sha256 for file in lock.models[spec.name]}
         for file in wanted(spec, base):

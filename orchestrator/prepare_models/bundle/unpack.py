@@ -25,8 +25,8 @@ from ..lock import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.pins import fetched_pins
 from ..lock.sources import Wanted, pinnable
-from ..manifest import Manifest, ModelSpec
-from ..running.connection import NetworkSpec
+from ..manifest.model import Manifest, ModelSpec
+from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
 from ..signing import openssl
 from ..store import open_store
@@ -289,7 +289,7 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
         pins = NO_PINS
         for spec in models:
             pins = pins.and_those(spec.pins)
-        fetch_sources({NetworkSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
+        fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
 
 
 def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
@@ -341,7 +341,7 @@ def _here(spec: ModelSpec, model: BundledModel, models: Path) -> ModelSpec:
         plugins=tuple(replace(plugin, file=file) for plugin, file in zip(spec.plugins, plugins, strict=True)),
         calibration=calibration,
         verify=verify,
-        network=NetworkSpec(),
+        network=ConnectionSpec(),
     )
 
 

@@ -13,7 +13,7 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import HostError
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from .document import LockedFile
 
 Hashing = Callable[[Path], str]

@@ -20,7 +20,7 @@ from prepare_models_entrypoint.contract.pins import NO_PINS, Pins
 from ..errors import HostError, SourcesError
 from ..support.paths import contents_dir
 from . import child
-from .connection import NetworkSpec
+from .connection import ConnectionSpec
 
 OnResult = Callable[[FetchResult], None]
 OnEvent = Callable[[Event], None]
@@ -52,7 +52,7 @@ def progress_line(*, show: bool) -> Iterator[OnEvent]:
 
 
 def fetch_sources(
-    by_network: Mapping[NetworkSpec, Mapping[str, str | None]],
+    by_network: Mapping[ConnectionSpec, Mapping[str, str | None]],
     *,
     on_event: OnEvent,
     offline: bool = False,
@@ -96,7 +96,7 @@ class Fetching:
     def __init__(
         self,
         job: FetchJob,
-        network: NetworkSpec,
+        network: ConnectionSpec,
         *,
         on_result: OnResult,
         on_event: OnEvent = lambda _: None,
