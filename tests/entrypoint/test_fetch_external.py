@@ -18,12 +18,16 @@ from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
-from tests.odd_models import field
 
 from .children import environment
 from .model_server import Answer, ModelServer
 
 WEIGHTS = bytes(range(256)) * 4
+
+
+def field(number: int, data: bytes) -> bytes:
+    size = bytes([len(data)]) if len(data) < 128 else bytes([len(data) & 0x7F | 0x80, len(data) >> 7])
+    return bytes([number << 3 | 2]) + size + data
 
 
 def model(*locations: str, size: int = len(WEIGHTS)) -> bytes:
