@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, NamedTuple
 
+from ..confinement import note_secret
 from ..contract import key_file
 from ..contract.files import partial_of, replace, sha256_file, sync
 from ..errors import ConvertError, outcome
@@ -50,6 +51,7 @@ def read_key(path: Path) -> str:
         ConvertError: the file can't be read, or holds something else than one line of text.
     """
     try:
+        note_secret(str(path))
         key = key_file.read(path)
         problem = "" if key else "is empty"
     except OSError as error:
