@@ -26,8 +26,16 @@ class Toy(BuilderConfig):
 
     tiling_level: int | None = setting(
         Integer("a level from 0 to 3", 0, 3), "how much tiling is tried", attribute="tiling_optimization_level",
+        enumeration="TilingOptimizationLevel", members={0: "NONE", 1: "FAST", 2: "MODERATE", 3: "FULL"},
         trtexec="tilingOptimizationLevel={}", since=(10, 9), rtx="TensorRT-RTX does not tile",
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Missing(BuilderConfig):
+    """An option that this TensorRT lacks."""
+
+    other_level: int | None = setting(Integer("a level", 0, 3), "of something newer", attribute="other_level")
 
 
 def read(tmp_path: Path, text: str) -> tuple[Toy | None, list[str]]:
@@ -70,11 +78,12 @@ def test_programs_and_versions_know_it() -> None:
         options.check_tao(asked)
 
 
-def test_tensorrt_gets_it_or_refuses() -> None:
+def test_tensorrt_gets_it() -> None:
     trt: Any = pytest.importorskip("tensorrt_rtx")
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
     config, network = builder.create_builder_config(), builder.create_network()
-    if hasattr(config, "tiling_optimization_level"):
-        pytest.skip("this backend has the option")
-    with pytest.raises(ConvertError, match=r"does not know builder\.tiling_level"):
-        settings.apply(trt, config, network, Toy(tiling_level=1), ())
+    settings.apply(trt, config, network, Toy(tiling_level=1), ())
+    assert config.tiling_optimization_level == trt.TilingOptimizationLevel.FAST
+    no_such = Missing(other_level=1)
+    with pytest.raises(ConvertError, match=r"does not know builder\.other_level"):
+        settings.apply(trt, config, network, no_such, ())
