@@ -22,16 +22,16 @@ CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 
 
 class JobKind(enum.Enum):
-    """What is done with a model once its files are here; the value lists the stages of that."""
+    """What is done with a model."""
 
-    FETCH = ()
-    RUN = ("convert", "inspect", "verify")
-    CHECK = ("check",)
-    VERIFY = ("verify",)
+    FETCH = "fetch"
+    RUN = "run"
+    CHECK = "check"
+    VERIFY = "verify"
 
     def stages(self, *, fetch: bool = True) -> Tuple[str, ...]:
-        """Return the stages of a job. ``fetch``: whether it brings the model's files here, too."""
-        return ("fetch", *self.value) if fetch else self.value
+        """Return the stages of a job. ``fetch``: whether it brings the model's files here first."""
+        return ("fetch", *_AFTER_FETCH[self]) if fetch else _AFTER_FETCH[self]
 
     @classmethod
     def of(cls, stages: Sequence[str]) -> JobKind:
@@ -41,14 +41,21 @@ class JobKind(enum.Enum):
             ContractError: no job has them.
         """
         rest = tuple(stage for stage in stages if stage != "fetch")
-        for kind in cls:
-            if stages and rest == kind.value:
+        for kind, after in _AFTER_FETCH.items():
+            if stages and rest == after:
                 return kind
-        if rest == cls.RUN.value[:2]:  # nothing is compared
+        if rest == _AFTER_FETCH[cls.RUN][:2]:  # nothing is compared
             return cls.RUN
         known = "; ".join(", ".join(kind.stages()) for kind in cls)
         raise ContractError(f"job.stages: expected one of {known}, found {', '.join(stages) or 'none'}")
 
+
+_AFTER_FETCH: Dict[JobKind, Tuple[str, ...]] = {
+    JobKind.FETCH: (),
+    JobKind.RUN: ("convert", "inspect", "verify"),
+    JobKind.CHECK: ("check",),
+    JobKind.VERIFY: ("verify",),
+}
 
 _INPUTS = ByName(Shapes(), "input names with their shapes")
 
