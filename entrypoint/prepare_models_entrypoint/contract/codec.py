@@ -86,6 +86,11 @@ def numbers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[float, ...]:
     return tuple(float(_typed(value, float, f"{what}.{key}[]")) for value in values)
 
 
+def plain_numbers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[float, ...]:
+    """Return the list of numbers at ``raw[key]``, which must be present; whole numbers stay whole."""
+    return tuple(_typed(value, float, f"{what}.{key}[]") for value in require(raw, key, list, what))
+
+
 def one_of(raw: Mapping[str, Any], key: str, allowed: Sequence[str], what: str) -> str:
     """Return the string at ``raw[key]``, which must be one of ``allowed``."""
     value: str = require(raw, key, str, what)

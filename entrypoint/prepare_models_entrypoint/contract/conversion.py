@@ -40,28 +40,34 @@ class OnnxConfig:
     """Changes of the ONNX graph that a user asks for.
 
     sanitize: fold constants and remove dead nodes. static_shapes: dimensions that replace an input's own.
-    outputs: tensors that become the outputs, in this order.
+    outputs: tensors that become the outputs, in this order. constants: inputs that always have these values, and are
+    no inputs of the engine; one number fills an input of any static shape.
     """
 
     sanitize: bool = False
     static_shapes: Mapping[str, Tuple[int, ...]] = field(default_factory=dict)
     outputs: Tuple[str, ...] = ()
+    constants: Mapping[str, Tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> OnnxConfig:
         """Read the options."""
-        codec.check_keys(raw, ("sanitize", "static_shapes", "outputs"), "onnx")
+        codec.check_keys(raw, ("sanitize", "static_shapes", "outputs", "constants"), "onnx")
         shapes: Dict[str, Any] = codec.optional(raw, "static_shapes", dict, "onnx") or {}
+        constants: Dict[str, Any] = codec.optional(raw, "constants", dict, "onnx") or {}
         return cls(
             sanitize=bool(codec.optional(raw, "sanitize", bool, "onnx")),
             static_shapes={name: codec.integers(shapes, name, "onnx.static_shapes") for name in shapes},
             outputs=codec.strings(raw, "outputs", "onnx"),
+            constants={name: codec.plain_numbers(constants, name, "onnx.constants") for name in constants},
         )
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
+        """Return the JSON form; without constants it is that of earlier versions, whose engines stay valid."""
         shapes = {name: list(dims) for name, dims in self.static_shapes.items()}
-        return {"sanitize": self.sanitize, "static_shapes": shapes, "outputs": list(self.outputs)}
+        document = {"sanitize": self.sanitize, "static_shapes": shapes, "outputs": list(self.outputs)}
+        constants = {name: list(values) for name, values in self.constants.items()}
+        return {**document, "constants": constants} if constants else document
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,24 @@ class Material(TypedDict):
     sha256: str
 
 
-class ProfileShapes(TypedDict):
-    """Shapes of one binding in one optimization profile."""
+class ValueRange(TypedDict):
+    """Smallest, best and largest numbers of a shape tensor, an input whose values become sizes inside the network."""
 
     min: List[int]
     opt: List[int]
     max: List[int]
+
+
+class _ProfileShapes(TypedDict):
+    min: List[int]
+    opt: List[int]
+    max: List[int]
+
+
+class ProfileShapes(_ProfileShapes, total=False):
+    """Shapes of one binding in one optimization profile. ``values``: for a shape tensor alone."""
+
+    values: ValueRange
 
 
 class Binding(TypedDict):

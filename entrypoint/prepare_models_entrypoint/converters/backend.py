@@ -20,6 +20,7 @@ from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, timing_cache, weights_in_place
 from .messages import Finding, from_builder_log, judge
+from .profiles import Traits
 from .request import BuildRequest
 from .settings import apply
 
@@ -104,6 +105,7 @@ class Network:
             ) from error
         self.weights: Optional[mmap.mmap] = None
         before = len(self.log.warnings)
+        self.log.errors.clear()  # those of an earlier network, which was rewritten, say nothing of this one
         self._begin(strongly_typed=strongly_typed)
         if check_only and hasattr(self.parser, "load_initializer"):
             self.weights = weights_in_place.parse(self.parser, Path(onnx))
@@ -112,7 +114,12 @@ class Network:
         if self.weights is None and not self.parser.parse_from_file(onnx):
             raise parser_error([self.parser.get_error(index) for index in range(self.parser.num_errors)])
         self.remarks = self.log.warnings[before:]
+        self._remarked = len(self.log.warnings)
         self.layers: int = self.definition.num_layers
+
+    def warnings(self) -> List[str]:
+        """Return what the builder warned of since the network was parsed."""
+        return self.log.warnings[self._remarked :]
 
     def _begin(self, *, strongly_typed: bool) -> None:
         definition = self.builder.create_network(_creation_flags(strongly_typed=strongly_typed))
@@ -124,6 +131,11 @@ class Network:
         definition = self.definition
         inputs = [_binding(definition.get_input(i), "input") for i in range(definition.num_inputs)]
         return inputs + [_binding(definition.get_output(i), "output") for i in range(definition.num_outputs)]
+
+    def traits(self) -> Dict[str, Traits]:
+        """Return what the parser tells of each input beside its binding."""
+        inputs = (self.definition.get_input(index) for index in range(self.definition.num_inputs))
+        return {tensor.name: _traits(tensor) for tensor in inputs}
 
     def __iter__(self) -> Iterator[trt.ILayer]:
         """Yield the layers."""
@@ -201,6 +213,11 @@ def _binding(tensor: trt.ITensor, mode: str) -> Binding:
     return Binding(name=tensor.name, mode=mode, dtype=dtype, shape=_dims(tensor.shape), profiles=[], source="network")
 
 
+def _traits(tensor: trt.ITensor) -> Traits:
+    axes = range(len(tensor.shape)) if hasattr(tensor, "get_dimension_name") else ()
+    return Traits(tuple(tensor.get_dimension_name(axis) or None for axis in axes), sizes=tensor.is_shape_tensor)
+
+
 def _dims(shape: trt.Dims) -> List[int]:
     return [shape[axis] for axis in range(len(shape))]
 
@@ -251,7 +268,8 @@ class Builder:
         if model.keep_fp32 and flags:
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
-        if dynamic or len(profiles) > 1:
+        sizes = any("values" in shapes for profile in profiles for shapes in profile.values())
+        if dynamic or sizes or len(profiles) > 1:
             for profile in profiles:
                 _add_profile(network, config, profile)
 
@@ -318,6 +336,8 @@ def _add_profile(network: Network, config: trt.IBuilderConfig, shapes: Dict[str,
         tensor = network.definition.get_input(index)
         one = shapes[tensor.name]
         profile.set_shape(tensor.name, trt.Dims(one["min"]), trt.Dims(one["opt"]), trt.Dims(one["max"]))
+        if "values" in one:
+            profile.set_shape_input(tensor.name, one["values"]["min"], one["values"]["opt"], one["values"]["max"])
     if config.add_optimization_profile(profile) < 0:
         raise from_builder_log(network.log.errors or ["the builder refuses the optimization profile"])
 

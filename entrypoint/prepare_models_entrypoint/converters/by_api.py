@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import mmap
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -16,7 +18,7 @@ from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInf
 from ..errors import ConvertError
 from ..onnx_graph import calibrate, calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import estimate, gpu_support, messages, options, plugins, preflight
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles
 from .precision import Evidence, prove, rule, unmatched
 from .request import BuildRequest, BuildResult
 
@@ -24,10 +26,18 @@ Progress = Callable[[str, int, int], None]
 
 _LARGEST_WITH_EXTERNAL = 64 << 20
 _WRITE_CHUNK = 1 << 20
+# Errors that a rewrite may get a model past: what parser and builder say of its graph and sizes.
+_RESCUABLE = (
+    "build-failed", "inputs-mismatch", "inputs-missing", "onnx-invalid", "onnx-node-invalid",
+    "onnx-unsupported-operator", "plugin-missing",
+)  # fmt: skip
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
-    """Check the model and, unless the request is for a check only, build it."""
+    """Check the model and, unless the request is for a check only, build it.
+
+    What the backend refuses is tried once more where a small rewrite, which changes no result, makes it buildable.
+    """
     model = request.model
     source = Path(request.source)
     whole_file.check(source)
@@ -40,27 +50,135 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
     result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
     plugins.load(model.plugins, backend)
-    cache = _cache(request, progress)
-    with _parsed(request, result, backend, cache, progress) as (network, built):
-        bindings: List[Binding] = network.bindings()
-        preflight.check_network(bindings, network.layers)
-        result["warnings"] += messages.from_parser(network.remarks)
-        preflight.check_outputs(bindings, model.outputs)
-        preflight.check_tensor_names(bindings, model.ros)
-        profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
-        result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
-        result["precision_proof"] = built.proof
-        result["details"] = network.details()
-        result["warnings"] += _unused(request, built)
-        builder = backend.Builder(network, profiles, request, built.flags)
-        result["builder"] = builder.effective
-        if request.check_only:
-            result["preflight"] = estimate.findings(network, bindings, weights, model, Path(request.work_dir))
+    attempt = _Attempt(request, backend, weights, _cache(request, progress), progress)
+    try:
+        found = attempt.made(copy.deepcopy(result))
+    except ConvertError as error:
+        attempt.needs = _needs(request, error)
+        if not attempt.needs:
+            raise
+        found = attempt.made(copy.deepcopy(result))
+    result.update(found)
+
+
+def _needs(request: BuildRequest, error: ConvertError) -> Any:
+    """Return the rewrites that may get a model past an error; falsy where there are none."""
+    if error.code not in _RESCUABLE:
+        return None
+    try:
+        from ..onnx_graph import rescue
+    except ImportError:
+        return None
+    return rescue.survey(Path(request.source), request.model)
+
+
+class _Built:
+    """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
+
+    def __init__(self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Any = None) -> None:
+        self.proof, self.flags, self.calibrator = proof, flags, calibrator
+
+
+@dataclass
+class _Attempt:
+    """One way from the model to the plan. ``needs``: rewrites that the model needs to be buildable."""
+
+    request: BuildRequest
+    backend: Any
+    weights: int
+    cache: Optional[CalibrationCache]
+    progress: Progress
+    needs: Any = None
+
+    def made(self, result: BuildResult) -> BuildResult:
+        """Return the result with what was found and built."""
+        request, model = self.request, self.request.model
+        with self._parsed(result) as (network, built):
+            bindings: List[Binding] = network.bindings()
+            preflight.check_network(bindings, network.layers)
+            self._check_declared(bindings)
+            result["warnings"] += messages.from_parser(network.remarks)
+            preflight.check_outputs(bindings, model.outputs)
+            preflight.check_tensor_names(bindings, model.ros)
+            traits = network.traits()
+            resolved = profiles.resolve(bindings, model.inputs, model.profiles, traits=traits)
+            _check_names(profiles.check_names(traits, resolved))
+            result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
+            result["precision_proof"] = built.proof
+            result["details"] = network.details()
+            result["warnings"] += _unused(request, built)
+            builder = self.backend.Builder(network, resolved, request, built.flags)
+            result["builder"] = builder.effective
+            if request.check_only:
+                found = estimate.findings(network, bindings, self.weights, model, Path(request.work_dir))
+                result["preflight"] = found
+                return result
+            self.progress("build", 0, 0)
+            plan = builder.build(built.calibrator, progress=self.progress)
+            result["warnings"] += messages.from_builder_warnings(network.warnings())
+        self.progress("write", 0, 0)
+        result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+        return result
+
+    def _check_declared(self, bindings: List[Binding]) -> None:
+        """Refuse inputs of which the parser made scalars or sizes of 0 because the model says nothing of them."""
+        doubtful = [each for each in bindings if each["mode"] == "input" and (0 in each["shape"] or not each["shape"])]
+        if not doubtful or self.needs:
             return
-        progress("build", 0, 0)
-        plan = builder.build(built.calibrator, progress=progress)
-    progress("write", 0, 0)
-    result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+        try:
+            from ..onnx_graph import rescue
+        except ImportError:
+            return
+        static = {*self.request.model.onnx.static_shapes, *self.request.model.onnx.constants}
+        names = [name for name in rescue.undeclared(Path(self.request.source)) if name not in static]
+        if names:
+            raise ConvertError(
+                "inputs-missing",
+                f"the model does not say how large these inputs are: {', '.join(names)}",
+                hint="add their shapes to the manifest under inputs:",
+            )
+
+    @contextlib.contextmanager
+    def _parsed(self, result: BuildResult) -> Iterator[Tuple[Any, _Built]]:
+        request, model, backend = self.request, self.request.model, self.backend
+        weakly = backend.weakly_typed() and not model.builder.strongly_typed
+        if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
+            self.progress("parse", 0, 0)
+            network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
+            yield network, _by_flags(request, result, backend, network, self.cache)
+            return
+        from ..onnx_graph.typed_model import prepared
+
+        with prepared(
+            dataclasses.replace(model, precision="fp32") if weakly else model,
+            Path(request.source),
+            Path(request.work_dir),
+            cache=self.cache,
+            on_phase=lambda phase: self.progress(phase, 0, 0),
+            check_only=request.check_only,
+            **({"needs": self.needs} if self.needs else {}),
+        ) as typed:
+            self.progress("parse", 0, 0)
+            network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
+            result["warnings"] += typed.warnings
+            if weakly:
+                yield network, _by_flags(request, result, backend, network, self.cache)
+                return
+            proof = prove(
+                model.precision, typed.how, typed.evidence,
+                allow_fallback=model.allow_fallback, calibration=typed.calibration,
+            )  # fmt: skip
+            yield network, _Built(proof)
+
+
+def _check_names(shared: List[str]) -> None:
+    """Refuse dimensions that share a meaningless name and have different sizes: the builder would, and without words."""
+    if shared:
+        raise ConvertError(
+            "inputs-mismatch",
+            f"the model has one name for dimensions of different sizes: {', '.join(map(repr, shared))}",
+            hint="fix the sizes with onnx: {static_shapes: {INPUT: SHAPE}}",
+        )
 
 
 def _weights(source: Path) -> int:
@@ -79,51 +197,6 @@ def _mentions_files(source: Path) -> bool:
     """Tell whether a model may have external data: without the word that names a file it has none."""
     with open(str(source), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
         return view.find(b"location") >= 0
-
-
-class _Built:
-    """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
-
-    def __init__(self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Any = None) -> None:
-        self.proof, self.flags, self.calibrator = proof, flags, calibrator
-
-
-@contextlib.contextmanager
-def _parsed(
-    request: BuildRequest, result: BuildResult, backend: Any, cache: Optional[CalibrationCache], progress: Progress
-) -> Iterator[Tuple[Any, _Built]]:
-    model = request.model
-    weakly = backend.weakly_typed() and not model.builder.strongly_typed
-    if model.onnx == OnnxConfig() and (weakly or model.precision == "fp32"):
-        progress("parse", 0, 0)
-        network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
-        yield network, _by_flags(request, result, backend, network, cache)
-        return
-    from ..onnx_graph.typed_model import prepared
-
-    with prepared(
-        dataclasses.replace(model, precision="fp32") if weakly else model,
-        Path(request.source),
-        Path(request.work_dir),
-        cache=cache,
-        on_phase=lambda phase: progress(phase, 0, 0),
-        check_only=request.check_only,
-    ) as typed:
-        progress("parse", 0, 0)
-        network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
-        result["warnings"] += typed.warnings
-        if weakly:
-            yield network, _by_flags(request, result, backend, network, cache)
-            return
-        fallback = model.allow_fallback
-        yield (
-            network,
-            _Built(
-                prove(
-                    model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
-                )
-            ),
-        )
 
 
 def _by_flags(
@@ -191,9 +264,9 @@ def _load_backend() -> Any:
     return backend
 
 
-def _with_profiles(bindings: List[Binding], profiles: List[Dict[str, ProfileShapes]]) -> List[Binding]:
+def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShapes]]) -> List[Binding]:
     for binding in bindings:
-        binding["profiles"] = [profile[binding["name"]] for profile in profiles if binding["name"] in profile]
+        binding["profiles"] = [profile[binding["name"]] for profile in resolved if binding["name"] in profile]
     return bindings
 
 

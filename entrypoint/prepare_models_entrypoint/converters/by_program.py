@@ -14,7 +14,7 @@ from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import build_time, gpu_support, layer_info, plugins, preflight, tao_converter, timing_cache, trtexec
+from . import build_time, gpu_support, layer_info, plugins, preflight, profiles, tao_converter, timing_cache, trtexec
 from .messages import from_program
 from .options import Version
 from .precision import judge_by_size, prove, rule
@@ -80,7 +80,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     if bindings:
         preflight.check_outputs(bindings, model.outputs)
         preflight.check_tensor_names(bindings, model.ros)
-        result["io"], result["profiles"] = bindings, preflight.resolve_profiles(bindings, model.inputs, model.profiles)
+        result["io"], result["profiles"] = bindings, profiles.resolve(bindings, model.inputs, model.profiles)
     else:
         result["io"], result["profiles"] = _declared(request)
     if chosen.rewrites:
@@ -177,8 +177,7 @@ def _look(
 
 def _declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, ProfileShapes]]]":
     """Return bindings and profiles as the manifest tells them, for models that nothing here can read."""
-    inputs = request.model.inputs
-    shapes = {name: ProfileShapes(min=list(s.min), opt=list(s.opt), max=list(s.max)) for name, s in inputs.items()}
+    shapes = {name: profiles.declared(each) for name, each in request.model.inputs.items()}
     io = [
         Binding(
             name=name, mode="input", dtype="float32", profiles=[one], source="network",

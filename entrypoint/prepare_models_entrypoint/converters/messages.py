@@ -9,6 +9,7 @@ from ..contract.report import WarningInfo
 from ..errors import ConvertError
 
 _REMARKS_KEPT = 5
+_BAD_BOUNDS = re.compile(r"Profile k(?:MIN|MAX) values are not self-consistent")
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
 _PLUGIN_HINT = "give the library that has it under plugins:, or export the model without this operator"
 
@@ -93,6 +94,13 @@ def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
     texts = list(dict.fromkeys(" ".join(remark.split()) for remark in remarks))
     hint = "compare the engine's results with the model's, with verify: in the manifest"
     return [WarningInfo(code="parser-warning", message=text, hint=hint) for text in texts[:_REMARKS_KEPT]]
+
+
+def from_builder_warnings(remarks: Sequence[str]) -> List[WarningInfo]:
+    """Return the builder's warnings that tell of requests which the engine will refuse."""
+    texts = dict.fromkeys(" ".join(remark.split()) for remark in remarks if _BAD_BOUNDS.search(remark))
+    hint = "choose min and max so that the network can be computed with them, too, as it can with opt"
+    return [WarningInfo(code="profile-bounds-unusable", message=text, hint=hint) for text in texts]
 
 
 def from_program(name: str, exit_code: int, output: str) -> ConvertError:

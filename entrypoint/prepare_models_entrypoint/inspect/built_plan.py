@@ -53,6 +53,7 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     answer, peak = load_engine(plan, work_dir)
     if answer["why_not"] is None:
         _same_names(network, answer["io"])
+        _take_values(network, answer["io"])
         return Inspected(
             header, answer["io"], warnings, peak, layer_info.of_layers(answer["layers"]), answer["details"]
         )
@@ -80,6 +81,15 @@ def load_engine(plan: Path, work_dir: Path) -> "tuple[Dict[str, Any], int]":
         reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
         answer = {"io": [], "why_not": f"the process that loads it ended with {reason}"}
     return answer, ended.peak_rss_bytes
+
+
+def _take_values(network: Sequence[Binding], engine: Sequence[Binding]) -> None:
+    """Give the profiles of shape tensors their values, which are the network's: those of an engine are not asked for."""
+    known = {binding["name"]: binding["profiles"] for binding in network}
+    for binding in engine:
+        for mine, built in zip(binding["profiles"], known.get(binding["name"], ())):
+            if "values" in built:
+                mine["values"] = built["values"]
 
 
 def _same_names(network: Sequence[Binding], engine: Sequence[Binding]) -> None:

@@ -115,6 +115,13 @@ def custom_operators(model: ModelProto) -> List[str]:
     return sorted({node.op_type for node in nodes(model) if node.domain not in STANDARD_DOMAINS})
 
 
+def declare_domains(model: ModelProto) -> None:
+    """Give operators of other vendors an operator set where the model lists none, as ONNX GraphSurgeon leaves it out."""
+    known = {item.domain for item in model.opset_import}
+    for domain in sorted({node.domain for node in nodes(model)} - known - set(STANDARD_DOMAINS)):
+        model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+
+
 def tensor_names(model: ModelProto) -> List[str]:
     """Return the names of all inputs and node outputs."""
     names = [name for node in nodes(model) for name in node.output if name]

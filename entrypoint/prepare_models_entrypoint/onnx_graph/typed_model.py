@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import glob
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 from onnx import ModelProto, TensorProto, version_converter
 
@@ -14,12 +16,26 @@ from ..contract.job import ModelJob
 from ..contract.report import Calibration, WarningInfo
 from ..converters.precision import Evidence, rule, unmatched
 from ..errors import ConvertError
-from . import batch_norm, calibration_cache, edits, fp16, graph, model_optimizer, proof, quantize
+from . import (
+    batch_norm,
+    calibration_cache,
+    edits,
+    equivalence,
+    folding,
+    fp16,
+    graph,
+    model_optimizer,
+    proof,
+    quantize,
+    rescue,
+)  # fmt: skip
 from .calibration_cache import CalibrationCache
+from .rescue import Applied, Rescue
 
 # DequantizeLinear has an axis from 13 on, and fp16 scales from 19 on.
 _OPSET_PER_CHANNEL = 13
 _OPSET_HALF_SCALES = 19
+_NOTHING = Rescue()
 
 
 @dataclass
@@ -39,7 +55,7 @@ class TypedModel:
 @contextlib.contextmanager
 def prepared(
     job: ModelJob, source: Path, work_dir: Path, *, cache: Optional[CalibrationCache],
-    on_phase: Callable[[str], None], check_only: bool = False,
+    on_phase: Callable[[str], None], check_only: bool = False, needs: Rescue = _NOTHING,
 ) -> Iterator[TypedModel]:  # fmt: skip
     """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
 
@@ -50,9 +66,12 @@ def prepared(
         cache: scales for int8, None without a cache.
         on_phase: called with the name of each step.
         check_only: only judge the precision: rewriting takes seconds for each 100 MB.
+        needs: what makes the model buildable; its results stay the same.
     """
-    changed = job.onnx != OnnxConfig()
-    model = edits.apply(graph.load(source, weights=changed or not check_only), job.onnx)
+    changed = job.onnx != OnnxConfig() or bool(needs)
+    model = graph.load(source, weights=changed or not check_only)
+    graph.declare_domains(model)
+    model, done = _changed(model, job, work_dir, needs) if changed else (model, Applied())
     with _well_formed(source):
         evidence = proof.of_graph(model)
     chosen = rule(
@@ -65,6 +84,10 @@ def prepared(
         typed=bool(evidence.layers.get(job.precision)),
     )
     typed = TypedModel(source, chosen.how, evidence)
+    if done.told:
+        typed.warnings += _rewritten(source, model, done, job, work_dir)
+    if chosen.rewrites:
+        job = dataclasses.replace(job, keep_fp32=(*job.keep_fp32, *(glob.escape(name) for name in done.nodes)))
     if chosen.rewrites:
         typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
     elif job.keep_fp32 and job.precision != "fp32":
@@ -91,6 +114,28 @@ def prepared(
     finally:
         for leftover in work_dir.glob("rewritten.onnx*"):
             leftover.unlink()
+
+
+def _changed(model: ModelProto, job: ModelJob, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
+    """Return the model as the manifest and its rescue change it, and what the rescue did."""
+    constants = bool(job.onnx.constants)
+    if constants:
+        model = folding.fix(model, job, work_dir)
+    model = edits.apply(model, job.onnx)
+    model, told = folding.fix_sizes(model, job, work_dir) if constants else (model, [])
+    done = rescue.apply(model, needs, job)
+    done.told += told
+    return model, done
+
+
+def _rewritten(source: Path, model: ModelProto, done: Applied, job: ModelJob, work_dir: Path) -> List[WarningInfo]:
+    """Return the warnings of a rescue, once its results are known to be the source model's."""
+    file = work_dir / "rewritten.onnx"
+    graph.save(model, file)
+    why_not = equivalence.check(source, file, job, work_dir)
+    compared = "compared with the source model in ONNX Runtime" if why_not is None else f"not compared: {why_not}"
+    hint = "prepare-models rewrite writes the graph that the engine is built from"
+    return [WarningInfo(code="model-rewritten", message=f"{told} ({compared})", hint=hint) for told in done.told]
 
 
 @contextlib.contextmanager

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.job import ShapeRange
 
 from .nodes import Node, Problems
 
-_SHAPE = re.compile(r"[0-9]+(?:x[0-9]+)*")
+_SHAPE = re.compile(r"[0-9]{1,18}(?:x[0-9]{1,18})*")
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) *(?P<unit>[KMG]i?B)")
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _INTEGER = re.compile("[0-9]{1,9}")
+_WHOLE = re.compile("-?[0-9]{1,18}")
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+_CONSTANT = re.compile(f"{_NUMBER}|true|True|TRUE|false|False|FALSE")
 
 
 class Readers:
@@ -54,30 +57,39 @@ class Readers:
         return {name: shapes for name, shapes in ranges.items() if shapes is not None}
 
     def range(self, node: Node) -> ShapeRange | None:
-        """Return a shape, or min, opt and max."""
+        """Return a shape, or min, opt and max; under ``values:`` those of a shape tensor's numbers."""
+        if "values" not in node.entries:
+            return self._bounds(node, self.shape, values=False)
+        self.problems.check_keys(node, ("values",))
+        return self._bounds(node.entries["values"], self.whole_numbers, values=True)
+
+    def _bounds(self, node: Node, read: Callable[[Node], tuple[int, ...] | None], *, values: bool) -> ShapeRange | None:
         if node.kind != "mapping":
-            shape = self.shape(node)
-            return None if shape is None else ShapeRange(shape, shape, shape)
+            same = read(node)
+            return None if same is None else ShapeRange(same, same, same, values=values)
         self.problems.check_keys(node, ("min", "opt", "max"), required=("min", "opt", "max"))
-        shapes = [self.shape(node.entries[key]) for key in ("min", "opt", "max") if key in node.entries]
-        if len(shapes) != 3 or None in shapes:
+        bounds = [read(node.entries[key]) for key in ("min", "opt", "max") if key in node.entries]
+        low, mid, high, *_ = (*bounds, None, None, None)
+        if low is None or mid is None or high is None:
             return None
-        found = ShapeRange(*(shape for shape in shapes if shape is not None))
+        found = ShapeRange(low, mid, high, values=values)
         problem = found.problem()
         if problem:
             self.problems.add(node, problem)
         return found
+
+    def whole_numbers(self, node: Node) -> tuple[int, ...] | None:
+        """Return a whole number, or a list of them, as the values of a tensor."""
+        items = node.items if node.kind == "list" else [node]
+        texts = [self.text(item, "a whole number, or a list of them", _WHOLE) for item in items]
+        return None if None in texts or not texts else tuple(int(text) for text in texts if text)
 
     def shape(self, node: Node) -> tuple[int, ...] | None:
         """Return dimensions."""
         text = self.text(node, "a shape such as 1x3x544x960, or {min:, opt:, max:}", _SHAPE)
         if text is None:
             return None
-        dims = tuple(int(size) for size in text.split("x"))
-        if 0 in dims:
-            self.problems.expected(node, "dimensions of at least 1")
-            return None
-        return dims
+        return tuple(int(size) for size in text.split("x"))
 
     def outputs(self, node: Node) -> tuple[str, ...] | None:
         """Return a list of tensor names."""
@@ -112,9 +124,21 @@ class Readers:
         text = self.text(node, "a number", re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE]-?[0-9]+)?"))
         return None if text is None else float(text)
 
+    def constant(self, node: Node) -> tuple[float, ...] | None:
+        """Return the values of a tensor: a number, true or false, or a list of them. Whole numbers stay whole."""
+        items = node.items if node.kind == "list" else [node]
+        texts = [self.text(item, "a number, true or false, or a list of them", _CONSTANT) for item in items]
+        return None if None in texts or not texts else tuple(_number(text) for text in texts if text)
+
     def texts(self, node: Node, what: str) -> tuple[str, ...] | None:
         """Return a list of texts."""
         if not self.kind(node, "list", f"a list of {what}"):
             return None
         found = [self.text(item, what) for item in node.items]
         return tuple(text for text in found if text is not None)
+
+
+def _number(text: str) -> float:
+    if text.lower() in ("true", "false"):
+        return int(text.lower() == "true")
+    return int(text) if _WHOLE.fullmatch(text) else float(text)

@@ -121,8 +121,15 @@ class Settings(Readers):
             "sanitize": self.flag,
             "static_shapes": self._shapes,
             "outputs": lambda n: self.texts(n, "tensor names"),
+            "constants": self._constants,
         }
         return OnnxConfig(**self.fields(node, readers))
+
+    def _constants(self, node: Node) -> dict[str, tuple[float, ...]] | None:
+        if not self.kind(node, "mapping", "input names with their values"):
+            return None
+        values = {name: self.constant(value) for name, value in node.entries.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _shapes(self, node: Node) -> dict[str, tuple[int, ...]] | None:
         if not self.kind(node, "mapping", "input names with their shapes"):

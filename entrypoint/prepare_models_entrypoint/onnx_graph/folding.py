@@ -1,0 +1,116 @@
+"""Inputs that a manifest fixes, and the branches that they decide: an If with a known condition is no If."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import List, Sequence, Tuple
+
+import numpy as np
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+
+from ..contract.job import ModelJob
+from ..errors import ConvertError
+from . import equivalence, graph, rescue
+
+_BRANCHES = ("If",)
+
+
+def fix(model: ModelProto, job: ModelJob, work_dir: Path) -> ModelProto:
+    """Return the model with the manifest's constants in place of inputs, and without the branches that they rule out.
+
+    Raises:
+        ConvertError: there is no such input, the values don't fit it, or branches can't be ruled out here.
+    """
+    for name, values in job.onnx.constants.items():
+        _fix(model.graph, name, values)
+    if not branches(model):
+        return model
+    if not equivalence.available():
+        raise ConvertError(
+            "module-missing",
+            f"onnx.constants: the model has {branches(model)} If, and telling which branch is taken needs onnxruntime",
+            hint="pip install 'prepare-models[verify]'",
+        )
+    return _folded(model, work_dir, 1)
+
+
+def fix_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
+    """Return the model with the sizes that the manifest fixes, where branches are left that they may decide.
+
+    A step of its own after ``fix``: ONNX Runtime died of a public model that got its constants and sizes at once.
+    """
+    if not branches(model):
+        return model, []
+    sized = rescue.set_fixed_sizes(model, job)
+    before = branches(model)
+    model = _folded(model, work_dir, 2)
+    if not sized or branches(model) == before:
+        return model, []
+    return model, [f"the manifest's sizes decide {before - branches(model)} If: {', '.join(sized)} can't vary"]
+
+
+def branches(model: ModelProto) -> int:
+    """Return the number of If in a model."""
+    return sum(node.op_type in _BRANCHES and not node.domain for node in graph.nodes(model))
+
+
+def _fix(main: GraphProto, name: str, values: Sequence[float]) -> None:
+    found = [value for value in main.input if value.name == name]
+    if not found:
+        own = {tensor.name for tensor in main.initializer}
+        inputs = ", ".join(value.name for value in main.input if value.name not in own) or "none"
+        raise ConvertError(
+            "inputs-unknown",
+            f"onnx.constants names {name!r}; the model's inputs are {inputs}",
+            hint="use the model's own input names",
+        )
+    main.input.remove(found[0])
+    for tensor in [tensor for tensor in main.initializer if tensor.name == name]:
+        main.initializer.remove(tensor)  # a default, which the manifest's value replaces
+    main.initializer.append(_tensor(found[0].type.tensor_type, name, values))
+
+
+def _tensor(kind: "helper.TypeProto.Tensor", name: str, values: Sequence[float]) -> TensorProto:
+    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    free = [axis for axis, size in enumerate(dims) if size is None]
+    shape = [1 if size is None else size for size in dims]
+    if len(free) == 1 and len(values) % max(math.prod(shape), 1) == 0:
+        shape[free[0]] = len(values) // max(math.prod(shape), 1)
+    count = math.prod(shape)
+    if len(values) not in (1, count):
+        raise ConvertError(
+            "inputs-mismatch",
+            f"onnx.constants: {name!r} has the shape {'x'.join(map(str, shape)) or 'scalar'}, {len(values)} values are given",
+            hint=f"give {count} numbers, or one that fills it",
+        )
+    array = np.array(values if len(values) == count else list(values) * count)
+    made = array.astype(dtype).reshape(shape)
+    if not np.array_equal(made.reshape(-1).astype(np.float64), array.astype(np.float64)) and dtype.kind != "f":
+        raise ConvertError(
+            "inputs-mismatch",
+            f"onnx.constants: {name!r} is of the type {dtype}, which can't hold {', '.join(map(str, values[:5]))}",
+            hint=f"give numbers of the type {dtype}",
+        )
+    return numpy_helper.from_array(made, name)
+
+
+def _folded(model: ModelProto, work_dir: Path, step: int) -> ModelProto:
+    """Return the model as ONNX Runtime's basic optimizations leave it, or as it is where they can't be had."""
+    source, target = work_dir / f"rewritten.onnx.before-{step}", work_dir / f"rewritten.onnx.folded-{step}"
+    graph.save(model, source)
+    answer = equivalence.run("fold", work_dir, source=str(source), target=str(target))
+    if answer["why_not"] is not None or not target.exists():
+        return model
+    folded = graph.load(target)
+    _drop_unused_domains(folded)
+    return folded
+
+
+def _drop_unused_domains(model: ModelProto) -> None:
+    """Remove operator sets that ONNX Runtime lists and the model does not use; parsers warn of them."""
+    used = {node.domain for node in graph.nodes(model)} | {function.domain for function in model.functions}
+    kept = [item for item in model.opset_import if item.domain in used or item.domain in graph.STANDARD_DOMAINS[:2]]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
