@@ -19,7 +19,8 @@ from ..contract.runtime import installed_backend
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, timing_cache, weights_in_place
-from .messages import Finding, from_builder_log, judge
+from .messages import from_builder_log
+from .parser_errors import Finding, judge
 from .profiles import Traits
 from .request import BuildRequest
 from .settings import apply
@@ -112,7 +113,7 @@ class Network:
             if self.weights is None:
                 self._begin(strongly_typed=strongly_typed)
         if self.weights is None and not self.parser.parse_from_file(onnx):
-            raise parser_error([self.parser.get_error(index) for index in range(self.parser.num_errors)])
+            raise judge(_findings(self.parser), f"{trt.__name__} {trt.__version__}", Path(onnx))
         self.remarks = self.log.warnings[before:]
         self._remarked = len(self.log.warnings)
         self.layers: int = self.definition.num_layers
@@ -228,21 +229,18 @@ def dtype_name(dtype: trt.DataType) -> str:
     return _DTYPES.get(name, name.lower())
 
 
-def parser_error(errors: Sequence[trt.ParserError]) -> ConvertError:
-    """Turn the parser's findings into one error that names nodes and operators."""
-    return judge(
-        [Finding(str(error.code()), _node(error), error.desc()) for error in errors],
-        f"{trt.__name__} {trt.__version__}",
-    )
-
-
-def _node(error: trt.ParserError) -> str:
+def _findings(parser: trt.OnnxParser) -> List[Finding]:
     # node_name and node_operator came with TensorRT 10; 8.6 knows the number of the node only.
-    operator = error.node_operator() if hasattr(error, "node_operator") else ""
-    name = error.node_name() if hasattr(error, "node_name") else f"number {error.node()}"
-    where = f"operator {operator} at node {name!r}: " if operator or error.node() >= 0 else ""
-    description: str = error.desc()
-    return where + description.strip()
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    return [
+        Finding(
+            str(error.code()),
+            error.node_operator() if hasattr(error, "node_operator") else "",
+            error.node_name() if hasattr(error, "node_name") else f"number {error.node()}" if error.node() >= 0 else "",
+            error.desc(),
+        )
+        for error in errors
+    ]
 
 
 class Builder:
@@ -290,7 +288,7 @@ class Builder:
             raise ConvertError(
                 "calibration-cache-refused",
                 f"{trt.__name__} {trt.__version__} did not take the calibration cache and asked for samples",
-                hint="the cache has names or an algorithm that this version does not know; see the build log",
+                hint="use the calibration cache of exactly this model version, or make one with calibration: {images: DIR}",
             )
         if plan is None:
             raise from_builder_log(network.log.errors)

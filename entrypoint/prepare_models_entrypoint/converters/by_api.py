@@ -172,7 +172,7 @@ class _Attempt:
 
 
 def _check_names(shared: List[str]) -> None:
-    """Refuse dimensions that share a meaningless name and have different sizes: the builder would, and without words."""
+    """Refuse dimensions that share a meaningless name and have different sizes, as the builder would."""
     if shared:
         raise ConvertError(
             "inputs-mismatch",

@@ -227,7 +227,11 @@ def _take_plan(request: BuildRequest, result: BuildResult) -> None:
     plan = Path(request.plan)
     size = plan.stat().st_size if plan.exists() else 0
     if not size:
-        raise ConvertError("converter-failed", "the converter ended well and wrote no engine", hint="see the build log")
+        raise ConvertError(
+            "converter-failed",
+            "the converter ended well and wrote no engine",
+            hint="check the room on the disk, or use converter: api",
+        )
     with plan.open("rb+") as stream:
         sync(stream)
     result["engine_bytes"], result["engine_sha256"] = size, sha256_file(plan)

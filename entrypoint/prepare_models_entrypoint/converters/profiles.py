@@ -93,7 +93,7 @@ def _values(name: str, shape: List[int], wanted: ShapeRange) -> ProfileShapes:
     if count not in (DYNAMIC, len(wanted.opt)):
         raise ConvertError(
             "inputs-mismatch",
-            f"input {name!r}: the manifest gives {len(wanted.opt)} values, the model's shape {_text(shape)} has {count}",
+            f"input {name!r}: the manifest gives {len(wanted.opt)} values, the model's {_text(shape)} has {count}",
             hint=f"give {count} numbers each for min, opt and max",
         )
     dims = [len(wanted.opt)] if shape else []

@@ -84,7 +84,7 @@ def load_engine(plan: Path, work_dir: Path) -> "tuple[Dict[str, Any], int]":
 
 
 def _take_values(network: Sequence[Binding], engine: Sequence[Binding]) -> None:
-    """Give the profiles of shape tensors their values, which are the network's: those of an engine are not asked for."""
+    """Give the profiles of shape tensors their values, which are the network's: an engine is not asked for them."""
     known = {binding["name"]: binding["profiles"] for binding in network}
     for binding in engine:
         for mine, built in zip(binding["profiles"], known.get(binding["name"], ())):

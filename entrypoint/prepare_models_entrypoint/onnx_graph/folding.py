@@ -16,23 +16,26 @@ from . import equivalence, graph, rescue
 _BRANCHES = ("If",)
 
 
-def fix(model: ModelProto, job: ModelJob, work_dir: Path) -> ModelProto:
-    """Return the model with the manifest's constants in place of inputs, and without the branches that they rule out.
+def fix(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
+    """Return the model with the manifest's constants in place of inputs, and in words what became of its branches.
 
     Raises:
         ConvertError: there is no such input, the values don't fit it, or branches can't be ruled out here.
     """
     for name, values in job.onnx.constants.items():
         _fix(model.graph, name, values)
-    if not branches(model):
-        return model
+    before = branches(model)
+    if not before:
+        return model, []
     if not equivalence.available():
         raise ConvertError(
             "module-missing",
-            f"onnx.constants: the model has {branches(model)} If, and telling which branch is taken needs onnxruntime",
+            f"onnx.constants: the model has {before} If, and telling which branch is taken needs onnxruntime",
             hint="pip install 'prepare-models[verify]'",
         )
-    return _folded(model, work_dir, 1)
+    model = _folded(model, work_dir, 1)
+    gone = before - branches(model)
+    return model, [f"{gone} of {before} If are decided by onnx.constants and gone"] if gone else []
 
 
 def fix_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
@@ -82,7 +85,7 @@ def _tensor(kind: "helper.TypeProto.Tensor", name: str, values: Sequence[float])
     if len(values) not in (1, count):
         raise ConvertError(
             "inputs-mismatch",
-            f"onnx.constants: {name!r} has the shape {'x'.join(map(str, shape)) or 'scalar'}, {len(values)} values are given",
+            f"onnx.constants: {name!r} has the shape {'x'.join(map(str, shape)) or 'scalar'}, not {len(values)} values",
             hint=f"give {count} numbers, or one that fills it",
         )
     array = np.array(values if len(values) == count else list(values) * count)
@@ -111,6 +114,6 @@ def _folded(model: ModelProto, work_dir: Path, step: int) -> ModelProto:
 def _drop_unused_domains(model: ModelProto) -> None:
     """Remove operator sets that ONNX Runtime lists and the model does not use; parsers warn of them."""
     used = {node.domain for node in graph.nodes(model)} | {function.domain for function in model.functions}
-    kept = [item for item in model.opset_import if item.domain in used or item.domain in graph.STANDARD_DOMAINS[:2]]
+    kept = [item for item in model.opset_import if item.domain in used or item.domain in graph.STANDARD_DOMAINS]
     del model.opset_import[:]
     model.opset_import.extend(kept)

@@ -11,7 +11,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_h
 from ..contract import skeleton
 from ..errors import ConvertError
 
-STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+_MAIN_DOMAINS = ("", "ai.onnx")
+STANDARD_DOMAINS = (*_MAIN_DOMAINS, "ai.onnx.ml")
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
 _PROTOBUF_LIMIT = (2 << 30) - (64 << 20)
@@ -116,9 +117,21 @@ def custom_operators(model: ModelProto) -> List[str]:
 
 
 def declare_domains(model: ModelProto) -> None:
-    """Give operators of other vendors an operator set where the model lists none, as ONNX GraphSurgeon leaves it out."""
+    """Give operators of other vendors an operator set where the model lists none: ONNX GraphSurgeon leaves it out.
+
+    Raises:
+        ConvertError: the version of the standard operators is missing, which is nobody's to guess.
+    """
     known = {item.domain for item in model.opset_import}
-    for domain in sorted({node.domain for node in nodes(model)} - known - set(STANDARD_DOMAINS)):
+    used = {node.domain for node in nodes(model)} - known
+    if not known & set(_MAIN_DOMAINS) and used & set(_MAIN_DOMAINS):
+        raise ConvertError(
+            "onnx-invalid",
+            f"the model uses standard operators and lists operator sets for {', '.join(sorted(known)) or 'none'} only",
+            hint="export it again, or write the operator set that it was exported with: "
+            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
+        )
+    for domain in sorted(used - set(STANDARD_DOMAINS)):
         model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
 
 

@@ -118,13 +118,11 @@ def prepared(
 
 def _changed(model: ModelProto, job: ModelJob, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
     """Return the model as the manifest and its rescue change it, and what the rescue did."""
-    constants = bool(job.onnx.constants)
-    if constants:
-        model = folding.fix(model, job, work_dir)
+    model, decided = folding.fix(model, job, work_dir) if job.onnx.constants else (model, [])
     model = edits.apply(model, job.onnx)
-    model, told = folding.fix_sizes(model, job, work_dir) if constants else (model, [])
+    model, sized = folding.fix_sizes(model, job, work_dir) if job.onnx.constants else (model, [])
     done = rescue.apply(model, needs, job)
-    done.told += told
+    done.told += decided + sized
     return model, done
 
 

@@ -9,16 +9,16 @@ from ..contract import wire
 from ..contract.skeleton import mapped
 from ..errors import ConvertError
 
-WHOLE, TRUNCATED, OTHER = "whole", "truncated", "other"
+WHOLE, TRUNCATED, OTHER, WITHOUT_OPERATOR_SETS = "whole", "truncated", "other", "without-operator-sets"
 
 # Fields of ModelProto with their wire types (0 varint, 2 bytes); 7 is the graph.
 _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
-_GRAPH = 7
+_GRAPH, _OPERATOR_SETS = 7, 8
 _MOST_FIELDS = 100_000
 
 
 def verdict(path: Path) -> str:
-    """Return whole, truncated (begins like a model and ends too early) or other."""
+    """Return whole, truncated (begins like a model and ends too early), without-operator-sets or other."""
     with mapped(path) as view:
         return _walk(view)
 
@@ -45,12 +45,21 @@ def _walk(view: wire.View) -> str:
             at += value
             if at > size:
                 return TRUNCATED if 1 in seen or number == _GRAPH else OTHER
-    return WHOLE if _GRAPH in seen else OTHER
+    if _GRAPH not in seen:
+        return OTHER
+    return WHOLE if _OPERATOR_SETS in seen else WITHOUT_OPERATOR_SETS
 
 
 def check(path: Path) -> None:
     """Refuse a file that is no ONNX model or only the beginning of one."""
     found = verdict(path)
+    if found == WITHOUT_OPERATOR_SETS:
+        raise ConvertError(
+            "onnx-invalid",
+            f"{path.name} names no operator set (opset_import is empty), so what its operators mean is not defined",
+            hint="export it again, or write the operator set that it was exported with: "
+            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
+        )
     size = path.stat().st_size
     if found == TRUNCATED:
         raise ConvertError(
