@@ -14,13 +14,15 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 
 from .consumers import lint
 from .contract import event
+from .contract.companions import GRAPH
 from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
-from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
+from .contract.job import CHECK_STAGES, REWRITE_STAGES, VERIFY_STAGES, Job, ModelJob
 from .contract.report import (
     BUILT,
     CHECKED,
     FAILED,
+    REWRITTEN,
     VERIFIED,
     Engine,
     MadeBy,
@@ -51,6 +53,7 @@ from .verify.comparison import refusal, verify
 # Without the first stage where a container of its own fetched.
 _STATUS: Dict[Tuple[str, ...], str] = {
     CHECK_STAGES: CHECKED, CHECK_STAGES[1:]: CHECKED, VERIFY_STAGES: VERIFIED, VERIFY_STAGES[1:]: VERIFIED,
+    REWRITE_STAGES: REWRITTEN, REWRITE_STAGES[1:]: REWRITTEN,
 }  # fmt: skip
 
 
@@ -97,6 +100,9 @@ class _Run:
         if "check" in self.job.stages:
             with work_dir(Path(self.job.cache_dir)) as work, self._timed("check") as timing:
                 timing["peak_rss_bytes"] = self._check(fetched, work)
+        if "rewrite" in self.job.stages:
+            with work_dir(Path(self.job.cache_dir)) as work, self._timed("rewrite") as timing:
+                timing["peak_rss_bytes"] = self._check(fetched, work, graph=self.output_dir / GRAPH)
         if "convert" in self.job.stages:
             with work_dir(Path(self.job.cache_dir)) as work:
                 try:
@@ -132,9 +138,9 @@ class _Run:
         self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
         return fetched
 
-    def _check(self, fetched: Dict[str, Fetched], work: Path) -> int:
-        """Judge the model, and return the peak memory of the process that did."""
-        converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True)
+    def _check(self, fetched: Dict[str, Fetched], work: Path, graph: Optional[Path] = None) -> int:
+        """Judge the model, and return the peak memory of the process that did. ``graph`` receives the rewritten one."""
+        converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True, graph=graph)
         self._note_conversion(converted)
         self.report["io"] = converted.result["io"]
         preflight = converted.result["preflight"] or {}
@@ -142,7 +148,10 @@ class _Run:
         self.report["preflight"] = preflight
         return converted.peak_rss_bytes
 
-    def _converted(self, fetched: Dict[str, Fetched], plan: Path, work: Path, *, check_only: bool = False) -> Converted:
+    def _converted(
+        self, fetched: Dict[str, Fetched], plan: Path, work: Path, *, check_only: bool = False,
+        graph: Optional[Path] = None,
+    ) -> Converted:  # fmt: skip
         cache = fetched.get("calibration_cache")
 
         def on_progress(data: Dict[str, Any]) -> None:
@@ -154,7 +163,7 @@ class _Run:
             self.model, fetched["model"].path, plan,
             work_dir=work, runtime=self.runtime, on_progress=on_progress,
             cache_file=cache.path if cache else None, timing_dir=Path(self.job.cache_dir) / "timing",
-            check_only=check_only, attempts=self.report["attempts"],
+            check_only=check_only, graph=graph, attempts=self.report["attempts"],
         )  # fmt: skip
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:

@@ -49,6 +49,9 @@ class ReportingExecutor:
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
         raise NotImplementedError
 
+    def rewrite(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        raise NotImplementedError
+
     def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
         raise NotImplementedError
 

@@ -18,7 +18,9 @@ CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 STAGES = ("fetch", "convert", "inspect", "verify")
 CHECK_STAGES = ("fetch", "check")
 VERIFY_STAGES = ("fetch", "verify")
-_CHECKS = (CHECK_STAGES, CHECK_STAGES[1:])  # the second where a container of its own fetched
+REWRITE_STAGES = ("fetch", "rewrite")
+# The second of each where a container of its own fetched.
+_CHECKS = (CHECK_STAGES, CHECK_STAGES[1:], REWRITE_STAGES, REWRITE_STAGES[1:])
 
 
 @dataclass(frozen=True)

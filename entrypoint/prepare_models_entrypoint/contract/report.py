@@ -18,6 +18,7 @@ FAILED = "failed"
 SKIPPED = "skipped"
 CHECKED = "checked"
 VERIFIED = "verified"
+REWRITTEN = "rewritten"
 
 
 class ErrorInfo(TypedDict):

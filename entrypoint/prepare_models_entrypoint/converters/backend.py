@@ -52,6 +52,7 @@ _DTYPES = {
 }
 
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
+_CHOOSING = 4  # level of the phases in which a builder chooses implementations, after it judged sizes and types
 _PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
 
 
@@ -288,11 +289,31 @@ class Builder:
             raise ConvertError(
                 "calibration-cache-refused",
                 f"{trt.__name__} {trt.__version__} did not take the calibration cache and asked for samples",
-                hint="use the calibration cache of exactly this model version, or make one with calibration: {images: DIR}",
+                hint="use the calibration cache of exactly this model, or make one with calibration: {images: DIR}",
             )
         if plan is None:
             raise from_builder_log(network.log.errors)
         return plan
+
+    def rehearse(self, *, whole: bool) -> bool:
+        """Begin the build to hear the builder's objections, and return whether it could be asked.
+
+        The backend must need no GPU to build and report progress. Sizes and types are judged in milliseconds; then the
+        build is cancelled, unless it is to be done as a whole, which shows what the compiler refuses, too.
+        """
+        if not rehearsed() or not hasattr(trt, "IProgressMonitor"):
+            return False
+        rehearsal = _rehearsal(whole=whole)
+        self.config.progress_monitor = rehearsal
+        plan = self.network.builder.build_serialized_network(self.network.definition, self.config)
+        if plan is None and not rehearsal.cancelled:
+            raise from_builder_log(self.network.log.errors)
+        return True
+
+
+def rehearsed() -> bool:
+    """Tell whether this backend builds without running anything on a GPU, so that a check may begin a build."""
+    return hasattr(trt, "ComputeCapability")
 
 
 def _calibrator(cache: Optional[CalibrationCache]) -> Any:
@@ -375,6 +396,30 @@ def _monitor(progress: Progress) -> trt.IProgressMonitor:
             self.steps.pop(phase_name, None)
 
     return Monitor()
+
+
+def _rehearsal(*, whole: bool) -> Any:
+    """Return a monitor that cancels a build once it begins to choose implementations, its fourth level of phases."""
+
+    class Rehearsal(trt.IProgressMonitor):  # type: ignore[misc,unused-ignore]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.levels: Dict[str, int] = {}
+            self.cancelled = False
+
+        def phase_start(self, phase_name: str, parent_phase: Optional[str], num_steps: int) -> None:
+            del num_steps
+            self.levels[phase_name] = self.levels.get(parent_phase or "", 0) + 1
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            del step
+            self.cancelled = self.cancelled or (not whole and self.levels.get(phase_name, 0) >= _CHOOSING)
+            return not self.cancelled
+
+        def phase_finish(self, phase_name: str) -> None:
+            del phase_name
+
+    return Rehearsal()
 
 
 def _last(errors: Sequence[str], fallback: object) -> str:

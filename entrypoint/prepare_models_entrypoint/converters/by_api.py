@@ -10,7 +10,7 @@ import mmap
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
@@ -26,6 +26,7 @@ Progress = Callable[[str, int, int], None]
 
 _LARGEST_WITH_EXTERNAL = 64 << 20
 _WRITE_CHUNK = 1 << 20
+_REHEARSED_WHOLE = 64 << 20  # bytes of weights; such a build takes a fraction of a second
 # Errors that a rewrite may get a model past: what parser and builder say of its graph and sizes.
 _RESCUABLE = (
     "build-failed", "inputs-mismatch", "inputs-missing", "onnx-invalid", "onnx-node-invalid",
@@ -106,15 +107,20 @@ class _Attempt:
             result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
             result["precision_proof"] = built.proof
             result["details"] = network.details()
+            result["precision_flags"], result["calibrated"] = list(built.flags), built.calibrator is not None
             result["warnings"] += _unused(request, built)
             builder = self.backend.Builder(network, resolved, request, built.flags)
             result["builder"] = builder.effective
             if request.check_only:
                 found = estimate.findings(network, bindings, self.weights, model, Path(request.work_dir))
+                with _sizes_told(traits, resolved):
+                    found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
+                result["warnings"] += messages.from_builder_warnings(network.warnings())
                 return result
             self.progress("build", 0, 0)
-            plan = builder.build(built.calibrator, progress=self.progress)
+            with _sizes_told(traits, resolved):
+                plan = builder.build(built.calibrator, progress=self.progress)
             result["warnings"] += messages.from_builder_warnings(network.warnings())
         self.progress("write", 0, 0)
         result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
@@ -138,11 +144,19 @@ class _Attempt:
                 hint="add their shapes to the manifest under inputs:",
             )
 
+    def _keep(self, graph: Path) -> None:
+        """Write the graph that the backend is given to the file that was asked for."""
+        if self.request.graph is not None:
+            from ..onnx_graph import typed_model
+
+            typed_model.keep(graph, Path(self.request.graph))
+
     @contextlib.contextmanager
     def _parsed(self, result: BuildResult) -> Iterator[Tuple[Any, _Built]]:
         request, model, backend = self.request, self.request.model, self.backend
         weakly = backend.weakly_typed() and not model.builder.strongly_typed
         if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
+            self._keep(Path(request.source))
             self.progress("parse", 0, 0)
             network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
             yield network, _by_flags(request, result, backend, network, self.cache)
@@ -155,9 +169,10 @@ class _Attempt:
             Path(request.work_dir),
             cache=self.cache,
             on_phase=lambda phase: self.progress(phase, 0, 0),
-            check_only=request.check_only,
             **({"needs": self.needs} if self.needs else {}),
         ) as typed:
+            result["rewritten"] = typed.path != Path(request.source)
+            self._keep(typed.path)
             self.progress("parse", 0, 0)
             network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
             result["warnings"] += typed.warnings
@@ -169,6 +184,17 @@ class _Attempt:
                 allow_fallback=model.allow_fallback, calibration=typed.calibration,
             )  # fmt: skip
             yield network, _Built(proof)
+
+
+@contextlib.contextmanager
+def _sizes_told(traits: Mapping[str, profiles.Traits], resolved: List[Dict[str, ProfileShapes]]) -> Iterator[None]:
+    """Add the manifest's sizes to what the builder objects to in them."""
+    try:
+        yield
+    except ConvertError as error:
+        if error.code != "inputs-mismatch":
+            raise
+        raise profiles.with_sizes(error, traits, resolved) from None
 
 
 def _check_names(shared: List[str]) -> None:

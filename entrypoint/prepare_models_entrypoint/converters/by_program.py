@@ -86,6 +86,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     if chosen.rewrites:
         _by_rewritten(request, result, version, cache, progress)
         return
+    _keep(request, Path(request.source))
     _run_trtexec(request, result, version, request.source, progress)
     if request.check_only:
         return
@@ -94,6 +95,14 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     result["precision_proof"] = prove(
         model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found
     )
+
+
+def _keep(request: BuildRequest, onnx: Path) -> None:
+    """Write the graph that the converter is given to the file that was asked for."""
+    if request.graph is not None:
+        from ..onnx_graph import typed_model
+
+        typed_model.keep(onnx, Path(request.graph))
 
 
 def _by_rewritten(
@@ -108,9 +117,10 @@ def _by_rewritten(
         Path(request.work_dir),
         cache=cache,
         on_phase=lambda phase: progress(phase, 0, 0),
-        check_only=request.check_only,
     ) as typed:
         result["warnings"] += typed.warnings
+        result["rewritten"] = typed.path != Path(request.source)
+        _keep(request, typed.path)
         fallback = model.allow_fallback
         result["precision_proof"] = prove(
             model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration

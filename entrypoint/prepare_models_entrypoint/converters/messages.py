@@ -168,8 +168,8 @@ TABLE: Tuple[Known, ...] = (
     ),
 )
 _UNKNOWN_HINT = (
-    "build it with precision: fp32, then with onnx: {static_shapes: ...}: what builds tells whether precision or dynamic "
-    "sizes are at fault; if neither helps, another TensorRT version may take the model"
+    "build it with precision: fp32, then with onnx: {static_shapes: ...}: what builds tells whether precision or "
+    "dynamic sizes are at fault; if neither helps, another TensorRT version may take the model"
 )
 
 

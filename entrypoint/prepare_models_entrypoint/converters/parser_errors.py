@@ -25,6 +25,7 @@ class Finding(NamedTuple):
     description: str
 
     def told(self) -> str:
+        """Return the finding in words."""
         where = f"operator {self.operator or '?'} at node {self.node!r}" if self.operator or self.node else "the model"
         why = _plain(self.description)
         return f"{where}: {why}" if why else where
@@ -94,8 +95,8 @@ def _unsupported(findings: Sequence[Finding], who: str, file: Path) -> ConvertEr
     return ConvertError(
         "onnx-unsupported-operator",
         f"{who} can't take {told}",
-        hint="export the model in another form there; where the reason is an input that decides sizes or axes, fix it with "
-        "onnx: {constants: {INPUT: VALUE}} and the shapes with onnx: {static_shapes: ...}",
+        hint="export the model in another form there; where the reason is an input that decides sizes or axes, fix it "
+        "with onnx: {constants: {INPUT: VALUE}}, and shapes with onnx: {static_shapes: ...}",
     )
 
 

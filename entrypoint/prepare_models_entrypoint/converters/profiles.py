@@ -235,6 +235,27 @@ def _contradiction(name: str, ranges: Sequence[_Range]) -> ConvertError:
     )
 
 
+def with_sizes(error: ConvertError, traits: Mapping[str, Traits], profiles: Sequence[Resolved]) -> ConvertError:
+    """Return a builder's objection to sizes, with what the manifest chose for each dynamic axis."""
+    told = [
+        f"profile {index}: {', '.join(_chosen(name, traits.get(name, Traits()), shapes))}"
+        for index, profile in enumerate(profiles)
+        for name, shapes in profile.items()
+        if shapes["min"] != shapes["max"] or any(traits.get(name, Traits()).dimensions) or "values" in shapes
+    ]
+    message = f"{error.message}. The manifest's sizes: {'; '.join(told)}" if told else error.message
+    return ConvertError(error.code, message, hint=error.hint, retryable=error.retryable)
+
+
+def _chosen(name: str, traits: Traits, shapes: ProfileShapes) -> Iterator[str]:
+    if "values" in shapes:
+        yield f"{name!r} has the values {shapes['values']['opt']}"
+    for axis, sizes in enumerate(zip(shapes["min"], shapes["opt"], shapes["max"])):
+        known = traits.dimensions[axis] if axis < len(traits.dimensions) else None
+        if known or sizes[0] != sizes[2]:
+            yield f"{known or 'size'} {_Range(name, axis, *sizes).told()}"
+
+
 def anonymous(name: str) -> bool:
     """Tell whether a dimension's name means nothing."""
     return _ANONYMOUS.fullmatch(name) is not None

@@ -118,6 +118,9 @@ def _settings(builder: BuilderConfig, version: Version) -> List[str]:
     argv = [f"--memPoolSize={','.join(pools)}"] if pools else []
     argv += [f"--{option}={chosen[name]}" for name, option in _VALUES.items() if name in chosen]
     argv += [f"--{option}" for name, option in _SWITCHES.items() if chosen.get(name)]
+    if builder.compute_capabilities:
+        targets = ",".join(capability.replace(".", "") for capability in builder.compute_capabilities)
+        argv.append(f"--computeCapabilities={targets}")
     if builder.hardware_compatibility not in (None, "none"):
         argv.append(f"--hardwareCompatibilityLevel={_LEVELS[builder.hardware_compatibility or 'none']}")
     argv += ["--refit"] if builder.refit == "all" else []

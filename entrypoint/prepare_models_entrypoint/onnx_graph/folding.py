@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import List, Sequence, Tuple
 
 import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper, numpy_helper
 
 from ..contract.job import ModelJob
 from ..errors import ConvertError
@@ -74,7 +74,7 @@ def _fix(main: GraphProto, name: str, values: Sequence[float]) -> None:
     main.initializer.append(_tensor(found[0].type.tensor_type, name, values))
 
 
-def _tensor(kind: "helper.TypeProto.Tensor", name: str, values: Sequence[float]) -> TensorProto:
+def _tensor(kind: "TypeProto.Tensor", name: str, values: Sequence[float]) -> TensorProto:
     dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
     free = [axis for axis, size in enumerate(dims) if size is None]

@@ -96,8 +96,8 @@ def _inputs(model: ModelProto) -> Iterator[ValueInfoProto]:
     return (each for each in model.graph.input if each.name not in constant and each.type.HasField("tensor_type"))
 
 
-def _dims(value: ValueInfoProto) -> Sequence[Any]:
-    return value.type.tensor_type.shape.dim
+def _dims(value: ValueInfoProto) -> List[Any]:
+    return list(value.type.tensor_type.shape.dim)
 
 
 def _names(value: ValueInfoProto) -> Iterator[Optional[str]]:

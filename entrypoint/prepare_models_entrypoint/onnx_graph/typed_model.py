@@ -55,7 +55,7 @@ class TypedModel:
 @contextlib.contextmanager
 def prepared(
     job: ModelJob, source: Path, work_dir: Path, *, cache: Optional[CalibrationCache],
-    on_phase: Callable[[str], None], check_only: bool = False, needs: Rescue = _NOTHING,
+    on_phase: Callable[[str], None], needs: Rescue = _NOTHING,
 ) -> Iterator[TypedModel]:  # fmt: skip
     """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
 
@@ -65,11 +65,10 @@ def prepared(
         work_dir: private directory for the copy.
         cache: scales for int8, None without a cache.
         on_phase: called with the name of each step.
-        check_only: only judge the precision: rewriting takes seconds for each 100 MB.
         needs: what makes the model buildable; its results stay the same.
     """
     changed = job.onnx != OnnxConfig() or bool(needs)
-    model = graph.load(source, weights=changed or not check_only)
+    model = graph.load(source)
     graph.declare_domains(model)
     model, done = _changed(model, job, work_dir, needs) if changed else (model, Applied())
     with _well_formed(source):
@@ -98,9 +97,7 @@ def prepared(
         )
     rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
     with _well_formed(source):
-        if chosen.rewrites and check_only:
-            rewriter.judge(model, chosen.rewrites)
-        elif chosen.rewrites:
+        if chosen.rewrites:
             model, changed = rewriter.rewrite(model, chosen.rewrites), True
             typed.evidence = proof.of_graph(model)
     if not changed:
@@ -159,16 +156,6 @@ class _Rewriter:
     typed: TypedModel
     on_phase: Callable[[str], None]
 
-    def judge(self, model: ModelProto, steps: Sequence[str]) -> None:
-        self.typed.evidence = None
-        if "fp16" in steps:
-            fp16.check()
-        if self.cache is not None and self.job.precision == "int8":
-            done = quantize.survey(model, self.cache.scales, keep_fp32=self.job.keep_fp32)
-            self._cover(self.cache, done, graph.tensor_names(model))
-        elif self.job.precision in ("bf16", "fp8"):
-            model_optimizer.check(self.job.precision)
-
     def rewrite(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
         names = graph.tensor_names(model)
         if "qdq" in steps:
@@ -220,3 +207,8 @@ def _of_opset(model: ModelProto, wanted: int, *, required: int) -> ModelProto:
             f"int8 needs opset {required}; this model has {graph.opset(model)} and can't be lifted: {error}",
             hint=f"export the model with opset {required} or later",
         ) from None
+
+
+def keep(graph_file: Path, target: Path) -> None:
+    """Write a graph to ``target``, with all of its weights: in it, or in one file beside it where protobuf can't."""
+    graph.save(graph.load(graph_file), target)

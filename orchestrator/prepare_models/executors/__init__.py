@@ -114,6 +114,9 @@ class Executor(Protocol):
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
         """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
 
+    def rewrite(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Write the graph that an engine would be built from into ``output_dir``. ``folder``: as for ``verify``."""
+
     def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
         """Return what fetches a job's sources ahead of their turn."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.job import CHECK_STAGES, VERIFY_STAGES, Job
+from prepare_models_entrypoint.contract.job import CHECK_STAGES, REWRITE_STAGES, VERIFY_STAGES, Job
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport, RuntimeInfo, StageResult, blank
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 
@@ -51,6 +51,8 @@ OWNER_LABEL = f"{LABEL}.owner"
 CONVERT = ("convert", "inspect", "verify")
 _CHECK = CHECK_STAGES[1:]
 _VERIFY = VERIFY_STAGES[1:]
+_REWRITE = REWRITE_STAGES[1:]
+WRITING = (CONVERT, _REWRITE)
 _RUN = ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out")
 _GRACE_S = 60.0  # what the entrypoint may take beside the conversion, whose time it watches itself
 _MEMORY_SHARE = 0.9
@@ -143,6 +145,10 @@ class DockerExecutor:
         """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
         return self._stages(Work(spec, output_dir, folder, "verify"), _VERIFY)
 
+    def rewrite(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Write the graph that an engine would be built from. ``folder``: an empty private directory."""
+        return self._stages(Work(spec, output_dir, folder, "rewrite"), _REWRITE)
+
     def run(self, task: Task) -> ModelReport:
         """Build one model and return its report."""
         work = Work.of(task)
@@ -206,7 +212,7 @@ class DockerExecutor:
         places = [work.cache / name for name in ("work", "logs", "timing")]
         for place in places:
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if stages == CONVERT:
+        if stages in WRITING:
             work.output_dir.mkdir(parents=True, exist_ok=True)
             places.append(work.output_dir)
         binds = [Bind(place, str(place), read_only=False) for place in places]

@@ -107,6 +107,10 @@ class KnownExecutor:
         """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
         return self._docker().verify(spec, output_dir, folder)
 
+    def rewrite(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Write the graph that an engine would be built from. ``folder``: an empty private directory."""
+        return self._docker().rewrite(spec, output_dir, folder)
+
     def fetcher(self, job: FetchJob, network: NetworkSpec) -> Fetcher:
         """Return what fetches a job's sources."""
         return self._docker().fetcher(job, network)

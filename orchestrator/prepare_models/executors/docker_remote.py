@@ -38,7 +38,7 @@ from ..running.connection import NetworkSpec
 from ..running.fetch_process import Fetching
 from ..store import FILES, PLAN, restore
 from . import ContainerOptions
-from .docker import CONVERT, DockerExecutor
+from .docker import WRITING, DockerExecutor
 from .exchange import INSIDE, Control, Work, without_frame
 
 _VIDEO = 44  # Debian's and so Jetson Linux's group of the GPU's device nodes
@@ -131,7 +131,7 @@ class FarExecutor(DockerExecutor):
 
     def _back(self, work: Work, control: Control, stages: tuple[str, ...]) -> dict[str, Path]:
         # No timing caches: other builds write theirs meanwhile, and nobody could merge them.
-        made = {str(work.output_dir): control.folder / _MADE} if stages == CONVERT else {}
+        made = {str(work.output_dir): control.folder / _MADE} if stages in WRITING else {}
         return {f"{INSIDE}/out": control.folder / "out", str(work.cache / "logs"): work.cache / "logs", **made}
 
     def _judge(self, work: Work, control: Control, ended: Ended, timeout_s: float | None) -> ModelReport:

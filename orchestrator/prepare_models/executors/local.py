@@ -18,7 +18,7 @@ from prepare_models_entrypoint.contract import converters, runtime
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.job import CHECK_STAGES, STAGES, VERIFY_STAGES, Job
+from prepare_models_entrypoint.contract.job import CHECK_STAGES, REWRITE_STAGES, STAGES, VERIFY_STAGES, Job
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
 from .. import __version__
@@ -95,6 +95,10 @@ class LocalExecutor:
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
         """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
         return self._judge(spec, output_dir, folder, VERIFY_STAGES)
+
+    def rewrite(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Write the graph that an engine would be built from. ``folder``: an empty private directory."""
+        return self._judge(spec, output_dir, folder, REWRITE_STAGES)
 
     def _judge(self, spec: ModelSpec, output_dir: Path, folder: Path, stages: tuple[str, ...]) -> ModelReport:
         secrets = spec.network.secrets()

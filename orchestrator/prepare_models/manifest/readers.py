@@ -69,9 +69,10 @@ class Readers:
             return None if same is None else ShapeRange(same, same, same, values=values)
         self.problems.check_keys(node, ("min", "opt", "max"), required=("min", "opt", "max"))
         bounds = [read(node.entries[key]) for key in ("min", "opt", "max") if key in node.entries]
-        low, mid, high, *_ = (*bounds, None, None, None)
-        if low is None or mid is None or high is None:
+        complete = [bound for bound in bounds if bound is not None]
+        if len(complete) != 3:
             return None
+        low, mid, high = complete
         found = ShapeRange(low, mid, high, values=values)
         problem = found.problem()
         if problem:
@@ -82,7 +83,8 @@ class Readers:
         """Return a whole number, or a list of them, as the values of a tensor."""
         items = node.items if node.kind == "list" else [node]
         texts = [self.text(item, "a whole number, or a list of them", _WHOLE) for item in items]
-        return None if None in texts or not texts else tuple(int(text) for text in texts if text)
+        found = tuple(int(text) for text in texts if text is not None)
+        return found if found and len(found) == len(items) else None
 
     def shape(self, node: Node) -> tuple[int, ...] | None:
         """Return dimensions."""
@@ -128,7 +130,8 @@ class Readers:
         """Return the values of a tensor: a number, true or false, or a list of them. Whole numbers stay whole."""
         items = node.items if node.kind == "list" else [node]
         texts = [self.text(item, "a number, true or false, or a list of them", _CONSTANT) for item in items]
-        return None if None in texts or not texts else tuple(_number(text) for text in texts if text)
+        found = tuple(_number(text) for text in texts if text is not None)
+        return found if found and len(found) == len(items) else None
 
     def texts(self, node: Node, what: str) -> tuple[str, ...] | None:
         """Return a list of texts."""
