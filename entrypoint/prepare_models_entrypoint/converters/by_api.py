@@ -45,6 +45,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     weights = _weights(source)
     estimate.check_memory(weights, available=estimate.memory_available())
     backend = _load_backend()
+    whole_file.check_operator_sets(source)
     info = backend.info()
     result["backend"] = info
     has_gpu = request.capability is not None

@@ -68,6 +68,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
     gpu_support.check(backend, request.capability, ())
     trtexec.check_model(model, version)
+    whole_file.check_operator_sets(Path(request.source))
     cache = _cache(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(

@@ -9,7 +9,7 @@ from ..contract import wire
 from ..contract.skeleton import mapped
 from ..errors import ConvertError
 
-WHOLE, TRUNCATED, OTHER, WITHOUT_OPERATOR_SETS = "whole", "truncated", "other", "without-operator-sets"
+WHOLE, TRUNCATED, OTHER = "whole", "truncated", "other"
 
 # Fields of ModelProto with their wire types (0 varint, 2 bytes); 7 is the graph.
 _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
@@ -18,13 +18,13 @@ _MOST_FIELDS = 100_000
 
 
 def verdict(path: Path) -> str:
-    """Return whole, truncated (begins like a model and ends too early), without-operator-sets or other."""
+    """Return whole, truncated (begins like a model and ends too early) or other."""
     with mapped(path) as view:
-        return _walk(view)
+        return _walk(view, set())
 
 
-def _walk(view: wire.View) -> str:
-    seen: Set[int] = set()
+def _walk(view: wire.View, seen: Set[int]) -> str:
+    """Return the verdict; ``seen`` receives the numbers of the fields."""
     at, size = 0, len(view)
     for _ in range(_MOST_FIELDS):
         if at == size:
@@ -45,21 +45,12 @@ def _walk(view: wire.View) -> str:
             at += value
             if at > size:
                 return TRUNCATED if 1 in seen or number == _GRAPH else OTHER
-    if _GRAPH not in seen:
-        return OTHER
-    return WHOLE if _OPERATOR_SETS in seen else WITHOUT_OPERATOR_SETS
+    return WHOLE if _GRAPH in seen else OTHER
 
 
 def check(path: Path) -> None:
     """Refuse a file that is no ONNX model or only the beginning of one."""
     found = verdict(path)
-    if found == WITHOUT_OPERATOR_SETS:
-        raise ConvertError(
-            "onnx-invalid",
-            f"{path.name} names no operator set (opset_import is empty), so what its operators mean is not defined",
-            hint="export it again, or write the operator set that it was exported with: "
-            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
-        )
     size = path.stat().st_size
     if found == TRUNCATED:
         raise ConvertError(
@@ -80,4 +71,18 @@ def check(path: Path) -> None:
             "onnx-invalid",
             f"{path.name} is no ONNX model: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
             hint="check that the file is complete and of this format; 'prepare-models inspect FILE' shows what it is",
+        )
+
+
+def check_operator_sets(path: Path) -> None:
+    """Refuse a model that does not say of which version its operators are: parsers guess, and each in its own way."""
+    seen: Set[int] = set()
+    with mapped(path) as view:
+        _walk(view, seen)
+    if _OPERATOR_SETS not in seen:
+        raise ConvertError(
+            "onnx-invalid",
+            f"{path.name} names no operator set (opset_import is empty), so what its operators mean is not defined",
+            hint="export it again, or write the operator set that it was exported with: "
+            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
         )

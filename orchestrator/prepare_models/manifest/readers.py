@@ -81,10 +81,8 @@ class Readers:
 
     def whole_numbers(self, node: Node) -> tuple[int, ...] | None:
         """Return a whole number, or a list of them, as the values of a tensor."""
-        items = node.items if node.kind == "list" else [node]
-        texts = [self.text(item, "a whole number, or a list of them", _WHOLE) for item in items]
-        found = tuple(int(text) for text in texts if text is not None)
-        return found if found and len(found) == len(items) else None
+        texts = self._one_or_more(node, "a whole number, or a list of them", _WHOLE)
+        return None if texts is None else tuple(int(text) for text in texts)
 
     def shape(self, node: Node) -> tuple[int, ...] | None:
         """Return dimensions."""
@@ -128,10 +126,16 @@ class Readers:
 
     def constant(self, node: Node) -> tuple[float, ...] | None:
         """Return the values of a tensor: a number, true or false, or a list of them. Whole numbers stay whole."""
+        texts = self._one_or_more(node, "a number, true or false, or a list of them", _CONSTANT)
+        return None if texts is None else tuple(_number(text) for text in texts)
+
+    def _one_or_more(self, node: Node, what: str, pattern: re.Pattern[str]) -> list[str] | None:
+        if node.kind == "list" and not node.items:
+            self.problems.expected(node, what)
+            return None
         items = node.items if node.kind == "list" else [node]
-        texts = [self.text(item, "a number, true or false, or a list of them", _CONSTANT) for item in items]
-        found = tuple(_number(text) for text in texts if text is not None)
-        return found if found and len(found) == len(items) else None
+        texts = [text for item in items if (text := self.text(item, what, pattern)) is not None]
+        return texts if len(texts) == len(items) else None
 
     def texts(self, node: Node, what: str) -> tuple[str, ...] | None:
         """Return a list of texts."""
