@@ -56,6 +56,7 @@ REAL = [
         "IQuantizeLayer/IDequantizeLayer node_of_y has `zero_point` which is not an initializer.",
         "onnx-unsupported-operator",
     ),
+    ("conv: spatial dimension of convolution output cannot be negative (dimension of axis 2 is -1)", "inputs-mismatch"),
     ("Error Code 9: Myelin ([myelin_graph.h:1] CHECK failed)", "build-failed"),
     ("[E] Unknown option: --int8", "builder-option-unavailable"),
 ]

@@ -11,7 +11,7 @@ from ..errors import ConvertError
 _REMARKS_KEPT = 5
 _BAD_BOUNDS = re.compile(r"Profile k(?:MIN|MAX) values are not self-consistent")
 # What a backend says of the missing GPU after any error, whatever the error's own cause.
-_AFTERWARDS = re.compile(r"cudaError 35|catchCudaError")
+AFTERWARDS = re.compile(r"cudaError 35|catchCudaError")
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
 _SIZES_HINT = (
     "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
@@ -119,7 +119,7 @@ TABLE: Tuple[Known, ...] = (
     ),
     Known(
         r"violate shape constraints|values are not self-consistent|dimensions must be equal|"
-        r"dimensions not compatible|reshape (?:changes|would change) volume",
+        r"dimensions not compatible|dimension.* cannot be negative|reshape (?:changes|would change) volume",
         "inputs-mismatch",
         "the network can't be computed with the sizes of the optimization profile",
         _SIZES_HINT,
@@ -185,7 +185,7 @@ def match(texts: Sequence[str]) -> Optional[Tuple[Known, str]]:
 def from_builder_log(errors: Sequence[str]) -> ConvertError:
     """Return the error that the builder's messages amount to."""
     every: List[str] = [" ".join(error.split()) for error in errors]
-    texts = [text for text in every if not _AFTERWARDS.search(text)] or every
+    texts = [text for text in every if not AFTERWARDS.search(text)] or every
     found = match(texts)
     if found is not None:
         known, text = found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
 from ..errors import ConvertError
+from .messages import AFTERWARDS
 
 _PLUGIN = re.compile(r"[Pp]lugin (?:not found|was not found|creator|version)|failed to load \w+ plugin")
 _ASSERTION = re.compile(r'^(?:Assertion failed: )?(?:.*&& "(?P<quoted>[^"]+)"|[^"]*?: (?P<told>.*))$', re.DOTALL)
@@ -14,6 +15,7 @@ _TYPES_OF_TENSORRT = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "int4", "float8e4m3fn",
 )  # fmt: skip
 _SHOWN = 5
+_PEDANTRY = re.compile("Field 'shape' of 'type' is required")  # of outputs, which parsers don't look at
 
 
 class Finding(NamedTuple):
@@ -69,7 +71,8 @@ def complaint_of(file: Path) -> Optional[str]:
     try:
         onnx.checker.check_model(str(file), full_check=True)
     except Exception as error:  # noqa: BLE001  # the checker and the inference behind it raise several types
-        return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        told = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        return None if _PEDANTRY.match(told) else told.rstrip(".")
     return None
 
 
@@ -127,7 +130,8 @@ def _where(finding: Finding) -> str:
 
 def _plain(description: str) -> str:
     """Return a finding's words without the condition in the parser's source that they come from."""
-    text = " ".join(description.split())
+    lines = [line for line in description.splitlines() if not AFTERWARDS.search(line)]
+    text = " ".join(" ".join(lines).split())
     match = _ASSERTION.match(text) if text.startswith("Assertion failed") or '&& "' in text else None
     if text == "false":
         return "it is not supported"
