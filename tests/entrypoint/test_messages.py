@@ -57,6 +57,10 @@ REAL = [
         "onnx-unsupported-operator",
     ),
     ("conv: spatial dimension of convolution output cannot be negative (dimension of axis 2 is -1)", "inputs-mismatch"),
+    (
+        "[graphScope.cpp::analyze::471] (Assertion tScope.getType() != ScopeType::kUNDEFINED failed.",
+        "onnx-unsupported-operator",
+    ),
     ("Error Code 9: Myelin ([myelin_graph.h:1] CHECK failed)", "build-failed"),
     ("[E] Unknown option: --int8", "builder-option-unavailable"),
 ]

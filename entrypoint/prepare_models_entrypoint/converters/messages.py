@@ -137,6 +137,13 @@ TABLE: Tuple[Known, ...] = (
         "give the model's own size, or change it with onnx: {static_shapes: ...}",
     ),
     Known(
+        r"graphScope|ScopeType|[Cc]onditional",
+        "onnx-unsupported-operator",
+        "the builder can't take the model's branches (If) as they are",
+        "fix the inputs that decide them with onnx: {constants: {INPUT: VALUE}}, and give one shape for each input under "
+        "inputs: the branches that these decide are then gone",
+    ),
+    Known(
         r"Could not find any implementation for node",
         "out-of-memory",
         "no implementation of a layer could be run, most often for want of memory",

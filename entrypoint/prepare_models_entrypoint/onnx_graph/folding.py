@@ -43,14 +43,18 @@ def fix_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelPr
 
     A step of its own after ``fix``: ONNX Runtime died of a public model that got its constants and sizes at once.
     """
-    if not branches(model):
-        return model, []
-    sized = rescue.set_fixed_sizes(model, job)
     before = branches(model)
-    model = _folded(model, work_dir, 2)
-    if not sized or branches(model) == before:
+    if not before or not equivalence.available():
         return model, []
-    return model, [f"the manifest's sizes decide {before - branches(model)} If: {', '.join(sized)} can't vary"]
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    sized = rescue.set_fixed_sizes(fixed, job)
+    folded = _folded(fixed, work_dir, 2)
+    gone = before - branches(folded)
+    if not gone:
+        return model, []
+    told = f": {', '.join(sized)} can't vary" if sized else ""
+    return folded, [f"the manifest's sizes decide {gone} of {before} If{told}"]
 
 
 def branches(model: ModelProto) -> int:

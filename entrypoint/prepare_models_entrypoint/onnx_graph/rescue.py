@@ -23,16 +23,17 @@ class Rescue:
 
     dimensions: meaningless names that dimensions of different sizes share. nameless: there are dimensions whose name is
     an empty text, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
-    spectra: there are operators of ``spectra``.
+    spectra: there are operators of ``spectra``. branches: there are If, which sizes of the manifest may decide.
     """
 
     dimensions: Tuple[str, ...] = ()
     nameless: bool = False
     ranks: Tuple[str, ...] = ()
     spectra: bool = False
+    branches: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.dimensions or self.nameless or self.ranks or self.spectra)
+        return bool(self.dimensions or self.nameless or self.ranks or self.spectra or self.branches)
 
 
 @dataclass
@@ -59,6 +60,7 @@ def survey(source: Path, job: ModelJob) -> Rescue:
         nameless=any(dim.HasField("dim_param") and not dim.dim_param for value in inputs for dim in _dims(value)),
         ranks=tuple(name for name in unranked if name not in job.onnx.static_shapes and name not in job.onnx.constants),
         spectra=any(node.op_type in spectra.OPERATORS for node in model.graph.node),
+        branches=any(node.op_type == "If" for node in graph.nodes(model)),
     )
 
 

@@ -117,7 +117,8 @@ def _changed(model: ModelProto, job: ModelJob, work_dir: Path, needs: Rescue) ->
     """Return the model as the manifest and its rescue change it, and what the rescue did."""
     model, decided = folding.fix(model, job, work_dir) if job.onnx.constants else (model, [])
     model = edits.apply(model, job.onnx)
-    model, sized = folding.fix_sizes(model, job, work_dir) if job.onnx.constants else (model, [])
+    decidable = bool(job.onnx.constants) or needs.branches
+    model, sized = folding.fix_sizes(model, job, work_dir) if decidable else (model, [])
     done = rescue.apply(model, needs, job)
     done.told += decided + sized
     return model, done
