@@ -6,12 +6,12 @@ import contextlib
 import copy
 import dataclasses
 import hashlib
-import mmap
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
+from ..contract import external_data
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
@@ -24,7 +24,6 @@ from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
 
-_LARGEST_WITH_EXTERNAL = 64 << 20
 _WRITE_CHUNK = 1 << 20
 _REHEARSED_WHOLE = 64 << 20  # bytes of weights; such a build takes a fraction of a second
 # Errors that a rewrite may get a model past: what parser and builder say of its graph and sizes.
@@ -42,7 +41,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     model = request.model
     source = Path(request.source)
     whole_file.check(source)
-    weights = _weights(source)
+    weights = source.stat().st_size + external_data.check(source)
     estimate.check_memory(weights, available=estimate.memory_available())
     backend = _load_backend()
     whole_file.check_operator_sets(source)
@@ -206,24 +205,6 @@ def _check_names(shared: List[str]) -> None:
             f"the model has one name for dimensions of different sizes: {', '.join(map(repr, shared))}",
             hint="fix the sizes with onnx: {static_shapes: {INPUT: SHAPE}}",
         )
-
-
-def _weights(source: Path) -> int:
-    """Return the size of a model in bytes, with the weights that lie in other files."""
-    size = source.stat().st_size
-    if size > _LARGEST_WITH_EXTERNAL or not _mentions_files(source):
-        return size
-    try:
-        from ..onnx_graph import graph
-    except ImportError:
-        return size
-    return size + graph.check_external_data(graph.load(source, weights=False), source.parent)
-
-
-def _mentions_files(source: Path) -> bool:
-    """Tell whether a model may have external data: without the word that names a file it has none."""
-    with open(str(source), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        return view.find(b"location") >= 0
 
 
 def _by_flags(

@@ -140,7 +140,7 @@ TABLE: Tuple[Known, ...] = (
         r"graphScope|ScopeType|[Cc]onditional",
         "onnx-unsupported-operator",
         "the builder can't take the model's branches (If) as they are",
-        "fix the inputs that decide them with onnx: {constants: {INPUT: VALUE}}, and give one shape for each input under "
+        "fix the inputs that decide them with onnx: {constants: {INPUT: VALUE}}, and give each input one shape under "
         "inputs: the branches that these decide are then gone",
     ),
     Known(

@@ -13,9 +13,9 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Dict, List, NamedTuple, Optional
 
+from ..contract import other_formats
 from ..errors import InspectError
 from ..onnx_graph import whole_file
-from . import other_formats
 
 _LENGTH = 64
 _MAGIC = (b"ftrt", b"vtrt")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from .. import __version__
+from ..support.paths import leave_scope
 
 # A command is a module of this name under ``commands``, with EXAMPLE, add_arguments(parser) and main(arguments).
 COMMANDS = {
@@ -90,5 +91,8 @@ def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespac
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     arguments = parse(argv)
-    status: int = _module(arguments.command).main(arguments)
+    try:
+        status: int = _module(arguments.command).main(arguments)
+    finally:
+        leave_scope()
     return status
