@@ -169,6 +169,7 @@ class _Attempt:
             Path(request.work_dir),
             cache=self.cache,
             on_phase=lambda phase: self.progress(phase, 0, 0),
+            check_only=request.check_only,
             **({"needs": self.needs} if self.needs else {}),
         ) as typed:
             result["rewritten"] = typed.path != Path(request.source)

@@ -120,6 +120,7 @@ def _by_rewritten(
         Path(request.work_dir),
         cache=cache,
         on_phase=lambda phase: progress(phase, 0, 0),
+        check_only=request.check_only,
     ) as typed:
         result["warnings"] += typed.warnings
         result["rewritten"] = typed.path != Path(request.source)
