@@ -78,7 +78,7 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
     if needs.spectra:
         kinds = sorted({node.op_type for node in model.graph.node if node.op_type in spectra.OPERATORS})
         done.nodes += spectra.lower(model, _shapes(model, job))
-        done.told.append(f"{' and '.join(kinds)} became matrix products and convolutions")
+        done.told += [f"{kind} became {spectra.OPERATORS[kind]}" for kind in kinds]
     return done
 
 

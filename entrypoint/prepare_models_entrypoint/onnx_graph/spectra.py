@@ -11,7 +11,8 @@ from ..errors import ConvertError
 from . import graph
 from .constants import Constants
 
-OPERATORS = ("DFT", "STFT")
+# What is lowered, and to what.
+OPERATORS = {"DFT": "a matrix product", "STFT": "a convolution"}
 _AXIS_IS_AN_INPUT = 20  # the opset from which on DFT takes its axis as an input
 
 Shape = Sequence[Optional[int]]
