@@ -61,6 +61,8 @@ REAL = [
         "[graphScope.cpp::analyze::471] (Assertion tScope.getType() != ScopeType::kUNDEFINED failed.",
         "onnx-unsupported-operator",
     ),
+    ("mm: attempt to multiply two matrices with mismatching dimensions In analyzeShapes at x.cpp:1", "inputs-mismatch"),
+    ("Tensor y has axis 2 with inherently negative length. In performVolumeCheck at x.cpp:2559", "inputs-mismatch"),
     ("Error Code 9: Myelin ([myelin_graph.h:1] CHECK failed)", "build-failed"),
     ("[E] Unknown option: --int8", "builder-option-unavailable"),
 ]

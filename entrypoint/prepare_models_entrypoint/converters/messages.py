@@ -119,9 +119,9 @@ TABLE: Tuple[Known, ...] = (
     ),
     Known(
         r"violate shape constraints|values are not self-consistent|dimensions must be equal|"
-        r"dimensions not compatible|dimension.* cannot be negative|reshape (?:changes|would change) volume",
+        r"dimensions not compatible|dimension.* cannot be negative|analyzeShapes|performVolumeCheck",
         "inputs-mismatch",
-        "the network can't be computed with the sizes of the optimization profile",
+        "the network can't be computed with these sizes of its inputs",
         _SIZES_HINT,
     ),
     Known(
