@@ -194,7 +194,7 @@ def engine_may_answer() -> bool:
 
 def has_context() -> bool:
     """Tell whether the user of Docker's command line chose an engine by a context."""
-    config = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
+    config = Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")) / "config.json"
     try:
         return "currentContext" in config.read_text(encoding="utf-8")
     except OSError:

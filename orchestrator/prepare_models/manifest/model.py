@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from prepare_models_entrypoint.contract.files import read_small
 from prepare_models_entrypoint.contract.job import ShapeRange
 from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.verification import VerifyConfig
@@ -36,7 +37,7 @@ class Key:
         elif self.file is not None:
             where = f"key file {self.file}"
             try:
-                key = self.file.read_text(encoding="utf-8").strip()
+                key = read_small(self.file).decode("utf-8").strip()
             except OSError as error:
                 raise KeyUnavailableError(
                     f"{where}: {error.strerror}", hint="give the path of a readable file"

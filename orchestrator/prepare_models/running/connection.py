@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract.files import read_small
 
 from ..errors import UsageError
 
@@ -66,7 +67,7 @@ def ngc_key(file: Path | None, environ: Mapping[str, str] = os.environ) -> str |
             return environ[name].strip()
     if environ.get("NGC_API_KEY_FILE"):
         return _read(Path(environ["NGC_API_KEY_FILE"])).strip() or None
-    return _configured(Path(environ.get("NGC_CLI_HOME") or environ.get("HOME") or Path.home()) / ".ngc" / "config")
+    return _configured(Path(environ.get("NGC_CLI_HOME") or os.path.expanduser("~")) / ".ngc" / "config")
 
 
 def _configured(config: Path) -> str | None:
@@ -76,7 +77,7 @@ def _configured(config: Path) -> str | None:
 
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     try:
-        parser.read_string(config.read_text(encoding="utf-8"))
+        parser.read_string(read_small(config).decode("utf-8"))
     except (OSError, ValueError, configparser.Error):
         return None
     for section in ("CURRENT", "DEFAULT"):
@@ -99,7 +100,7 @@ def _headers(file: Path | None) -> list[tuple[str, str]]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_small(file).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise UsageError(f"{file} can't be read: {reason}", hint="give the path of a readable text file") from None

@@ -87,7 +87,7 @@ def _create(arguments: argparse.Namespace) -> int:
 
     if not arguments.output.absolute().parent.is_dir():
         raise UsageError(f"{arguments.output.absolute().parent} is no directory", hint="choose another with -o FILE")
-    paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    paths.make_cache()
     here = Target.here()
     target = Target(arguments.python or here.python, arguments.arch or here.machine)
     local = "local" in arguments.platform

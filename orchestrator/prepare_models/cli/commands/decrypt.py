@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...executors.local import LocalExecutor
 from ...reports import text
+from ...support.terminal import say
 from ..options import add_json
 
 EXAMPLE = "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx"
@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(json.dumps(document, indent=2))
     elif isinstance(error, dict):
-        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
     else:
         text.write(f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}")
     return EXIT_MODEL_FAILED if error else EXIT_OK

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...executors.local import LocalExecutor
 from ...reports import inspection, text
+from ...support.terminal import say
 from ..options import add_output
 from . import view
 
@@ -58,7 +58,7 @@ def _print(documents: list[dict[str, Any]], arguments: argparse.Namespace) -> No
             told.append(inspection.render(document, layers=arguments.layers, weights=arguments.weights))
         else:
             line = f"{error['message']} [{error['code']}]\n  -> {error['hint']}"
-            sys.stderr.write(f"prepare-models: {text.safe(line)}\n")
+            say(f"prepare-models: {line}")
     if told:
         text.write("\n\n".join(told))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
 from ...reports.text import table, write
 from ...running import child
 from ...running.connection import NetworkSpec
+from ...support.terminal import say
 from ..options import add_json, command, positive
 
 _COLUMNS = {
@@ -57,7 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
     )
     error = answer["error"]
     if error is not None:
-        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
         return EXIT_MODEL_FAILED
     if arguments.json:
         write(json.dumps(answer["rows"], indent=2))
