@@ -40,7 +40,7 @@ from .contract.source import public, source_id
 from .contract.verification import VerifyConfig
 from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
-from .converters.precision import doubts, prove
+from .converters.precision import doubts, means_of, reprove
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
 from .errors import StageError, from_external_data, from_os_error
@@ -206,8 +206,7 @@ class _Run:
         with self._timed("verify") as timing:
             verification, timing["peak_rss_bytes"] = verify(
                 self.model, fetched["model"].path, plan,
-                precision_how=self.report["precision_proof"]["how"], runtime=self.runtime,
-                work_dir=work, cache_file=cache,
+                means=means_of(self.report), runtime=self.runtime, work_dir=work, cache_file=cache,
             )  # fmt: skip
             self.report["verification"] = verification
             error = refusal(verification)
@@ -255,10 +254,7 @@ class _Run:
         """Take the engine's own word about its layers, where a GPU could load it and nothing better told it before."""
         proof = self.report["precision_proof"]
         if inspected.evidence is not None and proof["source"] in (None, "engine size"):
-            proof = prove(
-                proof["requested"], proof["how"] or "", inspected.evidence,
-                allow_fallback=self.model.allow_fallback, calibration=proof["calibration"],
-            )  # fmt: skip
+            proof = reprove(proof, inspected.evidence, allow_fallback=self.model.allow_fallback)
             self.report["precision_proof"] = proof
         self.report["warnings"] += doubts(proof)
 

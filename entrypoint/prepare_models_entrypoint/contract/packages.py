@@ -13,7 +13,6 @@ from .job import ModelJob
 # Each package and the distributions that may carry it.
 PACKAGES = {
     "onnx": ("onnx",),
-    "onnxconverter-common": ("onnxconverter_common",),
     "onnxruntime": ("onnxruntime", "onnxruntime_gpu"),
     "onnx-graphsurgeon": ("onnx_graphsurgeon",),
     "polygraphy": ("polygraphy",),
@@ -74,10 +73,8 @@ def _of_changes(changes: OnnxConfig) -> Tuple[str, ...]:
 def _of_precision(job: ModelJob) -> Set[str]:
     """Return what brings about a precision in the graph. A model that has it already may need none of it."""
     scales = job.calibration_cache is not None or job.calibration is not None
-    if job.precision == "fp16":
-        return {"onnx", "onnxconverter-common"}
-    if job.precision == "int8" and scales:
-        return {"onnx"} if job.builder.int8_remainder == "fp32" else {"onnx", "onnxconverter-common"}
-    if job.precision == "bf16" or (job.precision == "fp8" and scales):
+    if job.precision in ("fp16", "bf16") or (job.precision == "int8" and scales):
+        return {"onnx"}
+    if job.precision == "fp8" and scales:
         return {"onnx", "nvidia-modelopt"}
     return set()

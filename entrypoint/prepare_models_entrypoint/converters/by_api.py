@@ -107,7 +107,6 @@ class _Attempt:
             result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
             result["precision_proof"] = built.proof
             result["details"] = network.details()
-            result["precision_flags"], result["calibrated"] = list(built.flags), built.calibrator is not None
             result["warnings"] += _unused(request, built)
             builder = self.backend.Builder(network, resolved, request, built.flags)
             result["builder"] = builder.effective
@@ -180,11 +179,7 @@ class _Attempt:
             if weakly:
                 yield network, _by_flags(request, result, backend, network, self.cache)
                 return
-            proof = prove(
-                model.precision, typed.how, typed.evidence,
-                allow_fallback=model.allow_fallback, calibration=typed.calibration,
-            )  # fmt: skip
-            yield network, _Built(proof)
+            yield network, _Built(typed.proof(model))
 
 
 @contextlib.contextmanager
@@ -233,7 +228,7 @@ def _by_flags(
         result["warnings"] += unmatched(model.keep_fp32, (layer.name for layer in network))
     else:
         evidence = Evidence("graph", network.precisions())
-    proof = prove(model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found)
+    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found)
     return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract import external_data
 from ..contract.files import sha256_file, sync
+from ..contract.precision import Means
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
@@ -18,7 +19,7 @@ from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, gpu_support, layer_info, plugins, preflight, profiles, tao_converter, timing_cache, trtexec
 from .messages import from_program
 from .options import Version
-from .precision import judge_by_size, prove, rule
+from .precision import Rule, judge_by_size, prove, rule
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -55,8 +56,9 @@ def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Prog
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
     model_bytes = Path(request.source).stat().st_size  # of the same size as the network that is encrypted in it
     shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
-    how = f"tao-converter -t {model.precision}{told}"
-    proof = prove(model.precision, how, None, allow_fallback=model.allow_fallback, calibration=found)
+    chosen = Rule(Means.TAO_CONVERTER)
+    proof = prove(model.precision, chosen, None, allow_fallback=model.allow_fallback, calibration=found)
+    proof["how"] = f"{proof['how']}{told}"
     if shown:
         proof["delivered"], proof["source"] = model.precision, "engine size"
     result["precision_proof"] = proof
@@ -96,7 +98,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     _take_plan(request, result)
     evidence = layer_info.read(_layer_info_file(request))
     result["precision_proof"] = prove(
-        model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found
+        model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found
     )
 
 
@@ -125,10 +127,7 @@ def _by_rewritten(
         result["warnings"] += typed.warnings
         result["rewritten"] = typed.path != Path(request.source)
         _keep(request, typed.path)
-        fallback = model.allow_fallback
-        result["precision_proof"] = prove(
-            model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
-        )
+        result["precision_proof"] = typed.proof(model)
         _run_trtexec(request, result, version, str(typed.path), progress)
     if not request.check_only:
         _take_plan(request, result)
@@ -173,12 +172,12 @@ def _look(
 ) -> "tuple[List[Binding], bool, Optional[Calibration]]":
     """Return bindings, whether there are Q/DQ nodes, and the cache's coverage, where onnx is there to tell."""
     try:
-        from ..onnx_graph import graph
+        from ..onnx_graph import graph, model_file
     except ImportError:
         return [], False, calibration_cache.coverage(cache, (), cache.scales) if cache else None
     from ..inspect.onnx_model import bindings
 
-    model = graph.load(Path(request.source), weights=False)
+    model = model_file.load(Path(request.source))
     found = None
     if cache is not None:
         wanted = [

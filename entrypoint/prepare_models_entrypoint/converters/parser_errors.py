@@ -65,15 +65,11 @@ def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
 def complaint_of(file: Path) -> Optional[str]:
     """Return what ONNX's checker objects to in a model, or None: the model follows the rules, or onnx is not here."""
     try:
-        import onnx
+        from ..onnx_graph import faults, model_file
     except ImportError:
         return None
-    try:
-        onnx.checker.check_model(str(file), full_check=True)
-    except Exception as error:  # noqa: BLE001  # the checker and the inference behind it raise several types
-        told = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        return None if _PEDANTRY.match(told) else told.rstrip(".")
-    return None
+    told = faults.of(model_file.load(file))
+    return None if told is None or _PEDANTRY.match(told) else told.splitlines()[0][:300].rstrip(".")
 
 
 def _without_plugin(missing: Sequence[Finding], who: str) -> ConvertError:
@@ -107,10 +103,10 @@ def _odd_inputs(file: Path) -> List[str]:
     """Return the inputs and outputs of types that TensorRT lacks."""
     try:
         from ..inspect.onnx_model import bindings
-        from ..onnx_graph import graph
+        from ..onnx_graph import model_file
     except ImportError:
         return []
-    io = bindings(graph.load(file, weights=False))
+    io = bindings(model_file.load(file))
     return [
         f"{each['mode']} {each['name']!r} ({each['dtype']})" for each in io if each["dtype"] not in _TYPES_OF_TENSORRT
     ]

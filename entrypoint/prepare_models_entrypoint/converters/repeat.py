@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import List, Optional
 
 from ..contract.job import ModelJob
+from ..contract.precision import Means
 from ..contract.source import local_path, member_of, public
 from ..onnx_graph import calibrate
 from .request import BuildResult
@@ -98,5 +99,8 @@ def _with_final_names(model: ModelJob, result: BuildResult, converter: str) -> L
 
 def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
     """Return trtexec's flags for what was done by builder flags; a rewritten graph carries its types itself."""
-    flags = [f"--{name.lower()}" for name in result["precision_flags"]]
-    return flags + ([f"--calib={_cache_name(model)}"] if result["calibrated"] else [])
+    proof = result["precision_proof"]
+    if proof is None:
+        return []
+    cache = [f"--calib={_cache_name(model)}"] if proof["means"] == Means.FLAGS_AND_CACHE else []
+    return [f"--{name.lower()}" for name in proof["flags"]] + cache

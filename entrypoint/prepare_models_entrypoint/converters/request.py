@@ -43,8 +43,6 @@ class BuildResult(TypedDict):
     """What the child found and did. ``error`` excludes everything else; ``engine_*`` describe the plan file.
 
     rewritten: whether the backend was given another graph than the source's.
-    precision_flags: names of the builder flags that bring the precision about.
-    calibrated: whether a calibrator handed out a cache.
     command: the converter's argument vector without secrets, None for the Python API.
     preflight: what a check found. children_rss_bytes: peak memory of programs that the child ran.
     details: the layers of the network.
@@ -60,8 +58,6 @@ class BuildResult(TypedDict):
     engine_bytes: int
     engine_sha256: str
     rewritten: bool
-    precision_flags: List[str]
-    calibrated: bool
     command: Optional[List[str]]
     preflight: Optional[Dict[str, Any]]
     children_rss_bytes: int
@@ -81,8 +77,6 @@ def empty_result() -> BuildResult:
         engine_bytes=0,
         engine_sha256="",
         rewritten=False,
-        precision_flags=[],
-        calibrated=False,
         command=None,
         preflight=None,
         children_rss_bytes=0,

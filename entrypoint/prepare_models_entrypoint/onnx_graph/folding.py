@@ -11,7 +11,7 @@ from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper, numpy_h
 
 from ..contract.job import ModelJob
 from ..errors import ConvertError
-from . import equivalence, graph, rescue
+from . import domains, equivalence, graph, model_file, rescue
 
 _BRANCHES = ("If",)
 
@@ -106,18 +106,10 @@ def _tensor(kind: "TypeProto.Tensor", name: str, values: Sequence[float]) -> Ten
 def _folded(model: ModelProto, work_dir: Path, step: int) -> ModelProto:
     """Return the model as ONNX Runtime's basic optimizations leave it, or as it is where they can't be had."""
     source, target = work_dir / f"rewritten.onnx.before-{step}", work_dir / f"rewritten.onnx.folded-{step}"
-    graph.save(model, source)
+    model_file.save(model, source)
     answer = equivalence.run("fold", work_dir, source=str(source), target=str(target))
     if answer["why_not"] is not None or not target.exists():
         return model
-    folded = graph.load(target)
-    _drop_unused_domains(folded)
+    folded = model_file.load(target)
+    domains.drop_unused(folded)
     return folded
-
-
-def _drop_unused_domains(model: ModelProto) -> None:
-    """Remove operator sets that ONNX Runtime lists and the model does not use; parsers warn of them."""
-    used = {node.domain for node in graph.nodes(model)} | {function.domain for function in model.functions}
-    kept = [item for item in model.opset_import if item.domain in used or item.domain in graph.STANDARD_DOMAINS]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)

@@ -1,76 +1,16 @@
-"""ONNX graphs as this stage needs them: loading with clear errors, walking subgraphs, knowing element types."""
+"""What a whole model has: nodes, names, operators."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Dict, Iterator, List, Optional
 
-import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from ..contract import external_data, skeleton
-from ..errors import ConvertError
+from .walk import graphs
 
-_MAIN_DOMAINS = ("", "ai.onnx")
-STANDARD_DOMAINS = (*_MAIN_DOMAINS, "ai.onnx.ml")
+STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
-_PROTOBUF_LIMIT = (2 << 30) - (64 << 20)
-
-
-def load(path: Path, *, weights: bool = True) -> ModelProto:
-    """Read a model; without ``weights``, the values of the large ones are missing.
-
-    Raises:
-        ConvertError: it is not an ONNX model.
-        ExternalDataError: weights in other files are missing, or are elsewhere than they may be.
-    """
-    try:
-        model = onnx.load(str(path), load_external_data=False) if weights else _structure(path)
-    except Exception as error:  # protobuf raises its own types, and which ones differs between its versions
-        raise ConvertError(
-            "onnx-invalid", f"the model can't be read: {error}", hint="check that the file is a complete ONNX model"
-        ) from error
-    external_data.check(path)
-    if weights:
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
-    return model
-
-
-def _structure(path: Path) -> ModelProto:
-    with skeleton.mapped(path) as view:
-        found = skeleton.of(view)
-    if found is None:
-        return onnx.load(str(path), load_external_data=False)
-    model: ModelProto = ModelProto.FromString(found.model)
-    return model
-
-
-def save(model: ModelProto, path: Path) -> None:
-    """Write a model, with its weights in a file beside it where protobuf can't hold them."""
-    if model.ByteSize() < _PROTOBUF_LIMIT:
-        onnx.save(model, str(path))
-        return
-    onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.weights")
-
-
-def subgraphs(node: NodeProto) -> List[GraphProto]:
-    """Return the bodies that a node carries (If, Loop, Scan)."""
-    found: List[GraphProto] = []
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            found.append(attribute.g)
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            found.extend(attribute.graphs)
-    return found
-
-
-def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """Yield a graph and every graph within it."""
-    yield graph
-    for node in graph.node:
-        for body in subgraphs(node):
-            yield from graphs(body)
 
 
 def nodes(model: ModelProto) -> Iterator[NodeProto]:
@@ -87,25 +27,6 @@ def has_qdq(model: ModelProto) -> bool:
 def custom_operators(model: ModelProto) -> List[str]:
     """Return the operators outside the ONNX standard, sorted."""
     return sorted({node.op_type for node in nodes(model) if node.domain not in STANDARD_DOMAINS})
-
-
-def declare_domains(model: ModelProto) -> None:
-    """Give operators of other vendors an operator set where the model lists none: ONNX GraphSurgeon leaves it out.
-
-    Raises:
-        ConvertError: the version of the standard operators is missing, which is nobody's to guess.
-    """
-    known = {item.domain for item in model.opset_import}
-    used = {node.domain for node in nodes(model)} - known
-    if not known & set(_MAIN_DOMAINS) and used & set(_MAIN_DOMAINS):
-        raise ConvertError(
-            "onnx-invalid",
-            f"the model uses standard operators and lists operator sets for {', '.join(sorted(known)) or 'none'} only",
-            hint="export it again, or write the operator set that it was exported with: "
-            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
-        )
-    for domain in sorted(used - set(STANDARD_DOMAINS)):
-        model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
 
 
 def tensor_names(model: ModelProto) -> List[str]:

@@ -12,7 +12,7 @@ from onnx import ModelProto, ValueInfoProto
 from ..contract.job import ModelJob, ShapeRange
 from ..converters import profiles
 from ..errors import ConvertError
-from . import graph, spectra
+from . import graph, model_file, spectra
 
 _LARGEST_FOR_INFERENCE = 1 << 30
 
@@ -50,7 +50,7 @@ def survey(source: Path, job: ModelJob) -> Rescue:
     Raises:
         ConvertError: dimensions that share a real name have different sizes, or an input has no rank anywhere.
     """
-    model = graph.load(source, weights=False)
+    model = model_file.load(source)
     inputs = list(_inputs(model))
     traits = {value.name: profiles.Traits(tuple(_names(value))) for value in inputs}
     shapes = [{name: profiles.declared(each) for name, each in one.items() if not each.values} for one in _wanted(job)]
@@ -84,7 +84,7 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
 
 def undeclared(source: Path) -> List[str]:
     """Return the inputs of which a parser makes something else: without a rank, or with nameless dimensions."""
-    model = graph.load(source, weights=False)
+    model = model_file.load(source)
     return [
         value.name
         for value in _inputs(model)

@@ -8,8 +8,9 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..errors import ConvertError
-from . import graph
+from . import graph, types
 from .constants import Constants
+from .names import Names
 
 # What is lowered, and to what.
 OPERATORS = {"DFT": "a matrix product", "STFT": "a convolution"}
@@ -30,12 +31,12 @@ def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
     """
     added: List[str] = []
     kept: List[NodeProto] = []
-    names, constants = _Names(model), Constants(model)
+    names, constants, scope = Names(model), Constants(model), types.of(model)
     for node in model.graph.node:
         if node.op_type not in OPERATORS or node.domain not in graph.STANDARD_DOMAINS:
             kept.append(node)
             continue
-        lowered = _Lowered(model, node, names, constants)
+        lowered = _Lowered(model, node, names, constants, scope.get(node.input[0]))
         (lowered.dft if node.op_type == "DFT" else lowered.stft)(shapes.get(node.input[0]))
         kept += lowered.nodes
         added += [each.name for each in lowered.nodes]
@@ -44,29 +45,14 @@ def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
     return added
 
 
-class _Names:
-    def __init__(self, model: ModelProto) -> None:
-        self._taken = {name for node in graph.nodes(model) for name in (*node.input, *node.output, node.name)}
-        self._taken |= {tensor.name for tensor in model.graph.initializer}
-
-    def fresh(self, wish: str) -> str:
-        name, number = wish, 0
-        while name in self._taken:
-            number += 1
-            name = f"{wish}_{number}"
-        self._taken.add(name)
-        return name
-
-
 class _Lowered:
     """The nodes that take the place of one; the last one's output has the name of the original's."""
 
-    def __init__(self, model: ModelProto, node: NodeProto, names: _Names, constants: Constants) -> None:
+    def __init__(self, model: ModelProto, node: NodeProto, names: Names, constants: Constants, kind: int) -> None:
         self.model, self.node, self.names, self.constants = model, node, names, constants
         self.nodes: List[NodeProto] = []
         self.attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-        types = graph.ElementTypes(model.graph)
-        self.kind = types.get(node.input[0]) or TensorProto.FLOAT
+        self.kind = kind or TensorProto.FLOAT
 
     def dft(self, shape: Optional[Shape]) -> None:
         if shape is None:

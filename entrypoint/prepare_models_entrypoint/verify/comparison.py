@@ -10,6 +10,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
+from ..contract.precision import Means
 from ..contract.report import RuntimeInfo, Verification
 from ..converters.convert import plain_model
 from ..errors import VerifyError
@@ -19,7 +20,7 @@ _LOG_LINES = 5
 
 
 def verify(
-    model: ModelJob, source: Path, plan: Path, *, precision_how: Optional[str], runtime: RuntimeInfo, work_dir: Path,
+    model: ModelJob, source: Path, plan: Path, *, means: Optional[Means], runtime: RuntimeInfo, work_dir: Path,
     cache_file: Optional[Path],
 ) -> Tuple[Verification, int]:  # fmt: skip
     """Compare an engine, or the rewritten model that it was built from, with its source model.
@@ -30,7 +31,7 @@ def verify(
         model: what was asked.
         source: the fetched model file.
         plan: the engine.
-        precision_how: how the engine got its precision.
+        means: how the engine got its precision.
         runtime: backend and GPU of this environment.
         work_dir: private directory for intermediate files.
         cache_file: the calibration cache.
@@ -52,7 +53,7 @@ def verify(
             "backend": backend["name"] if backend else None,
             "gpu": gpu["name"] if gpu else None,
             "no_gpu": None if gpu and backend else runtime["gpu_reason"] or "no TensorRT module",
-            "by_flags": (precision_how or "").startswith(("builder flag", "tao-converter")),
+            "by_flags": means is not None and means.leaves_the_graph,
         }
         write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
         argv = [sys.executable, "-m", f"{__package__}.worker", str(request_file)]

@@ -130,9 +130,9 @@ class Comparison:
     def _rewrites(self) -> Tuple[str, ...]:
         if self.model.precision == "fp32":
             return ()
-        from ..onnx_graph import graph
+        from ..onnx_graph import graph, model_file
 
-        has_qdq = graph.has_qdq(graph.load(Path(self.request["source"]), weights=False))
+        has_qdq = graph.has_qdq(model_file.load(Path(self.request["source"])))
         return rule(
             self.model.precision, flags=None, has_qdq=has_qdq, has_cache=self.request["cache_file"] is not None,
             remainder=self.model.builder.int8_remainder,

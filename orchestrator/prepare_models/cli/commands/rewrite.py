@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ... import executors, lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...planning import planner
 from ...reports import text
+from ...support.terminal import say
 from ..options import add_executor, add_json
 from .plan import container_options
 
@@ -75,6 +75,6 @@ def _rewritten(executor: executors.Executor, spec: manifest.ModelSpec, output: P
 def _tell(report: ModelReport, output: Path) -> None:
     for warning in report["warnings"]:
         line = f"{report['name']}: warning [{warning['code']}]: {warning['message']}\n  -> {warning['hint']}"
-        sys.stderr.write(f"{text.safe(line)}\n")
+        say(line)
     precision = report["precision_proof"]
     text.write(f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}")
