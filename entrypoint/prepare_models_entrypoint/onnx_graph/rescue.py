@@ -14,6 +14,7 @@ from ..converters import profiles
 from ..errors import ConvertError
 from . import graph, model_file, spectra
 
+LOWERED = "takes the place of a DFT or STFT, which loses its small values in less"
 _LARGEST_FOR_INFERENCE = 1 << 30
 
 

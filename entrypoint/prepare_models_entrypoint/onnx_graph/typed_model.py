@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fnmatch
-import glob
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from onnx import ModelProto, TensorProto
 
@@ -114,8 +112,6 @@ def prepared(
     if done.told:
         typed.warnings += _compared(source, model, done, job, work_dir)
     if chosen.rewrites:
-        job = dataclasses.replace(job, keep_fp32=(*job.keep_fp32, *(glob.escape(name) for name in done.nodes)))
-    if chosen.rewrites:
         typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
     elif job.keep_fp32 and job.precision != "fp32":
         raise ConvertError(
@@ -124,7 +120,7 @@ def prepared(
             f"({sentence(chosen.means, requested=job.precision)})",
             hint="remove keep_fp32, or give the model without its own types",
         )
-    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
+    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.LOWERED))
     if chosen.rewrites and check_only and job.precision == "fp8":
         model_optimizer.check()
         typed.evidence = None
@@ -193,6 +189,7 @@ class _Rewriter:
     work_dir: Path
     typed: TypedModel
     on_phase: Callable[[str], None]
+    added: Dict[str, str]
 
     def rewrite(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
         names = graph.tensor_names(model)
@@ -226,7 +223,7 @@ class _Rewriter:
             model = lift(model, _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL, why="bf16")
         elif graph.has_qdq(model):
             model = lift(model, _OPSET_HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
-        keep = {}
+        keep = dict(self.added)
         for node in graph.nodes(model):
             pattern = next((each for each in self.job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
             if pattern is not None:
