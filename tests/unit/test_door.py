@@ -222,9 +222,12 @@ def test_a_user_without_account_or_home_can_work(tmp_path: Path) -> None:
         "import os, pwd; os.environ.pop('HOME', None)\n"
         "def unknown(uid): raise KeyError(uid)\n"
         "pwd.getpwuid = unknown\n"
-        "from prepare_models.executors import has_context\n"
-        "from prepare_models.running.connection import NetworkSpec\n"
-        "print(has_context(), NetworkSpec().secrets() is None or True)"
+        "from prepare_models.docker.address import socket_path\n"
+        "from prepare_models.running.connection import ConnectionSpec\n"
+        "print(socket_path(), ConnectionSpec().secrets() is None or True)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.stdout.split() == ["False", "True"], done.stderr
+    environment = {**os.environ, "DOCKER_HOST": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+    )
+    assert done.stdout.split() == ["/var/run/docker.sock", "True"], done.stderr

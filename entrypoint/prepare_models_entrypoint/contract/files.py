@@ -16,6 +16,8 @@ from typing import BinaryIO, Callable, Iterator, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
+# Carries the caller's umask into containers, which otherwise have the engine's; in octal digits.
+UMASK_VARIABLE = "PREPARE_MODELS_UMASK"
 # Every unfinished file carries this in its name, so that a later run can tell and remove it.
 PARTIAL = ".prepare-models-partial"
 _CHUNK = 1 << 20

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
+from ..contract.launch import command
 from ..errors import ConvertError
 from ..processes import supervise, tail
 
@@ -51,8 +51,9 @@ def run(task: str, work_dir: Path, **arguments: Any) -> Dict[str, Any]:
     request, result, log = (work_dir / f"{task}{ending}" for ending in (".json", "-result.json", ".log"))
     document = {"task": task, "result": str(result), "parent": os.getpid(), **arguments}
     write_atomic(request, json.dumps(document).encode("utf-8"), mode=0o600)
-    argv = [sys.executable, "-m", f"{__package__}.runtime_worker", str(request)]
-    ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
+    ended = supervise(
+        command("onnx_graph.runtime_worker", str(request)), log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S
+    )
     try:
         answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     except FileNotFoundError:

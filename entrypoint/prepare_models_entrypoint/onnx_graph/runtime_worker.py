@@ -1,12 +1,8 @@
-"""ONNX Runtime's part of rewriting, in a process of its own: it has died of models that it was to simplify.
-
-``python -m prepare_models_entrypoint.onnx_graph.runtime_worker REQUEST EVENTS_FD``
-"""
+"""ONNX Runtime's part of rewriting, in a process of its own: it has died of models that it was to simplify."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -23,10 +19,9 @@ _WHOLE_RANGES = ((0, 256), (1, 17), (0, 2))
 _SEED = 2026
 
 
-def main(request_path: str, events_fd: str) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Do what the request asks, and write the answer to its result file."""
-    del events_fd
-    request: Dict[str, Any] = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    request: Dict[str, Any] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
     show_as("prepare-rewrite")
     answer = {"fold": _fold, "compare": _compare}[request["task"]](request)
@@ -146,7 +141,3 @@ def _distance(expected: Any, found: Any) -> "float | str":
     wide, other = wide[finite], other[finite]
     scale = max(float(wide.max() - wide.min()), float(np.abs(wide).max()), 1e-6)
     return float(np.abs(wide - other).max() / scale)
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -15,7 +15,7 @@ from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.verification import VerifyConfig
 
 from ..errors import KeyUnavailableError
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ModelSpec:
     tao: TaoConfig = TaoConfig()
     calibration: CalibrationConfig | None = None
     verify: VerifyConfig | None = None
-    network: NetworkSpec = field(default_factory=NetworkSpec)
+    network: ConnectionSpec = field(default_factory=ConnectionSpec)
     eula: str | None = None
     ros: RosConfig = RosConfig()
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.contract.files import read_small
 
 from ..errors import UsageError
@@ -19,7 +19,7 @@ _VALUE = re.compile(r"[\t -~]*")
 _NO_KEY = ("", "no-apikey")
 
 
-class NetworkSpec(NamedTuple):
+class ConnectionSpec(NamedTuple):
     """What a manifest's ``defaults`` or the command line say. A variable of the environment comes before it.
 
     ngc_api, ngc_auth: base URLs. ngc_key_file: file that holds the key.
@@ -33,16 +33,16 @@ class NetworkSpec(NamedTuple):
     stall_s: float | None = None
     attempts: int | None = None
 
-    def settings(self) -> Network:
+    def settings(self) -> Connection:
         """Return what the entrypoint is told in a job, secrets left out."""
-        return Network(
+        return Connection(
             ngc_api=os.environ.get("NGC_CLI_API_URL") or self.ngc_api,
             ngc_auth=os.environ.get("NGC_CLI_AUTH_URL") or self.ngc_auth,
             stall_s=self.stall_s,
             attempts=self.attempts,
         )
 
-    def with_secrets(self, secrets_file: Path | None) -> Network:
+    def with_secrets(self, secrets_file: Path | None) -> Connection:
         """Return the settings with the path of the file in which ``secrets`` are."""
         return self.settings()._replace(secrets_file=str(secrets_file) if secrets_file else None)
 

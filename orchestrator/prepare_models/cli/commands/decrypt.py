@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors.local import LocalExecutor
 from ...reports import text
+from ...running import child
 from ...support.terminal import say
 from ..options import add_json
 
@@ -27,7 +27,8 @@ def add_arguments(decrypt: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the ONNX model that an .etlt holds."""
-    document = LocalExecutor().decrypt(arguments.file, arguments.key_file, arguments.output)
+    places = ("--key-file", str(arguments.key_file), "--output", str(arguments.output))
+    document = child.ask("decrypt", str(arguments.file), *places)
     error = document["error"]
     if arguments.json:
         text.write(json.dumps(document, indent=2))

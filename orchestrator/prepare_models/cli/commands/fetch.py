@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.source import local_path, member_of, pro
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import table, write
-from ...running.connection import NetworkSpec
+from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, progress_line
 from ...support.paths import make, make_cache
 from ...support.terminal import say
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
     sources = tuple(_source(text) for text in arguments.sources)
     output = make(arguments.output, purpose="output directory", chosen_by="--output DIR")
     cache = make_cache()
-    network = NetworkSpec(
+    network = ConnectionSpec(
         ngc_key_file=arguments.ngc_key_file,
         headers_file=arguments.headers_file,
         stall_s=arguments.stall_timeout,

@@ -6,8 +6,8 @@ import argparse
 import json
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors.local import LocalExecutor
 from ...reports import inspection, text
+from ...running import child
 from ...support.terminal import say
 from ..options import add_json, add_models_dir
 
@@ -29,7 +29,8 @@ def add_arguments(lint: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Check a models directory against the rules of those who run its engines."""
-    document = LocalExecutor().lint(arguments.models_dir, arguments.consumer)
+    consumers = [word for consumer in arguments.consumer for word in ("--consumer", consumer)]
+    document = child.ask("lint", *consumers, "--", str(arguments.models_dir))
     error, models = document["error"], document["models"]
     if arguments.json:
         text.write(json.dumps(document, indent=2))

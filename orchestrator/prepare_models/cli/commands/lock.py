@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ... import executors, lock, manifest
+from ... import lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
-from ...executors.local import LocalExecutor
+from ...executors import choice
 from ...lock import Lock, facts
 from ...lock.document import Facts
 from ...lock.make import drift_of_servers, make
@@ -110,7 +110,7 @@ def _platforms(arguments: argparse.Namespace) -> list[tuple[str, Facts]]:
     if arguments.platform:
         return [_platform(name) for name in dict.fromkeys(arguments.platform)]
     try:
-        return [executors.pick("auto").locked_as()]
+        return [choice.pick("auto").locked_as()]
     except HostError as error:
         if not arguments.quiet:
             say(f"prepare-models: no platform is looked at: {error.message}")
@@ -119,7 +119,7 @@ def _platforms(arguments: argparse.Namespace) -> list[tuple[str, Facts]]:
 
 def _platform(name: str) -> tuple[str, Facts]:
     if name == "local":
-        return LocalExecutor().locked_as()
+        return choice.named("local").locked_as()
     from ...docker.container import Containers
 
     row, reference = platforms.with_image(name)

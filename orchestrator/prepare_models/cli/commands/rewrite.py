@@ -11,8 +11,10 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.companions import GRAPH, GRAPH_WEIGHTS
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
-from ... import executors, lock, manifest
+from ... import lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...executors import choice
+from ...executors.executor import Executor
 from ...planning import planner
 from ...reports import text
 from ...support.terminal import say
@@ -39,7 +41,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"{arguments.output} can't be written", hint="give a file that ends with .onnx, in a folder that exists"
         )
-    executor = executors.pick(arguments.executor, container_options(arguments))
+    executor = choice.pick(arguments.executor, container_options(arguments))
     report = _rewritten(executor, spec, output)
     if arguments.json:
         text.write(json.dumps(report, indent=2))
@@ -50,7 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_MODEL_FAILED if report["status"] == FAILED else EXIT_OK
 
 
-def _rewritten(executor: executors.Executor, spec: manifest.ModelSpec, output: Path) -> ModelReport:
+def _rewritten(executor: Executor, spec: manifest.ModelSpec, output: Path) -> ModelReport:
     """Write the graph beside its place and give it its name, which it has as a whole or not at all."""
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
         made, folder = Path(place, "graph"), Path(place, "work")
