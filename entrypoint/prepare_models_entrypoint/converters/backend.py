@@ -308,7 +308,7 @@ class Builder:
             return False
         rehearsal = _rehearsal(whole=whole)
         self.config.progress_monitor = rehearsal
-        plan = self.network.builder.build_serialized_network(self.network.definition, self.config)
+        plan: Any = self.network.builder.build_serialized_network(self.network.definition, self.config)
         if plan is None and not rehearsal.cancelled:
             raise from_builder_log(self.network.log.errors)
         return True
