@@ -10,7 +10,7 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 from .consumers import lint
 from .contract import event, external_data, schema
@@ -24,6 +24,7 @@ from .contract.report import (
     CHECKED,
     FAILED,
     FETCHED,
+    REWRITING,
     REWRITTEN,
     VERIFIED,
     Engine,
@@ -41,7 +42,7 @@ from .contract.source import public, source_id
 from .contract.verification import VerifyConfig
 from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
-from .converters.precision import doubts, means_of, reprove
+from .converters.precision import doubts, means_of, reprove, settled
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
 from .errors import StageError, from_external_data, from_os_error
@@ -49,6 +50,7 @@ from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
 from .onnx_graph import calibrate
+from .onnx_graph.findings import of_proof
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.comparison import refusal, verify
 
@@ -94,6 +96,7 @@ class _Run:
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
+        self.rescued = False
 
     def all_stages(self) -> None:
         if "fetch" in self.job.stages:
@@ -211,10 +214,12 @@ class _Run:
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
     def _verify(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
+        model = dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
         with self._timed("verify") as timing:
             verification, timing["peak_rss_bytes"] = verify(
-                self.model, fetched["model"].path, plan,
-                means=means_of(self.report), runtime=self.runtime, work_dir=work, cache_file=cache,
+                model, fetched["model"].path, plan,
+                means=means_of(self.report), findings=of_proof(self.report["precision_proof"]),
+                runtime=self.runtime, work_dir=work, cache_file=cache, rescued=self.rescued,
             )  # fmt: skip
             self.report["verification"] = verification
             error = refusal(verification)
@@ -241,6 +246,7 @@ class _Run:
                 hint="prepare-models run builds it",
             )
         self.report["precision_proof"], self.report["engine"] = record["precision_proof"], record["engine"]
+        self.rescued = _was_rescued(record["warnings"])
         self.model = dataclasses.replace(self.model, verify=self.model.verify or VerifyConfig())
         cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
         self._verify(fetched, self.output_dir / PLAN, work, cache or _made_cache(self.output_dir))
@@ -256,6 +262,7 @@ class _Run:
         self.report["builder"] = result["builder"]
         self.report["profiles"] = result["profiles"]
         self.report["warnings"] += result["warnings"]
+        self.rescued = _was_rescued(result["warnings"])
         self.report["trtexec_command"] = converted.trtexec_command
 
     def _prove_precision(self, inspected: Inspected) -> None:
@@ -304,6 +311,7 @@ class _Run:
             model_sha256=model.digest.result(),
             calibration_sha256=cache.digest.result() if cache else samples,
             weights_sha256=external_data.sha256_of(external_data.files(model.path)),
+            samples_sha256=self.model.verify.samples_sha256() if self.model.verify else None,
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 
@@ -340,6 +348,11 @@ class _Run:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(str(build_log), str(self.log))
             self.report["log"] = str(self.log)
+
+
+def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:
+    """Tell whether a model was rewritten to be buildable."""
+    return any(warning["code"] == REWRITING for warning in warnings)
 
 
 def _made_cache(folder: Path) -> Optional[Path]:

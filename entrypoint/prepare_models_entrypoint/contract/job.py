@@ -15,6 +15,7 @@ from .ros import RosConfig
 from .verification import VerifyConfig
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
+AUTO = "auto"
 CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 
 
@@ -104,7 +105,9 @@ class ModelJob:
     deploy_dir: the same directory as the consumers (Triton, Isaac ROS) will see it.
     timeout_s: seconds that the conversion may take.
     profiles: further optimization profiles beside ``inputs``, which is the first.
+    precision: one of ``PRECISIONS``, or ``AUTO``: the lowest that meets the thresholds on the samples.
     keep_fp32: patterns (with * and ?) of the names of layers that stay in fp32.
+    keep_auto: whether samples decide what else stays in fp32; None: where there are samples.
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
     ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
     verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
@@ -128,6 +131,7 @@ class ModelJob:
     timeout_s: Optional[float] = None
     profiles: Tuple[Mapping[str, ShapeRange], ...] = ()
     keep_fp32: Tuple[str, ...] = ()
+    keep_auto: Optional[bool] = None
     allow_fallback: bool = False
     plugins: Tuple[Plugin, ...] = ()
     onnx: OnnxConfig = OnnxConfig()
@@ -141,8 +145,8 @@ class ModelJob:
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
-        "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros", "verify", "done", "origin",
+        "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "keep_auto",
+        "allow_fallback", "plugins", "onnx", "tao", "calibration", "ros", "verify", "done", "origin",
     )  # fmt: skip
 
     @classmethod
@@ -157,7 +161,7 @@ class ModelJob:
             output_dir=codec.require(raw, "output_dir", str, what),
             deploy_dir=codec.require(raw, "deploy_dir", str, what),
             sha256=codec.optional(raw, "sha256", str, what),
-            precision=codec.one_of(raw, "precision", PRECISIONS, what),
+            precision=codec.one_of(raw, "precision", (*PRECISIONS, AUTO), what),
             key_file=codec.optional(raw, "key_file", str, what),
             calibration_cache=codec.optional(raw, "calibration_cache", str, what),
             calibration_sha256=codec.optional(raw, "calibration_sha256", str, what),
@@ -168,6 +172,7 @@ class ModelJob:
             timeout_s=codec.optional(raw, "timeout_s", float, what),
             profiles=codec.each(raw, "profiles", _ranges, what),
             keep_fp32=codec.strings(raw, "keep_fp32", what),
+            keep_auto=codec.optional(raw, "keep_auto", bool, what),
             allow_fallback=bool(codec.optional(raw, "allow_fallback", bool, what)),
             plugins=codec.each(raw, "plugins", Plugin.from_dict, what),
             onnx=OnnxConfig.from_dict(codec.optional(raw, "onnx", dict, what) or {}),
@@ -208,6 +213,7 @@ class ModelJob:
         return {
             "profiles": [{name: shapes.to_dict() for name, shapes in each.items()} for each in self.profiles],
             "keep_fp32": list(self.keep_fp32),
+            **({} if self.keep_auto is None else {"keep_auto": self.keep_auto}),
             "allow_fallback": self.allow_fallback,
             "plugins": [plugin.to_dict() for plugin in self.plugins],
             "onnx": self.onnx.to_dict(),

@@ -21,6 +21,8 @@ CHECKED = "checked"
 VERIFIED = "verified"
 REWRITTEN = "rewritten"
 
+REWRITING = "model-rewritten"  # code of the warning that a model was rewritten to be buildable
+
 
 class ErrorInfo(TypedDict):
     """Why a model failed. ``code`` is stable; ``hint`` says what to do next."""
@@ -217,6 +219,7 @@ class OutputComparison(TypedDict):
     """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
 
     elements: values compared. non_finite: values that are finite in one result alone. problems: thresholds missed.
+    disagreeing: of whole numbers, those that differ; otherwise, the places whose largest value is at another index.
     histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is 1/per_decade of
     a decade wide. points: some [reference, candidate] values.
     """
@@ -228,8 +231,10 @@ class OutputComparison(TypedDict):
     mean_abs: float
     max_abs: Optional[float]
     max_rel: Optional[float]
+    max_of_range: Optional[float]
     cosine: Optional[float]
     argmax: Optional[float]
+    disagreeing: Optional[int]
     thresholds: Dict[str, float]
     problems: List[str]
     histogram: Dict[str, Any]
@@ -273,6 +278,7 @@ class Verification(TypedDict):
     """What was compared with what, and how it came out.
 
     verdict: passed, failed or not-compared. statement: the same for people. candidate: engine, rewritten-onnx or None.
+    origin: where a rewritten model that failed first leaves its source (node and tensor), None where nobody looked.
     scales: None without a calibration cache, and in records of versions that did not look.
     engine_not_run, latency_absent: why not, None where it was. settings: the ``verify`` of the job.
     """
@@ -284,6 +290,7 @@ class Verification(TypedDict):
     engine_not_run: Optional[str]
     samples: str
     outputs: List[OutputComparison]
+    origin: Optional[str]
     scales: Optional[ScaleFit]
     latency: Optional[Latency]
     latency_absent: Optional[str]

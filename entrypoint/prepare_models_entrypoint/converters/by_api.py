@@ -14,12 +14,14 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from ..contract import external_data
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
+from ..contract.job import AUTO
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibrate, calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import estimate, gpu_support, messages, options, plugins, preflight, profiles
 from .precision import Evidence, prove, rule, unmatched
+from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -38,7 +40,6 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
     What the backend refuses is tried once more where a small rewrite, which changes no result, makes it buildable.
     """
-    model = request.model
     source = Path(request.source)
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
@@ -47,11 +48,11 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     whole_file.check_operator_sets(source)
     info = backend.info()
     result["backend"] = info
-    has_gpu = request.capability is not None
-    options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
-    result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
-    plugins.load(model.plugins, backend)
-    attempt = _Attempt(request, backend, weights, _cache(request, progress), progress)
+    _check_options(request, result)
+    plugins.load(request.model.plugins, backend)
+    cache = _cache(request, progress)
+    weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
+    attempt = _Attempt(settle(request, cache, progress, weakly=weakly), backend, weights, cache, progress)
     try:
         found = attempt.made(copy.deepcopy(result))
     except ConvertError as error:
@@ -73,6 +74,14 @@ def _needs(request: BuildRequest, error: ConvertError) -> Any:
     return rescue.survey(Path(request.source), request.model)
 
 
+def _check_options(request: BuildRequest, result: BuildResult) -> None:
+    model, info = request.model, result["backend"]
+    if info is not None:
+        has_gpu = request.capability is not None
+        options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
+        result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
+
+
 class _Built:
     """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
 
@@ -84,12 +93,17 @@ class _Built:
 class _Attempt:
     """One way from the model to the plan. ``needs``: rewrites that the model needs to be buildable."""
 
-    request: BuildRequest
+    settled: Settled
     backend: Any
     weights: int
     cache: Optional[CalibrationCache]
     progress: Progress
     needs: Any = None
+
+    @property
+    def request(self) -> BuildRequest:
+        """Return the request, with the precision that was settled."""
+        return self.settled.request
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
@@ -105,6 +119,7 @@ class _Attempt:
             resolved = profiles.resolve(bindings, model.inputs, model.profiles, traits=traits)
             _check_names(profiles.check_names(traits, resolved))
             result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
+            self.settled.note(built.proof)
             result["precision_proof"] = built.proof
             result["details"] = network.details()
             result["warnings"] += _unused(request, built)
@@ -169,6 +184,7 @@ class _Attempt:
             cache=self.cache,
             on_phase=lambda phase: self.progress(phase, 0, 0),
             check_only=request.check_only,
+            findings=self.settled.findings,
             **({"needs": self.needs} if self.needs else {}),
         ) as typed:
             result["rewritten"] = typed.path != Path(request.source)
@@ -247,7 +263,7 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
 
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
     config = request.model.calibration
-    if request.cache_file is None and config is not None and request.model.precision == "int8":
+    if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
         made = Path(request.work_dir) / calibrate.FILE
         calibrate.produce(Path(request.source), config, made, progress)
         return calibration_cache.read(made, "the cache made from samples")

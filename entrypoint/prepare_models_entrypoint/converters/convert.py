@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 from ..contract import converters
 from ..contract.job import ModelJob
 from ..contract.report import Attempt, RuntimeInfo
-from ..errors import ConvertError
+from ..errors import ConvertError, VerifyError
 from ..processes import Ended, supervise_fork, tail
 from . import build_time, etlt, repeat
 from .memory_retries import rungs
@@ -215,7 +215,8 @@ def _run(
         raise _without_result(ended, log, timeout_s) from None
     error = result["error"]
     if error is not None:
-        raise ConvertError(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
+        kind = VerifyError if error["stage"] == VerifyError.of_stage else ConvertError
+        raise kind(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
     return result, ended
 
 

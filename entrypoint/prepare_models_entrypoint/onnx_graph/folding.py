@@ -16,16 +16,24 @@ from . import domains, equivalence, graph, model_file, rescue
 _BRANCHES = ("If",)
 
 
-def fix(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
-    """Return the model with the manifest's constants in place of inputs, and in words what became of its branches.
+def fix(model: ModelProto, job: ModelJob) -> None:
+    """Put the manifest's constants in place of inputs.
 
     Raises:
-        ConvertError: there is no such input, the values don't fit it, or branches can't be ruled out here.
+        ConvertError: there is no such input, or the values don't fit it.
     """
     for name, values in job.onnx.constants.items():
         _fix(model.graph, name, values)
+
+
+def by_constants(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
+    """Return the model without the branches that its constants decide, and in words how many those are.
+
+    Raises:
+        ConvertError: ONNX Runtime is missing, and the manifest has constants.
+    """
     before = branches(model)
-    if not before:
+    if not before or not job.onnx.constants:
         return model, []
     if not equivalence.available():
         raise ConvertError(
@@ -38,10 +46,10 @@ def fix(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, L
     return model, [f"{gone} of {before} If are decided by onnx.constants and gone"] if gone else []
 
 
-def fix_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
-    """Return the model with the sizes that the manifest fixes, where branches are left that they may decide.
+def by_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
+    """Return the model without the branches that the manifest's sizes decide, and in words how many those are.
 
-    A step of its own after ``fix``: ONNX Runtime died of a public model that got its constants and sizes at once.
+    A step of its own after ``by_constants``: ONNX Runtime died of a public model that got constants and sizes at once.
     """
     before = branches(model)
     if not before or not equivalence.available():

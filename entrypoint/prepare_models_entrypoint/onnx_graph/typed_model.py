@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -13,7 +14,7 @@ from onnx import ModelProto, TensorProto
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
 from ..contract.precision import Means
-from ..contract.report import Calibration, KeptLayer, PrecisionProof, WarningInfo
+from ..contract.report import REWRITING, Calibration, KeptLayer, PrecisionProof, WarningInfo
 from ..converters.precision import Evidence, Rule, prove, rule, sentence, unmatched
 from ..errors import ConvertError
 from . import (
@@ -33,6 +34,7 @@ from . import (
 )  # fmt: skip
 from .calibration_cache import CalibrationCache
 from .decide import KeptNode
+from .findings import Findings
 from .opsets import lift
 from .prepare import prepare
 from .rescue import Applied, Rescue
@@ -58,6 +60,7 @@ class TypedModel:
     warnings: List[WarningInfo] = field(default_factory=list)
     kept: List[KeptNode] = field(default_factory=list)
     already: bool = False
+    findings: Optional[Findings] = None
 
     def proof(self, job: ModelJob) -> PrecisionProof:
         """Return how the model got its precision and what shows it.
@@ -82,7 +85,8 @@ class TypedModel:
 @contextlib.contextmanager
 def prepared(
     job: ModelJob, source: Path, work_dir: Path, *, cache: Optional[CalibrationCache],
-    on_phase: Callable[[str], None], check_only: bool = False, needs: Rescue = _NOTHING,
+    on_phase: Callable[[str], None], check_only: bool = False, findings: Optional[Findings] = None,
+    needs: Rescue = _NOTHING,
 ) -> Iterator[TypedModel]:  # fmt: skip
     """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
 
@@ -93,10 +97,11 @@ def prepared(
         cache: scales for int8, None without a cache.
         on_phase: called with the name of each step.
         check_only: leave out what takes minutes: fp8 from samples.
+        findings: what samples showed; None where nothing was measured.
         needs: what makes the model buildable; its results stay the same.
     """
     changed = job.onnx != OnnxConfig() or bool(needs)
-    model, done = as_asked(job, source, work_dir, needs)
+    model, done = _rescued(job, source, work_dir, needs)
     with _blaming(source):
         evidence = proof.of_graph(model)
     chosen = rule(
@@ -108,7 +113,9 @@ def prepared(
         has_samples=job.calibration is not None,
         typed=bool(evidence.layers.get(job.precision)),
     )
-    typed = TypedModel(source, chosen, evidence)
+    typed = TypedModel(source, chosen, evidence, findings=findings)
+    if findings is not None:
+        typed.warnings += findings.warnings
     if done.told:
         typed.warnings += _compared(source, model, done, job, work_dir)
     if chosen.rewrites:
@@ -141,15 +148,25 @@ def prepared(
             leftover.unlink()
 
 
-def as_asked(job: ModelJob, source: Path, work_dir: Path, needs: Rescue = _NOTHING) -> Tuple[ModelProto, Applied]:
-    """Return the model with the manifest's changes of its graph and those that it needs, and what the latter are."""
+def as_asked(job: ModelJob, source: Path) -> ModelProto:
+    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs."""
+    return prepare(edits.apply(_with_constants(job, source), job.onnx))
+
+
+def _with_constants(job: ModelJob, source: Path) -> ModelProto:
     model = model_file.load(source)
     domains.declare(model)
     model = prepare(model)
-    model, decided = folding.fix(model, job, work_dir) if job.onnx.constants else (model, [])
-    model = edits.apply(model, job.onnx)
+    folding.fix(model, job)
+    return model
+
+
+def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
+    """Return the model as asked and with what it needs, and what the latter is."""
+    model, decided = folding.by_constants(_with_constants(job, source), job, work_dir)
+    model = prepare(edits.apply(model, job.onnx))
     decidable = bool(job.onnx.constants) or needs.branches
-    model, sized = folding.fix_sizes(model, job, work_dir) if decidable else (model, [])
+    model, sized = folding.by_sizes(model, job, work_dir) if decidable else (model, [])
     done = rescue.apply(model, needs, job)
     done.told += decided + sized
     return prepare(model), done
@@ -162,7 +179,7 @@ def _compared(source: Path, model: ModelProto, done: Applied, job: ModelJob, wor
     why_not = equivalence.check(source, file, job, work_dir)
     compared = "compared with the source model in ONNX Runtime" if why_not is None else f"not compared: {why_not}"
     hint = "prepare-models rewrite writes the graph that the engine is built from"
-    return [WarningInfo(code="model-rewritten", message=f"{told} ({compared})", hint=hint) for told in done.told]
+    return [WarningInfo(code=REWRITING, message=f"{told} ({compared})", hint=hint) for told in done.told]
 
 
 def keep(graph_file: Path, target: Path) -> None:
@@ -213,7 +230,7 @@ class _Rewriter:
             wanted = _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL
             model = lift(model, wanted, required=_OPSET_PER_CHANNEL, why="int8")
             self._cover(
-                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self.job.keep_fp32), names
+                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self._kept()), names
             )
         return model
 
@@ -228,11 +245,19 @@ class _Rewriter:
             pattern = next((each for each in self.job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
             if pattern is not None:
                 keep[node.name] = f"keep_fp32: {pattern}"
-        done = retype(model, target, keep=keep)
+        findings = self.typed.findings
+        if findings is not None:
+            keep = {**findings.keep, **keep}
+        done = retype(model, target, keep=keep, samples=findings is not None and findings.trusted)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept
         self.typed.warnings += done.warnings
         return done.model
+
+    def _kept(self) -> Sequence[str]:
+        """Return patterns of the nodes that stay in fp32."""
+        found = self.typed.findings.keep if self.typed.findings is not None else ()
+        return [*self.job.keep_fp32, *map(glob.escape, found)]
 
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""
