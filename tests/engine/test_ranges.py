@@ -15,6 +15,7 @@ from prepare_models_entrypoint.onnx_graph.findings import Findings
 from prepare_models_entrypoint.verify import analysis, worker
 from tests import networks, planted
 from tests.command import Workplace
+from tests.engine.caches import measured
 
 
 def found(source: Path, verify: VerifyConfig | None, **more: Any) -> Findings | None:
@@ -104,7 +105,7 @@ def test_random_numbers_that_nobody_asked_for_keep_and_warn(tmp_path: Path) -> N
     assert found(networks.conv(tmp_path / "conv.onnx"), None) == Findings(
         {}, "1 random samples (seed 0)", trusted=False
     )
-    assert found(source, None, keep_auto=False) is None
+    assert found(source, None, keep_fp32=("none",)) is None
 
 
 def test_an_overflow_is_built_with_exactly_those_layers_in_fp32_and_the_report_says_why(place: Workplace) -> None:
@@ -154,6 +155,19 @@ def test_auto_takes_the_lowest_precision_that_meets_the_thresholds(
     assert {row["precision"]: row["verdict"] for row in proof["choices"]} == verdicts
     again = place.call("plan", str(place.manifest), "--models-dir", str(place.models_dir)).stdout
     assert "up-to-date" in again
+
+
+def test_auto_takes_int8_where_a_calibration_holds(place: Workplace) -> None:
+    measured(networks.conv(place.folder / "net.onnx"), place.folder / "cal.bin")
+    place.write(
+        {"name": "net", "source": "net.onnx", "precision": "auto", "calibration_cache": "cal.bin", "verify": {}}
+    )
+    result = place.run()
+    net = result.model("net")
+    assert result.status == 0, net["error"]
+    assert (net["precision_proof"]["delivered"], net["precision_proof"]["means"]) == ("int8", "inserted-qdq")
+    assert net["precision_proof"]["choices"][0]["error"] < 0.2
+    assert "Compared the model rewritten to int8" in net["verification"]["statement"]
 
 
 @pytest.mark.parametrize(

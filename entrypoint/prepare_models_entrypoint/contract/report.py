@@ -22,6 +22,7 @@ VERIFIED = "verified"
 REWRITTEN = "rewritten"
 
 REWRITING = "model-rewritten"  # code of the warning that a model was rewritten to be buildable
+STATUSES = (BUILT, RESTORED, UP_TO_DATE, FAILED, SKIPPED)  # that a run's report counts
 
 
 class ErrorInfo(TypedDict):

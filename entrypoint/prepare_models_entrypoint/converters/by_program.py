@@ -14,12 +14,12 @@ from ..contract.files import sha256_file, sync
 from ..contract.job import AUTO
 from ..contract.precision import Means
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes, WarningInfo
+from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, gpu_support, layer_info, plugins, preflight, profiles, tao_converter, timing_cache, trtexec
 from .messages import from_program
-from .options import Version
 from .precision import Rule, judge_by_size, prove, rule
 from .ranges import settle
 from .request import BuildRequest, BuildResult

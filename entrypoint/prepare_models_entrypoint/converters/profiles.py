@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..contract.job import ShapeRange
 from ..contract.report import Binding, ProfileShapes, ValueRange
+from ..contract.shapes import ShapeRange
 from ..errors import ConvertError
 
 DYNAMIC = -1

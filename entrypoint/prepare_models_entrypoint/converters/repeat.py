@@ -30,7 +30,7 @@ def line(model: ModelJob, result: BuildResult, converter: str) -> Optional[str]:
     if result["command"] is not None:
         return shell_line(_with_final_names(model, result, converter))
     backend = result["backend"]["name"] if result["backend"] else ""
-    chosen = model.builder.chosen()
+    chosen = [row.name for row, _ in model.builder.chosen()]
     by_flags = _precision_flags(model, result)
     if (
         any(name in chosen for name in _API_ONLY)

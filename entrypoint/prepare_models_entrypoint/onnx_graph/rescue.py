@@ -9,7 +9,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import onnx
 from onnx import ModelProto, ValueInfoProto
 
-from ..contract.job import ModelJob, ShapeRange
+from ..contract.job import ModelJob
+from ..contract.shapes import ShapeRange
 from ..converters import profiles
 from ..errors import ConvertError
 from . import graph, model_file, spectra

@@ -119,8 +119,8 @@ def prepared(
     if done.told:
         typed.warnings += _compared(source, model, done, job, work_dir)
     if chosen.rewrites:
-        typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
-    elif job.keep_fp32 and job.precision != "fp32":
+        typed.warnings += unmatched(job.kept_patterns, (node.name for node in graph.nodes(model)))
+    elif job.kept_patterns and job.precision != "fp32":
         raise ConvertError(
             "builder-option-unavailable",
             "keep_fp32 would be ignored: the model is built with the types that it has "
@@ -242,7 +242,7 @@ class _Rewriter:
             model = lift(model, _OPSET_HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
         keep = dict(self.added)
         for node in graph.nodes(model):
-            pattern = next((each for each in self.job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
+            pattern = next((each for each in self.job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
             if pattern is not None:
                 keep[node.name] = f"keep_fp32: {pattern}"
         findings = self.typed.findings
@@ -257,7 +257,7 @@ class _Rewriter:
     def _kept(self) -> Sequence[str]:
         """Return patterns of the nodes that stay in fp32."""
         found = self.typed.findings.keep if self.typed.findings is not None else ()
-        return [*self.job.keep_fp32, *map(glob.escape, found)]
+        return [*self.job.kept_patterns, *map(glob.escape, found)]
 
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional
 
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto
 
 from ..contract import external_data
 from ..contract.job import ModelJob
@@ -50,13 +50,19 @@ def samples_of(job: ModelJob) -> Samples:
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
-    """Return name, type and shape of each input as a verification feeds it."""
+    """Return name, type and shape of each input as a verification feeds it.
+
+    Raises:
+        VerifyError: there are no samples for such an input.
+    """
     found = []
     for value in model.graph.input:
         kind = value.type.tensor_type
         sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
-        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        found.append((value.name, dtype, samples.shape_of(value.name, sizes, job)))
+        name = TensorProto.DataType.Name(kind.elem_type).lower()
+        found.append(
+            (value.name, runners.dtype_of(value.name, f"tensor({name})"), samples.shape_of(value.name, sizes, job))
+        )
     return found
 
 
@@ -106,7 +112,7 @@ def _measured(job: ModelJob, given: Samples, model: ModelProto, target: str) -> 
     few = list(itertools.islice(feeds, ranges.SAMPLES))
     keep: Dict[str, str] = {}
     for node in graph.nodes(model):
-        pattern = next((each for each in job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
+        pattern = next((each for each in job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
         if pattern is not None:
             keep[node.name] = f"keep_fp32: {pattern}"
     grow = given.asked or given.real or bool(job.keep_auto)
