@@ -1,4 +1,4 @@
-"""A narrow model that ONNX Runtime's CPU really rounds: fp32 everywhere, and a pair of Casts after each narrow tensor."""
+"""A narrow model that ONNX Runtime's CPU really rounds: each narrow tensor is computed in fp32 and cast back and forth."""
 
 from __future__ import annotations
 
@@ -34,22 +34,28 @@ def _graph(scope: types.Scope, free: names.Names) -> None:
     for node in list(graph.node):
         for inner in scope.inner.get(node.name, ()):
             _graph(inner, free)
-        pairs = []
         for attribute in node.attribute:
             if attribute.name == "value" and attribute.HasField("t"):
                 _widen(attribute.t)
             if attribute.name in ("to", "dtype") and attribute.i in NARROW:
                 attribute.i = TensorProto.FLOAT
-        for index, name in enumerate(node.output):
-            kind = scope.get(name) if name else 0
-            if kind in NARROW and not scope.inner.get(node.name):
-                raw, narrow = free.fresh(f"{name}_raw"), free.fresh(f"{name}_narrow")
-                node.output[index] = raw
-                pairs.append(helper.make_node("Cast", [raw], [narrow], name=narrow, to=kind))
-                pairs.append(helper.make_node("Cast", [narrow], [name], name=f"{narrow}_back", to=TensorProto.FLOAT))
+        pairs = [] if node.name in scope.inner else _pairs(node, scope, free)
         nodes += [node, *pairs]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _pairs(node: onnx.NodeProto, scope: types.Scope, free: names.Names) -> list[onnx.NodeProto]:
+    """Have a node write its narrow outputs elsewhere, and return the Casts from there."""
+    pairs = []
+    for index, name in enumerate(node.output):
+        kind = scope.get(name) if name else 0
+        if kind in NARROW:
+            raw, narrow = free.fresh(f"{name}_raw"), free.fresh(f"{name}_narrow")
+            node.output[index] = raw
+            pairs.append(helper.make_node("Cast", [raw], [narrow], name=narrow, to=kind))
+            pairs.append(helper.make_node("Cast", [narrow], [name], name=f"{narrow}_back", to=TensorProto.FLOAT))
+    return pairs
 
 
 def _widen(tensor: TensorProto) -> None:

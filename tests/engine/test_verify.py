@@ -236,7 +236,8 @@ def test_the_metrics_of_known_numbers() -> None:
 def test_labels_agree_by_equality() -> None:
     found = compared(np.array([[1, 2, 3, 4]], np.int32), np.array([[1, 2, 3, 5]], np.int32), argmax=0.8)
     assert (found["argmax"], found["cosine"]) == (0.75, None)
-    assert found["problems"] == ["argmax 0.750000, at least 0.8 is required"]
+    assert found["disagreeing"] == 1
+    assert found["problems"] == ["argmax 0.750000, at least 0.8 is required: 1 of 4 elements differ"]
 
 
 @pytest.mark.parametrize(

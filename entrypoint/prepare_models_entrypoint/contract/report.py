@@ -169,8 +169,9 @@ class PrecisionProof(TypedDict):
     information), ``engine size`` (smaller than the same weights in the next higher precision), None.
     layers: compute layers by precision. layers_share, weights_share: their share and that of their weights, 0 to 1.
     means: a value of ``contract.precision.Means``, of which ``how`` is the sentence; None in older records.
-    flags: builder flags that were set. kept: layers that stay in fp32 because of their values or because the manifest asks
-    for it. kept_harmless: how many more have no such type, or nothing to win by it.
+    flags: builder flags that were set.
+    kept: layers that stay in fp32 because of their values, or because the manifest asks for it.
+    kept_harmless: how many more stay, which have no such type or nothing to win by it.
     measured: the samples on which ranges were measured, None where they were not. choices: what ``auto`` weighed.
     """
 
@@ -202,6 +203,7 @@ class OutputComparison(TypedDict):
     """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
 
     elements: values compared. non_finite: values that are finite in one result alone. problems: thresholds missed.
+    disagreeing: of whole numbers, those that differ; otherwise, the places whose largest value is at another index.
     histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is 1/per_decade of
     a decade wide. points: some [reference, candidate] values.
     """
@@ -213,8 +215,10 @@ class OutputComparison(TypedDict):
     mean_abs: float
     max_abs: Optional[float]
     max_rel: Optional[float]
+    max_of_range: Optional[float]
     cosine: Optional[float]
     argmax: Optional[float]
+    disagreeing: Optional[int]
     thresholds: Dict[str, float]
     problems: List[str]
     histogram: Dict[str, Any]
@@ -421,6 +425,9 @@ def read(raw: Any) -> ModelReport:
         report["precision_proof"] = {**blank_proof, **report["precision_proof"]}
     if isinstance(report["verification"], dict):  # of a record that somebody edited it may be anything
         report["verification"].setdefault("scales", None)
+        for output in report["verification"].get("outputs") or ():
+            output.setdefault("max_of_range", None)
+            output.setdefault("disagreeing", None)
     return report
 
 

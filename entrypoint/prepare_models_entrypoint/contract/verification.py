@@ -9,7 +9,7 @@ from . import codec
 from .codec import ContractError
 from .conversion import CalibrationConfig
 
-METRICS = ("max_abs", "max_rel", "cosine", "argmax")
+METRICS = ("max_abs", "max_rel", "max_of_range", "cosine", "argmax")
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,14 @@ class Thresholds:
     """Limits of one output's disagreement; None leaves a metric unjudged.
 
     max_abs: largest absolute difference. max_rel: largest difference over the reference's magnitude.
+    max_of_range: largest absolute difference over the range (largest less smallest value) of the reference.
     cosine: least cosine similarity of all values. argmax: least share (0 to 1) of places where the largest value has
     the same index along ``argmax_axis``; of whole numbers, least share of equal ones.
     """
 
     max_abs: Optional[float] = None
     max_rel: Optional[float] = None
+    max_of_range: Optional[float] = None
     cosine: Optional[float] = None
     argmax: Optional[float] = None
     argmax_axis: int = 1
@@ -36,21 +38,23 @@ class Thresholds:
         return cls(**limits, argmax_axis=1 if axis is None else axis)
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return {**self.limits(), "argmax_axis": self.argmax_axis}
+        """Return the JSON form. Limits of records that lack the later key equal those that do not set it."""
+        limits = {name: limit for name, limit in self.limits().items() if name != "max_of_range" or limit is not None}
+        return {**limits, "argmax_axis": self.argmax_axis}
 
     def limits(self) -> Dict[str, Optional[float]]:
         """Return the limit of each metric."""
         return {name: getattr(self, name) for name in METRICS}
 
 
-# What holds where the manifest sets no thresholds, by the precision that was asked.
+# What holds where the manifest sets no thresholds, by the precision that was asked. Here argmax judges whole numbers
+# alone: a class map has a label for each place, and a detector's thousands of anchors have no largest class.
 DEFAULTS = {
-    "fp32": Thresholds(cosine=0.9999, argmax=0.999),
-    "fp16": Thresholds(cosine=0.999, argmax=0.99),
-    "bf16": Thresholds(cosine=0.99, argmax=0.98),
-    "int8": Thresholds(cosine=0.98, argmax=0.97),
-    "fp8": Thresholds(cosine=0.98, argmax=0.97),
+    "fp32": Thresholds(max_of_range=0.001, cosine=0.9999, argmax=0.999),
+    "fp16": Thresholds(max_of_range=0.02, cosine=0.999, argmax=0.99),
+    "bf16": Thresholds(max_of_range=0.1, cosine=0.99, argmax=0.98),
+    "int8": Thresholds(max_of_range=0.2, cosine=0.98, argmax=0.97),
+    "fp8": Thresholds(max_of_range=0.2, cosine=0.98, argmax=0.97),
 }
 
 
@@ -120,6 +124,10 @@ class VerifyConfig:
     def of_output(self, name: str, precision: str) -> Thresholds:
         """Return the thresholds of an output of a model of ``precision``."""
         return self.outputs.get(name) or self.thresholds or DEFAULTS[precision]
+
+    def asks(self, name: str) -> bool:
+        """Tell whether somebody set the thresholds of an output, so that argmax judges it whatever its type."""
+        return name in self.outputs or self.thresholds is not None
 
 
 def _range(ranges: Mapping[str, Any], name: str) -> Tuple[float, float]:

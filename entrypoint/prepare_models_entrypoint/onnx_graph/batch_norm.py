@@ -101,8 +101,10 @@ def _is_foldable(node: NodeProto, scope: Scope) -> bool:
 
 
 def _takes(conv: NodeProto, scope: Scope) -> bool:
-    """Tell whether a layer is a convolution with stored weights; those of a grouped transposed one have no axis of
-    output channels."""
+    """Tell whether a layer takes a normalization: a convolution with stored weights.
+
+    Those of a grouped transposed one have no axis of output channels.
+    """
     if conv.op_type not in _CHANNEL_AXIS or (conv.op_type == "ConvTranspose" and _attribute(conv, "group", 1) != 1):
         return False
     return all(_is_float(scope, name) for name in conv.input[1:] if name)

@@ -8,13 +8,13 @@ from typing import Dict, FrozenSet, List, Mapping, Sequence, Set
 from onnx import TensorProto
 
 from . import hazards, precautions
-from .operators import FOLLOW
+from .operators import FOLLOW, named
 from .sites import Site
 from .types import Scope
 from .values import Narrow
 
 _FROM_SHAPES = ("Shape", "Size")
-_GENERATORS = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
+_GENERATORS = named("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial")
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,11 @@ _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorPr
 
 @dataclass
 class Hazards:
-    """kept: nodes that have to stay as they are, with the reason. bounds: inputs whose out-of-range values change
-    nothing, by node and position; true where they have to become infinite."""
+    """What constants forbid, and what they allow.
+
+    kept: nodes that have to stay as they are, with the reason. bounds: inputs whose out-of-range values change nothing,
+    by node and position; true where they have to become infinite.
+    """
 
     kept: Dict[str, str] = field(default_factory=dict)
     bounds: Dict[Tuple[str, int], bool] = field(default_factory=dict)

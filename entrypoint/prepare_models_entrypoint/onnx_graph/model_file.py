@@ -8,7 +8,7 @@ from typing import BinaryIO, Dict, Iterator, List, Sequence, Tuple
 
 import onnx
 from google.protobuf.message import DecodeError, Message
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from ..contract import external_data, skeleton, wire
 from ..errors import ConvertError
@@ -113,8 +113,8 @@ def _without(model: ModelProto, large: List[TensorProto]) -> ModelProto:
 
 def _fill(target: Message, source: Message, instead: "dict[str, Sequence[TensorProto]]") -> None:
     """Copy the fields of a message, and for some of them something else."""
-    for descriptor, value in source.ListFields():
-        value = instead.get(descriptor.name, value)
+    for descriptor, found in source.ListFields():
+        value = instead.get(descriptor.name, found)
         if hasattr(value, "extend"):
             getattr(target, descriptor.name).extend(value)
         elif value != ():

@@ -10,7 +10,7 @@ import fnmatch
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 from onnx import ModelProto
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import FrozenSet
+
+
+def named(operators: str) -> FrozenSet[str]:
+    """Return the operators that a text names."""
+    return frozenset(operators.split())
+
+
 # Outputs are values of the inputs, at other places.
-MOVES = frozenset(
-    "Compress Concat DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity Pad Reshape "
-    "ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Squeeze Tile TopK Transpose Trilu "
-    "Unique Unsqueeze Upsample CenterCropPad".split()
+MOVES = named(
+    "Compress Concat DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity Pad "
+    "Reshape ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Squeeze Tile "
+    "TopK Transpose Trilu Unique Unsqueeze Upsample CenterCropPad"
 )
 
 # Nothing is won by rounding before them: they take the type that their input has.
-FOLLOW = MOVES | frozenset(
-    "ArgMax ArgMin Cast CastLike Ceil Equal Floor Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual MaxPool NonZero "
-    "OneHot Round Shape Sign Size Where".split()
+FOLLOW = MOVES | named(
+    "ArgMax ArgMin Cast CastLike Ceil Equal Floor Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual "
+    "MaxPool NonZero OneHot Round Shape Sign Size Where"
 )
 
 # Their results depend on the type of the input otherwise than by rounding, or their inputs are coordinates.
@@ -32,21 +40,21 @@ STAY = {
 # Type variables of inputs that carry no data.
 ASIDE = {"Resize": frozenset({"T2"})}
 
-COMPARISONS = frozenset("Equal Greater GreaterOrEqual Less LessOrEqual".split())
+COMPARISONS = named("Equal Greater GreaterOrEqual Less LessOrEqual")
 
 # A large input makes a large output.
-GROWING = MOVES | frozenset(
-    "Abs Add CumSum Div Mod Mul Neg Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu LeakyRelu PRelu Sqrt Square Sub Sum "
-    "Where".split()
+GROWING = MOVES | named(
+    "Abs Add CumSum Div Mod Mul Neg Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu LeakyRelu PRelu "
+    "Sqrt Square Sub Sum Where"
 )
 
 # A small input makes a small output, or a large one that the next of them reads.
-SHRINKING = MOVES | frozenset("Abs Clip Max Neg Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu Sqrt Where".split())
+SHRINKING = MOVES | named("Abs Clip Max Neg Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu Sqrt Where")
 
 # The smallest inputs make the largest outputs.
-STEEP = frozenset("Div Log Pow Reciprocal Sqrt".split())
+STEEP = named("Div Log Pow Reciprocal Sqrt")
 
-REDUCTIONS = frozenset("AveragePool GlobalAveragePool ReduceMean ReduceSum ReduceMax".split())
+REDUCTIONS = named("AveragePool GlobalAveragePool ReduceMean ReduceSum ReduceMax")
 
 # Sums of squares, and products of many values, within one operator.
-SQUARING = frozenset("GlobalLpPool LpNormalization LpPool ReduceL2 ReduceLogSumExp ReduceProd ReduceSumSquare".split())
+SQUARING = named("GlobalLpPool LpNormalization LpPool ReduceL2 ReduceLogSumExp ReduceProd ReduceSumSquare")

@@ -9,12 +9,12 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from . import weights
-from .operators import MOVES, REDUCTIONS, SQUARING
+from .operators import MOVES, REDUCTIONS, SQUARING, named
 from .sites import Site
 
-_SINKS = frozenset("Sqrt Log Reciprocal Pow Div ReduceLogSum".split())
-_PATH = MOVES | REDUCTIONS | frozenset("Add Sub Max Clip Mul Div MatMul Sum Relu Abs Sqrt".split())
-_ANGLES = MOVES | frozenset("Add Sub Mul Div MatMul Einsum Cast".split())
+_SINKS = named("Sqrt Log Reciprocal Pow Div ReduceLogSum")
+_PATH = MOVES | REDUCTIONS | named("Add Sub Max Clip Mul Div MatMul Sum Relu Abs Sqrt")
+_ANGLES = MOVES | named("Add Sub Mul Div MatMul Einsum Cast")
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 _LONGEST = 10
 _LARGE_SCALE = 1000.0
@@ -29,8 +29,11 @@ class Precautions:
 
 
 def find(sites: Sequence[Site]) -> Precautions:
-    """Return what looks dangerous: sums of squares up to their root or logarithm, angles made from integers, and
-    what only samples can judge (exp, pow, large scales)."""
+    """Return what looks dangerous.
+
+    Kept are sums of squares up to their root or logarithm, and angles made from integers. What only samples can judge
+    (exp, pow, squares, large scales) is suspect.
+    """
     return _Search(sites).search()
 
 

@@ -165,33 +165,34 @@ class _Graph:
         if self.scope.get(name) != TensorProto.FLOAT:
             return name
         if narrow and self.scope.constant(name) is not None:
-            return self._home(name).copy(name, self.writer.decision.bounds.get((site.node.name, index)))
+            return self.home(name).copy(name, self.writer.decision.bounds.get((site.node.name, index)))
         return self.read(name, narrow=narrow)
 
     def read(self, name: str, *, narrow: bool) -> str:
         """Return what holds a float tensor in this type."""
-        found = self._find(name, narrow=narrow)
+        found = self.find(name, narrow=narrow)
         if found is None:
             kind, suffix = (self.writer.narrow.kind, self.writer.narrow.name) if narrow else (TensorProto.FLOAT, "fp32")
-            source = self._find(name, narrow=not narrow) or name
+            source = self.find(name, narrow=not narrow) or name
             found = self.writer.names.fresh(f"{name}_{suffix}")
             self.nodes.append(self.writer.cast(source, found, kind))
             (self.narrow if narrow else self.full)[name] = found
         return found
 
-    def _find(self, name: str, *, narrow: bool) -> Optional[str]:
+    def find(self, name: str, *, narrow: bool) -> Optional[str]:
+        """Return what holds a tensor in this type already, if anything does."""
         table = self.narrow if narrow else self.full
         if name in table:
             return table[name]
         if name in self.scope.kinds or self.outer is None:
             return None
-        return self.outer._find(name, narrow=narrow)
+        return self.outer.find(name, narrow=narrow)
 
-    def _home(self, name: str) -> "_Graph":
+    def home(self, name: str) -> "_Graph":
         """Return the graph that a tensor belongs to."""
         if name in self.scope.kinds or self.outer is None:
             return self
-        return self.outer._home(name)
+        return self.outer.home(name)
 
     def copy(self, name: str, infinite: Optional[bool]) -> str:
         """Return the narrow copy of a constant; ``infinite``: how bounds saturate, None for what is no such bound."""

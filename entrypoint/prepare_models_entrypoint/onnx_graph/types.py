@@ -60,7 +60,7 @@ class Scope:
         return self.outer.constant(name) if self.outer is not None else None
 
     def get(self, name: str) -> int:
-        """Return the element type of a tensor that this graph sees; negative for sequences, 0 where it can't be told."""
+        """Return the element type of a tensor that this graph sees, as in ``kinds``."""
         if name in self.kinds:
             return self.kinds[name]
         return self.outer.get(name) if self.outer is not None else 0

@@ -180,7 +180,10 @@ class Comparison:
         both = [runners.onnx_runner(reference, "reference"), candidate]
         results = self.comparator.Comparator.run(both, data_loader=_kept(feeds), streaming=True)
         self.comparator.Comparator.compare_accuracy(results, compare_func=_collect(metrics))
-        return [metrics[name].result(limits[name], named=name in self.config.outputs) for name in outputs]
+        return [
+            metrics[name].result(limits[name], named=name in self.config.outputs, asked=self.config.asks(name))
+            for name in outputs
+        ]
 
     def _scales(self, source: Path, inputs: List[samples.Input]) -> Optional[ScaleFit]:
         """Hold the cache's scales against the samples, where ONNX is there to ask the model for its tensors."""

@@ -68,6 +68,7 @@ class VerifySettings(Settings):
         readers: dict[str, Reader] = {
             "max_abs": self._at_least_0,
             "max_rel": self._at_least_0,
+            "max_of_range": self._at_least_0,
             "cosine": self._share,
             "argmax": self._share,
             "argmax_axis": self._axis,
