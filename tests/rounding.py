@@ -1,4 +1,4 @@
-"""A narrow model that ONNX Runtime's CPU really rounds: each narrow tensor is computed in fp32 and cast back and forth."""
+"""A narrow model that ONNX Runtime really rounds: each narrow tensor is computed in fp32 and cast back and forth."""
 
 from __future__ import annotations
 
