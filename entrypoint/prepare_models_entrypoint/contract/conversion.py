@@ -14,7 +14,9 @@ from .files import sha256_file
 INPUT_ORDERS = ("nchw", "nhwc", "nc")
 COLOURS = ("rgb", "bgr", "gray")
 LAYOUTS = ("nchw", "nhwc")
-SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy")
+SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
+CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
+PIXEL_SCALE = 1.0 / 255.0
 
 
 @dataclass(frozen=True)
@@ -103,21 +105,23 @@ class TaoConfig:
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """Calibration from samples: a directory of images or .npy files, and how an image becomes the input tensor.
+    """Calibration from samples: a directory of images, .npy or .npz files, and how an image becomes the input tensor.
 
     scale, mean, std: a pixel p of 0..255 becomes ``(p * scale - mean) / std``, mean and std for each channel.
-    limit: at most this many samples, in the order of their names.
+    An input of whole numbers takes pixels as they are where none of these is set.
+    limit: at most this many samples, in the order of their names. method: how ranges become scales.
     """
 
     images: str
-    scale: float = 1.0 / 255.0
+    scale: float = PIXEL_SCALE
     mean: Tuple[float, ...] = ()
     std: Tuple[float, ...] = ()
     colour: str = "rgb"
     layout: str = "nchw"
     limit: int = 100
+    method: str = CALIBRATION_METHODS[0]
 
-    KEYS = ("images", "scale", "mean", "std", "colour", "layout", "limit")
+    KEYS = ("images", "scale", "mean", "std", "colour", "layout", "limit", "method")
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> CalibrationConfig:
@@ -131,11 +135,12 @@ class CalibrationConfig:
             colour=codec.one_of(raw, "colour", COLOURS, "calibration"),
             layout=codec.one_of(raw, "layout", LAYOUTS, "calibration"),
             limit=codec.require(raw, "limit", int, "calibration"),
+            method=codec.one_of({"method": cls.method, **raw}, "method", CALIBRATION_METHODS, "calibration"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        raw = {key: getattr(self, key) for key in self.KEYS}
+        """Return the JSON form. That of records which lack the later key equals one that does not set it."""
+        raw = {key: getattr(self, key) for key in self.KEYS if key != "method" or self.method != type(self).method}
         return {**raw, "mean": list(self.mean), "std": list(self.std)}
 
     def samples(self) -> List[Path]:

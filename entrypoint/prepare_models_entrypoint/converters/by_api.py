@@ -14,7 +14,7 @@ from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
-from ..onnx_graph import calibrate, calibration_cache, whole_file
+from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import estimate, gpu_support, messages, options, plugins, preflight
 from .precision import Evidence, prove, rule, unmatched
@@ -163,12 +163,24 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
     config = request.model.calibration
     if request.cache_file is None and config is not None and request.model.precision == "int8":
-        made = Path(request.work_dir) / calibrate.FILE
-        calibrate.produce(Path(request.source), config, made, progress)
-        return calibration_cache.read(made, "the cache made from samples")
+        return _measured(request, config.method, progress)
     if request.cache_file is None:
         return None
     return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+
+
+def _measured(request: BuildRequest, method: str, progress: Progress) -> CalibrationCache:
+    """Return a cache made from the manifest's samples."""
+    try:
+        from ..onnx_graph import calibrate, typed_model
+    except ImportError as error:
+        raise ConvertError(
+            "module-missing", f"calibration needs {error.name}", hint="pip install 'prepare-models[calibrate]'"
+        ) from error
+    made = Path(request.work_dir) / calibration_cache.FILE
+    model = typed_model.as_asked(request.model, Path(request.source))
+    calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
+    return dataclasses.replace(calibration_cache.read(made, "the cache made from samples"), method=method)
 
 
 def _load_backend() -> Any:

@@ -18,7 +18,7 @@ from ..contract.precision import Means
 from ..contract.report import Attempt, RuntimeInfo
 from ..contract.source import public
 from ..errors import ConvertError
-from ..onnx_graph import calibrate
+from ..onnx_graph import calibration_cache
 from ..processes import Ended, supervise_fork, tail
 from . import build_time, etlt
 from .memory_retries import rungs
@@ -141,7 +141,7 @@ def _final_name(model: ModelJob) -> str:
 
 
 def _cache_name(model: ModelJob) -> str:
-    return public(model.calibration_cache) if model.calibration_cache else calibrate.FILE
+    return public(model.calibration_cache) if model.calibration_cache else calibration_cache.FILE
 
 
 def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[str]:

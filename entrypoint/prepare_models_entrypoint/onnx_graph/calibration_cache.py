@@ -16,6 +16,8 @@ from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 from ..contract.report import Calibration
 from ..errors import ConvertError
 
+FILE = "calibration.cache"  # beside an engine: the cache that was made from samples
+
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration")
 _HEADER = re.compile(r"TRT-(\d+)-(\w+)")
 _LARGEST = 64 << 20
@@ -28,7 +30,8 @@ class CalibrationCache:
     """A cache as read.
 
     scales: float32 scale above zero by tensor name. unusable: by tensor, what its scale is instead of a positive number
-    (caches for quantization-aware training have infinite ones for tensors that Q/DQ nodes cover).
+    (caches for quantization-aware training have infinite ones for tensors that Q/DQ nodes cover). method: how the
+    scales were measured, None where the cache came as a file.
     """
 
     header: str
@@ -36,6 +39,7 @@ class CalibrationCache:
     scales: Mapping[str, float]
     body: bytes
     unusable: Mapping[str, str] = field(default_factory=dict)
+    method: Optional[str] = None
 
     def written_for(self) -> List[str]:
         """Return the TensorRT versions that the header's number can stand for; TAO writes the older formula always."""
@@ -130,16 +134,13 @@ def write(scales: Mapping[str, float], algorithm: str = "MinMaxCalibration", num
     return "\n".join([f"TRT-{number}-{algorithm}", *lines, ""]).encode("utf-8")
 
 
-def coverage(
-    cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[str], *, method: Optional[str] = None
-) -> Calibration:
+def coverage(cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[str]) -> Calibration:
     """Compare a cache with a network.
 
     Args:
         cache: the scales.
         wanted: activations that need a scale for int8.
         tensors: names of all tensors of the network.
-        method: how the scales were measured, where that was done here.
     """
     asked = sorted(set(wanted))
     missing = [name for name in asked if name not in cache.scales]
@@ -148,7 +149,7 @@ def coverage(
         header=cache.header,
         written_for=cache.written_for(),
         algorithm=cache.algorithm,
-        method=method,
+        method=cache.method,
         wanted=len(asked),
         covered=len(asked) - len(missing),
         missing_count=len(missing),

@@ -6,9 +6,9 @@ import contextlib
 import fnmatch
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
@@ -16,16 +16,17 @@ from ..contract.precision import Means
 from ..contract.report import Calibration, KeptLayer, PrecisionProof, WarningInfo
 from ..converters.precision import Evidence, Rule, prove, rule, sentence, unmatched
 from ..errors import ConvertError
-from . import batch_norm, calibration_cache, edits, faults, graph, model_file, model_optimizer, proof, quantize
+from . import (
+    batch_norm, calibration_cache, edits, faults, graph, model_file, model_optimizer, proof, quantize, schemas,
+    weight_chains,
+)  # fmt: skip
 from .calibration_cache import CalibrationCache
 from .decide import KeptNode
 from .opsets import lift
 from .prepare import prepare
 from .retype import retype
 
-# DequantizeLinear has an axis from 13 on, and fp16 scales from 19 on.
-_OPSET_PER_CHANNEL = 13
-_OPSET_HALF_SCALES = 19
+_OPSET_OF_BF16 = 13
 
 
 @dataclass
@@ -79,7 +80,7 @@ def prepared(
         check_only: leave out what takes minutes: fp8 from samples.
     """
     changed = job.onnx != OnnxConfig()
-    model = prepare(edits.apply(model_file.load(source), job.onnx))
+    model = as_asked(job, source)
     with _blaming(source):
         evidence = proof.of_graph(model)
     chosen = rule(
@@ -122,6 +123,11 @@ def prepared(
             leftover.unlink()
 
 
+def as_asked(job: ModelJob, source: Path) -> ModelProto:
+    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs."""
+    return prepare(edits.apply(model_file.load(source), job.onnx))
+
+
 @contextlib.contextmanager
 def _blaming(source: Path) -> Iterator[None]:
     """Turn a failure into the error of whoever is to blame: a graph against the rules of ONNX, or this tool."""
@@ -145,6 +151,8 @@ class _Rewriter:
     def rewrite(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
         names = graph.tensor_names(model)
         fault = faults.of(model)
+        if "qdq" in steps:
+            weight_chains.fold(model)
         batch_norm.fold(model)
         for step in steps:
             self.on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
@@ -160,26 +168,31 @@ class _Rewriter:
         if step == "fp8":
             return prepare(model_optimizer.to_fp8(model, self.job, self.work_dir))
         if self.cache is not None:
-            half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-            wanted = _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL
-            model = lift(model, wanted, required=_OPSET_PER_CHANNEL, why="int8")
-            self._cover(
-                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self.job.keep_fp32), names
-            )
+            done = quantize.insert(model, self.cache.scales, names=set(names), keep=self._out_of_int8(model).keys())
+            self._cover(self.cache, done, names)
         return model
+
+    def _out_of_int8(self, model: ModelProto) -> Dict[str, str]:
+        """Return the nodes that int8 would harm more than fp16 does, with the reasons."""
+        valued = {node.name: node.reason for node in self.typed.kept if not node.harmless}
+        return {**valued, **self._asked(model)}
+
+    def _asked(self, model: ModelProto) -> Dict[str, str]:
+        """Return the nodes that the manifest keeps in fp32, with the reasons."""
+        found = {}
+        for node in graph.nodes(model):
+            pattern = next((each for each in self.job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
+            if pattern is not None:
+                found[node.name] = f"keep_fp32: {pattern}"
+        return found
 
     def _narrowed(self, model: ModelProto, target: str) -> ModelProto:
         """Return the model in fp16 or bf16, with what has to stay in fp32 noted."""
         if target == "bf16":
-            model = lift(model, _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL, why="bf16")
+            model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
         elif graph.has_qdq(model):
-            model = lift(model, _OPSET_HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
-        keep = {}
-        for node in graph.nodes(model):
-            pattern = next((each for each in self.job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
-            if pattern is not None:
-                keep[node.name] = f"keep_fp32: {pattern}"
-        done = retype(model, target, keep=keep)
+            model = lift(model, schemas.HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
+        done = retype(model, target, keep=self._asked(model))
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept
         self.typed.warnings += done.warnings
@@ -192,7 +205,7 @@ class _Rewriter:
             self.typed.warnings.append(
                 WarningInfo(
                     code="calibration-incomplete",
-                    message=f"{told}; {len(done.skipped)} layers stay out of int8: {', '.join(done.skipped[:5])}",
+                    message=f"{told}; {len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}",
                     hint="use the calibration cache of exactly this model version",
                 )
             )
