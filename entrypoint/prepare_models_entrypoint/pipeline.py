@@ -45,6 +45,7 @@ from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
 from .onnx_graph import calibration_cache
+from .onnx_graph.findings import of_proof
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.comparison import refusal, verify
 
@@ -193,7 +194,8 @@ class _Run:
         with self._timed("verify") as timing:
             verification, timing["peak_rss_bytes"] = verify(
                 self.model, fetched["model"].path, plan,
-                means=means_of(self.report), runtime=self.runtime, work_dir=work, cache_file=cache,
+                means=means_of(self.report), findings=of_proof(self.report["precision_proof"]),
+                runtime=self.runtime, work_dir=work, cache_file=cache,
             )  # fmt: skip
             self.report["verification"] = verification
             error = refusal(verification)

@@ -65,6 +65,7 @@ class ModelJob:
     timeout_s: seconds that the conversion may take.
     profiles: further optimization profiles beside ``inputs``, which is the first.
     keep_fp32: patterns (with * and ?) of the names of layers that stay in fp32.
+    keep_auto: whether samples decide what else stays in fp32; None: where there are samples.
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
     ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
     verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
@@ -87,6 +88,7 @@ class ModelJob:
     timeout_s: Optional[float] = None
     profiles: Tuple[Mapping[str, ShapeRange], ...] = ()
     keep_fp32: Tuple[str, ...] = ()
+    keep_auto: Optional[bool] = None
     allow_fallback: bool = False
     plugins: Tuple[Plugin, ...] = ()
     onnx: OnnxConfig = OnnxConfig()
@@ -99,8 +101,8 @@ class ModelJob:
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
-        "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros", "verify", "done",
+        "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "keep_auto",
+        "allow_fallback", "plugins", "onnx", "tao", "calibration", "ros", "verify", "done",
     )  # fmt: skip
 
     @classmethod
@@ -126,6 +128,7 @@ class ModelJob:
             timeout_s=codec.optional(raw, "timeout_s", float, what),
             profiles=codec.each(raw, "profiles", _ranges, what),
             keep_fp32=codec.strings(raw, "keep_fp32", what),
+            keep_auto=codec.optional(raw, "keep_auto", bool, what),
             allow_fallback=bool(codec.optional(raw, "allow_fallback", bool, what)),
             plugins=codec.each(raw, "plugins", Plugin.from_dict, what),
             onnx=OnnxConfig.from_dict(codec.optional(raw, "onnx", dict, what) or {}),
@@ -164,6 +167,7 @@ class ModelJob:
         return {
             "profiles": [{name: shapes.to_dict() for name, shapes in each.items()} for each in self.profiles],
             "keep_fp32": list(self.keep_fp32),
+            **({} if self.keep_auto is None else {"keep_auto": self.keep_auto}),
             "allow_fallback": self.allow_fallback,
             "plugins": [plugin.to_dict() for plugin in self.plugins],
             "onnx": self.onnx.to_dict(),

@@ -265,6 +265,7 @@ class Verification(TypedDict):
     """What was compared with what, and how it came out.
 
     verdict: passed, failed or not-compared. statement: the same for people. candidate: engine, rewritten-onnx or None.
+    origin: where a rewritten model that failed first leaves its source (node and tensor), None where nobody looked.
     scales: None without a calibration cache, and in records of versions that did not look.
     engine_not_run, latency_absent: why not, None where it was. settings: the ``verify`` of the job.
     """
@@ -276,6 +277,7 @@ class Verification(TypedDict):
     engine_not_run: Optional[str]
     samples: str
     outputs: List[OutputComparison]
+    origin: Optional[str]
     scales: Optional[ScaleFit]
     latency: Optional[Latency]
     latency_absent: Optional[str]
@@ -428,6 +430,7 @@ def read(raw: Any) -> ModelReport:
         report["precision_proof"] = {**blank_proof, **report["precision_proof"]}
     if isinstance(report["verification"], dict):  # of a record that somebody edited it may be anything
         report["verification"].setdefault("scales", None)
+        report["verification"].setdefault("origin", None)
         for output in report["verification"].get("outputs") or ():
             output.setdefault("max_of_range", None)
             output.setdefault("disagreeing", None)

@@ -18,6 +18,7 @@ from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import estimate, gpu_support, messages, options, plugins, preflight
 from .precision import Evidence, prove, rule, unmatched
+from .ranges import measured
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -101,6 +102,7 @@ def _parsed(
         return
     from ..onnx_graph.typed_model import prepared
 
+    findings = None if weakly else measured(request, progress)
     with prepared(
         dataclasses.replace(model, precision="fp32") if weakly else model,
         Path(request.source),
@@ -108,6 +110,7 @@ def _parsed(
         cache=cache,
         on_phase=lambda phase: progress(phase, 0, 0),
         check_only=request.check_only,
+        findings=findings,
     ) as typed:
         progress("parse", 0, 0)
         network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)

@@ -19,6 +19,7 @@ from . import build_time, gpu_support, layer_info, plugins, preflight, tao_conve
 from .messages import from_program
 from .options import Version
 from .precision import Rule, judge_by_size, prove, rule
+from .ranges import measured
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -111,6 +112,7 @@ def _by_rewritten(
         cache=cache,
         on_phase=lambda phase: progress(phase, 0, 0),
         check_only=request.check_only,
+        findings=measured(request, progress),
     ) as typed:
         result["warnings"] += typed.warnings
         result["precision_proof"] = typed.proof(model)

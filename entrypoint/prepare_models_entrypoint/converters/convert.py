@@ -17,7 +17,7 @@ from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import Attempt, RuntimeInfo
 from ..contract.source import public
-from ..errors import ConvertError
+from ..errors import ConvertError, VerifyError
 from ..onnx_graph import calibration_cache
 from ..processes import Ended, supervise_fork, tail
 from . import build_time, etlt
@@ -267,7 +267,8 @@ def _run(
         raise _without_result(ended, log, timeout_s) from None
     error = result["error"]
     if error is not None:
-        raise ConvertError(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
+        kind = VerifyError if error["stage"] == VerifyError.of_stage else ConvertError
+        raise kind(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
     return result, ended
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import time
+from pathlib import Path
 from typing import BinaryIO
 
 from ..contract.files import write_atomic
@@ -46,6 +47,10 @@ class Progress:
 
 
 def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    if request.model.verify is not None and request.key_fd is None:
+        from ..verify import needs
+
+        needs.check(request.model, Path(request.source))
     if request.program is None:
         from . import by_api
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List
 
 import numpy as np
 from onnx import ModelProto, helper
@@ -13,6 +13,7 @@ from ..contract.job import ModelJob
 from ..converters import preflight
 from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
+from ..verify import runners
 from . import calibration_cache, sample_files
 from .histogram import Range, amax
 from .sample_files import Feed, Input
@@ -97,7 +98,7 @@ def _measured(
         take(feed)
         try:
             runner.run(feed, take)
-        except runtime_errors() as error:
+        except runners.runtime_errors() as error:
             raise _impossible(str(error)) from None
         count += len(next(iter(feed.values()), ())) or 1
         if once:
@@ -123,28 +124,6 @@ class _Observed:
             size = sum(value.nbytes for value in found.values() if isinstance(value, np.ndarray))
             step = max(1, min(_MOST, 2 * step, int(step * _SEGMENT_BYTES / max(1, size))))
             start, index = self._ends[index], index + 1
-
-
-def runtime_errors() -> "tuple[type[BaseException], ...]":
-    """Return the exceptions of ONNX Runtime, which have no common type of their own.
-
-    Raises:
-        ConvertError: ``module-missing``.
-    """
-    try:
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-    except ImportError as error:
-        raise ConvertError(
-            "module-missing", f"calibration needs {error.name}", hint="pip install 'prepare-models[calibrate]'"
-        ) from error
-    found: List[Optional[type]] = [getattr(state, name, None) for name in _ERRORS]
-    return tuple(each for each in found if each is not None)
-
-
-_ERRORS = (
-    "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented",
-    "RuntimeException",
-)  # fmt: skip
 
 
 def _impossible(why: str) -> ConvertError:

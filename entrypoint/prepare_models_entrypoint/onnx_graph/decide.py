@@ -8,12 +8,15 @@ from typing import Dict, FrozenSet, List, Mapping, Sequence, Set
 from onnx import TensorProto
 
 from . import hazards, precautions
-from .operators import FOLLOW, named
+from .operators import ARITHMETIC, COUNTING, FOLLOW, MOVES, named
 from .sites import Site
 from .types import Scope
 from .values import Narrow
 
 _FROM_SHAPES = ("Shape", "Size")
+_WHOLE = (
+    TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64,
+)  # fmt: skip
 _GENERATORS = named("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial")
 
 
@@ -65,9 +68,14 @@ def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], sa
 
 
 class _Flow:
-    """What is known of tensors on the way through the graph: which are narrow, and which come of shapes alone."""
+    """What is known of tensors on the way through the graph.
+
+    narrow: those that become narrow. static: what comes of shapes and constants alone. whole: whole numbers in float32,
+    which are often beyond what fp16 counts exactly.
+    """
 
     def __init__(self) -> None:
+        self.whole: Set["tuple[int, str]"] = set()
         self.narrow: Set["tuple[int, str]"] = set()
         self.static: Set["tuple[int, str]"] = set()
 
@@ -75,7 +83,12 @@ class _Flow:
         """Return why a node can't or need not become narrow whatever its values are, or ''."""
         if site.stays:
             return site.stays
-        return "computes with shapes and constants only" if site.variables and self._is_static(site) else ""
+        if not site.variables:
+            return ""
+        if self._is_static(site):
+            return "computes with shapes and constants only"
+        counts = site.node.op_type in ARITHMETIC and self._read(site, self.whole, every=False)
+        return "computes with whole numbers" if counts else ""
 
     def follows_full(self, site: Site) -> bool:
         """Tell whether a node takes the type of its input and has a full one."""
@@ -87,13 +100,15 @@ class _Flow:
 
     def note(self, site: Site, narrowed: FrozenSet[str]) -> None:
         """Take down what a node makes."""
-        static = self._is_static(site)
+        static, whole = self._is_static(site), self._is_whole(site)
         for index, name in enumerate(site.node.output):
             formal = site.signature.output(index) if site.signature is not None else None
             if formal is not None and formal.variable in narrowed and site.scope.get(name) == TensorProto.FLOAT:
                 self.narrow.add((id(site.scope), name))
             if static:
                 self.static.add((id(site.scope), name))
+            if whole:
+                self.whole.add((id(site.scope), name))
 
     def _is_static(self, site: Site) -> bool:
         operator = site.node.op_type
@@ -101,11 +116,29 @@ class _Flow:
             return True
         if operator in _GENERATORS or site.signature is None or site.scope.inner.get(site.node.name):
             return False
-        return all(
-            site.scope.constant(name) is not None or _key(site.scope, name) in self.static
-            for name in site.node.input
-            if name
+        return self._read(site, self.static, every=True)
+
+    def _is_whole(self, site: Site) -> bool:
+        operator = site.node.op_type
+        if operator == "Cast":
+            return (
+                site.scope.get(site.node.input[0]) in _WHOLE
+                and site.scope.get(site.node.output[0]) == TensorProto.FLOAT
+            )
+        if operator in MOVES:
+            return self._read(site, self.whole, every=False)
+        return (
+            operator in COUNTING
+            and self._read(site, self.whole, every=False)
+            and self._read(site, self.whole, every=True)
         )
+
+    def _read(self, site: Site, tensors: Set["tuple[int, str]"], *, every: bool) -> bool:
+        """Tell whether a node reads one of these tensors, or nothing but these and constants."""
+        names = [name for name in site.node.input if name]
+        if every:
+            return all(site.scope.constant(name) is not None or _key(site.scope, name) in tensors for name in names)
+        return any(_key(site.scope, name) in tensors for name in names)
 
 
 def _key(scope: Scope, name: str) -> "tuple[int, str]":

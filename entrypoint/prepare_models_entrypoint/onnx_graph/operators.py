@@ -42,6 +42,12 @@ ASIDE = {"Resize": frozenset({"T2"})}
 
 COMPARISONS = named("Equal Greater GreaterOrEqual Less LessOrEqual")
 
+# Of whole numbers, they make whole numbers again.
+COUNTING = named("Add Neg Sub Sum")
+
+# They compute with each value.
+ARITHMETIC = COUNTING | named("Div Mod Mul Pow")
+
 # A large input makes a large output.
 GROWING = MOVES | named(
     "Abs Add CumSum Div Mod Mul Neg Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu LeakyRelu PRelu "

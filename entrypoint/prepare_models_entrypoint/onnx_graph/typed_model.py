@@ -22,6 +22,7 @@ from . import (
 )  # fmt: skip
 from .calibration_cache import CalibrationCache
 from .decide import KeptNode
+from .findings import Findings
 from .opsets import lift
 from .prepare import prepare
 from .retype import retype
@@ -43,6 +44,7 @@ class TypedModel:
     warnings: List[WarningInfo] = field(default_factory=list)
     kept: List[KeptNode] = field(default_factory=list)
     already: bool = False
+    findings: Optional[Findings] = None
 
     def proof(self, job: ModelJob) -> PrecisionProof:
         """Return how the model got its precision and what shows it.
@@ -61,13 +63,15 @@ class TypedModel:
             kept=kept,
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
+        if self.findings is not None:
+            proven["measured"], proven["choices"] = self.findings.measured, self.findings.choices
         return proven
 
 
 @contextlib.contextmanager
 def prepared(
     job: ModelJob, source: Path, work_dir: Path, *, cache: Optional[CalibrationCache],
-    on_phase: Callable[[str], None], check_only: bool = False,
+    on_phase: Callable[[str], None], check_only: bool = False, findings: Optional[Findings] = None,
 ) -> Iterator[TypedModel]:  # fmt: skip
     """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
 
@@ -78,6 +82,7 @@ def prepared(
         cache: scales for int8, None without a cache.
         on_phase: called with the name of each step.
         check_only: leave out what takes minutes: fp8 from samples.
+        findings: what samples showed; None where nothing was measured.
     """
     changed = job.onnx != OnnxConfig()
     model = as_asked(job, source)
@@ -92,7 +97,9 @@ def prepared(
         has_samples=job.calibration is not None,
         typed=bool(evidence.layers.get(job.precision)),
     )
-    typed = TypedModel(source, chosen, evidence)
+    typed = TypedModel(source, chosen, evidence, findings=findings)
+    if findings is not None:
+        typed.warnings += findings.warnings
     if chosen.rewrites:
         typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
     elif job.keep_fp32 and job.precision != "fp32":
@@ -174,8 +181,9 @@ class _Rewriter:
 
     def _out_of_int8(self, model: ModelProto) -> Dict[str, str]:
         """Return the nodes that int8 would harm more than fp16 does, with the reasons."""
+        measured = self.typed.findings.keep if self.typed.findings is not None else {}
         valued = {node.name: node.reason for node in self.typed.kept if not node.harmless}
-        return {**valued, **self._asked(model)}
+        return {**measured, **valued, **self._asked(model)}
 
     def _asked(self, model: ModelProto) -> Dict[str, str]:
         """Return the nodes that the manifest keeps in fp32, with the reasons."""
@@ -192,7 +200,9 @@ class _Rewriter:
             model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
         elif graph.has_qdq(model):
             model = lift(model, schemas.HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
-        done = retype(model, target, keep=self._asked(model))
+        findings = self.typed.findings
+        keep = {**(findings.keep if findings is not None else {}), **self._asked(model)}
+        done = retype(model, target, keep=keep, samples=findings is not None)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept
         self.typed.warnings += done.warnings

@@ -77,7 +77,7 @@ class OutputMetrics:
         self._agreeing, self._judged = self._agreeing + int(same.sum()), self._judged + same.size
 
     def of_range(self) -> Optional[float]:
-        """Return the largest difference over the reference's range; over its magnitude where an output is one number."""
+        """Return the largest difference over the reference's range, or magnitude where an output is one number."""
         if self._is_whole():
             return None
         if self._low > self._high:

@@ -42,7 +42,7 @@ class Judgement:
 
 @dataclass
 class Measured:
-    """What was found. ``keep``: reasons by the names of nodes that have to stay in fp32; ``passes``: runs of the pair."""
+    """What was found. ``keep``: reasons by the names of nodes that stay in fp32; ``passes``: runs of the pair."""
 
     keep: Dict[str, str]
     judgement: Judgement
@@ -50,25 +50,25 @@ class Measured:
 
 
 def measure(
-    make: Callable[[], ModelProto], target: str, feeds: Sequence[Values], judge: Judge, *,
+    model: ModelProto, target: str, feeds: Sequence[Values], judge: Judge, *,
     keep: Optional[Mapping[str, str]] = None, grow: bool = True,
 ) -> Measured:  # fmt: skip
     """Return what has to stay in fp32.
 
     Args:
-        make: returns the model anew, prepared and folded; its large weights lie in files.
+        model: prepared and folded; its large weights lie in files.
         target: fp16 or bf16.
         feeds: samples.
         judge: holds outputs against thresholds.
         keep: what stays in fp32 anyway.
         grow: whether nodes are kept until the thresholds are met; if not, only those that overflow.
     """
-    return _Search(make, target, feeds, judge, dict(keep or {})).run(grow=grow)
+    return _Search(model, target, feeds, judge, dict(keep or {})).run(grow=grow)
 
 
 @dataclass
 class _Search:
-    make: Callable[[], ModelProto]
+    model: ModelProto
     target: str
     feeds: Sequence[Values]
     judge: Judge
@@ -94,12 +94,15 @@ class _Search:
 
     def _step(self) -> "_Step":
         self.passes += 1
-        source = self.make()
-        narrow = retype.retype(self.make(), self.target, keep=self.keep, samples=True)
+        copy = ModelProto()
+        copy.CopyFrom(self.model)
+        narrow = retype.retype(copy, self.target, keep=self.keep, samples=True)
         twin = rounding.rounded(narrow.model)
-        pair = Lockstep(source, twin.model, {name: twin.wide.get(half, half) for name, half in narrow.retyped.items()})
+        pair = Lockstep(
+            self.model, twin.model, {name: twin.wide.get(half, half) for name, half in narrow.retyped.items()}
+        )
         outputs = [pair.run(feed) for feed in self.feeds]
-        return _Step(source, pair.seen, self.judge(outputs), set(self.keep))
+        return _Step(self.model, pair.seen, self.judge(outputs), set(self.keep))
 
     def _grown(self, step: "_Step") -> Dict[str, str]:
         for name in step.origins():
