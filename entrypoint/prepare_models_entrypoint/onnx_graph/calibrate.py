@@ -44,7 +44,9 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress, 
     inputs = inputs_of(model, job)
     paths = sample_files.files(config)
     sample_files.check(paths, config, inputs)
-    found = _measured(model, sample_files.feeds(paths, config, inputs), config.method, _told(progress, len(paths)), check_only)
+    found = _measured(
+        model, sample_files.feeds(paths, config, inputs), config.method, _told(progress, len(paths)), check_only
+    )
     scales = {name: amax(seen, config.method) / 127 for name, seen in found.items() if _is_writable(name)}
     if not any(scales.values()):
         raise ConvertError(

@@ -60,7 +60,9 @@ class Finder:
         for index, node in enumerate(scope.graph.node):
             for inner in scope.inner.get(node.name, ()):
                 self._search(inner)
-            layer = None if node.name in self._keep or node.domain not in schemas.STANDARD else _layer(node, scope, made)
+            layer = (
+                None if node.name in self._keep or node.domain not in schemas.STANDARD else _layer(node, scope, made)
+            )
             if layer is not None:
                 self.layers[node.name] = layer
                 if node.op_type in _CONVOLUTIONS:

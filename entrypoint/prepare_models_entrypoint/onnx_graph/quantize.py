@@ -181,7 +181,10 @@ class _Graph:
         if name not in self._activations:
             kind = self.scope.get(name)
             scale = np.asarray(self.writer.scales[name], np.float16 if kind == TensorProto.FLOAT16 else np.float32)
-            given = [self._initializer(scale, f"{name}_scale"), self._initializer(np.zeros((), np.int8), f"{name}_zero")]
+            given = [
+                self._initializer(scale, f"{name}_scale"),
+                self._initializer(np.zeros((), np.int8), f"{name}_zero"),
+            ]
             integers = self._add("QuantizeLinear", [name, *given], f"{name}_q", kind)
             self._activations[name] = self._add("DequantizeLinear", [integers, *given], f"{name}_dq", kind)
         return self._activations[name]
