@@ -37,7 +37,7 @@ from .contract.verification import VerifyConfig
 from .contract.weights import companions, weights_sha256
 from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
-from .converters.precision import doubts, means_of, reprove
+from .converters.precision import doubts, means_of, reprove, settled
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
 from .errors import StageError, from_os_error
@@ -191,9 +191,10 @@ class _Run:
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
     def _verify(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
+        model = dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
         with self._timed("verify") as timing:
             verification, timing["peak_rss_bytes"] = verify(
-                self.model, fetched["model"].path, plan,
+                model, fetched["model"].path, plan,
                 means=means_of(self.report), findings=of_proof(self.report["precision_proof"]),
                 runtime=self.runtime, work_dir=work, cache_file=cache,
             )  # fmt: skip
@@ -281,6 +282,7 @@ class _Run:
             model_sha256=model.digest.result(),
             calibration_sha256=cache.digest.result() if cache else samples,
             weights_sha256=weights_sha256(model.path),
+            samples_sha256=self.model.verify.samples_sha256() if self.model.verify else None,
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 

@@ -128,6 +128,7 @@ JOB_CHANGES = {
     "converter": setting(st.sampled_from(["trtexec", "tao-converter"]), "converter"),
     "inputs": setting(st.dictionaries(TEXT, RANGES, min_size=1, max_size=3), "inputs"),
     "profiles": setting(st.lists(st.dictionaries(TEXT, RANGES), min_size=1, max_size=2).map(tuple), "profiles"),
+    "keep_auto": setting(st.booleans(), "keep_auto"),
     "keep_fp32": setting(st.lists(TEXT, min_size=1, max_size=3).map(tuple), "keep_fp32"),
     "allow_fallback": setting(st.just(value=True), "allow_fallback"),
     "plugins": setting(st.lists(PLUGINS, min_size=1, max_size=2).map(tuple), "plugins"),
@@ -212,7 +213,7 @@ def test_another_version_of_a_package_changes_the_key_of_engines_that_it_takes_p
     assert changes(one, other) == ([f"package.{package} 1.0 -> 1.1"] if takes_part else [])
 
 
-IN_GRAPH = {"onnx"}
+IN_GRAPH = {"onnx", "onnxruntime"}
 FROM_SAMPLES = {"onnx", "onnxruntime", "pillow"}
 SAMPLES = CalibrationConfig(images="/i")
 
@@ -224,6 +225,9 @@ SAMPLES = CalibrationConfig(images="/i")
         ({"precision": "fp16"}, IN_GRAPH, set()),
         ({"precision": "fp16", "builder": BuilderConfig(strongly_typed=True)}, IN_GRAPH, IN_GRAPH),
         ({"precision": "fp16", "converter": "tao-converter"}, set(), set()),
+        ({"precision": "fp16", "keep_auto": False}, {"onnx"}, set()),
+        ({"precision": "auto"}, IN_GRAPH, set()),
+        ({"precision": "auto", "calibration": SAMPLES}, IN_GRAPH | FROM_SAMPLES, FROM_SAMPLES),
         ({"precision": "bf16"}, IN_GRAPH, set()),
         ({"precision": "int8"}, set(), set()),
         ({"precision": "int8", "calibration_cache": "/c"}, IN_GRAPH, set()),

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDic
 
 from .builder import BuilderConfig
 from .converters import Choice, choose
-from .job import ModelJob
+from .job import AUTO, ModelJob
 from .packages import taking_part
 from .report import Converters, RuntimeInfo
 
@@ -41,6 +41,7 @@ LABELS = {
 }
 PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 _PORTABLE = "portable"
+_MEASURED = ("fp16", "bf16", "int8", AUTO)  # samples decide what stays in fp32
 
 
 class Change(TypedDict):
@@ -58,6 +59,7 @@ def identity(
     model_sha256: str,
     calibration_sha256: Optional[str],
     weights_sha256: Optional[str] = None,
+    samples_sha256: Optional[str] = None,
 ) -> Dict[str, Any]:
     """Return the fields that decide the bytes of an engine.
 
@@ -67,6 +69,7 @@ def identity(
         model_sha256: digest of the model file, before any decryption.
         calibration_sha256: digest of the calibration cache, or of the samples that one is made from; None without.
         weights_sha256: digest of the files with external data that belong to the model; None without.
+        samples_sha256: digest of the samples of the verification; None without.
     """
     converter = converter_of(job, runtime).converter or (job.converter if job.converter != "auto" else None)
     backend, version = _backend(runtime, converter)
@@ -81,7 +84,7 @@ def identity(
         "packages": _packages(job, runtime, converter, (backend, version)),
         "inputs": {name: shapes.to_dict() for name, shapes in sorted(job.inputs.items())},
         "builder": job.builder.to_dict(),
-        "conversion": _conversion(job),
+        "conversion": _conversion(job, samples_sha256),
         "backend": backend,
         "backend_version": version,
         "target": target(runtime, job.builder),
@@ -124,12 +127,14 @@ def _packages(
     return {name: versions.get(name) for name in sorted(names)}
 
 
-def _conversion(job: ModelJob) -> Dict[str, Any]:
+def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, Any]:
     conversion = job.conversion()
     del conversion["plugins"]  # they count by their bytes
     conversion["keep_fp32"] = sorted(set(job.keep_fp32))
     if conversion["calibration"] is not None:
         del conversion["calibration"]["images"]  # a path; the samples in it count by their bytes
+    if job.verify is not None and job.keep_auto is not False and job.precision in _MEASURED:
+        conversion["samples"] = {"verify": job.verify.without_paths(), "sha256": samples_sha256}
     return conversion
 
 

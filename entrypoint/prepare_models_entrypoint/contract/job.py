@@ -14,6 +14,7 @@ from .ros import RosConfig
 from .verification import VerifyConfig
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
+AUTO = "auto"
 CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 STAGES = ("fetch", "convert", "inspect", "verify")
 CHECK_STAGES = ("fetch", "check")
@@ -64,6 +65,7 @@ class ModelJob:
     deploy_dir: the same directory as the consumers (Triton, Isaac ROS) will see it.
     timeout_s: seconds that the conversion may take.
     profiles: further optimization profiles beside ``inputs``, which is the first.
+    precision: one of ``PRECISIONS``, or ``AUTO``: the lowest that meets the thresholds on the samples.
     keep_fp32: patterns (with * and ?) of the names of layers that stay in fp32.
     keep_auto: whether samples decide what else stays in fp32; None: where there are samples.
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
@@ -117,7 +119,7 @@ class ModelJob:
             output_dir=codec.require(raw, "output_dir", str, what),
             deploy_dir=codec.require(raw, "deploy_dir", str, what),
             sha256=codec.optional(raw, "sha256", str, what),
-            precision=codec.one_of(raw, "precision", PRECISIONS, what),
+            precision=codec.one_of(raw, "precision", (*PRECISIONS, AUTO), what),
             key_file=codec.optional(raw, "key_file", str, what),
             calibration_cache=codec.optional(raw, "calibration_cache", str, what),
             calibration_sha256=codec.optional(raw, "calibration_sha256", str, what),

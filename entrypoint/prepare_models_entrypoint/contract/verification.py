@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from . import codec
 from .codec import ContractError
 from .conversion import CalibrationConfig
+from .files import sha256_file
 
 METRICS = ("max_abs", "max_rel", "max_of_range", "cosine", "argmax")
 
@@ -115,6 +117,20 @@ class VerifyConfig:
             "outputs": {name: limits.to_dict() for name, limits in self.outputs.items()},
             **later,
         }
+
+    def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
+        """Return the digest of the samples' bytes; None for random ones, and where they are not there."""
+        if self.images is not None:
+            return self.images.samples_sha256(sha256)
+        return sha256(Path(self.npz)) if self.npz is not None and Path(self.npz).is_file() else None
+
+    def without_paths(self) -> Dict[str, Any]:
+        """Return the JSON form of what counts beside the samples' bytes."""
+        raw = self.to_dict()
+        del raw["npz"]
+        if raw["images"] is not None:
+            del raw["images"]["images"]
+        return raw
 
     def judges_scales(self, samples: int) -> bool:
         """Tell whether scales that hold too much are refused, not only told: few samples don't reach what many do."""

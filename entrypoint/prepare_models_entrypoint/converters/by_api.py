@@ -12,13 +12,14 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
+from ..contract.job import AUTO
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import estimate, gpu_support, messages, options, plugins, preflight
 from .precision import Evidence, prove, rule, unmatched
-from .ranges import measured
+from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -29,7 +30,6 @@ _WRITE_CHUNK = 1 << 20
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     """Check the model and, unless the request is for a check only, build it."""
-    model = request.model
     source = Path(request.source)
     whole_file.check(source)
     weights = _weights(source)
@@ -37,12 +37,14 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     backend = _load_backend()
     info = backend.info()
     result["backend"] = info
-    has_gpu = request.capability is not None
-    options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
-    result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
-    plugins.load(model.plugins, backend)
+    _check_options(request, result)
+    plugins.load(request.model.plugins, backend)
     cache = _cache(request, progress)
-    with _parsed(request, result, backend, cache, progress) as (network, built):
+    weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
+    settled = settle(request, cache, progress, weakly=weakly)
+    request = settled.request
+    model = request.model
+    with _parsed(settled, result, backend, cache, progress) as (network, built):
         bindings: List[Binding] = network.bindings()
         preflight.check_network(bindings, network.layers)
         result["warnings"] += messages.from_parser(network.remarks)
@@ -50,6 +52,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         preflight.check_tensor_names(bindings, model.ros)
         profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
         result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
+        settled.note(built.proof)
         result["precision_proof"] = built.proof
         result["details"] = network.details()
         result["warnings"] += _unused(request, built)
@@ -62,6 +65,14 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         plan = builder.build(built.calibrator, progress=progress)
     progress("write", 0, 0)
     result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+
+
+def _check_options(request: BuildRequest, result: BuildResult) -> None:
+    model, info = request.model, result["backend"]
+    if info is not None:
+        has_gpu = request.capability is not None
+        options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
+        result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
 
 
 def _weights(source: Path) -> int:
@@ -91,8 +102,9 @@ class _Built:
 
 @contextlib.contextmanager
 def _parsed(
-    request: BuildRequest, result: BuildResult, backend: Any, cache: Optional[CalibrationCache], progress: Progress
+    settled: Settled, result: BuildResult, backend: Any, cache: Optional[CalibrationCache], progress: Progress
 ) -> Iterator[Tuple[Any, _Built]]:
+    request = settled.request
     model = request.model
     weakly = backend.weakly_typed() and not model.builder.strongly_typed
     if model.onnx == OnnxConfig() and (weakly or model.precision == "fp32"):
@@ -102,7 +114,6 @@ def _parsed(
         return
     from ..onnx_graph.typed_model import prepared
 
-    findings = None if weakly else measured(request, progress)
     with prepared(
         dataclasses.replace(model, precision="fp32") if weakly else model,
         Path(request.source),
@@ -110,7 +121,7 @@ def _parsed(
         cache=cache,
         on_phase=lambda phase: progress(phase, 0, 0),
         check_only=request.check_only,
-        findings=findings,
+        findings=settled.findings,
     ) as typed:
         progress("parse", 0, 0)
         network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
@@ -165,7 +176,7 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
 
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
     config = request.model.calibration
-    if request.cache_file is None and config is not None and request.model.precision == "int8":
+    if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
         return _measured(request, config.method, progress)
     if request.cache_file is None:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract.files import sha256_file, sync
+from ..contract.job import AUTO
 from ..contract.precision import Means
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
@@ -19,7 +20,7 @@ from . import build_time, gpu_support, layer_info, plugins, preflight, tao_conve
 from .messages import from_program
 from .options import Version
 from .precision import Rule, judge_by_size, prove, rule
-from .ranges import measured
+from .ranges import settle
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -29,6 +30,12 @@ _OUTPUT_KEPT = 64 << 10
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     """Run the program that the request names and judge what it left."""
+    if request.model.precision == AUTO:
+        raise ConvertError(
+            "precision-unavailable",
+            "precision: auto builds with TensorRT's Python module, and here a program would build",
+            hint="name the precision, or build where the module is installed",
+        )
     plugins.verify(request.model.plugins)
     if request.key_fd is not None:
         _by_tao_converter(request, result, progress)
@@ -104,6 +111,7 @@ def _by_rewritten(
 ) -> None:
     from ..onnx_graph.typed_model import prepared
 
+    settled = settle(request, cache, progress, weakly=False)
     model = request.model
     with prepared(
         model,
@@ -112,10 +120,12 @@ def _by_rewritten(
         cache=cache,
         on_phase=lambda phase: progress(phase, 0, 0),
         check_only=request.check_only,
-        findings=measured(request, progress),
+        findings=settled.findings,
     ) as typed:
         result["warnings"] += typed.warnings
-        result["precision_proof"] = typed.proof(model)
+        proof = typed.proof(model)
+        settled.note(proof)
+        result["precision_proof"] = proof
         _run_trtexec(request, result, version, str(typed.path), progress)
     if not request.check_only:
         _take_plan(request, result)

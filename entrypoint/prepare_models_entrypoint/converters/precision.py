@@ -174,7 +174,7 @@ def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) 
     layers = dict(evidence.layers)
     return {
         **proof,
-        "delivered": _delivered(proof["requested"], layers, proof["kept"], allow_fallback=allow_fallback),
+        "delivered": _delivered(settled(proof), layers, proof["kept"], allow_fallback=allow_fallback),
         "source": evidence.source,
         "layers": layers,
         "layers_share": _shares(layers),
@@ -237,9 +237,14 @@ def unmatched(patterns: Sequence[str], names: Iterable[str]) -> List[WarningInfo
     ]
 
 
+def settled(proof: PrecisionProof) -> str:
+    """Return the precision that was asked, or that ``auto`` chose."""
+    return next((row["precision"] for row in proof["choices"] if row["verdict"] == "chosen"), proof["requested"])
+
+
 def doubts(proof: PrecisionProof) -> List[WarningInfo]:
     """Return the warning that nothing shows the precision of an engine, or that the smaller part of it has it."""
-    requested, layers = proof["requested"], proof["layers"]
+    requested, layers = settled(proof), proof["layers"]
     if proof["delivered"] == requested and proof["layers_share"].get(requested, 1.0) < 0.5:
         return [
             WarningInfo(

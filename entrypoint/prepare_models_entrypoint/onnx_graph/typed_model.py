@@ -63,8 +63,6 @@ class TypedModel:
             kept=kept,
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
-        if self.findings is not None:
-            proven["measured"], proven["choices"] = self.findings.measured, self.findings.choices
         return proven
 
 
@@ -202,7 +200,7 @@ class _Rewriter:
             model = lift(model, schemas.HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
         findings = self.typed.findings
         keep = {**(findings.keep if findings is not None else {}), **self._asked(model)}
-        done = retype(model, target, keep=keep, samples=findings is not None)
+        done = retype(model, target, keep=keep, samples=findings is not None and findings.trusted)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept
         self.typed.warnings += done.warnings

@@ -67,7 +67,7 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
     """
     given = samples_of(job)
     target = job.precision if job.precision == "bf16" else "fp16"
-    if job.keep_auto is False or not _is_possible(job, given):
+    if job.keep_auto is False or not _has_halves(job) or not _is_possible(job, given):
         return None
     model = as_asked(job, source)
     if not given.asked and not job.keep_auto and model_file.external_bytes(model, source) > _LARGEST_UNASKED:
@@ -84,6 +84,10 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
         if given.asked or job.keep_auto:
             raise
         return None
+
+
+def _has_halves(job: ModelJob) -> bool:
+    return job.precision != "int8" or job.builder.int8_remainder != "fp32"
 
 
 def _is_possible(job: ModelJob, given: Samples) -> bool:
@@ -107,7 +111,7 @@ def _measured(job: ModelJob, given: Samples, model: ModelProto, target: str) -> 
         raise runners.cannot_run(error) from None
     told = {name: why for name, why in found.keep.items() if name not in keep}
     warnings = [] if grow else _on_random(told, found.judgement, target)
-    return Findings(told, described, warnings)
+    return Findings(told, described, trusted=grow, warnings=warnings)
 
 
 def _on_random(keep: Dict[str, str], judgement: ranges.Judgement, target: str) -> List[WarningInfo]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from prepare_models_entrypoint.contract.conversion import OnnxConfig, TaoConfig
-from prepare_models_entrypoint.contract.job import CONVERTERS, PRECISIONS
+from prepare_models_entrypoint.contract.job import AUTO, CONVERTERS, PRECISIONS
 from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
 
@@ -34,6 +34,7 @@ MODEL_KEYS = (
 )  # fmt: skip
 
 # What a model says itself takes the place of these words of the catalog.
+_KEEP_WORDS = {"auto": True, "none": False}
 _INSTEAD = {"inputs": ("profiles",), "calibration_cache": ("calibration",)}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")  # names of files are made of it, and those end at 255 bytes
@@ -107,7 +108,7 @@ class _Loader(Settings):
             source=read("source", self._source, ""),
             line=node.line,
             sha256=read("sha256", self._sha256, None),
-            precision=read("precision", lambda n: self.one_of(n, PRECISIONS), "fp32"),
+            precision=read("precision", lambda n: self.one_of(n, (*PRECISIONS, AUTO)), "fp32"),
             key=read("key", self._key, None),
             calibration_cache=read("calibration_cache", self._source, None),
             inputs=read("inputs", self.inputs, {}),
@@ -115,7 +116,8 @@ class _Loader(Settings):
             builder=self.builder(defaults.get("builder"), node.entries.get("builder")),
             converter=read("converter", lambda n: self.one_of(n, CONVERTERS), "auto"),
             profiles=read("profiles", self.profiles, ()),
-            keep_fp32=read("keep_fp32", lambda n: self.texts(n, "patterns of layer names"), ()),
+            keep_fp32=read("keep_fp32", self._kept, ()),
+            keep_auto=read("keep_fp32", self._keeps_by_samples, None),
             allow_fallback=read("allow_fallback", self.flag, default=False),
             plugins=read("plugins", self.plugins, ()),
             onnx=read("onnx", self.onnx, OnnxConfig()),
@@ -129,6 +131,16 @@ class _Loader(Settings):
         if len(self.problems.found) == before:
             self._check_together(node, spec)
         return spec
+
+    def _kept(self, node: Node) -> tuple[str, ...] | None:
+        """Return the patterns of ``keep_fp32``; a word in their place leaves it to the samples, or to nobody."""
+        if node.kind == "scalar":
+            self.one_of(node, tuple(_KEEP_WORDS))
+            return None
+        return self.texts(node, "patterns of layer names")
+
+    def _keeps_by_samples(self, node: Node) -> bool | None:  # a reader like the others
+        return _KEEP_WORDS.get(node.text or "") if node.kind == "scalar" else None
 
     def _catalogued(self, node: Node) -> dict[str, Node]:
         """Return a model's entries, filled up with what the catalog says of ``source: catalog:NAME``."""
@@ -144,7 +156,7 @@ class _Loader(Settings):
             if node.entries.keys() & set(others):
                 known.pop(key, None)
         precision = node.entries.get("precision")
-        if (precision.text if precision else known["precision"]) != "int8":
+        if (precision.text if precision else known["precision"]) not in ("int8", AUTO):
             known.pop("calibration_cache", None)  # it is there for those who want int8
         filled = {key: node_of(value, source.line, source.path) for key, value in known.items()}
         return {**filled, **node.entries, "source": filled["source"]}

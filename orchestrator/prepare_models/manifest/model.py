@@ -73,6 +73,7 @@ class ModelSpec:
     converter: str = "auto"
     profiles: tuple[Mapping[str, ShapeRange], ...] = ()
     keep_fp32: tuple[str, ...] = ()
+    keep_auto: bool | None = None
     allow_fallback: bool = False
     plugins: tuple[Plugin, ...] = ()
     onnx: OnnxConfig = OnnxConfig()

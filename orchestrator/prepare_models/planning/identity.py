@@ -58,6 +58,7 @@ def expected_identity(
         runtime,
         model_sha256=model,
         calibration_sha256=calibration,
+        samples_sha256=spec.verify.samples_sha256(digests.of) if spec.verify is not None else None,
         weights_sha256=digests.weights_of(model_file) if model_file is not None and not unread else None,
     )
 

@@ -34,7 +34,7 @@ def spec_of(record: ModelReport) -> ModelSpec:
             "inputs": identity["inputs"],
             "builder": identity["builder"],
             "converter": record["converter"],
-            **identity["conversion"],
+            **{key: value for key, value in identity["conversion"].items() if key != "samples"},
             "calibration": None,
             "verify": verification["settings"] if verification else None,
         }
@@ -51,6 +51,7 @@ def spec_of(record: ModelReport) -> ModelSpec:
         converter=job.converter,
         profiles=job.profiles,
         keep_fp32=job.keep_fp32,
+        keep_auto=job.keep_auto,
         allow_fallback=job.allow_fallback,
         onnx=job.onnx,
         verify=job.verify,

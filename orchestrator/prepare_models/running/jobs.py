@@ -30,6 +30,7 @@ def model_job(
         timeout_s=timeout_s,
         profiles=spec.profiles,
         keep_fp32=spec.keep_fp32,
+        keep_auto=spec.keep_auto,
         allow_fallback=spec.allow_fallback,
         plugins=spec.plugins,
         onnx=spec.onnx,
