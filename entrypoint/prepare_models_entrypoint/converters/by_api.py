@@ -177,13 +177,13 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
     config = request.model.calibration
     if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
-        return _measured(request, config.method, progress)
+        return _measured(request, progress)
     if request.cache_file is None:
         return None
     return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
 
 
-def _measured(request: BuildRequest, method: str, progress: Progress) -> CalibrationCache:
+def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
     """Return a cache made from the manifest's samples."""
     try:
         from ..onnx_graph import calibrate, typed_model
@@ -193,8 +193,7 @@ def _measured(request: BuildRequest, method: str, progress: Progress) -> Calibra
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source))
-    calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
-    return dataclasses.replace(calibration_cache.read(made, "the cache made from samples"), method=method)
+    return calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
 
 
 def _load_backend() -> Any:

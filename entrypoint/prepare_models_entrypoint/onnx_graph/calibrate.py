@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import fnmatch
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
 
 import numpy as np
 from onnx import ModelProto, helper
 
+from ..contract.conversion import CalibrationConfig
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
+from ..contract.verification import VerifyConfig
 from ..converters import preflight
 from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
 from ..verify import runners
-from . import calibration_cache, sample_files
+from ..verify.judging import judge
+from . import batch_norm, calibration_cache, graph, harm, sample_files, weight_chains
+from .calibration_cache import CalibrationCache
 from .histogram import Range, amax
 from .sample_files import Feed, Input
 from .segments import Segments
@@ -24,37 +30,76 @@ Progress = Callable[[str, int, int], None]
 _ALGORITHMS = {"minmax": "MinMaxCalibration", "entropy": "EntropyCalibration2", "percentile": "MinMaxCalibration"}
 _SEGMENT_BYTES = 256 << 20
 _FIRST, _MOST = 16, 512  # nodes of a segment
+# Batches on which outputs are judged: more of them where a run is quick, as small outputs tell little.
+_FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 3, 12, 3e8
 
 
-def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress, *, check_only: bool = False) -> None:
-    """Write the cache of a model: the range of each float tensor over the samples, over 127.
+def produce(
+    model: ModelProto, job: ModelJob, target: Path, progress: Progress, *, check_only: bool = False
+) -> CalibrationCache:
+    """Write the cache of a model, and return it: the range of each float tensor over the samples, over 127.
+
+    Activations that int8 would harm beyond the thresholds of a verification are left out.
 
     Args:
-        model: as ``prepare`` returns it, with the changes that the manifest asks.
-        job: shapes of the inputs, and ``calibration``.
+        model: as ``prepare`` returns it, with the changes that the manifest asks; it is changed.
+        job: shapes of the inputs, ``calibration``, ``verify`` for its thresholds, and ``keep_fp32``.
         target: the cache file.
         progress: called with phase, samples done and samples in all.
         check_only: measure one batch only, and see that all samples fit.
 
     Raises:
-        ConvertError: samples that can't be used, inputs without shapes, or a model that ONNX Runtime can't run.
+        ConvertError: samples that can't be used, inputs without shapes, a model that ONNX Runtime can't run, or one
+            that int8 harms everywhere.
     """
-    config = job.calibration
-    assert config is not None
+    config = job.calibration or CalibrationConfig("")
     inputs = inputs_of(model, job)
     paths = sample_files.files(config)
     sample_files.check(paths, config, inputs)
-    found = _measured(
-        model, sample_files.feeds(paths, config, inputs), config.method, _told(progress, len(paths)), check_only
-    )
-    scales = {name: amax(seen, config.method) / 127 for name, seen in found.items() if _is_writable(name)}
-    if not any(scales.values()):
-        raise ConvertError(
-            "calibration-samples-unusable",
-            f"all values of the model are 0 on the samples in {config.images}",
-            hint="give typical images, and check preprocess:",
+    weight_chains.fold(model)
+    batch_norm.fold(model)
+    measured = _Measured(model, config.method)
+    try:
+        measured.run(
+            sample_files.feeds(paths, config, inputs), lambda done: progress("calibrate", done, len(paths)), check_only
         )
-    write_atomic(target, calibration_cache.write(scales, _ALGORITHMS[config.method]))
+        scales = measured.scales()
+        if not any(scales.values()):
+            raise _all_zero(config.images)
+        left_out = {} if check_only else _harmful(measured, scales, job, progress)
+    except runners.runtime_errors() as error:
+        raise _impossible(str(error)) from None
+    kept = {name: scale for name, scale in scales.items() if name not in left_out}
+    write_atomic(target, calibration_cache.write(kept, _ALGORITHMS[config.method]))
+    made = calibration_cache.read(target, "the cache made from samples")
+    return replace(made, method=config.method, unusable={**made.unusable, **left_out})
+
+
+def _harmful(measured: "_Measured", scales: Mapping[str, float], job: ModelJob, progress: Progress) -> Dict[str, str]:
+    """Return the activations that int8 harms, with how much."""
+    progress("try int8", 0, 0)
+    judged = judge(job.verify or VerifyConfig(), "int8")
+    kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.keep_fp32)}
+    found = harm.search(
+        measured.model, scales, measured.first, lambda pairs: not judged(pairs).doubtful,
+        keep=kept, values=measured.values,
+    )  # fmt: skip
+    told = {
+        name: f"alone in int8 it moves an output by {moved:.1%} of its deviation"
+        for name, moved in found.left_out.items()
+    }
+    if found.right:
+        return told
+    shown = ", ".join(f"{name} ({why})" for name, why in list(told.items())[:5])
+    raise ConvertError(
+        "precision-not-delivered",
+        f"int8 moves the outputs too far on the samples, whichever activations stay out of it; worst are {shown}",
+        hint="use precision: fp16, or set wider thresholds under verify: if such outputs serve you",
+    )
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[Input]:
@@ -72,41 +117,46 @@ def inputs_of(model: ModelProto, job: ModelJob) -> List[Input]:
     ]
 
 
-def _told(progress: Progress, total: int) -> Callable[[int], None]:
-    return lambda done: progress("calibrate", min(done, total), total)
-
-
 def _is_writable(name: str) -> bool:
     """Tell whether a tensor's name survives the lines of a cache."""
     return name == name.strip() and len(name.splitlines()) == 1
 
 
-def _measured(
-    model: ModelProto, feeds: Iterator[Feed], method: str, done: Callable[[int], None], once: bool
-) -> Dict[str, Range]:
-    found: Dict[str, Range] = {}
+class _Measured:
+    """Ranges of a model's float tensors. first: the first samples. values: how many values a run computes."""
 
-    def take(values: Dict[str, Any]) -> None:
+    def __init__(self, model: ModelProto, method: str) -> None:
+        self.model, self.method = model, method
+        self.first: List[Feed] = []
+        self.values = 0.0
+        self._ranges: Dict[str, Range] = {}
+
+    def run(self, feeds: Iterator[Feed], done: Callable[[int], None], once: bool) -> None:
+        """Run the samples, or one batch of them where ``once``."""
+        runner, count = _Observed(self.model), 0
+        for feed in feeds:
+            done(count)
+            judged = len(self.first) + 1
+            if judged <= _FEWEST_JUDGED or (judged <= _MOST_JUDGED and judged * self.values < _JUDGED_VALUES):
+                self.first.append(feed)
+            self.values = 0.0
+            self._take(feed)
+            runner.run(feed, self._take)
+            count += max(1, len(next(iter(feed.values()))))
+            if once:
+                break
+
+    def _take(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size:
-                if name not in found:
-                    found[name] = Range(counted=method != "minmax")
-                found[name].take(value)
+                if name not in self._ranges:
+                    self._ranges[name] = Range(counted=self.method != "minmax")
+                self._ranges[name].take(value)
+                self.values += value.size
 
-    runner = _Observed(model)
-    count = 0
-    for feed in feeds:
-        done(count)
-        take(feed)
-        try:
-            runner.run(feed, take)
-        except runners.runtime_errors() as error:
-            raise _impossible(str(error)) from None
-        count += len(next(iter(feed.values()), ())) or 1
-        if once:
-            break
-    done(count)
-    return found
+    def scales(self) -> Dict[str, float]:
+        """Return the scale of each tensor."""
+        return {name: amax(seen, self.method) / 127 for name, seen in self._ranges.items() if _is_writable(name)}
 
 
 class _Observed:
@@ -126,6 +176,14 @@ class _Observed:
             size = sum(value.nbytes for value in found.values() if isinstance(value, np.ndarray))
             step = max(1, min(_MOST, 2 * step, int(step * _SEGMENT_BYTES / max(1, size))))
             start, index = self._ends[index], index + 1
+
+
+def _all_zero(images: str) -> ConvertError:
+    return ConvertError(
+        "calibration-samples-unusable",
+        f"all values of the model are 0 on the samples in {images}",
+        hint="give typical images, and check preprocess:",
+    )
 
 
 def _impossible(why: str) -> ConvertError:

@@ -163,8 +163,11 @@ def coverage(cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[s
 def check(found: Calibration, *, allow_fallback: bool) -> Tuple[str, ...]:
     """Refuse the cache of another model; return what the user should know about one that covers a part only.
 
+    A cache whose names are mostly those of the model belongs to it, however little it covers.
+
     Raises:
-        ConvertError: less than half of the activations are covered and no fallback is allowed, or none is.
+        ConvertError: no activation is covered, or less than half of them by a cache with mostly other names, and no
+            fallback is allowed; or there is no layer for int8 at all.
     """
     if not found["wanted"] and not allow_fallback:
         raise ConvertError(
@@ -177,7 +180,8 @@ def check(found: Calibration, *, allow_fallback: bool) -> Tuple[str, ...]:
     names = [f"{name} ({unusable[name]})" if name in unusable else name for name in found["missing"][:5]]
     shown = ", ".join(names) + (", ..." if found["missing_count"] > 5 else "")
     told = f"{found['covered']} of {found['wanted']} activations have a scale; missing: {shown or 'none'}"
-    if found["wanted"] and (not found["covered"] or (2 * found["covered"] < found["wanted"] and not allow_fallback)):
+    foreign = 2 * found["covered"] < found["wanted"] and found["stale_count"] > found["covered"]
+    if found["wanted"] and (not found["covered"] or (foreign and not allow_fallback)):
         raise ConvertError(
             "calibration-cache-foreign",
             f"the calibration cache does not fit this model: {told}; {found['stale_count']} of its names are unknown",
@@ -194,7 +198,7 @@ def _how_to_fit(found: Calibration) -> str:
     if twins:
         theirs, own = twins[0]
         return (
-            f"names differ by ':0' only ({theirs!r} in the cache, {own!r} in the model): rename them in the cache if it "
+            f"names differ by ':0' only ({theirs!r} in the cache, {own!r} in the model): rename them if the cache "
             "belongs to this network, or use the cache made for this export"
         )
     if found["unusable"]:

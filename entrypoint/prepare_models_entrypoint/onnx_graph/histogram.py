@@ -80,7 +80,8 @@ def _least_divergent(counts: Any) -> int:
     if counts.size <= _LEVELS or not counts.any():
         return int(counts.size)
     kept = [*range(_LEVELS, counts.size, _STRIDE), counts.size]
-    return kept[int(np.argmin([_divergence(counts, bins) for bins in kept]))]
+    best: int = kept[int(np.argmin([_divergence(counts, bins) for bins in kept]))]
+    return best
 
 
 def _divergence(counts: Any, bins: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import AbstractSet, Dict, List, Optional, Tuple
+from typing import AbstractSet, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -13,21 +13,28 @@ from .types import Scope
 
 MATRIX = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
-_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
+
+
+class Stored(NamedTuple):
+    """Weights of a layer."""
+
+    position: int
+    tensor: TensorProto
+    axis: Optional[int]
 
 
 @dataclass(frozen=True)
 class Layer:
     """A node that int8 can serve.
 
-    read: positions of its activations. stored: positions of its weights, each with the axis of the output channels,
-    None where no axis of theirs is that.
+    read: positions of its activations. stored: position and values of its weights, and the axis of the output channels,
+    None where no axis of theirs is that; None for a layer without weights.
     """
 
     node: NodeProto
     read: Tuple[int, ...]
-    stored: Tuple[Tuple[int, Optional[int]], ...] = ()
+    stored: Optional[Stored] = None
 
     def activations(self) -> List[str]:
         """Return the names of its activations."""
@@ -70,19 +77,18 @@ class Finder:
 
 
 def _layer(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
-    if node.op_type in _POOLS:
-        return Layer(node, (0,)) if _is_activation(node.input[0], scope) else None
     if node.op_type == "Add":
         return _residual(node, scope, made)
     if node.op_type not in MATRIX or len(node.input) < 2:
         return None
-    stored = [position for position in (0, 1) if _is_weight(node.input[position], scope)]
-    if len(stored) != 1 or (node.op_type in _CONVOLUTIONS and stored != [1]):
+    found = {position: _weight(node.input[position], scope) for position in (0, 1)}
+    stored = [(position, tensor) for position, tensor in found.items() if tensor is not None]
+    if len(stored) != 1 or (node.op_type in _CONVOLUTIONS and found[1] is None):
         return None  # products of activations have no weights to shrink, and weights that are computed no scales
-    position = stored[0]
+    ((position, tensor),) = stored
     if not _is_activation(node.input[1 - position], scope):
         return None
-    return Layer(node, (1 - position,), ((position, channel_axis(node, position, scope)),))
+    return Layer(node, (1 - position,), Stored(position, tensor, channel_axis(node, position, len(tensor.dims))))
 
 
 def _residual(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
@@ -98,22 +104,21 @@ def _residual(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
     return Layer(node, (other,)) if _is_activation(node.input[other], scope) else None
 
 
-def _is_weight(name: str, scope: Scope) -> bool:
+def _weight(name: str, scope: Scope) -> Optional[TensorProto]:
+    """Return float weights whose values are all finite."""
     tensor = scope.constant(name) if name else None
     if tensor is None or tensor.data_type not in _FLOATS or not weights.size(tensor):
-        return False
+        return None
     values = weights.array(tensor)
-    return bool(np.isfinite([values.min(), values.max()]).all())
+    return tensor if np.isfinite([values.min(), values.max()]).all() else None
 
 
 def _is_activation(name: str, scope: Scope) -> bool:
     return bool(name) and scope.constant(name) is None and scope.get(name) in _FLOATS
 
 
-def channel_axis(node: NodeProto, position: int, scope: Scope) -> Optional[int]:
+def channel_axis(node: NodeProto, position: int, rank: int) -> Optional[int]:
     """Return the axis of the output channels in a layer's weights, None where there is none."""
-    tensor = scope.constant(node.input[position])
-    rank = len(tensor.dims) if tensor is not None else 0
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     if node.op_type == "Conv":
         return 0

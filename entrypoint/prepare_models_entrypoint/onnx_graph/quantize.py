@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from . import graph as graphs_
 from . import schemas, types, weights
-from .layers import Finder, Layer
+from .layers import Finder, Layer, Stored
 from .names import Names
 from .prepare import drop_unread
 from .types import Scope
@@ -162,13 +162,14 @@ class _Graph:
     def quantize(self, layer: Layer) -> None:
         for position in layer.read:
             layer.node.input[position] = self._activation(layer.node.input[position])
-        for position, axis in layer.stored:
-            layer.node.input[position] = self._weight(layer.node.input[position], axis)
+        if layer.stored is not None:
+            position = layer.stored.position
+            layer.node.input[position] = self._weight(layer.node.input[position], layer.stored)
 
     def _initializer(self, values: Any, wish: str) -> str:
-        made = self.scope.graph.initializer.add()
-        weights.fill(made, values, self.writer.names.fresh(wish))
-        return made.name
+        name = self.writer.names.fresh(wish)
+        weights.fill(self.scope.graph.initializer.add(), values, name)
+        return name
 
     def _add(self, operator: str, inputs: List[str], wish: str, kind: int, **attributes: Any) -> str:
         name = self.writer.names.fresh(wish)
@@ -189,20 +190,18 @@ class _Graph:
             self._activations[name] = self._add("DequantizeLinear", [integers, *given], f"{name}_dq", kind)
         return self._activations[name]
 
-    def _weight(self, name: str, axis: Optional[int]) -> str:
-        key = (name, axis)
+    def _weight(self, name: str, stored: Stored) -> str:
+        axis, key = stored.axis, (name, stored.axis)
         if key not in self._weights:
-            tensor = self.scope.constant(name)
-            assert tensor is not None  # the finder saw it
             stem = f"{name}_int8" if axis is None else f"{name}_int8_{axis}"
-            integers, scale = per_channel(weights.array(tensor), axis)
+            integers, scale = per_channel(weights.array(stored.tensor), axis)
             given = [
                 self._initializer(integers, stem),
                 self._initializer(scale, f"{stem}_scale"),
                 self._initializer(np.zeros(scale.shape, np.int8), f"{stem}_zero"),
             ]
             extra: Dict[str, Any] = {} if axis is None else {"axis": axis}
-            self._weights[key] = self._add("DequantizeLinear", given, f"{stem}_dq", tensor.data_type, **extra)
+            self._weights[key] = self._add("DequantizeLinear", given, f"{stem}_dq", stored.tensor.data_type, **extra)
         return self._weights[key]
 
 

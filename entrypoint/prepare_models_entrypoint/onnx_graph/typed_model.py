@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
@@ -17,7 +17,16 @@ from ..contract.report import Calibration, KeptLayer, PrecisionProof, WarningInf
 from ..converters.precision import Evidence, Rule, prove, rule, sentence, unmatched
 from ..errors import ConvertError
 from . import (
-    batch_norm, calibration_cache, edits, faults, graph, model_file, model_optimizer, proof, quantize, schemas,
+    batch_norm,
+    calibration_cache,
+    edits,
+    faults,
+    graph,
+    model_file,
+    model_optimizer,
+    proof,
+    quantize,
+    schemas,
     weight_chains,
 )  # fmt: skip
 from .calibration_cache import CalibrationCache
@@ -173,6 +182,9 @@ class _Rewriter:
         if step == "fp8":
             return prepare(model_optimizer.to_fp8(model, self.job, self.work_dir))
         if self.cache is not None:
+            half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+            wanted = schemas.HALF_SCALES if half else schemas.SCALE_AXIS
+            model = prepare(lift(model, wanted, required=1, why="int8"))
             done = quantize.insert(model, self.cache.scales, names=set(names), keep=self._out_of_int8(model).keys())
             self._cover(self.cache, done, names)
         return model

@@ -14,7 +14,7 @@ from .types import Scope
 from .walk import graphs
 
 # What makes of values no more than there were.
-_MOVES = frozenset("Cast Flatten Identity Reshape Slice Split Squeeze Transpose Unsqueeze".split())
+_MOVES = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"])
 _LONGEST = 16
 
 
@@ -67,7 +67,8 @@ class _Folder:
         made = scope.graph.initializer.add()
         weights.fill(made, values, self.names.fresh(f"{asked}_folded"))
         self.count += 1
-        return made.name
+        folded: str = made.name
+        return folded
 
 
 def _computed(model: ModelProto, chain: List[NodeProto], scope: Scope, asked: str) -> Any:
@@ -83,7 +84,9 @@ def _computed(model: ModelProto, chain: List[NodeProto], scope: Scope, asked: st
         [helper.make_tensor_value_info(asked, TensorProto.UNDEFINED, None)],
     )
     small = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    return ReferenceEvaluator(small).run(None, {name: weights.array(tensor) for name, tensor in stored.items()})[0]
+    feed = {name: weights.array(tensor) for name, tensor in stored.items()}
+    results: Any = ReferenceEvaluator(small).run(None, feed)
+    return results[0]
 
 
 def _drop_idle(model: ModelProto) -> None:
