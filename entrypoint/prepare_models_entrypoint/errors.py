@@ -56,6 +56,7 @@ CODES: Dict[str, str] = {
     "calibration-cache-foreign": "the calibration cache belongs to another model",
     "calibration-cache-refused": "the builder did not take the calibration cache",
     "calibration-missing": "int8 needs a calibration cache or a model with Q/DQ nodes",
+    "quantization-asymmetric": "the model's own Q/DQ nodes are not symmetric int8, which is what TensorRT takes",
     "calibration-samples-unusable": "the samples for a calibration can't be used",
     "onnx-external-data": "the weights that belong to an ONNX file are missing or incomplete",
     "onnx-node-invalid": "a node of the model lacks what its operator needs",

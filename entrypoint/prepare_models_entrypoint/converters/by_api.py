@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import mmap
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -17,7 +16,7 @@ from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInf
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import estimate, gpu_support, messages, options, plugins, preflight
+from . import estimate, gpu_support, messages, options, plugins, preflight, quantization
 from .precision import Evidence, prove, rule, unmatched
 from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
@@ -78,19 +77,13 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
 def _weights(source: Path) -> int:
     """Return the size of a model in bytes, with the weights that lie in other files."""
     size = source.stat().st_size
-    if size > _LARGEST_WITH_EXTERNAL or not _mentions_files(source):
+    if size > _LARGEST_WITH_EXTERNAL or not quantization.mentions(source, b"location"):
         return size
     try:
         from ..onnx_graph import model_file
     except ImportError:
         return size
     return size + model_file.external_bytes(model_file.load(source), source)
-
-
-def _mentions_files(source: Path) -> bool:
-    """Tell whether a model may have external data: without the word that names a file it has none."""
-    with open(str(source), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        return view.find(b"location") >= 0
 
 
 class _Built:

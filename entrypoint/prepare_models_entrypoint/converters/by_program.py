@@ -16,7 +16,7 @@ from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import build_time, gpu_support, layer_info, plugins, preflight, tao_converter, timing_cache, trtexec
+from . import build_time, gpu_support, layer_info, plugins, preflight, quantization, tao_converter, timing_cache, trtexec
 from .messages import from_program
 from .options import Version
 from .precision import Rule, judge_by_size, prove, rule
@@ -78,6 +78,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
     gpu_support.check(backend, request.capability, ())
     trtexec.check_model(model, version)
+    quantization.check(Path(request.source))
     cache = _cache(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(

@@ -111,6 +111,9 @@ def from_program(name: str, exit_code: int, output: str) -> ConvertError:
 _BROKEN = "INVALID_NODE|INVALID_GRAPH|Attribute not found|[Ii]nputs?.*(?:missing|required|expected)"
 
 
+_ASYMMETRIC = "[Nn]on-zero zero point|shiftIsAllZeros"
+
+
 class Finding(NamedTuple):
     """A parser error: its code's name, the message with node and operator, and the bare description."""
 
@@ -135,6 +138,13 @@ def judge(findings: Sequence[Finding], who: str) -> ConvertError:
             "onnx-unsupported-operator",
             f"{who} can't take {_listed(unsupported)}",
             hint="export the model with operators that TensorRT knows, or use a backend that has the plugin",
+        )
+    asymmetric = [finding for finding in findings if re.search(_ASYMMETRIC, finding.description)]
+    if asymmetric:
+        return ConvertError(
+            "quantization-asymmetric",
+            f"{who} takes symmetric int8 quantization only: {_listed(asymmetric)}",
+            hint="quantize again with symmetric activations and weights, or give the float model and a calibration",
         )
     broken = [finding for finding in findings if re.search(_BROKEN, f"{finding.code} {finding.description}")]
     if broken:

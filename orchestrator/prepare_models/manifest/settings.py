@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract.builder import (
     BuilderConfig,
 )
 from prepare_models_entrypoint.contract.conversion import (
+    CALIBRATION_METHODS,
     COLOURS,
     INPUT_ORDERS,
     LAYOUTS,
@@ -155,6 +156,7 @@ class Settings(Readers):
             "images": lambda n: self.text(n, "the path of a directory"),
             "preprocess": self._preprocess,
             "limit": lambda n: self.integer(n, "a number of samples", 1),
+            "method": lambda n: self.one_of(n, CALIBRATION_METHODS),
         }
         values = self.fields(node, readers, required=("images",))
         if "images" not in values:
