@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import PurePosixPath
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDict
 
 from .builder import BuilderConfig
-from .converters import Choice, choose
+from .converters import Choice, choose, is_encrypted
 from .job import AUTO, ModelJob
 from .packages import taking_part
 from .report import Converters, RuntimeInfo
@@ -99,7 +98,7 @@ def converter_of(job: ModelJob, runtime: RuntimeInfo) -> Choice:
     backend = runtime["backend"]
     return choose(
         job.converter,
-        encrypted=PurePosixPath(job.source.partition("?")[0]).suffix.lower() == ".etlt",
+        encrypted=is_encrypted(job.source.partition("?")[0]),
         payload=None,
         bindings=backend["name"] if backend else None,
         found=Converters(
@@ -134,7 +133,7 @@ def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, Any]:
     if conversion["calibration"] is not None:
         del conversion["calibration"]["images"]  # a path; the samples in it count by their bytes
     if job.verify is not None and job.keep_auto is not False and job.precision in _MEASURED:
-        conversion["samples"] = {"verify": job.verify.without_paths(), "sha256": samples_sha256}
+        conversion["samples"] = build_key({"verify": job.verify.without_paths(), "sha256": samples_sha256})
     return conversion
 
 

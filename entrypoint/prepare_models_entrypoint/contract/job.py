@@ -72,6 +72,7 @@ class ModelJob:
     ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
     verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
     done: results of the stages that an earlier process did; the report begins with them.
+    origin: the bundle that the model comes from, for the report; None for one that the user's manifest names.
     """
 
     name: str
@@ -99,12 +100,13 @@ class ModelJob:
     ros: RosConfig = RosConfig()
     verify: Optional[VerifyConfig] = None
     done: Tuple[Mapping[str, Any], ...] = ()
+    origin: Optional[Mapping[str, Any]] = None
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "keep_auto",
-        "allow_fallback", "plugins", "onnx", "tao", "calibration", "ros", "verify", "done",
+        "allow_fallback", "plugins", "onnx", "tao", "calibration", "ros", "verify", "done", "origin",
     )  # fmt: skip
 
     @classmethod
@@ -139,6 +141,7 @@ class ModelJob:
             ros=RosConfig.from_dict(codec.optional(raw, "ros", dict, what) or {}),
             verify=codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
             done=codec.each(raw, "done", dict, what),
+            origin=codec.optional(raw, "origin", dict, what),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -162,6 +165,7 @@ class ModelJob:
             "ros": self.ros.to_dict(),
             "verify": self.verify.to_dict() if self.verify else None,
             "done": [dict(stage) for stage in self.done],
+            **({"origin": dict(self.origin)} if self.origin else {}),
         }
 
     def conversion(self) -> Dict[str, Any]:

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from ..contract import external_data
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
 from ..contract.job import AUTO
@@ -23,7 +24,6 @@ from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
 
-_LARGEST_WITH_EXTERNAL = 64 << 20
 _WRITE_CHUNK = 1 << 20
 
 
@@ -31,7 +31,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     """Check the model and, unless the request is for a check only, build it."""
     source = Path(request.source)
     whole_file.check(source)
-    weights = _weights(source)
+    weights = source.stat().st_size + external_data.check(source)
     estimate.check_memory(weights, available=estimate.memory_available())
     backend = _load_backend()
     info = backend.info()
@@ -72,18 +72,6 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
         has_gpu = request.capability is not None
         options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
         result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
-
-
-def _weights(source: Path) -> int:
-    """Return the size of a model in bytes, with the weights that lie in other files."""
-    size = source.stat().st_size
-    if size > _LARGEST_WITH_EXTERNAL or not quantization.mentions(source, b"location"):
-        return size
-    try:
-        from ..onnx_graph import model_file
-    except ImportError:
-        return size
-    return size + model_file.external_bytes(model_file.load(source), source)
 
 
 class _Built:

@@ -85,7 +85,7 @@ class _Flow:
             return site.stays
         if not site.variables:
             return ""
-        if self._is_static(site):
+        if self._is_static(site) and site.node.op_type not in _FROM_SHAPES:
             return "computes with shapes and constants only"
         counts = site.node.op_type in ARITHMETIC and self._read(site, self.whole, every=False)
         return "computes with whole numbers" if counts else ""

@@ -67,6 +67,7 @@ class Lockstep:
     def __init__(self, model: ModelProto, twin: ModelProto, names: Mapping[str, str]) -> None:
         self.model, self.twin, self.names = Segments(model), Segments(twin), names
         self.seen: Dict[str, Seen] = {}
+        self.observed_bytes = 0
         self._ends = _ends(self.model.nodes, self.twin.nodes)
         self._plan: List[int] = []
 
@@ -84,6 +85,7 @@ class Lockstep:
             theirs = self.twin.advance(twins, at, max(at, till), observed=True)
             step = max(1, min(_MOST, 2 * step, int(step * _SEGMENT_BYTES / max(1, _bytes(found)))))
             self._take(found, theirs)
+            self.observed_bytes += _bytes(found) + _bytes(theirs)
             start, at, index = end, max(at, till), index + 1
         return self.model.results(values), self.twin.results(twins)
 

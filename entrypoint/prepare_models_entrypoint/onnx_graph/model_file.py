@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO, Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 import onnx
 from google.protobuf.message import DecodeError, Message
@@ -17,7 +17,6 @@ from . import weights
 _LARGEST_FILE = (2 << 30) - (64 << 20)  # protobuf's limit, with room for what is not weights
 _SMALLEST_MAPPED = 64 << 10
 _ALIGNMENT = 4096
-_CHUNK = 8 << 20
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # in ModelProto, GraphProto, TensorProto
 
 
@@ -25,7 +24,8 @@ def load(path: Path) -> ModelProto:
     """Read a model; its large weights stay in their files, and their tensors refer to them by absolute paths.
 
     Raises:
-        ConvertError: it is no ONNX model, or weights in other files are missing or elsewhere than they may be.
+        ConvertError: it is no ONNX model.
+        ExternalDataError: weights in other files are missing, or are elsewhere than they may be.
     """
     path = Path(os.path.abspath(str(path)))
     try:
@@ -34,9 +34,11 @@ def load(path: Path) -> ModelProto:
         raise ConvertError(
             "onnx-invalid", f"the model can't be read: {error}", hint="check that the file is a complete ONNX model"
         ) from error
+    external_data.check(path)
     for tensor in tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
-            _resolve(tensor, path)
+            location, offset, length = weights.range_of(tensor)
+            weights.refer(tensor, external_data.resolve(path, location), offset, length)
     for tensor in model.graph.initializer:
         if tensor.name in cut and not tensor.HasField("raw_data") and tensor.data_location != TensorProto.EXTERNAL:
             weights.refer(tensor, path, *cut[tensor.name])
@@ -49,25 +51,6 @@ def _structure(path: Path) -> Tuple[ModelProto, Dict[str, Tuple[int, int]]]:
         if found is not None:
             return ModelProto.FromString(found.model), found.weights
         return ModelProto.FromString(bytes(view)), {}
-
-
-def _resolve(tensor: TensorProto, model: Path) -> None:
-    location, offset, length = weights.range_of(tensor)
-    try:
-        file = external_data.resolve(model, location)
-    except external_data.ExternalDataError as error:
-        raise weights.broken(tensor, str(error)) from None
-    size = file.stat().st_size
-    if offset + length > size:
-        raise weights.broken(tensor, f"{location} has {size} bytes, and {offset + length} are needed")
-    weights.refer(tensor, file, offset, length)
-
-
-def external_bytes(model: ModelProto, path: Path) -> int:
-    """Return the size of the weights that lie in other files than ``path``, from which the model was loaded."""
-    own = os.path.abspath(str(path))
-    found = (weights.range_of(tensor) for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL)
-    return sum(length for location, _, length in found if location != own)
 
 
 def bring(model: ModelProto) -> None:
@@ -87,7 +70,7 @@ def save(model: ModelProto, path: Path) -> None:
             weights.bring(tensor)
     large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
     shell = _without(model, large)
-    if shell.ByteSize() + sum(_length(tensor) for tensor in large) < _LARGEST_FILE:
+    if shell.ByteSize() + sum(weights.nbytes(tensor) for tensor in large) < _LARGEST_FILE:
         _write_whole(shell, large, path)
     else:
         _write_parts(shell, large, path)
@@ -97,8 +80,13 @@ def _is_large(tensor: TensorProto) -> bool:
     return tensor.data_location == TensorProto.EXTERNAL or len(tensor.raw_data) >= _SMALLEST_MAPPED
 
 
-def _length(tensor: TensorProto) -> int:
-    return weights.nbytes(tensor) if tensor.data_location == TensorProto.EXTERNAL else len(tensor.raw_data)
+def without_weights(model: ModelProto) -> ModelProto:
+    """Return a copy whose large initializers are empty: what judges a model by its structure needs no more."""
+    large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
+    shell = _without(model, large)
+    for tensor in large:
+        shell.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=[0])
+    return shell
 
 
 def _without(model: ModelProto, large: List[TensorProto]) -> ModelProto:
@@ -128,7 +116,7 @@ def _head(tensor: TensorProto) -> TensorProto:
 def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> None:
     graph = shell.graph.SerializeToString()
     heads = [_initializer_head(tensor) for tensor in large]
-    size = len(graph) + sum(len(head) + _length(tensor) for head, tensor in zip(heads, large))
+    size = len(graph) + sum(len(head) + weights.nbytes(tensor) for head, tensor in zip(heads, large))
     shell.ClearField("graph")
     with open(str(path), "wb") as stream:
         stream.write(shell.SerializeToString())
@@ -136,12 +124,12 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
         stream.write(graph)
         for head, tensor in zip(heads, large):
             stream.write(head)
-            _copy(tensor, stream)
+            stream.writelines(weights.chunks(tensor))
 
 
 def _initializer_head(tensor: TensorProto) -> bytes:
     """Return the bytes before an initializer's values."""
-    length = _length(tensor)
+    length = weights.nbytes(tensor)
     head: bytes = _head(tensor).SerializeToString() + wire.prefix(_RAW_DATA, length)
     return wire.prefix(_INITIALIZER, len(head) + length) + head
 
@@ -153,24 +141,9 @@ def _write_parts(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
             stream.seek(at)
             head = shell.graph.initializer.add()
             head.CopyFrom(_head(tensor))
-            weights.refer(head, Path(f"{path.name}.weights"), at, _length(tensor))
-            _copy(tensor, stream)
+            weights.refer(head, Path(f"{path.name}.weights"), at, weights.nbytes(tensor))
+            stream.writelines(weights.chunks(tensor))
     path.write_bytes(shell.SerializeToString())
-
-
-def _copy(tensor: TensorProto, stream: BinaryIO) -> None:
-    if tensor.data_location != TensorProto.EXTERNAL:
-        stream.write(tensor.raw_data)
-        return
-    location, offset, left = weights.range_of(tensor)
-    with open(location, "rb") as source:
-        source.seek(offset)
-        while left:
-            chunk = source.read(min(left, _CHUNK))
-            if not chunk:
-                raise weights.broken(tensor, f"{location} became shorter")
-            stream.write(chunk)
-            left -= len(chunk)
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:

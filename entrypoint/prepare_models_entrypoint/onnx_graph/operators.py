@@ -37,6 +37,13 @@ STAY = {
     "MeanVarianceNormalization": "ONNX defines it with constants in float32",
 }
 
+# What TensorRT-RTX 1.7 refuses in other types, although ONNX defines it in them and it takes it in float32.
+FULL_IN_TENSORRT = {
+    "fp16": named("Celu TensorScatter"),
+    "bf16": named("Celu ConvTranspose GRU GlobalLpPool HardSwish LpNormalization LpPool Mish TensorScatter"),
+}
+RECURRENT = named("GRU LSTM RNN")  # with lengths of sequences
+
 # Type variables of inputs that carry no data.
 ASIDE = {"Resize": frozenset({"T2"})}
 

@@ -96,10 +96,10 @@ class _Writer:
             del graph.value_info[:]
         drop_unread(self.model)
 
-    def cast(self, source: str, target: str, kind: int) -> NodeProto:
+    def cast(self, source: str, target: str, kind: int, *, name: str) -> NodeProto:
         """Return a Cast as this model's opset has it."""
         to = kind if self.opset >= _CAST_BY_NUMBER else TensorProto.DataType.Name(kind)
-        return helper.make_node("Cast", [source], [target], name=self.names.fresh(target), to=to)
+        return helper.make_node("Cast", [source], [target], name=name, to=to)
 
 
 class _Graph:
@@ -158,7 +158,7 @@ class _Graph:
         if name not in self.outputs:
             return []
         self.full[name] = name
-        return [self.writer.cast(self.narrow[name], name, TensorProto.FLOAT)]
+        return [self.writer.cast(self.narrow[name], name, TensorProto.FLOAT, name=self.narrow[name])]
 
     def _read(self, site: Site, index: int, name: str, *, narrow: bool) -> str:
         """Return what holds a tensor in the type that an input needs; a Cast or a copy is made where nothing does."""
@@ -175,7 +175,7 @@ class _Graph:
             kind, suffix = (self.writer.narrow.kind, self.writer.narrow.name) if narrow else (TensorProto.FLOAT, "fp32")
             source = self.find(name, narrow=not narrow) or name
             found = self.writer.names.fresh(f"{name}_{suffix}")
-            self.nodes.append(self.writer.cast(source, found, kind))
+            self.nodes.append(self.writer.cast(source, found, kind, name=found))
             (self.narrow if narrow else self.full)[name] = found
         return found
 
@@ -200,13 +200,11 @@ class _Graph:
         if (name, kind) not in self.copies:
             narrow = self.writer.narrow
             tensor = self.scope.constants[name]
-            values = weights.array(tensor)
             if infinite is not None:
-                values = saturated(values, narrow, infinite=infinite)
+                tensor = weights.tensor(saturated(weights.array(tensor), narrow, infinite=infinite), name)
             wish = "_".join(part for part in (name, narrow.name, kind) if part)
-            copy = self.graph.initializer.add()
-            weights.fill(copy, narrow.rounded(values), self.writer.names.fresh(wish), narrow.kind)
-            self.copies[name, kind] = copy.name
+            self.copies[name, kind] = self.writer.names.fresh(wish)
+            weights.round_into(self.graph.initializer.add(), tensor, self.copies[name, kind], narrow.kind)
         return self.copies[name, kind]
 
     def _outer_outputs(self) -> None:

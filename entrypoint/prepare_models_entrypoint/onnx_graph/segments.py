@@ -39,7 +39,7 @@ class Segments:
         self._last = {name: index for index, names in enumerate(self.reads) for name in names}
         self._last.update(dict.fromkeys(self.outputs, len(self.nodes)))
         self._sequences = [i for i, node in enumerate(self.nodes) if node.op_type.startswith(_SEQUENCES)]
-        self._made: Dict[Tuple[int, int, bool], _Segment] = {}
+        self._made: Dict[Tuple[Any, ...], _Segment] = {}
 
     def end(self, start: int, wanted: int) -> int:
         """Return where a segment that starts at ``start`` ends: sequences, which can't be fed, stay within one."""
@@ -55,7 +55,7 @@ class Segments:
         """
         if start == end:
             return {}
-        key = (start, end, observed)
+        key = (start, end, observed, tuple(self._shapes(values, start, end)))
         if key not in self._made:
             self._made[key] = _Segment(self, start, end, values, observed=observed)
         found = self._made[key].run(values)
@@ -63,6 +63,12 @@ class Segments:
         for name in [name for name in values if self._last.get(name, -1) < end]:
             del values[name]
         return found
+
+    def _shapes(self, values: Values, start: int, end: int) -> Iterator[Tuple[int, ...]]:
+        """Yield the shapes of what a segment is fed: they are part of its graph, as some operators need them."""
+        for name in sorted({name for names in self.reads[start:end] for name in names}):
+            if name in values:
+                yield values[name].shape
 
     def is_read_after(self, name: str, end: int) -> bool:
         """Tell whether a node from ``end`` on, or the caller, reads a tensor."""
@@ -158,4 +164,4 @@ def _declared(name: str, tensor: TensorProto) -> ValueInfoProto:
 
 def _value(name: str, value: Any) -> ValueInfoProto:
     kind = TensorProto.STRING if value.dtype.kind in "OU" else helper.np_dtype_to_tensor_dtype(value.dtype)
-    return helper.make_tensor_value_info(name, kind, None)
+    return helper.make_tensor_value_info(name, kind, value.shape)

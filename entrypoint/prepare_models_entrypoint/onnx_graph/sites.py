@@ -8,7 +8,7 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional
 from onnx import ModelProto, NodeProto, TensorProto
 
 from . import schemas, types
-from .operators import ASIDE, STAY
+from .operators import ASIDE, FULL_IN_TENSORRT, RECURRENT, STAY
 from .types import Scope
 from .values import Narrow
 from .walk import bodies
@@ -39,14 +39,17 @@ class Site:
 def of(model: ModelProto, narrow: Narrow) -> List[Site]:
     """Return the nodes of all graphs in the order in which they run; a node comes before those that it carries."""
     versions = schemas.opsets(model)
-    return list(_of_scope(types.of(model), versions, narrow))
+    return list(_of_scope(types.of(model), versions, narrow, scanned=False))
 
 
-def _of_scope(scope: Scope, versions: Mapping[str, int], narrow: Narrow) -> Iterator[Site]:
+def _of_scope(scope: Scope, versions: Mapping[str, int], narrow: Narrow, *, scanned: bool) -> Iterator[Site]:
     for node in scope.graph.node:
-        yield _site(node, scope, versions, narrow)
+        site = _site(node, scope, versions, narrow)
+        if scanned and site.variables:
+            site = Site(node, scope, site.signature, frozenset(), "TensorRT computes what a Scan repeats in float32")
+        yield site
         for inner in scope.inner.get(node.name, ()):
-            yield from _of_scope(inner, versions, narrow)
+            yield from _of_scope(inner, versions, narrow, scanned=scanned or node.op_type == "Scan")
 
 
 def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Narrow) -> Site:
@@ -59,6 +62,9 @@ def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Na
         return Site(node, scope, signature, frozenset())
     if node.op_type in STAY:
         return Site(node, scope, signature, frozenset(), STAY[node.op_type])
+    with_lengths = node.op_type in RECURRENT and len(node.input) > 4 and node.input[4]
+    if with_lengths or node.op_type in FULL_IN_TENSORRT[narrow.name]:
+        return Site(node, scope, signature, frozenset(), f"TensorRT takes it in float32, not in {narrow.name}")
     floats, sequences = _float_variables(node, signature, scope)
     # The rules of bfloat16 came late, to operators that hardware computes in it all the same.
     lenient = schemas.newest(node) if narrow.kind == TensorProto.BFLOAT16 else None

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, Optional
 
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto
 
+from ..contract import external_data
 from ..contract.job import ModelJob
 from ..contract.report import WarningInfo
 from ..contract.verification import VerifyConfig
 from ..errors import StageError
-from ..onnx_graph import batch_norm, graph, model_file, rounding
+from ..onnx_graph import batch_norm, graph, rounding
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import lift
@@ -49,13 +50,19 @@ def samples_of(job: ModelJob) -> Samples:
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
-    """Return name, type and shape of each input as a verification feeds it."""
+    """Return name, type and shape of each input as a verification feeds it.
+
+    Raises:
+        VerifyError: there are no samples for such an input.
+    """
     found = []
     for value in model.graph.input:
         kind = value.type.tensor_type
         sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
-        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        found.append((value.name, dtype, samples.shape_of(value.name, sizes, job)))
+        name = TensorProto.DataType.Name(kind.elem_type).lower()
+        found.append(
+            (value.name, runners.dtype_of(value.name, f"tensor({name})"), samples.shape_of(value.name, sizes, job))
+        )
     return found
 
 
@@ -69,9 +76,9 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
     target = job.precision if job.precision == "bf16" else "fp16"
     if job.keep_auto is False or not _has_halves(job) or not _is_possible(job, given):
         return None
-    model = as_asked(job, source)
-    if not given.asked and not job.keep_auto and model_file.external_bytes(model, source) > _LARGEST_UNASKED:
+    if not given.asked and not job.keep_auto and _bytes(source) > _LARGEST_UNASKED:
         return None
+    model = as_asked(job, source)
     if graph.has_qdq(model):
         return None
     on_phase("measure ranges")
@@ -84,6 +91,10 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
         if given.asked or job.keep_auto:
             raise
         return None
+
+
+def _bytes(source: Path) -> int:
+    return source.stat().st_size + external_data.check(source)
 
 
 def _has_halves(job: ModelJob) -> bool:

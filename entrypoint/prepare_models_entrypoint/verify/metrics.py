@@ -118,10 +118,20 @@ class OutputMetrics:
             argmax=values["argmax"],
             disagreeing=self._judged - self._agreeing if self._judged else None,
             thresholds={name: limit for name, limit in limits.limits().items() if limit is not None},
-            problems=self._problems(values, limits if asked or whole else replace(limits, argmax=None), named),
+            problems=self._problems(values, limits if asked else self._defaults(limits), named),
             histogram={"lowest": _LOWEST, "per_decade": _PER_DECADE, "counts": self._counts.tolist()},
             points=[list(point) for point in self._points],
         )
+
+    def _defaults(self, limits: Thresholds) -> Thresholds:
+        """Return default limits without those that say nothing of this output.
+
+        Among thousands of anchors there is no largest class, and saturated values near 0 have no direction.
+        """
+        if self._is_whole():
+            return limits
+        saturated = max(abs(self._low), abs(self._high)) < _SMALLEST_RANGE
+        return replace(limits, argmax=None, cosine=None if saturated else limits.cosine)
 
     def _cosine(self) -> float:
         dot, first, second = self._products

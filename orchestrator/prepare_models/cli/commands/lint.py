@@ -9,6 +9,22 @@ import sys
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...executors.local import LocalExecutor
 from ...reports import inspection, text
+from ..options import add_json, add_models_dir
+
+EXAMPLE = "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings"
+
+
+def add_arguments(lint: argparse.ArgumentParser) -> None:
+    """Add what ``lint`` takes."""
+    add_models_dir(lint)
+    lint.add_argument(
+        "--consumer",
+        action="append",
+        default=[],
+        choices=("isaac-ros", "triton", "deepstream"),
+        help="check for this one; may be repeated (default: Isaac ROS, Triton, and DeepStream where it has a file)",
+    )
+    add_json(lint, "findings")
 
 
 def main(arguments: argparse.Namespace) -> int:
