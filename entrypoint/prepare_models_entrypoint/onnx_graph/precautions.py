@@ -74,7 +74,7 @@ class _Search:
         if site is None or not left:
             return set()
         operator = site.node.op_type
-        if added and _is_square(site):
+        if _is_square(site) and (added or self._mean_under(site)):
             return {site.node.name} | self._mean_under(site)
         if operator not in _PATH or (operator == "MatMul" and not mixes):
             return set()
