@@ -38,6 +38,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     result["backend"] = info
     _check_options(request, result)
     plugins.load(request.model.plugins, backend)
+    quantization.check(source)
     cache = _cache(request, progress)
     weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
     settled = settle(request, cache, progress, weakly=weakly)
