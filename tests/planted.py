@@ -127,3 +127,27 @@ def log_mel(path: Path) -> Path:
     return networks.save(
         path, nodes, [("x", TensorProto.FLOAT, (1, 1, 8000))], [("y", TensorProto.FLOAT, (1, 8, 48))], arrays
     )
+
+
+def overflowing_loop(path: Path) -> Path:
+    """A loop whose body squares what it has scaled by 400 and takes the root: ``x`` (1, 32) -> ``y``."""
+    make, value = helper.make_node, helper.make_tensor_value_info
+    shape, flag = (1, WIDTH), TensorProto.BOOL
+    body = helper.make_graph(
+        [
+            make("Mul", ["state", "factor"], ["large"], name="inner_scale"),
+            make("Mul", ["large", "large"], ["squares"], name="inner_square"),
+            make("Sqrt", ["squares"], ["roots"], name="inner_root"),
+            make("Mul", ["roots", "inverse"], ["next"], name="inner_back"),
+            make("Identity", ["go_on"], ["still"], name="inner_condition"),
+        ],
+        "body",
+        [value("turn", TensorProto.INT64, ()), value("go_on", flag, ()), value("state", TensorProto.FLOAT, shape)],
+        [value("still", flag, ()), value("next", TensorProto.FLOAT, shape)],
+    )  # fmt: skip
+    nodes = [
+        make("Abs", ["x"], ["start"], name="start"),
+        make("Loop", ["turns", "", "start"], ["y"], body=body, name="loop"),
+    ]
+    arrays = {"turns": np.array(3), "factor": np.float32(400), "inverse": np.float32(1 / 400)}
+    return networks.save(path, nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)], arrays)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from prepare_models_entrypoint.contract.identity import LABELS, build_key, changes, differences, identity, target
-from prepare_models_entrypoint.contract.job import Job, ModelJob, ShapeRange
+from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.packages import PACKAGES, installed
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.runtime import board_of
+from prepare_models_entrypoint.contract.shapes import ShapeRange
 
 TEXT = st.text(max_size=20)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -128,7 +129,6 @@ JOB_CHANGES = {
     "converter": setting(st.sampled_from(["trtexec", "tao-converter"]), "converter"),
     "inputs": setting(st.dictionaries(TEXT, RANGES, min_size=1, max_size=3), "inputs"),
     "profiles": setting(st.lists(st.dictionaries(TEXT, RANGES), min_size=1, max_size=2).map(tuple), "profiles"),
-    "keep_auto": setting(st.booleans(), "keep_auto"),
     "keep_fp32": setting(st.lists(TEXT, min_size=1, max_size=3).map(tuple), "keep_fp32"),
     "allow_fallback": setting(st.just(value=True), "allow_fallback"),
     "plugins": setting(st.lists(PLUGINS, min_size=1, max_size=2).map(tuple), "plugins"),
@@ -225,7 +225,7 @@ SAMPLES = CalibrationConfig(images="/i")
         ({"precision": "fp16"}, IN_GRAPH, set()),
         ({"precision": "fp16", "builder": BuilderConfig(strongly_typed=True)}, IN_GRAPH, IN_GRAPH),
         ({"precision": "fp16", "converter": "tao-converter"}, set(), set()),
-        ({"precision": "fp16", "keep_auto": False}, {"onnx"}, set()),
+        ({"precision": "fp16", "keep_fp32": ("none",)}, {"onnx"}, set()),
         ({"precision": "auto"}, IN_GRAPH, set()),
         ({"precision": "auto", "calibration": SAMPLES}, IN_GRAPH | FROM_SAMPLES, FROM_SAMPLES),
         ({"precision": "bf16"}, IN_GRAPH, set()),

@@ -90,6 +90,16 @@ def test_a_log_mel_front_end_stays_in_fp32_from_its_powers_on(tmp_path: Path) ->
     assert verified(source, verify, Findings({}, "nothing kept"), tmp_path)["verdict"] == "failed"
 
 
+def test_what_overflows_within_a_loop_stays_in_fp32_with_the_whole_loop(tmp_path: Path) -> None:
+    source = planted.overflowing_loop(tmp_path / "net.onnx")
+    verify = VerifyConfig(count=2)
+    findings = found(source, verify)
+    assert findings is not None
+    assert {"loop", "inner_scale", "inner_square", "inner_root"} <= set(findings.keep)
+    assert findings.keep["loop"] == "rounding moves 'y' to infinity"
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+
+
 def test_the_same_search_gives_the_same_nodes(tmp_path: Path) -> None:
     source = planted.cancelling_norm(tmp_path / "net.onnx", 20.0)
     assert found(source, VerifyConfig()) == found(source, VerifyConfig())
@@ -105,7 +115,7 @@ def test_random_numbers_that_nobody_asked_for_keep_and_warn(tmp_path: Path) -> N
     assert found(networks.conv(tmp_path / "conv.onnx"), None) == Findings(
         {}, "1 random samples (seed 0)", trusted=False
     )
-    assert found(source, None, keep_auto=False) is None
+    assert found(source, None, keep_fp32=("none",)) is None
 
 
 def test_an_overflow_is_built_with_exactly_those_layers_in_fp32_and_the_report_says_why(place: Workplace) -> None:

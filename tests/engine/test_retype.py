@@ -205,13 +205,14 @@ CONSTANTS: dict[str, tuple[list[Any], list[Any], set[str]]] = {
         [number("k", 1e5, 1), number("low", -6e4), number("high", 6e4)], {"m", "t", "clip"},
     ),
     "a mask": (
-        [N("Mul", ["c", "k"], ["a"], name="m"), N("Relu", ["a"], ["n"], name="n"),
+        [N("Greater", ["c", "z"], ["g"]), N("Cast", ["g"], ["f"], to=FLOAT), N("Mul", ["f", "k"], ["n"], name="m"),
          N("Sub", ["c", "n"], ["b"], name="s"), N("Softmax", ["b"], ["y"], name="sm")],
-        [number("k", 3.4e38, 1)], {"m", "n", "s", "sm"},
+        [number("k", 3.4e38, 1), number("z", 100.0, 1)], {"m", "s", "sm"},
     ),
     "divided by what is large": ([N("Div", ["c", "k"], ["y"], name="d")], [number("k", 1e6, 1)], {"d"}),
     "a tiny epsilon": (
-        [N("Abs", ["c"], ["a"]), N("Add", ["a", "k"], ["b"], name="add"), N("Sqrt", ["b"], ["s"], name="sqrt"), N("Div", ["c", "s"], ["d"], name="div"), N("Relu", ["d"], ["y"], name="r")],
+        [N("Abs", ["c"], ["a"]), N("Add", ["a", "k"], ["b"], name="add"), N("Sqrt", ["b"], ["s"], name="sqrt"),
+         N("Div", ["c", "s"], ["d"], name="div"), N("Relu", ["d"], ["y"], name="r")],
         [number("k", 1e-12, 1)], {"add", "sqrt", "div"},
     ),
     "an epsilon that fits": (

@@ -106,7 +106,9 @@ def test_coverage_names_what_is_missing_and_what_is_stale(tmp_path: Path) -> Non
     ],
 )
 def test_a_cache_of_another_model_is_refused(tmp_path: Path, wanted: List[str], allowed: bool, refused: bool) -> None:
-    told = coverage(cache(tmp_path, "TRT-8601-EntropyCalibration2\na: 3c010a14\nx: 3c010a14\ny: 3c010a14\n"), wanted, wanted)
+    told = coverage(
+        cache(tmp_path, "TRT-8601-EntropyCalibration2\na: 3c010a14\nx: 3c010a14\ny: 3c010a14\n"), wanted, wanted
+    )
     if not refused:
         assert bool(check(told, allow_fallback=allowed)) == (told["missing_count"] > 0)
         return

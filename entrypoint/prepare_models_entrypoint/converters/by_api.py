@@ -135,8 +135,8 @@ def _by_flags(
             result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
-        network.keep_fp32(model.keep_fp32)
-        result["warnings"] += unmatched(model.keep_fp32, (layer.name for layer in network))
+        network.keep_fp32(model.kept_patterns)
+        result["warnings"] += unmatched(model.kept_patterns, (layer.name for layer in network))
     else:
         evidence = Evidence("graph", network.precisions())
     proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found)

@@ -10,6 +10,7 @@ from typing import Callable, Optional
 
 from ..contract.job import AUTO
 from ..contract.report import PrecisionProof
+from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
 from .request import BuildRequest
@@ -51,6 +52,12 @@ def settle(request: BuildRequest, cache: Optional[CalibrationCache], progress: P
         job, findings = choice.choose(job, source, Path(request.work_dir), cache, _told(progress))
         if weakly:
             job = dataclasses.replace(job, keep_fp32=(*job.keep_fp32, *map(glob.escape, findings.keep)))
+    elif weakly and job.keep_auto:
+        raise ConvertError(
+            "builder-option-unavailable",
+            "keep_fp32: auto would be ignored: this TensorRT's builder chooses the types",
+            hint="name the layers, or build with strongly_typed: true",
+        )
     elif job.precision in _REWRITTEN and not weakly:
         from ..verify import analysis
 

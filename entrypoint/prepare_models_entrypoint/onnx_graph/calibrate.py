@@ -79,7 +79,7 @@ def _harmful(measured: "_Measured", scales: Mapping[str, float], job: ModelJob, 
     """Return the activations that int8 harms, with how much."""
     progress("try int8", 0, 0)
     judged = judge(job.verify or VerifyConfig(), "int8")
-    kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.keep_fp32)}
+    kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.kept_patterns)}
     found = harm.search(
         measured.model, scales, measured.first, lambda pairs: not judged(pairs).doubtful,
         keep=kept, values=measured.values,

@@ -40,7 +40,7 @@ def to_fp8(model: ModelProto, job: ModelJob, work_dir: Path) -> ModelProto:
         quantize_mode="fp8",
         calibration_data=_samples(model, job),
         calibration_eps=["cpu"],
-        nodes_to_exclude=[fnmatch.translate(pattern) for pattern in job.keep_fp32],
+        nodes_to_exclude=[fnmatch.translate(pattern) for pattern in job.kept_patterns],
         high_precision_dtype="fp32" if job.builder.int8_remainder == "fp32" else "fp16",
         output_path=str(output),
         log_level=_LOG_LEVEL,

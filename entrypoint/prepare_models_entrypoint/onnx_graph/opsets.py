@@ -22,14 +22,20 @@ def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelPro
     try:
         lifted = version_converter.convert_version(model, wanted)
     except Exception as error:  # noqa: BLE001  # the converter raises several types for operators without a way up
-        if found >= required:
-            return model
-        raise ConvertError(
-            "precision-unavailable",
-            f"{why} needs opset {required}; this model has {found} and can't be lifted: {error}",
-            hint=f"export the model with opset {required} or later",
-        ) from None
+        return _too_old(model, found, required, f"{why} needs opset {required}", str(error))
+    if [value.type for value in lifted.graph.input] != [value.type for value in model.graph.input]:
+        return _too_old(model, found, required, f"{why} needs opset {required}", "ONNX's converter changes its inputs")
     for tensor in lifted.graph.initializer:
         if tensor.name in referring and tensor.data_location != TensorProto.EXTERNAL:
             tensor.CopyFrom(referring[tensor.name])
     return lifted
+
+
+def _too_old(model: ModelProto, found: int, required: int, need: str, why: str) -> ModelProto:
+    if found >= required:
+        return model
+    raise ConvertError(
+        "precision-unavailable",
+        f"{need}; this model has {found} and can't be lifted: {why}",
+        hint=f"export the model with opset {required} or later",
+    )

@@ -108,8 +108,8 @@ def prepared(
     if findings is not None:
         typed.warnings += findings.warnings
     if chosen.rewrites:
-        typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
-    elif job.keep_fp32 and job.precision != "fp32":
+        typed.warnings += unmatched(job.kept_patterns, (node.name for node in graph.nodes(model)))
+    elif job.kept_patterns and job.precision != "fp32":
         raise ConvertError(
             "builder-option-unavailable",
             "keep_fp32 would be ignored: the model is built with the types that it has "
@@ -199,7 +199,7 @@ class _Rewriter:
         """Return the nodes that the manifest keeps in fp32, with the reasons."""
         found = {}
         for node in graph.nodes(model):
-            pattern = next((each for each in self.job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
+            pattern = next((each for each in self.job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
             if pattern is not None:
                 found[node.name] = f"keep_fp32: {pattern}"
         return found

@@ -112,7 +112,7 @@ def _measured(job: ModelJob, given: Samples, model: ModelProto, target: str) -> 
     few = list(itertools.islice(feeds, ranges.SAMPLES))
     keep: Dict[str, str] = {}
     for node in graph.nodes(model):
-        pattern = next((each for each in job.keep_fp32 if fnmatch.fnmatchcase(node.name, each)), None)
+        pattern = next((each for each in job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
         if pattern is not None:
             keep[node.name] = f"keep_fp32: {pattern}"
     grow = given.asked or given.real or bool(job.keep_auto)

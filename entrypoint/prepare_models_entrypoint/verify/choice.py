@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto
 
-from ..contract.job import ModelJob
+from ..contract.job import AUTO, ModelJob
 from ..contract.report import PrecisionChoice, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import graph
@@ -76,7 +76,7 @@ class _Chooser:
             return _row(precision, "impossible", "there is no calibration, and the model has no Q/DQ nodes")
         self.on_phase(f"weigh {precision}")
         if self.findings is None:
-            asked = replace(self.job, precision="fp16", keep_auto=True)
+            asked = replace(self.job, precision="fp16", keep_fp32=(*self.job.kept_patterns, AUTO))
             self.findings = analysis.find(asked, self.source, self.on_phase)
         try:
             outputs, kept, narrowed = self._outputs(precision)
