@@ -31,7 +31,7 @@ def check(model: ModelProto) -> None:
     raise ConvertError(
         "quantization-asymmetric",
         f"TensorRT takes symmetric int8 quantization only, and {len(found)} Q/DQ nodes are not: {shown}{more}",
-        hint="quantize again with symmetric activations and weights (in ONNX Runtime: QInt8 with ActivationSymmetric and "
+        hint="quantize again with symmetric activations and weights (ONNX Runtime: QInt8, ActivationSymmetric, "
         "WeightSymmetric), or give the float model with calibration: {images: DIR}",
     )
 
