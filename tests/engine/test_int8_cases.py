@@ -12,9 +12,7 @@ from prepare_models_entrypoint.onnx_graph import prepare, symmetric, weight_chai
 from tests.engine.graphs import answers, loop_free, quantized, weight
 
 
-@pytest.mark.parametrize(
-    ("point", "why"), [(np.uint8(114), "zero point 114"), (np.uint8(0), "uint8"), (np.int8(3), "3")]
-)
+@pytest.mark.parametrize(("point", "why"), [(np.uint8(114), "114"), (np.uint8(0), "uint8"), (np.int8(3), "zero")])
 def test_quantization_that_is_not_symmetric_is_refused_and_named(point: np.generic, why: str) -> None:
     nodes = [
         helper.make_node("QuantizeLinear", ["input", "s", "z"], ["q"], name="quantize"),
@@ -24,7 +22,7 @@ def test_quantization_that_is_not_symmetric_is_refused_and_named(point: np.gener
     with pytest.raises(ConvertError) as caught:
         symmetric.check(prepare.prepare(model))
     assert caught.value.code == "quantization-asymmetric"
-    assert f"quantize ({why}" in caught.value.message or why in caught.value.message
+    assert why in caught.value.message
     assert "dequantize" in caught.value.message
 
 
