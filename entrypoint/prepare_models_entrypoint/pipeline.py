@@ -49,7 +49,7 @@ from .errors import ConvertError, StageError, from_external_data, from_os_error
 from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
-from .onnx_graph import calibrate
+from .onnx_graph import calibration_cache
 from .onnx_graph.findings import of_proof
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.comparison import refusal, verify
@@ -283,9 +283,9 @@ class _Run:
 
     def _keep_calibration(self, work: Path) -> None:
         """Keep a cache that was made from samples beside the engine, for the next build and for other machines."""
-        made = work / calibrate.FILE
+        made = work / calibration_cache.FILE
         if made.exists():
-            write_atomic(self.output_dir / calibrate.FILE, made.read_bytes())
+            write_atomic(self.output_dir / calibration_cache.FILE, made.read_bytes())
 
     def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
         samples = self.model.calibration.samples() if self.model.calibration else []
@@ -366,5 +366,5 @@ def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:
 
 def _made_cache(folder: Path) -> Optional[Path]:
     """Return the calibration cache that was made from samples, or None."""
-    made = folder / calibrate.FILE
+    made = folder / calibration_cache.FILE
     return made if made.exists() else None

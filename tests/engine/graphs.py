@@ -16,7 +16,7 @@ FLOAT = TensorProto.FLOAT
 
 def quantized(model: onnx.ModelProto, *names: str, **options: Any) -> quantize.Quantized:
     scales = dict.fromkeys(names, 0.05)
-    return quantize.insert(model, scales, names=graph.tensor_names(model), **options)
+    return quantize.insert(model, scales, names=set(graph.tensor_names(model)), **options)
 
 
 def answers(model: onnx.ModelProto | str, feed: Any) -> list[Any]:

@@ -34,9 +34,7 @@ def test_a_name_may_hold_colons_and_spaces(tmp_path: Path) -> None:
 
 
 def test_leading_zeros_may_be_missing(tmp_path: Path) -> None:
-    assert scales(tmp_path, "a: 3c010a14\nb: abc1234\nzero: 0\n") == {
-        "a": bits("3c010a14"), "b": bits("0abc1234"), "zero": 0.0,
-    }  # fmt: skip
+    assert scales(tmp_path, "a: 3c010a14\nb: abc1234\n") == {"a": bits("3c010a14"), "b": bits("0abc1234")}
 
 
 def test_blank_lines_and_carriage_returns_do_no_harm(tmp_path: Path) -> None:
@@ -72,8 +70,8 @@ def test_only_the_first_line_is_written_anew(tmp_path: Path, version: str, line:
         ("TRT-8601-EntropyCalibration2\nno separator\n", "line 2"),
         ("TRT-8601-EntropyCalibration2\na: 3c010a14\nb: xyz\n", "line 3"),
         ("TRT-8601-EntropyCalibration2\na: 3c010a141\n", "line 2"),
-        ("TRT-8601-EntropyCalibration2\na: 7f800000\n", "line 2"),
-        ("TRT-8601-EntropyCalibration2\na: bc010a14\n", "line 2"),
+        ("TRT-8601-EntropyCalibration2\na: 7f800000\n", "no scale above zero"),
+        ("TRT-8601-EntropyCalibration2\na: bc010a14\n", "no scale above zero"),
         ("TRT-8601-EntropyCalibration2\na: 3c010a14\na: 3d010a14\n", "a second, different scale of a"),
         (b"TRT-8601-EntropyCalibration2\n\xff\xfe: 3c010a14\n", "no text"),
     ],
@@ -108,7 +106,9 @@ def test_coverage_names_what_is_missing_and_what_is_stale(tmp_path: Path) -> Non
     ],
 )
 def test_a_cache_of_another_model_is_refused(tmp_path: Path, wanted: List[str], allowed: bool, refused: bool) -> None:
-    told = coverage(cache(tmp_path, "TRT-8601-EntropyCalibration2\na: 3c010a14\n"), wanted, wanted)
+    told = coverage(
+        cache(tmp_path, "TRT-8601-EntropyCalibration2\na: 3c010a14\nx: 3c010a14\ny: 3c010a14\n"), wanted, wanted
+    )
     if not refused:
         assert bool(check(told, allow_fallback=allowed)) == (told["missing_count"] > 0)
         return
@@ -116,3 +116,35 @@ def test_a_cache_of_another_model_is_refused(tmp_path: Path, wanted: List[str], 
         check(told, allow_fallback=allowed)
     assert caught.value.code == "calibration-cache-foreign"
     assert "b" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [("7f800000", "infinite"), ("7fc00000", "not a number"), ("bc010a14", "negative"), ("0", "zero")],
+)
+def test_a_scale_that_is_no_positive_number_is_named_where_it_is_wanted(tmp_path: Path, word: str, why: str) -> None:
+    found = cache(tmp_path, f"TRT-8601-EntropyCalibration2\na: 3c010a14\nb: {word}\n")
+    unwanted = coverage(found, ["a"], ["a", "b"])
+    assert check(unwanted, allow_fallback=False) == ()
+    (told,) = check(coverage(found, ["a", "b"], ["a", "b"]), allow_fallback=False)
+    assert f"b ({why})" in told
+
+
+def test_a_cache_with_few_scales_of_this_network_is_taken(tmp_path: Path) -> None:
+    found = cache(tmp_path, "TRT-8601-MinMaxCalibration\na: 3c010a14\n")
+    (told,) = check(coverage(found, ["a", "b", "c"], ["a", "b", "c"]), allow_fallback=False)
+    assert "1 of 3" in told
+
+
+def test_names_that_differ_by_colon_zero_only_are_hinted_at(tmp_path: Path) -> None:
+    found = cache(tmp_path, "TRT-8601-EntropyCalibration2\na:0: 3c010a14\nb:0: 3c010a14\n")
+    with pytest.raises(ConvertError) as caught:
+        check(coverage(found, ["a", "b"], ["a", "b"]), allow_fallback=False)
+    assert "'a:0' in the cache, 'a' in the model" in str(caught.value.hint)
+
+
+def test_a_network_without_layers_for_int8_is_told_so(tmp_path: Path) -> None:
+    found = cache(tmp_path, "TRT-8601-EntropyCalibration2\na: 3c010a14\n")
+    with pytest.raises(ConvertError) as caught:
+        check(coverage(found, [], ["a"]), allow_fallback=False)
+    assert caught.value.code == "precision-not-delivered"

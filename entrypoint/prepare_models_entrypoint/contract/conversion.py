@@ -11,7 +11,9 @@ from .files import sha256_file
 from .kinds import ByName, Constant, Digest, Dims, File, Flag, Integer, ListOf, Number, OneOf, OneOrMore, Shape, Text
 from .settings import REQUIRED, Record, setting
 
-SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy")
+SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
+CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
+PIXEL_SCALE = 1.0 / 255.0
 
 _TENSORS = ListOf(Text("tensor names"), "a list of tensor names")
 _NUMBERS = ListOf(Number(), "a list of numbers")
@@ -57,16 +59,17 @@ class TaoConfig(Record):
 
 @dataclass(frozen=True)
 class CalibrationConfig(Record):
-    """Calibration from samples: a directory of images or .npy files, and how an image becomes the input tensor.
+    """Calibration from samples: a directory of images, .npy or .npz files, and how an image becomes the input tensor.
 
-    A pixel p of 0..255 becomes ``(p * scale - mean) / std``.
+    A pixel p of 0..255 becomes ``(p * scale - mean) / std``; an input of whole numbers takes pixels as they are where
+    none of these is set.
     """
 
     images: str = setting(
-        File("the path of a directory"), "directory of images or .npy files, relative to the manifest", default=REQUIRED
+        File("the path of a directory"), "images, .npy or .npz files, relative to the manifest", default=REQUIRED
     )
     scale: float = setting(
-        Number(), "factor of a pixel's 0 to 255; 1/255 unless set", default=1 / 255, group="preprocess"
+        Number(), "factor of a pixel's 0 to 255; 1/255 unless set", default=PIXEL_SCALE, group="preprocess"
     )
     mean: Tuple[float, ...] = setting(_NUMBERS, "subtracted, for each channel", default=(), group="preprocess")
     std: Tuple[float, ...] = setting(_NUMBERS, "divides, for each channel", default=(), group="preprocess")
@@ -74,6 +77,13 @@ class CalibrationConfig(Record):
     layout: str = setting(OneOf("nchw", "nhwc"), "order of the axes", default="nchw", group="preprocess")
     limit: int = setting(
         Integer("a number of samples", 1), "at most this many samples, in the order of their names", default=100
+    )
+    method: str = setting(
+        OneOf(*CALIBRATION_METHODS),
+        "how ranges become scales: `minmax` takes the largest value, `entropy` loses the least information, as "
+        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values",
+        default=CALIBRATION_METHODS[0],
+        later=True,
     )
 
     def samples(self) -> List[Path]:

@@ -47,6 +47,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "etlt-truncated": ErrorCode("model", "the .etlt ends too early", "Download the file again."),
     "calibration-cache-invalid": ErrorCode("model", "the calibration cache can't be read", "Download the cache of exactly this model version again, or use `precision: fp16`."),
     "calibration-cache-foreign": ErrorCode("model", "the calibration cache belongs to another model", "Use the cache that belongs to this model version: tensor names change when a model is exported anew. The report lists the missing names."),
+    "quantization-asymmetric": ErrorCode("model", "the model's own Q/DQ nodes are not symmetric int8, which is all that TensorRT takes", "Quantize again with symmetric activations and weights, or give the float model with `calibration: {images: DIR}`."),
     "calibration-cache-refused": ErrorCode("model", "the builder did not take the calibration cache", "Read the build log: it names the tensors. Use the cache of exactly this model version."),
     "calibration-missing": ErrorCode("model", "int8 needs a calibration cache or a model with Q/DQ nodes", "Add `calibration_cache:`, or make one with `calibration: {images: DIR}`."),
     "calibration-samples-unusable": ErrorCode("model", "the samples for a calibration can't be used", "Check `calibration:`: directory, colour, layout and the size of the samples."),

@@ -143,17 +143,20 @@ class StageResult(TypedDict):
 class Calibration(TypedDict):
     """What a calibration cache gave. ``covered`` of ``wanted`` activations have a scale.
 
-    missing: activations that an int8 layer wants and the cache lacks. stale: names in the cache that the model lacks.
-    Both lists end after 50 names; their counts are whole.
+    method: how the scales were measured, None where the cache came as a file. missing: activations that an int8 layer
+    wants and the cache lacks. unusable: by tensor, what the scale of one of these is instead of a positive number.
+    stale: names in the cache that the model lacks. Both lists end after 50 names; their counts are whole.
     """
 
     header: str
     written_for: List[str]
     algorithm: str
+    method: Optional[str]
     wanted: int
     covered: int
     missing_count: int
     missing: List[str]
+    unusable: Dict[str, str]
     stale_count: int
     stale: List[str]
 

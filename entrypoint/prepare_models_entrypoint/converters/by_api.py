@@ -17,9 +17,9 @@ from ..contract.files import sync
 from ..contract.job import AUTO
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
-from ..onnx_graph import calibrate, calibration_cache, whole_file
+from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization
 from .precision import Evidence, prove, rule, unmatched
 from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
@@ -50,6 +50,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     result["backend"] = info
     _check_options(request, result)
     plugins.load(request.model.plugins, backend)
+    quantization.check(source)
     cache = _cache(request, progress)
     weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
     attempt = _Attempt(settle(request, cache, progress, weakly=weakly), backend, weights, cache, progress)
@@ -264,12 +265,23 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
     config = request.model.calibration
     if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
-        made = Path(request.work_dir) / calibrate.FILE
-        calibrate.produce(Path(request.source), config, made, progress)
-        return calibration_cache.read(made, "the cache made from samples")
+        return _measured(request, progress)
     if request.cache_file is None:
         return None
     return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+
+
+def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
+    """Return a cache made from the manifest's samples."""
+    try:
+        from ..onnx_graph import calibrate, typed_model
+    except ImportError as error:
+        raise ConvertError(
+            "module-missing", f"calibration needs {error.name}", hint="pip install 'prepare-models[calibrate]'"
+        ) from error
+    made = Path(request.work_dir) / calibration_cache.FILE
+    model = typed_model.as_asked(request.model, Path(request.source))
+    return calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
 
 
 def _load_backend() -> Any:

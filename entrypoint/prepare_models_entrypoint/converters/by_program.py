@@ -18,7 +18,18 @@ from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import build_time, gpu_support, layer_info, plugins, preflight, profiles, tao_converter, timing_cache, trtexec
+from . import (
+    build_time,
+    gpu_support,
+    layer_info,
+    plugins,
+    preflight,
+    profiles,
+    quantization,
+    tao_converter,
+    timing_cache,
+    trtexec,
+)
 from .messages import from_program
 from .precision import Rule, judge_by_size, prove, rule
 from .ranges import settle
@@ -81,6 +92,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     gpu_support.check(backend, request.capability, ())
     trtexec.check_model(model, version)
     whole_file.check_operator_sets(Path(request.source))
+    quantization.check(Path(request.source))
     cache = _cache(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(

@@ -8,7 +8,7 @@ from typing import List, Optional
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.source import Source
-from ..onnx_graph import calibrate
+from ..onnx_graph import calibration_cache
 from .request import BuildResult
 from .trtexec import command, shell_line
 
@@ -76,7 +76,7 @@ def _plan_name(model: ModelJob) -> str:
 
 
 def _cache_name(model: ModelJob) -> str:
-    return Source.of(model.calibration_cache).public if model.calibration_cache else calibrate.FILE
+    return Source.of(model.calibration_cache).public if model.calibration_cache else calibration_cache.FILE
 
 
 def _with_final_names(model: ModelJob, result: BuildResult, converter: str) -> List[str]:

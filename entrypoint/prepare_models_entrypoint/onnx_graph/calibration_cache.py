@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ..contract.report import Calibration
 from ..errors import ConvertError
+
+FILE = "calibration.cache"  # beside an engine: the cache that was made from samples
 
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration")
 _HEADER = re.compile(r"TRT-(\d+)-(\w+)")
@@ -25,12 +27,19 @@ _MAJORS = range(5, 20)
 
 @dataclass(frozen=True)
 class CalibrationCache:
-    """A cache as read. ``scales``: float32 scale by tensor name, zero for a tensor that never left zero."""
+    """A cache as read.
+
+    scales: float32 scale above zero by tensor name. unusable: by tensor, what its scale is instead of a positive number
+    (caches for quantization-aware training have infinite ones for tensors that Q/DQ nodes cover). method: how the
+    scales were measured, None where the cache came as a file.
+    """
 
     header: str
     algorithm: str
     scales: Mapping[str, float]
     body: bytes
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    method: Optional[str] = None
 
     def written_for(self) -> List[str]:
         """Return the TensorRT versions that the header's number can stand for; TAO writes the older formula always."""
@@ -63,17 +72,25 @@ def read(path: Path, name: str) -> CalibrationCache:
     data = path.read_bytes()
     if not data.strip():
         raise _invalid(name, "it is empty")
-    first, _, body = data.partition(b"\n")
+    first, _, body = data.lstrip(b"\xef\xbb\xbf\r\n \t").partition(b"\n")
     header = first.decode("utf-8", "replace").strip()
     match = _HEADER.fullmatch(header)
     if match is None:
         raise _invalid(name, f"line 1 is {header[:60]!r}, expected TRT-<version>-<algorithm>")
     if match[2] not in ALGORITHMS:
         raise _invalid(name, f"algorithm {match[2]} is none of {', '.join(ALGORITHMS)}")
-    scales = _scales(body, name)
-    if not any(scales.values()):
+    found = _scales(body, name)
+    scales = {tensor: scale for tensor, scale in found.items() if math.isfinite(scale) and scale > 0}
+    if not scales:
         raise _invalid(name, "it holds no scale above zero")
-    return CalibrationCache(header, match[2], scales, body)
+    unusable = {tensor: _fault(scale) for tensor, scale in found.items() if tensor not in scales}
+    return CalibrationCache(header, match[2], scales, body, unusable)
+
+
+def _fault(scale: float) -> str:
+    if math.isnan(scale):
+        return "not a number"
+    return "infinite" if math.isinf(scale) else "zero" if not scale else "negative"
 
 
 def _scales(body: bytes, name: str) -> Dict[str, float]:
@@ -91,16 +108,16 @@ def _scales(body: bytes, name: str) -> Dict[str, float]:
         scale = _scale(word)
         if scale is None:
             raise _invalid(name, f"line {number}: {word[:20]!r} is no scale in hexadecimal digits")
-        if scales.setdefault(tensor, scale) != scale:
+        if scales.setdefault(tensor, scale) != scale and not math.isnan(scale):
             raise _invalid(name, f"line {number}: a second, different scale of {tensor}")
     return scales
 
 
 def _scale(word: str) -> "float | None":
-    if not re.fullmatch(r"[0-9a-fA-F]{1,8}", word):
+    if not re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,8}", word):
         return None
     value: float = struct.unpack(">f", int(word, 16).to_bytes(4, "big"))[0]
-    return value if math.isfinite(value) and value >= 0 else None
+    return value
 
 
 def _invalid(name: str, why: str) -> ConvertError:
@@ -126,16 +143,18 @@ def coverage(cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[s
         tensors: names of all tensors of the network.
     """
     asked = sorted(set(wanted))
-    missing = [name for name in asked if not cache.scales.get(name)]
-    stale = sorted(set(cache.scales) - set(tensors))
+    missing = [name for name in asked if name not in cache.scales]
+    stale = sorted((set(cache.scales) | set(cache.unusable)) - set(tensors))
     return Calibration(
         header=cache.header,
         written_for=cache.written_for(),
         algorithm=cache.algorithm,
+        method=cache.method,
         wanted=len(asked),
         covered=len(asked) - len(missing),
         missing_count=len(missing),
         missing=missing[:_NAMES_KEPT],
+        unusable={name: cache.unusable[name] for name in missing[:_NAMES_KEPT] if name in cache.unusable},
         stale_count=len(stale),
         stale=stale[:_NAMES_KEPT],
     )
@@ -144,15 +163,44 @@ def coverage(cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[s
 def check(found: Calibration, *, allow_fallback: bool) -> Tuple[str, ...]:
     """Refuse the cache of another model; return what the user should know about one that covers a part only.
 
+    A cache whose names are mostly those of the model belongs to it, however little it covers.
+
     Raises:
-        ConvertError: less than half of the activations are covered and no fallback is allowed, or none is.
+        ConvertError: no activation is covered, or less than half of them by a cache with mostly other names, and no
+            fallback is allowed; or there is no layer for int8 at all.
     """
-    shown = ", ".join(found["missing"][:5]) + (", ..." if found["missing_count"] > 5 else "")
+    if not found["wanted"] and not allow_fallback:
+        raise ConvertError(
+            "precision-not-delivered",
+            "int8 was asked, and the model has no layer that int8 serves (convolutions and matrix products with "
+            "constant weights, poolings)",
+            hint="use precision: fp16 for this model",
+        )
+    unusable = found["unusable"]
+    names = [f"{name} ({unusable[name]})" if name in unusable else name for name in found["missing"][:5]]
+    shown = ", ".join(names) + (", ..." if found["missing_count"] > 5 else "")
     told = f"{found['covered']} of {found['wanted']} activations have a scale; missing: {shown or 'none'}"
-    if not found["covered"] or (2 * found["covered"] < found["wanted"] and not allow_fallback):
+    foreign = 2 * found["covered"] < found["wanted"] and found["stale_count"] > found["covered"]
+    if found["wanted"] and (not found["covered"] or (foreign and not allow_fallback)):
         raise ConvertError(
             "calibration-cache-foreign",
             f"the calibration cache does not fit this model: {told}; {found['stale_count']} of its names are unknown",
-            hint="use the cache that belongs to this model version; names change when a model is exported anew",
+            hint=_how_to_fit(found),
         )
     return (told,) if found["missing_count"] else ()
+
+
+def _how_to_fit(found: Calibration) -> str:
+    """Return what to do about a cache whose names are not those of the model."""
+    bare = {name.rpartition(":")[0]: name for name in found["stale"] if name.endswith(":0")}
+    twins = [(bare[name], name) for name in found["missing"] if name in bare]
+    twins += [(name[:-2], name) for name in found["missing"] if name.endswith(":0") and name[:-2] in found["stale"]]
+    if twins:
+        theirs, own = twins[0]
+        return (
+            f"names differ by ':0' only ({theirs!r} in the cache, {own!r} in the model): rename them if the cache "
+            "belongs to this network, or use the cache made for this export"
+        )
+    if found["unusable"]:
+        return "these scales come from quantization-aware training: use the model's export with Q/DQ nodes, or fp16"
+    return "use the cache that belongs to this model version; names change when a model is exported anew"

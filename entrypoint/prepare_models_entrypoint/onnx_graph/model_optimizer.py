@@ -14,9 +14,10 @@ from typing import Any
 
 from onnx import ModelProto
 
+from ..contract.conversion import CalibrationConfig
 from ..contract.job import ModelJob
 from ..errors import ConvertError
-from . import calibrate, model_file
+from . import calibrate, model_file, sample_files
 
 _LOG_LEVEL = "WARNING"
 
@@ -71,14 +72,7 @@ def _copy(model: ModelProto, work_dir: Path) -> Path:
 def _samples(model: ModelProto, job: ModelJob) -> Any:
     import numpy as np
 
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    if job.calibration is None or len(inputs) != 1:
-        raise ConvertError(
-            "calibration-samples-unusable",
-            f"the model has {len(inputs)} inputs; calibration from samples feeds one",
-            hint="give a model with Q/DQ nodes, made with your own tool",
-        )
-    shape = [dim.dim_value or 1 for dim in inputs[0].type.tensor_type.shape.dim]
-    arrays = [calibrate.tensor(file, job.calibration, shape) for file in calibrate.samples(job.calibration)]
-    return {inputs[0].name: np.concatenate(arrays)}
+    config = job.calibration or CalibrationConfig("")
+    inputs = calibrate.inputs_of(model, job)
+    feeds = list(sample_files.feeds(sample_files.files(config), config, inputs))
+    return {each.name: np.concatenate([feed[each.name] for feed in feeds]) for each in inputs}

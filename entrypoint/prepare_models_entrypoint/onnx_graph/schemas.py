@@ -9,7 +9,10 @@ from typing import Dict, FrozenSet, Iterable, Mapping, Optional, Tuple
 from onnx import ModelProto, NodeProto, TensorProto, defs
 
 STANDARD = ("", "ai.onnx")
+CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
+SCALE_AXIS, HALF_SCALES = 13, 19  # opsets from which Q/DQ nodes have an axis, and fp16 scales
 _NEWEST = 1 << 20
+_LIKE_THE_STANDARD = ("QuantizeLinear", "DequantizeLinear")  # of ONNX Runtime, in each opset
 
 # Two variables where there is one type, unless an attribute says otherwise.
 _SAME: Mapping[str, Mapping[str, str]] = {
@@ -67,6 +70,8 @@ def opsets(model: ModelProto) -> Dict[str, int]:
 def signature(node: NodeProto, versions: Mapping[str, int]) -> Optional[Signature]:
     """Return an operator's types in the imported version, None for one that ONNX does not define."""
     domain = "" if node.domain in STANDARD else node.domain
+    if domain == CONTRIB and node.op_type in _LIKE_THE_STANDARD:
+        return _signature(node.op_type, _NEWEST, "")
     return _signature(node.op_type, versions.get(domain, 1), domain)
 
 

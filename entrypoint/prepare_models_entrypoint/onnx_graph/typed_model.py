@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -31,6 +30,8 @@ from . import (
     proof,
     quantize,
     rescue,
+    schemas,
+    weight_chains,
 )  # fmt: skip
 from .calibration_cache import CalibrationCache
 from .decide import KeptNode
@@ -40,9 +41,7 @@ from .prepare import prepare
 from .rescue import Applied, Rescue
 from .retype import retype
 
-# DequantizeLinear has an axis from 13 on, and fp16 scales from 19 on.
-_OPSET_PER_CHANNEL = 13
-_OPSET_HALF_SCALES = 19
+_OPSET_OF_BF16 = 13
 _NOTHING = Rescue()
 
 
@@ -211,6 +210,8 @@ class _Rewriter:
     def rewrite(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
         names = graph.tensor_names(model)
         fault = faults.of(model)
+        if "qdq" in steps:
+            weight_chains.fold(model)
         batch_norm.fold(model)
         for step in steps:
             self.on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
@@ -227,37 +228,40 @@ class _Rewriter:
             return prepare(model_optimizer.to_fp8(model, self.job, self.work_dir))
         if self.cache is not None:
             half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-            wanted = _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL
-            model = lift(model, wanted, required=_OPSET_PER_CHANNEL, why="int8")
-            self._cover(
-                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self._kept()), names
-            )
+            wanted = schemas.HALF_SCALES if half else schemas.SCALE_AXIS
+            model = prepare(lift(model, wanted, required=1, why="int8"))
+            done = quantize.insert(model, self.cache.scales, names=set(names), keep=self._out_of_int8(model).keys())
+            self._cover(self.cache, done, names)
         return model
+
+    def _out_of_int8(self, model: ModelProto) -> Dict[str, str]:
+        """Return the nodes that int8 would harm more than fp16 does, with the reasons."""
+        measured = self.typed.findings.keep if self.typed.findings is not None else {}
+        valued = {node.name: node.reason for node in self.typed.kept if not node.harmless}
+        return {**self.added, **measured, **valued, **self._asked(model)}
+
+    def _asked(self, model: ModelProto) -> Dict[str, str]:
+        """Return the nodes that the manifest keeps in fp32, with the reasons."""
+        found = {}
+        for node in graph.nodes(model):
+            pattern = next((each for each in self.job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
+            if pattern is not None:
+                found[node.name] = f"keep_fp32: {pattern}"
+        return found
 
     def _narrowed(self, model: ModelProto, target: str) -> ModelProto:
         """Return the model in fp16 or bf16, with what has to stay in fp32 noted."""
         if target == "bf16":
-            model = lift(model, _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL, why="bf16")
+            model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
         elif graph.has_qdq(model):
-            model = lift(model, _OPSET_HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
-        keep = dict(self.added)
-        for node in graph.nodes(model):
-            pattern = next((each for each in self.job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
-            if pattern is not None:
-                keep[node.name] = f"keep_fp32: {pattern}"
+            model = lift(model, schemas.HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
         findings = self.typed.findings
-        if findings is not None:
-            keep = {**findings.keep, **keep}
+        keep = {**self.added, **(findings.keep if findings is not None else {}), **self._asked(model)}
         done = retype(model, target, keep=keep, samples=findings is not None and findings.trusted)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept
         self.typed.warnings += done.warnings
         return done.model
-
-    def _kept(self) -> Sequence[str]:
-        """Return patterns of the nodes that stay in fp32."""
-        found = self.typed.findings.keep if self.typed.findings is not None else ()
-        return [*self.job.kept_patterns, *map(glob.escape, found)]
 
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""
@@ -266,7 +270,7 @@ class _Rewriter:
             self.typed.warnings.append(
                 WarningInfo(
                     code="calibration-incomplete",
-                    message=f"{told}; {len(done.skipped)} layers stay out of int8: {', '.join(done.skipped[:5])}",
+                    message=f"{told}; {len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}",
                     hint="use the calibration cache of exactly this model version",
                 )
             )

@@ -13,7 +13,7 @@ from ..contract.conversion import CalibrationConfig
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
 from ..errors import ConvertError, VerifyError
-from ..onnx_graph import calibrate
+from ..onnx_graph import sample_files
 
 # Name, numpy type and shape of an input.
 Input = Tuple[str, Any, Tuple[int, ...]]
@@ -40,7 +40,7 @@ def feeds(config: VerifyConfig, inputs: List[Input]) -> Tuple[str, Iterator[Feed
     """
     images = config.images
     if images is not None:
-        files = _usable(lambda: calibrate.samples(images))
+        files = _usable(lambda: sample_files.files(images))
         return f"{len(files)} images of {images.images}", _of_images(images, inputs, files)
     if config.npz is not None:
         arrays = _load(Path(config.npz))
@@ -50,12 +50,13 @@ def feeds(config: VerifyConfig, inputs: List[Input]) -> Tuple[str, Iterator[Feed
 
 
 def _of_images(config: CalibrationConfig, inputs: List[Input], files: List[Path]) -> Iterator[Feed]:
-    if len(inputs) != 1:
-        raise _unusable(f"the model has {len(inputs)} inputs and images feed one", "give npz: with an array for each")
-    ((name, dtype, shape),) = inputs
-    for file in files:
-        sample = _usable(lambda file=file: calibrate.tensor(file, config, (1, *shape[1:])))
-        yield {name: np.repeat(sample, shape[0], axis=0).astype(dtype)}
+    wanted = [sample_files.Input(*each) for each in inputs]
+    feeds = sample_files.feeds(files, config, wanted)
+    while True:
+        feed = _usable(lambda: next(feeds, None))
+        if feed is None:
+            return
+        yield feed
 
 
 def _load(file: Path) -> Mapping[str, Any]:

@@ -1,0 +1,101 @@
+"""The range of a tensor over samples, and the largest value that its int8 form should hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_BINS = 4096
+_LEVELS = 128  # of the magnitude: scales are symmetric
+_STRIDE = 16
+_PERCENTILE = 99.99
+
+
+class Range:
+    """What a float tensor was. most: its largest finite magnitude.
+
+    counts: how often magnitudes occurred, in equal bins from 0 to ``top``, a power of two; kept where ``counted``.
+    """
+
+    def __init__(self, *, counted: bool) -> None:
+        self.most = 0.0
+        self.top = 0.0
+        self.counts: Any = np.zeros(_BINS, np.int64) if counted else None
+
+    def take(self, values: Any) -> None:
+        """Take up the values of one sample."""
+        magnitudes = np.abs(values.reshape(-1)).astype(np.float32, copy=False)
+        most = float(magnitudes.max(initial=0.0))
+        if not np.isfinite(most):
+            magnitudes = magnitudes[np.isfinite(magnitudes)]
+            most = float(magnitudes.max(initial=0.0))
+        self.most = max(self.most, most)
+        if self.counts is not None and magnitudes.size:
+            self._count(magnitudes, most)
+
+    def _count(self, magnitudes: Any, most: float) -> None:
+        if most > self.top:
+            self._grow(most)
+        if not self.top:
+            self.counts[0] += magnitudes.size
+            return
+        places = (magnitudes.astype(np.float64) * (_BINS / self.top)).astype(np.int32)
+        self.counts += np.bincount(np.minimum(places, _BINS - 1), minlength=_BINS)
+
+    def _grow(self, most: float) -> None:
+        """Raise ``top`` to the next power of two, and join bins so that they keep their number."""
+        top = 2.0 ** np.ceil(np.log2(most))
+        factor = min(_BINS, int(top / self.top)) if self.top else 1
+        joined = self.counts.reshape(-1, factor).sum(axis=1) if factor > 1 else self.counts
+        self.counts = np.zeros(_BINS, np.int64)
+        self.counts[: joined.size] = joined
+        self.top = float(top)
+
+
+def amax(seen: Range, method: str) -> float:
+    """Return the largest magnitude that the int8 form of a tensor holds; what is beyond saturates.
+
+    Args:
+        seen: the tensor's range.
+        method: minmax: the largest that occurred. percentile: 99.99 % of the values lie within. entropy: what loses the
+            least information, by the Kullback-Leibler divergence, as TensorRT's calibrator does.
+    """
+    if method == "minmax" or not seen.most or seen.counts is None:
+        return seen.most
+    width = seen.top / _BINS
+    used = int(np.flatnonzero(seen.counts)[-1]) + 1
+    if method == "percentile":
+        within = np.cumsum(seen.counts)
+        bins = int(np.searchsorted(within, within[-1] * (_PERCENTILE / 100))) + 1
+    else:
+        bins = _least_divergent(seen.counts[:used].astype(np.float64))
+    return min(seen.most, bins * width)
+
+
+def _least_divergent(counts: Any) -> int:
+    """Return how many bins to keep, from the first on."""
+    counts = counts.copy()
+    counts[0] = counts[1] if counts.size > 1 else counts[0]  # zeros need no range
+    if counts.size <= _LEVELS or not counts.any():
+        return int(counts.size)
+    kept = [*range(_LEVELS, counts.size, _STRIDE), counts.size]
+    best: int = kept[int(np.argmin([_divergence(counts, bins) for bins in kept]))]
+    return best
+
+
+def _divergence(counts: Any, bins: int) -> float:
+    """Return how much is lost where the first ``bins`` become the levels of int8, and the others saturate."""
+    inside = counts[:bins]
+    exact = inside.copy()
+    exact[-1] += counts[bins:].sum()
+    level = np.arange(bins) * _LEVELS // bins
+    occupied = exact > 0
+    sums = np.bincount(level, inside, _LEVELS)
+    places = np.bincount(level, occupied, _LEVELS)
+    rounded = np.where(occupied, sums[level] / np.maximum(places[level], 1), 0)
+    if not rounded.any():
+        return float("inf")
+    p, q = exact / exact.sum(), rounded / rounded.sum()
+    seen = p > 0
+    return float(np.sum(p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-12))))

@@ -1,0 +1,129 @@
+"""Which nodes of a model int8 can serve, and which of their inputs become int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import AbstractSet, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+from onnx import NodeProto, TensorProto
+
+from . import schemas, weights
+from .types import Scope
+
+MATRIX = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
+
+
+class Stored(NamedTuple):
+    """Weights of a layer."""
+
+    position: int
+    tensor: TensorProto
+    axis: Optional[int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node that int8 can serve.
+
+    read: positions of its activations. stored: position and values of its weights, and the axis of the output channels,
+    None where no axis of theirs is that; None for a layer without weights.
+    """
+
+    node: NodeProto
+    read: Tuple[int, ...]
+    stored: Optional[Stored] = None
+
+    def activations(self) -> List[str]:
+        """Return the names of its activations."""
+        return [self.node.input[position] for position in self.read]
+
+
+@dataclass
+class _Made:
+    """What is known of a graph on the way through it: by tensor, the convolution that makes it; readers of tensors."""
+
+    convolutions: Dict[str, int] = field(default_factory=dict)
+    readers: Dict[str, int] = field(default_factory=dict)
+
+
+class Finder:
+    """Finds the layers of all graphs of a model. layers: by the name of the node."""
+
+    def __init__(self, scope: Scope, keep: AbstractSet[str] = frozenset()) -> None:
+        self.layers: Dict[str, Layer] = {}
+        self._keep = keep
+        self._search(scope)
+
+    def _search(self, scope: Scope) -> None:
+        made = _Made()
+        for node in scope.graph.node:
+            for name in set(node.input):
+                made.readers[name] = made.readers.get(name, 0) + 1
+        for value in scope.graph.output:
+            made.readers[value.name] = made.readers.get(value.name, 0) + 1
+        for index, node in enumerate(scope.graph.node):
+            for inner in scope.inner.get(node.name, ()):
+                self._search(inner)
+            layer = (
+                None if node.name in self._keep or node.domain not in schemas.STANDARD else _layer(node, scope, made)
+            )
+            if layer is not None:
+                self.layers[node.name] = layer
+                if node.op_type in _CONVOLUTIONS:
+                    made.convolutions[node.output[0]] = index
+
+
+def _layer(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
+    if node.op_type == "Add":
+        return _residual(node, scope, made)
+    if node.op_type not in MATRIX or len(node.input) < 2:
+        return None
+    found = {position: _weight(node.input[position], scope) for position in (0, 1)}
+    stored = [(position, tensor) for position, tensor in found.items() if tensor is not None]
+    if len(stored) != 1 or (node.op_type in _CONVOLUTIONS and found[1] is None):
+        return None  # products of activations have no weights to shrink, and weights that are computed no scales
+    ((position, tensor),) = stored
+    if not _is_activation(node.input[1 - position], scope):
+        return None
+    return Layer(node, (1 - position,), Stored(position, tensor, channel_axis(node, position, len(tensor.dims))))
+
+
+def _residual(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
+    """Return a sum with what a convolution makes: the sum becomes part of it, and reads its other operand as int8."""
+    alone = [
+        (made.convolutions[name], position)
+        for position, name in enumerate(node.input)
+        if name in made.convolutions and made.readers[name] == 1
+    ]
+    if not alone or len(node.input) != 2 or node.input[0] == node.input[1]:
+        return None
+    other = 1 - max(alone)[1]
+    return Layer(node, (other,)) if _is_activation(node.input[other], scope) else None
+
+
+def _weight(name: str, scope: Scope) -> Optional[TensorProto]:
+    """Return float weights whose values are all finite."""
+    tensor = scope.constant(name) if name else None
+    if tensor is None or tensor.data_type not in _FLOATS or not weights.size(tensor):
+        return None
+    values = weights.array(tensor)
+    return tensor if np.isfinite([values.min(), values.max()]).all() else None
+
+
+def _is_activation(name: str, scope: Scope) -> bool:
+    return bool(name) and scope.constant(name) is None and scope.get(name) in _FLOATS
+
+
+def channel_axis(node: NodeProto, position: int, rank: int) -> Optional[int]:
+    """Return the axis of the output channels in a layer's weights, None where there is none."""
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "ConvTranspose":
+        return 1 if attributes.get("group", 1) in (0, 1) else None  # grouped: no axis of the weights is the channel
+    if node.op_type == "Gemm" and position == 1:
+        return 0 if attributes.get("transB", 0) else 1
+    return 1 if node.op_type == "MatMul" and position == 1 and rank == 2 else None

@@ -1,0 +1,215 @@
+"""Sample files as input tensors: images, arrays (.npy) and several arrays by input name (.npz)."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from ..contract.conversion import PIXEL_SCALE, SAMPLE_ENDINGS, CalibrationConfig
+from ..errors import ConvertError
+
+Feed = Dict[str, Any]
+
+_BROKEN = (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+class Input(NamedTuple):
+    """An input of a model: its name, numpy type, and the shape in which it is fed, the batch first."""
+
+    name: str
+    dtype: Any
+    shape: Tuple[int, ...]
+
+
+def files(config: CalibrationConfig) -> List[Path]:
+    """Return the sample files, sorted by name.
+
+    Raises:
+        ConvertError: ``calibration-samples-unusable``: there is none.
+    """
+    found = config.samples()
+    if not found:
+        raise ConvertError(
+            "calibration-samples-unusable",
+            f"{config.images} has no sample ({', '.join(SAMPLE_ENDINGS)})",
+            hint="give a directory with some tens of typical images under images:",
+        )
+    return found
+
+
+def check(paths: Sequence[Path], config: CalibrationConfig, inputs: Sequence[Input]) -> None:
+    """Refuse samples that do not fit the inputs; images are opened and not decoded.
+
+    Raises:
+        ConvertError: ``calibration-samples-unusable``.
+    """
+    for path in paths:
+        if path.suffix.lower() in (".npy", ".npz"):
+            one(path, config, inputs)
+        else:
+            _size(path, config, _only(path, inputs))
+            _opened(path, lambda image: image.verify())
+
+
+def feeds(paths: Sequence[Path], config: CalibrationConfig, inputs: Sequence[Input]) -> Iterator[Feed]:
+    """Yield feeds of full batches; the last one is filled up with its own samples."""
+    batch = max([each.shape[0] for each in inputs if each.shape], default=1)
+    waiting: List[Feed] = []
+    for path in paths:
+        sample = one(path, config, inputs)
+        if _is_whole(sample, inputs):
+            yield sample
+            continue
+        waiting.append(sample)
+        if len(waiting) == batch:
+            yield _joined(waiting, inputs)
+            waiting = []
+    if waiting:
+        yield _joined([waiting[index % len(waiting)] for index in range(batch)], inputs)
+
+
+def _is_whole(sample: Feed, inputs: Sequence[Input]) -> bool:
+    return all(sample[each.name].shape == each.shape for each in inputs)
+
+
+def _joined(samples: Sequence[Feed], inputs: Sequence[Input]) -> Feed:
+    joined = {}
+    for each in inputs:
+        arrays = [sample[each.name] for sample in samples]
+        whole = arrays[0].shape == each.shape
+        joined[each.name] = arrays[0] if whole else np.concatenate(arrays)[: each.shape[0]]
+    return joined
+
+
+def one(path: Path, config: CalibrationConfig, inputs: Sequence[Input]) -> Feed:
+    """Return one file's arrays by input name: of the whole shape, or with a batch of 1.
+
+    An image is resized to the input's height and width, a pixel p becomes ``(p * scale - mean) / std``, or stays what
+    it is for an input of whole numbers where none of these is set. An array must have the input's shape.
+
+    Raises:
+        ConvertError: ``calibration-samples-unusable``.
+    """
+    if path.suffix.lower() == ".npz":
+        arrays = _load(path)
+        missing = [each.name for each in inputs if each.name not in arrays]
+        if missing:
+            has = ", ".join(sorted(arrays)) or "none"
+            raise unusable(path, f"has no array {', '.join(missing)}; it has {has}", "name arrays by input")
+        return {each.name: _shaped(arrays[each.name], path, each) for each in inputs}
+    only = _only(path, inputs)
+    if path.suffix.lower() == ".npy":
+        return {only.name: _shaped(_load(path), path, only)}
+    return {only.name: _typed(_image(path, config, only), path, only)}
+
+
+def _only(path: Path, inputs: Sequence[Input]) -> Input:
+    if len(inputs) == 1:
+        return inputs[0]
+    names = ", ".join(each.name for each in inputs)
+    raise unusable(
+        path, f"feeds one input, and the model has {len(inputs)} ({names})",
+        "give .npz files, one for each sample, written with numpy.savez(FILE, **{input name: array})",
+    )  # fmt: skip
+
+
+def _load(path: Path) -> Any:
+    try:
+        loaded = np.load(str(path), allow_pickle=False)
+        if path.suffix.lower() == ".npy":
+            return np.asarray(loaded)
+        with loaded as archive:
+            return {name: archive[name] for name in archive.files}
+    except _BROKEN as error:
+        raise unusable(path, f"can't be read: {error}", "write it with numpy.save or numpy.savez") from None
+
+
+def _shaped(array: Any, path: Path, to: Input) -> Any:
+    single = (1, *to.shape[1:]) if to.shape else ()
+    if array.shape == to.shape[1:] and to.shape:
+        array = array.reshape(single)
+    if array.shape not in (to.shape, single):
+        wanted = "x".join(map(str, to.shape)) or "a scalar"
+        found = "x".join(map(str, array.shape)) or "a scalar"
+        raise unusable(
+            path, f"has shape {found}, input {to.name!r} is fed as {wanted}",
+            "save arrays of this shape, or set inputs: in the manifest to the shape of the samples",
+        )  # fmt: skip
+    return _typed(array, path, to)
+
+
+def _typed(array: Any, path: Path, to: Input) -> Any:
+    """Return an array in the input's type; nothing may be lost but digits."""
+    dtype = np.dtype(to.dtype)
+    if array.dtype.kind not in "fiub":
+        raise unusable(path, f"holds {array.dtype}, input {to.name!r} takes {dtype}", "save numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise unusable(path, "has values that are not finite", "remove this sample")
+    if dtype.kind in "iu" and array.size:
+        limits = np.iinfo(dtype)
+        fits = limits.min <= array.min() and array.max() <= limits.max and (np.rint(array) == array).all()
+        if not fits:
+            raise unusable(
+                path, f"gives values from {array.min():g} to {array.max():g}, input {to.name!r} takes {dtype}",
+                "leave preprocess: scale, mean and std out, or save whole numbers",
+            )  # fmt: skip
+    return np.ascontiguousarray(array, dtype)
+
+
+def _image(path: Path, config: CalibrationConfig, to: Input) -> Any:
+    height, width = _size(path, config, to)
+    mode = "L" if config.colour == "gray" else "RGB"
+    pixels = _opened(path, lambda image: np.asarray(image.convert(mode).resize((width, height))))
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    pixels = pixels[:, :, ::-1] if config.colour == "bgr" else pixels
+    as_it_is = (config.scale, config.mean, config.std) == (PIXEL_SCALE, (), ())
+    if np.dtype(to.dtype).kind in "iu":
+        values = pixels if as_it_is else np.rint(_scaled(pixels, config))
+    else:
+        values = _scaled(pixels, config)
+    return (values.transpose(2, 0, 1) if config.layout == "nchw" else values)[None]
+
+
+def _scaled(pixels: Any, config: CalibrationConfig) -> Any:
+    values = pixels.astype(np.float32) * np.float32(config.scale)
+    return (values - np.asarray(config.mean or 0, np.float32)) / np.asarray(config.std or 1, np.float32)
+
+
+def _size(path: Path, config: CalibrationConfig, to: Input) -> Tuple[int, int]:
+    """Return height and width to which an image is resized."""
+    shape = "x".join(map(str, to.shape))
+    if len(to.shape) != 4:
+        raise unusable(path, f"is an image, and input {to.name!r} is fed as {shape}", "give samples as .npy or .npz")
+    axis, other = (1, 3) if config.layout == "nchw" else (3, 1)
+    channels = 1 if config.colour == "gray" else 3
+    if to.shape[axis] != channels:
+        hint = "set preprocess: {colour: gray}" if to.shape[axis] == 1 else "give samples as .npy"
+        if to.shape[other] in (1, 3):
+            hint = f"set preprocess: {{layout: {'nhwc' if config.layout == 'nchw' else 'nchw'}}}"
+        raise unusable(
+            path, f"gives {channels} channels in layout {config.layout}, input {to.name!r} is fed as {shape}", hint
+        )
+    return (to.shape[2], to.shape[3]) if config.layout == "nchw" else (to.shape[1], to.shape[2])
+
+
+def _opened(path: Path, use: Any) -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ConvertError(
+            "module-missing", f"reading images needs {error.name}", hint="pip install 'prepare-models[calibrate]'"
+        ) from error
+    try:
+        with Image.open(str(path)) as image:
+            return use(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise unusable(path, f"is no image that can be read: {error}", "remove it, or save it anew") from None
+
+
+def unusable(path: Path, why: str, hint: str) -> ConvertError:
+    """Return the error of a sample that can't be used."""
+    return ConvertError("calibration-samples-unusable", f"sample {path.name} {why}", hint=hint)

@@ -1,0 +1,106 @@
+"""Weights that reach their layer through nodes that only move them: such nodes are computed once, and go."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Set
+
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+from . import schemas, types, weights
+from .layers import MATRIX
+from .names import Names
+from .prepare import drop_unread
+from .types import Scope
+from .walk import graphs
+
+# What makes of values no more than there were.
+_MOVES = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"])
+_LONGEST = 16
+
+
+def fold(model: ModelProto) -> int:
+    """Have layers read their weights themselves, in place; return how many weights were brought there.
+
+    Args:
+        model: as ``prepare`` returns it.
+    """
+    folder = _Folder(model)
+    folder.graph(types.of(model))
+    if folder.count:
+        _drop_idle(model)
+        drop_unread(model)
+    return folder.count
+
+
+class _Folder:
+    def __init__(self, model: ModelProto) -> None:
+        self.model, self.names, self.count = model, Names(model), 0
+
+    def graph(self, scope: Scope) -> None:
+        producers = {name: node for node in scope.graph.node for name in node.output if name}
+        found: Dict[str, Optional[str]] = {}
+        for node in scope.graph.node:
+            for inner in scope.inner.get(node.name, ()):
+                self.graph(inner)
+            for position in (0, 1) if node.op_type in MATRIX else ():
+                name = node.input[position] if position < len(node.input) else ""
+                if name and name not in found:
+                    found[name] = self._folded(name, scope, producers)
+                if name and found[name] is not None:
+                    node.input[position] = found[name] or ""
+
+    def _folded(self, name: str, scope: Scope, producers: Dict[str, NodeProto]) -> Optional[str]:
+        """Return the name of a new weight that is what this tensor always is; None where it depends on an input."""
+        chain: List[NodeProto] = []
+        asked = name
+        while scope.constant(name) is None:
+            node = producers.get(name)
+            if node is None or node.op_type not in _MOVES or node.domain not in schemas.STANDARD:
+                return None
+            if len(chain) == _LONGEST or any(each and scope.constant(each) is None for each in node.input[1:]):
+                return None
+            chain.append(node)
+            name = node.input[0]
+        if not chain:
+            return None
+        values = _computed(self.model, chain[::-1], scope, asked)
+        made = scope.graph.initializer.add()
+        weights.fill(made, values, self.names.fresh(f"{asked}_folded"))
+        self.count += 1
+        folded: str = made.name
+        return folded
+
+
+def _computed(model: ModelProto, chain: List[NodeProto], scope: Scope, asked: str) -> Any:
+    from onnx.reference import ReferenceEvaluator
+
+    made = {name for node in chain for name in node.output}
+    read = dict.fromkeys(name for node in chain for name in node.input if name and name not in made)
+    stored: Dict[str, TensorProto] = {name: tensor for name in read for tensor in [scope.constant(name)] if tensor}
+    graph = helper.make_graph(
+        chain,
+        "weights",
+        [helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)) for name, tensor in stored.items()],
+        [helper.make_tensor_value_info(asked, TensorProto.UNDEFINED, None)],
+    )
+    small = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    feed = {name: weights.array(tensor) for name, tensor in stored.items()}
+    results: Any = ReferenceEvaluator(small).run(None, feed)
+    return results[0]
+
+
+def _drop_idle(model: ModelProto) -> None:
+    """Remove nodes that moved weights and that nothing reads any more."""
+    while True:
+        read: Set[str] = {name for graph in graphs(model.graph) for node in graph.node for name in node.input}
+        read |= {value.name for graph in graphs(model.graph) for value in graph.output}
+        idle = [
+            (graph, node)
+            for graph in graphs(model.graph)
+            for node in graph.node
+            if node.op_type in _MOVES and not read & set(node.output)
+        ]
+        if not idle:
+            return
+        for graph, node in idle:
+            graph.node.remove(node)
