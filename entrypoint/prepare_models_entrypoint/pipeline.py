@@ -10,18 +10,19 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional
 
 from .consumers import lint
 from .contract import event, external_data, schema
 from .contract.external_data import ExternalDataError
-from .contract.files import partial_file, write_atomic
+from .contract.files import partial_file, sha256_file, write_atomic
 from .contract.identity import build_key, identity
-from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
+from .contract.job import Job, JobKind, ModelJob
 from .contract.report import (
     BUILT,
     CHECKED,
     FAILED,
+    FETCHED,
     VERIFIED,
     Engine,
     MadeBy,
@@ -34,14 +35,14 @@ from .contract.report import (
     blank,
     read_record,
 )
-from .contract.source import public, source_id
+from .contract.source import Source
 from .contract.verification import VerifyConfig
 from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
 from .converters.precision import doubts, means_of, reprove
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
-from .errors import StageError, from_external_data, from_os_error
+from .errors import ConvertError, StageError, from_external_data, from_os_error
 from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
@@ -49,10 +50,7 @@ from .onnx_graph import calibrate
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.comparison import refusal, verify
 
-# Without the first stage where a container of its own fetched.
-_STATUS: Dict[Tuple[str, ...], str] = {
-    CHECK_STAGES: CHECKED, CHECK_STAGES[1:]: CHECKED, VERIFY_STAGES: VERIFIED, VERIFY_STAGES[1:]: VERIFIED,
-}  # fmt: skip
+_STATUS = {JobKind.FETCH: FETCHED, JobKind.RUN: BUILT, JobKind.CHECK: CHECKED, JobKind.VERIFY: VERIFIED}
 
 
 def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
@@ -98,20 +96,26 @@ class _Run:
                 fetched = self._fetch(offline=False)
         else:
             fetched = self._fetch(offline=True)
-        if "check" in self.job.stages:
-            with work_dir(Path(self.job.cache_dir)) as work, self._timed("check") as timing:
+        kind = self.job.kind
+        if kind is JobKind.FETCH:
+            self._note_materials(fetched)
+        else:
+            with work_dir(Path(self.job.cache_dir)) as work:
+                self._work(kind, fetched, work)
+        self.report["status"] = _STATUS[kind]
+
+    def _work(self, kind: JobKind, fetched: Dict[str, Fetched], work: Path) -> None:
+        if kind is JobKind.CHECK:
+            with self._timed("check") as timing:
                 timing["peak_rss_bytes"] = self._check(fetched, work)
-        if "convert" in self.job.stages:
-            with work_dir(Path(self.job.cache_dir)) as work:
-                try:
-                    self._build(fetched, work)
-                finally:
-                    clear_room(self.output_dir)
-                    self._keep_log(work / "build.log")
-        if _STATUS.get(self.job.stages) == VERIFIED:
-            with work_dir(Path(self.job.cache_dir)) as work:
-                self._verify_published(fetched, work)
-        self.report["status"] = _STATUS.get(self.job.stages, BUILT)
+        elif kind is JobKind.VERIFY:
+            self._verify_published(fetched, work)
+        else:
+            try:
+                self._build(fetched, work)
+            finally:
+                clear_room(self.output_dir)
+                self._keep_log(work / "build.log")
 
     def fail(self, error: StageError) -> None:
         self.report["status"] = FAILED
@@ -130,9 +134,17 @@ class _Run:
                 on_progress=self._progress,
                 network=self.job.network,
                 offline=offline,
+                pins=self.model.pins,
             )
             for role, (source, sha256) in sources.items()
         }
+        for weights in fetched["model"].external:
+            if weights.source.scheme == "http" and not weights.fetched.pinned:
+                raise ConvertError(
+                    "onnx-external-data",
+                    f"{weights.source.public} has no digest, and anybody on the way may change its bytes",
+                    hint="prepare-models lock pins it; or use https://",
+                )
         self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
         return fetched
 
@@ -170,7 +182,9 @@ class _Run:
                 converted = self._converted(fetched, partial, work)
                 timing["peak_rss_bytes"] = converted.peak_rss_bytes
                 self._note_conversion(converted)
-                self._note_materials(fetched, before)
+                self._refuse_change(fetched["model"], before)
+                self._note_materials(fetched)
+                self._note_identity(fetched)
             with self._timed("inspect") as timing:
                 inspected = inspect(partial, converted.result["io"], self.runtime, work)
                 timing["peak_rss_bytes"] = inspected.peak_rss_bytes or timing["peak_rss_bytes"]
@@ -260,29 +274,34 @@ class _Run:
         states = (os.stat(str(file)) for file in (model, *external_data.files(model), *samples))
         return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
 
-    def _note_materials(self, fetched: Dict[str, Fetched], before: "list[tuple[int, ...]]") -> None:
-        model, cache = fetched["model"], fetched.get("calibration_cache")
-        samples = self.model.calibration.samples_sha256() if self.model.calibration else None
+    def _refuse_change(self, model: Fetched, before: "list[tuple[int, ...]]") -> None:
         if self._fingerprint(model.path) != before:
             what = f"{model.path}, its external data or its calibration samples changed while it was being converted"
             raise StageError("source-changed", what, hint="run again", retryable=True)
+
+    def _note_materials(self, fetched: Dict[str, Fetched]) -> None:
         sources = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
+        used = [(role, Source.of(sources[role]), file) for role, file in fetched.items()]
+        used[1:1] = [("external_data", weights.source, weights.fetched) for weights in fetched["model"].external]
         self.report["materials"] = [
             Material(
-                role=role,
-                source=public(sources[role]),
-                source_id=source_id(sources[role]),
-                bytes=file.bytes,
-                sha256=file.digest.result(),
+                role=role, source=source.public, source_id=source.id, bytes=file.bytes, sha256=file.digest.result()
             )
-            for role, file in fetched.items()
+            for role, source, file in used
         ]
+
+    def _note_identity(self, fetched: Dict[str, Fetched]) -> None:
+        model, cache = fetched["model"], fetched.get("calibration_cache")
+        samples = self.model.calibration.samples_sha256() if self.model.calibration else None
+        known = {model.path.parent / each.location: each.fetched.digest.result() for each in model.external}
         fields = identity(
             self.model,
             self.environment,
             model_sha256=model.digest.result(),
             calibration_sha256=cache.digest.result() if cache else samples,
-            weights_sha256=external_data.sha256_of(external_data.files(model.path)),
+            weights_sha256=external_data.sha256_of(
+                external_data.files(model.path), lambda file: known.get(file) or sha256_file(file)
+            ),
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 

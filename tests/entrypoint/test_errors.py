@@ -44,7 +44,7 @@ def said() -> Set[str]:
         keys = {
             id(key)
             for node in ast.walk(module)
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "CODES"
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "ERRORS"
             if isinstance(node.value, ast.Dict)
             for key in node.value.keys
         }
@@ -95,7 +95,10 @@ def test_an_error_tells_everything_in_a_report() -> None:
         (errno.ENOTDIR, "output-not-writable"),
         (errno.EEXIST, "output-not-writable"),
         (errno.EISDIR, "output-not-writable"),
-        (errno.EIO, "internal"),
+        (errno.EIO, "output-not-writable"),
+        (errno.EFBIG, "output-not-writable"),
+        (errno.EMFILE, "out-of-memory"),
+        (errno.EBADF, "internal"),
     ],
 )
 def test_a_refusal_of_the_operating_system_is_named_with_its_file(number: int, code: str) -> None:

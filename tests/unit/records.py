@@ -24,7 +24,7 @@ from prepare_models_entrypoint.contract.report import (
     StageResult,
     blank,
 )
-from prepare_models_entrypoint.contract.source import source_id
+from prepare_models_entrypoint.contract.source import Source
 
 RUNTIME = RuntimeInfo(
     python="3.10.12",
@@ -63,7 +63,7 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
         means="exported", flags=[], kept=[], kept_harmless=0, measured=None, choices=[],
     )  # fmt: skip
     report["materials"] = [
-        Material(role=role, source=sources[role], source_id=source_id(sources[role]), bytes=1, sha256=value)
+        Material(role=role, source=sources[role], source_id=Source.of(sources[role]).id, bytes=1, sha256=value)
         for role, value in digests.items()
     ]
     report["engine"] = Engine(

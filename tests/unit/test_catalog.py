@@ -20,19 +20,19 @@ from prepare_models import catalog
 from prepare_models.__main__ import main
 from prepare_models.catalog import Entry, starter
 from prepare_models.manifest import ModelSpec, load
+from prepare_models.manifest.schema import manifest_schema
 from prepare_models.planning import planner
 from prepare_models.running.jobs import model_job
 from prepare_models.store import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, ProfileShapes, RuntimeInfo
-from prepare_models_entrypoint.contract.source import member_of, ngc_parts, problem_of
+from prepare_models_entrypoint.contract.source import Source, ngc_file
 from prepare_models_entrypoint.converters import tao_converter, trtexec
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(catalog.entries().values())
-SCHEMA = json.loads((ROOT / "orchestrator/prepare_models/schemas/manifest.schema.json").read_text(encoding="utf-8"))
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+VALIDATOR = jsonschema.Draft202012Validator(manifest_schema())
 DOCUMENTED: dict[str, list[str]] = json.loads((ROOT / "tests/data/commands.json").read_text(encoding="utf-8"))
 COMMANDS = [(model, command) for model, commands in DOCUMENTED.items() for command in commands]
 
@@ -78,9 +78,8 @@ def test_an_entry_fits_schema_url_form_and_plan(entry: Entry, tmp_path: Path) ->
     VALIDATOR.validate(document)
     sources = [entry.manifest[key] for key in ("source", "calibration_cache") if key in entry.manifest]
     for source in sources:
-        member = member_of(source)
-        assert problem_of(source) is None
-        assert ngc_parts(member.archive if member else source), source
+        assert Source.of(source).problem is None
+        assert ngc_file(Source.of(source).outer.text), source
     specs = loaded(tmp_path, [{"name": entry.name, "source": f"catalog:{entry.name}"}])
     assert_plans_cleanly(specs, tmp_path)
     by_hand = {"name": entry.name, **entry.manifest}

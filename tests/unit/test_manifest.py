@@ -9,7 +9,7 @@ import pytest
 from prepare_models.errors import KeyUnavailableError
 from prepare_models.manifest import Key, ModelSpec
 from prepare_models_entrypoint.contract.builder import BuilderConfig
-from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.shapes import ShapeRange
 
 from .conftest import Load
 
@@ -163,7 +163,7 @@ def test_a_key_file_may_be_below_the_home_directory(
         (Key(env="NO_SUCH_KEY"), "environment variable NO_SUCH_KEY is not set"),
         (Key(file=Path("/no/such.key")), "key file /no/such.key: No such file or directory"),
         (Key(file=Path("/")), "key file /: Is a directory"),
-        (Key(file=Path("/dev/null")), "key file /dev/null is not set"),
+        (Key(file=Path("/dev/null")), "key file /dev/null: not a regular file"),
     ],
 )
 def test_a_key_that_is_not_there(key: Key, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_a_key_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"\xff\xfes3cr3t")
     with pytest.raises(KeyUnavailableError) as caught:
         Key(file=tmp_path / "key").read()
-    assert caught.value.message == f"key file {tmp_path}/key is no text"
+    assert caught.value.message == f"key file {tmp_path}/key is not UTF-8 text"
 
 
 def test_a_literal_key_is_in_no_repr(load_text: Load) -> None:

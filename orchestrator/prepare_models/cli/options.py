@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.sizes import size_of
+
+from ..executors import NAMES
+
 
 def command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, epilog: str
@@ -63,13 +67,11 @@ def seconds(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Read a size such as 512MiB."""
-    units = {"": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
-    number = text.rstrip("MGBi")
-    unit = text[len(number) :].strip()
-    if unit not in units or not number.strip().replace(".", "", 1).isdigit():
+    """Read a size such as 512MiB, or a number of bytes."""
+    bytes_ = int(text) if text.isdecimal() and text.isascii() else size_of(text)
+    if bytes_ is None:
         raise argparse.ArgumentTypeError(f"expected a size such as 512MiB or 8GiB, found {text!r}")
-    return int(float(number) * units[unit])
+    return bytes_
 
 
 def add_bases(command: argparse.ArgumentParser) -> None:
@@ -82,9 +84,7 @@ def add_bases(command: argparse.ArgumentParser) -> None:
 
 def add_executor(command: argparse.ArgumentParser) -> None:
     """Add where the work is done, and what is said about containers."""
-    command.add_argument(
-        "--executor", choices=("auto", "local", "docker"), default="auto", help="where the work is done (default auto)"
-    )
+    command.add_argument("--executor", choices=NAMES, default="auto", help="where the work is done (default auto)")
     group = command.add_argument_group("containers")
     group.add_argument("--platform", metavar="NAME", help="platform of the image (default: found out; see image list)")
     group.add_argument("--image", metavar="IMAGE", help="another image of this tool")

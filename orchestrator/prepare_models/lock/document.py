@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.files import read_small, write_atomic
 
 from ..errors import HostError, LockError
 
@@ -28,7 +29,8 @@ class LockedFile:
     role: one of ``ROLES``. source: as it may be shown; a local path is relative to the manifest where it lies below it.
     sha256, bytes: of the file; of an archive's member for such a source; of all samples for a directory of samples.
     source_id: tells remote sources apart whose shown forms are the same. promised: who told the digest of a remote
-    source before its bytes came: manifest, server, or nobody (None), so that the first fetch was trusted.
+    source before its bytes came: manifest, server, or nobody (None), so that the first fetch was trusted. revision: the
+    commit of the repository that the bytes are of.
     """
 
     role: str
@@ -37,6 +39,7 @@ class LockedFile:
     bytes: int
     source_id: str | None = None
     promised: str | None = None
+    revision: str | None = None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -77,7 +80,7 @@ def read(file: Path) -> Lock | None:
         LockError: it is no lock, or one of another version.
     """
     try:
-        return parse(file.read_text(encoding="utf-8"), str(file))
+        return parse(read_small(file, largest=schema.LARGEST_DOCUMENT).decode("utf-8"), str(file))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -89,7 +92,7 @@ def read(file: Path) -> Lock | None:
 def parse(text: str, name: str) -> Lock:
     """Return the lock in a text; ``name`` stands in the error."""
     try:
-        raw = json.loads(text)
+        raw = schema.loads(text)
         version = raw["version"]
         if version != VERSION:
             raise _unreadable(name, f"it is of version {version}, this tool reads {VERSION}")
@@ -123,6 +126,8 @@ def _raw(file: LockedFile) -> dict[str, Any]:
     raw = dict(vars(file))
     if file.source_id is None:  # a local file
         del raw["source_id"], raw["promised"]
+    if file.revision is None:
+        del raw["revision"]
     return raw
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract import key_file
+from prepare_models_entrypoint.contract.connection import Connection
+from prepare_models_entrypoint.contract.files import read_small
 
 from ..errors import UsageError
 
@@ -18,7 +20,7 @@ _VALUE = re.compile(r"[\t -~]*")
 _NO_KEY = ("", "no-apikey")
 
 
-class NetworkSpec(NamedTuple):
+class ConnectionSpec(NamedTuple):
     """What a manifest's ``defaults`` or the command line say. A variable of the environment comes before it.
 
     ngc_api, ngc_auth: base URLs. ngc_key_file: file that holds the key.
@@ -32,16 +34,17 @@ class NetworkSpec(NamedTuple):
     stall_s: float | None = None
     attempts: int | None = None
 
-    def settings(self) -> Network:
+    def settings(self) -> Connection:
         """Return what the entrypoint is told in a job, secrets left out."""
-        return Network(
+        return Connection(
             ngc_api=os.environ.get("NGC_CLI_API_URL") or self.ngc_api,
             ngc_auth=os.environ.get("NGC_CLI_AUTH_URL") or self.ngc_auth,
             stall_s=self.stall_s,
             attempts=self.attempts,
+            hf_endpoint=os.environ.get("HF_ENDPOINT") or None,
         )
 
-    def with_secrets(self, secrets_file: Path | None) -> Network:
+    def with_secrets(self, secrets_file: Path | None) -> Connection:
         """Return the settings with the path of the file in which ``secrets`` are."""
         return self.settings()._replace(secrets_file=str(secrets_file) if secrets_file else None)
 
@@ -51,22 +54,38 @@ class NetworkSpec(NamedTuple):
         Raises:
             UsageError: a file of the manifest or command line can't be read.
         """
-        key, headers = ngc_key(self.ngc_key_file), _headers(self.headers_file)
-        if key is None and not headers:
+        key, token, headers = ngc_key(self.ngc_key_file), hf_token(), _headers(self.headers_file)
+        if key is None and token is None and not headers:
             return None
-        return json.dumps({"ngc_api_key": key, "headers": headers})
+        return json.dumps({"ngc_api_key": key, "hf_token": token, "headers": headers})
 
 
 def ngc_key(file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the key of NGC: from ``file``, the environment or NVIDIA's own client; None to be a guest."""
     if file is not None:
-        return _read(file).strip() or None
+        return _secret(file)
     for name in ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY"):
         if environ.get(name, "").strip() not in _NO_KEY:
             return environ[name].strip()
     if environ.get("NGC_API_KEY_FILE"):
-        return _read(Path(environ["NGC_API_KEY_FILE"])).strip() or None
-    return _configured(Path(environ.get("NGC_CLI_HOME") or environ.get("HOME") or Path.home()) / ".ngc" / "config")
+        return _secret(Path(environ["NGC_API_KEY_FILE"]))
+    return _configured(Path(environ.get("NGC_CLI_HOME") or os.path.expanduser("~")) / ".ngc" / "config")
+
+
+def hf_token(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the token of Hugging Face's hub: from the environment, or from the file of its own client.
+
+    Raises:
+        UsageError: the file that ``HF_TOKEN_PATH`` names can't be read.
+    """
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if environ.get(name, "").strip():
+            return environ[name].strip()
+    if environ.get("HF_TOKEN_PATH"):
+        return _secret(Path(environ["HF_TOKEN_PATH"]))
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/", ".cache"))
+    file = Path(environ.get("HF_HOME") or cache / "huggingface", "token")
+    return _secret(file) if os.access(file, os.R_OK) and file.is_file() else None
 
 
 def _configured(config: Path) -> str | None:
@@ -76,7 +95,7 @@ def _configured(config: Path) -> str | None:
 
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     try:
-        parser.read_string(config.read_text(encoding="utf-8"))
+        parser.read_string(read_small(config).decode("utf-8"))
     except (OSError, ValueError, configparser.Error):
         return None
     for section in ("CURRENT", "DEFAULT"):
@@ -97,9 +116,17 @@ def _headers(file: Path | None) -> list[tuple[str, str]]:
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
+def _secret(file: Path) -> str | None:
+    try:
+        return key_file.read(file) or None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{file}: {reason}", hint="give the path of a readable file with the key alone") from None
+
+
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_small(file).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise UsageError(f"{file} can't be read: {reason}", hint="give the path of a readable text file") from None

@@ -10,17 +10,35 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.source import local_path, member_of
+from prepare_models_entrypoint.contract.pins import NO_PINS
+from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
-from ..executors import Fetcher
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..support.paths import contents_dir
-from .connection import NetworkSpec
+from .connection import ConnectionSpec
 
-MakeFetcher = Callable[[FetchJob, NetworkSpec], Fetcher]
+
+class Fetcher(Protocol):
+    """Fetches sources ahead of their turn: ``start``, ``results`` in a thread, ``stop`` from another, ``close``."""
+
+    def start(self) -> None:
+        """Get ready, and begin where that needs no waiting."""
+
+    def results(self) -> object:
+        """Wait for all sources."""
+
+    def stop(self) -> None:
+        """End it; ``results`` then ends, too."""
+
+    def close(self) -> None:
+        """Free what belongs to it."""
+
+
+MakeFetcher = Callable[[FetchJob, ConnectionSpec], Fetcher]
 
 _CONNECTIONS = 2  # the model that is worked on keeps its share of the line
 
@@ -62,7 +80,7 @@ def fetching_ahead(
 
 
 def _fetch(
-    network: NetworkSpec,
+    network: ConnectionSpec,
     specs: list[ModelSpec],
     fetcher: MakeFetcher,
     *,
@@ -71,7 +89,12 @@ def _fetch(
     guard: threading.Lock,
 ) -> None:
     sources = tuple(pair for spec in specs for pair in _sources(spec))
-    job = FetchJob(sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False)
+    pins = NO_PINS
+    for spec in specs:
+        pins = pins.and_those(spec.pins)
+    job = FetchJob(
+        sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False, pins=pins
+    )
     fetching = fetcher(job, network)
     with guard:
         if stop.is_set():
@@ -92,8 +115,7 @@ def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
 
 
 def _is_remote(source: str) -> bool:
-    member = member_of(source)
-    return local_path(member.archive if member else source) is None
+    return Source.of(source).is_remote
 
 
 def _has_engine(output_dir: Path) -> bool:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ErrorInfo, ModelReport, read, read_record
-from prepare_models_entrypoint.contract.source import public, source_id
+from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ModelReport, read, read_record
+from prepare_models_entrypoint.contract.source import Source
 
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..planning.planner import PLAN, PlannedModel, trusted, unfit
-from ..running import child
+from ..running.publishing import publish
 from . import CALIBRATION, Entry, Store, Turn
 from . import PLAN as STORED_PLAN
 
@@ -62,55 +60,28 @@ def restore(entry: Entry, planned: PlannedModel) -> ModelReport:
     return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
 
 
-def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
-    """Give a model an engine that was built elsewhere; return the error, if there is one.
-
-    Args:
-        files: the plan and the companions of its build that are kept, by their final names.
-        report: its report.
-        output_dir: directory of the model.
-    """
-    request = {
-        "files": {name: str(file) for name, file in files.items()},
-        "report": report,
-        "output_dir": str(output_dir),
-        "deploy_dir": str(output_dir),
-    }
-    done = subprocess.run(
-        child.argv("restore", "/dev/stdin"), input=json.dumps(request).encode("utf-8"), capture_output=True,
-        env=child.environment(), check=False,
-    )  # fmt: skip
-    return _error(done)
-
-
-def _error(done: subprocess.CompletedProcess[bytes]) -> ErrorInfo | None:
-    try:
-        error: ErrorInfo | None = json.loads(done.stdout)["error"]
-    except ValueError:
-        last = "; ".join(done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:])
-        return ErrorInfo(
-            code="entrypoint-failed", stage=None, message=f"the entrypoint did not restore the engine: {last}",
-            hint="run again with -v; if it stays, please report it", retryable=True,
-        )  # fmt: skip
-    return error
-
-
 def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
     """Return the record of a build as that of this model: names and places are its own."""
     spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
     old_plan = report["engine"]["path"] if report["engine"] else ""
     new_plan = str(planned.output_dir / PLAN)
-    command = _in_place(report["trtexec_command"], {old_plan: new_plan, report["source"]: public(spec.source)})
+    command = _in_place(
+        report["trtexec_command"], {old_plan: new_plan, report["source"]: Source.of(spec.source).public}
+    )
     if report["engine"]:
         report["engine"]["path"] = new_plan
+    if all(each["source_id"] != Source.of(spec.source).id for each in report["materials"] if each["role"] == "model"):
+        report["materials"] = [each for each in report["materials"] if each["role"] != "external_data"]
     for material in report["materials"]:
+        if material["role"] == "external_data":
+            continue  # beside the same model
         source = _source(spec, material["role"])
-        material["source"], material["source_id"] = public(source), source_id(source)
+        material["source"], material["source_id"] = Source.of(source).public, Source.of(source).id
     licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
     return {
         **report,
         "name": spec.name,
-        "source": public(spec.source),
+        "source": Source.of(spec.source).public,
         "status": RESTORED,
         "reason": planned.told(),
         "licences": licences,

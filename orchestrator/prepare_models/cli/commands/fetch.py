@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
-from prepare_models_entrypoint.contract.source import local_path, member_of, problem_of, public, split_pin
+from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_pin
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import table, write
-from ...running.connection import NetworkSpec
+from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, progress_line
-from ...support.paths import CACHE_VARIABLE, cache_dir, make
+from ...support.paths import make, make_cache
+from ...support.terminal import say
 from ..options import add_output, positive, seconds
 
 EXAMPLE = """\
@@ -46,8 +46,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Fetch the sources into a directory; exit well only when all bytes are verified."""
     sources = tuple(_source(text) for text in arguments.sources)
     output = make(arguments.output, purpose="output directory", chosen_by="--output DIR")
-    cache = make(cache_dir(), purpose="cache directory", chosen_by=CACHE_VARIABLE)
-    network = NetworkSpec(
+    cache = make_cache()
+    network = ConnectionSpec(
         ngc_key_file=arguments.ngc_key_file,
         headers_file=arguments.headers_file,
         stall_s=arguments.stall_timeout,
@@ -77,17 +77,19 @@ def _source(text: str) -> tuple[str, str | None]:
         raise UsageError(f"{text!a} is not UTF-8", hint="give the file another name, or set LC_ALL=C.UTF-8")
     source, sha256 = split_pin(text)
     if "#sha256=" in source:
-        raise UsageError(f"{public(source)} has no sha256 at its end", hint="write #sha256= and 64 hexadecimal digits")
-    expected = problem_of(source)
-    if expected is not None and not _is_whole_version(source):
-        raise UsageError(f"{public(source)} is no source", hint=f"write {expected}")
-    path, member = local_path(source), member_of(source)
-    if path is not None:
-        return str(path.absolute()), sha256
-    inner = local_path(member.archive) if member else None
-    if member and inner is not None:
-        return f"{inner.absolute()}!{member.path}", sha256
-    return source, sha256
+        raise UsageError(
+            f"{Source.of(source).public} has no sha256 at its end", hint="write #sha256= and 64 hexadecimal digits"
+        )
+    parsed = Source.of(source)
+    if parsed.problem is not None and not _is_whole_version(source):
+        raise UsageError(f"{parsed.public} is not a source", hint=f"write {parsed.problem}")
+    here = parsed.outer.path
+    advice = ngc_advice(text)
+    if advice is not None and here is not None and not here.exists():
+        raise UsageError(f"{text} is not here; it looks like a name on NGC", hint=advice)
+    if here is None:
+        return source, sha256
+    return str(here.absolute()) + (f"!{parsed.inner}" if parsed.archive else ""), sha256
 
 
 def _is_whole_version(source: str) -> bool:
@@ -99,7 +101,7 @@ def _is_whole_version(source: str) -> bool:
 def _tell(result: FetchResult) -> None:
     error = result["error"]
     if error is not None:
-        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
 
 
 def _summary(results: list[FetchResult]) -> str:
