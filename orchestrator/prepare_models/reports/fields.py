@@ -17,6 +17,7 @@ from prepare_models_entrypoint.contract.report import (
     EngineDetails,
     ErrorInfo,
     GpuInfo,
+    KeptLayer,
     Latency,
     Layer,
     MadeBy,
@@ -165,11 +166,16 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         ),
         "means": told("What brought it about, as a value; null in older records.", enum=(*_MEANS, None)),
         "flags": told("Builder flags that were set."),
-        "kept": told("Layers that stay in fp32 because of their values."),
+        "kept": told("Layers that stay in fp32 because of their values, or because the manifest asks for it."),
+        "kept_harmless": told(
+            "How many more layers stay in fp32: there is no such type for them, or nothing to win by it.", minimum=0
+        ),
         "measured": told("The samples on which ranges were measured."),
         "choices": told("What precision: auto weighed."),
     },
+    KeptLayer: {"": told("A layer that stays in fp32, and why.")},
     PrecisionChoice: {
+        "": told("A precision that precision: auto weighed."),
         "precision": told(enum=(*PRECISIONS, AUTO)),
         "verdict": told(enum=("chosen", "missed", "impossible", "not-tried")),
         "kept": told("Layers that it leaves in fp32.", minimum=0),
@@ -262,7 +268,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         "etlt_codec": told("Whether NVIDIA's codec for .etlt is installed."),
         "packages": told(
             "Versions of the installed Python packages that change networks before the builder sees them.",
-            examples=[{"onnx": "1.18.0", "onnxconverter-common": "1.14.0"}],
+            examples=[{"onnx": "1.18.0", "onnxruntime": "1.20.1"}],
         ),
     },
     MadeBy: {
