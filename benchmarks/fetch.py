@@ -238,7 +238,7 @@ def again(root: Path) -> dict[str, Any]:
         place.fetch(*sources)
         before = server.stats()["requests"]
         command = best(lambda: place.fetch(*sources))
-        from prepare_models_entrypoint.fetch import fetch
+        from prepare_models_entrypoint.download.fetch import fetch
 
         def ask() -> None:
             for name, digest in pins.items():

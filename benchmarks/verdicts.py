@@ -30,7 +30,7 @@ import networks
 from tests.command import Workplace
 from tests.defects import DEFECTS, KEY, external, too_large
 
-from prepare_models_entrypoint.convert import calibration_cache, graph
+from prepare_models_entrypoint.onnx_graph import calibration_cache, graph
 
 DEFECT_LIMIT_S = 2.0
 CHECK_LIMIT_S = 1.0

@@ -26,8 +26,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.doubles.image_engine import ImageEngine  # noqa: E402  # after the path to it is set
 
-from prepare_models import environments, platforms  # noqa: E402  # after the path to it is set
 from prepare_models.executors.local import LocalExecutor  # noqa: E402  # after the path to it is set
+from prepare_models.machine import environments, platforms  # noqa: E402  # after the path to it is set
 
 COMMAND = str(Path(sys.executable).parent / "prepare-models")
 SIZES = (1, 100, 2000)

@@ -1,6 +1,6 @@
 # docker buildx bake -f docker/docker-bake.hcl            every platform
 # docker buildx bake -f docker/docker-bake.hcl jetpack6   one platform
-# The rows are those of orchestrator/prepare_models/platforms.json; a test compares the two.
+# The rows are those of orchestrator/prepare_models/machine/platforms.json; a test compares the two.
 variable "VERSION" { default = "dev" }
 variable "REVISION" { default = "unknown" }
 variable "CONTRACT" { default = "1" }

@@ -61,7 +61,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     if arguments.command == "fetch":
         return fetch_job(arguments.job, arguments.parent)
     if arguments.command == "ngc":
-        from .fetch.catalogue import answer
+        from .sources.ngc.catalogue import answer
 
         return _print(answer(json.loads(arguments.question.read_text(encoding="utf-8"))))
     if arguments.command == "inspect":
@@ -70,11 +70,11 @@ def main(argv: Optional[List[str]] = None) -> int:
         wanted = {"layers": arguments.layers, "weights": arguments.weights}
         return _print({"files": describe_all(arguments.files, arguments.key_file, **wanted)})
     if arguments.command == "lint":
-        from .lint.run import of_directory
+        from .consumers.lint import of_directory
 
         return _print(of_directory(arguments.models_dir, tuple(arguments.consumer)))
     if arguments.command == "decrypt":
-        from .convert.etlt import decrypt_file
+        from .converters.etlt import decrypt_file
 
         return _print(decrypt_file(arguments.file, arguments.key_file, arguments.output))
     if arguments.command == "restore":
@@ -98,7 +98,7 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{job_file}: {error}\n")
         return 2
-    from .stages import prepare
+    from .pipeline import prepare
 
     info = runtime.probe()
     events.emit(event.OPENED, **info)
@@ -116,7 +116,7 @@ def fetch_job(job_file: Path, parent: Optional[int]) -> int:
         die_with_parent(parent)
     events = Events.on_stdout()
     from .contract.fetch import FetchJob
-    from .fetch.many import fetch_all
+    from .download.batch import fetch_all
 
     try:
         job = FetchJob.from_dict(json.loads(job_file.read_text(encoding="utf-8")))

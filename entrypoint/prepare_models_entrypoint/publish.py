@@ -11,10 +11,12 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
+from .consumers.deepstream import files as deepstream
+from .consumers.isaac_ros import files as isaac_ros
+from .consumers.triton import files as triton
 from .contract.companions import CONFIG, DEEPSTREAM, LAUNCH, PARAMETERS, PROVENANCE, REPORT, SIGNED
 from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_atomic
 from .contract.report import ModelReport, read
-from .inspect.consumers import deepstream, isaac_ros, triton
 from .provenance import statement
 
 PLAN = Path("1") / "model.plan"

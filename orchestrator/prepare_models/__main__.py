@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, NO_ROOM, HostError, PrepareModelsError
-from .interrupts import ended_by_signals
+from .support.interrupts import ended_by_signals
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP)
 _GARBAGE = 50_000  # reports of thousands of models are no garbage: looking for it took a quarter of a warm run
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _forget_output()
             sys.stderr.write(f"prepare-models: {trouble.diagnostics()}\n")
             return EXIT_ENVIRONMENT
-        from .bug_report import write
+        from .support.bug_report import write
 
         sys.stderr.write(f"prepare-models: a bug: {type(error).__name__}; please report it with {write(error)}\n")
         return EXIT_BUG
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_command(argv: Sequence[str] | None) -> int:
     """Run the command line, which is imported here so that Ctrl-C ends that, too, as it ends the rest."""
-    from .cli import main as run
+    from .cli.parser import main as run
 
     return run(argv)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from prepare_models import platforms
-from prepare_models.container import PIDS_LIMIT, SHM_BYTES, TMP_OPTIONS
+from prepare_models.docker.container import PIDS_LIMIT, SHM_BYTES, TMP_OPTIONS
+from prepare_models.docker.images import DOCKER_ARCH
 from prepare_models.executors.docker import HOME
-from prepare_models.images import DOCKER_ARCH
+from prepare_models.machine import platforms
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from tests import networks
 from tests.docker.conftest import ROOT, DockerPlace

@@ -19,10 +19,10 @@ import numpy as np
 import onnx
 import pytest
 
-from prepare_models import container, gpu
-from prepare_models.container import RunSpec
+from prepare_models.docker import container, gpu
+from prepare_models.docker.container import RunSpec
+from prepare_models.docker.owners import owner_labels
 from prepare_models.errors import HostError
-from prepare_models.owners import owner_labels
 from tests import networks
 from tests.docker.cable import Cable
 from tests.docker.conftest import BASE, CALLER, CI, Daemon, DockerPlace, Witness, run_as_caller

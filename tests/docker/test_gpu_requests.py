@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from prepare_models import gpu
-from prepare_models.container import Containers, RunSpec
+from prepare_models.docker import gpu
+from prepare_models.docker.container import Containers, RunSpec
+from prepare_models.docker.gpu import Access, Engine
+from prepare_models.docker.owners import owner_labels
 from prepare_models.errors import HostError
-from prepare_models.gpu import Access, Engine
-from prepare_models.machine import Gpu, Machine, cdi_devices
-from prepare_models.owners import owner_labels
+from prepare_models.machine.facts import Gpu, Machine, cdi_devices
 from tests.docker.conftest import BASE, Daemon
 
 CARD = Gpu(0, "GPU-a", "NVIDIA RTX", "580.1", "8.9")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models import platforms
+from prepare_models.machine import platforms
 from tests.docker.conftest import BASE, ROOT, Daemon, DockerPlace
 
 
@@ -84,7 +84,9 @@ def test_an_image_of_tensorrt_11_can_rewrite_networks(place: DockerPlace, daemon
     with nvidia_flavour(place, daemon, "x86_64-trt11") as image:
         run_python(daemon, image, VERIFIES)
         run_python(
-            daemon, image, "from prepare_models_entrypoint.convert import fp16, quantize; import onnxconverter_common"
+            daemon,
+            image,
+            "from prepare_models_entrypoint.onnx_graph import fp16, quantize; import onnxconverter_common",
         )
 
 

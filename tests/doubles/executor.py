@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prepare_models.executors import Fetcher, Task
 from prepare_models.manifest import ModelSpec
-from prepare_models.network import NetworkSpec
+from prepare_models.running.connection import NetworkSpec
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, WarningInfo
 

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from prepare_models.engine import CONTRACT_LABEL
+from prepare_models.docker.daemon import CONTRACT_LABEL
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
 

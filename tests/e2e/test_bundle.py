@@ -18,7 +18,7 @@ import onnx
 import pytest
 import yaml
 
-from prepare_models_entrypoint.convert.calibration_cache import write
+from prepare_models_entrypoint.onnx_graph.calibration_cache import write
 from tests import networks
 from tests.command import COMMAND, Result, Workplace
 from tests.simulators.ngc import LEGACY_KEY, NgcSimulator

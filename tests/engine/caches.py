@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from prepare_models_entrypoint.convert.calibration_cache import write
+from prepare_models_entrypoint.onnx_graph.calibration_cache import write
 
 
 def measured(model_file: Path, target: Path, samples: list[Any] | None = None) -> Path:

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from prepare_models_entrypoint.convert import graph, quantize
+from prepare_models_entrypoint.onnx_graph import graph, quantize
 
 FLOAT = TensorProto.FLOAT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prepare_models_entrypoint.convert import calibration_cache
+from prepare_models_entrypoint.onnx_graph import calibration_cache
 from tests import networks
 from tests.command import Workplace
 

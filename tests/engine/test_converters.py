@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prepare_models_entrypoint.contract.converters import TAO_LINK, TAO_PATHS, TRTEXEC_PATHS, find
-from prepare_models_entrypoint.convert import calibration_cache
+from prepare_models_entrypoint.onnx_graph import calibration_cache
 from tests import networks
 from tests.command import Workplace
 from tests.defects import KEY, encrypt

@@ -18,7 +18,7 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc import model_config_pb2
 
-from prepare_models_entrypoint.fetch.ngc import address
+from prepare_models_entrypoint.sources.ngc import address
 from tests import networks
 from tests.command import Workplace
 from tests.doubles import programs

@@ -19,9 +19,10 @@ from prepare_models.errors import PrepareModelsError
 from prepare_models.manifest import load
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.runtime import probe
-from prepare_models_entrypoint.convert import calibration_cache, etlt, onnx_file, stage
-from prepare_models_entrypoint.convert.typed_model import prepared
+from prepare_models_entrypoint.converters import convert, etlt
 from prepare_models_entrypoint.errors import StageError
+from prepare_models_entrypoint.onnx_graph import calibration_cache, whole_file
+from prepare_models_entrypoint.onnx_graph.typed_model import prepared
 from tests import networks
 from tests.defects import KEY, encrypt
 from tests.engine.caches import measured
@@ -91,7 +92,7 @@ def normalized(path: Path) -> Path:
 
 
 def rewrite_model(file: Path, cache: calibration_cache.CalibrationCache) -> None:
-    onnx_file.check(file)
+    whole_file.check(file)
     job = ModelJob(name="m", source=str(file), output_dir="out", deploy_dir="out", precision="int8")
     with prepared(job, file, file.parent, cache=cache, on_phase=lambda _: None):
         pass
@@ -150,7 +151,7 @@ def test_mutated_models_in_the_real_build_process(tmp_path: Path, seed: int) -> 
     source.write_bytes(mutated(data, random.Random(seed)))
     model = ModelJob(name="m", source=str(source), output_dir=str(tmp_path), deploy_dir=str(tmp_path), timeout_s=30)
     code = survives(
-        lambda: stage.convert(
+        lambda: convert.convert(
             model, source, tmp_path / "plan", work_dir=tmp_path, runtime=probe(gpu=False), on_progress=lambda _: None
         )
     )

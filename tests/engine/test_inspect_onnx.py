@@ -11,7 +11,7 @@ import onnx
 import pytest
 from polygraphy.backend.onnx.util import get_input_metadata, get_output_metadata
 
-from prepare_models.views import inspection
+from prepare_models.reports import inspection
 from tests import odd_models
 from tests.command import Workplace
 

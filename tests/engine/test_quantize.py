@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from prepare_models_entrypoint.convert import batch_norm, graph, quantize
+from prepare_models_entrypoint.onnx_graph import batch_norm, graph, quantize
 from tests.engine.graphs import FLOAT, answers, loop_free, quantized, weight
 
 

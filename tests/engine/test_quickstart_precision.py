@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.convert import calibration_cache
-from prepare_models_entrypoint.convert.typed_model import prepared
+from prepare_models_entrypoint.onnx_graph import calibration_cache
+from prepare_models_entrypoint.onnx_graph.typed_model import prepared
 from tests.command import Workplace
 from tests.defects import KEY, encrypt
 from tests.engine.caches import measured

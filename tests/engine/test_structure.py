@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from prepare_models_entrypoint.contract import skeleton
-from prepare_models_entrypoint.convert import graph
+from prepare_models_entrypoint.onnx_graph import graph
 from tests import networks
 from tests.engine import verdicts
 

@@ -12,8 +12,8 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper
 from tritonclient.grpc import model_config_pb2 as triton_pb2
 
+from prepare_models_entrypoint.consumers.triton import files as triton
 from prepare_models_entrypoint.contract.report import Binding, ProfileShapes
-from prepare_models_entrypoint.inspect.consumers import triton
 from tests import networks
 from tests.command import Workplace
 

@@ -13,9 +13,9 @@ import pytest
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import OnnxConfig
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.convert import calibration_cache, graph, surgery
-from prepare_models_entrypoint.convert.typed_model import TypedModel, prepared
 from prepare_models_entrypoint.errors import ConvertError
+from prepare_models_entrypoint.onnx_graph import calibration_cache, edits, graph
+from prepare_models_entrypoint.onnx_graph.typed_model import TypedModel, prepared
 from tests import networks
 from tests.engine.caches import measured
 from tests.engine.graphs import answers, quantized
@@ -62,7 +62,7 @@ def test_an_old_opset_is_lifted_for_scales_by_channel(tmp_path: Path) -> None:
 def test_static_shapes_outputs_and_folding_change_the_graph(tmp_path: Path) -> None:
     source = networks.conv(tmp_path / "model.onnx", ("batch", 3, 32, 32))
     changes = OnnxConfig(static_shapes={"input": (2, 3, 32, 32)}, outputs=("hidden",))
-    model = surgery.apply(onnx.load(str(source)), changes)
+    model = edits.apply(onnx.load(str(source)), changes)
     assert [value.name for value in model.graph.output] == ["hidden"]
     assert [node.op_type for node in model.graph.node] == ["Conv"]
     feed = np.zeros((2, 3, 32, 32), np.float32)
@@ -80,7 +80,7 @@ def test_static_shapes_outputs_and_folding_change_the_graph(tmp_path: Path) -> N
 def test_changes_that_do_not_fit_are_refused(tmp_path: Path, changes: OnnxConfig, code: str) -> None:
     model = onnx.load(str(networks.conv(tmp_path / "model.onnx")))
     with pytest.raises(ConvertError) as caught:
-        surgery.apply(model, changes)
+        edits.apply(model, changes)
     assert caught.value.code == code
 
 

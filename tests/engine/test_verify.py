@@ -14,8 +14,8 @@ from PIL import Image
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
-from prepare_models_entrypoint.convert import calibration_cache
 from prepare_models_entrypoint.errors import VerifyError
+from prepare_models_entrypoint.onnx_graph import calibration_cache
 from prepare_models_entrypoint.verify import runners, samples, worker
 from prepare_models_entrypoint.verify.metrics import OutputMetrics
 from tests import networks

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.convert import backend
+from prepare_models_entrypoint.converters import backend
 from prepare_models_entrypoint.errors import StageError
 
 

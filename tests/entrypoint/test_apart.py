@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict
 import pytest
 
 from prepare_models_entrypoint.errors import InspectError
-from prepare_models_entrypoint.inspect.apart import Tell, read_apart
+from prepare_models_entrypoint.inspect.isolated import Tell, read_apart
 
 
 def killed(number: int) -> None:

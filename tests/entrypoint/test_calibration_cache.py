@@ -8,8 +8,8 @@ from typing import Dict, List
 
 import pytest
 
-from prepare_models_entrypoint.convert.calibration_cache import CalibrationCache, check, coverage, read, write
 from prepare_models_entrypoint.errors import ConvertError
+from prepare_models_entrypoint.onnx_graph.calibration_cache import CalibrationCache, check, coverage, read, write
 
 
 def cache(tmp_path: Path, text: "str | bytes") -> CalibrationCache:

@@ -9,9 +9,11 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import pytest
 
+from prepare_models_entrypoint.consumers.deepstream import files as deepstream
+from prepare_models_entrypoint.consumers.isaac_ros import files as isaac_ros
+from prepare_models_entrypoint.consumers.triton import files as triton
 from prepare_models_entrypoint.contract.report import Binding, ModelReport, ProfileShapes, blank
 from prepare_models_entrypoint.errors import InspectError
-from prepare_models_entrypoint.inspect.consumers import deepstream, isaac_ros, triton
 
 from ..doubles import launch_double
 

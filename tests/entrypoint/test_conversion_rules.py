@@ -11,10 +11,10 @@ from prepare_models_entrypoint.contract.conversion import TaoConfig
 from prepare_models_entrypoint.contract.converters import choose
 from prepare_models_entrypoint.contract.job import ModelJob, ShapeRange
 from prepare_models_entrypoint.contract.report import Converters
-from prepare_models_entrypoint.convert import gpu_support, layer_info, options, tao_converter, trtexec
-from prepare_models_entrypoint.convert.estimate import check_memory, isaac_ros, memory_needed
-from prepare_models_entrypoint.convert.ladder import rungs
-from prepare_models_entrypoint.convert.precision import Evidence, doubts, judge_by_size, prove, rule
+from prepare_models_entrypoint.converters import gpu_support, layer_info, options, tao_converter, trtexec
+from prepare_models_entrypoint.converters.estimate import check_memory, isaac_ros, memory_needed
+from prepare_models_entrypoint.converters.memory_retries import rungs
+from prepare_models_entrypoint.converters.precision import Evidence, doubts, judge_by_size, prove, rule
 from prepare_models_entrypoint.errors import ConvertError
 
 TEN = ["FP16", "INT8", "BF16", "FP8", "TF32"]

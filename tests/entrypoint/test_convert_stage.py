@@ -12,7 +12,7 @@ import pytest
 
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import BackendInfo, RuntimeInfo
-from prepare_models_entrypoint.convert import stage
+from prepare_models_entrypoint.converters import convert
 from prepare_models_entrypoint.errors import ConvertError
 from prepare_models_entrypoint.processes import supervise
 
@@ -32,14 +32,14 @@ def job(source: Path, **more: Any) -> ModelJob:
 def refusal(model: ModelJob, work: Path, backend: Optional[BackendInfo] = BACKEND) -> ConvertError:
     source = Path(model.source)
     with pytest.raises(ConvertError) as caught:
-        stage.convert(model, source, work / "p", work_dir=work, runtime=runtime(backend), on_progress=lambda _: None)
+        convert.convert(model, source, work / "p", work_dir=work, runtime=runtime(backend), on_progress=lambda _: None)
     return caught.value
 
 
 def death(tmp_path: Path, code: str, timeout_s: Optional[float] = None) -> ConvertError:
     argv = [sys.executable, "-c", textwrap.dedent(code)]
     ended = supervise(argv, log=tmp_path / "log", on_line=lambda _: None, timeout_s=timeout_s)
-    return stage._without_result(ended, tmp_path / "log", timeout_s)
+    return convert._without_result(ended, tmp_path / "log", timeout_s)
 
 
 @pytest.fixture

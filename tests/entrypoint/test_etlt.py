@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models_entrypoint.convert import etlt, onnx_file
+from prepare_models_entrypoint.converters import etlt
 from prepare_models_entrypoint.errors import ConvertError
+from prepare_models_entrypoint.onnx_graph import whole_file
 
 PAYLOAD = bytes(64)
 
@@ -100,4 +101,4 @@ def test_a_key_file_without_a_key_is_named(tmp_path: Path, content: bytes | None
 )
 def test_a_whole_model_is_told_from_a_cut_one_and_from_noise(model: Path, data: bytes, verdict: str) -> None:
     model.write_bytes(data)
-    assert onnx_file.verdict(model) == verdict
+    assert whole_file.verdict(model) == verdict

@@ -11,8 +11,8 @@ from typing import Optional
 
 import pytest
 
+from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
-from prepare_models_entrypoint.fetch import Fetched, fetch
 
 MODEL = bytes(range(256)) * 5_000
 SHA256 = hashlib.sha256(MODEL).hexdigest()

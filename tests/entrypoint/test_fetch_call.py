@@ -12,12 +12,14 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
+from prepare_models_entrypoint.contract.connection import Network
 from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.network import Network
+from prepare_models_entrypoint.download import retries
+from prepare_models_entrypoint.download.batch import fetch_all
+from prepare_models_entrypoint.download.fetch import fetch
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.events import Events
-from prepare_models_entrypoint.fetch import access, fetch, patience
-from prepare_models_entrypoint.fetch.many import fetch_all
+from prepare_models_entrypoint.sources import access
 from tests.simulators.ngc import NgcSimulator
 from tests.simulators.web import Answer, Request, Server
 
@@ -107,7 +109,7 @@ def test_files_that_come_at_once_need_room_together(tmp_path: Path) -> None:
 
 
 def test_the_call_waits_only_so_long_however_many_sources_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "BUDGET_S", 2.0)
+    monkeypatch.setattr(retries, "BUDGET_S", 2.0)
     with Server(lambda _: Answer(b"no", 429, {"Retry-After": "1"})) as server:
         began = time.monotonic()
         outcomes = told_of(tmp_path, *(f"{server.url}/{number}.bin" for number in range(8)), attempts=1000)

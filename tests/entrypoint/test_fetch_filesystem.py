@@ -9,12 +9,12 @@ from typing import Any, Iterator
 import fsspec
 import pytest
 
+from prepare_models_entrypoint.download.cached import Obtain
+from prepare_models_entrypoint.download.content_store import Store
+from prepare_models_entrypoint.download.retries import Patience
+from prepare_models_entrypoint.download.streams import Streams
 from prepare_models_entrypoint.errors import FetchError
-from prepare_models_entrypoint.fetch.obtain import Obtain
-from prepare_models_entrypoint.fetch.patience import Patience
-from prepare_models_entrypoint.fetch.remote import FilesystemSource
-from prepare_models_entrypoint.fetch.store import Store
-from prepare_models_entrypoint.fetch.streams import Streams
+from prepare_models_entrypoint.sources.filesystem import FilesystemSource
 
 MODEL = bytes(range(256)) * 9_000
 SHA256 = hashlib.sha256(MODEL).hexdigest()

@@ -11,9 +11,11 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
+from prepare_models_entrypoint.download import retries
+from prepare_models_entrypoint.download.content_store import key_of
+from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
-from prepare_models_entrypoint.fetch import Fetched, access, fetch, patience
-from prepare_models_entrypoint.fetch.store import key_of
+from prepare_models_entrypoint.sources import access
 
 from .children import first_line, kill, start
 from .model_server import Answer, ModelServer
@@ -24,7 +26,7 @@ SECRET = "topsecret"
 DOWNLOAD = """
     import sys
     from pathlib import Path
-    from prepare_models_entrypoint.fetch import fetch
+    from prepare_models_entrypoint.download.fetch import fetch
     fetch(sys.argv[1], sha256=None, cache_dir=Path(sys.argv[2]), on_progress=lambda _: print("coming", flush=True))
 """
 
@@ -32,7 +34,7 @@ DOWNLOAD = """
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(patience, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.001)
     access.access_of.cache_clear()
     with ModelServer() as running:
         yield running

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
-from prepare_models_entrypoint.fetch import Fetched, fetch
 
 from .children import start
 
@@ -83,7 +83,7 @@ def test_an_unreadable_file_is_told_apart_from_an_absent_one() -> None:
         import os, tempfile
         from pathlib import Path
         from prepare_models_entrypoint.errors import FetchError
-        from prepare_models_entrypoint.fetch import fetch
+        from prepare_models_entrypoint.download.fetch import fetch
         if os.getuid() == 0:  # for root, nothing is unreadable
             os.setgid(65534)
             os.setuid(65534)

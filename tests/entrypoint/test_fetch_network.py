@@ -9,9 +9,11 @@ from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
-from prepare_models_entrypoint.contract.network import Network
+from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.download import retries
+from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
-from prepare_models_entrypoint.fetch import Fetched, access, fetch, patience
+from prepare_models_entrypoint.sources import access
 from tests.simulators.ngc import LEGACY_KEY, NgcSimulator, document, error, page
 from tests.simulators.proxy import Proxy
 from tests.simulators.web import Answer, Request, Server, certificate
@@ -28,7 +30,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(patience, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.001)
     access.access_of.cache_clear()
     yield
     access.access_of.cache_clear()

@@ -11,11 +11,13 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.network import Network
+from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.download import retries
+from prepare_models_entrypoint.download.fetch import Fetched, fetch
+from prepare_models_entrypoint.download.part import Part, progress_of
 from prepare_models_entrypoint.errors import FetchError
-from prepare_models_entrypoint.fetch import Fetched, access, fetch, patience
-from prepare_models_entrypoint.fetch.catalogue import answer
-from prepare_models_entrypoint.fetch.part import Part, progress_of
+from prepare_models_entrypoint.sources import access
+from prepare_models_entrypoint.sources.ngc.catalogue import answer
 from tests.simulators.ngc import LEGACY_KEY, PERSONAL_KEY, NgcSimulator, error, page
 from tests.simulators.web import Answer, certificate
 
@@ -28,7 +30,7 @@ SOURCE = "ngc://nvidia/tao/net:v1.0/model.etlt"
 @pytest.fixture
 def sim(monkeypatch: pytest.MonkeyPatch) -> Iterator[NgcSimulator]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(patience, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.001)
     with NgcSimulator() as running:
         running.publish("nvidia/tao/net", "v1.0", {"model.etlt": MODEL, ODD: b"odd", "empty.txt": b""})
         running.publish("nvidia/plain", "v 2+x", {"x.onnx": b"plain"})

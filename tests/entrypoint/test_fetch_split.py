@@ -11,9 +11,11 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.network import Network
+from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.download import ranges, retries
+from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
-from prepare_models_entrypoint.fetch import Fetched, access, fetch, patience, split
+from prepare_models_entrypoint.sources import access
 from tests.simulators.ngc import NgcSimulator
 from tests.simulators.web import Answer, Request, Server
 
@@ -28,7 +30,8 @@ SMALL = {"_LEAST": 1 << 20, "_LEAST_S": 0.01, "_LOOK_S": 0.1, "_GROWTH": 0.0}
 DOWNLOAD = """
     import sys
     from pathlib import Path
-    from prepare_models_entrypoint.fetch import fetch, split
+    from prepare_models_entrypoint.download import ranges as split
+    from prepare_models_entrypoint.download.fetch import fetch
     split._LEAST, split._LEAST_S, split._LOOK_S, split._GROWTH = 1 << 20, 0.01, 0.1, 0.0
     fetch(sys.argv[1], sha256=sys.argv[3], cache_dir=Path(sys.argv[2]), on_progress=lambda _: None)
 """
@@ -38,9 +41,9 @@ DOWNLOAD = """
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Split files that a test can wait for."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(patience, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.001)
     for name, value in SMALL.items():
-        monkeypatch.setattr(split, name, value)
+        monkeypatch.setattr(ranges, name, value)
     access.access_of.cache_clear()
     yield
     access.access_of.cache_clear()
@@ -117,7 +120,7 @@ def test_what_can_not_be_put_together_safely_is_one_stream(tmp_path: Path, more:
 
 
 def test_ranges_that_bring_nothing_more_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "_GROWTH", 1000.0)
+    monkeypatch.setattr(ranges, "_GROWTH", 1000.0)
     with Limited(lambda _, usual: dataclasses.replace(usual, rate=RATE / 40)) as limited:
         assert limited.get(tmp_path).path.read_bytes() == MODEL
     assert len(limited.ranges) <= 8

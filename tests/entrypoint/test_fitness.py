@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional
 import pytest
 
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
-from prepare_models_entrypoint.inspect import fitness
+from prepare_models_entrypoint.inspect import compatibility
 
 TENSORRT = {"format": "tensorrt", "version": "10.3.0.30"}
 RTX = {
@@ -34,7 +34,7 @@ def built_on(capability: str) -> Dict[str, Any]:
 
 
 def test_a_plan_of_another_gpu_names_both() -> None:
-    found = fitness.judge(TENSORRT, built_on("8.7"), machine("9.0"))
+    found = compatibility.judge(TENSORRT, built_on("8.7"), machine("9.0"))
     assert found["runs_here"] is False
     assert found["told"] == "built by TensorRT 10.3.0.30 for sm_87; this machine has sm_90 and TensorRT 11.4.0"
 
@@ -56,17 +56,17 @@ def test_a_plan_of_another_gpu_names_both() -> None:
     ],
 )
 def test_the_verdict(header: Dict[str, Any], record: Any, here: RuntimeInfo, runs: Optional[bool]) -> None:
-    assert fitness.judge(header, record, here)["runs_here"] is runs
+    assert compatibility.judge(header, record, here)["runs_here"] is runs
 
 
 def test_what_is_not_known_is_said() -> None:
-    told = fitness.judge(TENSORRT, None, machine(None, None))["told"]
+    told = compatibility.judge(TENSORRT, None, machine(None, None))["told"]
     assert "for a GPU that neither the plan nor a record beside it names" in told
     assert told.endswith("this machine has no GPU (no NVIDIA driver) and no TensorRT")
-    assert "sm_80, sm_86, sm_121 and later;" in fitness.judge(RTX, None, machine(None))["told"]
+    assert "sm_80, sm_86, sm_121 and later;" in compatibility.judge(RTX, None, machine(None))["told"]
 
 
 def test_a_refusal_has_the_words_of_the_runtime() -> None:
-    told = fitness.explain(TENSORRT, built_on("8.7"), machine("9.0"), "Error Code 6")
+    told = compatibility.explain(TENSORRT, built_on("8.7"), machine("9.0"), "Error Code 6")
     assert told.startswith("built by TensorRT 10.3.0.30 for sm_87; this machine has sm_90")
     assert told.endswith("The runtime says: Error Code 6")

@@ -10,7 +10,7 @@ from typing import Any, Dict
 import pytest
 
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
-from prepare_models_entrypoint.inspect import plan
+from prepare_models_entrypoint.inspect import plan_file
 
 from .test_header import tensorrt
 
@@ -52,14 +52,14 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site / "tensorrt-10.3.0.dist-info").mkdir(parents=True)
     (site / "tensorrt").mkdir()
     shutil.copy(str(DOUBLE), str(site / "tensorrt" / "__init__.py"))
-    root = str(Path(plan.__file__).parents[2])
+    root = str(Path(plan_file.__file__).parents[2])
     monkeypatch.setenv("PYTHONPATH", f"{site}:{root}")
 
 
 def describe(folder: Path, here: RuntimeInfo = HERE, **told: Any) -> Dict[str, Any]:
     file = folder / "model.plan"
     file.write_bytes(tensorrt() + json.dumps(told).encode("utf-8"))
-    return plan.describe(file, layers=True, here=here)
+    return plan_file.describe(file, layers=True, here=here)
 
 
 def test_a_loaded_engine_tells_bindings_profiles_memory_and_layers(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
 
+from prepare_models_entrypoint.consumers.isaac_ros import files as isaac_ros
+from prepare_models_entrypoint.consumers.lint import of_engine
+from prepare_models_entrypoint.consumers.model_files import Model
+from prepare_models_entrypoint.consumers.rules import CONSUMERS, ENGINE, FILES, RULES, check
+from prepare_models_entrypoint.consumers.triton import files as triton
+from prepare_models_entrypoint.consumers.triton import pbtxt
 from prepare_models_entrypoint.contract.report import Binding, Engine, ModelReport, ProfileShapes, blank
-from prepare_models_entrypoint.inspect.consumers import isaac_ros, triton
-from prepare_models_entrypoint.lint import pbtxt
-from prepare_models_entrypoint.lint.rules import CONSUMERS, ENGINE, FILES, RULES, check
-from prepare_models_entrypoint.lint.run import of_engine
-from prepare_models_entrypoint.lint.subject import Model
 
 DIRECTORY = Path("/models/seg")
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from prepare_models_entrypoint.convert.messages import TABLE, from_builder_log
+from prepare_models_entrypoint.converters.messages import TABLE, from_builder_log
 from prepare_models_entrypoint.errors import CODES
 
 REAL = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prepare_models_entrypoint.fetch.ngc.address import parse
+from prepare_models_entrypoint.sources.ngc.address import parse
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from prepare_models_entrypoint.contract.job import ShapeRange
 from prepare_models_entrypoint.contract.report import Binding
-from prepare_models_entrypoint.convert import preflight
+from prepare_models_entrypoint.converters import preflight
 from prepare_models_entrypoint.errors import ConvertError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import ProfileShapes
-from prepare_models_entrypoint.convert.trtexec import command, shell_line
+from prepare_models_entrypoint.converters.trtexec import command, shell_line
 
 START = ["trtexec", "--onnx=m.onnx", "--saveEngine=m.plan"]
 MIB = 1 << 20

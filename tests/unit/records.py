@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prepare_models.jobs import model_job
 from prepare_models.manifest import ModelSpec
+from prepare_models.running.jobs import model_job
 from prepare_models_entrypoint.contract.identity import build_key, identity
 from prepare_models_entrypoint.contract.report import (
     BUILT,

@@ -15,17 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models.bundle import archive, signature
+from prepare_models.bundle import archive
 from prepare_models.bundle.contents import Contents, spool
 from prepare_models.bundle.create import Order, create
 from prepare_models.bundle.index import BundledModel, Index, ModelFile, Named, parse
 from prepare_models.bundle.unpack import read_index, unpack, verify
 from prepare_models.bundle.volumes import volume, writing
+from prepare_models.docker.tar_streams import END
 from prepare_models.errors import BundleError, HostError, ManifestError
 from prepare_models.lock import Lock, LockedFile, path_of, write
 from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest import load
-from prepare_models.tar_streams import END
+from prepare_models.signing import openssl
 
 MODEL = random.Random(7).randbytes(1500)
 MANIFEST = b"version: 1\nmodels:\n- {name: net, source: net.onnx}\n"
@@ -283,7 +284,7 @@ def test_a_signature_is_that_of_one_bundle_by_one_key(bundle: Path, tmp_path: Pa
         keys.append((private, public))
     with pytest.raises(BundleError, match="bundle-signature"):
         verify(bundle, (), keys[0][1], silent)
-    signature.sign(read_index(bundle).to_bytes(), bundle, keys[0][0])
+    openssl.sign(read_index(bundle).to_bytes(), bundle, keys[0][0])
     verify(bundle, (), keys[0][1], silent)
     with pytest.raises(BundleError, match="bundle-signature"):
         verify(bundle, (), keys[1][1], silent)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models.carried import Bind, archives, unpack, volumes
+from prepare_models.docker.copied_files import Bind, archives, unpack, volumes
 from prepare_models.errors import HostError, InterruptedRunError
 
 

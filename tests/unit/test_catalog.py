@@ -16,17 +16,18 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prepare_models import catalog, plan
+from prepare_models import catalog
 from prepare_models.__main__ import main
 from prepare_models.catalog import Entry, starter
-from prepare_models.digests import Digests
-from prepare_models.jobs import model_job
 from prepare_models.manifest import ModelSpec, load
+from prepare_models.planning import planner
+from prepare_models.running.jobs import model_job
 from prepare_models.store import open_store
+from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, ProfileShapes, RuntimeInfo
 from prepare_models_entrypoint.contract.source import member_of, ngc_parts, problem_of
-from prepare_models_entrypoint.convert import tao_converter, trtexec
+from prepare_models_entrypoint.converters import tao_converter, trtexec
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(catalog.entries().values())
@@ -61,9 +62,9 @@ def loaded(tmp_path: Path, models: list[dict[str, Any]]) -> tuple[ModelSpec, ...
 def assert_plans_cleanly(specs: tuple[ModelSpec, ...], folder: Path) -> None:
     for runtime in MACHINES.values():
         for spec in specs:
-            planned = plan.Planner(folder / "models", runtime, open_store(), Digests()).plan(spec)
+            planned = planner.Planner(folder / "models", runtime, open_store(), Digests()).plan(spec)
             assert (planned.action, planned.reason) == ("build", "no engine yet")
-            assert plan.converter(spec, runtime).converter == "api"
+            assert planner.converter(spec, runtime).converter == "api"
 
 
 def test_the_catalog_has_every_published_model() -> None:

@@ -90,7 +90,7 @@ def test_a_model_that_the_manifest_does_not_have_ends_with_2(
 
 @pytest.mark.parametrize("argv", [[], *([command] for command in COMMANDS)])
 def test_help_of_every_command_has_an_example_that_parses(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    from prepare_models.cli import parser
+    from prepare_models.cli.parser import parser
 
     with pytest.raises(SystemExit) as ended:
         main([*argv, "--help"])
@@ -104,7 +104,7 @@ def test_help_of_every_command_has_an_example_that_parses(argv: list[str], capsy
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_parsed_alike_beside_the_others_and_alone(command: str) -> None:
-    from prepare_models.cli import parser
+    from prepare_models.cli.parser import parser
 
     helps = []
     for root in (parser(), parser(command)):
@@ -122,7 +122,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_defaults_of_run() -> None:
-    from prepare_models.cli import parser
+    from prepare_models.cli.parser import parser
 
     arguments = parser().parse_args(["run", "m.yaml"])
     assert arguments.models_dir == Path("models")
@@ -132,14 +132,14 @@ def test_defaults_of_run() -> None:
 
 @pytest.mark.parametrize(("flag", "fail_fast"), [("--keep-going", False), ("--fail-fast", True)])
 def test_what_happens_after_a_failure(flag: str, fail_fast: bool) -> None:
-    from prepare_models.cli import parser
+    from prepare_models.cli.parser import parser
 
     assert parser().parse_args(["run", "m.yaml", flag]).fail_fast is fail_fast
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom prepare_models.cli import main\n"
+        "import sys\nfrom prepare_models.cli.parser import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print('loaded', *(name for name in {HEAVY!r} if name in sys.modules))"
     )
@@ -148,9 +148,10 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_a_fetch_of_small_files_loads_no_more_than_it_needs() -> None:
     code = (
-        "import sys, prepare_models.__main__, prepare_models.cli, prepare_models.commands.fetch\n"
+        "import sys, prepare_models.__main__, prepare_models.cli.parser, prepare_models.cli.commands.fetch\n"
         "import prepare_models_entrypoint.__main__\n"
-        "from prepare_models_entrypoint.fetch import http, many, obtain, web\n"
+        "from prepare_models_entrypoint.download import batch, cached\n"
+        "from prepare_models_entrypoint.sources import http, web\n"
         "costly = ('dataclasses', 'tenacity', 'prepare_models_entrypoint.contract.report')\n"
         "print('loaded', *(name for name in costly if name in sys.modules))"
     )
@@ -165,7 +166,7 @@ def test_the_host_shares_the_contract_with_the_entrypoint_and_nothing_else() -> 
         "print(*(name for name in sys.modules if name.startswith('prepare_models')))"
     )
     modules = python(code)
-    assert {"prepare_models.commands.run", "prepare_models.executors.local"} <= set(modules)
+    assert {"prepare_models.cli.commands.run", "prepare_models.executors.local"} <= set(modules)
     entrypoint = {name.split(".")[1] for name in modules if name.startswith("prepare_models_entrypoint.")}
     assert entrypoint == {"contract"}
 
@@ -182,7 +183,7 @@ def test_the_whole_host_loads_without_any_backend() -> None:
 
 
 def test_the_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from prepare_models.paths import cache_dir
+    from prepare_models.support.paths import cache_dir
 
     assert cache_dir() == Path(os.environ["PREPARE_MODELS_CACHE_DIR"])
     monkeypatch.delenv("PREPARE_MODELS_CACHE_DIR")

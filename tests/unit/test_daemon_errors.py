@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from prepare_models.daemon_errors import ROWS, explain
+from prepare_models.docker.daemon_errors import ROWS, explain
 
 # Texts as engines say them, word for word.
 SAID = [

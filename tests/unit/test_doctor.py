@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from prepare_models import doctor
-from prepare_models.gpu import Engine
-from prepare_models.machine import Gpu, Machine
+from prepare_models.docker.gpu import Engine
+from prepare_models.machine import doctor
+from prepare_models.machine.facts import Gpu, Machine
 from tests.command import COMMAND
 
 CARD = Gpu(0, "GPU-a", "NVIDIA RTX", "580.1", "8.9")

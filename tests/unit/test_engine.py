@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models.container import Containers
-from prepare_models.engine import container_user, is_address, is_local
+from prepare_models.docker.container import Containers
+from prepare_models.docker.daemon import container_user, is_address, is_local
+from prepare_models.docker.gpu import Engine
 from prepare_models.errors import HostError
-from prepare_models.gpu import Engine
 
 
 @pytest.mark.parametrize(

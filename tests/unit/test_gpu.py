@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from prepare_models import gpu
-from prepare_models.carried import Bind
-from prepare_models.container import RunSpec, arguments
+from prepare_models.docker import gpu
+from prepare_models.docker.container import RunSpec, arguments
+from prepare_models.docker.copied_files import Bind
+from prepare_models.docker.gpu import Access, Engine
 from prepare_models.errors import HostError, UsageError
-from prepare_models.gpu import Access, Engine
-from prepare_models.machine import Gpu, Machine
+from prepare_models.machine.facts import Gpu, Machine
 
 WORKSTATION = Machine(arch="x86_64", gpus=(Gpu(0, "GPU-a", "NVIDIA RTX", "580.1", "8.9"),))
 WITH_SPEC = Machine(arch="x86_64", gpus=WORKSTATION.gpus, cdi=("nvidia.com/gpu=0", "nvidia.com/gpu=all"))

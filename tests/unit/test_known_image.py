@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models import environments, executors, machine, platforms
-from prepare_models.executors import ContainerOptions, known
+from prepare_models import executors
+from prepare_models.executors import ContainerOptions, docker_lazy
+from prepare_models.machine import environments, platforms
+from prepare_models.machine import facts as machine
 from prepare_models_entrypoint.contract.report import RuntimeInfo
 from tests.doubles.image_engine import ImageEngine
 
@@ -44,8 +46,8 @@ def note(image_id: str, runtime: RuntimeInfo = RUNTIME, gpu: str = "none") -> No
 
 
 def described(options: ContainerOptions = OPTIONS) -> RuntimeInfo | None:
-    found = known.look(options)
-    executor = known.executor(found, options) if found else None
+    found = docker_lazy.look(options)
+    executor = docker_lazy.executor(found, options) if found else None
     return executor.describe() if executor else None
 
 
@@ -111,7 +113,7 @@ def test_another_driver_or_card_is_another_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "ssh://somewhere", "unix:///nowhere/docker.sock"])
 def test_other_ways_are_left_to_the_sdk(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    assert known.look(OPTIONS) is None
+    assert docker_lazy.look(OPTIONS) is None
 
 
 def test_an_image_of_another_machine_is_not_taken_for_one_that_was_described_here(
@@ -120,7 +122,7 @@ def test_an_image_of_another_machine_is_not_taken_for_one_that_was_described_her
     by_id = ContainerOptions(platform="rtx", image=f"sha256:{'0' * 64}")
     for host, is_known in (("tcp://127.0.0.1:1", True), ("tcp://builder.example:2376", False), ("ssh://orin", False)):
         monkeypatch.setenv("DOCKER_HOST", host)
-        assert (known.look(by_id) is not None) is is_known
+        assert (docker_lazy.look(by_id) is not None) is is_known
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"no http"])
@@ -135,7 +137,7 @@ def test_an_engine_that_talks_otherwise_is_left_to_the_sdk(address: Path, answer
         if pid == 0:
             server.handle_request()
             os._exit(0)
-        assert known.look(OPTIONS) is None
+        assert docker_lazy.look(OPTIONS) is None
         os.waitpid(pid, 0)
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from prepare_models.errors import HostError
-from prepare_models.locks import model_lock
+from prepare_models.running.writer_lock import model_lock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from prepare_models.locks import model_lock
+from prepare_models.running.writer_lock import model_lock
 
 with model_lock(Path(sys.argv[1]), on_wait=lambda owner: None, stopped=lambda: False) as held:
     (held.control_dir / "leftover").write_text("x")

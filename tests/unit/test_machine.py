@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models import machine
-from prepare_models.machine import Gpu, probe
+from prepare_models.machine import facts
+from prepare_models.machine.facts import Gpu, probe
 
 ORIN = "# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: Thu Sep 18 2025\n"
 
@@ -136,4 +136,4 @@ def test_group_of_a_device_that_is_closed_to_others(tmp_path: Path) -> None:
 
 
 def test_this_machine_has_memory() -> None:
-    assert machine.probe().memory_bytes > 1 << 20
+    assert facts.probe().memory_bytes > 1 << 20

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from prepare_models import machine, plan, restoring, status
-from prepare_models.digests import Digests
 from prepare_models.errors import UsageError
-from prepare_models.jobs import model_job
+from prepare_models.machine import facts
 from prepare_models.manifest import Manifest, ModelSpec
-from prepare_models.store import Turn, open_store
+from prepare_models.planning import planner as plan
+from prepare_models.planning import status
+from prepare_models.running.jobs import model_job
+from prepare_models.store import Turn, open_store, restore
+from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import OnnxConfig
 from prepare_models_entrypoint.contract.files import sha256_file
@@ -223,7 +225,7 @@ COUNTS = (("identity",), ("build_key",), ("engine", "bytes"), ("engine", "sha256
 
 def test_no_edited_record_is_a_bug_and_none_whose_identity_or_bytes_were_edited_is_good(built: Place) -> None:
     good = read_report(built.output_dir)
-    now = status.Here(machine.Machine("aarch64"), "linux", {"tensorrt": "10.3.0.26"})
+    now = status.Here(facts.Machine("aarch64"), "linux", {"tensorrt": "10.3.0.26"})
     for path in list(places(good))[1:]:
         counts = any(path[: len(start)] == start for start in COUNTS)
         for value in ELSE if counts else ELSE[::4]:
@@ -250,12 +252,12 @@ def test_an_engine_with_an_edited_record_is_not_restored(built: Place, edit: dic
     if where == "store":
         files = {"model.plan": built.output_dir / plan.PLAN}
         entry = store.put(report, files)  # type: ignore[arg-type]  # read as plain JSON
-        assert restoring.find(store, planned, Turn(waited=False, last_place=None)) is not None
+        assert restore.find(store, planned, Turn(waited=False, last_place=None)) is not None
         (entry.plan.parent / "record.json").write_text(json.dumps({**report, **edit}), encoding="utf-8")
         (built.output_dir / "report.json").unlink()
     else:
         write_report(built.output_dir, {**report, **edit})
-    assert restoring.find(store, planned, Turn(waited=False, last_place=built.output_dir)) is None
+    assert restore.find(store, planned, Turn(waited=False, last_place=built.output_dir)) is None
 
 
 def test_files_that_name_another_place_are_written_anew(built: Place, tmp_path: Path) -> None:

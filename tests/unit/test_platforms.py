@@ -5,9 +5,10 @@ import tarfile
 
 import pytest
 
-from prepare_models import images, platforms
+from prepare_models.docker import images
 from prepare_models.errors import HostError, UsageError
-from prepare_models.machine import Gpu, Machine
+from prepare_models.machine import platforms
+from prepare_models.machine.facts import Gpu, Machine
 
 
 def jetson(*l4t: int) -> Machine:

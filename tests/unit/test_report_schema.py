@@ -10,10 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from prepare_models.digests import Digests
 from prepare_models.manifest import load
-from prepare_models.runner import STATUSES, Run
+from prepare_models.running.runner import STATUSES, Run
 from prepare_models.store import open_store
+from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract import report as contract
 from prepare_models_entrypoint.contract.identity import LABELS
 

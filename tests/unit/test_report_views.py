@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from prepare_models.__main__ import main
-from prepare_models.views import difference, documents, html, junit, markdown
+from prepare_models.reports import difference, documents, html, junit, markdown
 
 GOLDEN = Path(__file__).parents[1] / "contract" / "v1"
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from prepare_models.__main__ import main
-from prepare_models.digests import Digests
-from prepare_models.machine import Gpu, Machine
+from prepare_models.machine.facts import Gpu, Machine
 from prepare_models.manifest import ModelSpec
-from prepare_models.status import Here, Verdict, here, verdicts
+from prepare_models.planning.status import Here, Verdict, here, verdicts
+from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 
@@ -151,10 +151,10 @@ def test_a_damaged_record_is_never_a_good_engine(tmp_path: Path, damage: dict[st
 
 
 def test_the_command_tells_and_its_status_serves_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from prepare_models import machine
+    from prepare_models.machine import facts
 
     judged(tmp_path, ON_DESKTOP, DESKTOP)
-    now = here(machine.probe())
+    now = here(facts.probe())
     expected = again(tmp_path, now)
     failing = {"valid": 0, "unchecked": 0, "stale": 1}[expected.state]
     assert main(["status", str(tmp_path / "models"), "--json"]) == failing

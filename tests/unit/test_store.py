@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models.digests import Digests
 from prepare_models.manifest import ModelSpec
 from prepare_models.store import CALIBRATION, PLAN, open_store
 from prepare_models.store.local import LocalStore
+from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.report import ModelReport
 
 from .records import PLAN_BYTES, RUNTIME, digest, report_of

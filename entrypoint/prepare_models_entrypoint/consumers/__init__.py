@@ -1,1 +1,1 @@
-"""Programs that run engines, one folder each: what they know, the files they read, and the rules they judge by."""
+"""The programs that run an engine: the files they read and the rules they apply, one folder each."""

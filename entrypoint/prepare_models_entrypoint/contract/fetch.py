@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tupl
 
 from . import codec
 from .codec import CONTRACT_VERSION
-from .network import Network
+from .connection import Network
 
 if TYPE_CHECKING:
     from .report import ErrorInfo

@@ -8,8 +8,8 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from . import codec
 from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
+from .connection import Network
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
-from .network import Network
 from .ros import RosConfig
 from .verification import VerifyConfig
 

@@ -12,7 +12,7 @@ from typing import Any, Dict, List
 
 from ..contract.files import write_atomic
 from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
-from ..convert import layer_info
+from ..converters import layer_info
 from ..processes import die_with_parent
 
 
@@ -26,7 +26,7 @@ def main(request_path: str, events_fd: str) -> int:
 
 
 def _read(plan: str) -> Dict[str, Any]:
-    from ..convert import backend
+    from ..converters import backend
 
     log = backend.Log()
     runtime = backend.trt.Runtime(log)

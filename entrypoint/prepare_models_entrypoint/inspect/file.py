@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from ..convert import etlt
+from ..converters import etlt
 from ..errors import InspectError, StageError
-from . import foreign, onnx_model, plan
-from .apart import Document, read_apart, unreadable
+from . import onnx_model, other_formats, plan_file
+from .isolated import Document, read_apart, unreadable
 
 _PLANS = (".plan", ".engine", ".trt")
 _MAGIC = (b"ftrt", b"vtrt")
@@ -83,8 +83,8 @@ def _describe(file: Path, key_file: Optional[Path], *, layers: bool, weights: bo
     with open(str(file), "rb") as stream:
         is_plan = stream.read(4) in _MAGIC
     if suffix in _PLANS or is_plan:
-        return plan.describe(file, layers=layers)
-    what, hint = foreign.kind(file) or ("of no model format that is known here", "give an .onnx, .etlt or .plan file")
+        return plan_file.describe(file, layers=layers)
+    what, hint = other_formats.kind(file) or ("of an unknown model format", "give an .onnx, .etlt or .plan file")
     ending = f"the ending {suffix}" if suffix else "no ending"
     raise InspectError("source-not-a-model", f"{file.name} has {ending} and is {what}", hint=hint)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 from ..contract.report import Binding, WarningInfo
-from ..convert import onnx_file
 from ..errors import InspectError
-from . import foreign
-from .apart import Document, Tell
+from ..onnx_graph import whole_file
+from . import other_formats
+from .isolated import Document, Tell
 
 _LARGEST = (2 << 30) - 1  # what protobuf can hold in one message
 _LONGEST_TEXT = 1000
@@ -54,14 +54,14 @@ def bindings(model: Any) -> List[Binding]:
 
 def _check_file(path: Path) -> None:
     size = path.stat().st_size
-    found = onnx_file.verdict(path) if size else onnx_file.OTHER
-    known = foreign.kind(path) if found != onnx_file.WHOLE else None
+    found = whole_file.verdict(path) if size else whole_file.OTHER
+    known = other_formats.kind(path) if found != whole_file.WHOLE else None
     if known is not None:
         what, hint = known
         raise InspectError("source-not-a-model", f"{path.name} is {what}", hint=hint)
     if not size:
         raise InspectError("source-not-a-model", f"{path.name} is empty", hint="download or export it again")
-    onnx_file.check(path)
+    whole_file.check(path)
     if size > _LARGEST:
         raise InspectError(
             "onnx-too-large",

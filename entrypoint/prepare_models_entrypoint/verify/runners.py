@@ -69,7 +69,7 @@ class Engine:
 
 def engine_of(plan: Path) -> Engine:
     """Load an engine. Only where a CUDA device exists: elsewhere TensorRT may crash."""
-    from ..convert import backend
+    from ..converters import backend
 
     log = backend.Log()
     runtime = backend.trt.Runtime(log)

@@ -12,8 +12,8 @@ import numpy as np
 from ..contract.conversion import CalibrationConfig
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
-from ..convert import calibrate
 from ..errors import ConvertError, VerifyError
+from ..onnx_graph import calibrate
 
 # Name, numpy type and shape of an input.
 Input = Tuple[str, Any, Tuple[int, ...]]

@@ -66,7 +66,7 @@ def _reached(
     """Return how many samples there are, and the largest absolute value that each tensor has on them."""
     from onnx import TensorProto, helper
 
-    from ..convert import graph
+    from ..onnx_graph import graph
 
     model = graph.load(source)
     there = {name for node in model.graph.node for name in node.output}

@@ -21,9 +21,9 @@ from ..contract.files import write_atomic
 from ..contract.job import ModelJob
 from ..contract.report import Latency, OutputComparison, ScaleFit, Verification
 from ..contract.verification import VerifyConfig
-from ..convert import calibration_cache
-from ..convert.precision import rule
+from ..converters.precision import rule
 from ..errors import VerifyError, outcome
+from ..onnx_graph import calibration_cache
 from ..processes import die_with_parent, show_as
 from . import runners, samples
 from .metrics import OutputMetrics
@@ -130,7 +130,7 @@ class Comparison:
     def _rewrites(self) -> Tuple[str, ...]:
         if self.model.precision == "fp32":
             return ()
-        from ..convert import graph
+        from ..onnx_graph import graph
 
         has_qdq = graph.has_qdq(graph.load(Path(self.request["source"]), weights=False))
         return rule(
@@ -144,7 +144,7 @@ class Comparison:
         if precision == "fp32" and self.model.onnx == OnnxConfig():
             yield Path(self.request["source"])
             return
-        from ..convert.typed_model import prepared
+        from ..onnx_graph.typed_model import prepared
 
         folder = self.work_dir / name
         folder.mkdir(mode=0o700, exist_ok=True)

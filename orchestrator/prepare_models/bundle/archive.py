@@ -17,8 +17,8 @@ from typing import IO, BinaryIO, cast
 
 import zstandard
 
+from ..docker.tar_streams import END, padding
 from ..errors import BundleError
-from ..tar_streams import END, padding
 from .index import Content, Index, parse
 
 _BLOCK = tarfile.BLOCKSIZE

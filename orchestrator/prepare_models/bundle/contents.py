@@ -15,9 +15,9 @@ import zstandard
 
 from prepare_models_entrypoint.contract.files import PARTIAL
 
+from ..docker.tar_streams import END, padding
 from ..errors import BundleError, HostError
-from ..locks import locked_now
-from ..tar_streams import END, padding
+from ..running.writer_lock import locked_now
 from .archive import header, index_name, member
 from .index import Content, Index
 from .volumes import Writer

@@ -10,19 +10,21 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.source import local_path, source_id
 
-from .. import __version__, executors, licences, plan
-from ..digests import open_digests
+from .. import __version__, executors
 from ..errors import BundleError, HostError, UsageError
-from ..fetching import OnEvent, fetch_sources
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
 from ..lock.sources import sample_sets, wanted
-from ..manifest import Manifest, ModelSpec
-from ..network import NetworkSpec
-from ..paths import cache_dir
-from ..platforms import Platform
+from ..machine.platforms import Platform
+from ..manifest import Manifest, ModelSpec, licences
+from ..planning import planner as plan
+from ..running.connection import NetworkSpec
+from ..running.fetch_process import OnEvent, fetch_sources
+from ..signing import openssl
 from ..store import open_store
-from . import images, signature, wheels
+from ..support.file_digests import open_digests
+from ..support.paths import cache_dir
+from . import images, wheels
 from .contents import Contents, OnBytes, spool
 from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
@@ -89,7 +91,7 @@ def create(
                 contents.write(index, writer, on_written)
                 files = writer.finish()
         if order.sign_key is not None:
-            files.append(signature.sign(index.to_bytes(), order.target, order.sign_key))
+            files.append(openssl.sign(index.to_bytes(), order.target, order.sign_key))
     except OSError as error:
         raise HostError(
             f"{error.filename or order.target} can't be written: {error.strerror}", hint="choose another with -o FILE"
@@ -171,7 +173,7 @@ def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]
 def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterator[BundledImage]:
     if not order.platforms:
         return
-    from ..container import Containers
+    from ..docker.container import Containers
 
     containers = Containers()
     for row, reference in order.platforms:

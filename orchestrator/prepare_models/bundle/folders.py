@@ -16,7 +16,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import PARTIAL
 
-from ..locks import locked_now
+from ..running.writer_lock import locked_now
 
 FOLDER = "bundles"
 _NAME = re.compile("[0-9a-f]{16}")

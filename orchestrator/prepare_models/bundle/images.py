@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from ..tar_streams import END, Pieces, padding
+from ..docker.tar_streams import END, Pieces, padding
 from .contents import Contents
 from .index import BundledImage, ImageFile
 
 if TYPE_CHECKING:
-    from ..container import Containers
-    from ..engine import Image
-    from ..platforms import Platform
+    from ..docker.container import Containers
+    from ..docker.daemon import Image
+    from ..machine.platforms import Platform
 
 _CHUNK = 1 << 20
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}

@@ -18,15 +18,16 @@ from prepare_models_entrypoint.contract.source import local_path
 
 from .. import manifest
 from ..errors import BundleError, HostError
-from ..fetching import fetch_sources
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.sources import Wanted, pinnable
 from ..manifest import Manifest, ModelSpec
-from ..network import NetworkSpec
-from ..paths import cache_dir
+from ..running.connection import NetworkSpec
+from ..running.fetch_process import fetch_sources
+from ..signing import openssl
 from ..store import open_store
-from . import folders, images, signature
+from ..support.paths import cache_dir
+from . import folders, images
 from .archive import Reader, Sink, damaged
 from .contents import OnBytes, spool
 from .index import BundledImage, BundledModel, Content, Index, ModelFile
@@ -131,7 +132,7 @@ def unpack(
 
 def load_image(site: Site, image: BundledImage) -> None:
     """Give an image to the engine, if it has not got it, and check that it is the one that was saved."""
-    from ..container import Containers
+    from ..docker.container import Containers
 
     containers = Containers()
     if containers.image(image.id) is None:
@@ -157,7 +158,7 @@ def _verified(
     with reading(bundle) as stream:
         reader = Reader(stream, tell)
         if public_key is not None:
-            signature.check(reader.index_bytes, bundle, public_key)
+            openssl.check(reader.index_bytes, bundle, public_key)
         for _ in reader.walk(lambda content: sink_of(reader.index, content)):
             pass
         return reader.index

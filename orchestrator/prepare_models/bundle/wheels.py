@@ -106,13 +106,13 @@ def _own_files() -> dict[str, Path]:
     import prepare_models
     import prepare_models_entrypoint.contract
 
-    from ..images import docker_directory
+    from ..docker.images import docker_directory
 
     entrypoint = Path(prepare_models_entrypoint.contract.__file__).parents[1]
     roots = {
         "prepare_models": Path(prepare_models.__path__[0]),
         "prepare_models_entrypoint": entrypoint,
-        "prepare_models/docker": docker_directory(),
+        "prepare_models/dockerfiles": docker_directory(),
     }
     return {
         f"{prefix}/{file.relative_to(root).as_posix()}": file

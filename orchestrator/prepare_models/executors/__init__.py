@@ -12,14 +12,15 @@ from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo
 
-from .. import gpu, platforms
+from ..docker import gpu
 from ..errors import HostError, UsageError
-from ..locks import Held
-from ..machine import Machine
+from ..machine import platforms
+from ..machine.facts import Machine
+from ..machine.platforms import Platform
 from ..manifest import ModelSpec
-from ..network import NetworkSpec
-from ..plan import PlannedModel
-from ..platforms import Platform
+from ..planning.planner import PlannedModel
+from ..running.connection import NetworkSpec
+from ..running.writer_lock import Held
 
 OnEvent = Callable[[Event], None]
 
@@ -167,12 +168,12 @@ def _docker(options: ContainerOptions, *, instead: Executor | None) -> Executor:
         options: what the command line says.
         instead: taken where the engine has not got the image.
     """
-    from . import known
+    from . import docker_lazy
 
-    found = known.look(options)
+    found = docker_lazy.look(options)
     if found is not None and found.image is None and instead is not None:
         return instead
-    executor = known.executor(found, options) if found is not None else None
+    executor = docker_lazy.executor(found, options) if found is not None else None
     if executor is not None:
         return executor
     from .docker import connect

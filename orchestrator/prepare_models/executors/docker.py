@@ -15,21 +15,23 @@ from prepare_models_entrypoint.contract.job import CHECK_STAGES, VERIFY_STAGES, 
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport, RuntimeInfo, StageResult, blank
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 
-from .. import __version__, gpu
-from ..carried import Bind
-from ..container import Containers, Ended, RunSpec
-from ..engine import Image, container_user
-from ..environments import image_facts, machine_facts, remember, remembered, this_machine
+from .. import __version__
+from ..docker import gpu
+from ..docker.container import Containers, Ended, RunSpec
+from ..docker.copied_files import Bind
+from ..docker.daemon import Image, container_user
+from ..docker.owners import LABEL, owner_labels, owner_lives
 from ..errors import ContainerError, InterruptedRunError
 from ..lock import facts
-from ..machine import Machine
+from ..machine.environments import image_facts, machine_facts, remember, remembered, this_machine
+from ..machine.facts import Machine
 from ..manifest import ModelSpec
-from ..network import NetworkSpec
-from ..owners import LABEL, owner_labels, owner_lives
-from ..paths import cache_dir
+from ..running.connection import NetworkSpec
+from ..support.paths import cache_dir
 from . import ContainerOptions, Fetcher, OnEvent, Task
-from .ending import memory_hint, without_report
-from .handover import (
+from .container_exit import memory_hint, without_report
+from .container_prefetch import ContainerFetcher
+from .exchange import (
     INSIDE,
     KEY,
     SECRETS,
@@ -42,7 +44,6 @@ from .handover import (
     sweep_keys,
     without_frame,
 )
-from .prefetch import ContainerFetcher
 
 MODEL_LABEL = f"{LABEL}.model"
 OWNER_LABEL = f"{LABEL}.owner"
@@ -64,7 +65,7 @@ def connect(options: ContainerOptions) -> DockerExecutor:
     containers = Containers()
     if containers.engine.local:
         return DockerExecutor(options, containers, this_machine())
-    from .far import FarExecutor
+    from .docker_remote import FarExecutor
 
     return FarExecutor(options, containers)
 

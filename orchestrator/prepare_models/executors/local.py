@@ -21,15 +21,16 @@ from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.job import CHECK_STAGES, STAGES, VERIFY_STAGES, Job
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank, read
 
-from .. import __version__, child
-from ..environments import machine_facts, remembered
+from .. import __version__
 from ..errors import HostError, InterruptedRunError
-from ..fetching import Fetching
-from ..jobs import model_job
 from ..lock import facts
+from ..machine.environments import machine_facts, remembered
 from ..manifest import ModelSpec
-from ..network import NetworkSpec
-from ..paths import cache_dir
+from ..running import child
+from ..running.connection import NetworkSpec
+from ..running.fetch_process import Fetching
+from ..running.jobs import model_job
+from ..support.paths import cache_dir
 from . import OnEvent, Task
 
 _TERM_GRACE_S = 5.0

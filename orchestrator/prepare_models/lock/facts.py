@@ -11,8 +11,8 @@ from .. import __version__
 from .document import Facts
 
 if TYPE_CHECKING:
-    from ..engine import Image
-    from ..platforms import Platform
+    from ..docker.daemon import Image
+    from ..machine.platforms import Platform
 
 # What the extra ``local`` brings along; other packages come with extras that not everybody has.
 _REWRITING = ("onnx", "onnxconverter-common")

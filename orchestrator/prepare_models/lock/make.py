@@ -8,10 +8,9 @@ from typing import cast
 from prepare_models_entrypoint.contract.fetch import FetchResult
 from prepare_models_entrypoint.contract.source import source_id
 
-from .. import licences
-from ..fetching import OnEvent, fetch_sources
-from ..manifest import Manifest, ModelSpec
-from ..network import NetworkSpec
+from ..manifest import Manifest, ModelSpec, licences
+from ..running.connection import NetworkSpec
+from ..running.fetch_process import OnEvent, fetch_sources
 from .document import Lock, LockedFile
 from .sources import Wanted, measure_local, measure_samples, wanted
 

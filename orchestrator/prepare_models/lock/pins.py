@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import manifest
-from ..digests import open_digests
 from ..errors import UsageError
 from ..manifest import Manifest, ModelSpec
+from ..support.file_digests import open_digests
 from .document import Lock, path_of, read
 from .drift import drift_of_sources, refuse
 from .sources import Wanted, pinnable

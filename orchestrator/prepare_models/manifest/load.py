@@ -14,7 +14,7 @@ from prepare_models_entrypoint.contract.source import member_of, problem_of, sch
 
 from ..catalog import PREFIX, find
 from ..errors import UsageError
-from ..network import NetworkSpec
+from ..running.connection import NetworkSpec
 from .model import Key, Manifest, ModelSpec
 from .nodes import Node, Problems, node_of, parse
 from .settings import BUILDER_KEYS, Settings

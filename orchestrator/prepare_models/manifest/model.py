@@ -14,7 +14,7 @@ from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.verification import VerifyConfig
 
 from ..errors import KeyUnavailableError
-from ..network import NetworkSpec
+from ..running.connection import NetworkSpec
 
 
 @dataclass(frozen=True)

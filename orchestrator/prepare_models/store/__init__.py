@@ -13,8 +13,8 @@ from typing import Protocol
 
 from prepare_models_entrypoint.contract.report import ModelReport
 
-from ..digests import Digests, open_digests
-from ..paths import cache_dir
+from ..support.file_digests import Digests, open_digests
+from ..support.paths import cache_dir
 
 PLAN = "model.plan"
 CALIBRATION = "calibration.cache"

@@ -24,8 +24,8 @@ from prepare_models_entrypoint.contract.files import PARTIAL, share_file, sync_d
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, blank, read
 
-from ..digests import Digests
-from ..locks import flocked
+from ..running.writer_lock import flocked
+from ..support.file_digests import Digests
 from . import FILES, PLAN, Entry, Turn
 
 RECORD = "record.json"

@@ -1,1 +1,1 @@
-"""DeepStream: the configuration of nvinfer."""
+"""DeepStream."""

@@ -1,1 +1,1 @@
-"""Isaac ROS, by release: TensorRTNode and TritonNode."""
+"""Isaac ROS."""

@@ -1,1 +1,1 @@
-"""Triton: config.pbtxt, and what its TensorRT backend loads."""
+"""Triton Inference Server."""

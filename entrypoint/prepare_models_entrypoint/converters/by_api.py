@@ -1,0 +1,212 @@
+"""Building with the Python API: the request's whole way from the model file to the plan file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import mmap
+import threading
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+from ..contract.conversion import OnnxConfig
+from ..contract.files import sync
+from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
+from ..errors import ConvertError
+from ..onnx_graph import calibrate, calibration_cache, whole_file
+from ..onnx_graph.calibration_cache import CalibrationCache
+from . import estimate, gpu_support, messages, options, plugins, preflight
+from .precision import Evidence, prove, rule, unmatched
+from .request import BuildRequest, BuildResult
+
+Progress = Callable[[str, int, int], None]
+
+_LARGEST_WITH_EXTERNAL = 64 << 20
+_WRITE_CHUNK = 1 << 20
+
+
+def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    """Check the model and, unless the request is for a check only, build it."""
+    model = request.model
+    source = Path(request.source)
+    whole_file.check(source)
+    weights = _weights(source)
+    estimate.check_memory(weights, available=estimate.memory_available())
+    backend = _load_backend()
+    info = backend.info()
+    result["backend"] = info
+    has_gpu = request.capability is not None
+    options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
+    result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
+    plugins.load(model.plugins, backend)
+    cache = _cache(request, progress)
+    with _parsed(request, result, backend, cache, progress) as (network, built):
+        bindings: List[Binding] = network.bindings()
+        preflight.check_network(bindings, network.layers)
+        result["warnings"] += messages.from_parser(network.remarks)
+        preflight.check_outputs(bindings, model.outputs)
+        preflight.check_tensor_names(bindings, model.ros)
+        profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
+        result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
+        result["precision_proof"] = built.proof
+        result["details"] = network.details()
+        result["warnings"] += _unused(request, built)
+        builder = backend.Builder(network, profiles, request, built.flags)
+        result["builder"] = builder.effective
+        if request.check_only:
+            result["preflight"] = estimate.findings(network, bindings, weights, model, Path(request.work_dir))
+            return
+        progress("build", 0, 0)
+        plan = builder.build(built.calibrator, progress=progress)
+    progress("write", 0, 0)
+    result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+
+
+def _weights(source: Path) -> int:
+    """Return the size of a model in bytes, with the weights that lie in other files."""
+    size = source.stat().st_size
+    if size > _LARGEST_WITH_EXTERNAL or not _mentions_files(source):
+        return size
+    try:
+        from ..onnx_graph import graph
+    except ImportError:
+        return size
+    return size + graph.check_external_data(graph.load(source, weights=False), source.parent)
+
+
+def _mentions_files(source: Path) -> bool:
+    """Tell whether a model may have external data: without the word that names a file it has none."""
+    with open(str(source), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(b"location") >= 0
+
+
+class _Built:
+    """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
+
+    def __init__(self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Any = None) -> None:
+        self.proof, self.flags, self.calibrator = proof, flags, calibrator
+
+
+@contextlib.contextmanager
+def _parsed(
+    request: BuildRequest, result: BuildResult, backend: Any, cache: Optional[CalibrationCache], progress: Progress
+) -> Iterator[Tuple[Any, _Built]]:
+    model = request.model
+    weakly = backend.weakly_typed() and not model.builder.strongly_typed
+    if model.onnx == OnnxConfig() and (weakly or model.precision == "fp32"):
+        progress("parse", 0, 0)
+        network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
+        yield network, _by_flags(request, result, backend, network, cache)
+        return
+    from ..onnx_graph.typed_model import prepared
+
+    with prepared(
+        dataclasses.replace(model, precision="fp32") if weakly else model,
+        Path(request.source),
+        Path(request.work_dir),
+        cache=cache,
+        on_phase=lambda phase: progress(phase, 0, 0),
+        check_only=request.check_only,
+    ) as typed:
+        progress("parse", 0, 0)
+        network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
+        result["warnings"] += typed.warnings
+        if weakly:
+            yield network, _by_flags(request, result, backend, network, cache)
+            return
+        fallback = model.allow_fallback
+        yield (
+            network,
+            _Built(
+                prove(
+                    model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
+                )
+            ),
+        )
+
+
+def _by_flags(
+    request: BuildRequest, result: BuildResult, backend: Any, network: Any, cache: Optional[CalibrationCache]
+) -> _Built:
+    model = request.model
+    has_qdq: bool = network.has_qdq()
+    chosen = rule(
+        model.precision,
+        flags=backend.flag_names(),
+        has_qdq=has_qdq,
+        has_cache=cache is not None,
+        remainder=model.builder.int8_remainder,
+    )
+    found = None
+    if chosen.calibrator and cache is not None:
+        wanted = network.activations()
+        found = calibration_cache.coverage(cache, wanted, network.tensors())
+        for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
+            hint = "use the calibration cache of exactly this model version"
+            result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+    evidence = None  # what the builder makes of its flags only the engine tells
+    if chosen.flags:
+        network.keep_fp32(model.keep_fp32)
+        result["warnings"] += unmatched(model.keep_fp32, (layer.name for layer in network))
+    else:
+        evidence = Evidence("graph", network.precisions())
+    proof = prove(model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found)
+    return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
+
+
+def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
+    """Return the warning that the build takes nothing from the calibration cache that the manifest gives."""
+    if request.cache_file is None or built.proof["calibration"] is not None:
+        return []
+    return [
+        WarningInfo(
+            code="calibration-unused",
+            message=f"nothing is taken from the calibration cache: {request.model.precision} {built.proof['how']}",
+            hint="remove calibration_cache:, or ask for precision: int8 of a model without Q/DQ nodes",
+        )
+    ]
+
+
+def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
+    config = request.model.calibration
+    if request.cache_file is None and config is not None and request.model.precision == "int8":
+        made = Path(request.work_dir) / calibrate.FILE
+        calibrate.produce(Path(request.source), config, made, progress)
+        return calibration_cache.read(made, "the cache made from samples")
+    if request.cache_file is None:
+        return None
+    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+
+
+def _load_backend() -> Any:
+    try:
+        from . import backend
+    except (ImportError, OSError) as error:
+        raise ConvertError(
+            "backend-unusable",
+            f"the TensorRT module does not load: {error}",
+            hint="install 'prepare-models[local]' again, or check the driver and libraries of this environment",
+        ) from error
+    return backend
+
+
+def _with_profiles(bindings: List[Binding], profiles: List[Dict[str, ProfileShapes]]) -> List[Binding]:
+    for binding in bindings:
+        binding["profiles"] = [profile[binding["name"]] for profile in profiles if binding["name"] in profile]
+    return bindings
+
+
+def write_plan(plan: Any, path: str) -> "tuple[int, str]":
+    """Write the plan and bring it to the disk; meanwhile hash it."""
+    view, digest = memoryview(plan), hashlib.sha256()
+    hashing = threading.Thread(target=digest.update, args=(view,))
+    hashing.start()
+    try:
+        with open(path, "wb") as stream:
+            # one write of hundreds of megabytes takes several times as long
+            stream.writelines(view[start : start + _WRITE_CHUNK] for start in range(0, len(view), _WRITE_CHUNK))
+            sync(stream)
+    finally:
+        hashing.join()
+    return len(view), digest.hexdigest()

@@ -1,0 +1,308 @@
+"""Convert one model: decrypt where it is encrypted, choose the converter, run the build process, judge how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from ..contract import converters
+from ..contract.job import ModelJob
+from ..contract.report import Attempt, RuntimeInfo
+from ..contract.source import public
+from ..errors import ConvertError
+from ..onnx_graph import calibrate
+from ..processes import Ended, supervise_fork, tail
+from . import build_time, etlt
+from .memory_retries import rungs
+from .request import BuildRequest, BuildResult
+from .trtexec import command, shell_line
+from .worker import serve
+
+OnProgress = Callable[[Dict[str, Any]], None]
+
+_LOG_LINES = 5
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What came of a conversion: the build process's findings, its peak memory, the converter and why it was chosen.
+
+    trtexec_command: the command line that repeats the conversion without this tool, None after a mere check.
+    """
+
+    result: BuildResult
+    converter: str
+    reason: str
+    peak_rss_bytes: int
+    trtexec_command: Optional[str]
+
+
+def convert(
+    model: ModelJob, source: Path, plan: Path, *, work_dir: Path, runtime: RuntimeInfo, on_progress: OnProgress,
+    cache_file: Optional[Path] = None, timing_dir: Optional[Path] = None, check_only: bool = False,
+    attempts: Optional[List[Attempt]] = None,
+) -> Converted:  # fmt: skip
+    """Build ``plan`` from the model file ``source``.
+
+    Args:
+        model: what is asked.
+        source: the fetched model file.
+        plan: unfinished file beside the engine's final place.
+        work_dir: private directory for intermediate files; what this function puts there it also removes.
+        runtime: backend of this environment.
+        on_progress: called with phase, done and total.
+        cache_file: the fetched calibration cache.
+        timing_dir: where timing caches are kept between builds; ``durations`` beside it knows what builds took.
+        check_only: judge the model and build nothing.
+        attempts: receives the builds that ran out of memory, with what was changed after each.
+    """
+    started = time.monotonic()
+    durations = build_time.file_for(timing_dir.with_name("durations"), model, runtime) if timing_dir else None
+    choice = choose_converter(model, source, runtime)
+    programs = converters.find()
+    program = {"trtexec": programs["trtexec"], "tao-converter": programs["tao_converter"]}.get(choice.converter or "")
+    with contextlib.ExitStack() as stack:
+        encrypted = choice.converter == "tao-converter"
+        key_fd = stack.enter_context(_key(model, source)) if encrypted else None
+        file = source if encrypted else stack.enter_context(plain_model(model, source, work_dir))
+        request = BuildRequest(
+            model=model,
+            source=str(file),
+            plan=str(plan),
+            work_dir=str(work_dir),
+            result=str(work_dir / "result.json"),
+            program=program,
+            cache_file=str(cache_file) if cache_file else None,
+            timing_dir=str(timing_dir) if timing_dir else None,
+            expected_s=build_time.expected(durations, model.precision) if durations else None,
+            capability=runtime["gpu"]["compute_capability"] if runtime["gpu"] else None,
+            key_fd=key_fd,
+            check_only=check_only,
+        )
+        result, ended = _climb(request, runtime, on_progress, attempts if attempts is not None else [])
+    if durations is not None and not check_only:
+        build_time.remember(durations, model.precision, time.monotonic() - started)
+    peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
+    line = None if check_only else _command_line(model, result, choice.converter or "api")
+    return Converted(result, choice.converter or "api", choice.reason, peak, line)
+
+
+def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> converters.Choice:
+    """Return the converter for a model, or refuse one that nothing here can convert."""
+    encrypted = source.suffix == ".etlt"
+    header = etlt.read_header(source) if encrypted else None
+    backend = runtime["backend"]
+    choice = converters.choose(
+        model.converter,
+        encrypted=encrypted,
+        payload=header.payload if header else None,
+        bindings=backend["name"] if backend else None,
+        found=converters.find(),
+    )
+    if choice.converter is not None:
+        return choice
+    if header is not None and header.payload == "uff":
+        raise etlt.is_uff(source, header)
+    if model.converter != "auto":
+        raise ConvertError(
+            "converter-unavailable",
+            f"converter {model.converter}: {choice.reason}",
+            hint="use converter: auto, or an environment that has it",
+        )
+    raise ConvertError("backend-missing", choice.reason, hint="pip install 'prepare-models[local]'")
+
+
+def _command_line(model: ModelJob, result: BuildResult, converter: str) -> str:
+    if result["command"] is not None:
+        return shell_line(_with_final_name(model, result["command"], converter))
+    argv = command(
+        public(model.source),
+        _final_name(model),
+        profiles=result["profiles"],
+        builder=model.builder,
+        precision_flags=_precision_flags(model, result),
+        inputs=[binding["name"] for binding in result["io"] if binding["mode"] == "input"],
+        plugins=[plugin.file for plugin in model.plugins],
+        explicit_shapes=any(-1 in binding["shape"] for binding in result["io"] if binding["mode"] == "input"),
+    )
+    return shell_line([*argv, "--skipInference"])
+
+
+def _final_name(model: ModelJob) -> str:
+    return str(Path(model.deploy_dir) / "1" / "model.plan")
+
+
+def _cache_name(model: ModelJob) -> str:
+    return public(model.calibration_cache) if model.calibration_cache else calibrate.FILE
+
+
+def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[str]:
+    """Return a converter's vector with the source and the engine as the user knows them."""
+    if converter == "trtexec":
+        shown = {
+            "--onnx": public(model.source),
+            "--saveEngine": _final_name(model),
+            "--calib": _cache_name(model),
+            "--timingCacheFile": "timing.cache",
+            "--exportLayerInfo": "layers.json",
+        }
+        names = [argument.partition("=")[0] for argument in argv]
+        return [f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)]
+    replaced = {"-e": _final_name(model), "-c": _cache_name(model)}
+    out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
+    return [*out[:-1], public(model.source)]
+
+
+def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
+    """Return trtexec's flags for what was done by builder flags; a rewritten graph carries its types itself."""
+    how = result["precision_proof"]["how"] or "" if result["precision_proof"] else ""
+    if not how.startswith("builder flag"):
+        return []
+    names = how[len("builder flag ") :].partition(" and ")[0].split(", ")
+    flags = [f"--{name.lower()}" for name in names if name.isupper() or name.isalnum()]
+    return flags + ([f"--calib={_cache_name(model)}"] if "cache" in how else [])
+
+
+def _climb(
+    request: BuildRequest, runtime: RuntimeInfo, on_progress: OnProgress, attempts: List[Attempt]
+) -> "tuple[BuildResult, Ended]":
+    """Build; after each build that ran out of memory, try with less."""
+    backend = runtime["backend"] or {"name": "tensorrt", "version": "10.0"}
+    converter = "api" if request.program is None else "trtexec" if request.key_fd is None else "tao-converter"
+    ladder = rungs(request.model, backend=backend["name"], version=backend["version"], converter=converter)
+    last: Optional[ConvertError] = None
+    kills = _oom_kills()
+    while True:
+        try:
+            return _run(request, Path(request.work_dir), request.model.timeout_s, on_progress)
+        except ConvertError as error:
+            if last is not None and error.code == "builder-option-unavailable":
+                raise last from None  # a rung that this version does not know
+            if error.code != "out-of-memory" or request.check_only:
+                raise
+            if error.retryable and _oom_kills() == kills:
+                raise  # killed by somebody, and not by the kernel
+            model, changed = next(ladder, (None, {}))
+            if model is None:
+                raise
+            last = error
+            attempts.append(Attempt(code=error.code, message=error.message, changed=changed))
+            on_progress({"phase": f"again with {_told(changed)}", "done": 0, "total": 0})
+            with contextlib.suppress(FileNotFoundError):
+                Path(request.result).unlink()
+            request = dataclasses.replace(request, model=model)
+
+
+def _oom_kills() -> int:
+    """Return how often the kernel killed for want of memory, on this machine and in this control group."""
+    found = 0
+    for file in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+        with contextlib.suppress(OSError, ValueError):
+            words = file.read_text(encoding="ascii").split()
+            found += sum(int(count) for name, count in zip(words, words[1:]) if name == "oom_kill")
+    return found
+
+
+def _told(changed: Dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in changed.items())
+
+
+@contextlib.contextmanager
+def _key(model: ModelJob, source: Path) -> Iterator[int]:
+    """Yield a descriptor from which the build process reads the key; it has no name on any disk."""
+    descriptor = os.memfd_create("key")
+    try:
+        os.write(descriptor, _read_key(model, source).encode("utf-8"))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_key(model: ModelJob, source: Path) -> str:
+    if model.key_file is None:
+        raise ConvertError(
+            "etlt-key-missing",
+            f"{source.name} is encrypted and the manifest gives no key",
+            hint="add  key: {env: NAME}  or  key: {file: PATH}; the key stands on the model's NGC page",
+        )
+    return etlt.read_key(Path(model.key_file))
+
+
+@contextlib.contextmanager
+def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]:
+    """Yield the path of an ONNX file: the source itself, or its decrypted payload for as long as the block runs."""
+    if source.suffix != ".etlt":
+        yield source
+        return
+    plain = work_dir / "decrypted.onnx"
+    try:
+        etlt.decrypt(source, _read_key(model, source), plain)
+        yield plain
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            plain.unlink()
+
+
+def _run(
+    request: BuildRequest, work_dir: Path, timeout_s: Optional[float], on_progress: OnProgress
+) -> "tuple[BuildResult, Ended]":
+    log = work_dir / "build.log"
+    ended = supervise_fork(
+        lambda events_fd: serve(request, events_fd),
+        log=log,
+        on_line=lambda line: on_progress(json.loads(line)),
+        timeout_s=timeout_s,
+    )
+    try:
+        result: BuildResult = json.loads(Path(request.result).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _without_result(ended, log, timeout_s) from None
+    error = result["error"]
+    if error is not None:
+        raise ConvertError(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
+    return result, ended
+
+
+def _without_result(ended: Ended, log: Path, timeout_s: Optional[float]) -> ConvertError:
+    last_lines = tail(log, _LOG_LINES)
+    told = f"; its last words:\n{last_lines}" if last_lines else ""
+    if ended.timed_out:
+        return ConvertError(
+            "build-timeout",
+            f"the build was stopped after {timeout_s:g} s{told}",
+            hint="raise --timeout",
+            retryable=True,
+        )
+    if ended.signal == signal.SIGKILL:
+        return ConvertError(
+            "out-of-memory",
+            f"the build process was killed, as the kernel does when memory runs out{told}",
+            hint="lower builder.workspace, close other programs, add memory or swap",
+            retryable=True,
+        )
+    if ended.signal == signal.SIGBUS:
+        return ConvertError(
+            "source-changed",
+            f"a file of the model became shorter, or its disk failed, while it was being read{told}",
+            hint="run again when nothing writes to it",
+            retryable=True,
+        )
+    if ended.signal is not None:
+        return ConvertError(
+            "build-crashed",
+            f"the build process died of {ended.signal.name}{told}",
+            hint="this is a crash inside TensorRT: try another version of it, or simplify the model",
+        )
+    return ConvertError(
+        "internal",
+        f"the build process ended with status {ended.exit_code} and no result{told}",
+        hint="please report this, with the lines above",
+    )

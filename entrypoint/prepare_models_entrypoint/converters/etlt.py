@@ -1,0 +1,152 @@
+"""Encrypted TAO models: a little-endian length N, N bytes of input name, then the encrypted network.
+
+N is 0 for an ONNX payload; with a name the payload is UFF. Both can be told without the key.
+Layout after NVIDIA's tao_deploy, whose reader does the same.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, NamedTuple
+
+from ..contract.files import partial_of, replace, sha256_file, sync
+from ..errors import ConvertError, outcome
+from ..onnx_graph import whole_file
+
+_LONGEST_NAME = 4096
+
+
+class Header(NamedTuple):
+    """What the first bytes say. ``payload``: onnx or uff; ``input_name``: the UFF network's input, else empty."""
+
+    payload: str
+    input_name: str
+    bytes: int
+
+
+def read_header(path: Path) -> Header:
+    """Read the container's header, for which no key is needed."""
+    with open(str(path), "rb") as stream:
+        head = stream.read(4)
+        length = struct.unpack("<i", head)[0] if len(head) == 4 else -1
+        name = stream.read(length) if 0 <= length <= _LONGEST_NAME else b""
+    size = path.stat().st_size
+    if not 0 <= length <= _LONGEST_NAME or len(name) != length or size <= 4 + length + 16:
+        raise ConvertError(
+            "etlt-invalid",
+            f"{path.name} is no .etlt container: {size} bytes, starting with {head.hex() or 'nothing'}",
+            hint="download the file again; an .onnx file needs the ending .onnx",
+        )
+    return Header("uff" if length else "onnx", name.decode("utf-8", "replace"), 4 + length)
+
+
+def read_key(path: Path) -> str:
+    """Return the key that a file holds.
+
+    Raises:
+        ConvertError: the file can't be read or holds no text.
+    """
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+        problem = "" if key else "is empty"
+    except OSError as error:
+        key, problem = "", f"can't be read: {error.strerror}"
+    except UnicodeDecodeError:
+        key, problem = "", "holds no text"
+    if problem:
+        raise ConvertError(
+            "etlt-key-missing",
+            f"the key file {path} {problem}",
+            hint="put the key, and nothing else, into that file; it stands on the model's NGC page",
+        )
+    return key
+
+
+def decrypt(path: Path, key: str, target: Path) -> None:
+    """Write the ONNX network of ``path`` to ``target``, readable by this user alone.
+
+    Raises:
+        ConvertError: no codec in this interpreter, a UFF payload, or a key that does not fit.
+    """
+    write = _decrypter(path, key)
+    descriptor = os.open(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as plain:
+        write(plain)
+    _judge(path, target)
+
+
+def decrypt_file(path: Path, key_file: Path, target: Path) -> Dict[str, Any]:
+    """Write the ONNX model of ``path`` to ``target`` and return what happened; the ``error`` is None if all went well.
+
+    The plain model appears under its name only when it is whole, readable by this user alone.
+    """
+    document: Dict[str, Any] = {"file": str(path), "output": str(target), "bytes": None, "sha256": None, "error": None}
+
+    def write() -> None:
+        if not path.is_file():
+            raise ConvertError("source-not-found", f"{path} is no file", hint="check the path")
+        with partial_of(target, mode=0o600) as (stream, partial, final):
+            _decrypter(path, read_key(key_file))(stream)
+            sync(stream)
+            _judge(path, partial)
+            document.update(bytes=partial.stat().st_size, sha256=sha256_file(partial))
+            replace(partial, final)
+
+    document["error"] = outcome(write, "decrypt")
+    return document
+
+
+def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
+    """Return what writes the plain network of ``path``, once it is clear that it can be had here."""
+    header = read_header(path)
+    if header.payload == "uff":
+        raise is_uff(path, header)
+    try:
+        from eff_tao_encryption.tao_codec.tao_codec import decrypt_stream
+    except ImportError as error:
+        raise ConvertError(
+            "etlt-codec-missing",
+            f"decrypting {path.name} needs NVIDIA's codec, which is not installed here ({error})",
+            hint="on x86_64 with Python 3.10 or 3.12: pip install cryptography and then "
+            "pip install --no-deps nvidia-eff-tao-encryption",
+        ) from error
+
+    def write(plain: BinaryIO) -> None:
+        with open(str(path), "rb") as source:
+            source.seek(header.bytes)
+            try:
+                decrypt_stream(source, plain, key, encryption=True, rewind=False)
+            except Exception as error:  # the codec lets through whatever its cipher raises
+                raise ConvertError(
+                    "etlt-invalid", f"{path.name} can't be decrypted: {error}", hint="download the file again"
+                ) from error
+
+    return write
+
+
+def is_uff(path: Path, header: Header) -> ConvertError:
+    """Return the refusal of a UFF payload, with the ways out."""
+    return ConvertError(
+        "etlt-uff",
+        f"{path.name} holds a UFF network (input {header.input_name!r}), which TensorRT 10 and later can't read",
+        hint="use the model's ONNX release, or convert it with tao-converter in a TensorRT 8 image (JetPack 5)",
+    )
+
+
+def _judge(path: Path, plain: Path) -> None:
+    found = whole_file.verdict(plain)
+    if found == whole_file.WHOLE:
+        return
+    if found == whole_file.TRUNCATED:
+        raise ConvertError(
+            "etlt-truncated",
+            f"{path.name} ends too early: the key fits, and the model in it is incomplete",
+            hint="download the file again",
+        )
+    raise ConvertError(
+        "etlt-key-wrong",
+        f"the key does not decrypt {path.name}: what comes out is no ONNX model",
+        hint="the key stands on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
+    )

@@ -1,0 +1,307 @@
+"""Several sources at once, each with its own outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from ..contract import downloads, event
+from ..contract.fetch import FetchJob, FetchResult
+from ..contract.files import sha256_file
+from ..contract.source import local_path, member_of, public, scheme_of, source_id
+from ..errors import FetchError, StageError, from_os_error
+from ..events import Events
+from ..sources.access import Access, access_of
+from ..sources.body import Promise, Remote
+from .content_store import key_of, store_of
+from .crew import share_out, size_for
+from .deliver import deliver, tidy
+from .digest import Digest
+from .disk_space import check_both
+from .fetch import Fetched, fetch
+from .part import progress_of
+
+_EVERY_S = 0.1
+_LISTS_AT_ONCE = 8
+_AT_ONCE = 2
+_LOOKED_EACH_S = 0.02
+_BUSY = 0.5  # share of one core, of which Python uses no more, and others some: more threads would wait for each other
+
+
+class _Item(NamedTuple):
+    """One file to fetch. ``same``: what makes two sources the same file."""
+
+    source: str
+    sha256: Optional[str]
+    name: str
+    same: str
+    remote: Optional[Remote] = None
+
+
+def fetch_all(job: FetchJob, events: Events) -> bool:
+    """Fetch all sources of a job; return whether all went well."""
+    return _Many(job, events).run()
+
+
+class _Many:
+    def __init__(self, job: FetchJob, events: Events) -> None:
+        self._job, self._events = job, events
+        self._cache_dir = Path(job.cache_dir)
+        self._output = Path(job.output_dir) if job.output_dir else None
+        self._store = store_of(self._cache_dir)
+        self._good = True
+
+    def run(self) -> bool:
+        if self._output is not None:
+            tidy(self._output, self._store)
+        items = [item for source, sha256 in self._job.sources for item in self._items(source, sha256)]
+        if self._output is not None:
+            items = self._without_clashes(items)
+        if not self._job.offline:
+            items = self._with_room(items)
+        missing = 0 if self._job.offline else sum(self._is_missing(item) for item in items)
+        workers = size_for(missing)
+        if workers == 1:
+            return self._all(items, self._events, self._job.connections)
+        access_of(self._job.network).web  # noqa: B018  # once for all processes
+        connections = max(1, self._job.connections // workers)
+        return share_out(items, workers, lambda share, events: self._all(share, events, connections), self._events)
+
+    def _is_missing(self, item: _Item) -> bool:
+        """Tell whether a file most likely has to come from a web server."""
+        if scheme_of(item.source) not in ("https", "http", "ngc"):
+            return False
+        return item.sha256 is None or not downloads.blob(self._store.root, item.sha256).exists()
+
+    def _all(self, items: List[_Item], events: Events, connections: int) -> bool:
+        """Fetch with a few connections, and more as long as files wait and it is the network that they wait for."""
+        self._events = events
+        waiting = iter(items)
+        guard = threading.Lock()
+        none_waits = threading.Event()
+
+        lost: List[BaseException] = []
+
+        def work() -> None:
+            try:
+                while True:
+                    with guard:
+                        item = next(waiting, None)
+                    if item is None:
+                        return
+                    self._one(item)
+            except BaseException as error:  # noqa: BLE001  # raised where it is heard
+                lost.append(error)
+            finally:
+                none_waits.set()
+
+        threads: List[threading.Thread] = []
+        while len(threads) < min(connections, len(items)) and not none_waits.is_set():
+            threads.append(threading.Thread(target=work, name="fetch"))
+            threads[-1].start()
+            if len(threads) >= _AT_ONCE:
+                self._wait_while_busy(none_waits)
+        for thread in threads:
+            thread.join()
+        if lost:
+            raise lost[0]
+        return self._good
+
+    def _wait_while_busy(self, none_waits: threading.Event) -> None:
+        """Wait a moment, and as long as this process is short of processor time, which more threads would not give."""
+        access_of(self._job.network).settle()
+        while True:
+            before, cpu = time.monotonic(), time.process_time()
+            if none_waits.wait(_LOOKED_EACH_S) or time.process_time() - cpu < _BUSY * (time.monotonic() - before):
+                return
+
+    def _items(self, source: str, sha256: Optional[str]) -> List[_Item]:
+        found: List[_Item] = []
+        with self._failures_told(source):
+            found += _expanded(source, sha256, access_of(self._job.network))
+        return found
+
+    def _without_clashes(self, items: List[_Item]) -> List[_Item]:
+        """Refuse, before anything is fetched, files that would land under one name and are not the same file."""
+        named: Dict[str, List[_Item]] = {}
+        for item in items:
+            named.setdefault(item.name, []).append(item)
+        for name, group in named.items():
+            if _are_one_file(group):
+                continue
+            for item in group:
+                others = ", ".join(sorted({public(other.source) for other in group if other.same != item.same}))
+                error = FetchError(
+                    "output-name-taken",
+                    f"{public(item.source)} would be {name} in {self._output}, and so would {others}",
+                    hint="fetch them one by one into different --output directories",
+                )
+                self._failed(item.source, error)
+        return [item for item in items if _are_one_file(named[item.name])]
+
+    def _with_room(self, items: List[_Item]) -> List[_Item]:
+        """Refuse, before the first byte, files whose sizes are listed and that have no room together."""
+        listed = [item for item in items if item.remote is not None and item.remote.listed and self._is_missing(item)]
+        if len(listed) < 2:
+            return items
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._store.parts.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(_LISTS_AT_ONCE) as pool:
+            needs = dict(need for need in pool.map(self._need, listed) if need is not None)
+        left, size = (sum(bytes_) for bytes_ in zip(*needs.values())) if needs else (0, 0)
+        what = f"with {len(needs) - 1} more of this call"
+        refused = []
+        for item in listed:
+            try:
+                check_both(self._store.parts, self._output, left, size, what=f"{public(item.source)}, {what},")
+            except FetchError as error:
+                self._failed(item.source, error)
+                refused.append(item)
+        return [item for item in items if item not in refused]
+
+    def _need(self, item: _Item) -> Optional[Tuple[str, Tuple[int, int]]]:
+        """Return the key of a listed file's part, its bytes still to come and all of them; None: nobody knows."""
+        try:
+            promise = item.remote.promise() if item.remote is not None else Promise()
+        except FetchError:
+            return None  # told when its turn comes
+        if promise.size is None or item.remote is None:
+            return None
+        sha256 = item.sha256 or promise.sha256
+        if sha256 is not None and downloads.blob(self._store.root, sha256).exists():
+            return sha256, (0, promise.size)
+        key = sha256 or key_of(item.remote.key)
+        return key, (max(0, promise.size - progress_of(self._store.parts / f"{key}.part")[0]), promise.size)
+
+    def _one(self, item: _Item) -> None:
+        with self._failures_told(item.source):
+            if self._is_in_place(item):
+                return
+            fetched = fetch(
+                item.source,
+                sha256=item.sha256,
+                cache_dir=self._cache_dir,
+                on_progress=_throttled(item.source, self._events),
+                network=self._job.network,
+                revalidate=self._job.revalidate,
+                offline=self._job.offline,
+                copy_to=self._output,
+            )
+            self._finished(item, fetched, self._place(item, fetched))
+
+    @contextlib.contextmanager
+    def _failures_told(self, source: str) -> Iterator[None]:
+        """Make a failure the outcome of one source; the others go on."""
+        try:
+            yield
+        except StageError as error:
+            self._failed(source, error)
+        except OSError as error:
+            self._failed(source, from_os_error(error))
+        except Exception as error:  # noqa: BLE001  # a bug that one source brings to light
+            traceback.print_exc()
+            told = StageError("internal", f"{type(error).__name__} with {public(source)}", hint="please report this")
+            self._failed(source, told)
+
+    def _is_in_place(self, item: _Item) -> bool:
+        """Tell whether the pinned bytes are in the output directory already, whatever the cache has."""
+        target = self._output / item.name if self._output is not None else None
+        if target is None or item.sha256 is None or not target.is_file():
+            return False
+        kept = self._store.find(item.sha256, item.name)
+        linked = kept is not None and os.path.samefile(str(kept.blob), str(target))
+        if not linked and sha256_file(target) != item.sha256:
+            return False
+        fetched = Fetched(target, target.stat().st_size, Digest(item.sha256), pinned=True, promised="manifest")
+        self._finished(item, fetched, target)
+        return True
+
+    def _place(self, item: _Item, fetched: Fetched) -> Path:
+        if self._output is None:
+            return fetched.path
+        stored = local_path(item.source) is None
+        return deliver(fetched.path, self._output, item.name, self._store, stored=stored)
+
+    def _finished(self, item: _Item, fetched: Fetched, path: Path) -> None:
+        self._tell(
+            FetchResult(
+                source=public(item.source),
+                source_id=source_id(item.source),
+                status="fetched" if fetched.fresh else "present",
+                path=str(path),
+                bytes=fetched.bytes,
+                sha256=fetched.digest.result(),
+                promised=fetched.promised,
+                licence=fetched.licence,
+                error=None,
+            )
+        )
+
+    def _failed(self, source: str, error: StageError) -> None:
+        self._good = False
+        self._tell(
+            FetchResult(
+                source=public(source),
+                source_id=source_id(source),
+                status="failed",
+                path=None,
+                bytes=None,
+                sha256=None,
+                promised=None,
+                licence=None,
+                error=error.info("fetch"),
+            )
+        )
+
+    def _tell(self, result: FetchResult) -> None:
+        self._events.emit(event.SOURCE_FINISHED, stage="fetch", **result)
+
+
+def _are_one_file(items: List[_Item]) -> bool:
+    pins = {item.sha256 for item in items}
+    return len({item.same for item in items}) == 1 or (len(pins) == 1 and None not in pins)
+
+
+def _expanded(source: str, sha256: Optional[str], access: Access) -> List[_Item]:
+    """Return the files that a source stands for: itself, or all files of a whole version of NGC."""
+    member = member_of(source)
+    if member is not None:
+        return [_Item(source, sha256, member.path.rpartition("/")[2], source)]
+    path = local_path(source)
+    if path is not None:
+        return [_Item(source, sha256, path.name, str(path))]
+    if scheme_of(source) in ("ngc", "https", "http"):
+        from ..sources.ngc.address import parse
+
+        address = parse(source, api=access.ngc_api)
+        if address is not None and address.file is None:
+            from ..sources.ngc.source import versioned_files
+
+            files = versioned_files(address, access.ngc)
+            return [_item(file.source(access.ngc_api), sha256, access) for file in files]
+    return [_item(source, sha256, access)]
+
+
+def _item(source: str, sha256: Optional[str], access: Access) -> _Item:
+    from .fetch import remote_of
+
+    remote = remote_of(source, access)
+    return _Item(source, sha256, remote.name, remote.key, remote)
+
+
+def _throttled(source: str, events: Events) -> Callable[[Dict[str, Any]], None]:
+    last = [time.monotonic()]  # what takes no longer than this tells its end alone
+
+    def tell(data: Dict[str, Any]) -> None:
+        now = time.monotonic()
+        if now - last[0] >= _EVERY_S:
+            last[0] = now
+            events.emit(event.PROGRESS, stage="fetch", source=public(source), **data)
+
+    return tell

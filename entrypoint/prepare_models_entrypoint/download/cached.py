@@ -1,0 +1,127 @@
+"""From a remote file to a verified content of the store, at most once for all threads and processes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, NamedTuple, Optional
+
+from ..errors import FetchError
+from ..sources.body import Promise, Remote
+from .content_store import Store, Stored, key_of
+from .part import WORTH_A_NOTE, Part, progress_of
+from .retries import Patience
+from .streams import Streams
+from .transfer import Download, mismatch
+
+OnProgress = Callable[[Dict[str, Any]], None]
+
+
+class Obtained(NamedTuple):
+    """A content of the store. ``fetched``: bytes came now. ``promised``: who told the digest, if anybody."""
+
+    stored: Stored
+    fetched: bool
+    promised: Optional[str]
+
+
+class Obtain(NamedTuple):
+    """What the fetches of one process have in common.
+
+    ``streams``: the files that are coming.
+    ``revalidate``: whether the server is asked if what an earlier run fetched, without a pinned digest, is current.
+    ``offline``: whether only what is here may be taken. ``copy_to``: directory that receives the file later.
+    """
+
+    store: Store
+    patience: Patience
+    streams: Streams
+    revalidate: bool
+    on_progress: OnProgress
+    offline: bool = False
+    copy_to: Optional[Path] = None
+
+    def obtain(self, remote: Remote, pinned: Optional[str]) -> Obtained:
+        """Return the content of a remote file.
+
+        Raises:
+            FetchError: it can't be had, or is not the pinned or promised one.
+        """
+        present = self.store.find(pinned, remote.name) if pinned else None
+        if present is not None:
+            return Obtained(present, False, "manifest")
+        key, began = key_of(remote.key), time.time()
+        if self.offline:  # the store may be read-only then: no lock
+            return self._known(remote, key, began) or self._absent(remote)
+        with self.store.lock(key, self._waiting(key)):
+            known = None if pinned else self._known(remote, key, began)
+            return known or self._promised(remote, pinned, key)
+
+    def _absent(self, remote: Remote) -> Obtained:
+        raise FetchError(
+            "source-not-found",
+            f"{remote.label} is not in {self.store.root}, and this job may not use the network",
+            hint="run the fetch stage first",
+        )
+
+    def _known(self, remote: Remote, key: str, began: float) -> Optional[Obtained]:
+        """Return what an earlier run fetched from this source, or another process since ``began``."""
+        known = self.store.recall(key)
+        if known is None:
+            return None
+        stored = self.store.find(known["sha256"], remote.name)
+        fresh = float(known.get("at") or 0) >= began
+        if stored is None or (
+            self.revalidate and not self.offline and not fresh and not remote.is_current(known.get("mark"))
+        ):
+            return None
+        return Obtained(stored, False, known.get("promised"))
+
+    def _promised(self, remote: Remote, pinned: Optional[str], key: str) -> Obtained:
+        promise = remote.promise()
+        if pinned and promise.sha256 not in (None, pinned):
+            raise mismatch(f"{remote.label}, says its server,", expected=pinned, found=promise.sha256 or "")
+        sha256 = pinned or promise.sha256
+        promised = "manifest" if pinned else "server" if sha256 else None
+        if sha256 is None:
+            return self._download(remote, promise, key, key, promised)
+        # Several sources may have one content: whoever comes second finds it.
+        with self.store.lock(sha256, self._waiting(sha256)):
+            present = self.store.find(sha256, remote.name)
+            if present is not None:
+                self._remember(remote, key, present, None, promised)
+                return Obtained(present, False, promised)
+            small = promise.size is not None and promise.size < WORTH_A_NOTE
+            with contextlib.nullcontext() if small else self.store.pointing(key, sha256):
+                return self._download(remote, Promise(promise.size, sha256), key, sha256, promised)
+
+    def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Obtained:
+        path = self.store.parts / f"{part_key}.part"
+        with Part.opened(path, resume_without_validator=promise.sha256 is not None) as part:
+            download = Download(
+                remote, part, promise, on_progress=self.on_progress, copy_to=self.copy_to, streams=self.streams
+            )
+            sha256 = download.run(self.patience)
+            if part.is_noted:
+                part.forget_mark()  # first, so that it never stands beside other bytes
+            stored = self.store.adopt(path, sha256, remote.name)
+            self._remember(remote, key, stored, part.validator, promised)
+        return Obtained(stored, True, promised)
+
+    def _remember(
+        self, remote: Remote, key: str, stored: Stored, validator: Optional[str], promised: Optional[str]
+    ) -> None:
+        mark = remote.mark(validator)
+        known = {"source": remote.label, "sha256": stored.sha256, "mark": mark, "promised": promised, "at": time.time()}
+        self.store.remember(key, known)
+
+    def _waiting(self, key: str) -> Callable[[], None]:
+        """Return what tells how far the process is for which this one waits."""
+
+        def tell() -> None:
+            done, total = progress_of(self.store.parts / f"{self.store.pointed(key)}.part")
+            if done:  # it has begun, and not ended just now
+                self.on_progress({"phase": "download", "done": done, "total": total})
+
+        return tell

@@ -1,0 +1,139 @@
+"""An unfinished download on the disk, hashed as it grows, and resumable after the process that began it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import BinaryIO, Iterator, Optional, Tuple
+
+from .json_records import read_json, write_json
+
+_CHUNK = 1 << 20
+WORTH_A_NOTE = 1 << 20  # what is smaller is fetched again sooner than a note of it is read
+
+
+class Part:
+    """The bytes of a download that are here: ``size`` of them; ``validator`` is the server's mark of the content.
+
+    ``is_noted``: whether the mark may stand in a file beside them.
+    """
+
+    def __init__(self, path: Path, stream: BinaryIO) -> None:
+        self.path = path
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self._total: Optional[int] = None
+        self.is_noted = False
+        self.size = 0
+        self.validator: Optional[str] = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, path: Path, *, resume_without_validator: bool) -> Iterator[Part]:
+        """Open a part; what an earlier process left is taken up if its content can be told to be the same one later.
+
+        Args:
+            path: the file; its server's mark is kept beside it.
+            resume_without_validator: whether a digest that is known beforehand tells.
+        """
+        with _opened(path) as stream:
+            part = cls(path, stream)  # unbuffered: what was written survives a kill
+            part._take_up(resume_without_validator=resume_without_validator)
+            try:
+                yield part
+            except BaseException:
+                if part.size == 0:
+                    part.discard()
+                elif path.exists():  # and was not adopted already
+                    part.note()
+                raise
+
+    def _take_up(self, *, resume_without_validator: bool) -> None:
+        if os.fstat(self._stream.fileno()).st_size == 0:
+            return
+        for ahead in self.path.parent.glob(f"{self.path.stem}.*.range"):
+            ahead.unlink()
+        self.is_noted = True
+        self.validator = read_json(_meta(self.path)).get("validator")
+        if self.validator is None and not resume_without_validator:
+            self.restart()
+            return
+        self._stream.seek(0)
+        for chunk in iter(lambda: self._stream.read(_CHUNK), b""):
+            self._digest.update(chunk)
+            self.size += len(chunk)
+
+    def restart(self) -> None:
+        """Forget all bytes; the mark goes first, so that it never stands beside others."""
+        self.forget_mark()
+        self._stream.truncate(0)
+        self._digest, self.size, self.validator, self._total = hashlib.sha256(), 0, None, None
+
+    def mark(self, validator: Optional[str], total: Optional[int]) -> None:
+        """Keep the server's mark of the content that comes, and its size; without a mark, the one before holds."""
+        before = self.validator, self._total
+        self.validator, self._total = validator or self.validator, total
+        if self.is_noted and before != (self.validator, total):
+            self.note()
+
+    def note(self) -> None:
+        """Write the mark beside the part, for whoever continues or watches it."""
+        self.is_noted = True
+        write_json(_meta(self.path), {"validator": self.validator, "total": self._total})
+
+    def append(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        if not self.is_noted and self.size + len(chunk) >= WORTH_A_NOTE:
+            self.note()  # first: who watches a part that is large enough finds out of how many bytes
+        view = memoryview(chunk)
+        while view:
+            view = view[self._stream.write(view) :]
+        self._digest.update(chunk)
+        self.size += len(chunk)
+
+    def sha256(self) -> str:
+        """Return the digest of the bytes that are here."""
+        return self._digest.hexdigest()
+
+    def range_file(self, start: int) -> Path:
+        """Return the file for bytes that come ahead, from ``start`` on."""
+        return self.path.with_suffix(f".{start}.range")
+
+    def discard(self) -> None:
+        """Remove the mark and the file."""
+        self.forget_mark()
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+    def forget_mark(self) -> None:
+        """Remove the mark."""
+        self.is_noted = False
+        with contextlib.suppress(FileNotFoundError):
+            _meta(self.path).unlink()
+
+
+def progress_of(path: Path) -> Tuple[int, int]:
+    """Return how many bytes of a part are here, which another process may be writing, and of how many; 0: unknown."""
+    try:
+        done = path.stat().st_size
+    except OSError:
+        return 0, 0
+    note = read_json(_meta(path))
+    if done >= WORTH_A_NOTE and not note:
+        return 0, 0  # it has just come to its end, and gets its place in the store
+    total = note.get("total")
+    return done, total if isinstance(total, int) else 0
+
+
+def _meta(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(str(path), "a+b", buffering=0)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(str(path), "a+b", buffering=0)

@@ -1,0 +1,94 @@
+"""Inspect what was built, before it gets its final name."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from ..contract.files import write_atomic
+from ..contract.identity import target
+from ..contract.report import Binding, EngineDetails, RuntimeInfo, WarningInfo
+from ..converters import layer_info
+from ..converters.precision import Evidence
+from ..errors import InspectError
+from ..processes import supervise
+from .header import read_header
+
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """Header and bindings of an engine. ``peak_rss_bytes`` is set where a process of its own loaded the engine.
+
+    ``evidence``: precision of the engine's layers, where it was loaded and carries that information.
+    ``details``: memory and layers, where it was loaded.
+    """
+
+    header: Dict[str, Any]
+    io: List[Binding]
+    warnings: List[WarningInfo]
+    peak_rss_bytes: Optional[int]
+    evidence: Optional[Evidence] = None
+    details: Optional[EngineDetails] = None
+
+
+def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_dir: Path) -> Inspected:
+    """Read the plan's header, and its bindings from the engine where a GPU can load it, else from the network.
+
+    Args:
+        plan: the built plan file.
+        network: bindings of the network definition that it was built from.
+        runtime: backend and GPU of this environment.
+        work_dir: private directory for the files of the child process.
+    """
+    header = read_header(plan)
+    warnings: List[WarningInfo] = []
+    if runtime["gpu"] is None:
+        return Inspected(header, list(network), warnings, None)
+    answer, peak = load_engine(plan, work_dir)
+    if answer["why_not"] is None:
+        _same_names(network, answer["io"])
+        return Inspected(
+            header, answer["io"], warnings, peak, layer_info.of_layers(answer["layers"]), answer["details"]
+        )
+    why_not = f"{runtime['gpu']['name']} can't load the engine: {answer['why_not']}"
+    if target(runtime) != "portable":
+        raise InspectError("engine-unusable", why_not, hint="check that driver and TensorRT fit each other")
+    hint = "deploy it on a GPU of a compute capability that the plan's header lists"
+    warnings.append(WarningInfo(code="engine-not-loadable-here", message=why_not, hint=hint))
+    return Inspected(header, list(network), warnings, peak)
+
+
+def load_engine(plan: Path, work_dir: Path) -> "tuple[Dict[str, Any], int]":
+    """Return what the engine says of itself, or ``why_not``, and the peak memory of the process that loaded it."""
+    request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
+    write_atomic(
+        request,
+        json.dumps({"plan": str(plan), "result": str(result), "parent": os.getpid()}).encode("utf-8"),
+        mode=0o600,
+    )
+    argv = [sys.executable, "-m", f"{__package__}.engine_worker", str(request)]
+    ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
+    try:
+        answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
+        answer = {"io": [], "why_not": f"the process that loads it ended with {reason}"}
+    return answer, ended.peak_rss_bytes
+
+
+def _same_names(network: Sequence[Binding], engine: Sequence[Binding]) -> None:
+    if not any(binding["mode"] == "output" for binding in network):
+        return  # a converter that tells no bindings: the engine's are the first word
+    expected, found = ({(b["mode"], b["name"]) for b in bindings} for bindings in (network, engine))
+    if expected != found:
+        raise InspectError(
+            "engine-invalid",
+            f"the engine's bindings {sorted(found)} are not the network's {sorted(expected)}",
+            hint="please report this with the model",
+        )

@@ -1,0 +1,77 @@
+"""What a plan file is: its header, the record beside it, and the engine itself where a GPU can load it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from ..contract import runtime
+from ..contract.files import sha256_file
+from ..contract.report import RuntimeInfo
+from . import compatibility
+from .built_plan import load_engine
+from .header import read_header
+
+Document = Dict[str, Any]
+
+
+def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) -> Document:
+    """Return what is known of a plan. ``here``: the environment; found out where it is not given.
+
+    Raises:
+        InspectError: the file is no plan, or is shorter than it declares.
+    """
+    header = read_header(file)
+    record = read_record(file)
+    here = here or runtime.probe()
+    document: Document = {"format": "plan", "header": header, **compatibility.judge(header, record, here)}
+    document.update(_from_record(record))
+    if here["gpu"] is not None and here["backend"] is not None and here["backend"]["name"] == header["format"]:
+        _load(file, document, record, here)
+    if document["io"] is None:
+        document["note"] = (
+            "a plan does not tell its bindings without a GPU that can load it, "
+            "and no report.json of this engine lies beside it"
+        )
+    details = document["details"]
+    document["layer_count"] = len(details["layers"]) if details else None
+    if details and not layers:
+        document["details"] = {key: value for key, value in details.items() if key != "layers"}
+    return document
+
+
+def read_record(plan: Path) -> Optional[Document]:
+    """Return the report that was written with this very engine: beside it, or one directory up."""
+    for folder in (plan.absolute().parent, plan.absolute().parent.parent):
+        try:
+            record: Document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+            if record["engine"]["sha256"] == sha256_file(plan):
+                return record
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def _from_record(record: Optional[Document]) -> Document:
+    keys = ("name", "io", "profiles", "details", "precision_proof", "tensor_names", "source")
+    known = {key: (record or {}).get(key) for key in keys}
+    return {**known, "warnings": (record or {}).get("warnings", []), "note": None}
+
+
+def _load(file: Path, document: Document, record: Optional[Document], here: RuntimeInfo) -> None:
+    """Take the engine's own word, in a process of its own, for everything that it can tell."""
+    with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
+        answer, _ = load_engine(file, Path(private))
+    if answer["why_not"] is not None:
+        document["runs_here"] = False
+        document["told"] = compatibility.explain(document["header"], record, here, answer["why_not"])
+        return
+    document.update(runs_here=True, io=answer["io"], details=answer["details"], profiles=_profiles(answer["io"]))
+
+
+def _profiles(io: List[Document]) -> List[Document]:
+    inputs = [binding for binding in io if binding["mode"] == "input"]
+    count = max((len(binding["profiles"]) for binding in inputs), default=0)
+    return [{binding["name"]: binding["profiles"][index] for binding in inputs} for index in range(count)]

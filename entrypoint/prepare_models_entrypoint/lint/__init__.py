@@ -1,1 +1,0 @@
-"""Is an engine, and what lies beside it, what its consumers can run? Rules with stable codes, as data."""

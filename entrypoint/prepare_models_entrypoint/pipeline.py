@@ -1,0 +1,327 @@
+"""fetch -> convert -> inspect for one model, timed, with every failure turned into data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import resource
+import shutil
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from .consumers import lint
+from .contract import event
+from .contract.files import partial_file, write_atomic
+from .contract.identity import build_key, identity
+from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
+from .contract.report import (
+    BUILT,
+    CHECKED,
+    FAILED,
+    VERIFIED,
+    Engine,
+    MadeBy,
+    Material,
+    ModelReport,
+    RuntimeInfo,
+    StageResult,
+    WarningInfo,
+    blank,
+    read_record,
+)
+from .contract.source import public, source_id
+from .contract.verification import VerifyConfig
+from .contract.weights import companions, weights_sha256
+from .contract.workspace import work_dir
+from .converters.convert import Converted, convert
+from .converters.precision import doubts, prove
+from .converters.preflight import check_tensor_names
+from .download.fetch import Fetched, fetch
+from .errors import StageError, from_os_error
+from .events import Events
+from .inspect.built_plan import Inspected, inspect
+from .masking import mask
+from .onnx_graph import calibrate
+from .publish import PLAN, clear_room, make_room, publish
+from .verify.comparison import refusal, verify
+
+# Without the first stage where a container of its own fetched.
+_STATUS: Dict[Tuple[str, ...], str] = {
+    CHECK_STAGES: CHECKED, CHECK_STAGES[1:]: CHECKED, VERIFY_STAGES: VERIFIED, VERIFY_STAGES[1:]: VERIFIED,
+}  # fmt: skip
+
+
+def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
+    """Run the job's stages for one model and return its report, whatever happens."""
+    run = _Run(model, job, runtime, events)
+    try:
+        run.all_stages()
+    except StageError as error:
+        run.fail(error)
+    except OSError as error:
+        run.fail(from_os_error(error))
+    except Exception as error:  # noqa: BLE001  # a bug in one model's work must not take the other models along
+        traceback.print_exc()
+        run.fail(
+            StageError(
+                "internal", mask(f"{type(error).__name__}: {error}"), hint="please report this, with the traceback"
+            )
+        )
+    events.emit(event.MODEL_FINISHED, model=model.name, status=run.report["status"])
+    return run.report
+
+
+class _Run:
+    def __init__(self, model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> None:
+        self.model, self.job, self.events = model, job, events
+        self.environment = runtime  # as it describes itself before any build: the identity is known by then
+        self.runtime = runtime.copy()
+        self.output_dir = Path(model.output_dir)
+        self.stage = job.stages[0]
+        self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
+        self.report["runtime"] = self.runtime
+        self.report["plugins"] = [plugin.file for plugin in model.plugins]
+        self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
+        self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
+        self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
+
+    def all_stages(self) -> None:
+        if "fetch" in self.job.stages:
+            with self._timed("fetch"):
+                fetched = self._fetch(offline=False)
+        else:
+            fetched = self._fetch(offline=True)
+        if "check" in self.job.stages:
+            with work_dir(Path(self.job.cache_dir)) as work, self._timed("check") as timing:
+                timing["peak_rss_bytes"] = self._check(fetched, work)
+        if "convert" in self.job.stages:
+            with work_dir(Path(self.job.cache_dir)) as work:
+                try:
+                    self._build(fetched, work)
+                finally:
+                    clear_room(self.output_dir)
+                    self._keep_log(work / "build.log")
+        if _STATUS.get(self.job.stages) == VERIFIED:
+            with work_dir(Path(self.job.cache_dir)) as work:
+                self._verify_published(fetched, work)
+        self.report["status"] = _STATUS.get(self.job.stages, BUILT)
+
+    def fail(self, error: StageError) -> None:
+        self.report["status"] = FAILED
+        self.report["error"] = error.info(self.stage)
+
+    def _fetch(self, *, offline: bool) -> Dict[str, Fetched]:
+        sources = {"model": (self.model.source, self.model.sha256)}
+        if self.model.calibration_cache is not None:
+            sources["calibration_cache"] = (self.model.calibration_cache, self.model.calibration_sha256)
+        cache_dir = Path(self.job.cache_dir)
+        fetched = {
+            role: fetch(
+                source,
+                sha256=sha256,
+                cache_dir=cache_dir,
+                on_progress=self._progress,
+                network=self.job.network,
+                offline=offline,
+            )
+            for role, (source, sha256) in sources.items()
+        }
+        self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
+        return fetched
+
+    def _check(self, fetched: Dict[str, Fetched], work: Path) -> int:
+        """Judge the model, and return the peak memory of the process that did."""
+        converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True)
+        self._note_conversion(converted)
+        self.report["io"] = converted.result["io"]
+        preflight = converted.result["preflight"] or {}
+        self.report["warnings"] += preflight.pop("warnings", [])
+        self.report["preflight"] = preflight
+        return converted.peak_rss_bytes
+
+    def _converted(self, fetched: Dict[str, Fetched], plan: Path, work: Path, *, check_only: bool = False) -> Converted:
+        cache = fetched.get("calibration_cache")
+
+        def on_progress(data: Dict[str, Any]) -> None:
+            for file in () if check_only else fetched.values():
+                file.digest.start()  # the build process has begun; now there may be threads here
+            self._progress(data)
+
+        return convert(
+            self.model, fetched["model"].path, plan,
+            work_dir=work, runtime=self.runtime, on_progress=on_progress,
+            cache_file=cache.path if cache else None, timing_dir=Path(self.job.cache_dir) / "timing",
+            check_only=check_only, attempts=self.report["attempts"],
+        )  # fmt: skip
+
+    def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
+        source = fetched["model"]
+        before = self._fingerprint(source.path)
+        plan = make_room(self.output_dir)
+        with partial_file(plan) as (_, partial):
+            with self._timed("convert") as timing:
+                converted = self._converted(fetched, partial, work)
+                timing["peak_rss_bytes"] = converted.peak_rss_bytes
+                self._note_conversion(converted)
+                self._note_materials(fetched, before)
+            with self._timed("inspect") as timing:
+                inspected = inspect(partial, converted.result["io"], self.runtime, work)
+                timing["peak_rss_bytes"] = inspected.peak_rss_bytes or timing["peak_rss_bytes"]
+                self.report["io"] = inspected.io
+                self.report["warnings"] += inspected.warnings
+                self.report["details"] = inspected.details or converted.result["details"]
+                self.report["tensor_names"] = check_tensor_names(inspected.io, self.model.ros)
+                self._prove_precision(inspected)
+            if self.model.verify is not None and "verify" in self.job.stages:
+                cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
+                self._verify(fetched, partial, work, cache or _made_cache(work))
+            self.report["engine"] = Engine(
+                path=str(Path(self.model.deploy_dir) / PLAN),
+                bytes=converted.result["engine_bytes"],
+                sha256=converted.result["engine_sha256"],
+                header=inspected.header,
+            )
+            self.report["warnings"] += lint.of_engine(self.report, self.output_dir)
+            self.report["status"] = BUILT
+            self._keep_calibration(work)
+            publish(partial, self.output_dir, self.model.deploy_dir, self.report)
+
+    def _verify(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
+        with self._timed("verify") as timing:
+            verification, timing["peak_rss_bytes"] = verify(
+                self.model, fetched["model"].path, plan,
+                precision_how=self.report["precision_proof"]["how"], runtime=self.runtime,
+                work_dir=work, cache_file=cache,
+            )  # fmt: skip
+            self.report["verification"] = verification
+            error = refusal(verification)
+            if error is not None:
+                raise error
+        if verification["verdict"] == "not-compared":
+            hint = "run prepare-models verify where a GPU can load the engine"
+            self.report["warnings"].append(
+                WarningInfo(code="not-verified", message=verification["statement"], hint=hint)
+            )
+        scales = verification["scales"]
+        if scales is not None and scales["problem"] is not None:
+            hint = "verify with eight or more real samples, and check the calibration cache if it stays"
+            self.report["warnings"].append(WarningInfo(code="scales-wide", message=scales["problem"], hint=hint))
+
+    def _verify_published(self, fetched: Dict[str, Fetched], work: Path) -> None:
+        """Verify the engine that an earlier run left."""
+        self.stage = "verify"
+        record = read_record(self.output_dir)
+        if record is None or not (self.output_dir / PLAN).is_file():
+            raise StageError(
+                "engine-missing",
+                f"{self.output_dir} has no engine with its report",
+                hint="prepare-models run builds it",
+            )
+        self.report["precision_proof"], self.report["engine"] = record["precision_proof"], record["engine"]
+        self.model = dataclasses.replace(self.model, verify=self.model.verify or VerifyConfig())
+        cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
+        self._verify(fetched, self.output_dir / PLAN, work, cache or _made_cache(self.output_dir))
+
+    def _note_conversion(self, converted: Converted) -> None:
+        result = converted.result
+        if result["precision_proof"] is not None:
+            self.report["precision_proof"] = result["precision_proof"]
+        if self.runtime["backend"] is not None and result["backend"] is not None:
+            self.runtime["backend"] = result["backend"]
+        self.report["converter"] = converted.converter
+        self.report["converter_reason"] = converted.reason
+        self.report["builder"] = result["builder"]
+        self.report["profiles"] = result["profiles"]
+        self.report["warnings"] += result["warnings"]
+        self.report["trtexec_command"] = converted.trtexec_command
+
+    def _prove_precision(self, inspected: Inspected) -> None:
+        """Take the engine's own word about its layers, where a GPU could load it and nothing better told it before."""
+        proof = self.report["precision_proof"]
+        if inspected.evidence is not None and proof["source"] in (None, "engine size"):
+            proof = prove(
+                proof["requested"], proof["how"] or "", inspected.evidence,
+                allow_fallback=self.model.allow_fallback, calibration=proof["calibration"],
+            )  # fmt: skip
+            self.report["precision_proof"] = proof
+        self.report["warnings"] += doubts(proof)
+
+    def _keep_calibration(self, work: Path) -> None:
+        """Keep a cache that was made from samples beside the engine, for the next build and for other machines."""
+        made = work / calibrate.FILE
+        if made.exists():
+            write_atomic(self.output_dir / calibrate.FILE, made.read_bytes())
+
+    def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
+        samples = self.model.calibration.samples() if self.model.calibration else []
+        states = (os.stat(str(file)) for file in (model, *companions(model), *samples))
+        return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
+
+    def _note_materials(self, fetched: Dict[str, Fetched], before: "list[tuple[int, ...]]") -> None:
+        model, cache = fetched["model"], fetched.get("calibration_cache")
+        samples = self.model.calibration.samples_sha256() if self.model.calibration else None
+        if self._fingerprint(model.path) != before:
+            what = f"{model.path}, its external data or its calibration samples changed while it was being converted"
+            raise StageError("source-changed", what, hint="run again", retryable=True)
+        sources = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
+        self.report["materials"] = [
+            Material(
+                role=role,
+                source=public(sources[role]),
+                source_id=source_id(sources[role]),
+                bytes=file.bytes,
+                sha256=file.digest.result(),
+            )
+            for role, file in fetched.items()
+        ]
+        fields = identity(
+            self.model,
+            self.environment,
+            model_sha256=model.digest.result(),
+            calibration_sha256=cache.digest.result() if cache else samples,
+            weights_sha256=weights_sha256(model.path),
+        )
+        self.report["identity"], self.report["build_key"] = fields, build_key(fields)
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[StageResult]:
+        self.stage = stage
+        result = StageResult(
+            name=stage, status=FAILED, started_at=round(time.time(), 3), seconds=0.0, peak_rss_bytes=None
+        )
+        self.report["stages"].append(result)
+        self.events.emit(event.STAGE_STARTED, model=self.model.name, stage=stage)
+        started = time.monotonic()
+        try:
+            yield result
+            result["status"] = "done"
+        finally:
+            result["seconds"] = round(time.monotonic() - started, 6)
+            if result["peak_rss_bytes"] is None:
+                result["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            self.events.emit(
+                event.STAGE_FINISHED,
+                model=self.model.name,
+                stage=stage,
+                status=result["status"],
+                seconds=result["seconds"],
+            )
+
+    def _progress(self, data: Dict[str, Any]) -> None:
+        self.events.emit(event.PROGRESS, model=self.model.name, stage=self.stage, **data)
+
+    def _keep_log(self, build_log: Path) -> None:
+        """Keep the builder's output of a failed build; a good build's log says nothing that the report doesn't."""
+        if self.report["engine"] is None and build_log.exists():
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(str(build_log), str(self.log))
+            self.report["log"] = str(self.log)
+
+
+def _made_cache(folder: Path) -> Optional[Path]:
+    """Return the calibration cache that was made from samples, or None."""
+    made = folder / calibrate.FILE
+    return made if made.exists() else None

@@ -1,0 +1,107 @@
+"""How this process reaches sources: sessions, keys, headers and limits, made once."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple, Optional
+
+from ..contract.connection import Network
+from ..download.retries import Patience
+from ..download.streams import Streams
+from ..errors import FetchError
+from ..masking import register
+
+
+class Secrets(NamedTuple):
+    """The key of NGC, and headers for https sources."""
+
+    ngc_api_key: Optional[str] = None
+    headers: Mapping[str, str] = {}
+
+
+class Access:
+    """Makes the clients when the first source needs them: importing requests costs a tenth of a second.
+
+    patience: how long a fetch goes on. streams: the files that are coming.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.secrets = read_secrets(network.secrets_file)
+        self.patience = Patience(attempts=network.attempts, stall_s=network.stall_s)
+        self.streams = Streams()
+        self._guard = threading.RLock()
+        self._web: Any = None
+        self._ngc: Any = None
+
+    @property
+    def ngc_api(self) -> str:
+        """Return the base URL of NGC's API."""
+        return _base(self.network.ngc_api or os.environ.get("NGC_CLI_API_URL") or "https://api.ngc.nvidia.com")
+
+    @property
+    def ngc_auth(self) -> str:
+        """Return the base URL of NGC's token service."""
+        return _base(self.network.ngc_auth or os.environ.get("NGC_CLI_AUTH_URL") or "https://authn.nvidia.com")
+
+    def settle(self) -> None:
+        """Wait until no other thread is making a client."""
+        with self._guard:
+            pass
+
+    @property
+    def web(self) -> Any:
+        """Return the HTTP sessions."""
+        with self._guard:
+            if self._web is None:
+                from .web import Web
+
+                self._web = Web(self.patience)
+            return self._web
+
+    @property
+    def ngc(self) -> Any:
+        """Return the client of NGC's API."""
+        with self._guard:
+            if self._ngc is None:
+                from .ngc.client import Client
+
+                self._ngc = Client(
+                    self.web, self.patience, api=self.ngc_api, auth=self.ngc_auth, key=self.secrets.ngc_api_key
+                )
+            return self._ngc
+
+
+@lru_cache(maxsize=None)
+def access_of(network: Network) -> Access:
+    """Return this process's access for given settings."""
+    return Access(network)
+
+
+def _base(url: str) -> str:
+    """Return a base URL; NVIDIA's own client, too, takes a bare host for https."""
+    return (url if "://" in url else f"https://{url}").rstrip("/")
+
+
+def read_secrets(file: Optional[str]) -> Secrets:
+    """Read the file of secrets.
+
+    Raises:
+        FetchError: it can't be read.
+    """
+    if file is None:
+        return Secrets()
+    try:
+        raw = json.loads(Path(file).read_text(encoding="utf-8"))
+        secrets = Secrets(raw.get("ngc_api_key"), {str(name): str(value) for name, value in raw.get("headers") or ()})
+    except (OSError, ValueError, AttributeError) as error:
+        raise FetchError(
+            "internal", f"the file of secrets can't be read: {type(error).__name__}", hint="please report this"
+        ) from None
+    for secret in filter(None, (secrets.ngc_api_key, *secrets.headers.values())):
+        register(secret)
+    return secrets

@@ -1,0 +1,95 @@
+"""Questions about NGC's catalogue: what models, versions and files there are."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping
+
+from ...contract.connection import Network
+from ...errors import FetchError, StageError
+from ..access import access_of
+from .address import Address, parse, parse_model
+from .client import Client
+from .source import listed
+
+
+def answer(question: Mapping[str, Any]) -> Dict[str, Any]:
+    """Answer a question.
+
+    Args:
+        question: ``ask`` (search, versions or files), ``about`` (words, or a model with or without its version),
+            ``limit`` and ``network``.
+
+    Returns:
+        ``rows`` and ``error``, one of which is None.
+    """
+    try:
+        access = access_of(Network.from_dict(question.get("network") or {}))
+        asked: Callable[[Client, str, int, str], List[Dict[str, Any]]] = _ASKS[question["ask"]]
+        rows = asked(access.ngc, question["about"], int(question.get("limit") or 25), access.ngc_api)
+    except StageError as error:
+        return {"rows": None, "error": error.info("fetch")}
+    return {"rows": rows, "error": None}
+
+
+def _search(client: Client, about: str, limit: int, api: str) -> List[Dict[str, Any]]:
+    del api
+    return [_found(resource) for resource in client.search(about, limit)]
+
+
+def _found(resource: Mapping[str, Any]) -> Dict[str, Any]:
+    attributes = {str(item.get("key")): item.get("value") for item in resource.get("attributes") or ()}
+    owner = filter(None, (resource.get("orgName"), resource.get("teamName"), resource.get("name")))
+    return {
+        "model": str(resource.get("resourceId") or "/".join(map(str, owner))),
+        "title": resource.get("displayName"),
+        "latest": attributes.get("latestVersionIdStr"),
+        "description": resource.get("description"),
+    }
+
+
+def _versions(client: Client, about: str, limit: int, api: str) -> List[Dict[str, Any]]:
+    del limit
+    address = _address(about, api)
+    return [
+        {
+            "version": raw.get("versionId"),
+            "status": raw.get("status"),
+            "files": raw.get("totalFileCount"),
+            "bytes": raw.get("totalSizeInBytes"),
+            "created": raw.get("createdDate"),
+        }
+        for raw in client.versions(address)
+    ]
+
+
+def _files(client: Client, about: str, limit: int, api: str) -> List[Dict[str, Any]]:
+    del limit
+    address = _address(about, api)
+    if address.version is None:
+        raise FetchError(
+            "source-not-found",
+            f"{address.model}: which version?",
+            hint=f"write {address.model}:VERSION; see prepare-models ngc versions {address.model}",
+        )
+    return [
+        {
+            "path": entry.path,
+            "bytes": entry.size,
+            "sha256": entry.sha256,
+            "created": entry.created,
+            "source": address.with_file(entry.path).source(api),
+        }
+        for entry in listed(address, client)
+    ]
+
+
+def _address(about: str, api: str) -> Address:
+    address = parse(about, api=api) or parse_model(about)
+    if address is None:
+        raise FetchError(
+            "source-not-found", f"{about} is no model of NGC", hint="write org/team/model, or org/team/model:version"
+        )
+    return address
+
+
+_ASKS = {"search": _search, "versions": _versions, "files": _files}

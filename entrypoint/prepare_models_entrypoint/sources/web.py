@@ -1,0 +1,153 @@
+"""HTTP sessions: which credentials go where, whose certificates are trusted, and what a failure on the wire means."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from ..contract.source import public
+from ..download.retries import Patience
+from ..errors import FetchError
+from ..masking import mask
+
+_POOL = 32
+_AGENT = "prepare-models"
+# identity: a length and a digest are of the file's own bytes, not of a compressed form of them
+_HEADERS = {"User-Agent": _AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class Web:
+    """All connections of a process.
+
+    There is no session of ``requests``: it would keep cookies, ask a ``.netrc``, and cost half the time of a small
+    file. Credentials are given with each request and belong to that request alone.
+    """
+
+    def __init__(self, patience: Patience) -> None:
+        self._adapter = HTTPAdapter(pool_connections=_POOL, pool_maxsize=_POOL)
+        self._verify = next(filter(None, (os.environ.get(name) for name in _CA_VARIABLES)), True)
+        self._proxies: Dict[Tuple[str, Optional[str]], Dict[str, str]] = {}
+        self._timeout = (patience.connect_s, patience.stall_s)
+        self._stall_s = patience.stall_s
+
+    @contextlib.contextmanager
+    def get(
+        self, url: str, *, headers: Optional[Mapping[str, str]] = None, auth: Optional[AuthBase] = None
+    ) -> Iterator[requests.Response]:
+        """Send one GET and yield the answer, whose body has not been read yet. Redirects are not followed.
+
+        Raises:
+            FetchError: no answer came, or the block failed while it read the body.
+        """
+        with self._failures_told(url):
+            request = _prepared(url, {**_HEADERS, **(headers or {})}, auth)
+            answer = self._adapter.send(
+                request,
+                stream=True,
+                timeout=self._timeout,
+                verify=self._verify if url.lower().startswith("https:") else True,  # looked for in each request
+                proxies=self._proxies_for(url),
+            )
+            with answer:
+                yield answer
+
+    def _proxies_for(self, url: str) -> Dict[str, str]:
+        """Return what the environment says for a host, asked once."""
+        parts = urlsplit(url)
+        host = (parts.scheme, parts.hostname)
+        if host not in self._proxies:
+            self._proxies[host] = dict(requests.utils.get_environ_proxies(url, no_proxy=None))
+        return self._proxies[host]
+
+    def chunks(self, answer: requests.Response, size: int = 1 << 18) -> Iterator[bytes]:
+        """Yield the body as it comes in; nothing that arrived is held back until a chunk is full."""
+        while True:
+            left = answer.raw.length_remaining  # a small file needs no large buffer
+            chunk: bytes = answer.raw.read1(size if left is None else min(size, left + 1), decode_content=False)
+            if not chunk:
+                return
+            yield chunk
+
+    @contextlib.contextmanager
+    def _failures_told(self, url: str) -> Iterator[None]:
+        try:
+            yield
+        except (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError) as error:
+            raise _tls(url, error) from None
+        except requests.exceptions.ProxyError as error:
+            failure = _unreachable(url, f"the proxy does not serve: {_reason(error)}", _proxy_hint(url))
+            failure.retryable = "Tunnel connection failed: 4" not in str(error)  # a refusal, not a mishap
+            raise failure from None
+        except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
+            what = f"not a byte came for {self._stall_s:g} s"
+            raise _unreachable(url, what, "check the network, then run again: what came is kept") from None
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
+            if requests.utils.select_proxy(url, self._proxies_for(url)):  # whose address and kind come first
+                what = f"{public(url)}: the proxy can't be used: {_reason(error)}"
+                raise FetchError("source-unreachable", what, hint=_proxy_hint(url)) from None
+            raise FetchError("source-not-found", f"{public(url)}: {_reason(error)}", hint="check the URL") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
+            raise _unreachable(url, _reason(error), _network_hint(url)) from None
+        except OSError as error:
+            if "CA certificate" in str(error) or "certificate" in str(error).lower():
+                raise _tls(url, error) from None
+            raise
+
+
+def _prepared(url: str, headers: Mapping[str, str], auth: Optional[AuthBase]) -> requests.PreparedRequest:
+    """Return a GET without what ``requests`` would prepare for other kinds, which takes three quarters of its time."""
+    request = requests.PreparedRequest()
+    request.prepare_method("GET")
+    request.prepare_url(url, None)
+    request.prepare_headers(headers)
+    if auth is not None or "@" in url:  # a user and a password may stand in the URL
+        request.prepare_auth(auth, url)
+    return request
+
+
+def _tls(url: str, error: Exception) -> FetchError:
+    told = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" not in told and "certificate" not in told.lower():
+        return _unreachable(url, f"the TLS connection broke: {_reason(error)}", "check the network, then run again")
+    used = [f"{name}={os.environ[name]}" for name in _CA_VARIABLES if os.environ.get(name)]
+    now = f"; now {used[0]}" if used else "; now the certificates that come with certifi"
+    return FetchError(
+        "tls-untrusted",
+        f"{public(url)}: the server's certificate is not trusted: {_reason(error)}",
+        hint=f"set REQUESTS_CA_BUNDLE (or SSL_CERT_FILE) to a PEM file with the CA of this network or server{now}",
+    )
+
+
+def _unreachable(url: str, what: str, hint: str) -> FetchError:
+    return FetchError("source-unreachable", f"{public(url)}: {what}", hint=hint, retryable=True)
+
+
+def _proxy_hint(url: str) -> str:
+    proxy = getproxies().get(urlsplit(url).scheme) or getproxies().get("all") or ""
+    name = f"{urlsplit(url).scheme.upper()}_PROXY"
+    return f"{name} is {mask(proxy)}: correct it, or list {urlsplit(url).hostname} in NO_PROXY"
+
+
+def _network_hint(url: str) -> str:
+    proxied: Dict[str, Any] = getproxies()
+    if proxied.get(urlsplit(url).scheme):
+        return _proxy_hint(url)
+    return f"check the network; a proxy is set with {urlsplit(url).scheme.upper()}_PROXY; then run again"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValueError):  # requests refuses a URL in words that quote the whole of it, secrets included
+        return type(error).__name__
+    inner = error.args[0] if error.args else error
+    text = f"{type(error).__name__}: {getattr(inner, 'reason', inner)}".replace("\n", " ")
+    return mask(text)[:300]

@@ -1,0 +1,88 @@
+"""Verify one model: have a process of its own compare, and judge what it found."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Dict, Optional, Tuple
+
+from ..contract.files import write_atomic
+from ..contract.job import ModelJob
+from ..contract.report import RuntimeInfo, Verification
+from ..converters.convert import plain_model
+from ..errors import VerifyError
+from ..processes import supervise, tail
+
+_LOG_LINES = 5
+
+
+def verify(
+    model: ModelJob, source: Path, plan: Path, *, precision_how: Optional[str], runtime: RuntimeInfo, work_dir: Path,
+    cache_file: Optional[Path],
+) -> Tuple[Verification, int]:  # fmt: skip
+    """Compare an engine, or the rewritten model that it was built from, with its source model.
+
+    Returns what came of it, and the peak memory of the process that compared.
+
+    Args:
+        model: what was asked.
+        source: the fetched model file.
+        plan: the engine.
+        precision_how: how the engine got its precision.
+        runtime: backend and GPU of this environment.
+        work_dir: private directory for intermediate files.
+        cache_file: the calibration cache.
+
+    Raises:
+        VerifyError: nothing could be compared for want of a module, an operator or a usable sample.
+    """
+    request_file, result, log = (work_dir / name for name in ("verify.json", "verify-result.json", "verify.log"))
+    gpu, backend = runtime["gpu"], runtime["backend"]
+    with plain_model(model, source, work_dir) as plain:
+        request = {
+            "model": model.to_dict(),
+            "source": str(plain),
+            "plan": str(plan),
+            "work_dir": str(work_dir),
+            "result": str(result),
+            "parent": os.getpid(),
+            "cache_file": str(cache_file) if cache_file else None,
+            "backend": backend["name"] if backend else None,
+            "gpu": gpu["name"] if gpu else None,
+            "no_gpu": None if gpu and backend else runtime["gpu_reason"] or "no TensorRT module",
+            "by_flags": (precision_how or "").startswith(("builder flag", "tao-converter")),
+        }
+        write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
+        argv = [sys.executable, "-m", f"{__package__}.worker", str(request_file)]
+        ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=model.timeout_s)
+    try:
+        answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        how = ended.signal.name if ended.signal else f"status {ended.exit_code}"
+        raise VerifyError(
+            "verification-impossible",
+            f"the process that compares ended with {how}: {tail(log, _LOG_LINES)}",
+            hint="remove verify: from this model, or raise --timeout if the time ran out",
+        ) from None
+    error = answer["error"]
+    if error is not None:
+        raise VerifyError(error["code"], error["message"], hint=error["hint"])
+    return answer["verification"], ended.peak_rss_bytes
+
+
+def refusal(verification: Verification) -> Optional[VerifyError]:
+    """Return the error of a failed verification, with every number that missed its threshold."""
+    if verification["verdict"] != "failed":
+        return None
+    problems = [f"{o['name']}: {problem}" for o in verification["outputs"] for problem in o["problems"]]
+    scales = verification["scales"]
+    if scales is not None and scales["judged"] and scales["problem"] is not None:
+        problems.append(scales["problem"])
+    told = "; ".join(problems)
+    return VerifyError(
+        "verification-failed",
+        f"{told}. {verification['statement']}",
+        hint="check the calibration cache and the samples' preprocessing; keep_fp32: spares sensitive layers",
+    )

@@ -1,0 +1,160 @@
+"""``prepare-models bundle``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from ... import executors
+from ...bundle.index import Index
+from ...errors import EXIT_OK, UsageError
+from ...lock import Lock
+from ...machine import platforms
+from ...manifest import Manifest, licences
+from ...reports.text import table, write
+from ...running.fetch_process import progress_line
+from ...support import paths
+
+OnBytes = Callable[[int, int], None]
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Make a bundle, verify it, or say what is in it."""
+    actions = {"create": _create, "verify": _verify, "ls": _list}
+    return actions[arguments.action](arguments)
+
+
+def _create(arguments: argparse.Namespace) -> int:
+    from ...bundle.create import Order, create
+    from ...bundle.wheels import Target
+
+    if not arguments.output.absolute().parent.is_dir():
+        raise UsageError(f"{arguments.output.absolute().parent} is no directory", hint="choose another with -o FILE")
+    paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    here = Target.here()
+    target = Target(arguments.python or here.python, arguments.arch or here.machine)
+    local = "local" in arguments.platform
+    order = Order(
+        manifest=arguments.manifest,
+        target=arguments.output.absolute(),
+        platforms=[platforms.with_image(name) for name in dict.fromkeys(arguments.platform) if name != "local"],
+        bases=arguments.base,
+        wheels=target if arguments.with_wheels else None,
+        extras=frozenset({"local"} if local else ()),
+        given_wheels=arguments.wheels,
+        timing=arguments.timing_caches,
+        engines=arguments.engines,
+        volume_bytes=arguments.split,
+        sign_key=arguments.sign_key,
+        accept_eula=licences.accepted(flag=arguments.accept_eula),
+    )
+    show = not (arguments.quiet or arguments.json)
+    measured = 0
+
+    def on_measured(count: int) -> None:
+        nonlocal measured
+        measured += count
+        on_collected(measured, measured)
+
+    with (
+        progress_line(show=show) as on_event,
+        bytes_line("collected", show=show) as on_collected,
+        bytes_line("written", show=show) as on_written,
+    ):
+        index, files = create(order, on_event=on_event, on_measured=on_measured, on_written=on_written)
+    if arguments.json:
+        write(json.dumps({"files": [str(file) for file in files], **_facts(index)}, indent=2))
+    elif not arguments.quiet:
+        write("\n".join([_told(index), *(f"bundle  {file} ({file.stat().st_size / 1e6:.1f} MB)" for file in files)]))
+    return EXIT_OK
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from ...bundle.unpack import verify
+
+    with bytes_line("verified", show=not (arguments.quiet or arguments.json)) as on_bytes:
+        index = verify(arguments.bundle, arguments.base, arguments.public_key, on_bytes)
+    if arguments.json:
+        signed_by = str(arguments.public_key) if arguments.public_key else None
+        write(json.dumps({"index": index.digest, "verified": True, "signed_by": signed_by}, indent=2))
+    elif not arguments.quiet:
+        signed = f", signed by {arguments.public_key}" if arguments.public_key else ""
+        write(f"{arguments.bundle}: every byte is as it was written{signed}\nindex  {index.digest}")
+    return EXIT_OK
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from ...bundle.unpack import read_index
+
+    index = read_index(arguments.bundle)
+    write(json.dumps(_facts(index), indent=2) if arguments.json else _told(index))
+    return EXIT_OK
+
+
+def opened(
+    arguments: argparse.Namespace, options: executors.ContainerOptions
+) -> tuple[Manifest, Lock, executors.ContainerOptions]:
+    """Verify and unpack the bundle that ``run`` was given, and load the image that it is to use.
+
+    An image is used where an engine answers and ``--executor local`` was not given.
+    """
+    from ...bundle.unpack import load_image, unpack
+
+    by_image = arguments.executor != "local" and options.image is None
+    by_image = by_image and (arguments.executor == "docker" or executors.engine_may_answer())
+    wanted = options.platform
+    with bytes_line("verified", show=not (arguments.quiet or arguments.json)) as on_bytes:
+        site = unpack(
+            arguments.bundle, arguments.base, arguments.public_key, on_bytes,
+            lambda image: by_image and wanted in (None, image.platform),
+        )  # fmt: skip
+    image = site.image(wanted) if by_image and site.index.images else None
+    if image is not None:
+        load_image(site, image)
+        options = replace(options, platform=image.platform, image=image.id)
+    return site.manifest, site.lock, options
+
+
+def _facts(index: Index) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(index.to_bytes())
+    return {"index": index.digest, **document}
+
+
+def _told(index: Index) -> str:
+    size = {content.sha256: content.bytes for content in index.contents}
+    rows = [("manifest", index.manifest.name, index.manifest.sha256), ("lock", index.lock.name, index.lock.sha256)]
+    models = [(model.name, model.files) for model in index.models]
+    rows += [(file.role, file.path or name, file.sha256) for name, files in models for file in files]
+    rows += [("wheel", wheel.name, wheel.sha256) for wheel in index.wheels]
+    rows += [("engine", engine.key[:16], file.sha256) for engine in index.engines for file in engine.files]
+    rows += [("timing cache", cache.name, cache.sha256) for cache in index.timing]
+    cells = [(kind, name, f"{size[digest] / 1e6:.1f} MB", digest[:16]) for kind, name, digest in rows]
+    for image in index.images:
+        total = sum(size[digest] for digest in {file.sha256 for file in image.files if file.sha256})
+        kind = f"image {image.platform} {image.machine}"
+        cells.append((kind, image.reference, f"{total / 1e6:.1f} MB", image.id.rpartition(":")[2][:16]))
+    in_base = sum(content.base for content in index.contents)
+    lines = [table(("WHAT", "NAME", "SIZE", "SHA256"), cells), f"made by prepare-models {index.tool}"]
+    return "\n".join(lines + ([f"{in_base} contents are in {len(index.bases)} base(s)"] if index.bases else []))
+
+
+@contextlib.contextmanager
+def bytes_line(what: str, *, show: bool) -> Iterator[OnBytes]:
+    """Yield what turns numbers of bytes into one line on the terminal."""
+    if not show or not sys.stderr.isatty():
+        yield lambda _, __: None
+        return
+
+    def tell(done: int, total: int) -> None:
+        sys.stderr.write(f"\r\x1b[K{done / 1e6:.0f} of {total / 1e6:.0f} MB {what}")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        sys.stderr.write("\r\x1b[K")

@@ -1,0 +1,135 @@
+"""``prepare-models cache``: what is kept for later runs, whether it is whole, and what of it may go."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+from collections.abc import Sequence
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...reports.text import table, write
+from ...store.contents import KINDS, LIMIT_VARIABLE, VERIFIED, Cache, Item, chosen, limit
+from ...support.paths import cache_dir
+from ..options import size
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run one of the actions."""
+    cache = Cache(cache_dir())
+    actions = {"ls": _list, "show": _show, "verify": _verify, "prune": _prune}
+    return actions[arguments.action](cache, arguments)
+
+
+def _list(cache: Cache, arguments: argparse.Namespace) -> int:
+    items = _of_kinds(cache, arguments)
+    if arguments.json:
+        write(json.dumps({"cache_dir": str(cache_dir()), "items": [item.to_dict() for item in items]}, indent=2))
+        return EXIT_OK
+    write(_table(items))
+    total = sum(item.bytes for item in items)
+    write(f"\n{len(items)} items, {_told(total)} in {cache_dir()}" + (f", limit {limit()}" if limit() else ""))
+    return EXIT_OK
+
+
+def _show(cache: Cache, arguments: argparse.Namespace) -> int:
+    found = [item for item in cache.items() if item.id.startswith(arguments.id)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found)} items begin with {arguments.id!r}",
+            hint="prepare-models cache ls lists them; give more digits",
+        )
+    (item,) = found
+    if arguments.json:
+        write(json.dumps({**item.to_dict(), "record": item.record}, indent=2))
+        return EXIT_OK
+    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", _told(item.bytes))]
+    facts += [("last used", _time(item.used_at)), ("path", str(item.path))]
+    identity = item.record["identity"] if item.record else None
+    identity = identity if isinstance(identity, dict) else {}
+    facts += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in identity.items()]
+    write("\n".join(f"{name:20}{value}" for name, value in facts))
+    return EXIT_OK
+
+
+def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
+    items = [item for item in _of_kinds(cache, arguments) if item.kind in VERIFIED]
+    found = [(item, problem) for item in items if (problem := cache.problem(item)) is not None]
+    gone = set(cache.prune(item for item, _ in found)) if arguments.remove else set()
+    if arguments.json:
+        damaged = [{**item.to_dict(), "problem": problem, "removed": item in gone} for item, problem in found]
+        write(json.dumps({"verified": len(items), "damaged": damaged}, indent=2))
+    else:
+        for item, problem in found:
+            write(f"{item.kind} {item.id[:16]} ({item.label}): {problem}" + (", removed" if item in gone else ""))
+        write(f"{len(items)} items read, {len(found)} damaged")
+    return EXIT_MODEL_FAILED if found else EXIT_OK
+
+
+def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
+    most = arguments.max_size if arguments.max_size is not None else _limit()
+    if most is None and arguments.unused is None:
+        raise UsageError(
+            "nothing says what may go", hint=f"give --max-size SIZE or --unused DAYS, or set {LIMIT_VARIABLE}"
+        )
+    unused_s = None if arguments.unused is None else arguments.unused * 86400.0
+    doomed = chosen(cache.items(), max_bytes=most, unused_s=unused_s, kinds=arguments.kind or KINDS)
+    gone = doomed if arguments.dry_run else cache.prune(doomed)
+    busy = [item for item in doomed if item not in gone]
+    if arguments.json:
+        facts = {"removed": gone, "in_use": busy}
+        write(json.dumps({"dry_run": arguments.dry_run, **{k: [i.to_dict() for i in v] for k, v in facts.items()}}))
+        return EXIT_OK
+    if gone:
+        write(_table(gone) + "\n")
+    verb = "would go" if arguments.dry_run else "removed"
+    kept = f"; {len(busy)} in use are kept" if busy else ""
+    write(f"{len(gone)} items, {_told(sum(item.bytes for item in gone))} {verb}{kept}")
+    return EXIT_OK
+
+
+def _limit() -> int | None:
+    text = limit()
+    if text is None:
+        return None
+    try:
+        return size(text)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{LIMIT_VARIABLE}: {error}", hint=f"{LIMIT_VARIABLE}=20GiB, for example") from None
+
+
+def keep_within_limit() -> None:
+    """Prune the cache down to the size that the user allows it, if there is one."""
+    most = _limit()
+    if most is not None:
+        cache = Cache(cache_dir())
+        cache.prune(chosen(cache.items(), max_bytes=most))
+
+
+def _of_kinds(cache: Cache, arguments: argparse.Namespace) -> list[Item]:
+    return [item for item in cache.items() if item.kind in (arguments.kind or KINDS)]
+
+
+def _table(items: Sequence[Item]) -> str:
+    rows = [
+        (
+            item.kind,
+            item.id[:16] if item.kind in VERIFIED else item.id,
+            _told(item.bytes),
+            _time(item.used_at),
+            item.label,
+        )
+        for item in items
+    ]
+    return table(("KIND", "ID", "SIZE", "LAST USED", "WHAT"), rows)
+
+
+def _time(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _told(size_bytes: int) -> str:
+    for unit, length in (("GB", 10**9), ("MB", 10**6)):
+        if size_bytes >= length:
+            return f"{size_bytes / length:.1f} {unit}"
+    return f"{size_bytes / 1000:.1f} kB"

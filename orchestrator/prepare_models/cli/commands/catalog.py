@@ -1,0 +1,37 @@
+"""``prepare-models catalog``: the published models that this tool knows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ... import catalog
+from ...catalog import Entry
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...reports.text import table, write
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print entries of the catalog."""
+    if arguments.ask == "show":
+        entry = catalog.find(arguments.name)
+        write(json.dumps(entry.to_dict(), indent=2) if arguments.json else _told(entry))
+        return EXIT_OK
+    found = catalog.search(getattr(arguments, "words", ()))
+    if arguments.json:
+        write(json.dumps([entry.to_dict() for entry in found], indent=2))
+    else:
+        rows = [
+            (entry.name, entry.task or "-", entry.format, entry.manifest["precision"], entry.isaac_ros or "-")
+            for entry in found
+        ]
+        write(table(("NAME", "TASK", "FORMAT", "PRECISION", "ISAAC ROS"), rows))
+    return EXIT_OK if found else EXIT_MODEL_FAILED
+
+
+def _told(entry: Entry) -> str:
+    from ...catalog.starter import manifest
+
+    lines = [manifest([entry]).partition("models:\n")[2].rstrip(), ""]
+    lines += [f"Isaac ROS  {entry.isaac_ros}"] if entry.isaac_ros else []
+    return "\n".join([*lines, *(f"read in    {source}" for source in entry.sources)])

@@ -1,0 +1,30 @@
+"""``prepare-models check``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+
+from ... import executors, lock, manifest
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...planning import planner
+from ...reports import text
+from .plan import container_options
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Judge the models of a manifest without building them."""
+    specs = planner.select(lock.load(arguments.manifest)[0], arguments.names)
+    executor = executors.pick(arguments.executor, container_options(arguments))
+    reports = [_check(executor, spec) for spec in specs]
+    text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.checks(reports))
+    return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
+
+
+def _check(executor: executors.Executor, spec: manifest.ModelSpec) -> ModelReport:
+    with tempfile.TemporaryDirectory(prefix="prepare-models-check-") as folder:
+        return executor.check(spec, Path(folder))

@@ -1,0 +1,97 @@
+"""``prepare-models fetch``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+from prepare_models_entrypoint.contract.source import local_path, member_of, problem_of, public, split_pin
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...reports.text import table, write
+from ...running.connection import NetworkSpec
+from ...running.fetch_process import Fetching, progress_line
+from ...support.paths import CACHE_VARIABLE, cache_dir, make
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Fetch the sources into a directory; exit well only when all bytes are verified."""
+    sources = tuple(_source(text) for text in arguments.sources)
+    output = make(arguments.output, purpose="output directory", chosen_by="--output DIR")
+    cache = make(cache_dir(), purpose="cache directory", chosen_by=CACHE_VARIABLE)
+    network = NetworkSpec(
+        ngc_key_file=arguments.ngc_key_file,
+        headers_file=arguments.headers_file,
+        stall_s=arguments.stall_timeout,
+        attempts=arguments.attempts,
+    )
+    job = FetchJob(sources=sources, cache_dir=str(cache), output_dir=str(output), connections=arguments.connections)
+    show = not (arguments.quiet or arguments.json)
+    on_result = _tell if show else lambda _: None
+    with (
+        progress_line(show=show) as on_event,
+        Fetching(job, network, on_result=on_result, on_event=on_event, fork=True) as fetching,
+    ):
+        results = fetching.results()
+    if arguments.json:
+        write(json.dumps({"schema_version": 1, "output": str(output), "files": results}, indent=2))
+    elif not arguments.quiet:
+        write(_summary(results))
+    failed = [result for result in results if result["status"] == "failed"]
+    if arguments.quiet or arguments.json:
+        for result in failed:
+            _tell(result)
+    return EXIT_MODEL_FAILED if failed or not results else EXIT_OK
+
+
+def _source(text: str) -> tuple[str, str | None]:
+    if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that Python could not decode
+        raise UsageError(f"{text!a} is not UTF-8", hint="give the file another name, or set LC_ALL=C.UTF-8")
+    source, sha256 = split_pin(text)
+    if "#sha256=" in source:
+        raise UsageError(f"{public(source)} has no sha256 at its end", hint="write #sha256= and 64 hexadecimal digits")
+    expected = problem_of(source)
+    if expected is not None and not _is_whole_version(source):
+        raise UsageError(f"{public(source)} is no source", hint=f"write {expected}")
+    path, member = local_path(source), member_of(source)
+    if path is not None:
+        return str(path.absolute()), sha256
+    inner = local_path(member.archive) if member else None
+    if member and inner is not None:
+        return f"{inner.absolute()}!{member.path}", sha256
+    return source, sha256
+
+
+def _is_whole_version(source: str) -> bool:
+    """Tell ``ngc://org[/team]/model:version``, which a manifest can't use and this command expands."""
+    rest = source.removeprefix("ngc://").rstrip("/")
+    return source.startswith("ngc://") and rest.count("/") in (1, 2) and ":" in rest.rpartition("/")[2]
+
+
+def _tell(result: FetchResult) -> None:
+    error = result["error"]
+    if error is not None:
+        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+
+
+def _summary(results: list[FetchResult]) -> str:
+    rows = [_row(result) for result in results if result["status"] != "failed"]
+    parts = [table(("FILE", "STATUS", "SIZE", "SHA256", "PROMISED BY"), rows)] if rows else []
+    pages = sorted({result["licence"] for result in results if result["licence"]})
+    parts += [f"licence  {page}" for page in pages]
+    bad = sum(result["status"] == "failed" for result in results)
+    parts.append(f"{len(rows)} verified, {bad} failed")
+    return "\n".join(parts)
+
+
+def _row(result: Any) -> tuple[str, ...]:
+    return (
+        result["path"],
+        result["status"],
+        f"{result['bytes'] / 1e6:.1f} MB",
+        result["sha256"][:16],
+        result["promised"] or "nobody",
+    )

@@ -1,0 +1,139 @@
+"""``prepare-models image``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.files import atomic_file
+
+from ...docker import images
+from ...docker.container import Containers
+from ...docker.daemon import Image
+from ...docker.owners import LABEL
+from ...errors import EXIT_OK, HostError, UsageError
+from ...machine import facts, platforms
+from ...reports import text
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Do what the action says, with this machine's platform unless another is named."""
+    actions: dict[str, Callable[[argparse.Namespace], list[Image]]] = {
+        "build": _build,
+        "pull": _pull,
+        "list": _list,
+        "save": _save,
+        "load": _load,
+    }
+    found = actions[arguments.action](arguments)
+    rows = [_row(image) for image in found]
+    if arguments.json:
+        text.write(json.dumps({"images": rows}, indent=2))
+    else:
+        head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
+        text.write(text.table(head, [tuple(map(str, _cells(row))) for row in rows]))
+    return EXIT_OK
+
+
+def _build(arguments: argparse.Namespace) -> list[Image]:
+    platform, tao_converter = _platform(arguments), _file(arguments.tao_converter)
+    containers = Containers()
+    lines = images.build(
+        containers,
+        platform,
+        base_image=arguments.base_image,
+        network=arguments.network,
+        arch=arguments.arch,
+        tao_converter=tao_converter,
+        tag=arguments.tag,
+    )
+    _tell(lines, arguments)
+    return _named(containers, arguments.tag or platform.image)
+
+
+def _pull(arguments: argparse.Namespace) -> list[Image]:
+    platform = _platform(arguments)
+    if not arguments.registry:
+        raise UsageError(
+            "there is no public registry of these images",
+            hint="name yours with --registry PREFIX, or build the image: prepare-models image build",
+        )
+    reference = f"{arguments.registry.rstrip('/')}/{platform.image}"
+    containers = Containers()
+    _tell(containers.pull(reference), arguments)
+    containers.tag(reference, platform.image)
+    return _named(containers, platform.image)
+
+
+def _list(arguments: argparse.Namespace) -> list[Image]:
+    return [
+        image
+        for image in Containers().images()
+        if arguments.platform in (None, image.labels.get(f"{LABEL}.platform")) and image.tags
+    ]
+
+
+def _save(arguments: argparse.Namespace) -> list[Image]:
+    if arguments.output is None:
+        raise UsageError("image save needs a file", hint="add --output FILE")
+    platform, containers = _platform(arguments), Containers()
+    found = _named(containers, platform.image)
+    try:
+        with atomic_file(arguments.output) as stream:
+            for piece in containers.save(platform.image):
+                stream.write(piece)
+    except OSError as error:
+        raise HostError(f"{arguments.output}: {error.strerror}", hint="choose another file") from None
+    return found
+
+
+def _load(arguments: argparse.Namespace) -> list[Image]:
+    file = _file(arguments.file)
+    if file is None:
+        raise UsageError("image load needs a file", hint="prepare-models image load FILE")
+    with file.open("rb") as stream:
+        return Containers().load(stream)
+
+
+def _platform(arguments: argparse.Namespace) -> platforms.Platform:
+    return platforms.named(arguments.platform) if arguments.platform else platforms.pick(facts.probe()).platform
+
+
+def _named(containers: Containers, name: str) -> list[Image]:
+    image = containers.image(name)
+    if image is None:
+        raise HostError(f"the engine does not have the image {name}", hint="prepare-models image build")
+    return [image]
+
+
+def _file(path: Path | None) -> Path | None:
+    if path is not None and not path.is_file():
+        raise UsageError(f"{path} is no file", hint="check the path")
+    return path
+
+
+def _tell(lines: Iterable[str], arguments: argparse.Namespace) -> None:
+    for line in lines:
+        if not arguments.quiet:
+            sys.stderr.write(f"{line}\n")
+
+
+def _row(image: Image) -> dict[str, Any]:
+    return {
+        "image": image.tags[0] if image.tags else image.id,
+        "platform": image.labels.get(f"{LABEL}.platform"),
+        "arch": image.arch,
+        "contract": image.labels.get(f"{LABEL}.contract"),
+        "bytes": image.bytes,
+        "id": image.id,
+        "revision": image.labels.get("org.opencontainers.image.revision"),
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    size = f"{row['bytes'] / 1e6:.0f} MB"
+    return row["image"], row["platform"], row["arch"], row["contract"], size, row["id"].rpartition(":")[2][:12]

@@ -1,0 +1,65 @@
+"""``prepare-models ngc``: what there is on NGC."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
+from ...reports.text import table, write
+from ...running import child
+from ...running.connection import NetworkSpec
+
+_COLUMNS = {
+    "search": (("MODEL", "model"), ("LATEST VERSION", "latest"), ("TITLE", "title")),
+    "versions": (("VERSION", "version"), ("FILES", "files"), ("SIZE", "bytes"), ("CREATED", "created")),
+    "files": (("FILE", "path"), ("SIZE", "bytes"), ("SHA256", "sha256"), ("CREATED", "created")),
+}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the answer to a question about the catalogue."""
+    answer = _ask(
+        arguments.ask,
+        arguments.about,
+        getattr(arguments, "limit", None),
+        NetworkSpec(ngc_key_file=arguments.ngc_key_file),
+    )
+    error = answer["error"]
+    if error is not None:
+        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+        return EXIT_MODEL_FAILED
+    if arguments.json:
+        write(json.dumps(answer["rows"], indent=2))
+    else:
+        columns = _COLUMNS[arguments.ask]
+        rows = [tuple(_cell(key, row.get(key)) for _, key in columns) for row in answer["rows"]]
+        write(table([head for head, _ in columns], rows))
+    return EXIT_OK
+
+
+def _ask(ask: str, about: str, limit: int | None, network: NetworkSpec) -> dict[str, Any]:
+    with child.secret_file(network.secrets()) as secret:
+        settings = network.with_secrets(child.path_of(secret)).to_dict()
+        question = {"ask": ask, "about": about, "limit": limit, "network": settings}
+        done = subprocess.run(
+            child.argv("ngc", "/dev/stdin"), input=json.dumps(question).encode("utf-8"), capture_output=True,
+            env=child.environment(), pass_fds=() if secret is None else (secret,), check=False,
+        )  # fmt: skip
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise HostError(f"the entrypoint does not start: {''.join(last)}", hint="install prepare-models anew") from None
+    return answer
+
+
+def _cell(key: str, value: object) -> str:
+    if value is None:
+        return "-"
+    if key == "bytes" and isinstance(value, int):
+        return f"{value / 1e6:.1f} MB"
+    return str(value)[:10] if key == "created" else str(value)

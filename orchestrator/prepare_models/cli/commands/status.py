@@ -1,0 +1,35 @@
+"""``prepare-models status``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...machine.environments import this_machine
+from ...planning import status
+from ...reports.text import table, write
+from ...support.file_digests import open_digests
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print which engines are valid here; the exit status says whether there are any and all of them are."""
+    models_dir = arguments.models_dir.absolute()
+    if not models_dir.is_dir():
+        raise UsageError(f"{models_dir} is no directory", hint="give the models directory of a run")
+    digests = open_digests()
+    now = status.here(this_machine())
+    found = status.verdicts(models_dir, now, digests)
+    digests.save()
+    counts = {state: sum(verdict.state == state for verdict in found) for state in status.STATES}
+    if arguments.json:
+        models = [verdict.to_dict() for verdict in found]
+        here = {"machine": now.machine.arch, "system": now.system, "gpus": now.capabilities(), "backends": now.versions}
+        document = {"models_dir": str(models_dir), "here": here, "summary": counts, "models": models}
+        write(json.dumps(document, indent=2))
+    else:
+        rows = [(v.name, v.state, "; ".join([*v.reasons, *v.unchecked])) for v in found]
+        write(table(("MODEL", "STATE", "WHY"), rows))
+        write("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    bad = counts[status.STALE] + (counts[status.UNCHECKED] if arguments.strict else 0)
+    return EXIT_MODEL_FAILED if bad or not found else EXIT_OK

@@ -1,0 +1,46 @@
+"""``prepare-models verify``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+
+from ... import executors, manifest
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...planning import planner, published_models
+from ...reports import text
+from .plan import container_options
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Compare the engines of a manifest or of a models directory with their source models."""
+    specs, models_dir = _subjects(arguments)
+    executor = executors.pick(arguments.executor, container_options(arguments), builds=False)
+    reports = [_verify(executor, spec, models_dir) for spec in specs]
+    text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.verifications(reports))
+    return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
+
+
+def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[manifest.ModelSpec], Path]:
+    if not arguments.target.is_dir():
+        return planner.select(manifest.load(arguments.target), arguments.names), arguments.models_dir.absolute()
+    models_dir = arguments.target.absolute()
+    records = published_models.records(models_dir)
+    unknown = [name for name in arguments.names if name not in records]
+    if unknown or not records:
+        raise UsageError(
+            f"{models_dir} has no engine of {', '.join(unknown) or 'any model'} with its report",
+            hint=f"it has: {', '.join(records) or 'none'}",
+        )
+    wanted = [record for name, record in records.items() if not arguments.names or name in arguments.names]
+    return [published_models.spec_of(record) for record in wanted], models_dir
+
+
+def _verify(executor: executors.Executor, spec: manifest.ModelSpec, models_dir: Path) -> ModelReport:
+    with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
+        return executor.verify(spec, models_dir / spec.name, Path(folder))

@@ -1,0 +1,1 @@
+"""Container engines: the Docker SDK, images, the GPU's way into a container."""

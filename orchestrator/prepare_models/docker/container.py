@@ -1,0 +1,378 @@
+"""A container's description, how it is run, what the engine answers. This and ``engine_client`` know the Docker SDK."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import DeviceRequest, LogConfig, Mount
+
+from ..errors import HostError, InterruptedRunError
+from . import copied_files, daemon, gpu
+from .client import connect, is_of_the_line, translated, untroubled
+from .copied_files import Bind
+from .daemon import Image
+from .daemon_errors import explain
+from .gpu import Access
+from .owners import LABEL
+
+PIDS_LIMIT = 4096
+SHM_BYTES = 1 << 30
+TMP_OPTIONS = "rw,exec,nosuid,nodev,size=1g,mode=1777"  # exec: TensorRT and CUDA load code that they write there
+
+_STOP_GRACE_S = 5
+_PIECE = 1 << 20
+_QUIET_S = 15.0
+_WAIT_S = 60
+_LOST_DAEMON_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One container.
+
+    argv: arguments of the image's entrypoint. user: ``uid:gid``.
+    network: none or host. groups: numeric groups beside the user's own. memory_bytes: limit, 0 for none.
+    back: directories of the container whose files are brought here where the engine does not see this machine's.
+    """
+
+    image: str
+    argv: tuple[str, ...]
+    binds: tuple[Bind, ...]
+    user: str
+    network: str
+    access: Access
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[int, ...] = ()
+    memory_bytes: int = 0
+    back: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container ended. ``oom``: the kernel killed something in it for want of memory."""
+
+    exit_code: int
+    oom: bool
+    timed_out: bool
+
+
+def arguments(spec: RunSpec, *, local: bool = True) -> dict[str, Any]:
+    """Return what the Docker SDK is asked for a container. Pure: the same description gives the same arguments.
+
+    Args:
+        spec: the container.
+        local: whether the engine sees this machine's files.
+    """
+    if local:
+        mounts = [Mount(bind.target, str(bind.source), type="bind", read_only=bind.read_only) for bind in spec.binds]
+    else:
+        mounts = [Mount(place, None, type="volume", no_copy=True) for place in copied_files.volumes(spec.binds)]
+    return {
+        "image": spec.image,
+        "command": list(spec.argv),
+        "user": spec.user,
+        "environment": {**spec.environment, **spec.access.environment},
+        "labels": dict(spec.labels),
+        "mounts": mounts,
+        "network_mode": spec.network,
+        "read_only": True,
+        "tmpfs": {"/tmp": TMP_OPTIONS},  # noqa: S108  # the container's own
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": PIDS_LIMIT,
+        "shm_size": SHM_BYTES,
+        "group_add": [str(group) for group in spec.groups] or None,
+        "mem_limit": spec.memory_bytes or None,
+        "memswap_limit": spec.memory_bytes or None,
+        # Events and the log are read while they come; a copy with the daemon would only fill its disk.
+        "log_config": LogConfig(type="none"),
+        "working_dir": "/tmp",  # noqa: S108  # the container's own
+        **_gpu_arguments(spec.access),
+    }
+
+
+def _gpu_arguments(access: Access) -> dict[str, Any]:
+    if access.way == gpu.CDI:
+        return {"device_requests": [DeviceRequest(driver="cdi", device_ids=list(access.devices))]}
+    if access.way == gpu.DEVICE_REQUEST:
+        which: dict[str, Any] = {"count": -1} if access.devices == ("all",) else {"device_ids": list(access.devices)}
+        return {"device_requests": [DeviceRequest(capabilities=[["gpu", *gpu.CAPABILITIES.split(",")]], **which)]}
+    if access.way == gpu.RUNTIME:
+        return {"runtime": gpu.NVIDIA_RUNTIME}
+    return {}
+
+
+class Containers:
+    """A container engine at work. Several threads may call ``run`` at once."""
+
+    def __init__(self) -> None:
+        """Connect to where DOCKER_HOST or the Docker context points.
+
+        Raises:
+            HostError: no engine answers there.
+        """
+        with translated():
+            self._client = connect()
+            self.engine = daemon.probe(self._client)
+        self._running: set[Any] = set()
+        self._guard = threading.Lock()
+        self._stopped = threading.Event()
+
+    def run(
+        self,
+        spec: RunSpec,
+        *,
+        on_out: Callable[[bytes], object],
+        on_err: Callable[[bytes], object],
+        timeout_s: float | None = None,
+        on_sent: copied_files.OnSent = lambda *_: None,
+    ) -> Ended | None:
+        """Run a container to its end and remove it. Return None when ``stop`` was called before or meanwhile.
+
+        Args:
+            spec: the container.
+            on_out: called with pieces of standard output.
+            on_err: called with pieces of standard error.
+            timeout_s: seconds until the container is killed.
+            on_sent: told how many bytes of files are there, and of how many, where they have to be sent.
+
+        Raises:
+            HostError: the engine refused, or was lost.
+        """
+        with translated():
+            container = self._client.containers.create(**arguments(spec, local=self.engine.local))
+        try:
+            with translated(connected=True):
+                self._send(container, spec, on_sent)
+                ended = self._attend(container, on_out, on_err, timeout_s)
+            self._bring(container, spec)
+        except (HostError, InterruptedRunError):
+            if self._stopped.is_set():
+                return None
+            raise
+        finally:
+            with self._guard:
+                self._running.discard(container)
+            self._remove(container)
+        return None if self._stopped.is_set() else ended
+
+    def _send(self, container: Any, spec: RunSpec, on_sent: copied_files.OnSent) -> None:
+        """Give a container what an engine elsewhere does not see."""
+        if not self.engine.local:
+            for volume, archive in copied_files.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
+                container.put_archive(volume, archive)
+
+    def _bring(self, container: Any, spec: RunSpec) -> None:
+        """Fetch what a container made in the directories that are wanted."""
+        for directory, place in () if self.engine.local else spec.back.items():
+            pieces = self._pieces(container, directory)
+            first = next(pieces, None)
+            if first is not None:  # the entrypoint removes what it made for nothing
+                copied_files.unpack(itertools.chain([first], pieces), place)
+
+    def _pieces(self, container: Any, directory: str) -> Iterator[bytes]:
+        with translated(connected=True), contextlib.suppress(NotFound):
+            for piece in container.get_archive(directory, chunk_size=_PIECE)[0]:
+                if self._stopped.is_set():
+                    raise InterruptedRunError("the run was stopped")
+                yield piece
+
+    def _attend(
+        self,
+        container: Any,
+        on_out: Callable[[bytes], object],
+        on_err: Callable[[bytes], object],
+        timeout_s: float | None,
+    ) -> Ended | None:
+        stream = container.attach(stdout=True, stderr=True, stream=True, demux=True)
+        with self._guard:
+            if self._stopped.is_set():
+                return None
+            self._running.add(container)
+        container.start()  # not under the guard: it takes long, and other threads start theirs meanwhile
+        if self._stopped.is_set():
+            _stop(container)  # which came too early for this one
+        with _deadline(container, timeout_s) as expired, _closing(stream):
+            for out, err in stream if self.engine.local else self._watched(container, stream):
+                if out:
+                    on_out(out)
+                if err:
+                    on_err(err)
+            exit_code = container.wait(timeout=_WAIT_S)["StatusCode"]
+        container.reload()
+        state = container.attrs["State"]
+        return Ended(exit_code, bool(state.get("OOMKilled")), expired.is_set())
+
+    def _watched(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Yield what comes, and look after the engine while nothing comes: a line that is cut tells nobody."""
+        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def read() -> None:
+            with contextlib.suppress(Exception):  # that it ended is found out from the container
+                for piece in stream:
+                    pieces.put(piece)
+            pieces.put(None)
+
+        threading.Thread(target=read, name="attached", daemon=True).start()
+        while True:
+            try:
+                piece = pieces.get(timeout=_QUIET_S)
+            except queue.Empty:
+                container.reload()  # fails where the engine is gone
+            else:
+                if piece is None:
+                    return
+                yield piece
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def stop(self) -> None:
+        """End all containers, from another thread: ask, wait a little, kill."""
+        with self._guard:
+            self._stopped.set()
+            running = list(self._running)
+        stoppers = [threading.Thread(target=_stop, args=(container,)) for container in running]
+        for thread in stoppers:
+            thread.start()
+        for thread in stoppers:
+            thread.join()
+
+    def sweep(self, label: str, value: str, keep: Callable[[Mapping[str, str]], bool] = lambda _: False) -> None:
+        """Remove containers that carry a label, as runs leave them that were killed.
+
+        Args:
+            label: name of the label.
+            value: its value; empty for any.
+            keep: told the container's labels, says whether it is somebody's who lives.
+        """
+        wanted = f"{label}={value}" if value else label
+        with translated():
+            for container in self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True):
+                if not keep(container.labels):
+                    self._remove(container)
+
+    def images(self) -> list[Image]:
+        """Return this tool's images."""
+        with translated():
+            found = self._client.images.list(filters={"label": f"{LABEL}.platform"})
+            return [Image.of(image.attrs) for image in found]
+
+    def image(self, name: str) -> Image | None:
+        """Return an image by its name, or None where the engine doesn't have it."""
+        with translated():
+            try:
+                return Image.of(self._client.images.get(name).attrs)
+            except ImageNotFound:
+                return None
+
+    def build(
+        self, context: Any, *, dockerfile: str, tag: str, build_args: Mapping[str, str], **options: Any
+    ) -> Iterator[str]:
+        """Build an image from a tar of its context; yield the builder's lines.
+
+        Raises:
+            HostError: a step failed; the message is the builder's.
+        """
+        with translated():
+            answers = self._client.api.build(
+                fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, buildargs=dict(build_args),
+                rm=True, forcerm=True, decode=True, **options,
+            )  # fmt: skip
+            yield from _told(answers)
+
+    def pull(self, reference: str) -> Iterator[str]:
+        """Pull an image; yield what the registry says."""
+        with translated():
+            yield from _told(self._client.api.pull(reference, stream=True, decode=True))
+
+    def tag(self, reference: str, name: str) -> None:
+        """Give an image a second name."""
+        repository, _, tag = name.rpartition(":")
+        with translated():
+            self._client.images.get(reference).tag(repository, tag)
+
+    def save(self, name: str) -> Iterator[bytes]:
+        """Yield the archive of an image."""
+        with translated():
+            yield from self._client.images.get(name).save(named=name)
+
+    def load(self, archive: Any) -> list[Image]:
+        """Load an archive and return its images."""
+        with translated():
+            return [Image.of(image.attrs) for image in self._client.images.load(archive)]
+
+    def _remove(self, container: Any) -> None:
+        """Remove a container; wait for a daemon that restarts, and leave the rest to the next run's sweep."""
+        give_up = time.monotonic() + _LOST_DAEMON_S
+        while True:
+            try:
+                container.remove(force=True, v=True)
+            except NotFound:
+                return
+            except APIError as error:
+                if error.status_code != 409:  # 409: its removal goes on already
+                    return
+            except Exception as error:
+                if not is_of_the_line(error):
+                    raise
+            else:
+                return
+            if time.monotonic() > give_up:
+                return
+            time.sleep(0.2)
+
+
+def _stop(container: Any) -> None:
+    with untroubled():
+        container.stop(timeout=_STOP_GRACE_S)
+
+
+@contextlib.contextmanager
+def _closing(stream: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        # AttributeError: the SDK's own, of a stream at its end; DockerException: it can't close one over ssh.
+        with contextlib.suppress(OSError, AttributeError, DockerException):
+            stream.close()
+
+
+@contextlib.contextmanager
+def _deadline(container: Any, timeout_s: float | None) -> Iterator[threading.Event]:
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        with untroubled():
+            container.kill()
+
+    timer = threading.Timer(timeout_s, expire) if timeout_s else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield expired
+    finally:
+        if timer:
+            timer.cancel()
+
+
+def _told(answers: Any) -> Iterator[str]:
+    for answer in answers:
+        if "error" in answer:
+            raise explain(answer["error"])
+        text = (answer.get("stream") or answer.get("status") or "").rstrip()
+        if text:
+            yield text

@@ -1,0 +1,122 @@
+"""Building this tool's images: the context travels with the package, so that an installed wheel can build, too."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
+
+from .. import __version__
+from ..errors import HostError, UsageError
+from ..machine.platforms import Platform, table
+
+if TYPE_CHECKING:
+    from .container import Containers
+
+_ENTRYPOINT = "prepare_models_entrypoint"
+_CONVERTER = "tao-converter"
+DOCKER_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def docker_directory() -> Path:
+    """Return the directory of the Dockerfiles: package data of an installed wheel, or the checkout's own."""
+    installed = Path(__file__).parents[1] / "dockerfiles"
+    checkout = Path(__file__).parents[3] / "docker"
+    for directory in (installed, checkout):
+        if (directory / "rtx.Dockerfile").is_file():
+            return directory
+    raise HostError(f"the Dockerfiles are missing: {installed}", hint="install prepare-models again")
+
+
+def context(*, tao_converter: Path | None = None) -> io.BytesIO:
+    """Return the build context as a tar, laid out as in the repository; the same files give the same bytes."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, file in sorted(_files(tao_converter).items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = file.stat().st_size, 0o644
+            with file.open("rb") as content:
+                archive.addfile(entry, content)
+    stream.seek(0)
+    return stream
+
+
+def _files(tao_converter: Path | None) -> dict[str, Path]:
+    entrypoint = Path(sys.modules[_ENTRYPOINT].__path__[0])
+    files = {f"entrypoint/{_ENTRYPOINT}/{file.relative_to(entrypoint)}": file for file in entrypoint.rglob("*.py")}
+    directory = docker_directory()
+    files.update({f"docker/{file.name}": file for file in directory.glob("*.Dockerfile")})
+    files.update({f"docker/requirements/{file.name}": file for file in (directory / "requirements").glob("*.txt")})
+    if tao_converter is not None:
+        files[f"docker/{_CONVERTER}/{_CONVERTER}"] = tao_converter
+    return files
+
+
+def build(
+    containers: Containers,
+    platform: Platform,
+    *,
+    base_image: str | None = None,
+    network: str | None = None,
+    arch: str | None = None,
+    tao_converter: Path | None = None,
+    tag: str | None = None,
+) -> Iterator[str]:
+    """Build the image of a platform; yield the builder's lines.
+
+    Args:
+        containers: the engine.
+        platform: the row of the table.
+        base_image: another base than the row's.
+        network: network of the build's own containers, such as host.
+        arch: x86_64 or aarch64; None takes the engine's own.
+        tao_converter: NVIDIA's converter to put into the image.
+        tag: another name than the platform's.
+
+    Raises:
+        UsageError: this platform's TensorRT has no such converter.
+    """
+    if tao_converter is not None and not platform.tensorrt.startswith("8."):
+        with_one = ", ".join(row.name for row in table() if row.tensorrt.startswith("8."))
+        raise UsageError(
+            f"tao-converter was last published for TensorRT 8; {platform.name} has {platform.tensorrt}",
+            hint=f"leave --tao-converter out, or take a platform that it works on: {with_one}",
+        )
+    build_args = {
+        "BASE_IMAGE": base_image or platform.base_image,
+        "VERSION": __version__,
+        "REVISION": revision(),
+        "CONTRACT": str(CONTRACT_VERSION),
+        "PLATFORM": platform.name,
+    }
+    options: dict[str, Any] = {"target": _CONVERTER if tao_converter else "runtime"}
+    if network:
+        options["network_mode"] = network
+    if arch:
+        options["platform"] = f"linux/{DOCKER_ARCH[arch]}"
+    yield from containers.build(
+        context(tao_converter=tao_converter),
+        dockerfile=f"docker/{platform.dockerfile}",
+        tag=tag or platform.image,
+        build_args=build_args,
+        **options,
+    )
+
+
+def revision() -> str:
+    """Return the commit of the checkout that this code lies in, or ``unknown`` for an installed wheel."""
+    checkout = Path(__file__).parents[3]
+    if not (checkout / ".git").exists():
+        return "unknown"
+    git = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(git, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return answer.stdout.strip() or "unknown"

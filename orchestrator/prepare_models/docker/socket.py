@@ -1,0 +1,64 @@
+"""One question to a container engine of this machine, without the Docker SDK, which takes longer to load than a run.
+
+Which image a name stands for only the engine knows: a tag may have been moved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from urllib.parse import quote
+
+from .daemon import Image
+
+_DEFAULT = "/var/run/docker.sock"
+_TIMEOUT_S = 5.0
+_LARGEST = 16 << 20
+
+
+def find(*, has_context: bool) -> str | None:
+    """Return the socket at which the SDK would talk to the engine; None for another way than a socket of this machine.
+
+    Args:
+        has_context: whether a context of Docker's command line may name another engine.
+    """
+    host = os.environ.get("DOCKER_HOST")
+    if any(os.environ.get(name) for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")):
+        return None
+    if host:
+        return host.removeprefix("unix://") if host.startswith("unix:///") else None
+    return None if has_context or os.environ.get("DOCKER_CONTEXT") else _DEFAULT
+
+
+def image(address: str, name: str) -> Image | None:
+    """Return an image by its name, None where the engine does not have it.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: what answers does not speak as an engine does.
+    """
+    # HTTP/1.0: the answer comes in one piece, and its end is that of the connection.
+    question = f"GET /images/{quote(name, safe='/:@')}/json HTTP/1.0\r\nHost: docker\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_TIMEOUT_S)
+        connection.connect(address)
+        connection.sendall(question.encode("ascii"))
+        answer = b"".join(_pieces(connection))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)[1:2]
+    if status == [b"404"]:
+        return None
+    if status != [b"200"]:
+        raise ValueError(f"the engine answers {head[:80]!r}")
+    try:
+        return Image.of(json.loads(body))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"the engine describes no image: {error!r}") from None
+
+
+def _pieces(connection: socket.socket) -> list[bytes]:
+    pieces: list[bytes] = []
+    while sum(map(len, pieces)) < _LARGEST and (piece := connection.recv(1 << 16)):
+        pieces.append(piece)
+    return pieces

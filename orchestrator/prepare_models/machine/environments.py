@@ -1,0 +1,119 @@
+"""What an environment that builds engines tells of itself, remembered while nothing changes that it depends on.
+
+So a run that has nothing to build starts neither a child process nor a container to find that out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract.report import RuntimeInfo
+
+from ..docker.gpu import NONE
+from ..support.paths import cache_dir
+from . import facts as machine
+from .facts import Gpu, Machine
+
+_FORM = 2  # of what is remembered; raised when a description tells more
+_MACHINE_FILES = ("proc/sys/kernel/random/boot_id", "proc/driver/nvidia/version")
+_MOST = 100  # descriptions that are kept: each boot of a machine with a GPU makes another
+_CARDS = "proc/driver/nvidia/gpus/*/information"
+_MACHINE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
+
+
+def remembered(
+    facts: Sequence[object], ask: Callable[[], RuntimeInfo], *, lasting: Callable[[RuntimeInfo], bool]
+) -> RuntimeInfo:
+    """Return an environment's description.
+
+    Args:
+        facts: everything that it depends on.
+        ask: finds it out.
+        lasting: whether an answer holds as long as the facts do. That a GPU was missing does not.
+    """
+    found: RuntimeInfo | None = known(facts)
+    if found is not None:
+        return found
+    answer = ask()
+    if lasting(answer):
+        remember(facts, answer)
+    return answer
+
+
+def known(facts: Sequence[object]) -> Any:
+    """Return what is remembered for some facts, None for nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(_file(facts).read_text(encoding="utf-8"))
+    return None
+
+
+def remember(facts: Sequence[object], answer: Any) -> None:
+    """Keep what was found out, unless that is known already; no failure here is one."""
+    file, text = _file(facts), json.dumps(answer)
+    with contextlib.suppress(OSError):
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, text.encode("utf-8"))
+            for old in sorted(file.parent.glob("*.json"), key=_age)[_MOST:]:
+                old.unlink(missing_ok=True)
+
+
+def image_facts(image_id: str, found: Machine, gpu: str) -> list[object]:
+    """Return what an image's description depends on, however its container gets to the GPU.
+
+    Args:
+        image_id: it stands for every byte of the image.
+        found: this machine.
+        gpu: what the container gets of it: none, all, an index or a UUID.
+    """
+    return [CONTRACT_VERSION, image_id, found.board, gpu, *(machine_facts() if gpu != NONE else ())]
+
+
+def this_machine() -> Machine:
+    """Describe this machine; nvidia-smi is asked once for each boot, driver and set of GPUs."""
+    return machine.probe(ask_gpus=_gpus)
+
+
+def _gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
+    program, drivers = machine.nvidia_smi(root), machine_facts(root)
+    if program is None or drivers[1] is None:  # without a file that tells the driver nothing shows that it changed
+        return machine.ask_gpus(root)
+    facts = ["gpus", program, os.stat(program).st_mtime_ns, *drivers]
+    found = known(facts)
+    if found:
+        return tuple(Gpu(**gpu) for gpu in found), ""
+    gpus, reason = machine.ask_gpus(root)
+    if gpus:
+        remember(facts, [vars(gpu) for gpu in gpus])
+    return gpus, reason
+
+
+def machine_facts(root: Path = Path("/")) -> list[str | None]:
+    """Return what a GPU that is seen depends on: this boot of the machine, its driver, GPUs, what is hidden from us."""
+    cards = sorted(str(file) for file in root.glob(_CARDS))
+    texts = [_text(root / file) for file in (*_MACHINE_FILES, *cards)]
+    return texts + [os.environ.get(name) for name in _MACHINE_VARIABLES]
+
+
+def _age(file: Path) -> float:
+    return -file.stat().st_mtime
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _file(facts: Sequence[object]) -> Path:
+    name = hashlib.sha256(json.dumps([_FORM, *facts]).encode("utf-8")).hexdigest()[:32]
+    return cache_dir() / "environments" / f"{name}.json"

@@ -1,0 +1,143 @@
+"""Which image fits a machine. The table is data: ``platforms.json``."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import re
+from dataclasses import dataclass
+
+from .. import __version__
+from ..errors import HostError, UsageError
+from .facts import Machine, Version
+
+REPOSITORY = "prepare-models"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A row of the table.
+
+    l4t: first and last release of Jetson Linux that the image runs on, empty for other machines.
+    min_driver: oldest NVIDIA driver; min_compute: lowest compute capability. Empty: none is needed.
+    confirmed: whether base image and versions were read in a published source rather than concluded.
+    by_name: whether the user has to ask for it: Isaac ROS and Triton of most machines have an older TensorRT.
+    """
+
+    name: str
+    dockerfile: str
+    arch: tuple[str, ...]
+    base_image: str
+    python: str
+    cuda: str
+    tensorrt: str
+    min_driver: str
+    min_compute: str
+    l4t: tuple[str, ...]
+    jetpack: str
+    confirmed: bool
+    by_name: bool = False
+
+    @property
+    def image(self) -> str:
+        """Return the name of the image that this version of the tool builds."""
+        return f"{REPOSITORY}:{__version__}-{self.name}"
+
+    @property
+    def builds_without_gpu(self) -> bool:
+        """Tell whether engines are built ahead of time, for GPUs that need not be here."""
+        return self.name == "rtx"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A platform and the sentence that says why it was taken."""
+
+    platform: Platform
+    reason: str
+
+
+def table() -> tuple[Platform, ...]:
+    """Return every platform."""
+    file = importlib.resources.files(__package__ or "prepare_models") / "platforms.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    return tuple(Platform(**{**row, "arch": tuple(row["arch"]), "l4t": tuple(row["l4t"])}) for row in rows)
+
+
+def named(name: str) -> Platform:
+    """Return the platform of that name."""
+    rows = {row.name: row for row in table()}
+    if name not in rows:
+        raise UsageError(f"unknown platform {name}", hint=f"one of {', '.join(rows)}")
+    return rows[name]
+
+
+def with_image(text: str) -> tuple[Platform, str]:
+    """Return a platform and the name of its image: its own, or that of ``PLATFORM=IMAGE``."""
+    name, _, image = text.partition("=")
+    row = named(name)
+    return row, image or row.image
+
+
+def pick(machine: Machine) -> Choice:
+    """Return the platform that fits the machine.
+
+    Raises:
+        HostError: the machine is a Jetson whose release no image serves, or of an unknown architecture.
+    """
+    if machine.l4t is not None:
+        return _for_jetson(machine, machine.l4t)
+    rows = [row for row in table() if machine.arch in row.arch and not row.l4t]
+    if not rows:
+        raise HostError(f"no image for {machine.arch} machines", hint="use --executor local with TensorRT installed")
+    if machine.gpus:
+        chosen = [row for row in rows if not (row.builds_without_gpu or row.by_name)]
+        fitting = [row for row in chosen if unsuitable(row, machine) is None]
+        if fitting:
+            gpu = machine.gpus[0]
+            return Choice(
+                fitting[-1],
+                f"{gpu.name}, driver {gpu.driver}: the newest image that it serves is TensorRT {fitting[-1].tensorrt}",
+            )
+        return Choice(rows[0], f"no TensorRT image serves {machine.gpus[0].name} with driver {machine.gpus[0].driver}")
+    return Choice(rows[0], f"no GPU here ({machine.gpu_reason}): engines are built ahead of time with TensorRT-RTX")
+
+
+def unsuitable(platform: Platform, machine: Machine) -> str | None:
+    """Say why an image can't work on a machine, or return None."""
+    if machine.arch not in platform.arch:
+        return f"the image is for {' and '.join(platform.arch)}, this machine is {machine.arch}"
+    if platform.l4t:
+        if machine.l4t is None:
+            return f"the image is for Jetson (JetPack {platform.jetpack}), this machine is none"
+        low, high = (version(text) for text in platform.l4t)
+        if not low <= machine.l4t <= high:
+            return f"the image is for JetPack {platform.jetpack}, this machine runs L4T {dotted(machine.l4t)}"
+    if platform.min_driver and machine.gpus and version(machine.gpus[0].driver) < version(platform.min_driver):
+        return f"the image needs driver {platform.min_driver} or later, this machine has {machine.gpus[0].driver}"
+    capability = machine.compute_capability
+    if platform.min_compute and capability and version(capability) < version(platform.min_compute):
+        return f"the image needs compute capability {platform.min_compute} or higher, this GPU has {capability}"
+    return None
+
+
+def _for_jetson(machine: Machine, release: Version) -> Choice:
+    rows = [row for row in table() if row.l4t]
+    for row in rows:
+        if unsuitable(row, machine) is None:
+            return Choice(row, f"{machine.model or 'a Jetson'}, L4T {dotted(release)}: JetPack {row.jetpack}")
+    if release[0] < 35:
+        hint = "JetPack 4 has Python 3.6, which the entrypoint does not run on; upgrade to JetPack 5 or later"
+    else:
+        hint = "choose an image yourself with --platform, and please report this release"
+    raise HostError(f"no image for L4T {dotted(release)} on {machine.arch}", hint=hint)
+
+
+def version(text: str) -> Version:
+    """Return the numbers of a dotted version."""
+    return tuple(int(part) for part in re.findall(r"\d+", text))
+
+
+def dotted(numbers: Version) -> str:
+    """Return a version as text."""
+    return ".".join(map(str, numbers))

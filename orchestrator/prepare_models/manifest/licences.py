@@ -1,0 +1,30 @@
+"""Terms that a manifest marks, and whether the user accepts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from ..errors import LicenceError
+from . import ModelSpec
+
+VARIABLE = "PREPARE_MODELS_ACCEPT_EULA"
+
+
+def accepted(*, flag: bool) -> bool:
+    """Tell whether ``--accept-eula`` was given, or its variable is set."""
+    return flag or os.environ.get(VARIABLE, "") in ("1", "true", "yes")
+
+
+def require(specs: Iterable[ModelSpec], *, accepted: bool) -> None:
+    """Refuse models whose terms were not accepted.
+
+    Raises:
+        LicenceError: names each with the page of its terms.
+    """
+    terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
+    if terms and not accepted:
+        raise LicenceError(
+            "these models have terms that must be accepted: " + ", ".join(terms),
+            hint=f"read them, then run again with --accept-eula or {VARIABLE}=1",
+        )

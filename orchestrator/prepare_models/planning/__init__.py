@@ -1,0 +1,1 @@
+"""What a run will do for each model, and why."""

@@ -1,0 +1,200 @@
+"""What will be done for each model of a manifest, and why. Reads what is there; changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from prepare_models_entrypoint.contract import companions, weights
+from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.converters import Choice
+from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
+from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read_record
+
+from ..errors import UsageError
+from ..manifest import Manifest, ModelSpec
+from ..running.jobs import model_job
+from ..store import Store
+from ..support.file_digests import Digests
+from .identity import SourceMissingError, expected_identity, is_known
+
+BUILD = "build"
+REBUILD = "rebuild"
+RESTORE = "restore"
+UP_TO_DATE = "up-to-date"
+
+PLAN = Path("1") / "model.plan"
+_LARGE = 64 << 20  # bytes that take a tenth of a second to read and hash
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """One model: what will be done with it and the reason.
+
+    action: ``build`` (there is none yet), ``rebuild``, ``restore`` (from the store, or only what stands beside the
+        engine) or ``up-to-date``.
+    record: of the engine that is there and stays. changes: what made another engine of it.
+    turn: name under which one process at a time builds it: its build key, or a stand-in while that is not known
+        (``turn_is_key``).
+    """
+
+    spec: ModelSpec
+    output_dir: Path
+    action: str
+    reason: str
+    record: ModelReport | None = None
+    changes: Sequence[Change] = field(default_factory=tuple)
+    turn: str = ""
+    turn_is_key: bool = True
+
+    def told(self) -> str:
+        """Return the decision as a sentence: ``up-to-date``, or ``rebuild because: ...``."""
+        return self.action if self.action == UP_TO_DATE else f"{self.action} because: {self.reason}"
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """Why what is there is not what is wanted. ``sound``: the engine is, and only its companions are not."""
+
+    reason: str
+    changes: Sequence[Change] = ()
+    sound: bool = False
+
+
+def select(manifest: Manifest, names: Sequence[str]) -> tuple[ModelSpec, ...]:
+    """Return the models that the user named, in the manifest's order; all of them when none is named."""
+    known = {spec.name for spec in manifest.models}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(
+            f"{manifest.path} has no model {', '.join(unknown)}", hint=f"its models: {', '.join(sorted(known))}"
+        )
+    return tuple(spec for spec in manifest.models if not names or spec.name in names)
+
+
+def with_tensor_names(specs: Sequence[ModelSpec], names: Mapping[str, str]) -> tuple[ModelSpec, ...]:
+    """Return models with other names of tensors in ROS messages. ``names``: name by binding, of one model."""
+    if names and len(specs) != 1:
+        known = ", ".join(spec.name for spec in specs)
+        raise UsageError(f"--tensor-names is for one model, not for {known}", hint="name the model, or use ros:")
+    if not names:
+        return tuple(specs)
+    return tuple(replace(spec, ros=replace(spec.ros, by_binding=dict(names))) for spec in specs)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What plans have in common.
+
+    models_dir: the Triton model repository. runtime: environment that an executor would build with.
+    force: build what is up to date or in the store, too. digests: what is known of files.
+    """
+
+    models_dir: Path
+    runtime: RuntimeInfo
+    store: Store
+    digests: Digests
+    force: bool = False
+
+    def plan(self, spec: ModelSpec, *, thorough: bool = False) -> PlannedModel:
+        """Plan one model.
+
+        A large local model that no engine was made from is not read for its digest: its build reads it anyway.
+
+        Args:
+            spec: the model.
+            thorough: read it all the same.
+
+        Raises:
+            InterruptedError: the digests were stopped.
+        """
+        output_dir = self.models_dir / spec.name
+        record = read_record(output_dir)
+        expected: dict[str, object] = {}
+        found: _Finding | None
+        try:
+            with contextlib.suppress(SourceMissingError):
+                is_read = lambda path: thorough or self._pays(path, record)  # noqa: E731  # shorter than a function, and used once
+                expected = expected_identity(spec, self.runtime, record, self.digests, is_read)
+            found = _Finding("--force") if self.force else self._why_not(spec, output_dir, record, expected)
+        except InterruptedError:
+            raise
+        except OSError as error:
+            found = _Finding(f"{error.filename or 'a file'} can't be read: {error.strerror}")
+        except (AttributeError, LookupError, TypeError):  # a record that somebody edited
+            found = _Finding("the record of the engine is damaged")
+        known = is_known(expected)
+        turn = build_key(expected if known else {**expected, "sources": [spec.source, spec.calibration_cache]})
+        if found is None:
+            reason = "same model, settings, backend and target"
+            return PlannedModel(spec, output_dir, UP_TO_DATE, reason, record, turn=turn, turn_is_key=known)
+        action = BUILD if not (output_dir / PLAN).exists() else REBUILD
+        if known and not self.force and (found.sound or self.store.has(turn)):
+            action = RESTORE
+        return PlannedModel(spec, output_dir, action, found.reason, None, found.changes, turn, known)
+
+    def _pays(self, model: Path, record: ModelReport | None) -> bool:
+        """Tell whether the digest of a model can show that there is an engine of it, or costs little."""
+        size = model.stat().st_size
+        if (record is not None and record["engine"] is not None) or self.store.may_hold(size):
+            return True
+        files = (model,) if size > _LARGE else (model, *weights.companions(model))
+        return sum(file.stat().st_size for file in files) <= _LARGE or all(map(self.digests.knows, files))
+
+    def _why_not(
+        self, spec: ModelSpec, output_dir: Path, record: ModelReport | None, expected: dict[str, object]
+    ) -> _Finding | None:
+        """Return why the engine that is there is not the one that would be built, or None."""
+        plan = output_dir / PLAN
+        if not plan.exists():
+            return _Finding("no engine yet")
+        if record is None or record["identity"] is None or record["engine"] is None:
+            return _Finding("the engine has no record of what it was made from")
+        if not expected:
+            return _Finding("the source is not there")
+        if not build_key(expected) == record["build_key"] == build_key(record["identity"]):
+            told = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
+            return _Finding(told, differences(record["identity"], expected))
+        engine = record["engine"]
+        if plan.stat().st_size != engine["bytes"] or self.digests.of(plan) != engine["sha256"]:
+            return _Finding("the engine's bytes are not those that were built")
+        mismatch = unfit(spec, record)
+        if mismatch is not None:
+            return _Finding(mismatch)
+        stale = _stale_companion(spec, output_dir, record)
+        return _Finding(stale, sound=True) if stale else None
+
+
+def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
+    """Say which of the files beside an engine is not what the manifest asks for, or return None."""
+    for name in companions.ALWAYS:
+        if not (output_dir / name).exists():
+            return f"{name} is missing"
+    built_at, plan = Path(record["engine"]["path"]) if record["engine"] else None, output_dir / PLAN
+    if built_at not in (None, plan) and not (built_at.exists() and built_at.samefile(plan)):
+        return f"the engine was moved here from {built_at}, which the files beside it name"
+    if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
+        return "the names of tensors in ROS messages changed"
+    return None
+
+
+def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
+    """Say that inputs, outputs or verification of an engine are not what the manifest asks for, or return None."""
+    found = [binding["name"] for binding in record["io"] if binding["mode"] == "output"]
+    if spec.outputs and sorted(spec.outputs) != sorted(found):
+        return f"the engine's outputs are {', '.join(found)}, expected {', '.join(spec.outputs)}"
+    try:
+        spec.ros.resolve(record["io"])
+    except ContractError as error:
+        return str(error)
+    verification = record["verification"]
+    if spec.verify is not None and (verification is None or verification["settings"] != spec.verify.to_dict()):
+        return "the engine was not verified with these settings"
+    return None
+
+
+def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
+    """Return the converter that will be used, as far as it can be told before the file is there, and why."""
+    return converter_of(model_job(spec, output_dir=Path()), runtime)

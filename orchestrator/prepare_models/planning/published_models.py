@@ -1,0 +1,57 @@
+"""What runs have left in a models directory: engines with their records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.job import ModelJob
+from prepare_models_entrypoint.contract.report import ModelReport, read_record
+
+from ..manifest import ModelSpec
+
+
+def records(models_dir: Path) -> dict[str, ModelReport]:
+    """Return the records of the engines in a models directory by model name, sorted."""
+    found = {folder.name: read_record(folder) for folder in sorted(models_dir.iterdir()) if folder.is_dir()}
+    return {name: record for name, record in found.items() if record is not None and record["engine"] is not None}
+
+
+def spec_of(record: ModelReport) -> ModelSpec:
+    """Return what a manifest would say to get the numbers of an engine; keys and passwords stand in no record."""
+    identity: dict[str, Any] = record["identity"] or {}
+    sources = {material["role"]: material for material in record["materials"]}
+    model, cache, verification = sources["model"], sources.get("calibration_cache"), record["verification"]
+    job = ModelJob.from_dict(
+        {
+            "name": record["name"],
+            "source": model["source"],
+            "output_dir": "",
+            "deploy_dir": "",
+            "sha256": model["sha256"],
+            "precision": identity["precision"],
+            "calibration_cache": cache["source"] if cache else None,
+            "inputs": identity["inputs"],
+            "builder": identity["builder"],
+            "converter": record["converter"],
+            **identity["conversion"],
+            "calibration": None,
+            "verify": verification["settings"] if verification else None,
+        }
+    )
+    return ModelSpec(
+        name=job.name,
+        source=job.source,
+        line=0,
+        sha256=job.sha256,
+        precision=job.precision,
+        calibration_cache=job.calibration_cache,
+        inputs=job.inputs,
+        builder=job.builder,
+        converter=job.converter,
+        profiles=job.profiles,
+        keep_fp32=job.keep_fp32,
+        allow_fallback=job.allow_fallback,
+        onnx=job.onnx,
+        verify=job.verify,
+    )

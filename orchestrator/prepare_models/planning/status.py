@@ -1,0 +1,168 @@
+"""Which engines of a models directory are valid on this very machine. The records answer; nothing is loaded."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract import companions, runtime
+from prepare_models_entrypoint.contract.identity import PRODUCTS, build_key
+from prepare_models_entrypoint.contract.report import ModelReport, read_record
+from prepare_models_entrypoint.contract.source import local_path
+
+from ..machine.facts import Machine
+from ..machine.platforms import version
+from ..support.file_digests import Digests
+from .planner import PLAN
+
+VALID, STALE, UNCHECKED = STATES = ("valid", "stale", "unchecked")
+_LATER = "12.0"  # TensorRT-RTX engines for this compute capability run on later ones, too
+
+
+@dataclass(frozen=True)
+class Here:
+    """What this machine is. ``versions``: of the TensorRT modules and libraries that were found, by backend."""
+
+    machine: Machine
+    system: str
+    versions: Mapping[str, str]
+
+    def capabilities(self) -> list[tuple[str, str]]:
+        """Return name and compute capability of each GPU."""
+        if self.machine.gpus:
+            return [(gpu.name, gpu.compute_capability) for gpu in self.machine.gpus]
+        return [(self.machine.model, self.machine.compute_capability)] if self.machine.compute_capability else []
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One engine: valid, stale (``reasons``) or unchecked (what could not be compared here, and why)."""
+
+    name: str
+    reasons: Sequence[str] = ()
+    unchecked: Sequence[str] = ()
+    record: ModelReport | None = field(default=None, repr=False)
+
+    @property
+    def state(self) -> str:
+        """Return the verdict in a word."""
+        return STALE if self.reasons else UNCHECKED if self.unchecked else VALID
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        engine = self.record["engine"] if self.record else None
+        return {
+            "name": self.name,
+            "state": self.state,
+            "reasons": list(self.reasons),
+            "unchecked": list(self.unchecked),
+            "build_key": self.record["build_key"] if self.record else None,
+            "engine": {"bytes": engine["bytes"], "sha256": engine["sha256"]} if engine else None,
+        }
+
+
+def here(machine: Machine) -> Here:
+    """Describe this machine, where TensorRT may be installed or not."""
+    versions = {found["name"]: found["version"] for found in runtime.backends() if found["version"] != "unknown"}
+    library = runtime.library_version()
+    if library is not None:
+        versions.setdefault("tensorrt", library)
+    return Here(machine, platform.system().lower(), versions)
+
+
+def verdicts(models_dir: Path, now: Here, digests: Digests) -> list[Verdict]:
+    """Judge every engine of a models directory, in the order of their names."""
+    folders = sorted(plan.parent.parent for plan in models_dir.glob(f"*/{PLAN}"))
+    return [_judge(folder, now, digests) for folder in folders]
+
+
+def _judge(folder: Path, now: Here, digests: Digests) -> Verdict:
+    record = read_record(folder)
+    if record is None or record["identity"] is None or record["engine"] is None:
+        return Verdict(folder.name, ["the engine has no record of what it was made from"])
+    try:
+        reasons = [*_of_files(folder, record, digests), *_of_sources(record, digests)]
+        unfit, unchecked = _of_machine(record, now)
+    except (AttributeError, LookupError, TypeError, ValueError):  # a record that somebody edited
+        return Verdict(folder.name, ["the record of the engine is damaged"])
+    return Verdict(folder.name, reasons + unfit, unchecked, record)
+
+
+def _of_files(folder: Path, record: ModelReport, digests: Digests) -> Iterator[str]:
+    engine, plan = record["engine"], folder / PLAN
+    if build_key(record["identity"] or {}) != record["build_key"]:
+        yield "the record of the engine was changed"
+    if engine is not None and (plan.stat().st_size != engine["bytes"] or digests.of(plan) != engine["sha256"]):
+        yield "the engine's bytes are not those that were built"
+    for name in companions.ALWAYS:
+        if not (folder / name).exists():
+            yield f"{name} is missing"
+
+
+def _of_sources(record: ModelReport, digests: Digests) -> Iterator[str]:
+    """Compare local sources that are still there; an engine needs none of them."""
+    for material in record["materials"]:
+        path = local_path(material["source"])
+        if path is not None and path.is_file() and (found := digests.of(path)) != material["sha256"]:
+            role = material["role"].replace("_", " ")
+            yield f"{role} sha256 {material['sha256'][:12]} -> {found[:12]}"
+
+
+def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:
+    """Return why the engine can't run here, and what could not be compared."""
+    identity: Mapping[str, Any] = record["identity"] or {}
+    reasons = [
+        f"{label} {identity.get(name)} -> {found}"
+        for name, label, found in (
+            ("machine", "architecture", now.machine.arch),
+            ("system", "operating system", now.system),
+        )
+        if identity.get(name) != found
+    ]
+    product, built = PRODUCTS.get(identity["backend"] or "", "TensorRT"), identity["backend_version"]
+    found = now.versions.get(identity["backend"] or "")
+    unchecked = [] if found else [f"{product} {built}: none is installed here"]
+    if found and not _loads(built, found, identity["builder"]):
+        reasons.append(f"{product} {built} -> {found}")
+    gpus = now.capabilities()
+    if not gpus:
+        return reasons, [*unchecked, f"GPU: {now.machine.gpu_reason or 'none is seen here'}"]
+    misfits = [_misfit(record, now, name, capability) for name, capability in gpus]
+    return reasons + ([str(misfits[0])] if all(misfits) else []), unchecked
+
+
+def _loads(built: str, found: str, builder: Mapping[str, Any]) -> bool:
+    """Tell whether a TensorRT loads the engines of another: the same does, or a later one that it was built for."""
+    one, other = version(built), version(found)
+    shared = min(len(one), len(other))
+    if builder.get("version_compatible"):
+        return one[0] == other[0] and one[:shared] <= other[:shared]
+    return one[:shared] == other[:shared]
+
+
+def _misfit(record: ModelReport, now: Here, name: str, capability: str) -> str | None:
+    """Say why the engine is not for a GPU of this machine, or return None."""
+    listed = record["engine"]["header"].get("compute_capabilities") if record["engine"] else None
+    if listed is not None:
+        later = _LATER in listed and version(capability) > version(_LATER)
+        fits = capability in listed or later
+        return None if fits else f"compute capabilities {' '.join(listed)} -> {capability} ({name})"
+    built = record["runtime"]["gpu"] if record["runtime"] else None
+    if built is None:
+        return "the record does not tell the GPU that the engine was built on"
+    identity: Mapping[str, Any] = record["identity"] or {}
+    level = identity["builder"].get("hardware_compatibility", "none")
+    if level == "ampere+":
+        fits = version(capability) >= (8, 0) and now.machine.l4t is None
+        return None if fits else f"compute capability 8.0 and later -> {capability} ({name})"
+    if capability != built["compute_capability"]:
+        return f"compute capability {built['compute_capability']} -> {capability} ({name})"
+    if level == "same-compute-capability":
+        return None
+    board = record["runtime"].get("board") if record["runtime"] else None
+    if board and board != now.machine.board:
+        return f"module {board} -> {now.machine.board or 'none'}"
+    return f"GPU {built['name']} -> {name}" if now.machine.gpus and name != built["name"] else None

@@ -1,0 +1,1 @@
+"""The models of a manifest, prepared through an executor."""

@@ -1,0 +1,105 @@
+"""How sources are reached: NGC's servers and key, and headers of private servers. Read here, used by the entrypoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from prepare_models_entrypoint.contract.connection import Network
+
+from ..errors import UsageError
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t -~]*")
+_NO_KEY = ("", "no-apikey")
+
+
+class NetworkSpec(NamedTuple):
+    """What a manifest's ``defaults`` or the command line say. A variable of the environment comes before it.
+
+    ngc_api, ngc_auth: base URLs. ngc_key_file: file that holds the key.
+    headers_file: file with a ``Name: value`` line for each header that https sources get.
+    """
+
+    ngc_api: str | None = None
+    ngc_auth: str | None = None
+    ngc_key_file: Path | None = None
+    headers_file: Path | None = None
+    stall_s: float | None = None
+    attempts: int | None = None
+
+    def settings(self) -> Network:
+        """Return what the entrypoint is told in a job, secrets left out."""
+        return Network(
+            ngc_api=os.environ.get("NGC_CLI_API_URL") or self.ngc_api,
+            ngc_auth=os.environ.get("NGC_CLI_AUTH_URL") or self.ngc_auth,
+            stall_s=self.stall_s,
+            attempts=self.attempts,
+        )
+
+    def with_secrets(self, secrets_file: Path | None) -> Network:
+        """Return the settings with the path of the file in which ``secrets`` are."""
+        return self.settings()._replace(secrets_file=str(secrets_file) if secrets_file else None)
+
+    def secrets(self) -> str | None:
+        """Return the content of the entrypoint's file of secrets, or None without any.
+
+        Raises:
+            UsageError: a file of the manifest or command line can't be read.
+        """
+        key, headers = ngc_key(self.ngc_key_file), _headers(self.headers_file)
+        if key is None and not headers:
+            return None
+        return json.dumps({"ngc_api_key": key, "headers": headers})
+
+
+def ngc_key(file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the key of NGC: from ``file``, the environment or NVIDIA's own client; None to be a guest."""
+    if file is not None:
+        return _read(file).strip() or None
+    for name in ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY"):
+        if environ.get(name, "").strip() not in _NO_KEY:
+            return environ[name].strip()
+    if environ.get("NGC_API_KEY_FILE"):
+        return _read(Path(environ["NGC_API_KEY_FILE"])).strip() or None
+    return _configured(Path(environ.get("NGC_CLI_HOME") or environ.get("HOME") or Path.home()) / ".ngc" / "config")
+
+
+def _configured(config: Path) -> str | None:
+    if not config.is_file():
+        return None
+    import configparser  # for those who have such a file
+
+    parser = configparser.ConfigParser(interpolation=None, default_section="\0")
+    try:
+        parser.read_string(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, configparser.Error):
+        return None
+    for section in ("CURRENT", "DEFAULT"):
+        for option in ("apikey", "appkey"):
+            key = parser.get(section, option, fallback="").strip()
+            if key not in _NO_KEY:
+                return key
+    return None
+
+
+def _headers(file: Path | None) -> list[tuple[str, str]]:
+    if file is None:
+        return []
+    lines = [line for line in _read(file).splitlines() if line.strip() and not line.startswith("#")]
+    pairs = [line.partition(":") for line in lines]
+    if not all(colon and _NAME.fullmatch(name.strip()) and _VALUE.fullmatch(value) for name, colon, value in pairs):
+        raise UsageError(f"{file}: every line must be a header", hint="write  Name: value  in plain ASCII")
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise UsageError(f"{file} can't be read: {reason}", hint="give the path of a readable text file") from None

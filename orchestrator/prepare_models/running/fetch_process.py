@@ -1,0 +1,185 @@
+"""A child process that fetches sources, with its results as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import IO, Any
+
+from prepare_models_entrypoint.contract import event as events
+from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+
+from ..errors import HostError, SourcesError
+from ..support.paths import cache_dir
+from . import child
+from .connection import NetworkSpec
+
+OnResult = Callable[[FetchResult], None]
+OnEvent = Callable[[Event], None]
+
+_TERM_GRACE_S = 3.0
+
+
+@contextlib.contextmanager
+def progress_line(*, show: bool) -> Iterator[OnEvent]:
+    """Yield what turns events into one line on the terminal: how many bytes of all files are here."""
+    if not show or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    done: dict[str, tuple[int, int]] = {}
+
+    def tell(event: Event) -> None:
+        if event.kind != events.PROGRESS:
+            return
+        done[str(event.data.get("source"))] = int(event.data["done"]), int(event.data["total"])
+        here, total = (sum(sizes) / 1e6 for sizes in zip(*done.values(), strict=True))
+        sys.stderr.write(f"\r\x1b[K{here:.1f} of {total:.1f} MB in {len(done)} file(s)")
+        sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        if done:
+            sys.stderr.write("\r\x1b[K")
+
+
+def fetch_sources(
+    by_network: Mapping[NetworkSpec, Mapping[str, str | None]], *, on_event: OnEvent, offline: bool = False
+) -> dict[str, FetchResult]:
+    """Bring sources to the download store and return what became of each, by its ``source_id``.
+
+    Args:
+        by_network: the sources that are reached the same way, each with the sha256 that it must have, or None.
+        on_event: hears the progress.
+        offline: take only what is in the store.
+
+    Raises:
+        SourcesError: some failed; carries each with its reason.
+    """
+    results: dict[str, FetchResult] = {}
+    for network, sources in by_network.items():
+        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(cache_dir()), offline=offline)
+        with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
+            results.update({result["source_id"]: result for result in fetching.results()})
+    failed = [(result["source"], result["error"]) for result in results.values() if result["error"] is not None]
+    if failed:
+        raise SourcesError(failed)
+    return results
+
+
+class Fetching:
+    """Fetches in a process of its own for as long as the block runs.
+
+    Args:
+        job: what to fetch; its network settings are taken from ``network``.
+        network: how sources are reached, secrets included.
+        on_result: called with the outcome of each source.
+        on_event: called with everything else that the child tells.
+        fork: whether the child is a copy of this process, which must not have other threads then.
+    """
+
+    def __init__(
+        self,
+        job: FetchJob,
+        network: NetworkSpec,
+        *,
+        on_result: OnResult,
+        on_event: OnEvent = lambda _: None,
+        fork: bool = False,
+    ) -> None:
+        self._job, self._network, self._fork = job, network, fork
+        self._on_result, self._on_event = on_result, on_event
+        self._open = contextlib.ExitStack()
+        self._child: subprocess.Popen[bytes] | child.Copy | None = None
+        self._log: IO[bytes] | None = None
+
+    def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the child; it fetches at once. ``close`` belongs to it, a ``with`` block does both."""
+        with contextlib.ExitStack() as stack:
+            self._log = stack.enter_context(tempfile.TemporaryFile())
+            secret = stack.enter_context(child.secret_file(self._network.secrets()))
+            job = self._job._replace(network=self._network.with_secrets(child.path_of(secret)))
+            asked = stack.enter_context(child.secret_file(json.dumps(job.to_dict())))
+            arguments = ("fetch", str(child.path_of(asked)), "--parent", str(os.getpid()))
+            if self._fork:
+                self._child = child.Copy(*arguments, stderr=self._log.fileno())
+            else:
+                self._child = subprocess.Popen(
+                    child.argv(*arguments),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
+                    pass_fds=[given for given in (asked, secret) if given is not None], start_new_session=True,
+                )  # fmt: skip
+            stack.callback(self._end)
+            self._open = stack.pop_all()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child and free what belongs to it."""
+        self._open.close()
+
+    def stop(self) -> None:
+        """Ask the child to end, from another thread; ``results`` then ends, too."""
+        self._running().terminate()
+
+    def results(self) -> list[FetchResult]:
+        """Wait for all sources.
+
+        Raises:
+            HostError: the child did not do its work.
+        """
+        running, closed = self._running(), False
+        found: list[FetchResult] = []
+        for line in running.stdout or ():
+            event = Event.from_line(line.decode("utf-8"))
+            closed = closed or event.kind == events.CLOSED
+            if event.kind == events.SOURCE_FINISHED:
+                data: Any = dict(event.data)
+                found.append(data)
+                self._on_result(data)
+            else:
+                self._on_event(event)
+        status = running.wait()
+        if not closed:
+            raise HostError(f"the entrypoint ended with status {status}: {self._last_words()}", hint="run again")
+        return found
+
+    def _running(self) -> subprocess.Popen[bytes] | child.Copy:
+        if self._child is None:
+            raise ValueError("results() belongs into the block")
+        return self._child
+
+    def _last_words(self) -> str:
+        """Return the name of the error that ended the child; its text may hold a key, but that of a missing module."""
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        last = "".join(self._log.read().decode("utf-8", "replace").strip().splitlines()[-1:])
+        kind = last.partition(":")[0]
+        return last if kind in ("ModuleNotFoundError", "ImportError") else kind
+
+    def _end(self) -> None:
+        running = self._running()
+        if running.poll() is None:
+            running.terminate()
+            try:
+                running.wait(_TERM_GRACE_S)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+        if running.stdout:
+            running.stdout.close()

@@ -1,0 +1,100 @@
+"""Downloads that run ahead: while one model is built, the next ones are fetched into the store.
+
+The build's own fetch stage finds them there, or waits for the rest. What fails here is tried and told again there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.source import local_path, member_of
+
+from ..errors import PrepareModelsError
+from ..executors import Fetcher
+from ..manifest import ModelSpec
+from ..support.paths import cache_dir
+from .connection import NetworkSpec
+
+MakeFetcher = Callable[[FetchJob, NetworkSpec], Fetcher]
+
+_CONNECTIONS = 2  # the model that is worked on keeps its share of the line
+
+
+@contextlib.contextmanager
+def fetching_ahead(
+    specs: Sequence[ModelSpec], fetcher: MakeFetcher, *, models_dir: Path, force: bool
+) -> Iterator[None]:
+    """Fetch the remote sources of ``specs``, in their order, for as long as the block runs.
+
+    Args:
+        specs: models whose turn comes later.
+        fetcher: makes what fetches.
+        models_dir: a model that has an engine there is left to its own turn, unless ``force``.
+        force: whether engines that are there will be built anew.
+    """
+    wanted = [spec for spec in specs if _sources(spec) and (force or not _has_engine(models_dir / spec.name))]
+    stop = threading.Event()
+    running: list[Fetcher] = []
+    guard = threading.Lock()
+
+    def work() -> None:
+        for network, group in groupby(wanted, key=lambda spec: spec.network):
+            with contextlib.suppress(PrepareModelsError, OSError, ValueError):
+                _fetch(network, list(group), fetcher, stop=stop, running=running, guard=guard)
+
+    thread = threading.Thread(target=work, name="fetch ahead", daemon=True)
+    if wanted:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        with guard:
+            for fetching in running:
+                fetching.stop()
+        if wanted:
+            thread.join()
+
+
+def _fetch(
+    network: NetworkSpec,
+    specs: list[ModelSpec],
+    fetcher: MakeFetcher,
+    *,
+    stop: threading.Event,
+    running: list[Fetcher],
+    guard: threading.Lock,
+) -> None:
+    sources = tuple(pair for spec in specs for pair in _sources(spec))
+    job = FetchJob(sources=sources, cache_dir=str(cache_dir()), connections=_CONNECTIONS, revalidate=False)
+    fetching = fetcher(job, network)
+    with guard:
+        if stop.is_set():
+            return
+        fetching.start()
+        running.append(fetching)
+    try:
+        fetching.results()
+    finally:
+        with guard:
+            running.remove(fetching)
+            fetching.close()
+
+
+def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
+    pairs = [(spec.source, spec.sha256), (spec.calibration_cache, None)]
+    return [(source, sha256) for source, sha256 in pairs if source is not None and _is_remote(source)]
+
+
+def _is_remote(source: str) -> bool:
+    member = member_of(source)
+    return local_path(member.archive if member else source) is None
+
+
+def _has_engine(output_dir: Path) -> bool:
+    return (output_dir / "1" / "model.plan").exists()

@@ -1,0 +1,191 @@
+"""What a person sees of a run while it goes on: a live display on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from prepare_models_entrypoint.contract import event as events
+from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport
+
+from ..planning.planner import PlannedModel
+from ..support.paths import first_time
+from .runner import Observer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+_HEARTBEAT_S = 60
+
+
+class Lines(Observer):
+    """One log line for each thing that matters."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def planned(self, model: PlannedModel) -> None:
+        """Say what will be done and why."""
+        self._log.info(model.told(), model=model.spec.name)
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Say who works on the model."""
+        self._log.info("waiting for another run", model=name, process=owner)
+
+    def event(self, event: Event) -> None:
+        """Log the ends of stages; phases and other events in detail only."""
+        if event.kind == events.STAGE_FINISHED:
+            self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=_seconds(event))
+        elif event.data.get("phase") == "elapsed" and event.data.get("done", 0) % _HEARTBEAT_S == 0:
+            self._log.info(f"still building: {_amount(event)}", model=event.model, stage=event.stage)
+        else:
+            self._log.debug(event.kind, model=event.model, stage=event.stage, **event.data)
+
+    def finished(self, report: ModelReport) -> None:
+        """Log the outcome, and an error with its hint."""
+        error = report["error"]
+        if report["status"] == FAILED and error is not None:
+            self._log.error(
+                error["message"], model=report["name"], stage=error["stage"], code=error["code"], hint=error["hint"]
+            )
+        for page in report["licences"] if report["stages"] else ():
+            if first_time(f"licence {page}"):
+                self._log.info("terms of use", model=report["name"], page=page)
+        for warning in report["warnings"] if report["stages"] else ():
+            self._log.warning(warning["message"], model=report["name"], code=warning["code"], hint=warning["hint"])
+
+
+class Live(Lines):
+    """A line for each model at work, with stage, phase, bytes or steps, and elapsed time."""
+
+    def __init__(self, log: Any, progress: Progress) -> None:
+        super().__init__(log)
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def planned(self, model: PlannedModel) -> None:
+        """Show the model unless there is nothing to do."""
+        if model.record is None:
+            self._tasks[model.spec.name] = self._progress.add_task(model.spec.name, total=None, stage="start")
+
+    def event(self, event: Event) -> None:
+        """Move the model's line."""
+        task = self._tasks.get(event.model or "")
+        if task is None:
+            return
+        if event.kind == events.STAGE_STARTED:
+            self._progress.update(task, stage=event.stage, total=None, completed=0)
+        elif event.kind == events.PROGRESS:
+            self._progress.update(task, stage=f"{event.stage}: {_amount(event)}", **_steps(event))
+
+    def finished(self, report: ModelReport) -> None:
+        """Take the model's line away and tell errors and warnings above the display."""
+        task = self._tasks.pop(report["name"], None)
+        if task is not None:
+            self._progress.remove_task(task)
+        super().finished(report)
+
+
+class Background(Observer):
+    """Passes everything on to an observer in a thread of its own: neither its imports nor its output delay the work.
+
+    Models that are up to date are not told of unless ``everything`` is: where all are, nothing is imported.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Observer]], *, everything: bool = False) -> None:
+        self._everything = everything
+        self._calls: queue.SimpleQueue[Callable[[Observer], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, args=(make,), name="progress")
+
+    def __enter__(self) -> Background:  # noqa: PYI034  # Self came with Python 3.11
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._calls.put(None)
+        self._thread.join()
+
+    def planned(self, model: PlannedModel) -> None:
+        """Pass on."""
+        if self._everything or model.record is None:
+            self._calls.put(lambda observer: observer.planned(model))
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.waiting(name, owner))
+
+    def event(self, event: Event) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.event(event))
+
+    def finished(self, report: ModelReport) -> None:
+        """Pass on."""
+        if self._everything or report["status"] != UP_TO_DATE:
+            self._calls.put(lambda observer: observer.finished(report))
+
+    def _serve(self, make: Callable[[], AbstractContextManager[Observer]]) -> None:
+        first = self._calls.get()  # by then the run's own imports are done
+        if first is None:
+            return
+        with make() as observer:
+            call: Callable[[Observer], None] | None = first
+            while call is not None:
+                call(observer)
+                call = self._calls.get()
+
+
+def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextManager[Observer]:
+    """Return the observer that fits: silence, a live display on a terminal, or lines."""
+
+    @contextlib.contextmanager
+    def make() -> Iterator[Observer]:
+        from ..support import log
+
+        logger = log.configure(log_format=log_format, verbose=verbose)
+        if log_format == "text" and sys.stderr.isatty():
+            with _display() as progress:
+                yield Live(logger, progress)
+        else:
+            yield Lines(logger)
+
+    return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
+
+
+def _display() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[stage]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _seconds(event: Event) -> float:
+    return round(float(event.data.get("seconds", 0.0)), 2)
+
+
+def _amount(event: Event) -> str:
+    phase, done, total = (event.data.get(key) for key in ("phase", "done", "total"))
+    if phase in ("download", "send") and isinstance(done, int):
+        whole = f" of {total / 1e6:.1f}" if isinstance(total, int) and total else ""
+        return f"{done / 1e6:.1f}{whole} MB"
+    if phase == "elapsed":
+        return f"{done} s, about {total} s last time" if total else f"{done} s"
+    return str(phase)
+
+
+def _steps(event: Event) -> dict[str, Any]:
+    total = event.data.get("total") or None
+    return {"total": total, "completed": event.data.get("done", 0) if total else 0}

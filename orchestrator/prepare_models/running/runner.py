@@ -1,0 +1,242 @@
+"""Runs the models of a manifest through an executor and assembles the run's report."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import datetime as dt
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.files import remove_partials
+from prepare_models_entrypoint.contract.report import (
+    BUILT,
+    FAILED,
+    SCHEMA_VERSION,
+    SKIPPED,
+    UP_TO_DATE,
+    ErrorInfo,
+    ModelReport,
+    RuntimeInfo,
+    blank,
+)
+from prepare_models_entrypoint.contract.source import local_path
+
+from .. import __version__
+from ..errors import NO_ROOM, InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
+from ..executors import Executor, Task
+from ..manifest import Manifest, ModelSpec
+from ..planning import planner
+from ..store import Store, restore
+from ..support.file_digests import Digests
+from ..support.paths import cache_dir
+from .writer_lock import Held, model_lock
+
+STATUSES = ("built", "restored", "up-to-date", "failed", "skipped")
+
+
+class Observer:
+    """Hears what a run does. This one keeps silent."""
+
+    def planned(self, model: planner.PlannedModel) -> None:
+        """Take what will be done for a model."""
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Hear that another process works on the model."""
+
+    def event(self, event: Event) -> None:
+        """Hear an event of the entrypoint."""
+
+    def finished(self, report: ModelReport) -> None:
+        """Take the report of a model that is done."""
+
+
+@dataclass
+class Run:
+    """One run over the models of a manifest."""
+
+    manifest: Manifest
+    specs: Sequence[ModelSpec]
+    models_dir: Path
+    executor: Executor
+    store: Store
+    digests: Digests
+    jobs: int = 1
+    fail_fast: bool = False
+    force: bool = False
+    timeout_s: float | None = None
+    accept_eula: bool = False
+    offline: bool = False
+    observer: Observer = field(default_factory=Observer)
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._why_skipped = ""
+        self._runtime: RuntimeInfo = self.executor.describe()
+        self._planner = planner.Planner(self.models_dir, self._runtime, self.store, self.digests, self.force)
+        self._reports: dict[str, ModelReport] = {}
+
+    def models(self) -> None:
+        """Work on all models; what became of them is in ``report()``, also after an interruption.
+
+        Raises:
+            InterruptedRunError: a signal stopped the run.
+        """
+        with concurrent.futures.ThreadPoolExecutor(self.jobs, thread_name_prefix="model") as pool:
+            futures = [pool.submit(self._model, spec) for spec in self.specs]
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    future.result()
+            except BaseException as error:
+                self._halt(
+                    "interrupted" if isinstance(error, KeyboardInterrupt | InterruptedRunError) else "internal error"
+                )
+                self.executor.stop()
+                raise
+            finally:
+                self.digests.save()
+
+    def report(self, started: float) -> dict[str, Any]:
+        """Return the run's report. ``started``: seconds since the epoch."""
+        reports = [self._reports.get(spec.name) or self._skipped(spec) for spec in self.specs]
+        counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "tool": {"name": "prepare-models", "version": __version__},
+            "run_id": self.run_id,
+            "manifest": str(self.manifest.path),
+            "models_dir": str(self.models_dir),
+            "started_at": _timestamp(started),
+            "seconds": round(time.time() - started, 3),
+            "host": {
+                "system": f"{platform.system()} {platform.release()}",
+                "machine": platform.machine(),
+                "python": platform.python_version(),
+                "cpus": os.cpu_count(),
+            },
+            "executor": self.executor.name,
+            "runtime": self._seen_runtime(reports),
+            "summary": counts,
+            "models": reports,
+        }
+
+    def _model(self, spec: ModelSpec) -> None:
+        if self._stop.is_set():
+            return
+        report = self._guarded(spec)
+        if report is None:
+            return
+        self._reports[spec.name] = report
+        self.observer.finished(report)
+        if report["status"] == FAILED and self.fail_fast:
+            self._halt("an earlier model failed (--fail-fast)")
+
+    def _guarded(self, spec: ModelSpec) -> ModelReport | None:
+        try:
+            return self._locked(spec)
+        except (InterruptedError, InterruptedRunError):
+            return None
+        except PrepareModelsError as error:
+            return self._failed(spec, error)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            what = f"no room left to write {error.filename or f'to {self.models_dir} or {cache_dir()}'}"
+            return self._failed(spec, NoRoomError(what, hint="free disk space there, then run again"))
+
+    def _locked(self, spec: ModelSpec) -> ModelReport | None:
+        output_dir = self.models_dir / spec.name
+        with model_lock(output_dir, on_wait=self._waiting(spec.name), stopped=self._stop.is_set) as lock:
+            for folder in (output_dir, output_dir / "1"):
+                remove_partials(folder)  # of a run that was killed
+            planned = self._planner.plan(spec)
+            self.observer.planned(planned)
+            if planned.record is not None:
+                return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
+            if spec.eula and not self.accept_eula:
+                raise LicenceError(
+                    f"{spec.name} has terms that must be accepted: {spec.eula}",
+                    hint="read them, then run again with --accept-eula or PREPARE_MODELS_ACCEPT_EULA=1",
+                )
+            return self._from_store_or_build(planned, lock)
+
+    def _from_store_or_build(self, planned: planner.PlannedModel, lock: Held) -> ModelReport | None:
+        spec, place = planned.spec, planned.output_dir
+        with self.store.turn(planned.turn, place, on_wait=self._waiting(spec.name), stopped=self._stop.is_set) as turn:
+            held = planned.turn
+            before = not planned.turn_is_key and turn.last_place not in (None, place)
+            if turn.waited or before:  # what another process fetched or read has a digest now
+                self.digests.reload()
+                planned = self._planner.plan(spec, thorough=True)
+            entry = None if self.force else restore.find(self.store, planned, turn)
+            if entry is not None:
+                return restore.restore(entry, planned)
+            path = local_path(spec.source)
+            learn = self.digests.watch(path) if path is not None and path.is_file() else None
+            report = self.executor.run(self._task(planned, lock))
+            if self._stop.is_set() and report["status"] == FAILED:
+                return None
+            if report["status"] == BUILT:
+                self._learn(report, learn)
+                self._keep(report, place, held)
+        licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
+        return {**report, "reason": planned.told(), "licences": licences}
+
+    def _task(self, planned: planner.PlannedModel, lock: Held) -> Task:
+        return Task(planned, self.run_id, lock, self.timeout_s, self.observer.event, self.offline)
+
+    def _learn(self, report: ModelReport, learn: Callable[[str], None] | None) -> None:
+        """Remember the digests of what a build read. ``learn``: takes that of a local model file."""
+        for material in report["materials"]:
+            self.digests.note_source(material["source_id"], material["sha256"])
+            if learn is not None and material["role"] == "model":
+                learn(material["sha256"])
+        self.digests.save()
+
+    def _keep(self, report: ModelReport, place: Path, held: str) -> None:
+        """Put an engine into the store, in its turn. ``held``: the turn that is held already."""
+        key, waiting = report["build_key"] or "", self._waiting(report["name"])
+        turn = self.store.turn(key, place, on_wait=waiting, stopped=self._stop.is_set)
+        with turn if key != held else contextlib.nullcontext():
+            restore.keep(self.store, report, place)
+
+    def _waiting(self, name: str) -> Callable[[str], None]:
+        return lambda owner: self.observer.waiting(name, owner)
+
+    def _halt(self, why: str) -> None:
+        if not self._stop.is_set():
+            self._why_skipped = why
+            self._stop.set()
+            self.digests.stop()
+
+    def _failed(self, spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
+        report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+        report["status"] = FAILED
+        report["error"] = ErrorInfo(
+            code=error.code, stage=None, message=error.message, hint=error.hint, retryable=False
+        )
+        return report
+
+    def _skipped(self, spec: ModelSpec) -> ModelReport:
+        report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+        report["status"] = SKIPPED
+        report["reason"] = self._why_skipped
+        return report
+
+    def _seen_runtime(self, reports: Sequence[ModelReport]) -> RuntimeInfo:
+        """Return the runtime as the entrypoint saw it; the executor's own word where nothing was built."""
+        built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
+        return built[0] if built else self._runtime
+
+
+def _timestamp(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="milliseconds")

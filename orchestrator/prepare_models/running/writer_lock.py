@@ -1,0 +1,138 @@
+"""One writer for each model directory, across processes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import HostError
+from ..support.paths import CACHE_VARIABLE, cache_dir
+
+_POLL_S = 0.1
+
+
+class Held:
+    """A lock that is held."""
+
+    def __init__(self, descriptor: int, folder: Path) -> None:
+        self.descriptor = descriptor
+        self._folder = folder
+
+    @functools.cached_property
+    def control_dir(self) -> Path:
+        """Return a private directory that belongs to the holder; it is made, empty, when it is asked for."""
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a holder that was killed
+        self._folder.mkdir(mode=0o700)
+        return self._folder
+
+    def release(self) -> None:
+        """Remove the directory."""
+        if "control_dir" in self.__dict__:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Waited:
+    """A lock that is held; whether somebody else had it first; and what its last owner said of itself."""
+
+    descriptor: int
+    waited: bool
+    last_owner: str
+
+
+@contextlib.contextmanager
+def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Waited]:
+    """Hold the lock of a file, whose content names its last owner. It ends with the process, however that ends.
+
+    Raises:
+        InterruptedError: ``stopped`` became true while waiting.
+
+    Args:
+        file: the lock file.
+        owner: what the file says of this process.
+        on_wait: called once with the owner's words when somebody else holds the lock.
+        stopped: asked while waiting; True gives up.
+    """
+    with open(os.open(file, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8") as stream:
+        waited = False
+        while not _try_lock(stream.fileno()):
+            if not waited:
+                stream.seek(0)
+                on_wait(stream.read().strip() or "unknown")
+                waited = True
+            if stopped():
+                raise InterruptedError
+            time.sleep(_POLL_S)
+        stream.seek(0)
+        last = stream.read().strip()
+        # Shortened after the writing: a file that was cut to nothing is flushed to the disk when it is closed.
+        os.ftruncate(stream.fileno(), os.pwrite(stream.fileno(), os.fsencode(owner), 0))
+        yield Waited(stream.fileno(), waited, last)
+
+
+@contextlib.contextmanager
+def locked_now(path: Path) -> Iterator[None]:
+    """Hold the lock of a file or directory that is there.
+
+    Raises:
+        OSError: another process has it, or there is nothing.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Held]:
+    """Hold the lock of a model directory.
+
+    A child that inherits the descriptor keeps the lock for as long as it lives, also when this process is killed.
+
+    Raises:
+        InterruptedError: ``stopped`` became true while waiting.
+        HostError: the cache directory can't be used.
+
+    Args:
+        output_dir: the model directory.
+        on_wait: called once with the owner's process id when somebody else holds the lock.
+        stopped: asked while waiting; True gives up.
+    """
+    folder = _folder()
+    name = hashlib.sha256(os.fsencode(output_dir.absolute())).hexdigest()[:32]
+    with flocked(folder / f"{name}.lock", str(os.getpid()), on_wait=on_wait, stopped=stopped) as lock:
+        held = Held(lock.descriptor, folder / name)
+        try:
+            yield held
+        finally:
+            held.release()
+
+
+def _folder() -> Path:
+    folder = cache_dir() / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"{cache_dir()} can't be used as cache directory: {error.strerror}",
+            hint=f"choose another with {CACHE_VARIABLE}=DIR",
+        ) from None
+    return folder
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

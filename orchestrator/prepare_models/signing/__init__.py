@@ -1,0 +1,1 @@
+"""Signatures: statements of provenance, and bundles."""

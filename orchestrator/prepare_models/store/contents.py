@@ -1,0 +1,180 @@
+"""What lies in the cache directory and is more than a note: listed, verified, pruned.
+
+Engines are removed in their turn, so none goes while a process builds or takes it; the files of a bundle while nobody
+holds them. A download, finished or not, that was used a short time ago stays: a process may be at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract import downloads
+from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.report import ModelReport
+
+from ..bundle import folders as bundles
+from ..support.file_digests import Digests
+from . import Entry, open_store
+
+ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
+VERIFIED = (ENGINE, DOWNLOAD)  # whose bytes have a digest here
+LIMIT_VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
+_AT_IT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing in the cache. ``id``: build key, sha256 or name. ``used_at`` in epoch seconds."""
+
+    kind: str
+    id: str
+    label: str
+    bytes: int
+    used_at: float
+    path: Path
+    record: ModelReport | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the record."""
+        facts = ("kind", "id", "label", "bytes", "used_at")
+        return {**{name: getattr(self, name) for name in facts}, "path": str(self.path)}
+
+
+class Cache:
+    """The cache under a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._downloads = root / "downloads"
+        self._store = open_store(Digests())  # with no memory of files: what is verified is read
+
+    def items(self) -> list[Item]:
+        """Return everything, what was used last first."""
+        found = [
+            *map(_engine, self._store.entries()),
+            *self._contents(),
+            *self._parts(),
+            *self._bundles(),
+            *self._files(),
+        ]
+        return sorted(found, key=lambda item: item.used_at, reverse=True)
+
+    def problem(self, item: Item) -> str | None:
+        """Read an item's bytes and say what is wrong with it, or return None, as for what has no digest here."""
+        if item.kind == ENGINE:
+            entry = next((each for each in self._store.entries() if each.key == item.id), None)
+            return "it is gone" if entry is None else self._store.problem(entry)
+        if item.kind == DOWNLOAD:
+            before = item.path.stat()
+            whole = sha256_file(item.path) == item.id
+            with contextlib.suppress(OSError):  # to read it here is not to use it
+                os.utime(item.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            return None if whole else "its bytes are not those that were verified"
+        return None
+
+    def remove(self, item: Item) -> bool:
+        """Remove an item, unless somebody works with it: then return False."""
+        if item.kind == ENGINE:
+            return self._store.remove(item.id)
+        if item.kind in (DOWNLOAD, PART) and time.time() - item.used_at < _AT_IT_S:
+            return False
+        try:
+            with bundles.alone(item.path) if item.kind == BUNDLE else contextlib.nullcontext():
+                for path in self._files_of(item):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+    def prune(self, doomed: Iterable[Item]) -> list[Item]:
+        """Remove items and return those that are gone."""
+        return [item for item in doomed if self.remove(item)]
+
+    def _files_of(self, item: Item) -> list[Path]:
+        """Return what an item consists of, that by which it is known last."""
+        if item.kind == PART:
+            return sorted(item.path.parent.glob(f"{item.id}.*"))
+        if item.kind == DOWNLOAD:
+            return [downloads.names(self._downloads, item.id), downloads.record(self._downloads, item.id), item.path]
+        return [item.path]
+
+    def _contents(self) -> Iterator[Item]:
+        """Yield downloads."""
+        for blob in downloads.blobs(self._downloads).glob("[!.]*"):
+            with contextlib.suppress(OSError):
+                links = downloads.names(self._downloads, blob.name).glob("*")
+                label = ", ".join(sorted(link.name for link in links)) or "a file"
+                record, status = downloads.record(self._downloads, blob.name), blob.stat()
+                used_at = record.stat().st_mtime if record.exists() else status.st_atime  # a small file has no record
+                yield Item(DOWNLOAD, blob.name, label, status.st_size, used_at, blob)
+
+    def _parts(self) -> Iterator[Item]:
+        """Yield unfinished downloads, each with all that lies beside it."""
+        found: dict[str, list[os.stat_result]] = {}
+        for file in (self._downloads / "parts").glob("*"):
+            with contextlib.suppress(OSError):
+                found.setdefault(file.name.partition(".")[0], []).append(file.stat())
+        for key, files in found.items():
+            size, used_at = sum(file.st_size for file in files), max(file.st_mtime for file in files)
+            place = self._downloads / "parts" / f"{key}.part"
+            yield Item(PART, key, "unfinished download", size, used_at, place)
+
+    def _bundles(self) -> Iterator[Item]:
+        for folder in bundles.folders(self._root / bundles.FOLDER):
+            with contextlib.suppress(OSError):
+                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                label = "unpacked bundle" if bundles.is_whole(folder) else "a bundle that was not unpacked to its end"
+                yield Item(BUNDLE, folder.name, label, size, folder.stat().st_mtime, folder)
+
+    def _files(self) -> Iterator[Item]:
+        for kind, pattern, label in (
+            (TIMING, "timing/*.cache", "timing cache"),
+            (LOG, "logs/*.log", "log of a build that failed"),
+        ):
+            for file in self._root.glob(pattern):
+                with contextlib.suppress(OSError):
+                    status = file.stat()
+                    yield Item(kind, file.stem, label, status.st_size, status.st_mtime, file)
+
+
+def chosen(
+    items: Sequence[Item], *, max_bytes: int | None = None, unused_s: float | None = None, kinds: Sequence[str] = KINDS
+) -> list[Item]:
+    """Return the items that a pruning removes, what was used longest ago first.
+
+    Args:
+        items: what there is.
+        max_bytes: what may stay of these kinds.
+        unused_s: what was not used for so long goes in any case.
+        kinds: kinds of items that may go.
+    """
+    oldest_first = sorted((item for item in items if item.kind in kinds), key=lambda item: item.used_at)
+    left, doomed, now = sum(item.bytes for item in oldest_first), [], time.time()
+    for item in oldest_first:
+        too_much = max_bytes is not None and left > max_bytes
+        if too_much or (unused_s is not None and now - item.used_at > unused_s):
+            doomed.append(item)
+            left -= item.bytes
+    return doomed
+
+
+def limit() -> str | None:
+    """Return the size that the user allows the cache, as it was written; None without a limit."""
+    return os.environ.get(LIMIT_VARIABLE) or None
+
+
+def _engine(entry: Entry) -> Item:
+    identity = entry.record["identity"]
+    if isinstance(identity, dict):
+        made = f"{identity.get('backend')} {identity.get('backend_version')} for {identity.get('target')}"
+        label = f"{entry.record['name']} {identity.get('precision')}, {made}"
+    else:
+        label = "an engine whose record is damaged"
+    return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)

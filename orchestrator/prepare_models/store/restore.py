@@ -1,0 +1,125 @@
+"""From the store into a models directory, and from there into the store."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ErrorInfo, ModelReport, read, read_record
+from prepare_models_entrypoint.contract.source import public, source_id
+
+from ..manifest import ModelSpec
+from ..planning.planner import PLAN, PlannedModel, unfit
+from ..running import child
+from . import CALIBRATION, Entry, Store, Turn
+from . import PLAN as STORED_PLAN
+
+_EDITED = (AttributeError, LookupError, TypeError, ValueError)  # what a record that somebody edited leads to
+
+
+def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
+    """Return the engine that a model needs, if it was built before.
+
+    One that never came into the store is in the models directory of a process that was killed, or of this run.
+    """
+    entry = store.find(planned.turn)
+    for place in {planned.output_dir, turn.last_place or planned.output_dir} if entry is None else ():
+        record = read_record(place)
+        if record is not None and record["build_key"] == planned.turn and keep(store, record, place):
+            entry = entry or store.find(planned.turn)
+    try:
+        usable = entry is not None and unfit(planned.spec, entry.record) is None and _as_of(entry, planned)
+    except _EDITED:
+        return None
+    return entry if usable else None  # a build will tell what is wrong
+
+
+def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
+    """Put what was built into the store, in its turn; a store that has no room does no harm to the build."""
+    files = {STORED_PLAN: output_dir / PLAN, CALIBRATION: output_dir / CALIBRATION}
+    try:
+        store.put(record, {name: file for name, file in files.items() if file.is_file()})
+    except (OSError, *_EDITED):
+        return False
+    return True
+
+
+def restore(entry: Entry, planned: PlannedModel) -> ModelReport:
+    """Give a model the engine of the store and return its report: no stage ran now, its record tells of the build."""
+    report = _as_of(entry, planned)
+    error = publish(entry.files, report, planned.output_dir)
+    report["stages"] = []
+    return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
+
+
+def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
+    """Give a model an engine that was built elsewhere; return the error, if there is one.
+
+    Args:
+        files: the plan and the companions of its build that are kept, by their final names.
+        report: its report.
+        output_dir: directory of the model.
+    """
+    request = {
+        "files": {name: str(file) for name, file in files.items()},
+        "report": report,
+        "output_dir": str(output_dir),
+        "deploy_dir": str(output_dir),
+    }
+    done = subprocess.run(
+        child.argv("restore", "/dev/stdin"), input=json.dumps(request).encode("utf-8"), capture_output=True,
+        env=child.environment(), check=False,
+    )  # fmt: skip
+    return _error(done)
+
+
+def _error(done: subprocess.CompletedProcess[bytes]) -> ErrorInfo | None:
+    try:
+        error: ErrorInfo | None = json.loads(done.stdout)["error"]
+    except ValueError:
+        last = "; ".join(done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:])
+        return ErrorInfo(
+            code="entrypoint-failed", stage=None, message=f"the entrypoint did not restore the engine: {last}",
+            hint="run again with -v; if it stays, please report it", retryable=True,
+        )  # fmt: skip
+    return error
+
+
+def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
+    """Return the record of a build as that of this model: names and places are its own."""
+    spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
+    old_plan = report["engine"]["path"] if report["engine"] else ""
+    new_plan = str(planned.output_dir / PLAN)
+    command = _in_place(report["trtexec_command"], {old_plan: new_plan, report["source"]: public(spec.source)})
+    if report["engine"]:
+        report["engine"]["path"] = new_plan
+    for material in report["materials"]:
+        source = _source(spec, material["role"])
+        material["source"], material["source_id"] = public(source), source_id(source)
+    licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
+    return {
+        **report,
+        "name": spec.name,
+        "source": public(spec.source),
+        "status": RESTORED,
+        "reason": planned.told(),
+        "licences": licences,
+        "trtexec_command": command,
+        "tensor_names": spec.ros.resolve(report["io"]),
+        "plugins": [plugin.file for plugin in spec.plugins],
+    }
+
+
+def _source(spec: ModelSpec, role: str) -> str:
+    return (spec.calibration_cache if role == "calibration_cache" else None) or spec.source
+
+
+def _in_place(command: str | None, places: dict[str, str]) -> str | None:
+    """Return a command line with other paths."""
+    if command is None:
+        return None
+    words = [word.partition("=") for word in shlex.split(command)]
+    return shlex.join(f"{option}{equals}{places.get(value, value)}" for option, equals, value in words)
