@@ -79,7 +79,7 @@ CODES: Dict[str, str] = {
     "engine-invalid": "the plan file is not what a builder writes",
     "inspect-failed": "the process that reads a file died of it",
     "engine-unusable": "this machine can't load the engine that it built",
-    "engine-missing": "there is no engine to verify",
+    "engine-missing": "there is no engine with a record to verify or relocate",
     "verification-failed": "the engine's numbers are too far from its model's",
     "verification-impossible": "the numbers could not be compared",
     "verification-samples-unusable": "the samples for a verification can't be used",

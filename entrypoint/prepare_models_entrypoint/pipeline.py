@@ -84,6 +84,7 @@ class _Run:
         self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
         self.report["runtime"] = self.runtime
         self.report["plugins"] = [plugin.file for plugin in model.plugins]
+        self.report["deployment"] = model.deployment.to_dict()
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
@@ -184,7 +185,7 @@ class _Run:
                 sha256=converted.result["engine_sha256"],
                 header=inspected.header,
             )
-            self.report["warnings"] += lint.of_engine(self.report, self.output_dir)
+            self.report["warnings"] += lint.of_engine(self.report, self.output_dir, self.model.deployment.consumers)
             self.report["status"] = BUILT
             self._keep_calibration(work)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)

@@ -10,6 +10,7 @@ from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
 from .connection import Network
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from .deployment import Deployment
 from .ros import RosConfig
 from .verification import VerifyConfig
 
@@ -61,13 +62,15 @@ class ModelJob:
     sha256, calibration_sha256: digests that they must have; None takes what is there.
     key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
     output_dir: directory that receives ``1/model.plan`` and its companions.
-    deploy_dir: the same directory as the consumers (Triton, Isaac ROS) will see it.
+    deploy_dir: the same directory outside of a container; its consumers see it there, too, unless ``deployment`` says
+        otherwise.
     timeout_s: seconds that the conversion may take.
     profiles: further optimization profiles beside ``inputs``, which is the first.
     keep_fp32: patterns (with * and ?) of the names of layers that stay in fp32.
     allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
     ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
     verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
+    deployment: where the consumers see the engine, and which they are.
     done: results of the stages that an earlier process did; the report begins with them.
     """
 
@@ -94,13 +97,14 @@ class ModelJob:
     calibration: Optional[CalibrationConfig] = None
     ros: RosConfig = RosConfig()
     verify: Optional[VerifyConfig] = None
+    deployment: Deployment = Deployment()
     done: Tuple[Mapping[str, Any], ...] = ()
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros", "verify", "done",
+        "onnx", "tao", "calibration", "ros", "verify", "deployment", "done",
     )  # fmt: skip
 
     @classmethod
@@ -133,6 +137,7 @@ class ModelJob:
             calibration=codec.maybe(raw, "calibration", CalibrationConfig.from_dict, what),
             ros=RosConfig.from_dict(codec.optional(raw, "ros", dict, what) or {}),
             verify=codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
+            deployment=Deployment.from_dict(codec.optional(raw, "deployment", dict, what) or {}),
             done=codec.each(raw, "done", dict, what),
         )
 
@@ -156,6 +161,7 @@ class ModelJob:
             **self.conversion(),
             "ros": self.ros.to_dict(),
             "verify": self.verify.to_dict() if self.verify else None,
+            "deployment": self.deployment.to_dict(),
             "done": [dict(stage) for stage in self.done],
         }
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import consumers, deployment
+from prepare_models_entrypoint.contract.codec import ContractError
+
 
 def command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, epilog: str
@@ -23,6 +26,22 @@ def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
 def add_models_dir(command: argparse.ArgumentParser) -> None:
     """Add the models directory that a command is about."""
     command.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
+
+
+def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
+    """Add the option for the consumers that count. ``otherwise``: which do where none is given."""
+    command.add_argument(
+        "--consumer", type=consumer, action="append", default=[], metavar="NAME[@RELEASE]",
+        help=f"isaac-ros, triton or deepstream, such as isaac-ros@5.0; may be repeated (default: {otherwise})",
+    )  # fmt: skip
+
+
+def add_deploy_dir(command: argparse.ArgumentParser, otherwise: str) -> None:
+    """Add the option for the place where consumers see the models directory."""
+    command.add_argument(
+        "--deploy-dir", type=deploy_dir, metavar="PATH",
+        help=f"the models directory as the consumers see it, such as a mount of their container (default: {otherwise})",
+    )  # fmt: skip
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
@@ -49,6 +68,22 @@ def pair(text: str) -> tuple[str, str]:
     if not equals or not binding or not name:
         raise argparse.ArgumentTypeError(f"expected BINDING=NAME, found {text!r}")
     return binding, name
+
+
+def consumer(text: str) -> str:
+    """Read a consumer, such as triton or isaac-ros@5.0."""
+    try:
+        return consumers.check(text)
+    except ContractError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def deploy_dir(text: str) -> str:
+    """Read the models directory as consumers see it."""
+    try:
+        return deployment.check_path(text)
+    except ContractError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def seconds(text: str) -> float:

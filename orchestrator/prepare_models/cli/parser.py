@@ -11,6 +11,8 @@ from pathlib import Path
 from .. import __version__
 from . import results, sources, store
 from .options import add_bases as _add_bases
+from .options import add_consumer as _add_consumer
+from .options import add_deploy_dir as _add_deploy_dir
 from .options import add_executor as _add_executor
 from .options import add_json as _add_json
 from .options import add_models_dir as _add_models_dir
@@ -151,13 +153,7 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings",
     )
     _add_models_dir(lint)
-    lint.add_argument(
-        "--consumer",
-        action="append",
-        default=[],
-        choices=("isaac-ros", "triton", "deepstream"),
-        help="check for this one; may be repeated (default: Isaac ROS, Triton, and DeepStream where it has a file)",
-    )
+    _add_consumer(lint, "what the record of a model names, else all; DeepStream where it has a file")
     _add_json(lint, "findings")
 
 
@@ -220,6 +216,8 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
         metavar="BINDING=NAME",
         help="names in ROS 2 messages, of one model; ros: in the manifest does the same",
     )
+    _add_consumer(command, "what the manifest says, else all")
+    _add_deploy_dir(command, "what the manifest says, else where it is")
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
     command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
 

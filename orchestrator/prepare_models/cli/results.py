@@ -1,11 +1,11 @@
-"""The command lines of verify, report and provenance: what engines are worth, and how that is told."""
+"""The command lines of relocate, verify, report and provenance: what becomes of engines, and how that is told."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from .options import add_executor, add_json, command
+from .options import add_deploy_dir, add_executor, add_json, add_models_dir, command
 
 
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -72,4 +72,18 @@ def _add_provenance(commands: argparse._SubParsersAction[argparse.ArgumentParser
         add_json(action, "findings")
 
 
-COMMANDS = {"verify": _add_verify, "report": _add_report, "provenance": _add_provenance}
+def _add_relocate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    relocate = command(
+        commands,
+        "relocate",
+        "write the files that consumers read for another place of a models directory; nothing is built",
+        "example:\n  prepare-models relocate ~/models --deploy-dir /workspaces/isaac_ros-dev/models\n\n"
+        "isaac_ros.yaml, isaac_ros.launch.py and deepstream.txt are written anew; config.pbtxt stays as it is.\n\n"
+        "exit status: 0 all are written, 1 a model has no record, or its files can't be written",
+    )
+    add_models_dir(relocate)
+    add_deploy_dir(relocate, "where it is")
+    add_json(relocate, "outcome")
+
+
+COMMANDS = {"relocate": _add_relocate, "verify": _add_verify, "report": _add_report, "provenance": _add_provenance}

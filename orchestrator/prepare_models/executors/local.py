@@ -84,6 +84,11 @@ class LocalExecutor:
         chosen = [part for consumer in consumers for part in ("--consumer", consumer)]
         return self._ask("lint", *chosen, "--", str(models_dir))
 
+    def relocate(self, models_dir: Path, deploy_dir: str | None) -> dict[str, Any]:
+        """Write the companions in a models directory for another place, as its consumers see it; None: as it is."""
+        place = ["--deploy-dir", deploy_dir] if deploy_dir else []
+        return self._ask("relocate", *place, "--", str(models_dir))
+
     def decrypt(self, file: Path, key_file: Path, output: Path) -> dict[str, Any]:
         """Write the ONNX model of an .etlt to ``output`` and return what happened."""
         return self._ask("decrypt", str(file), "--key-file", str(key_file), "--output", str(output))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from prepare_models_entrypoint.contract.conversion import OnnxConfig, TaoConfig
+from prepare_models_entrypoint.contract.deployment import Deployment
 from prepare_models_entrypoint.contract.job import CONVERTERS, PRECISIONS
 from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
@@ -24,13 +26,13 @@ T = TypeVar("T")
 
 __all__ = ["BUILDER_KEYS", "DEFAULT_KEYS", "MODEL_KEYS", "TOP_KEYS", "load"]
 
-TOP_KEYS = ("version", "defaults", "models")
+TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers")
 DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "headers_file", "ngc")
 NGC_KEYS = ("api_url", "auth_url", "key_file")
 MODEL_KEYS = (
     "name", "source", "sha256", "precision", "key", "calibration_cache", "inputs", "outputs", "builder", "converter",
     "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration", "verify", "headers_file",
-    "eula", "ros",
+    "eula", "ros", "triton",
 )  # fmt: skip
 
 # What a model says itself takes the place of these words of the catalog.
@@ -61,6 +63,8 @@ def load(file: Path) -> Manifest:
 
 
 class _Loader(Settings):
+    deployment = Deployment()  # what the top level says of all models
+
     def manifest(self, root: Node) -> tuple[ModelSpec, ...]:
         if root.kind != "mapping":
             self.problems.expected(root, "version: 1 and models:")
@@ -72,6 +76,7 @@ class _Loader(Settings):
         defaults = root.entries.get("defaults", Node("mapping", root.line, "defaults"))
         if self.kind(defaults, "mapping", "a mapping"):
             self.problems.check_keys(defaults, DEFAULT_KEYS)
+        self.deployment = self.deployed(root.entries)
         models = root.entries.get("models")
         if models is None or not self.kind(models, "list", "a list of models"):
             return ()
@@ -125,6 +130,7 @@ class _Loader(Settings):
             network=self._network(defaults.get("ngc"), read("headers_file", self._path, None)),
             eula=read("eula", self._url, None),
             ros=read("ros", self.ros, RosConfig()),
+            deployment=replace(self.deployment, warmup=read("triton", self.warmup, default=False)),
         )
         if len(self.problems.found) == before:
             self._check_together(node, spec)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from prepare_models_entrypoint.contract.deployment import Deployment
 from prepare_models_entrypoint.contract.job import ShapeRange
 from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.verification import VerifyConfig
@@ -82,6 +83,7 @@ class ModelSpec:
     network: NetworkSpec = field(default_factory=NetworkSpec)
     eula: str | None = None
     ros: RosConfig = RosConfig()
+    deployment: Deployment = Deployment()
 
 
 @dataclass(frozen=True)

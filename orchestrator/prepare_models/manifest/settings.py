@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from prepare_models_entrypoint.contract import consumers
 from prepare_models_entrypoint.contract.builder import (
     HARDWARE_LEVELS,
     REFIT_MODES,
@@ -13,6 +14,7 @@ from prepare_models_entrypoint.contract.builder import (
     VERBOSITIES,
     BuilderConfig,
 )
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.conversion import (
     COLOURS,
     INPUT_ORDERS,
@@ -22,6 +24,7 @@ from prepare_models_entrypoint.contract.conversion import (
     Plugin,
     TaoConfig,
 )
+from prepare_models_entrypoint.contract.deployment import Deployment, check_path
 from prepare_models_entrypoint.contract.job import ShapeRange
 from prepare_models_entrypoint.contract.ros import RosConfig
 
@@ -134,6 +137,28 @@ class Settings(Readers):
         """Return the names of tensors in ROS 2 messages."""
         read: Reader = lambda n: self.texts(n, "tensor names")  # noqa: E731  # used twice below
         return RosConfig(**self.fields(node, {"input_tensor_names": read, "output_tensor_names": read}))
+
+    def warmup(self, node: Node) -> bool | None:
+        """Return whether Triton shall run an engine once before it serves requests."""
+        return self.fields(node, {"warmup": self.flag}).get("warmup")
+
+    def deployed(self, entries: Mapping[str, Node]) -> Deployment:
+        """Return for whom and for which place the companions are written."""
+        place, names = entries.get("deploy_dir"), entries.get("consumers")
+        told = [] if names is None else [names] if names.kind == "scalar" else names.items
+        if names is not None and not told:
+            self.problems.expected(names, "consumers, such as triton or isaac-ros@5.0")
+        chosen = [self._checked(node, consumers.check, "a consumer, such as isaac-ros@5.0") for node in told]
+        path = self._checked(place, check_path, "an absolute path") if place is not None else None
+        return Deployment(deploy_dir=path, consumers=tuple(filter(None, chosen)))
+
+    def _checked(self, node: Node, check: Callable[[str], str], what: str) -> str | None:
+        text = self.text(node, what)
+        try:
+            return None if text is None else check(text)
+        except ContractError as error:
+            self.problems.add(node, str(error))
+            return None
 
     def tao(self, node: Node) -> TaoConfig:
         """Return options of tao-converter."""

@@ -37,4 +37,5 @@ def model_job(
         calibration=spec.calibration,
         ros=spec.ros,
         verify=spec.verify,
+        deployment=spec.deployment,
     )

@@ -21,5 +21,6 @@ def main(arguments: argparse.Namespace) -> int:
         line = f"{error['message']} [{error['code']}]\n  -> {error['hint']}"
         sys.stderr.write(f"prepare-models: {text.safe(line)}\n")
     else:
-        text.write("\n".join(inspection.findings(model) for model in models))
+        lines = [inspection.findings(model) for model in models]
+        text.write("\n".join(lines if arguments.consumer else [*lines, inspection.judged_for(models)]))
     return EXIT_MODEL_FAILED if error or any(model["warnings"] for model in models) else EXIT_OK

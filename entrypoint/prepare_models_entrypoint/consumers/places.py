@@ -1,0 +1,42 @@
+"""Where consumers see a model: paths in its companions, against its directory or the one of its deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Optional
+
+from ..contract.deployment import Deployment
+from .model_files import Model
+
+
+def directory(model: Model) -> PurePosixPath:
+    """Return the model's directory as its consumers see it: the deploy directory of its record, or the directory."""
+    here = model.directory.absolute().as_posix()
+    if model.report is None:
+        return PurePosixPath(here)
+    return PurePosixPath(Deployment.from_dict(model.report["deployment"]).directory(model.directory.name, here))
+
+
+def names_engine(model: Model, path: str) -> bool:
+    """Tell whether a path ends in the model's directory, a version of it, and a file there."""
+    parts = PurePosixPath(path).parts[-3:]
+    if len(parts) < 3 or parts[0] != model.directory.name:
+        return False
+    return parts[2] in model.versions.get(parts[1], ()) if model.versions else parts[1:] == ("1", "model.plan")
+
+
+def elsewhere(model: Model, path: PurePosixPath) -> Optional[str]:
+    """Say why a path of the model's directory leads elsewhere, or return None. Relative paths can't be told."""
+    expected = directory(model)
+    if not path.is_absolute() or path == expected:
+        return None
+    if str(expected) == model.directory.absolute().as_posix() and _same(Path(str(path)), model.directory):
+        return None
+    return f"{path}, and the directory is {expected}"
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
