@@ -81,7 +81,7 @@ def _batches(model: Model) -> Iterator[int]:
 def rtx(of: Subject) -> Iterator[str]:
     """Find engines that no TensorRT loads."""
     engine = of.model.report["engine"] if of.model.report else None
-    header: Dict[str, Any] = (engine or {}).get("header") or {}
+    header = engine.get("header", {}) if engine else {}
     if header.get("format") == "tensorrt_rtx":
         yield (
             f"a TensorRT-RTX {header.get('version')} plan loads in exactly that runtime, "
