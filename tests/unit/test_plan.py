@@ -363,6 +363,7 @@ def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:
         "calibration": None,
         "ros": {"input_tensor_names": [], "output_tensor_names": [], "by_binding": {}},
         "verify": None,
+        "deployment": {"deploy_dir": None, "consumers": [], "warmup": False},
         "done": [],
     }
 

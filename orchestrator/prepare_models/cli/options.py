@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-
-from prepare_models_entrypoint.contract import consumers, deployment
-from prepare_models_entrypoint.contract.codec import ContractError
 
 
 def command(
@@ -72,17 +70,22 @@ def pair(text: str) -> tuple[str, str]:
 
 def consumer(text: str) -> str:
     """Read a consumer, such as triton or isaac-ros@5.0."""
-    try:
-        return consumers.check(text)
-    except ContractError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    from prepare_models_entrypoint.contract.consumers import check
+
+    return _checked(text, check)
 
 
 def deploy_dir(text: str) -> str:
     """Read the models directory as consumers see it."""
+    from prepare_models_entrypoint.contract.deployment import check_path
+
+    return _checked(text, check_path)
+
+
+def _checked(text: str, check: Callable[[str], str]) -> str:
     try:
-        return deployment.check_path(text)
-    except ContractError as error:
+        return check(text)
+    except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
