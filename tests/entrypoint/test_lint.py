@@ -242,7 +242,7 @@ DEEPSTREAM_BROKEN = {
 DEEPSTREAM_HARMLESS = {
     "batch-size=8": "batch-size=4",
     "gpu-id=0": "gpu-id=0 \ninfer-dims=3;8;8\nnet-scale-factor=0.0039\noffsets=1;2;3;\nmax-gpu-mem-per=90",
-    "model-engine-file=": "; \n#comment\nmodel-engine-file=".replace("; \n", ""),
+    "model-engine-file=": "# a comment\nmodel-engine-file=",
     "output-blob-names=y;z": "output-blob-names=z;",
     "output-tensor-meta=1": "output-tensor-meta=1\n[class-attrs-all]\ntopk=20\nnms-iou-threshold=0.5\n[property]",
 }

@@ -26,17 +26,14 @@ def names_engine(model: Model, path: str) -> bool:
 
 
 def elsewhere(model: Model, path: PurePosixPath) -> Optional[str]:
-    """Say why a path of the model's directory leads elsewhere, or return None. Relative paths can't be told."""
+    """Say why a path of a model's directory leads nowhere, or return None. Relative paths can't be told.
+
+    One that is neither the directory nor that of its deployment is good while it leads to such a directory here.
+    """
     expected = directory(model)
     if not path.is_absolute() or path == expected:
         return None
-    if str(expected) == model.directory.absolute().as_posix() and _same(Path(str(path)), model.directory):
+    here = expected == PurePosixPath(model.directory.absolute().as_posix())
+    if here and any((Path(str(path)) / version).is_dir() for version in model.versions):
         return None
-    return f"{path}, and the directory is {expected}"
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
+    return f"{path}, which is not there; the directory is {expected}" if here else f"{path}, and not of {expected}"
