@@ -106,10 +106,8 @@ def test_a_number_for_each_of_a_batch_is_gathered_too() -> None:
 
 def test_a_warm_up_is_of_the_shapes_that_the_engine_is_fastest_for() -> None:
     sized = ProfileShapes(min=[1, 3, 8], opt=[4, 3, 16], max=[16, 3, 32])
-    bindings = [
-        {**binding("x", "input", shape=(-1, 3, -1)), "profiles": [sized]},
-        binding("y", "output", shape=(-1, 5)),
-    ]
+    known: Binding = {**binding("x", "input", shape=(-1, 3, -1)), "profiles": [sized]}
+    bindings = [known, binding("y", "output", shape=(-1, 5))]
     value = 'key: "x" value { data_type: TYPE_FP32 dims: [3, 16] zero_data: true }'
     assert f"  inputs {{ {value} }}\n}}\n" in triton.config("m", bindings, warmup=True)
     assert "model_warmup" not in triton.config("m", bindings)

@@ -91,26 +91,27 @@ GOOD: Dict[str, Tuple[List[Binding], str]] = {
     "any size where the engine's is fixed": (FOUR, "max_batch_size: 4\n" + io(images="[3, -1, -1]")),
     "a size where the engine takes any": (
         SIZES,
-        'max_batch_size: 4 input { name: "images" data_type: TYPE_FP32 dims: [3, 8, 16] }\n'
-        'output { name: "output0" data_type: TYPE_FP32 dims: [2, 5] }',
+        ('max_batch_size: 4 input { name: "images" data_type: TYPE_FP32 dims: [3, 8, 16] }\n'
+        'output { name: "output0" data_type: TYPE_FP32 dims: [2, 5] }'),
     ),
     "one of two outputs": (FOUR, "max_batch_size: 4\n" + "\n".join(io().splitlines()[:2])),
     "no inputs and outputs": (FOUR, "max_batch_size: 4"),
     "an empty configuration": (STATIC, ""),
     "outputs alone": (FOUR, "max_batch_size: 4\n" + "\n".join(io().splitlines()[1:])),
-    "names alone": (FOUR, 'max_batch_size: 4 input { name: "images" } output { name: "output0" } output { name: "output1" }'),
+    "names alone": (FOUR, 'input { name: "images" } output [ { name: "output0" }, { name: "output1" } ]'),
     "dims leave out a batch that nobody sets": (FOUR, io()),
     "controls and states": (SEQUENCE, SEQUENCED + CONTROL),
     "a scalar in a batch": (SCALARS, SCALAR),
     "a reshape": (
         [tensor("x", "input", (1, 6)), tensor("y", "output", (1, 6))],
-        'input { name: "x" data_type: TYPE_FP32 dims: [2, 3] reshape { shape: [1, 6] } }\n'
-        'output { name: "y" data_type: TYPE_FP32 dims: [6] reshape { shape: [1, 6] } }',
+        ('input { name: "x" data_type: TYPE_FP32 dims: [2, 3] reshape { shape: [1, 6] } }\n'
+        'output { name: "y" data_type: TYPE_FP32 dims: [6] reshape { shape: [1, 6] } }'),
     ),
     "both profiles": (
         TWO_PROFILES,
-        'max_batch_size: 8 instance_group { profile: ["0", "1"] kind: KIND_GPU }\n'
-        'input { name: "images" data_type: TYPE_FP32 dims: [3] } output { name: "output0" data_type: TYPE_FP32 dims: [5] }',
+        ('max_batch_size: 8 instance_group { profile: ["0", "1"] kind: KIND_GPU }\n'
+        'input { name: "images" data_type: TYPE_FP32 dims: [3] }\n'
+        'output { name: "output0" data_type: TYPE_FP32 dims: [5] }'),
     ),
     "preferred batches": (FOUR, "max_batch_size: 4 dynamic_batching { preferred_batch_size: [2, 4] }\n" + io()),
     "lists, maps, comments, angle brackets, two quotes": (
@@ -124,7 +125,8 @@ GOOD: Dict[str, Tuple[List[Binding], str]] = {
     "its own warm-up": (
         FOUR,
         "max_batch_size: 4 " + io()
-        + 'model_warmup { name: "w" batch_size: 1 inputs { key: "images" value { data_type: TYPE_FP32 dims: [3, 8, 8] random_data: true } } }',
+        + 'model_warmup { name: "w" batch_size: 1 inputs { key: "images" value {\n'
+        + "data_type: TYPE_FP32 dims: [3, 8, 8] random_data: true } } }",
     ),
 }  # fmt: skip
 
@@ -152,7 +154,8 @@ BAD: Dict[str, Tuple[List[Binding], str, str]] = {
     "a batch over fixed shapes": (STATIC, "max_batch_size: 4\n" + io(), "triton-batching"),
     "a batch below the smallest": (
         [tensor("x", "input", (-1, 3), "float32", ((4, 3), (8, 3))), tensor("y", "output", (-1, 5))],
-        'max_batch_size: 2 input { name: "x" data_type: TYPE_FP32 dims: [3] } output { name: "y" data_type: TYPE_FP32 dims: [5] }',
+        ('max_batch_size: 2 input { name: "x" data_type: TYPE_FP32 dims: [3] }\n'
+        'output { name: "y" data_type: TYPE_FP32 dims: [5] }'),
         "triton-batching",
     ),
     "a batch in the dims": (STATIC, "max_batch_size: 1\n" + io(batch=False), "triton-batching"),
@@ -161,8 +164,8 @@ BAD: Dict[str, Tuple[List[Binding], str, str]] = {
     "another size of an output": (FOUR, "max_batch_size: 4\n" + io().replace("[5]", "[6]"), "triton-dims"),
     "a size outside of the profile": (
         SIZES,
-        'max_batch_size: 4 input { name: "images" data_type: TYPE_FP32 dims: [3, 8, 32] }\n'
-        'output { name: "output0" data_type: TYPE_FP32 dims: [-1, 5] }',
+        ('max_batch_size: 4 input { name: "images" data_type: TYPE_FP32 dims: [3, 8, 32] }\n'
+        'output { name: "output0" data_type: TYPE_FP32 dims: [-1, 5] }'),
         "triton-dims",
     ),
     "a size of zero": (FOUR, "max_batch_size: 4\n" + io(images="[3, 0, 8]"), "triton-dims"),
@@ -172,7 +175,7 @@ BAD: Dict[str, Tuple[List[Binding], str, str]] = {
     "another type": (FOUR, "max_batch_size: 4\n" + io().replace("TYPE_FP32", "TYPE_FP16", 1), "triton-type"),
     "a name that the engine lacks": (FOUR, "max_batch_size: 4\n" + io().replace("output1", "boxes"), "triton-tensors"),
     "an input that nothing fills": (
-        SCALARS, SCALAR.replace('input { name: "threshold" data_type: TYPE_FP32 dims: [1] reshape { shape: [] } }\n', ""),
+        SCALARS, "".join(line for line in SCALAR.splitlines(True) if "threshold" not in line),
         "triton-tensors",
     ),
     "an input twice": (FOUR, "max_batch_size: 4\n" + io() + io().splitlines()[0], "triton-tensors"),
@@ -203,7 +206,7 @@ BAD: Dict[str, Tuple[List[Binding], str, str]] = {
         SEQUENCE, SEQUENCED + CONTROL.replace('"state_out"', '"state"'), "triton-sequence"
     ),
     "labels that are not there": (
-        FOUR, "max_batch_size: 4\n" + io().replace("dims: [5]", 'dims: [5] label_filename: "labels.txt"'), "triton-labels"
+        FOUR, "max_batch_size: 4\n" + io().replace("[5]", '[5] label_filename: "labels.txt"'), "triton-labels"
     ),
     "an engine file that is not there": (
         FOUR, 'default_model_filename: "orin.plan" max_batch_size: 4\n' + io(), "triton-plan"
@@ -290,7 +293,8 @@ def ensemble(**changes: str) -> str:
     text = """platform: "ensemble" max_batch_size: 4
 input { name: "raw" data_type: TYPE_UINT8 dims: [-1] } output { name: "boxes" data_type: TYPE_FP32 dims: [5] }
 ensemble_scheduling { step [
-  { model_name: "decode" model_version: -1 input_map { key: "in" value: "raw" } output_map { key: "out" value: "image" } },
+  { model_name: "decode" model_version: -1 input_map { key: "in" value: "raw" }
+    output_map { key: "out" value: "image" } },
   { model_name: "seg" model_version: -1 input_map { key: "images" value: "image" }
     output_map { key: "output0" value: "boxes" } } ] }
 """
@@ -319,9 +323,8 @@ def with_others(repository: Repository, text: str) -> None:
 def test_repositories_of_other_tools_are_taken(repository: Repository) -> None:
     with_others(repository, ensemble())
     document = of_directory(repository.root, ("triton",))
-    assert {model["name"]: model["warnings"] for model in document["models"]} == dict.fromkeys(
-        ("all", "bare_onnx", "decode", "onnx", "own", "seg", "torch"), []
-    )
+    names = ("all", "bare_onnx", "decode", "onnx", "own", "seg", "torch")
+    assert {model["name"]: model["warnings"] for model in document["models"]} == {name: [] for name in names}
     repository.model(name="onnx", plans=(), files={"config.pbtxt": 'platform: "onnxruntime_onnx" dims: 3'})
     assert repository.codes("triton", name="onnx") == ["triton-config"]
 

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from tritonclient.grpc import model_config_pb2
 
 import prepare_models_entrypoint.consumers.triton as room
-from prepare_models_entrypoint.consumers.triton.text_format import Schema, TextFormatError, parse
+from prepare_models_entrypoint.consumers.triton.text_format import Field, Schema, TextFormatError, parse
 
 SCHEMA = Schema.read(Path(room.__path__[0]) / "model_config.json")
 
@@ -40,21 +40,74 @@ sequence_batching {
           initial_state { data_type: TYPE_FP32 dims: [1] zero_data: true name: "s" } }
 }
 model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [3] random_data: t } } }
-optimization { cuda { graphs: 1 graph_spec { batch_size: 1 input { key: "x" value { dim: [3] } } } } eager_batching: False }
-model_metrics { metric_control [ { metric_identifier { family: "f" } histogram_options { buckets: [ 1, -inf, nan, 2.5e-3 ] } } ] }
+optimization { cuda { graphs: 1 graph_spec { batch_size: 1
+  input { key: "x" value { dim: [3] } } } } eager_batching: False }
+model_metrics { metric_control [ {
+  metric_identifier { family: "f" } histogram_options { buckets: [ 1, -inf, nan, 2.5e-3 ] } } ] }
 """,
     """platform: "ensemble" max_batch_size: 0
-ensemble_scheduling { step [ { model_name: "a" model_version: -1 input_map { key: "x" value: "y" } output_map { key: "p" value: "q" } } ] }
+ensemble_scheduling { step [ { model_name: "a" model_version: -1
+  input_map { key: "x" value: "y" } output_map { key: "p" value: "q" } } ] }
 response_cache { enable: true } model_transaction_policy { decoupled: false }
 """,
 )  # fmt: skip
 HARMLESS = (" ", "\n", " # a comment\n", "\t", "\r", '""')
 PIECES = (
-    "{", "}", "[", "]", "<", ">", ":", ",", ";", '"', "'", "#", "\n", " ", "0", "-1", "0x4", "017", "1.5", "1e400", "inf",
-    "true", "TYPE_FP32", "11", "99999999999", '"text"', "'t'", "name", "dims", "kind", "input", "platform: \"a\"", "key",
-    "max_batch_size: 4", "max_queue_delay_microseconds: 1", "dynamic_batching { }", "[ext.a]: 1", "\\", "+", "-", ".", "f",
-    "all { }", "latest { }", "\x00", "é", "\r", "zero_data: false", "_", "0b1", "1_0", '"\\q"', '"\\xf"', '"\\777"',
-)  # fmt: skip
+    "{",
+    "}",
+    "[",
+    "]",
+    "<",
+    ">",
+    ":",
+    ",",
+    ";",
+    '"',
+    "'",
+    "#",
+    "\n",
+    " ",
+    "0",
+    "-1",
+    "0x4",
+    "017",
+    "1.5",
+    "1e400",
+    "inf",
+    "true",
+    "TYPE_FP32",
+    "11",
+    "99999999999",
+    '"text"',
+    "'t'",
+    "name",
+    "dims",
+    "kind",
+    "input",
+    'platform: "a"',
+    "key",
+    "max_batch_size: 4",
+    "max_queue_delay_microseconds: 1",
+    "dynamic_batching { }",
+    "[ext.a]: 1",
+    "\\",
+    "+",
+    "-",
+    ".",
+    "f",
+    "all { }",
+    "latest { }",
+    "\x00",
+    "é",
+    "\r",
+    "zero_data: false",
+    "_",
+    "0b1",
+    "1_0",
+    '"\\q"',
+    '"\\xf"',
+    '"\\777"',
+)
 
 
 def mutated(text: str, random_: random.Random) -> str:
@@ -130,19 +183,19 @@ def reduced(message: dict[str, Any], kind: str) -> dict[str, Any]:
             if got:
                 found[name] = got
             continue
-        if field.kind == "message":
-            values = [reduced(each, field.of) for each in values]
-        elif field.kind == "enum":
-            numbers = SCHEMA.enums[field.of]
-            values = [numbers.get(each, each) for each in values]
-        elif field.kind == "float":
-            values = [as_float32(each) for each in values]
-        else:
-            values = [comparable(each) for each in values]
+        told = [_told(each, field) for each in values]
         scalar = field.kind != "message" and not field.repeated and not field.oneof
-        if values and not (scalar and not values[0] and str(values[0]) != "-0.0"):
-            found[name] = values
+        if told and not (scalar and not told[0] and str(told[0]) != "-0.0"):
+            found[name] = told
     return found
+
+
+def _told(value: Any, field: Field) -> Any:
+    if field.kind == "message":
+        return reduced(value, field.of)
+    if field.kind == "enum":
+        return SCHEMA.enums[field.of].get(value, value)
+    return as_float32(value) if field.kind == "float" else comparable(value)
 
 
 def as_float32(value: float) -> Any:
@@ -168,19 +221,53 @@ def test_mutated_texts_are_accepted_and_refused_alike(seed: int) -> None:
 
 
 LEGAL = (
-    "max_batch_size: 0x4", "max_batch_size: 010", "input { data_type: 11 }", "input { data_type: 99 }", "", "# nothing",
-    "max_batch_size: 0 max_batch_size: 4", 'name: "a" ; platform: "b",', "input: [ ]", "input: []; input {}",
-    "version_policy { all { } }", 'name: "a" \'b\'\n"c"', "input < dims: [] >", "input { dims: 1, dims: 2; }",
-    "dynamic_batching: { }", "sequence_batching { direct { minimum_slot_utilization: 5 } }",
-)  # fmt: skip
+    "max_batch_size: 0x4",
+    "max_batch_size: 010",
+    "input { data_type: 11 }",
+    "input { data_type: 99 }",
+    "",
+    "# nothing",
+    "max_batch_size: 0 max_batch_size: 4",
+    'name: "a" ; platform: "b",',
+    "input: [ ]",
+    "input: []; input {}",
+    "version_policy { all { } }",
+    'name: "a" \'b\'\n"c"',
+    "input < dims: [] >",
+    "input { dims: 1, dims: 2; }",
+    "dynamic_batching: { }",
+    "sequence_batching { direct { minimum_slot_utilization: 5 } }",
+)
 ILLEGAL = (
-    "max_queue_delay_microseconds: 100", 'name "a"', "max_batch_size: 4 max_batch_size: 4", "input { dims: [1, 2,] }",
-    "input { dims: [1 2] }", "input [ { } { } ]", 'max_batch_size: "4"', "max_batch_size: 4.0", "max_batch_size: 3000000000",
-    "name: seg", "input { data_type: TYPE_FP31 }", "input { data_type: 3000000000 }", "[ext]: 1", "[a.b/c.d] { }",
-    "version_policy { latest { } latest { } }", "version_policy { latest { } all { } }", "name: \"a", "input {", "input { >",
-    "max_batch_size: [4]", "instance_group { count: -2147483649 }", "input { is_shape_tensor: yes }", "; name: \"a\"",
-    "name: \"a\",,", "dynamic_batching { } sequence_batching { }", "\ufeffname: \"a\"", 'Name: "a"', "name: \"\\xZZ\"",
-)  # fmt: skip
+    "max_queue_delay_microseconds: 100",
+    'name "a"',
+    "max_batch_size: 4 max_batch_size: 4",
+    "input { dims: [1, 2,] }",
+    "input { dims: [1 2] }",
+    "input [ { } { } ]",
+    'max_batch_size: "4"',
+    "max_batch_size: 4.0",
+    "max_batch_size: 3000000000",
+    "name: seg",
+    "input { data_type: TYPE_FP31 }",
+    "input { data_type: 3000000000 }",
+    "[ext]: 1",
+    "[a.b/c.d] { }",
+    "version_policy { latest { } latest { } }",
+    "version_policy { latest { } all { } }",
+    'name: "a',
+    "input {",
+    "input { >",
+    "max_batch_size: [4]",
+    "instance_group { count: -2147483649 }",
+    "input { is_shape_tensor: yes }",
+    '; name: "a"',
+    'name: "a",,',
+    "dynamic_batching { } sequence_batching { }",
+    '\ufeffname: "a"',
+    'Name: "a"',
+    'name: "\\xZZ"',
+)
 
 
 @pytest.mark.parametrize("text", LEGAL)

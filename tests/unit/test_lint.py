@@ -14,7 +14,7 @@ from prepare_models_entrypoint.consumers.registry import CONSUMERS
 from prepare_models_entrypoint.contract.report import Binding
 from prepare_models_entrypoint.publish import of_consumers
 
-from .model_folders import Repository, record, tensor
+from tests.entrypoint.model_folders import Repository, record, tensor
 
 IMAGE = [tensor("x:0", "input", (1, 3, 8, 8)), tensor("y", "output", (1, 8, 8, 1), "int32")]
 BATCH = [
@@ -70,8 +70,10 @@ HARMLESS = {
     "parameters of every node": ("  ros__parameters:\n", "  ros__parameters:\n    use_sim_time: true\n"),
     "quality of service": (
         "  ros__parameters:\n",
-        "  ros__parameters:\n    input_qos: SENSOR_DATA\n    output_qos: DEFAULT\n    input_qos_depth: 10\n"
-        "    qos_overrides./tensor_pub.subscription.depth: 5\n",
+        (
+            "  ros__parameters:\n    input_qos: SENSOR_DATA\n    output_qos: DEFAULT\n    input_qos_depth: 10\n"
+            "    qos_overrides./tensor_pub.subscription.depth: 5\n"
+        ),
     ),
     "a leading slash": ("tensor_rt:", "/tensor_rt:"),
     "a namespace": ("tensor_rt:", "/robot/front/tensor_rt:"),
@@ -162,9 +164,8 @@ def test_what_the_nodes_would_not_take_is_found(left: Left, old: str) -> None:
 
 def test_a_misspelt_parameter_leads_to_the_right_one(left: Left) -> None:
     edit(left.run() / "isaac_ros.yaml", "force_engine_update", "force_engine_updates")
-    assert (
-        "did you mean force_engine_update?"
-        in [each["message"] for each in left.lint("isaac-ros") if each["code"] == "isaac-ros-parameter"][0]
+    assert "did you mean force_engine_update?" in next(
+        each["message"] for each in left.lint("isaac-ros") if each["code"] == "isaac-ros-parameter"
     )
 
 
