@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,6 @@ from prepare_models_entrypoint.consumers.lint import of_engine
 from prepare_models_entrypoint.consumers.registry import CONSUMERS
 from prepare_models_entrypoint.contract.report import Binding
 from prepare_models_entrypoint.publish import of_consumers
-
 from tests.entrypoint.model_folders import Repository, record, tensor
 
 IMAGE = [tensor("x:0", "input", (1, 3, 8, 8)), tensor("y", "output", (1, 8, 8, 1), "int32")]
@@ -53,7 +53,7 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("io", [IMAGE, BATCH, NHWC], ids=["image", "batch", "nhwc"])
-def test_what_a_run_leaves_has_no_findings(left: Left, io: List[Binding]) -> None:
+def test_what_a_run_leaves_has_no_findings(left: Left, io: list[Binding]) -> None:
     left.run(io)
     assert left.lint() == left.lint(kind="notes") == []
     assert left.lint("isaac-ros@3.2", "isaac-ros@5.0", "deepstream@9.2") == []
@@ -90,7 +90,7 @@ def test_what_people_add_to_isaac_ros_yaml_is_good(left: Left, case: str) -> Non
     assert left.lint("isaac-ros") == []
 
 
-def sections(folder: Path) -> Dict[str, str]:
+def sections(folder: Path) -> dict[str, str]:
     text = (folder / "isaac_ros.yaml").read_text(encoding="utf-8").partition("tensor_rt:")[2]
     tensor_rt, _, triton = text.partition("triton:")
     return {"tensor_rt": tensor_rt, "triton": triton}
@@ -333,7 +333,7 @@ def test_a_name_of_several_lines_adds_none_to_any_file(left: Left) -> None:
     assert left.lint("triton", "isaac-ros") == []
 
 
-def rows(heading: str) -> List[List[str]]:
+def rows(heading: str) -> list[list[str]]:
     """Return the table under a heading of docs/lint.md."""
     text = (Path(__file__).parents[2] / "docs" / "lint.md").read_text(encoding="utf-8")
     part = text.partition(f"\n{heading}\n")[2].partition("\n## ")[0].partition("\n### ")[0]
