@@ -15,6 +15,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Callable, Dict, Optional
 
+from .contract.external_data import ExternalDataError, UnreadableError
 from .masking import mask
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ def outcome(
         work()
     except StageError as error:
         return error.info(stage)
+    except ExternalDataError as error:
+        return from_external_data(error).info(stage)
     except OSError as error:
         return from_os_error(error).info(stage)
     except MemoryError:
@@ -187,3 +190,14 @@ def outcome(
 _NO_MEMORY = ConvertError(
     "out-of-memory", "the process got no more memory", hint="close other programs, or use a machine with more memory"
 )
+
+
+def from_external_data(error: ExternalDataError) -> ConvertError:
+    """Turn the refusal of a model's weights files into an error that says what to do."""
+    if isinstance(error, UnreadableError):
+        return ConvertError("onnx-invalid", str(error), hint="download or export the file again")
+    return ConvertError(
+        "onnx-external-data",
+        str(error),
+        hint="download the weights files of the model, too, and keep them in its folder under their own names",
+    )

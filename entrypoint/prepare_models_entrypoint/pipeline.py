@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from .consumers import lint
-from .contract import event
+from .contract import event, external_data, schema
+from .contract.external_data import ExternalDataError
 from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
 from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
@@ -26,6 +27,7 @@ from .contract.report import (
     MadeBy,
     Material,
     ModelReport,
+    Origin,
     RuntimeInfo,
     StageResult,
     WarningInfo,
@@ -34,13 +36,12 @@ from .contract.report import (
 )
 from .contract.source import public, source_id
 from .contract.verification import VerifyConfig
-from .contract.weights import companions, weights_sha256
 from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
 from .converters.precision import doubts, prove
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
-from .errors import StageError, from_os_error
+from .errors import StageError, from_external_data, from_os_error
 from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
@@ -61,6 +62,8 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
         run.all_stages()
     except StageError as error:
         run.fail(error)
+    except ExternalDataError as error:
+        run.fail(from_external_data(error))
     except OSError as error:
         run.fail(from_os_error(error))
     except Exception as error:  # noqa: BLE001  # a bug in one model's work must not take the other models along
@@ -85,6 +88,7 @@ class _Run:
         self.report["runtime"] = self.runtime
         self.report["plugins"] = [plugin.file for plugin in model.plugins]
         self.report["deployment"] = model.deployment.to_dict()
+        self.report["origin"] = schema.read(Origin, model.origin, "origin") if model.origin else None
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
@@ -160,10 +164,10 @@ class _Run:
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
         source = fetched["model"]
-        before = self._fingerprint(source.path)
         plan = make_room(self.output_dir)
         with partial_file(plan) as (_, partial):
             with self._timed("convert") as timing:
+                before = self._fingerprint(source.path)
                 converted = self._converted(fetched, partial, work)
                 timing["peak_rss_bytes"] = converted.peak_rss_bytes
                 self._note_conversion(converted)
@@ -258,7 +262,7 @@ class _Run:
 
     def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
         samples = self.model.calibration.samples() if self.model.calibration else []
-        states = (os.stat(str(file)) for file in (model, *companions(model), *samples))
+        states = (os.stat(str(file)) for file in (model, *external_data.files(model), *samples))
         return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
 
     def _note_materials(self, fetched: Dict[str, Fetched], before: "list[tuple[int, ...]]") -> None:
@@ -283,7 +287,7 @@ class _Run:
             self.environment,
             model_sha256=model.digest.result(),
             calibration_sha256=cache.digest.result() if cache else samples,
-            weights_sha256=weights_sha256(model.path),
+            weights_sha256=external_data.sha256_of(external_data.files(model.path)),
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 

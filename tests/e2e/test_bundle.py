@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from tests.command import COMMAND, Result, Workplace
 from tests.simulators.ngc import LEGACY_KEY, NgcSimulator
 
 ROOT = Path(__file__).parents[2]
+WEIGHTS = f"{'big' * 45}.weights"  # longer than one byte of a length can say
 # A network namespace without any interface.
 CLOSED = ("unshare", "--net", *(() if os.geteuid() == 0 else ("--map-root-user",)))
 # Writes down every use of the network that a Python process tries.
@@ -72,7 +74,7 @@ def models(folder: Path) -> list[dict[str, Any]]:
     loaded = onnx.load(str(folder / "big.onnx"))
     (folder / "nets").mkdir()
     onnx.save_model(
-        loaded, str(folder / "nets" / "big.onnx"), save_as_external_data=True, location="big.weights", size_threshold=0
+        loaded, str(folder / "nets" / "big.onnx"), save_as_external_data=True, location=WEIGHTS, size_threshold=0
     )
     networks.conv(folder / "inner.onnx", seed=4)
     subprocess.run(["tar", "czf", "nets/pack.tar.gz", "inner.onnx"], check=True, cwd=folder)
@@ -233,7 +235,7 @@ def test_a_bundle_may_come_through_a_pipe(site: Site, tmp_path: Path) -> None:
 def test_what_a_base_has_is_not_repeated(site: Site, tmp_path: Path) -> None:
     place = Workplace(tmp_path / "next")
     place.folder.mkdir()
-    for path in ("nets/big.onnx", "nets/big.weights", "nets/pack.tar.gz"):
+    for path in ("nets/big.onnx", f"nets/{WEIGHTS}", "nets/pack.tar.gz"):
         (place.folder / path).parent.mkdir(exist_ok=True)
         (place.folder / path).write_bytes((site.place.folder / path).read_bytes())
     networks.conv(place.folder / "new.onnx", seed=9)
@@ -280,13 +282,13 @@ def test_another_tool_than_the_locked_one_builds_nothing(place: Workplace, tmp_p
 
 
 def test_what_drifted_is_not_carried(site: Site, tmp_path: Path) -> None:
-    weights = site.place.folder / "nets" / "big.weights"
+    weights = site.place.folder / "nets" / WEIGHTS
     good = weights.read_bytes()
     try:
         weights.write_bytes(good + b"\0")
         made = create(site.place, tmp_path / "x.bundle", "--no-wheels")
         assert made.status == 1
-        assert "weights: external_data nets/big.weights has sha256" in made.stderr
+        assert f"weights: external_data nets/{WEIGHTS} has sha256" in made.stderr
         assert list(tmp_path.iterdir()) == []
     finally:
         weights.write_bytes(good)
@@ -311,5 +313,47 @@ def test_a_bundle_brings_its_manifest(site: Site) -> None:
     assert (missing.status, "[bundle-missing]" in missing.stderr) == (1, True)
     listed = site.place.call("bundle", "ls", str(site.bundle))
     assert listed.status == 0
-    for told in ("models.yaml", "models.lock", "weights/model/big.onnx", "weights/model/big.weights"):
+    for told in ("models.yaml", "models.lock", "weights/model/big.onnx", f"weights/model/{WEIGHTS}"):
         assert told in listed.stdout
+
+
+def forged(site: Site, folder: Path) -> tuple[Path, str]:
+    """Return a bundle whose engine of ``remote`` has bytes of an attacker under a true build key, and their sha256."""
+    cache = {"PREPARE_MODELS_CACHE_DIR": str(folder / "attacker")}
+    honest = site.place.run("--accept-eula", "--models-dir", str(folder / "theirs"), **cache)
+    entry = folder / "attacker" / "engines" / honest.model("remote")["build_key"]
+    evil = (entry / "model.plan").read_bytes()[:-1] + b"!"
+    record = json.loads((entry / "record.json").read_text())
+    record["engine"]["sha256"] = hashlib.sha256(evil).hexdigest()
+    for name, content in (("model.plan", evil), ("record.json", json.dumps(record).encode())):
+        (entry / name).unlink()
+        (entry / name).write_bytes(content)
+    bundle = folder / "forged.bundle"
+    assert create(site.place, bundle, "--no-wheels", "--engines", **cache).status == 0
+    return bundle, record["engine"]["sha256"]
+
+
+def test_an_unsigned_bundle_serves_its_own_runs_alone(site: Site, tmp_path: Path) -> None:
+    bundle, evil = forged(site, tmp_path)
+    here = tmp_path / "here"
+    assert site.closed(here, "remote", bundle=bundle).model("remote")["engine"]["sha256"] == evil
+    cache = {"PREPARE_MODELS_CACHE_DIR": str(here / "cache")}
+    for models_dir in ("elsewhere", "models"):  # another directory, and the one that has the bundle's engine
+        own = site.place.run("--accept-eula", "--locked", "remote", "--models-dir", str(here / models_dir), **cache)
+        assert own.status == 0, own.stderr
+        assert own.model("remote")["engine"]["sha256"] != evil
+        assert own.model("remote")["origin"] is None
+    assert own.model("remote")["reason"].endswith("because: the engine came from an unsigned bundle")
+    listed = site.place.call("cache", "ls", **cache)
+    assert "unpacked bundle, unsigned" in listed.stdout
+
+
+def test_a_bundle_says_nothing_about_sources_to_later_runs(site: Site, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    assert site.closed(here, "remote").status == 0
+    wanted = [{"name": "remote", "source": "ngc://nvidia/tao/net:v1/net.onnx"}]
+    own = Workplace(here)
+    own.write(*wanted, defaults={"ngc": {"key_file": str(site.place.folder / "ngc.key")}})
+    silent = own.run(PREPARE_MODELS_CACHE_DIR=str(here / "cache"), NGC_CLI_API_URL="http://127.0.0.1:9")
+    assert silent.model("remote")["error"] is not None, silent.model("remote")
+    assert silent.model("remote")["error"]["code"] == "source-unreachable", "the server is asked, not the bundle"

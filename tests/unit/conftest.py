@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from prepare_models.errors import ManifestError
 from prepare_models.manifest import Manifest, load
+from prepare_models.support.paths import leave_scope
 
 Load = Callable[[str], Manifest]
 Refusals = Callable[[str], list[str]]
@@ -25,6 +26,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(family, *arguments, **options)
 
     monkeypatch.setattr(socket, "socket", LocalSocket)
+
+
+@pytest.fixture(autouse=True)
+def no_scope() -> Iterator[None]:
+    """Leave the scope of a bundle that a test unpacked."""
+    yield
+    leave_scope()
 
 
 @pytest.fixture

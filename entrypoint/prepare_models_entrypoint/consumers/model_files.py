@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
+from ..contract import schema
 from ..contract.codec import ContractError
 from ..contract.companions import REPORT
 from ..contract.deployment import Deployment
@@ -84,13 +84,13 @@ def _plans(folder: Path, version: str, names: Sequence[str], unread: List[str]) 
         engine = report["engine"] if report is not None else None
         if report is None or engine is None:
             continue
-        for name in _candidates(folder / version, names, engine.get("bytes")):
+        for name in _candidates(folder / version, names, engine["bytes"]):
             digests.setdefault(name, sha256_file(folder / version / name))
             if digests[name] == engine["sha256"]:
                 yield Plan(version, name, report)
 
 
-def _candidates(folder: Path, names: Sequence[str], size: object) -> List[str]:
+def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
     """Return the files that a record may be of: those of its size, so that no others need be read."""
     files = [name for name in names if name != REPORT and (folder / name).is_file()]
     same = [name for name in files if (folder / name).stat().st_size == size]
@@ -99,36 +99,20 @@ def _candidates(folder: Path, names: Sequence[str], size: object) -> List[str]:
 
 def _record(file: Path, unread: List[str]) -> Optional[ModelReport]:
     try:
-        report = read(json.loads(file.read_text(encoding="utf-8")))
-        _check(report)
+        report = read(schema.load(file))
         Deployment.from_dict(report["deployment"])
+        _check_ranks(report["io"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:  # no JSON, no record, or one of another version
+    except ContractError as error:  # no record, or one of another version
         unread.append(f"{file.parent.name}/{file.name}: {error}")
         return None
     return report
 
 
-def _check(report: Mapping[str, Any]) -> None:
-    """Refuse a record that somebody edited so that its engine or bindings are none."""
-    engine, io = report["engine"], report["io"]
-    if engine is not None and not (isinstance(engine, dict) and isinstance(engine.get("sha256"), str)):
-        raise ContractError("report: the engine has no digest")
-    if not isinstance(io, list) or not all(isinstance(each, dict) and _is_binding(each) for each in io):
-        raise ContractError("report: io lists something else than bindings")
-
-
-def _is_binding(raw: Dict[str, Any]) -> bool:
-    profiles = raw.setdefault("profiles", [])
-    raw.setdefault("source", "engine")
-    if not (isinstance(raw.get("name"), str) and isinstance(raw.get("dtype"), str) and _is_shape(raw.get("shape"))):
-        return False
-    if not (isinstance(profiles, list) and all(isinstance(each, dict) for each in profiles)):
-        return False
-    ranks = [each.get(key) for each in profiles for key in ("min", "opt", "max")]
-    return raw.get("mode") in ("input", "output") and all(_is_shape(each, len(raw["shape"])) for each in ranks)
-
-
-def _is_shape(raw: object, rank: Optional[int] = None) -> bool:
-    return isinstance(raw, list) and all(type(size) is int for size in raw) and rank in (None, len(raw))
+def _check_ranks(io: Sequence[Binding]) -> None:
+    """Refuse bindings that no engine has, as of a record that somebody edited."""
+    for binding in io:
+        shapes = [shape for each in binding["profiles"] for shape in (each["min"], each["opt"], each["max"])]
+        if binding["mode"] not in ("input", "output") or any(len(shape) != len(binding["shape"]) for shape in shapes):
+            raise ContractError(f"report: {binding['name']!r} is no input or output of an engine")

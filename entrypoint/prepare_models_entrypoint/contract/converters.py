@@ -31,6 +31,11 @@ class Choice:
     reason: str
 
 
+def is_encrypted(name: str) -> bool:
+    """Tell from the name of a file, in small or capital letters, whether it is an encrypted TAO model."""
+    return name.lower().endswith(".etlt")
+
+
 def find(*, root: Path = Path("/"), machine: Optional[str] = None) -> Converters:
     """Return the programs that this environment has. ``root`` and ``machine`` stand in for this computer's own."""
     tao_paths = (TAO_LINK, TAO_PATHS.get(machine or platform.machine(), TAO_LINK))

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import PurePosixPath
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDict
 
 from .builder import BuilderConfig
-from .converters import Choice, choose
+from .converters import Choice, choose, is_encrypted
 from .job import ModelJob
 from .packages import taking_part
 from .report import Converters, RuntimeInfo
@@ -96,7 +95,7 @@ def converter_of(job: ModelJob, runtime: RuntimeInfo) -> Choice:
     backend = runtime["backend"]
     return choose(
         job.converter,
-        encrypted=PurePosixPath(job.source.partition("?")[0]).suffix.lower() == ".etlt",
+        encrypted=is_encrypted(job.source.partition("?")[0]),
         payload=None,
         bindings=backend["name"] if backend else None,
         found=Converters(

@@ -72,6 +72,7 @@ class ModelJob:
     verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
     deployment: where the consumers see the engine, and which they are.
     done: results of the stages that an earlier process did; the report begins with them.
+    origin: the bundle that the model comes from, for the report; None for one that the user's manifest names.
     """
 
     name: str
@@ -99,12 +100,13 @@ class ModelJob:
     verify: Optional[VerifyConfig] = None
     deployment: Deployment = Deployment()
     done: Tuple[Mapping[str, Any], ...] = ()
+    origin: Optional[Mapping[str, Any]] = None
 
     KEYS = (
         "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
         "calibration_sha256",
         "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros", "verify", "deployment", "done",
+        "onnx", "tao", "calibration", "ros", "verify", "deployment", "done", "origin",
     )  # fmt: skip
 
     @classmethod
@@ -139,6 +141,7 @@ class ModelJob:
             verify=codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
             deployment=Deployment.from_dict(codec.optional(raw, "deployment", dict, what) or {}),
             done=codec.each(raw, "done", dict, what),
+            origin=codec.optional(raw, "origin", dict, what),
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -163,6 +166,7 @@ class ModelJob:
             "verify": self.verify.to_dict() if self.verify else None,
             "deployment": self.deployment.to_dict(),
             "done": [dict(stage) for stage in self.done],
+            **({"origin": dict(self.origin)} if self.origin else {}),
         }
 
     def conversion(self) -> Dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional, TypedDict
 
+from . import schema
 from .codec import ContractError
 from .source import public
 
@@ -308,6 +308,16 @@ class MadeBy(TypedDict):
     image: Optional[str]
 
 
+class Origin(TypedDict):
+    """Where an engine that wasn't built here comes from.
+
+    bundle: sha256 of the bundle's index. signed_by: fingerprint of the key that the user named, None if unsigned.
+    """
+
+    bundle: str
+    signed_by: Optional[str]
+
+
 class ModelReport(TypedDict):
     """Everything about one model, written as ``<models-dir>/<name>/report.json`` and repeated in the run's report."""
 
@@ -341,6 +351,7 @@ class ModelReport(TypedDict):
     made_by: MadeBy
     plugins: List[str]
     deployment: DeploymentInfo
+    origin: Optional[Origin]
 
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
@@ -379,6 +390,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         made_by=MadeBy(tool="", image=None),
         plugins=[],
         deployment=DeploymentInfo(deploy_dir=None, consumers=[], warmup=False),
+        origin=None,
     )  # fmt: skip
 
 
@@ -394,14 +406,23 @@ def read(raw: Any) -> ModelReport:
         raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
     report = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
     report.update(raw)  # type: ignore[typeddict-item]  # tolerant on purpose: unknown keys travel along
-    if isinstance(report["verification"], dict):  # of a record that somebody edited it may be anything
-        report["verification"].setdefault("scales", None)
-    return report
+    return schema.read(ModelReport, report, "report")
 
 
 def read_record(output_dir: Path) -> Optional[ModelReport]:
-    """Return the report that stands beside an engine, or None where it is missing or can't be read."""
+    """Return the report beside an engine, or None where it is missing or can't be read."""
     try:
-        return read(json.loads((output_dir / "report.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, ContractError):
+        return read(schema.load(output_dir / "report.json"))
+    except (OSError, ContractError):
         return None
+
+
+def problem_of_record(output_dir: Path) -> Optional[str]:
+    """Say why the report beside an engine can't be read, or return None where it can, or is missing."""
+    try:
+        read(schema.load(output_dir / "report.json"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ContractError) as error:
+        return str(error)
+    return None

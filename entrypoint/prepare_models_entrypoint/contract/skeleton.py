@@ -6,17 +6,24 @@ What judges a model by its structure has no need to read hundreds of megabytes o
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from . import wire
 
 # Smaller ones stay where they are: shapes, scales and the like, which a parser computes with.
 _SMALLEST = 64 << 10
 _LARGEST_FILE = (2 << 30) - 1  # what protobuf reads: a larger file has to be refused by whoever reads it whole
+WHOLE, TRUNCATED, OTHER = "whole", "truncated", "other"
+
+# Fields of ModelProto with their wire types (0 varint, 2 bytes); 7 is the graph.
+_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+_MOST_FIELDS = 100_000
 _GRAPH, _INITIALIZER = 7, 5  # in ModelProto, in GraphProto
 _NAME, _RAW_DATA = 8, 9  # in TensorProto
 
@@ -31,13 +38,49 @@ class Skeleton:
 
 @contextlib.contextmanager
 def mapped(path: Path) -> Iterator[wire.View]:
-    """Yield the file's bytes, read as far as they are looked at."""
-    with open(str(path), "rb") as stream:
-        if not os.fstat(stream.fileno()).st_size:
+    """Yield the file's bytes, read as far as they are looked at.
+
+    Raises:
+        OSError: it can't be read, or is a pipe or a device.
+    """
+    with open(os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        if not status.st_size:
             yield b""  # what is empty can't be mapped
             return
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
             yield view
+
+
+def verdict(view: wire.View) -> str:
+    """Tell from the outermost fields alone what a file is: ``WHOLE``, ``TRUNCATED`` or ``OTHER``.
+
+    A truncated file begins like an ONNX model and ends too early.
+    """
+    seen: Set[int] = set()
+    at, size = 0, len(view)
+    for _ in range(_MOST_FIELDS):
+        if at == size:
+            break
+        try:
+            tag, at = wire.varint(view, at, size)
+        except wire.MalformedError:
+            return TRUNCATED if _GRAPH in seen or 1 in seen else OTHER
+        number, kind = tag >> 3, tag & 7
+        if _FIELDS.get(number) != kind:
+            return OTHER
+        try:
+            value, at = wire.varint(view, at, size)
+        except wire.MalformedError:
+            return TRUNCATED if seen else OTHER
+        seen.add(number)
+        if kind == 2:
+            at += value
+            if at > size:
+                return TRUNCATED if 1 in seen or number == _GRAPH else OTHER
+    return WHOLE if _GRAPH in seen else OTHER
 
 
 def of(view: wire.View) -> Optional[Skeleton]:

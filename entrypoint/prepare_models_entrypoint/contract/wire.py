@@ -39,10 +39,10 @@ def varint(view: View, at: int, end: int) -> Tuple[int, int]:
     raise MalformedError("a number has no end")
 
 
-def fields(view: View, start: int, end: int) -> Iterator[Field]:
-    """Yield the fields of the message that lies between ``start`` and ``end``."""
+def fields(view: View, start: int, end: int, *, most: int = _MOST_FIELDS) -> Iterator[Field]:
+    """Yield the fields of the message between ``start`` and ``end``, which has not more than ``most`` of them."""
     at = start
-    for _ in range(_MOST_FIELDS):
+    for _ in range(most):
         if at >= end:
             return
         tag, value = varint(view, at, end)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import mmap
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from ..contract import external_data
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
@@ -22,7 +22,6 @@ from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
 
-_LARGEST_WITH_EXTERNAL = 64 << 20
 _WRITE_CHUNK = 1 << 20
 
 
@@ -31,7 +30,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     model = request.model
     source = Path(request.source)
     whole_file.check(source)
-    weights = _weights(source)
+    weights = source.stat().st_size + external_data.check(source)
     estimate.check_memory(weights, available=estimate.memory_available())
     backend = _load_backend()
     info = backend.info()
@@ -61,24 +60,6 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         plan = builder.build(built.calibrator, progress=progress)
     progress("write", 0, 0)
     result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
-
-
-def _weights(source: Path) -> int:
-    """Return the size of a model in bytes, with the weights that lie in other files."""
-    size = source.stat().st_size
-    if size > _LARGEST_WITH_EXTERNAL or not _mentions_files(source):
-        return size
-    try:
-        from ..onnx_graph import graph
-    except ImportError:
-        return size
-    return size + graph.check_external_data(graph.load(source, weights=False), source.parent)
-
-
-def _mentions_files(source: Path) -> bool:
-    """Tell whether a model may have external data: without the word that names a file it has none."""
-    with open(str(source), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        return view.find(b"location") >= 0
 
 
 class _Built:

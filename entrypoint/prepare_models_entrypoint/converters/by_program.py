@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+from ..contract import external_data
 from ..contract.files import sha256_file, sync
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
 from ..errors import ConvertError
@@ -64,6 +65,7 @@ def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Prog
 def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     model, program = request.model, request.program or ""
     whole_file.check(Path(request.source))
+    external_data.check(Path(request.source))
     version = _version(program)
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
     gpu_support.check(backend, request.capability, ())

@@ -96,7 +96,7 @@ def convert(
 
 def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> converters.Choice:
     """Return the converter for a model, or refuse one that nothing here can convert."""
-    encrypted = source.suffix == ".etlt"
+    encrypted = converters.is_encrypted(source.name)
     header = etlt.read_header(source) if encrypted else None
     backend = runtime["backend"]
     choice = converters.choose(
@@ -239,7 +239,7 @@ def _read_key(model: ModelJob, source: Path) -> str:
 @contextlib.contextmanager
 def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]:
     """Yield the path of an ONNX file: the source itself, or its decrypted payload for as long as the block runs."""
-    if source.suffix != ".etlt":
+    if not converters.is_encrypted(source.name):
         yield source
         return
     plain = work_dir / "decrypted.onnx"

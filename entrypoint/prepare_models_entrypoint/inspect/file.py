@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from ..contract import converters, other_formats
 from ..converters import etlt
 from ..errors import InspectError, StageError
-from . import onnx_model, other_formats, plan_file
+from . import onnx_model, plan_file
 from .isolated import Document, read_apart, unreadable
 
 _PLANS = (".plan", ".engine", ".trt")
@@ -76,7 +77,7 @@ def describe(
 
 def _describe(file: Path, key_file: Optional[Path], *, layers: bool, weights: bool) -> Document:
     suffix = file.suffix.lower()
-    if suffix == ".etlt":
+    if converters.is_encrypted(file.name):
         return _etlt(file, key_file, layers=layers, weights=weights)
     if suffix == ".onnx":
         return _onnx(file, layers=layers, weights=weights)

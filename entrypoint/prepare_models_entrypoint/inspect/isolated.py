@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+from ..contract.external_data import ExternalDataError
 from ..contract.files import write_atomic
-from ..errors import InspectError, StageError
+from ..errors import InspectError, StageError, from_external_data
 from ..processes import Ended, die_with_parent, show_as, supervise_fork, tail
 
 Document = Dict[str, Any]
@@ -47,6 +48,8 @@ def read_apart(read: Callable[[Tell], None], what: str, *, timeout_s: float = TI
                 read(tell)
             except StageError as error:
                 tell({"error": error.info("inspect")})
+            except ExternalDataError as error:
+                tell({"error": from_external_data(error).info("inspect")})
             except OSError as error:
                 tell({"error": unreadable(what, error).info("inspect")})
             except MemoryError:

@@ -9,7 +9,6 @@ from typing import Any, Dict, Iterator, List
 from ..contract.report import Binding, WarningInfo
 from ..errors import InspectError
 from ..onnx_graph import whole_file
-from . import other_formats
 from .isolated import Document, Tell
 
 _LARGEST = (2 << 30) - 1  # what protobuf can hold in one message
@@ -24,7 +23,7 @@ def read(path: Path, tell: Tell, *, layers: bool, weights: bool) -> None:
     """
     _check_file(path)
     model = _parse(path)
-    document = _describe(model, path.parent, layers=layers, weights=weights)
+    document = _describe(model, path, layers=layers, weights=weights)
     if not document["io"]:
         raise InspectError("network-empty", f"{path.name} has no inputs and no outputs", hint="check the export")
     if not any(_is_incomplete(value) for value in document["io"] if value["mode"] == "output"):
@@ -54,11 +53,6 @@ def bindings(model: Any) -> List[Binding]:
 
 def _check_file(path: Path) -> None:
     size = path.stat().st_size
-    found = whole_file.verdict(path) if size else whole_file.OTHER
-    known = other_formats.kind(path) if found != whole_file.WHOLE else None
-    if known is not None:
-        what, hint = known
-        raise InspectError("source-not-a-model", f"{path.name} is {what}", hint=hint)
     if not size:
         raise InspectError("source-not-a-model", f"{path.name} is empty", hint="download or export it again")
     whole_file.check(path)
@@ -87,12 +81,12 @@ def _parse(path: Path) -> Any:
         ) from error
 
 
-def _describe(model: Any, directory: Path, *, layers: bool, weights: bool) -> Document:
+def _describe(model: Any, path: Path, *, layers: bool, weights: bool) -> Document:
     from .onnx_types import text
     from .onnx_weights import of_graph
 
     graph = model.graph
-    found = of_graph(list(_graphs(graph)), directory)
+    found = of_graph(list(_graphs(graph)), path)
     producer = f"{text(model.producer_name)} {text(model.producer_version)}".strip()
     document: Document = {
         "format": "onnx",

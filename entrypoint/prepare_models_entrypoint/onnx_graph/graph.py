@@ -8,7 +8,7 @@ from typing import Dict, Iterator, List, Optional
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_helper
 
-from ..contract import skeleton
+from ..contract import external_data, skeleton
 from ..errors import ConvertError
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
@@ -21,7 +21,8 @@ def load(path: Path, *, weights: bool = True) -> ModelProto:
     """Read a model; without ``weights``, the values of the large ones are missing.
 
     Raises:
-        ConvertError: it is no ONNX model, or external data is missing.
+        ConvertError: it is not an ONNX model.
+        ExternalDataError: weights in other files are missing, or are elsewhere than they may be.
     """
     try:
         model = onnx.load(str(path), load_external_data=False) if weights else _structure(path)
@@ -29,7 +30,7 @@ def load(path: Path, *, weights: bool = True) -> ModelProto:
         raise ConvertError(
             "onnx-invalid", f"the model can't be read: {error}", hint="check that the file is a complete ONNX model"
         ) from error
-    check_external_data(model, path.parent)
+    external_data.check(path)
     if weights:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
     return model
@@ -50,34 +51,6 @@ def save(model: ModelProto, path: Path) -> None:
         onnx.save(model, str(path))
         return
     onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.weights")
-
-
-def check_external_data(model: ModelProto, directory: Path) -> int:
-    """Return the size in bytes of the weights that lie in other files; refuse a model whose files are incomplete."""
-    total = 0
-    for tensor in _tensors(model.graph):
-        if not external_data_helper.uses_external_data(tensor):
-            continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        total += _external_bytes(entries, tensor.name, directory)
-    return total
-
-
-def _external_bytes(entries: Dict[str, str], tensor: str, directory: Path) -> int:
-    location = entries.get("location", "")
-    hint = "download the weights files of the model, too, and keep them beside the .onnx file under their own names"
-    file = directory / location
-    if not location or Path(location).is_absolute() or ".." in Path(location).parts:
-        raise ConvertError("onnx-external-data", f"tensor {tensor!r} points to {location!r}, outside", hint=hint)
-    try:
-        size = file.stat().st_size
-        start, length = int(entries.get("offset", "0")), int(entries.get("length", "0"))
-    except (OSError, ValueError) as error:
-        raise ConvertError("onnx-external-data", f"weights {tensor!r} in {location}: {error}", hint=hint) from None
-    if start + length > size:
-        why = f"{location} has {size} bytes, tensor {tensor!r} needs {start + length}"
-        raise ConvertError("onnx-external-data", why, hint=hint)
-    return length
 
 
 def subgraphs(node: NodeProto) -> List[GraphProto]:
@@ -124,15 +97,6 @@ def tensor_names(model: ModelProto) -> List[str]:
 def opset(model: ModelProto) -> int:
     """Return the version of the standard operator set."""
     return max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
-
-
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    for each in graphs(graph):
-        yield from each.initializer
-        for node in each.node:
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.TENSOR:
-                    yield attribute.t
 
 
 class ElementTypes:

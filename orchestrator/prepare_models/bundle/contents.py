@@ -19,7 +19,7 @@ from ..docker.tar_streams import END, padding
 from ..errors import BundleError, HostError
 from ..running.writer_lock import locked_now
 from .archive import header, index_name, member
-from .index import Content, Index
+from .index import MOST_UNPACKED, Content, Index
 from .volumes import Writer
 
 _CHUNK = 1 << 20
@@ -134,7 +134,7 @@ class Contents:
         if digest in self._base:
             Path(name).unlink()
             return replace(self._base[digest], base=True), file
-        if stored < size * worth:
+        if stored < size * worth and size <= MOST_UNPACKED * stored:
             if file.parent == self._spool:
                 file.unlink()
             return Content(digest, size, packed.hexdigest(), stored, zstd=True), Path(name)

@@ -1,6 +1,8 @@
 """The unpacked bundles under the cache directory: one folder for each, and a lock beside it that its users share.
 
 <first digits of the index's sha256>/      files of models and images, the manifest
+<the same>/cache/                          engines, downloads and timing caches that serve this bundle alone
+<the same>/origin.json                     the bundle, and who signed it
 <the same>.lock                            held by runs that use the folder
 .unpacked.*.spool.prepare-models-partial/  a bundle on its way here; its process holds the folder itself
 """
@@ -19,6 +21,8 @@ from prepare_models_entrypoint.contract.files import PARTIAL
 from ..running.writer_lock import locked_now
 
 FOLDER = "bundles"
+ORIGIN = "origin.json"
+SCOPE = "cache"
 _NAME = re.compile("[0-9a-f]{16}")
 
 

@@ -6,11 +6,16 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any
+
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.codec import ContractError
 
 from ..errors import BundleError
+from ..store import FILES as ENGINE_FILES
 
 VERSION = 1
+MOST_UNPACKED = 500  # what packs better is stored as it is, so that a few bytes never unpack to a full disk
+LARGEST_TIMING_CACHE = 512 << 20
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -120,54 +125,94 @@ class Index:
 
 
 def parse(data: bytes) -> Index:
-    """Read an index whose digest is right.
+    """Read an index whose digest is right. Nothing in it is trusted: each name and path is judged here.
 
     Raises:
-        BundleError: it is one of a newer version.
+        BundleError: it is one of another version, or not an index.
     """
     try:
-        raw: dict[str, Any] = json.loads(data)
-        if raw["version"] != VERSION:
+        raw = schema.loads(data)
+        version = raw.pop("version", None) if isinstance(raw, dict) else None
+        if version != VERSION:
             raise BundleError(
-                "bundle-version", f"the bundle is of version {raw['version']}, this tool reads {VERSION}",
+                "bundle-version", f"the bundle is of version {version}, this tool reads {VERSION}",
                 hint="use the tool whose wheels are in the bundle: prepare-models bundle ls",
             )  # fmt: skip
-        index = Index(
-            tool=raw["tool"],
-            manifest=Named(**raw["manifest"]),
-            lock=Named(**raw["lock"]),
-            models=tuple(
-                BundledModel(model["name"], tuple(ModelFile(**file) for file in model["files"]))
-                for model in raw["models"]
-            ),
-            images=tuple(
-                BundledImage(**{**image, "files": tuple(ImageFile(**file) for file in image["files"])})
-                for image in raw["images"]
-            ),
-            wheels=tuple(Named(**wheel) for wheel in raw["wheels"]),
-            timing=tuple(Named(**cache) for cache in raw["timing"]),
-            engines=tuple(
-                BundledEngine(**{**engine, "files": tuple(Named(**file) for file in engine["files"])})
-                for engine in raw["engines"]
-            ),
-            bases=tuple(raw["bases"]),
-            contents=tuple(Content(**content) for content in raw["contents"]),
-        )
-        _check_digests(index)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        index = schema.read(Index, raw, "index")
+        _check_names(index)
+        _check_contents(index)
+    except ContractError as error:
         raise BundleError(
-            "bundle-damaged", f"the index can't be read: {type(error).__name__}: {error}", hint="create the bundle anew"
+            "bundle-damaged", f"the index can't be read: {error}", hint="create the bundle anew"
         ) from None
     return index
 
 
-def _check_digests(index: Index) -> None:
-    """Check that digests are digests, as files are named after them, and that every one that is used is there."""
-    known = {content.sha256 for content in index.contents}
-    files = [file for model in index.models for file in model.files]
-    digests = [entry.sha256 for entry in (index.manifest, index.lock, *index.wheels, *index.timing)]
-    digests += [file.sha256 for file in files]
-    digests += [digest for engine in index.engines for digest in (engine.record, *(f.sha256 for f in engine.files))]
-    digests += [file.sha256 for image in index.images for file in image.files if file.sha256 is not None]
-    if not all(_SHA256.fullmatch(digest) for digest in known) or not known.issuperset(digests):
-        raise ValueError("a digest is none, or that of no content")
+def inner(path: str) -> str:
+    """Return a path that stays below the directory that it is joined to.
+
+    Raises:
+        ContractError: it would lead out of it.
+    """
+    parts = path.split("/")
+    if not all(parts) or {".", ".."} & set(parts) or not path.isprintable():
+        raise ContractError(f"the path {path!r} leads out of its directory")
+    return path
+
+
+def _plain(name: str) -> None:
+    if "/" in inner(name) or name.startswith("."):
+        raise ContractError(f"{name!r} is not a file name")
+
+
+def _check_names(index: Index) -> None:
+    """Refuse a name that would become a path elsewhere than in its place."""
+    for named in (index.manifest, index.lock, *index.wheels, *index.timing):
+        _plain(named.name)
+    for model in index.models:
+        _plain(model.name)
+        for file in model.files:
+            if file.path is not None and not inner(file.path).startswith(f"{model.name}/"):
+                raise ContractError(f"the path {file.path!r} is not one of the model {model.name}")
+    for engine in index.engines:
+        _digest(engine.key)
+        if not {file.name for file in engine.files} <= set(ENGINE_FILES):
+            raise ContractError(f"the engine {engine.key[:16]} has a file that no engine has")
+    for image in index.images:
+        for entry in image.files:
+            inner(entry.path.rstrip("/"))
+    if len({model.name for model in index.models}) != len(index.models):
+        raise ContractError("two models have one name")
+
+
+def _check_contents(index: Index) -> None:
+    """Check that files are named after digests, that every one that is used is there, and that none is oversized."""
+    known = {content.sha256: content for content in index.contents}
+    for content in index.contents:
+        _digest(content.sha256)
+        _digest(content.stored_sha256)
+        if min(content.bytes, content.stored_bytes) < 0:
+            raise ContractError(f"content {content.sha256[:16]}: a size below 0")
+        if content.zstd and content.bytes > MOST_UNPACKED * content.stored_bytes:
+            raise ContractError(f"content {content.sha256[:16]} unpacks to more than {MOST_UNPACKED} times its size")
+    small = [index.manifest.sha256, index.lock.sha256, *(engine.record for engine in index.engines)]
+    used = [file.sha256 for model in index.models for file in model.files]
+    used += [file.sha256 for engine in index.engines for file in engine.files]
+    used += [file.sha256 for image in index.images for file in image.files if file.sha256 is not None]
+    used += [named.sha256 for named in (*index.wheels, *index.timing)]
+    missing = [digest for digest in (*small, *used) if digest not in known]
+    if missing:
+        raise ContractError(f"{missing[0][:64]!r} is the digest of no content")
+    for digest in small:
+        if known[digest].bytes > schema.LARGEST_DOCUMENT:
+            raise ContractError(f"content {digest[:16]}: {known[digest].bytes} bytes are too many for a document")
+    for named in index.timing:
+        if known[named.sha256].bytes > LARGEST_TIMING_CACHE:
+            raise ContractError(f"{named.name}: {known[named.sha256].bytes} bytes are too many for a timing cache")
+    for base in index.bases:
+        _digest(base)
+
+
+def _digest(text: str) -> None:
+    if not _SHA256.fullmatch(text):
+        raise ContractError(f"{text[:64]!r} is not a sha256")

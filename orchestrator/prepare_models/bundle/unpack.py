@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
-from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync
+from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync, write_atomic
+from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import local_path
 
@@ -26,7 +28,7 @@ from ..running.connection import NetworkSpec
 from ..running.fetch_process import fetch_sources
 from ..signing import openssl
 from ..store import open_store
-from ..support.paths import cache_dir
+from ..support.paths import cache_dir, contents_dir, enter_scope
 from . import folders, images
 from .archive import Reader, Sink, damaged
 from .contents import OnBytes, spool
@@ -122,7 +124,8 @@ def unpack(
 
             _check_bases(index, [_verified(base, None, on_bytes, base_sink) for base in bases])
             work.close()
-            return _settled(index, work, wants)
+            signed_by = openssl.fingerprint(public_key) if public_key is not None else None
+            return _settled(index, work, wants, signed_by)
     except OSError as error:
         raise HostError(
             f"{error.filename or cache_dir()} can't be written: {error.strerror}",
@@ -236,30 +239,40 @@ def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
             yield work
 
 
-def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool]) -> Site:
-    """Give verified contents their places and return what a run needs to know."""
+def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], signed_by: str | None) -> Site:
+    """Give verified contents their places, all of them in the bundle's own scope, and return what a run needs to know.
+
+    Raises:
+        BundleError: the models are not those of the manifest.
+    """
+    origin = Origin(bundle=index.digest, signed_by=signed_by)
     folder = cache_dir() / folders.FOLDER / index.digest[:16]
     hold = folders.share(folder)
+    enter_scope(origin, folder / folders.SCOPE)
+    write_atomic(folder / folders.ORIGIN, json.dumps(origin).encode("ascii"))
     for model in index.models:
         for file in model.files:
             if file.path is None:
-                _put(work.path(file.sha256), blob(cache_dir() / "downloads", file.sha256))
+                _put(work.path(file.sha256), blob(contents_dir() / "downloads", file.sha256))
             else:
-                _put(work.path(file.sha256), folder / "models" / _inner(file.path))
+                _put(work.path(file.sha256), folder / "models" / file.path)
     for cache in index.timing:
-        place = cache_dir() / "timing" / _plain(cache.name)
+        place = contents_dir() / "timing" / cache.name
         if not place.exists():  # what was measured here is worth more
             _put(work.path(cache.sha256), place, link=False)
     for image in index.images:
         for layer in image.files if wants(image) else ():
             if layer.sha256 is not None:
                 _put(work.path(layer.sha256), folder / "images" / layer.sha256)
-    _store_engines(index, work)
-    _put(work.path(index.manifest.sha256), folder / _plain(index.manifest.name))
+    _store_engines(index, work, origin)
+    _put(work.path(index.manifest.sha256), folder / index.manifest.name)
     lock = parse_lock(work.path(index.lock.sha256).read_text(encoding="utf-8"), index.lock.name)
-    loaded = manifest.load(folder / _plain(index.manifest.name))
-    pairs = zip(loaded.models, index.models, strict=True)
-    models = tuple(_here(spec, model, folder / "models") for spec, model in pairs)
+    loaded = manifest.load(folder / index.manifest.name)
+    if len(loaded.models) != len(index.models):
+        raise damaged("its manifest has other models than its index")
+    models = tuple(
+        _here(spec, model, folder / "models") for spec, model in zip(loaded.models, index.models, strict=True)
+    )
     _take_into_store(models)
     return Site(replace(loaded, models=models), lock, index, folder, hold)
 
@@ -273,17 +286,20 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
         fetch_sources({NetworkSpec(): remote}, on_event=lambda _: None, offline=True)
 
 
-def _store_engines(index: Index, work: _Work) -> None:
-    """Put engines into the store, which verifies their records and bytes once more when it gives one out."""
+def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
+    """Put engines into the scope's store, which verifies their records and bytes once more when it gives one out."""
     store = open_store()
     for engine in index.engines:
         if store.has(engine.key):
             continue
         try:
-            record = read_report(json.loads(work.path(engine.record).read_text(encoding="utf-8")))
+            record = read_report(schema.load(work.path(engine.record)))
+            if record["build_key"] != engine.key:
+                raise ContractError("it is that of another engine")
+            record["origin"] = origin
             with store.turn(engine.key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
                 store.put(record, {file.name: work.path(file.sha256) for file in engine.files})
-        except (ValueError, LookupError, ContractError) as error:
+        except (ValueError, LookupError) as error:
             raise damaged(f"the record of the engine {engine.key[:16]}: {error}") from None
 
 
@@ -295,24 +311,12 @@ def _put(content: Path, place: Path, *, link: bool = True) -> None:
     share_file(content, place, link=link)
 
 
-def _plain(name: str) -> str:
-    if "/" in name:
-        raise damaged(f"the name {name!r} is no file name")
-    return _inner(name)
-
-
-def _inner(path: str) -> str:
-    """Return a path that stays below the directory that it is joined to."""
-    parts = path.split("/")
-    if not all(parts) or {".", ".."} & set(parts) or "\0" in path:
-        raise damaged(f"the path {path!r} leads out of it")
-    return path
-
-
 def _here(spec: ModelSpec, model: BundledModel, models: Path) -> ModelSpec:
     """Return a model with every local file where it was unpacked, every file pinned, and no way to a network."""
     files, place = model.files, models / model.name
     _check_files(spec, files)
+    if len(spec.plugins) != sum(file.role == "plugin" for file in files):
+        raise damaged(f"{spec.name} has other plugins than its manifest names")
     digests = {file.role: file.sha256 for file in files}
     local = {file.role: str(models / file.path) for file in files if file.path is not None}
     plugins = [str(models / file.path) for file in files if file.role == "plugin" and file.path is not None]

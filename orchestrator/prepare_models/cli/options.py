@@ -128,3 +128,33 @@ def add_executor(command: argparse.ArgumentParser) -> None:
     group.add_argument("--image", metavar="IMAGE", help="another image of this tool")
     group.add_argument("--gpu", metavar="GPU", help="none, all, a number or a UUID (default: all where one is needed)")
     group.add_argument("--memory", type=size, metavar="SIZE", help="memory of a container, such as 8GiB; 0: no limit")
+
+
+def add_selection(command: argparse.ArgumentParser) -> None:
+    """Add which models of which manifest, or of a bundle, a command works on."""
+    command.add_argument("manifest", type=Path, nargs="?", metavar="MANIFEST", help="models.yaml; none with --bundle")
+    command.add_argument("names", nargs="*", metavar="NAME", help="models to work on (default: all)")
+    command.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from a bundle, and no network")
+    command.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed the bundle")
+    add_bases(command)
+    command.add_argument(
+        "--models-dir",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="Triton model repository (default: ./models)",
+    )
+    add_executor(command)
+    command.add_argument(
+        "--tensor-names",
+        type=pair,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="BINDING=NAME",
+        help="names in ROS 2 messages, of one model; ros: in the manifest does the same",
+    )
+    add_consumer(command, "what the manifest says, else all")
+    add_deploy_dir(command, "what the manifest says, else where it is")
+    command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
+    command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")

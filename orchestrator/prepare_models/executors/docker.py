@@ -27,7 +27,7 @@ from ..machine.environments import image_facts, machine_facts, remember, remembe
 from ..machine.facts import Machine
 from ..manifest import ModelSpec
 from ..running.connection import NetworkSpec
-from ..support.paths import cache_dir
+from ..support.paths import contents_dir
 from . import ContainerOptions, Fetcher, OnEvent, Task
 from .container_exit import memory_hint, without_report
 from .container_prefetch import ContainerFetcher
@@ -189,7 +189,7 @@ class DockerExecutor:
         self, argv: tuple[str, ...], binds: Sequence[Bind], labels: Mapping[str, str] | None = None
     ) -> RunSpec:
         """Describe a container that downloads: it has the network, what leads through it, and no GPU."""
-        downloads = cache_dir() / "downloads"
+        downloads = contents_dir() / "downloads"
         downloads.mkdir(parents=True, exist_ok=True)
         environment, ca_binds = network_environment()
         binds = (Bind(downloads, str(downloads), read_only=False), *binds, *ca_binds)

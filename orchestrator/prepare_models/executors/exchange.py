@@ -14,19 +14,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract import external_data
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, PROGRESS, Event
 from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.report import ModelReport, read
 from prepare_models_entrypoint.contract.source import local_path, member_of
-from prepare_models_entrypoint.contract.weights import companions
 
 from ..docker.copied_files import Bind
 from ..docker.owners import machine
 from ..errors import KeyUnavailableError
 from ..manifest import Key, ModelSpec
 from ..running.jobs import model_job
-from ..support.paths import cache_dir
+from ..support.paths import contents_dir
 from . import OnEvent, Task
 
 INSIDE = "/run/prepare-models"
@@ -54,7 +54,7 @@ class Work:
     timeout_s: float | None = None
     on_event: Callable[[Event], None] = lambda _: None
     offline: bool = False
-    cache: Path = dataclasses.field(default_factory=cache_dir)
+    cache: Path = dataclasses.field(default_factory=contents_dir)
 
     @classmethod
     def of(cls, task: Task) -> Work:
@@ -102,7 +102,7 @@ class Work:
         """Return the model's own files on this machine, read-only."""
         places = [member.archive if (member := member_of(source)) else source for source in self._sources]
         files = [path for place in places if (path := local_path(place)) is not None and path.is_file()]
-        wanted = [file for path in files for file in (path, *companions(path))]
+        wanted = [file for path in files for file in (path, *_weights(path))]
         wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
         wanted += [path for path in self._samples() if path.exists()]
         return [Bind(path.absolute(), str(path.absolute())) for path in dict.fromkeys(wanted)]
@@ -184,6 +184,14 @@ class Lines:
                 self._on_event(Event.from_line(line.decode("utf-8", "replace")))
 
 
+def _weights(model: Path) -> tuple[Path, ...]:
+    """Return a model's weights files; of one whose weights are not as they must be none: the entrypoint refuses it."""
+    try:
+        return external_data.files(model)
+    except (external_data.ExternalDataError, OSError):
+        return ()
+
+
 def without_frame(on_event: OnEvent) -> OnEvent:
     """Keep back what the container that only fetches says about the model's beginning and end."""
 
@@ -210,7 +218,7 @@ def network_environment() -> tuple[dict[str, str], list[Bind]]:
 def _keys_directory() -> Path:
     """Return a directory in memory that only this user can read."""
     user = os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"  # noqa: S108  # a private directory in it
-    base = Path(user) if os.access(user, os.W_OK) else cache_dir()
+    base = Path(user) if os.access(user, os.W_OK) else contents_dir()
     directory = base / f"prepare-models-keys-{os.getuid()}"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = directory.lstat()

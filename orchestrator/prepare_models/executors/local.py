@@ -30,7 +30,7 @@ from ..running import child
 from ..running.connection import NetworkSpec
 from ..running.fetch_process import Fetching
 from ..running.jobs import model_job
-from ..support.paths import cache_dir
+from ..support.paths import contents_dir
 from . import OnEvent, Task
 
 _TERM_GRACE_S = 5.0
@@ -108,7 +108,7 @@ class LocalExecutor:
             job = Job(
                 run_id=stages[-1],
                 models=(model,),
-                cache_dir=str(cache_dir()),
+                cache_dir=str(contents_dir()),
                 stages=stages,
                 network=spec.network.with_secrets(child.path_of(secret)),
                 tool=__version__,
@@ -129,7 +129,7 @@ class LocalExecutor:
             job = Job(
                 run_id=task.run_id,
                 models=(model,),
-                cache_dir=str(cache_dir()),
+                cache_dir=str(contents_dir()),
                 stages=STAGES[1:] if task.offline else STAGES,
                 network=spec.network.with_secrets(child.path_of(secret)),
                 tool=__version__,

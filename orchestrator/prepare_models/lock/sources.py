@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import external_data
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import local_path, member_of, public, source_id
-from prepare_models_entrypoint.contract.weights import companions
 
 from ..errors import HostError
 from ..manifest import ModelSpec
@@ -53,15 +53,30 @@ def pinnable(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
 
 
 def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
-    """Yield the files of a model, but for directories of samples. ``base``: directory of the manifest."""
+    """Yield the files of a model, but for directories of samples. ``base``: directory of the manifest.
+
+    Raises:
+        HostError: weights that belong to a local model are not there, or lie elsewhere than they may.
+    """
     yield from pinnable(spec, base)
     model = local_path(spec.source)
-    for file in companions(model) if model is not None and model.is_file() else ():
+    for file in _weights(spec.name, model) if model is not None and model.is_file() else ():
         yield _source("external_data", str(file), None, base)
     for plugin in spec.plugins:
         yield _source("plugin", plugin.file, plugin.sha256, base)
     if spec.verify is not None and spec.verify.npz is not None:
         yield _source("verification_arrays", spec.verify.npz, None, base)
+
+
+def _weights(name: str, model: Path) -> tuple[Path, ...]:
+    try:
+        return external_data.files(model)
+    except external_data.ExternalDataError as error:
+        raise HostError(
+            f"{name}: {error}", hint=f"keep the weights files of {model} in its folder under their own names"
+        ) from None
+    except OSError as error:
+        raise HostError(f"{model} can't be read: {error.strerror}", hint="check the path in the manifest") from None
 
 
 def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:

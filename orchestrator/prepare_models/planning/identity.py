@@ -42,6 +42,7 @@ def expected_identity(
 
     Raises:
         SourceMissingError: a local source is not there.
+        ExternalDataError: weights that belong to a local model are not there, or lie elsewhere than they may.
         OSError: a local source can't be read.
     """
     path = local_path(spec.source)

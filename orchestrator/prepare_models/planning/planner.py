@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import companions, weights
+from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
+from prepare_models_entrypoint.contract.external_data import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
-from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, read_record
+from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, problem_of_record, read_record
 
 from ..errors import UsageError
 from ..manifest import Manifest, ModelSpec
 from ..running.jobs import model_job
 from ..store import Store
+from ..support import paths
 from ..support.file_digests import Digests
 from .identity import SourceMissingError, expected_identity, is_known
 
@@ -133,6 +135,8 @@ class Planner:
             raise
         except OSError as error:
             found = _Finding(f"{error.filename or 'a file'} can't be read: {error.strerror}")
+        except ExternalDataError as error:
+            found = _Finding(str(error))
         except (AttributeError, LookupError, TypeError):  # a record that somebody edited
             found = _Finding("the record of the engine is damaged")
         known = is_known(expected)
@@ -150,7 +154,7 @@ class Planner:
         size = model.stat().st_size
         if (record is not None and record["engine"] is not None) or self.store.may_hold(size):
             return True
-        files = (model,) if size > _LARGE else (model, *weights.companions(model))
+        files = (model,) if size > _LARGE else (model, *self.digests.weights_files(model))
         return sum(file.stat().st_size for file in files) <= _LARGE or all(map(self.digests.knows, files))
 
     def _why_not(
@@ -160,8 +164,13 @@ class Planner:
         plan = output_dir / PLAN
         if not plan.exists():
             return _Finding("no engine yet")
+        problem = problem_of_record(output_dir) if record is None else None
+        if problem is not None:
+            return _Finding(f"the record of the engine can't be used: {problem}")
         if record is None or record["identity"] is None or record["engine"] is None:
             return _Finding("the engine has no record of what it was made from")
+        if not trusted(record):
+            return _Finding("the engine came from an unsigned bundle")
         if not expected:
             return _Finding("the source is not there")
         if not build_key(expected) == record["build_key"] == build_key(record["identity"]):
@@ -190,6 +199,12 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
     if record["deployment"] != spec.deployment.to_dict():
         return "deploy_dir, consumers or warm-up changed"
     return None
+
+
+def trusted(record: ModelReport) -> bool:
+    """Tell whether this run may deliver an engine: built here, of a signer that the user named, or of its bundle."""
+    origin = record["origin"]
+    return origin is None or origin["signed_by"] is not None or origin == paths.origin()
 
 
 def unfit(spec: ModelSpec, record: ModelReport) -> str | None:

@@ -17,7 +17,7 @@ from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 
 from ..errors import HostError, SourcesError
-from ..support.paths import cache_dir
+from ..support.paths import contents_dir
 from . import child
 from .connection import NetworkSpec
 
@@ -65,7 +65,7 @@ def fetch_sources(
     """
     results: dict[str, FetchResult] = {}
     for network, sources in by_network.items():
-        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(cache_dir()), offline=offline)
+        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(contents_dir()), offline=offline)
         with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
             results.update({result["source_id"]: result for result in fetching.results()})
     failed = [(result["source"], result["error"]) for result in results.values() if result["error"] is not None]

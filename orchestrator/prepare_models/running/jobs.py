@@ -7,6 +7,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.job import ModelJob
 
 from ..manifest import ModelSpec
+from ..support import paths
 
 
 def model_job(
@@ -38,4 +39,5 @@ def model_job(
         ros=spec.ros,
         verify=spec.verify,
         deployment=spec.deployment,
+        origin=paths.origin(),
     )

@@ -17,7 +17,7 @@ from prepare_models_entrypoint.contract.source import local_path, member_of
 from ..errors import PrepareModelsError
 from ..executors import Fetcher
 from ..manifest import ModelSpec
-from ..support.paths import cache_dir
+from ..support.paths import contents_dir
 from .connection import NetworkSpec
 
 MakeFetcher = Callable[[FetchJob, NetworkSpec], Fetcher]
@@ -71,7 +71,7 @@ def _fetch(
     guard: threading.Lock,
 ) -> None:
     sources = tuple(pair for spec in specs for pair in _sources(spec))
-    job = FetchJob(sources=sources, cache_dir=str(cache_dir()), connections=_CONNECTIONS, revalidate=False)
+    job = FetchJob(sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False)
     fetching = fetcher(job, network)
     with guard:
         if stop.is_set():

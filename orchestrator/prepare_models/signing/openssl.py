@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ def sign(index: bytes, bundle: Path, key_file: Path) -> Path:
     return signature_of(bundle)
 
 
+def fingerprint(public_key: Path) -> str:
+    """Return the sha256 of a public Ed25519 key, in hexadecimal digits, as reports name the signer."""
+    serialization, ed25519, _ = _library()
+    key = _public(public_key, serialization, ed25519)
+    raw: bytes = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()
+
+
 def check(index: bytes, bundle: Path, public_key: Path) -> None:
     """Check the signature that lies beside a bundle.
 
@@ -34,15 +43,20 @@ def check(index: bytes, bundle: Path, public_key: Path) -> None:
         BundleError: there is none, or it is not this key's signature of this bundle.
     """
     serialization, ed25519, invalid = _library()
-    key = _key(public_key, serialization.load_pem_public_key)
-    if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise UsageError(f"{public_key} is no public Ed25519 key", hint=_HINT)
+    key = _public(public_key, serialization, ed25519)
     try:
         key.verify(signature_of(bundle).read_bytes(), index)
     except OSError as error:
         raise _refused(f"{signature_of(bundle)} can't be read: {error.strerror}") from None
     except invalid:
         raise _refused(f"{signature_of(bundle)} is no signature of {bundle} by {public_key}") from None
+
+
+def _public(file: Path, serialization: Any, ed25519: Any) -> Any:
+    key = _key(file, serialization.load_pem_public_key)
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise UsageError(f"{file} is not a public Ed25519 key", hint=_HINT)
+    return key
 
 
 def _key(file: Path, load: Any) -> Any:

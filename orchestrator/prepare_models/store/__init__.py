@@ -14,7 +14,7 @@ from typing import Protocol
 from prepare_models_entrypoint.contract.report import ModelReport
 
 from ..support.file_digests import Digests, open_digests
-from ..support.paths import cache_dir
+from ..support.paths import contents_dir
 
 PLAN = "model.plan"
 CALIBRATION = "calibration.cache"
@@ -93,7 +93,7 @@ class Store(Protocol):
 
 
 def open_store(digests: Digests | None = None) -> Store:
-    """Return the store that is used here: the one under the cache directory."""
+    """Return the store that is used here: the one under ``paths.contents_dir()``."""
     from .local import LocalStore
 
-    return LocalStore(cache_dir() / "engines", digests or open_digests())
+    return LocalStore(contents_dir() / "engines", digests or open_digests())

@@ -15,16 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import downloads
+from prepare_models_entrypoint.contract import downloads, schema
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.report import ModelReport
+from prepare_models_entrypoint.contract.report import ModelReport, Origin
 
 from ..bundle import folders as bundles
 from ..support.file_digests import Digests
 from . import Entry, open_store
+from .local import LocalStore
 
 ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
-VERIFIED = (ENGINE, DOWNLOAD)  # whose bytes have a digest here
+VERIFIED = (ENGINE, DOWNLOAD, BUNDLE)  # whose bytes have digests here
 LIMIT_VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
 _AT_IT_S = 3600.0
 
@@ -71,6 +73,8 @@ class Cache:
         if item.kind == ENGINE:
             entry = next((each for each in self._store.entries() if each.key == item.id), None)
             return "it is gone" if entry is None else self._store.problem(entry)
+        if item.kind == BUNDLE:
+            return self._problem_of_bundle(item.path)
         if item.kind == DOWNLOAD:
             before = item.path.stat()
             whole = sha256_file(item.path) == item.id
@@ -78,6 +82,16 @@ class Cache:
                 os.utime(item.path, ns=(before.st_atime_ns, before.st_mtime_ns))
             return None if whole else "its bytes are not those that were verified"
         return None
+
+    def _problem_of_bundle(self, folder: Path) -> str | None:
+        """Say what is wrong in the scope of a bundle, whose engines and downloads serve it alone."""
+        store = LocalStore(folder / bundles.SCOPE / "engines", Digests())
+        problems = [problem for entry in store.entries() if (problem := self._store.problem(entry)) is not None]
+        blobs = downloads.blobs(folder / bundles.SCOPE / "downloads").glob("[!.]*")
+        problems += [
+            f"the download {blob.name[:16]} has other bytes" for blob in blobs if sha256_file(blob) != blob.name
+        ]
+        return problems[0] if problems else None
 
     def remove(self, item: Item) -> bool:
         """Remove an item, unless somebody works with it: then return False."""
@@ -130,7 +144,7 @@ class Cache:
         for folder in bundles.folders(self._root / bundles.FOLDER):
             with contextlib.suppress(OSError):
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-                label = "unpacked bundle" if bundles.is_whole(folder) else "a bundle that was not unpacked to its end"
+                label = _origin(folder) if bundles.is_whole(folder) else "a bundle that was not unpacked to its end"
                 yield Item(BUNDLE, folder.name, label, size, folder.stat().st_mtime, folder)
 
     def _files(self) -> Iterator[Item]:
@@ -170,11 +184,22 @@ def limit() -> str | None:
     return os.environ.get(LIMIT_VARIABLE) or None
 
 
+def _origin(folder: Path) -> str:
+    """Say who vouches for what an unpacked bundle brought."""
+    try:
+        signed_by = schema.read(Origin, schema.load(folder / bundles.ORIGIN), "origin")["signed_by"]
+    except (OSError, ContractError):
+        return "unpacked bundle of an unknown signer"
+    return f"unpacked bundle, signed by {signed_by[:16]}" if signed_by else "unpacked bundle, unsigned"
+
+
 def _engine(entry: Entry) -> Item:
     identity = entry.record["identity"]
     if isinstance(identity, dict):
         made = f"{identity.get('backend')} {identity.get('backend_version')} for {identity.get('target')}"
         label = f"{entry.record['name']} {identity.get('precision')}, {made}"
+        origin = entry.record["origin"]
+        label += f", from bundle {origin['bundle'][:16]}" if origin else ", built here"
     else:
         label = "an engine whose record is damaged"
     return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)

@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ErrorInf
 from prepare_models_entrypoint.contract.source import public, source_id
 
 from ..manifest import ModelSpec
-from ..planning.planner import PLAN, PlannedModel, unfit
+from ..planning.planner import PLAN, PlannedModel, trusted, unfit
 from ..running import child
 from . import CALIBRATION, Entry, Store, Turn
 from . import PLAN as STORED_PLAN
@@ -31,7 +31,12 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
         if record is not None and record["build_key"] == planned.turn and keep(store, record, place):
             entry = entry or store.find(planned.turn)
     try:
-        usable = entry is not None and unfit(planned.spec, entry.record) is None and _as_of(entry, planned)
+        usable = (
+            entry is not None
+            and trusted(entry.record)
+            and unfit(planned.spec, entry.record) is None
+            and _as_of(entry, planned)
+        )
     except _EDITED:
         return None
     return entry if usable else None  # a build will tell what is wrong
@@ -39,6 +44,8 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
 
 def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
     """Put what was built into the store, in its turn; a store that has no room does no harm to the build."""
+    if not trusted(record):
+        return False
     files = {STORED_PLAN: output_dir / PLAN, CALIBRATION: output_dir / CALIBRATION}
     try:
         store.put(record, {name: file for name, file in files.items() if file.is_file()})

@@ -17,13 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract import external_data
 from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.weights import weights_sha256
 
-from .paths import cache_dir
+from .paths import contents_dir
 
 State = list[int]
 
+_LOCATIONS = "external_data"  # of a model, by its state
 _FINE_TICK_NS = 50_000_000  # kernels tick at 100 Hz or more
 _COARSE_TICK_NS = 2_000_000_000  # file systems that keep whole seconds, or every second one
 
@@ -40,7 +41,7 @@ class Digests:
         self._guard = threading.Lock()
         self._dirty = False
         self._stop = threading.Event()
-        self._known: dict[str, dict[str, Any]] = {"sha256": {}, "weights": {}, "sources": {}}
+        self._known: dict[str, dict[str, Any]] = {"sha256": {}, _LOCATIONS: {}, "sources": {}}
         self.reload()
 
     def of(self, path: Path) -> str:
@@ -67,10 +68,22 @@ class Digests:
         self._stop.set()
 
     def weights_of(self, model: Path) -> str | None:
-        """Return the digest of a model's external data, None without any. The data itself is looked at each time."""
-        if self._remembered("weights", model, lambda path: weights_sha256(path, self.of) is not None):
-            return weights_sha256(model, self.of)
-        return None
+        """Return the digest of a model's external data, None without any. The data itself is looked at each time.
+
+        Raises:
+            ExternalDataError, OSError: see ``weights_files``.
+        """
+        return external_data.sha256_of(self.weights_files(model), self.of)
+
+    def weights_files(self, model: Path) -> tuple[Path, ...]:
+        """Return the files with a model's external data.
+
+        Raises:
+            ExternalDataError: one is missing or lies elsewhere than it may, or the model's structure can't be read.
+            OSError: the model can't be read.
+        """
+        named = self._remembered(_LOCATIONS, model, lambda path: list(external_data.locations(path)))
+        return external_data.files(model, tuple(named))
 
     def of_source(self, source_id: str, *, since: float = 0.0) -> str | None:
         """Return the digest that a source had when it was fetched, if that was not before ``since`` (epoch seconds)."""
@@ -103,7 +116,7 @@ class Digests:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self.reload()
                 with self._guard:
-                    for kind in ("sha256", "weights"):
+                    for kind in ("sha256", _LOCATIONS):
                         self._known[kind] = {p: known for p, known in self._known[kind].items() if os.path.exists(p)}
                     text = json.dumps(self._known)
                     self._dirty = False
@@ -137,7 +150,7 @@ class Digests:
 
 def open_digests() -> Digests:
     """Return what is known on this machine; it is kept under the cache directory."""
-    return Digests(cache_dir() / "digests.json")
+    return Digests(contents_dir() / "digests.json")
 
 
 def _state(path: str) -> State:

@@ -6,8 +6,12 @@ import errno
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import HostError
+
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.report import Origin
 
 CACHE_VARIABLE = "PREPARE_MODELS_CACHE_DIR"
 
@@ -27,6 +31,38 @@ def cache_dir() -> Path:
             "this user has no home directory for the cache", hint=f"name one with the variable {CACHE_VARIABLE}"
         )
     return Path(base).absolute() / "prepare-models"
+
+
+_scope: tuple[Origin, Path] | None = None
+
+
+def enter_scope(bundle: Origin, folder: Path) -> None:
+    """Keep what this process fetches and builds in a folder of its own: what a bundle brought serves that bundle alone.
+
+    Locks on models directories and facts about this machine stay in the cache directory, where all runs find them.
+
+    Args:
+        bundle: the bundle, and who signed it; every engine of this process carries it in its report.
+        folder: where its contents go.
+    """
+    global _scope  # noqa: PLW0603  # where a process keeps its contents is a state of the process
+    _scope = (bundle, folder)
+
+
+def leave_scope() -> None:
+    """Go back to the cache directory."""
+    global _scope  # noqa: PLW0603
+    _scope = None
+
+
+def origin() -> Origin | None:
+    """Return the bundle whose scope this process is in, or None."""
+    return _scope[0] if _scope else None
+
+
+def contents_dir() -> Path:
+    """Return the directory of engines, downloads, timing caches and the digests of files: the scope's, or the cache."""
+    return _scope[1] if _scope else cache_dir()
 
 
 def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ... import executors
@@ -19,8 +20,59 @@ from ...manifest import Manifest, licences
 from ...reports.text import table, write
 from ...running.fetch_process import progress_line
 from ...support import paths
+from ..options import add_bases, add_json, add_output, command, size
 
 OnBytes = Callable[[int, int], None]
+
+EXAMPLE = """\
+example:
+  prepare-models bundle create models.yaml -o site.bundle --platform rtx
+  prepare-models bundle verify site.bundle
+  prepare-models run --bundle site.bundle --models-dir models
+
+exit status: 0 good, 1 the bundle is damaged or incomplete, or something can't be had or drifted, 2 usage error,
+3 this machine can't do it, 70 a bug, 130 interrupted
+"""
+
+
+def add_arguments(bundle: argparse.ArgumentParser) -> None:
+    """Add what ``bundle`` takes."""
+    actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_bundle_create(actions)
+    verify = command(
+        actions, "verify", "check every byte of a bundle", "example:\n  prepare-models bundle verify site.bundle"
+    )
+    listed = command(actions, "ls", "list what is in a bundle", "example:\n  prepare-models bundle ls site.bundle")
+    for each in (verify, listed):
+        each.add_argument("bundle", type=Path, metavar="FILE", help="bundle, or the first of its volumes")
+    add_bases(verify)
+    verify.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed it (PEM)")
+    add_json(listed, "index")
+    add_output(verify)
+
+
+def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    create = command(
+        actions, "create", "make a bundle from a locked manifest",
+        "example:\n  prepare-models bundle create models.yaml -o site.bundle --platform rtx --split 4GB",
+    )  # fmt: skip
+    create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock beside it")
+    create.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bundle to write")
+    create.add_argument(
+        "--platform", action="append", default=[], metavar="NAME[=IMAGE]",
+        help="put this platform's image in; local: wheels that build without containers; several times",
+    )  # fmt: skip
+    add_bases(create)
+    create.add_argument("--split", type=size, metavar="SIZE", help="write volumes of this size, such as 4GB")
+    create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
+    create.add_argument("--arch", choices=("x86_64", "aarch64"), help="its machine (default: this one's)")
+    create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
+    create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
+    create.add_argument("--engines", action="store_true", help="put in the engines that were built here")
+    create.add_argument("--timing-caches", action="store_true", help="put in what builds here found out")
+    create.add_argument("--sign-key", type=Path, metavar="FILE", help="private Ed25519 key (PEM) that signs the bundle")
+    create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
+    add_output(create)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,26 @@ from ... import catalog
 from ...catalog import Entry
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import table, write
+from ..options import add_json, command
+
+EXAMPLE = "example:\n  prepare-models catalog search segmentation onnx"
+
+
+def add_arguments(catalog: argparse.ArgumentParser) -> None:
+    """Add what ``catalog`` takes."""
+    asks = catalog.add_subparsers(dest="ask", metavar="QUESTION", required=True)
+    listed = command(asks, "list", "list every model", "example:\n  prepare-models catalog list --json")
+    shown = command(
+        asks, "show", "print what is known of a model", "example:\n  prepare-models catalog show bi3d-featnet-2.0.0"
+    )
+    shown.add_argument("name", metavar="NAME", help="model of the catalog")
+    searched = command(
+        asks, "search", "list the models in which every word occurs",
+        "example:\n  prepare-models catalog search peoplenet onnx\n\nexit status: 0 found, 1 nothing found",
+    )  # fmt: skip
+    searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")
+    for ask in (listed, shown, searched):
+        add_json(ask)
 
 
 def main(arguments: argparse.Namespace) -> int:

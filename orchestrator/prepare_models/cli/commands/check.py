@@ -13,7 +13,18 @@ from ... import executors, lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...planning import planner
 from ...reports import text
+from ..options import add_executor, add_json
 from .plan import container_options
+
+EXAMPLE = "example:\n  prepare-models check models.yaml"
+
+
+def add_arguments(check: argparse.ArgumentParser) -> None:
+    """Add what ``check`` takes."""
+    check.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
+    check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
+    add_executor(check)
+    add_json(check, "reports")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -5,10 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...executors.local import LocalExecutor
 from ...reports import text
+from ..options import add_json
+
+EXAMPLE = "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx"
+
+
+def add_arguments(decrypt: argparse.ArgumentParser) -> None:
+    """Add what ``decrypt`` takes."""
+    decrypt.add_argument("file", type=Path, metavar="FILE", help=".etlt")
+    decrypt.add_argument("--key-file", type=Path, metavar="FILE", required=True, help="file that holds the key")
+    decrypt.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write, readable by you alone"
+    )
+    add_json(decrypt)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,18 @@ from pathlib import Path
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...machine import doctor, facts
 from ...reports import text
+from ..options import add_output
+
+EXAMPLE = "example:\n  prepare-models doctor --models-dir ~/models\n\nexit status: 0 nothing fails, 1 something does"
+
+
+def add_arguments(doctor: argparse.ArgumentParser) -> None:
+    """Add what ``doctor`` takes."""
+    doctor.add_argument("--models-dir", type=Path, default=Path("models"), metavar="DIR", help="default: ./models")
+    doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")
+    doctor.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="describe the machine below DIR")
+    doctor.add_argument("--arch", choices=("x86_64", "aarch64"), help="with --root: that machine's architecture")
+    add_output(doctor)
 
 
 def main(arguments: argparse.Namespace) -> int:

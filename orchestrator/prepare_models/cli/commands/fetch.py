@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
@@ -15,6 +16,30 @@ from ...reports.text import table, write
 from ...running.connection import NetworkSpec
 from ...running.fetch_process import Fetching, progress_line
 from ...support.paths import CACHE_VARIABLE, cache_dir, make
+from ..options import add_output, positive, seconds
+
+EXAMPLE = """\
+example:
+  prepare-models fetch ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0 --output models
+  prepare-models fetch https://example.com/models.tar.gz!inner/model.onnx#sha256=HEX --output models
+
+A SOURCE is a path, an https://, ngc:// or s3:// URL, any URL of NGC that its pages show, or a member of an archive.
+
+exit status: 0 all bytes are there and verified, 1 a source failed, 2 usage error, 3 DIR can't be used,
+70 a bug, 130 interrupted
+"""
+
+
+def add_arguments(fetch: argparse.ArgumentParser) -> None:
+    """Add what ``fetch`` takes."""
+    fetch.add_argument("sources", nargs="+", metavar="SOURCE", help="what to fetch; #sha256=HEX pins it")
+    fetch.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="directory for the files")
+    fetch.add_argument("--connections", type=positive, default=16, metavar="N", help="files at once (default 16)")
+    fetch.add_argument("--attempts", type=positive, metavar="N", help="failures in a row without progress (default 5)")
+    fetch.add_argument("--stall-timeout", type=seconds, metavar="SECONDS", help="silence that ends a try (default 30)")
+    fetch.add_argument("--headers-file", type=Path, metavar="FILE", help="file of Name: value lines, for https")
+    fetch.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
+    add_output(fetch)
 
 
 def main(arguments: argparse.Namespace) -> int:

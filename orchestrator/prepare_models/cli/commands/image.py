@@ -18,6 +18,28 @@ from ...docker.owners import LABEL
 from ...errors import EXIT_OK, HostError, UsageError
 from ...machine import facts, platforms
 from ...reports import text
+from ..options import add_output
+
+EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
+
+
+def add_arguments(image: argparse.ArgumentParser) -> None:
+    """Add what ``image`` takes."""
+    image.add_argument("action", choices=("build", "pull", "list", "save", "load"))
+    image.add_argument("file", type=Path, nargs="?", metavar="FILE", help="archive to load")
+    image.add_argument("--platform", metavar="NAME", help="platform (default: this machine's)")
+    image.add_argument("--base-image", metavar="IMAGE", help="build: another base")
+    image.add_argument("--network", metavar="NETWORK", help="build: network of the build, such as host")
+    image.add_argument("--arch", choices=("x86_64", "aarch64"), help="build: another architecture, under emulation")
+    image.add_argument(
+        "--tag", metavar="NAME:TAG", help="build: another name (default: prepare-models:VERSION-PLATFORM)"
+    )
+    image.add_argument(
+        "--tao-converter", type=Path, metavar="FILE", help="build: put NVIDIA's converter into the image"
+    )
+    image.add_argument("--registry", metavar="PREFIX", help="pull: where the image lies, such as registry.example/team")
+    image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
+    add_output(image)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
@@ -12,6 +13,17 @@ from ...errors import EXIT_OK, HostError, UsageError
 from ...reports.text import write
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
+
+EXAMPLE = "example:\n  prepare-models init peoplesemsegnet-shuffleseg-onnx bi3d-featnet-2.0.0 -o models.yaml"
+
+
+def add_arguments(init: argparse.ArgumentParser) -> None:
+    """Add what ``init`` takes."""
+    init.add_argument("names", nargs="*", metavar="NAME", help="models of the catalog (default: one as an example)")
+    init.add_argument(
+        "-o", "--output", type=Path, default=Path("models.yaml"), metavar="FILE", help="default: models.yaml"
+    )
+    init.add_argument("--force", action="store_true", help="replace the file")
 
 
 def main(arguments: argparse.Namespace) -> int:

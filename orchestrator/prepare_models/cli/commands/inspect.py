@@ -6,12 +6,31 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...executors.local import LocalExecutor
 from ...reports import inspection, text
+from ..options import add_output
 from . import view
+
+EXAMPLE = (
+    "example:\n  prepare-models inspect models/peoplesemsegnet/1/model.plan\n"
+    "  prepare-models inspect models --json\n\nexit status: 0 all files were read, 1 one could not be"
+)
+
+
+def add_arguments(inspect: argparse.ArgumentParser) -> None:
+    """Add what ``inspect`` takes."""
+    inspect.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help=".onnx, .etlt, .plan, .engine or a models directory"
+    )
+    inspect.add_argument("--layers", action="store_true", help="list the layers")
+    inspect.add_argument("--weights", action="store_true", help="list the weights of an ONNX model")
+    inspect.add_argument("--view", action="store_true", help="show the graph of an .onnx in Netron, too")
+    inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
+    add_output(inspect)
 
 
 def main(arguments: argparse.Namespace) -> int:

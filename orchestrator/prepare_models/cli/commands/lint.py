@@ -9,6 +9,16 @@ import sys
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...executors.local import LocalExecutor
 from ...reports import inspection, text
+from ..options import add_consumer, add_json, add_models_dir
+
+EXAMPLE = "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings"
+
+
+def add_arguments(lint: argparse.ArgumentParser) -> None:
+    """Add what ``lint`` takes."""
+    add_models_dir(lint)
+    add_consumer(lint, "what the record of a model names, else all; DeepStream where it has a file")
+    add_json(lint, "findings")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ... import executors, lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
@@ -20,6 +21,37 @@ from ...planning import planner
 from ...reports.text import table, write
 from ...running.fetch_process import progress_line
 from ...support import paths
+from ..options import add_output
+
+EXAMPLE = """\
+example:
+  prepare-models lock models.yaml
+  prepare-models lock models.yaml --update peoplesemsegnet
+  prepare-models lock models.yaml --check
+  prepare-models lock models.yaml --check --online
+
+exit status: 0 locked, or nothing drifted, 1 something drifted or can't be fetched, 2 usage or manifest error,
+3 this machine can't do it, 70 a bug, 130 interrupted
+"""
+
+
+def add_arguments(lock: argparse.ArgumentParser) -> None:
+    """Add what ``lock`` takes."""
+    lock.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml; its lock is models.lock")
+    what = lock.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="write nothing, say what drifted")
+    what.add_argument(
+        "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources anew"
+    )
+    lock.add_argument(
+        "--online", action="store_true", help="with --check: ask servers whether they have these bytes still"
+    )
+    lock.add_argument(
+        "--platform", action="append", metavar="NAME[=IMAGE]",
+        help="local, or one of image list; several times (default: what run would take here)",
+    )  # fmt: skip
+    lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
+    add_output(lock)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -6,18 +6,45 @@ import argparse
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
 from ...reports.text import table, write
 from ...running import child
 from ...running.connection import NetworkSpec
+from ..options import add_json, command, positive
 
 _COLUMNS = {
     "search": (("MODEL", "model"), ("LATEST VERSION", "latest"), ("TITLE", "title")),
     "versions": (("VERSION", "version"), ("FILES", "files"), ("SIZE", "bytes"), ("CREATED", "created")),
     "files": (("FILE", "path"), ("SIZE", "bytes"), ("SHA256", "sha256"), ("CREATED", "created")),
 }
+
+EXAMPLE = "example:\n  prepare-models ngc search segmentation"
+
+_NGC_EXAMPLES = {
+    "search": "peoplesemsegnet",
+    "versions": "nvidia/tao/peoplesemsegnet",
+    "files": "nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0",
+}
+
+
+def add_arguments(ngc: argparse.ArgumentParser) -> None:
+    """Add what ``ngc`` takes."""
+    asks = ngc.add_subparsers(dest="ask", metavar="QUESTION", required=True)
+    questions = {
+        "search": ("find models", "QUERY", "words"),
+        "versions": ("list the versions of a model", "MODEL", "org/team/model"),
+        "files": ("list the files of a version, with their digests", "MODEL:VERSION", "org/team/model:version"),
+    }
+    for name, (summary, metavar, text) in questions.items():
+        ask = command(asks, name, summary, f"example:\n  prepare-models ngc {name} {_NGC_EXAMPLES[name]}")
+        ask.add_argument("about", metavar=metavar, help=text)
+        if name == "search":
+            ask.add_argument("--limit", type=positive, default=25, metavar="N", help="most results (default 25)")
+        ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
+        add_json(ask)
 
 
 def main(arguments: argparse.Namespace) -> int:

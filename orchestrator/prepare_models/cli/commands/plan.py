@@ -16,6 +16,15 @@ from ...planning import planner as plan
 from ...reports import text
 from ...store import open_store
 from ...support.file_digests import open_digests
+from ..options import add_output, add_selection
+
+EXAMPLE = "example:\n  prepare-models plan models.yaml --json"
+
+
+def add_arguments(plan: argparse.ArgumentParser) -> None:
+    """Add what ``plan`` takes."""
+    add_selection(plan)
+    add_output(plan)
 
 
 def main(arguments: argparse.Namespace) -> int:

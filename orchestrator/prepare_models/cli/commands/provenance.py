@@ -4,10 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...signing import statements
+from ..options import add_json, command
+
+EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
+
+
+def add_arguments(provenance: argparse.ArgumentParser) -> None:
+    """Add what ``provenance`` takes."""
+    actions = provenance.add_subparsers(dest="action", metavar="ACTION", required=True)
+    sign = command(
+        actions, "sign", "sign the statement beside each engine with a key of yours",
+        "example:\n  prepare-models provenance sign ~/models --key key.pem\n\n"
+        "exit status: 0 signed, 1 a statement is not true of its engine, 2 usage error, 3 a module is missing",
+    )  # fmt: skip
+    sign.add_argument("--key", type=Path, metavar="FILE", required=True, help="private key, PEM")
+    sign.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    verify = command(
+        actions, "verify", "check engines against their statements, and these against a public key",
+        "example:\n  prepare-models provenance verify ~/models/peoplesemsegnet --key key.pub\n\n"
+        "exit status: 0 all are good, 1 one is not, 2 usage error, 3 a module is missing",
+    )  # fmt: skip
+    verify.add_argument("--key", type=Path, metavar="FILE", help="public key, PEM (default: no signature is checked)")
+    for action in (sign, verify):
+        action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
+        add_json(action, "findings")
 
 
 def main(arguments: argparse.Namespace) -> int:

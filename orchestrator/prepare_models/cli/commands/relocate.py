@@ -9,6 +9,20 @@ import sys
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...executors.local import LocalExecutor
 from ...reports import inspection, text
+from ..options import add_deploy_dir, add_json, add_models_dir
+
+EXAMPLE = (
+    "example:\n  prepare-models relocate ~/models --deploy-dir /workspaces/isaac_ros-dev/models\n\n"
+    "isaac_ros.yaml, isaac_ros.launch.py and deepstream.txt are written anew; config.pbtxt stays as it is.\n\n"
+    "exit status: 0 all are written, 1 a model has no record, or its files can't be written"
+)
+
+
+def add_arguments(relocate: argparse.ArgumentParser) -> None:
+    """Add what ``relocate`` takes."""
+    add_models_dir(relocate)
+    add_deploy_dir(relocate, "where it is")
+    add_json(relocate, "outcome")
 
 
 def main(arguments: argparse.Namespace) -> int:

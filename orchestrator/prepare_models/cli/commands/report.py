@@ -11,12 +11,38 @@ from prepare_models_entrypoint.contract.files import write_atomic
 
 from ...errors import EXIT_DIFFERENT, EXIT_OK, HostError
 from ...reports import difference, documents, html, junit, markdown, text
+from ..options import add_json, command
 
 FORMS: dict[str, Callable[[documents.Run], str]] = {
     "html": html.render,
     "markdown": markdown.render,
     "junit": junit.render,
 }
+
+EXAMPLE = (
+    "example:\n  prepare-models report "
+    "render models/report.json --format html -o report.html\n  prepare-models report diff before.json after.json"
+)
+
+
+def add_arguments(report: argparse.ArgumentParser) -> None:
+    """Add what ``report`` takes."""
+    actions = report.add_subparsers(dest="action", metavar="ACTION", required=True)
+    render = command(
+        actions, "render", "write a report as HTML, Markdown or JUnit XML",
+        "example:\n  prepare-models report render models/report.json --format markdown",
+    )  # fmt: skip
+    render.add_argument("report", type=Path, metavar="REPORT", help="report.json, or the directory that has it")
+    render.add_argument("--format", choices=("html", "markdown", "junit"), required=True, help="form")
+    render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
+    diff = command(
+        actions, "diff", "tell what differs between two reports: engines, inputs and outputs, precision, times",
+        "example:\n  prepare-models report diff orin.json thor.json --json\n\n"
+        "exit status: 0 no difference but times and the environment, 1 results differ, 2 usage error",
+    )  # fmt: skip
+    diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
+    diff.add_argument("b", type=Path, metavar="B", help="the other one")
+    add_json(diff, "changes")
 
 
 def main(arguments: argparse.Namespace) -> int:

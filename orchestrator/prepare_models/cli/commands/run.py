@@ -19,9 +19,41 @@ from ...running.runner import Run
 from ...store import open_store
 from ...support import paths
 from ...support.file_digests import open_digests
+from ..options import add_output, add_selection, positive, seconds
 from . import plan as plan_command
 from . import report as report_command
 from .cache import keep_within_limit
+
+EXAMPLE = """\
+example:
+  prepare-models run models.yaml --models-dir ~/models
+  prepare-models run models.yaml peoplesemsegnet --force --json > report.json
+
+exit status: 0 all models good, 1 a model failed, 2 usage or manifest error,
+3 this machine can't do it, 70 a bug, 130 interrupted
+"""
+
+
+def add_arguments(run: argparse.ArgumentParser) -> None:
+    """Add what ``run`` takes."""
+    add_selection(run)
+    run.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
+    for form in ("html", "markdown", "junit"):
+        run.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+    run.add_argument("--jobs", type=positive, default=1, metavar="N", help="models to work on at once (default 1)")
+    run.add_argument("--timeout", type=seconds, metavar="SECONDS", help="longest time for the conversion of one model")
+    ending = run.add_mutually_exclusive_group()
+    ending.add_argument(
+        "--keep-going",
+        dest="fail_fast",
+        action="store_const",
+        const=False,
+        help="a failure stops nothing else (default)",
+    )
+    ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
+    run.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
+    run.add_argument("--dry-run", action="store_true", help="only print what would be done, like plan")
+    add_output(run)
 
 
 def main(arguments: argparse.Namespace) -> int:

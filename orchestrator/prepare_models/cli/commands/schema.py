@@ -8,6 +8,13 @@ import importlib.resources
 from ...errors import EXIT_OK
 from ...reports import text
 
+EXAMPLE = "example:\n  prepare-models schema manifest > models.schema.json"
+
+
+def add_arguments(schema: argparse.ArgumentParser) -> None:
+    """Add what ``schema`` takes."""
+    schema.add_argument("document", choices=("manifest", "report"))
+
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of a document."""

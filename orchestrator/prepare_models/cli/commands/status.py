@@ -10,6 +10,20 @@ from ...machine.environments import this_machine
 from ...planning import status
 from ...reports.text import table, write
 from ...support.file_digests import open_digests
+from ..options import add_json, add_models_dir
+
+EXAMPLE = (
+    "example:\n  prepare-models status ~/models --json\n\nNeither TensorRT nor a GPU is needed: what can't be"
+    " compared here is told as unchecked.\n\nexit status: 0 no engine is stale, 1 one is, or there is none,"
+    " 2 usage error"
+)
+
+
+def add_arguments(status: argparse.ArgumentParser) -> None:
+    """Add what ``status`` takes."""
+    add_models_dir(status)
+    status.add_argument("--strict", action="store_true", help="an unchecked engine counts as a stale one, too")
+    add_json(status)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,24 @@ from ... import executors, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...planning import planner, published_models
 from ...reports import text
+from ..options import add_executor, add_json
 from .plan import container_options
+
+EXAMPLE = (
+    "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
+    "exit status: 0 no engine is refused, 1 one is or could not be compared, 2 usage or manifest error"
+)
+
+
+def add_arguments(verify: argparse.ArgumentParser) -> None:
+    """Add what ``verify`` takes."""
+    verify.add_argument("target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or what run made of it")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
+    verify.add_argument(
+        "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
+    )
+    add_executor(verify)
+    add_json(verify, "reports")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ _BEGINNINGS: Tuple[Tuple[bytes, int, str, str], ...] = (
     (b"vtrt", 0, "a TensorRT-RTX plan", "give it the ending .plan"),
 )
 _HEAD = 512
+_ETLT = b"\0\0\0\0"  # the length of a name that an encrypted ONNX model has not got
 _FROM_TEXT = "write it in ONNX's binary form first: onnx.save(onnx.load(FILE, format='{0}'), 'model.onnx')"
 
 
@@ -34,6 +35,8 @@ def kind(path: Path) -> Optional[Tuple[str, str]]:
     """Return what a file is and what to do about it, or None where its first bytes say nothing."""
     with open(str(path), "rb") as stream:
         head = stream.read(_HEAD)
+    if head.startswith(_ETLT) and any(head):
+        return "an encrypted TAO model (.etlt)", "rename it so that it ends in .etlt, and give its key"
     for beginning, offset, what, hint in _BEGINNINGS:
         if head[offset:].startswith(beginning):
             return what, hint

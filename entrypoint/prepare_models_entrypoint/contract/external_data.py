@@ -1,0 +1,295 @@
+"""The external data of ONNX models: which tensors lie in which files, and which files those may be.
+
+The one reader and the one policy. Nothing but the structure of a model is read, so gigabytes of weights cost nothing.
+What can't be read is refused: a model whose weights are overlooked would get the engine of another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+
+from . import skeleton, wire
+from .files import sha256_file
+
+_DEEPEST = 100  # messages within messages, as protobuf's own readers have it
+_MOST_FIELDS = 2_000_000  # of the whole structure: a few seconds
+_SEARCHED = 64 << 10  # a message of up to so many bytes is searched for the key before it is walked
+_KEY = b"location"
+_EXTERNAL = 1  # data_location
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+# Messages of ONNX that lead to tensors: the message of each field by its number, and which fields come once.
+_MESSAGES: Mapping[str, Mapping[int, str]] = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "Sparse"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+}
+_ONCE = {"Model": {7}, "Training": {1, 2}, "Attribute": {5, 6, 22}, "Sparse": {1, 2}}
+_DIMS, _TYPE, _NAME, _ENTRY, _PLACE = 1, 2, 8, 13, 14  # fields of a tensor
+
+# Bits of an element by TensorProto.DataType; text has no size.
+_BITS = {
+    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
+    17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
+}  # fmt: skip
+
+
+class ExternalDataError(ValueError):
+    """A model names weights that it may not have, or that are missing. The message says which and why.
+
+    ``why``: the message without the name of the file.
+    """
+
+    def __init__(self, message: str, *, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why or message
+
+
+class UnreadableError(ExternalDataError):
+    """The structure of a model can't be read, so that nothing says which files belong to it."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in another file. location: as the model has it. offset, length: in bytes; None where not given.
+
+    needed: bytes that its shape and type take, None where these don't tell.
+    """
+
+    tensor: str
+    location: str
+    offset: int
+    length: Optional[int]
+    needed: Optional[int]
+
+    @property
+    def end(self) -> int:
+        """Return how many bytes the file must have."""
+        return self.offset + (self.length if self.length is not None else self.needed or 0)
+
+
+def tensors(model: Path) -> Tuple[Stored, ...]:
+    """Return the tensors of a file that lie in other files, in the file's order. What is no ONNX model has none.
+
+    Raises:
+        UnreadableError: it is a model whose structure or entries can't be read.
+        OSError: the file can't be read.
+    """
+    with skeleton.mapped(model) as view:
+        if skeleton.verdict(view) != skeleton.WHOLE:
+            return ()
+        try:
+            return tuple(_Walk(view).tensors("Model", 0, len(view), 0))
+        except wire.MalformedError as error:
+            raise UnreadableError(f"the structure of {model.name} can't be read: {error}") from None
+
+
+def locations(model: Path) -> Tuple[str, ...]:
+    """Return the names of a model's weights files as the model has them, each once, in the order of the model.
+
+    Raises:
+        UnreadableError, OSError: see ``tensors``.
+    """
+    return tuple(dict.fromkeys(tensor.location for tensor in tensors(model)))
+
+
+def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, ...]:
+    """Return the weights files of a model under the names that the model has for them; links are not followed.
+
+    Args:
+        model: path of the model file.
+        named: its ``locations``, where they are known.
+
+    Raises:
+        ExternalDataError: one is missing, no regular file, or lies elsewhere than it may.
+        OSError: the model can't be read.
+    """
+    found: Dict[Path, None] = {}
+    for location in locations(model) if named is None else named:
+        resolve(model, location)
+        found[model.parent / PurePosixPath(location)] = None
+    return tuple(found)
+
+
+def sha256_of(files: Tuple[Path, ...], sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
+    """Return the digest of a model's weights files, given in the order in which it names them; None without any."""
+    digests = [sha256(file) for file in files]
+    return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
+
+
+def check(model: Path) -> int:
+    """Return the size in bytes of the weights in other files; refuse a model that has not got them all.
+
+    Raises:
+        ExternalDataError: a file is missing, too short, elsewhere than it may be, or the model can't be read.
+    """
+    total = 0
+    sizes: Dict[str, int] = {}
+    for tensor in tensors(model):
+        size = sizes.get(tensor.location)
+        if size is None:
+            size = sizes[tensor.location] = resolve(model, tensor.location).stat().st_size
+        if None not in (tensor.length, tensor.needed) and tensor.length != tensor.needed:
+            told = f"{tensor.length} bytes, its shape and type take {tensor.needed}"
+            raise ExternalDataError(f"the tensor {tensor.tensor!r} has {told}")
+        if tensor.end > size:
+            raise _refused(tensor.location, f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}")
+        total += tensor.end - tensor.offset
+    return total
+
+
+def resolve(model: Path, location: str) -> Path:
+    """Return the file that ``location`` in ``model`` stands for, with every link followed.
+
+    It is a regular file under the model's directory, or under the directory of the file that the model's own path
+    resolves to: download caches keep models and weights as links into one directory of their own.
+
+    Args:
+        model: path of the .onnx file.
+        location: what a tensor of it says, relative to its directory.
+
+    Raises:
+        ExternalDataError: it lies elsewhere, is missing or is no regular file.
+    """
+    named = PurePosixPath(location)
+    if not named.parts or "\0" in location or named.is_absolute() or ".." in named.parts:
+        raise _refused(location, "lies outside of the model's directory")
+    try:
+        file = Path(os.path.realpath(str(model.parent / named)))
+        kind = os.stat(str(file)).st_mode
+    except OSError as error:
+        verb = "found" if isinstance(error, FileNotFoundError) else "read"
+        raise _refused(location, f"can't be {verb}: {error.strerror}") from None
+    homes = {Path(os.path.realpath(str(model.parent))), Path(os.path.realpath(str(model))).parent}
+    if not any(home in file.parents for home in homes):
+        raise _refused(location, "is a link that leads out of the model's directory")
+    if not stat.S_ISREG(kind):
+        raise _refused(location, "is not a regular file")
+    return file
+
+
+def _refused(location: str, why: str) -> ExternalDataError:
+    return ExternalDataError(f"the weights file {location!r} {why}", why=why)
+
+
+def tensor_bytes(data_type: int, dims: "List[int] | Tuple[int, ...]") -> Optional[int]:
+    """Return the size of a tensor's values; None for text, for unknown types and for a negative dimension.
+
+    Args:
+        data_type: number of TensorProto.DataType.
+        dims: its shape.
+    """
+    bits = _BITS.get(data_type)
+    return None if bits is None or any(dim < 0 for dim in dims) else math.ceil(_product(dims) * bits / 8)
+
+
+def _product(dims: "List[int] | Tuple[int, ...]") -> int:
+    result = 1
+    for dim in dims:
+        result *= dim
+    return result
+
+
+class _Walk:
+    """Goes through the messages of a model in the order of the file. The budget of fields is one for all of them."""
+
+    def __init__(self, view: wire.View) -> None:
+        self._view = view
+        self._left = _MOST_FIELDS
+
+    def tensors(self, kind: str, start: int, end: int, depth: int) -> Iterator[Stored]:
+        """Yield the tensors in other files of the message of this kind between two offsets."""
+        if depth > _DEEPEST:
+            raise wire.MalformedError(f"its messages are nested more than {_DEEPEST} levels deep")
+        if kind == "Tensor":
+            yield from self._tensor(start, end)
+            return
+        inner = _MESSAGES[kind]
+        seen: Set[int] = set()
+        for field in self._fields(start, end):
+            below = inner.get(field.number) if field.wire == 2 else None
+            if below is None:
+                continue
+            if field.number in seen and field.number in _ONCE.get(kind, ()):
+                raise wire.MalformedError(f"a field that comes once is there twice in a {kind}")
+            seen.add(field.number)
+            if field.end - field.value > _SEARCHED or self._view.find(_KEY, field.value, field.end) >= 0:
+                yield from self.tensors(below, field.value, field.end, depth + 1)
+
+    def _tensor(self, start: int, end: int) -> Iterator[Stored]:
+        entries: Dict[str, str] = {}
+        dims: List[int] = []
+        numbers, name = {_TYPE: 0, _PLACE: 0}, b""
+        for field in self._fields(start, end):
+            if (field.number, field.wire) == (_ENTRY, 2):
+                self._entry(field, entries)
+            elif field.number == _DIMS:
+                dims += self._dims(field)
+            elif field.number in numbers and field.wire == 0:
+                numbers[field.number] = self._number(field)
+            elif (field.number, field.wire) == (_NAME, 2):
+                name = self._view[field.value : field.end]
+        if numbers[_PLACE] == _EXTERNAL:
+            yield _stored(name.decode("utf-8", "replace"), entries, tensor_bytes(numbers[_TYPE], dims))
+
+    def _entry(self, entry: wire.Field, entries: Dict[str, str]) -> None:
+        parts = {1: b"", 2: b""}
+        for field in self._fields(entry.value, entry.end):
+            if field.number in parts and field.wire == 2:
+                parts[field.number] = self._view[field.value : field.end]
+        try:
+            key, value = parts[1].decode("utf-8"), parts[2].decode("utf-8")
+        except UnicodeDecodeError:
+            raise wire.MalformedError("an entry of external data is not text") from None
+        if key in entries:
+            raise wire.MalformedError(f"a tensor in another file has two entries {key!r}")
+        entries[key] = value
+
+    def _dims(self, field: wire.Field) -> Iterator[int]:
+        if field.wire == 0:
+            yield self._number(field)
+        at = field.value
+        while field.wire == 2 and at < field.end:
+            value, at = wire.varint(self._view, at, field.end)
+            self._spend()
+            yield _signed(value)
+
+    def _number(self, field: wire.Field) -> int:
+        return _signed(wire.varint(self._view, field.value, field.end)[0])
+
+    def _fields(self, start: int, end: int) -> Iterator[wire.Field]:
+        for field in wire.fields(self._view, start, end, most=_MOST_FIELDS):
+            self._spend()
+            yield field
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise wire.MalformedError("there are too many fields")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _stored(tensor: str, entries: Mapping[str, str], needed: Optional[int]) -> Stored:
+    if "location" not in entries:
+        raise wire.MalformedError(f"the tensor {tensor!r} lies in another file and names none")
+    numbers: Dict[str, Optional[int]] = {}
+    for key in ("offset", "length"):
+        text = entries.get(key)
+        if text is not None and not _NUMBER.fullmatch(text):
+            raise wire.MalformedError(f"the {key} of the tensor {tensor!r} is not a number of bytes")
+        numbers[key] = None if text is None else int(text)
+    return Stored(tensor, entries["location"], numbers["offset"] or 0, numbers["length"], needed)
