@@ -124,6 +124,7 @@ def test_what_only_tensor_rt_node_lacks_is_good_for_a_file_of_the_other(left: Le
 
 UNREADABLE = {
     "no YAML": "- [",
+    "aliases": "a: &a\n  ros__parameters: {b: 1}\ntensor_rt: *a\n",
     "a tab": "tensor_rt:\n\tros__parameters: {}",
     "a list": "- tensor_rt",
     "nothing": "",
@@ -213,6 +214,23 @@ def test_a_plugin_library_is_told_where_the_node_would_not_load_it(left: Left) -
     assert left.codes("isaac-ros") == ["isaac-ros-plugin"]
     left.run(name="two", plugins=["/p/liba.so", "/p/libb.so"])
     assert left.codes("isaac-ros", name="two") == ["isaac-ros-plugin"]
+
+
+def test_a_directory_that_is_no_model_stops_triton_node_up_to_4_6(left: Left) -> None:
+    left.run()
+    (left.root / "notes").mkdir()
+    assert left.codes("isaac-ros", name="notes") == ["isaac-ros-foreign-directory"]
+    assert left.codes("isaac-ros@5.0", name="notes") == []
+
+
+@pytest.mark.parametrize("name", ["isaac_ros.yaml", "config.pbtxt", "deepstream.txt"])
+def test_what_is_no_text_is_told_once(left: Left, name: str) -> None:
+    folder = left.run(BATCH)
+    (folder / name).write_bytes(b"\xff\xfe\x00")
+    assert len(left.lint()) == 1
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    assert len(left.lint()) == 1
 
 
 def test_an_engine_without_inputs_is_found(left: Left) -> None:

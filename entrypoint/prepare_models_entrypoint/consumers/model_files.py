@@ -13,6 +13,7 @@ from ..contract.deployment import Deployment
 from ..contract.files import sha256_file
 from ..contract.report import Binding, ModelReport, read
 
+_LARGEST_TEXT = 4 << 20  # bytes
 _PLANS = (".plan", ".engine", ".trt")
 
 
@@ -54,12 +55,14 @@ class Model:
         """Return what a file of the directory says, None where it is missing.
 
         Raises:
-            ValueError: it is no UTF-8.
+            ValueError: it is no UTF-8, or no plain file of a size that a person writes.
         """
-        try:
-            return (self.directory / name).read_text(encoding="utf-8")
-        except (FileNotFoundError, NotADirectoryError):
+        file = self.directory / name
+        if not file.exists():
             return None
+        if not file.is_file() or file.stat().st_size > _LARGEST_TEXT:
+            raise ValueError(f"{name} is no plain file of at most {_LARGEST_TEXT} bytes")
+        return file.read_text(encoding="utf-8")
 
     def plan(self, version: str, file: str) -> Optional[Plan]:
         """Return the engine of this name, if a record describes it."""

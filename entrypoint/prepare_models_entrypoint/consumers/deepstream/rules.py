@@ -50,7 +50,7 @@ def subject(model: Model, release: str) -> Subject:
     except KeyFileError as error:
         return Subject(model, release, unreadable=f"{DEEPSTREAM} can't be read: {error}")
     except ValueError:
-        return Subject(model, release, unreadable=f"{DEEPSTREAM} is no UTF-8 text")
+        return Subject(model, release, unreadable=f"{DEEPSTREAM} is no text in UTF-8")
 
 
 def output_type(of: Subject) -> Iterator[str]:

@@ -60,7 +60,7 @@ def subject(model: Model, name: str) -> Subject:
     except ParametersError as error:
         return Subject(model, chosen, {}, f"{PARAMETERS} can't be read: {error}")
     except ValueError:
-        return Subject(model, chosen, {}, f"{PARAMETERS} is no UTF-8 text")
+        return Subject(model, chosen, {}, f"{PARAMETERS} is no text in UTF-8")
     unreadable = f"{PARAMETERS} has no section of a node of Isaac ROS" if nodes == {} else None
     return Subject(model, chosen, nodes, unreadable, tuple(_batches(model)))
 
@@ -171,6 +171,12 @@ def deploy_dir(of: Subject) -> Iterator[str]:
         reasons = [places.elsewhere(of.model, path) for path in told]
         if reasons and all(reasons):
             yield f"triton: model_repository_paths leads to {reasons[0]}"
+
+
+def foreign(of: Subject) -> Iterator[str]:
+    """Find directories that a TritonNode would load and can't."""
+    if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
+        yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is no model"
 
 
 def served_model(of: Subject) -> Iterator[str]:
@@ -284,6 +290,11 @@ RULES: Dict[str, Rule[Subject]] = {
         FILES, "TritonNode asks for another model, or has no repository",
         "write model_name as the directory is called, and its parent in model_repository_paths",
         served_model,
+    ),
+    "isaac-ros-foreign-directory": Rule(
+        FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is no model",
+        "move it out of the models directory",
+        foreign,
     ),
     "isaac-ros-plugin": Rule(
         FILES, "TensorRTNode loads one library of plugins, custom_plugin_lib, and the engine needs its own",

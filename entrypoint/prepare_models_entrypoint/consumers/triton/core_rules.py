@@ -199,14 +199,16 @@ def of_shape(tensor: Tensor, *, batching: bool) -> Iterator[Finding]:
         yield "triton-tensors", f"an {tensor.mode} has no name"
     if tensor.data_type == UNSET:
         yield "triton-type", f"{where} has no data_type"
-    problem = _shape_problem(tensor, batching=batching)
-    if problem is not None:
+    problem = _shape_problem(tensor)
+    if tensor.reshape == () and not batching:
+        yield "triton-scalar", f"{where} is a scalar"
+    elif problem is not None:
         yield "triton-dims", f"{where} {problem}"
     if tensor.layout != "FORMAT_NONE" and len(tensor.dims) != 3:
         yield "triton-dims", f"{where} is {tensor.layout}, which takes three dims, and has {list(tensor.dims)}"
 
 
-def _shape_problem(tensor: Tensor, *, batching: bool) -> Optional[str]:
+def _shape_problem(tensor: Tensor) -> Optional[str]:
     dims, reshape = tensor.dims, tensor.reshape
     if not dims:
         return "has no dims"
@@ -214,8 +216,6 @@ def _shape_problem(tensor: Tensor, *, batching: bool) -> Optional[str]:
         return f"has the dims {list(dims)}; they are 1 or more, or -1"
     if reshape is None:
         return None
-    if not reshape and not batching:
-        return "is a scalar, which Triton serves in batches alone"
     if not reshape:
         return None if _elements(dims) == 1 else f"has the dims {list(dims)}, and its reshape has one element"
     return None if _trunks(dims) == _trunks(reshape) else f"has the dims {list(dims)} and the reshape {list(reshape)}"

@@ -71,7 +71,7 @@ def _config(model: Model, of: _Judge) -> Optional[Message]:
     except TextFormatError as error:
         of.tell([("triton-config", f"config.pbtxt can't be read: {error}")])
     except ValueError:
-        of.tell([("triton-config", "config.pbtxt is no UTF-8 text")])
+        of.tell([("triton-config", "config.pbtxt is no text in UTF-8")])
     return None
 
 
@@ -208,6 +208,11 @@ RULES: Dict[str, Rule[Judged]] = {
         "triton-dims",
         "dims in config.pbtxt, with the batch before them, do not fit the engine's shape",
         _AGAIN,
+    ),
+    **_rule(
+        "triton-scalar",
+        "Triton serves scalars in batches alone",
+        "export the model with the shape [1] here",
     ),
     **_rule(
         "triton-batching",

@@ -189,13 +189,13 @@ class _Reader:
 
     def add(self, message: Message, field: Field) -> None:
         """Read one value. A second one of a field without presence passes where the first is the default."""
-        before = message.get(field.name, [])
-        if before and not field.repeated:
-            if field.kind == "message" or field.oneof or not self.is_default(field, before[0]):
+        values = message.get(field.name, [])
+        if values and not field.repeated:
+            if field.kind == "message" or field.oneof or not self.is_default(field, values[0]):
                 raise self.error(f"{field.name} is set already")
-            before = []
-        value = self.message(field.of) if field.kind == "message" else self.scalar(field)
-        message[field.name] = [*before, value]
+            values = []
+        values.append(self.message(field.of) if field.kind == "message" else self.scalar(field))
+        message[field.name] = values
 
     def is_default(self, field: Field, value: Scalar) -> bool:
         if field.kind == "enum":
