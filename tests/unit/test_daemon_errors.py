@@ -6,6 +6,84 @@ from prepare_models.docker.daemon_errors import ROWS, explain
 
 # Texts as engines say them, word for word.
 SAID = [
+    (
+        "nvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown",
+        "gpu-unavailable",
+        "restart the machine",
+    ),
+    ("Failed to initialize NVML: Driver/library version mismatch", "gpu-unavailable", "restart the machine"),
+    (
+        'unable to retrieve OCI runtime error: exec: "nvidia-container-runtime": executable file not found in $PATH',
+        "gpu-unavailable",
+        "nvidia-ctk runtime configure",
+    ),
+    (
+        (
+            'error getting credentials - err: exec: "docker-credential-desktop": executable file not '
+            'found in $PATH, out: ``'
+        ),
+        "registry-refused",
+        "credsStore",
+    ),
+    (
+        (
+            'error mounting "/usr/lib/x86_64-linux-gnu/libcuda.so.550.90.07" to rootfs: mount src=..., '
+            'no such file or directory'
+        ),
+        "gpu-unavailable",
+        "nvidia-ctk cdi generate",
+    ),
+    (
+        (
+            "Unable to enable DIRECT ACCESS FILTERING - DROP rule: (iptables failed: iptables --wait -t raw -A "
+            "PREROUTING ...: iptables v1.8.7 (legacy): can't initialize iptables table `raw': Table does not exist"
+        ),
+        "docker-refused",
+        "DOCKER_INSECURE_NO_IPTABLES_RAW=1",
+    ),
+    ("toomanyrequests: You have reached your unauthenticated pull rate limit.", "registry-refused", "docker login"),
+    (
+        (
+            'Get "https://registry.example/v2/": tls: failed to verify certificate: x509: certificate '
+            'signed by unknown authority'
+        ),
+        "registry-unreachable",
+        "/etc/docker/certs.d/",
+    ),
+    (
+        (
+            'Get "https://registry.example/v2/": net/http: request canceled while waiting for connection '
+            "(Client.Timeout exceeded while awaiting headers)"
+        ),
+        "registry-unreachable",
+        "proxy",
+    ),
+    (
+        "failed to authorize: failed to fetch oauth token: unexpected status from GET request: 401 Unauthorized",
+        "registry-refused",
+        "$oauthtoken",
+    ),
+    ("no matching manifest for linux/arm64/v8 in the manifest list entries", "image-unfit", "doctor"),
+    (
+        "Error while fetching server API version: Not supported URL scheme http+docker",
+        "docker-unreachable",
+        "pip install --upgrade",
+    ),
+    (
+        "client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade your client",
+        "docker-refused",
+        "DOCKER_API_VERSION",
+    ),
+    (
+        "client version 1.52 is too new. Maximum supported API version is 1.43",
+        "docker-refused",
+        "DOCKER_API_VERSION",
+    ),
+    (
+        "Mounts denied: The path /data/models is not shared from the host and is not known to Docker.",
+        "docker-refused",
+        "File sharing",
+    ),
     ('could not select device driver "" with capabilities: [[gpu]]', "gpu-unavailable", "nvidia-ctk runtime configure"),
     ('could not select device driver "cdi" with capabilities: []', "gpu-unavailable", '"cdi": true'),
     ("failed to discover GPU vendor from CDI: no known GPU vendor found", "gpu-unavailable", "nvidia-ctk"),
@@ -18,7 +96,10 @@ SAID = [
         "nvidia-smi",
     ),
     (
-        "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared object",
+        (
+            "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: "
+            "cannot open shared object"
+        ),
         "gpu-unavailable",
         "driver",
     ),

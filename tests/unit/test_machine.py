@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models.machine import facts
+from prepare_models.machine import facts, platforms
 from prepare_models.machine.facts import Gpu, probe
 
 ORIN = "# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: Thu Sep 18 2025\n"
@@ -137,3 +137,47 @@ def test_group_of_a_device_that_is_closed_to_others(tmp_path: Path) -> None:
 
 def test_this_machine_has_memory() -> None:
     assert facts.probe().memory_bytes > 1 << 20
+
+
+ORIN_TREE = {
+    "proc/device-tree/model": "NVIDIA Jetson Orin Nano\0",
+    "proc/device-tree/compatible": "nvidia,p3768-0000+p3767-0003\0nvidia,tegra234\0",
+}
+
+
+@pytest.mark.parametrize(
+    "text", ["R36, REVISION: 4.3", "\n\n# R36 (release), REVISION: 4.3, GCID: 1", "# R36 REVISION: 4.3"]
+)
+def test_release_line_in_the_forms_of_other_distributions(tmp_path: Path, text: str) -> None:
+    assert probe(put(tmp_path, {"etc/nv_tegra_release": text})).l4t == (36, 4, 3)
+
+
+def test_a_jetson_without_release_file_is_one_by_its_device_tree(tmp_path: Path) -> None:
+    smi(put(tmp_path, ORIN_TREE), "echo '0, GPU-aaa, Orin (nvgpu), 540.4.0, [N/A]'")
+    found = probe(tmp_path, arch="aarch64")
+    assert (found.jetson, found.l4t, found.compute_capability, found.gpus) == (True, None, "8.7", ())
+
+
+def test_wsl_has_nvidia_smi_elsewhere(tmp_path: Path) -> None:
+    put(tmp_path, {"usr/lib/wsl/lib/nvidia-smi": "#!/bin/sh\necho '0, GPU-aaa, NVIDIA RTX 4090, 560.94, 8.9'\n"})
+    (tmp_path / "usr/lib/wsl/lib/nvidia-smi").chmod(0o755)
+    assert [gpu.compute_capability for gpu in probe(tmp_path, arch="x86_64").gpus] == ["8.9"]
+
+
+def test_a_capability_that_is_not_one_is_unknown(tmp_path: Path) -> None:
+    found = probe(smi(tmp_path, "echo '0, GPU-aaa, Tesla V100, 580.95.05, [N/A]'"), arch="x86_64")
+    assert found.gpus[0].compute_capability == ""
+    assert platforms.pick(found).platform.name == "x86_64-trt10.13"
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("Failed to initialize NVML: Driver/library version mismatch", "restart the machine"),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", "modprobe nvidia"),
+        ("No devices were found", "lspci"),
+        ("Unable to determine the device handle for GPU 0000:01:00.0: Unknown Error", "Xid"),
+    ],
+)
+def test_a_driver_that_fails_comes_with_its_fix(tmp_path: Path, said: str, fix: str) -> None:
+    assert fix in probe(smi(tmp_path, f'echo "{said}"; exit 9'), arch="x86_64").gpu_fix

@@ -122,3 +122,37 @@ def test_context_is_complete_and_the_same_every_time() -> None:
     assert "docker/rtx.Dockerfile" in names
     assert "docker/requirements/rtx.txt" in names
     assert not [name for name in names if "__pycache__" in name]
+
+
+def test_a_jetson_of_unknown_release_asks_for_the_platform() -> None:
+    with pytest.raises(HostError) as caught:
+        platforms.pick(Machine(arch="aarch64", soc="tegra234"))
+    assert "tegra234" in caught.value.message
+    assert "--platform NAME" in caught.value.hint
+    assert "jetpack6 for JetPack 6.1" in caught.value.hint
+
+
+def test_the_preview_of_jetpack_5_is_no_jetpack_4() -> None:
+    with pytest.raises(HostError) as caught:
+        platforms.pick(jetson(34, 1, 0))
+    assert "5.0.2" in caught.value.hint
+
+
+def test_engines_that_can_not_run_here_are_not_offered() -> None:
+    hopper = Machine(arch="aarch64", gpus=(Gpu(0, "GPU-a", "NVIDIA GH200", "580.95.05", "9.0"),))
+    with pytest.raises(HostError) as caught:
+        platforms.pick(hopper)
+    assert "--image" in caught.value.hint
+    assert "9.0" in (platforms.unsuitable(platforms.named("rtx"), hopper) or "")
+    assert "8.7" in (platforms.unsuitable(platforms.named("rtx"), Machine(arch="aarch64", soc="tegra234")) or "")
+
+
+def test_an_arm_machine_with_a_gpu_hears_what_isaac_ros_would_need() -> None:
+    choice = platforms.pick(Machine(arch="aarch64", gpus=(Gpu(0, "GPU-a", "NVIDIA GB10", "580.95.05", "12.1"),)))
+    assert choice.platform.name == "rtx"
+    assert "--image IMAGE" in choice.reason
+
+
+def test_every_gpu_is_judged() -> None:
+    pair = tuple(Gpu(n, f"GPU-{n}", "card", "580.65.06", capability) for n, capability in enumerate(("8.9", "6.1")))
+    assert platforms.pick(Machine(arch="x86_64", gpus=pair)).platform.name == "x86_64-trt10.3"

@@ -31,6 +31,91 @@ class Row(NamedTuple):
 
 ROWS: tuple[Row, ...] = (
     Row(
+        ("river/library version mismatch",),
+        "gpu-unavailable",
+        "the NVIDIA driver was updated while its old module is loaded",
+        "restart the machine; check with: nvidia-smi",
+    ),
+    Row(
+        ('exec: "nvidia-', "executable file not found in $PATH"),
+        "gpu-unavailable",
+        "a program of NVIDIA's Container Toolkit is missing on the engine's machine",
+        TOOLKIT,
+    ),
+    Row(
+        ("docker-credential-", "executable file not found in $PATH"),
+        "registry-refused",
+        "the credential helper that ~/.docker/config.json names is not installed",
+        'install it, or remove "credsStore" and "credHelpers" from ~/.docker/config.json and run docker login',
+    ),
+    Row(
+        ("mount", ".so.", "no such file or directory"),
+        "gpu-unavailable",
+        "the CDI specification names libraries of another driver: the driver was updated since it was written",
+        "write it anew: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+    ),
+    Row(
+        ("iptables", "raw"),
+        "docker-refused",
+        "the kernel has no iptables table `raw`, which Docker 28 wants; Jetson's kernels lack it",
+        "add Environment=DOCKER_INSECURE_NO_IPTABLES_RAW=1 to Docker's service (sudo systemctl edit docker) and "
+        "restart it; or install Docker 27",
+    ),
+    Row(
+        ("toomanyrequests",),
+        "registry-refused",
+        "the registry limits how much is pulled without a log-in, and the limit is reached",
+        "docker login, or wait some hours, then run again",
+    ),
+    Row(
+        ("x509: ",),
+        "registry-unreachable",
+        "the registry's certificate is not from an authority that the engine knows",
+        "put the authority's certificate into /etc/docker/certs.d/REGISTRY/ca.crt; check the clock: date",
+    ),
+    Row(
+        ("Client.Timeout exceeded",),
+        "registry-unreachable",
+        "the registry does not answer in time",
+        "check network, firewall and the daemon's proxy; without a network: prepare-models image load",
+    ),
+    Row(
+        ("401 Unauthorized",),
+        "registry-refused",
+        "the registry refused the log-in",
+        "docker login REGISTRY; for nvcr.io the user is $oauthtoken and the password an NGC API key",
+    ),
+    Row(
+        ("no matching manifest for",),
+        "image-unfit",
+        "the registry has this image, but not for this machine's architecture",
+        "choose an image of this architecture: prepare-models doctor names the platform",
+    ),
+    Row(
+        ("URL scheme http+docker",),
+        "docker-unreachable",
+        "the Python package docker is too old for the installed requests",
+        "pip install --upgrade 'docker>=7.1'",
+    ),
+    Row(
+        ("client version", "is too old"),
+        "docker-refused",
+        "the engine no longer speaks this client's API version",
+        "unset DOCKER_API_VERSION, or pip install --upgrade docker",
+    ),
+    Row(
+        ("client version", "is too new"),
+        "docker-refused",
+        "the engine is older than the API version that this client was given",
+        "unset DOCKER_API_VERSION, or update Docker",
+    ),
+    Row(
+        ("ounts denied",),
+        "docker-refused",
+        "Docker Desktop does not share this directory with containers",
+        "share it: Settings, Resources, File sharing; or choose a directory below your home",
+    ),
+    Row(
         ("could not select device driver", "capabilities: [[gpu"),
         "gpu-unavailable",
         "the engine has no driver for GPUs: the Container Toolkit is missing, or the engine was not restarted since",
@@ -238,7 +323,7 @@ ROWS: tuple[Row, ...] = (
         "check network, firewall and the daemon's proxy; without a network: prepare-models image load",
     ),
     Row(
-        ("executable file not found in $PATH",),
+        ('exec: "python3"', "executable file not found in $PATH"),
         "image-unfit",
         "the image has no python3",
         "build it anew: prepare-models image build",

@@ -72,27 +72,35 @@ def examine(machine: Machine, *, models_dir: Path, platform: str | None, is_this
 
 
 def _machine(machine: Machine) -> Iterator[Finding]:
-    if machine.l4t is not None:
+    if machine.jetson:
         module = f", module {machine.board}" if machine.board else ""
         soc = machine.soc or "unknown SoC"
-        board = f"{machine.model or 'a Jetson'} ({soc}{module}), L4T {platforms.dotted(machine.l4t)}"
-        yield Finding("machine", OK, board)
+        board = f"{machine.model or 'a Jetson'} ({soc}{module}), L4T "
+        board += platforms.dotted(machine.l4t) if machine.l4t else "unknown"
+        yield Finding("machine", OK if machine.l4t else WARN, board, "" if machine.l4t else "name its --platform")
     else:
         for card in machine.gpus:
             capability = card.compute_capability or "unknown"
             text = f"GPU {card.index}: {card.name}, compute capability {capability}, driver {card.driver}"
             yield Finding("machine", OK, text)
+        if len(machine.capabilities) > 1:
+            yield Finding(
+                "machine",
+                WARN,
+                f"unlike GPUs ({', '.join(machine.capabilities)}): an engine serves the kind of GPU that built it",
+                "choose the GPU that will run them: --gpu NUMBER",
+            )
         if not machine.gpus:
             yield Finding(
                 "machine",
                 WARN,
                 f"{machine.arch}, no GPU: {machine.gpu_reason}",
-                "nothing, if engines shall be built ahead of time with TensorRT-RTX; else install the NVIDIA driver",
+                f"nothing, to build engines ahead of time with TensorRT-RTX; else {machine.gpu_fix}",
             )
     if machine.cdi:
         yield Finding("CDI", OK, f"specifications name {', '.join(machine.cdi)}")
-    elif machine.gpus or machine.l4t:
-        mode = "--mode=csv " if machine.l4t else ""
+    elif machine.gpus or machine.jetson:
+        mode = "--mode=csv " if machine.jetson else ""
         yield Finding(
             "CDI",
             WARN,

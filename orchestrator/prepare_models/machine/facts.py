@@ -20,15 +20,31 @@ from prepare_models_entrypoint.contract.runtime import board_of
 CDI_KIND = "nvidia.com/gpu"
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 
-_L4T_RELEASE = re.compile(r"# R(?P<major>\d+) \(release\), REVISION: (?P<minor>\d+)(?:\.(?P<patch>\d+))?")
+_L4T_RELEASE = re.compile(
+    r"^#?\s*R(?P<major>\d+)\b[^\n]*?\bREVISION:\s*(?P<minor>\d+)(?:\.(?P<patch>\d+))?", re.MULTILINE | re.IGNORECASE
+)
 _L4T_PACKAGE = re.compile(r"^Package: nvidia-l4t-core\n(?:.+\n)*?Version: (\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE)
 _SOC_CAPABILITY = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
 _DEVICE_NODES = ("nvhost-ctrl", "nvhost-gpu", "nvmap", "nvidia0", "nvidiactl", "dri/card0", "dri/renderD128")
 _FIELDS = "index,uuid,name,driver_version"
 _CAPABILITY = "compute_cap"  # not known to drivers before 510
+_CAPABILITY_TEXT = re.compile(r"\d+\.\d+")  # "[N/A]" is an unknown one
 _HOOK = "nvidia-container-runtime-hook"
 _PROGRAMS = ("usr/bin", "usr/local/bin", "usr/sbin", "usr/local/sbin")
 _QUERY_TIMEOUT_S = 20
+_SMI_PLACES = ("usr/bin", "usr/lib/wsl/lib", "opt/bin")  # WSL2 has it outside of many PATHs
+_LOAD = "load the driver (sudo modprobe nvidia); after an update of the kernel, install it anew"
+_RESTART = "restart the machine; if it comes back, look for Xid errors in: sudo dmesg"
+# What nvidia-smi says when it fails, and what fixes it.
+_DRIVER_FAULTS = (
+    ("version mismatch", "restart the machine: the driver was updated while its old module is loaded"),
+    ("communicate with the", _LOAD),
+    ("insufficient permissions", "give this user access to /dev/nvidia*: often the group is video or render"),
+    ("gpu is lost", _RESTART),
+    ("unable to determine the device handle", _RESTART),
+    ("no devices were found", "see whether the card is there at all (lspci), and what the driver says: sudo dmesg"),
+)
+_INSTALL_DRIVER = "install the NVIDIA driver"
 
 Version = tuple[int, ...]
 
@@ -50,7 +66,8 @@ class Machine:
 
     arch: x86_64 or aarch64. l4t: release of Jetson Linux such as (36, 4, 7), None elsewhere.
     model: the device tree's name of the board; soc: such as tegra234.
-    gpus: discrete GPUs; gpu_reason: why there are none. cdi: devices such as nvidia.com/gpu=all.
+    gpus: discrete GPUs; gpu_reason: why there are none; gpu_fix: what to do about it.
+    cdi: devices such as nvidia.com/gpu=all.
     board: module of a Jetson, such as p3767-0000.
     device_groups: numeric groups that own the GPU's device nodes where others may not open them.
     toolkit: whether NVIDIA's Container Toolkit lies where engines look for it.
@@ -62,11 +79,23 @@ class Machine:
     soc: str = ""
     gpus: tuple[Gpu, ...] = ()
     gpu_reason: str = ""
+    gpu_fix: str = ""
     cdi: tuple[str, ...] = ()
     device_groups: tuple[int, ...] = ()
     memory_bytes: int = 0
     board: str = ""
     toolkit: bool = False
+
+    @property
+    def jetson(self) -> bool:
+        """Tell whether this is a Jetson, by its release or by its device tree where no file names the release."""
+        return self.l4t is not None or bool(self.soc)
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Return the known compute capabilities of all GPUs, each once."""
+        found = [gpu.compute_capability for gpu in self.gpus] or [_SOC_CAPABILITY.get(self.soc, "")]
+        return tuple(dict.fromkeys(filter(None, found)))
 
     @property
     def compute_capability(self) -> str:
@@ -76,7 +105,8 @@ class Machine:
 
 def nvidia_smi(root: Path) -> str | None:
     """Return the path of nvidia-smi. Below another root only that root's own program counts, never this machine's."""
-    return shutil.which("nvidia-smi", path=None if root == Path("/") else str(root / "usr/bin"))
+    places = ":".join(str(root / place) for place in _SMI_PLACES)
+    return (shutil.which("nvidia-smi") if root == Path("/") else None) or shutil.which("nvidia-smi", path=places)
 
 
 def ask_gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
@@ -91,12 +121,22 @@ def ask_gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return (), f"nvidia-smi does not answer: {error}"
     if answer.returncode != 0:
-        told = (answer.stdout + answer.stderr).strip().splitlines()
-        return (), f"nvidia-smi ends with status {answer.returncode}: {told[0] if told else 'no message'}"
+        said = (answer.stdout + answer.stderr).strip().splitlines()
+        return (), f"nvidia-smi ends with status {answer.returncode}: {said[0] if said else 'no message'}"
     rows = [[cell.strip() for cell in row] for row in csv.reader(answer.stdout.splitlines())]
     rows = [[*row, ""][:5] for row in rows if len(row) in (4, 5) and row[0].isdigit()]
-    gpus = tuple(Gpu(int(row[0]), *row[1:]) for row in rows)
+    gpus = tuple(_gpu(*row) for row in rows)
     return gpus, "" if gpus else "nvidia-smi lists no GPU"
+
+
+def _gpu(index: str, uuid: str, name: str, driver: str, capability: str) -> Gpu:
+    return Gpu(int(index), uuid, name, driver, capability if _CAPABILITY_TEXT.fullmatch(capability) else "")
+
+
+def driver_fix(reason: str) -> str:
+    """Return what to do about a driver that shows no GPU."""
+    lowered = reason.lower()
+    return next((fix for part, fix in _DRIVER_FAULTS if part in lowered), _INSTALL_DRIVER)
 
 
 def probe(
@@ -106,15 +146,16 @@ def probe(
     ask_gpus: Callable[[Path], tuple[tuple[Gpu, ...], str]] = ask_gpus,
 ) -> Machine:
     """Describe the machine whose files lie below ``root``."""
-    l4t = _l4t(root)
-    gpus, reason = ((), "a Jetson has no discrete GPU") if l4t else ask_gpus(root)
+    l4t, soc = _l4t(root), _soc(root)
+    gpus, reason = ((), "a Jetson has no discrete GPU") if l4t or soc else ask_gpus(root)
     return Machine(
         arch=arch or platform.machine(),
         l4t=l4t,
         model=_device_tree(root, "model"),
-        soc=_soc(root),
+        soc=soc,
         gpus=gpus,
         gpu_reason=reason,
+        gpu_fix="" if gpus else driver_fix(reason),
         cdi=cdi_devices([root / directory.lstrip("/") for directory in CDI_DIRECTORIES]),
         device_groups=_device_groups(root),
         memory_bytes=_memory(root),
@@ -147,7 +188,7 @@ def _spec_devices(file: Path) -> Iterator[str]:
 
 
 def _l4t(root: Path) -> Version | None:
-    match = _L4T_RELEASE.match(_read(root / "etc/nv_tegra_release"))
+    match = _L4T_RELEASE.search(_read(root / "etc/nv_tegra_release"))
     if match:
         return tuple(int(part or 0) for part in match.group("major", "minor", "patch"))
     package = _L4T_PACKAGE.search(_read(root / "var/lib/dpkg/status"))

@@ -20,6 +20,7 @@ class Platform:
 
     l4t: first and last release of Jetson Linux that the image runs on, empty for other machines.
     min_driver: oldest NVIDIA driver; min_compute: lowest compute capability. Empty: none is needed.
+    runs_on: compute capabilities on which its engines run, with + for all from there on; empty: min_compute decides.
     confirmed: whether base image and versions were read in a published source rather than concluded.
     by_name: whether the user has to ask for it: Isaac ROS and Triton of most machines have an older TensorRT.
     """
@@ -37,6 +38,7 @@ class Platform:
     jetpack: str
     confirmed: bool
     by_name: bool = False
+    runs_on: tuple[str, ...] = ()
 
     @property
     def image(self) -> str:
@@ -61,7 +63,8 @@ def table() -> tuple[Platform, ...]:
     """Return every platform."""
     file = importlib.resources.files(__package__ or "prepare_models") / "platforms.json"
     rows = json.loads(file.read_text(encoding="utf-8"))
-    return tuple(Platform(**{**row, "arch": tuple(row["arch"]), "l4t": tuple(row["l4t"])}) for row in rows)
+    lists = ("arch", "l4t", "runs_on")
+    return tuple(Platform(**{**row, **{name: tuple(row.get(name, ())) for name in lists}}) for row in rows)
 
 
 def named(name: str) -> Platform:
@@ -85,8 +88,8 @@ def pick(machine: Machine) -> Choice:
     Raises:
         HostError: the machine is a Jetson whose release no image serves, or of an unknown architecture.
     """
-    if machine.l4t is not None:
-        return _for_jetson(machine, machine.l4t)
+    if machine.jetson:
+        return _for_jetson(machine)
     rows = [row for row in table() if machine.arch in row.arch and not row.l4t]
     if not rows:
         raise HostError(f"no image for {machine.arch} machines", hint="use --executor local with TensorRT installed")
@@ -99,7 +102,7 @@ def pick(machine: Machine) -> Choice:
                 fitting[-1],
                 f"{gpu.name}, driver {gpu.driver}: the newest image that it serves is TensorRT {fitting[-1].tensorrt}",
             )
-        return Choice(rows[0], f"no TensorRT image serves {machine.gpus[0].name} with driver {machine.gpus[0].driver}")
+        return _without_tensorrt(rows[0], machine)
     return Choice(rows[0], f"no GPU here ({machine.gpu_reason}): engines are built ahead of time with TensorRT-RTX")
 
 
@@ -108,6 +111,8 @@ def unsuitable(platform: Platform, machine: Machine) -> str | None:
     if machine.arch not in platform.arch:
         return f"the image is for {' and '.join(platform.arch)}, this machine is {machine.arch}"
     if platform.l4t:
+        if machine.l4t is None and machine.jetson:
+            return None  # its release is not known, so it is the user who knows
         if machine.l4t is None:
             return f"the image is for Jetson (JetPack {platform.jetpack}), this machine is none"
         low, high = (version(text) for text in platform.l4t)
@@ -115,18 +120,49 @@ def unsuitable(platform: Platform, machine: Machine) -> str | None:
             return f"the image is for JetPack {platform.jetpack}, this machine runs L4T {dotted(machine.l4t)}"
     if platform.min_driver and machine.gpus and version(machine.gpus[0].driver) < version(platform.min_driver):
         return f"the image needs driver {platform.min_driver} or later, this machine has {machine.gpus[0].driver}"
-    capability = machine.compute_capability
-    if platform.min_compute and capability and version(capability) < version(platform.min_compute):
-        return f"the image needs compute capability {platform.min_compute} or higher, this GPU has {capability}"
+    for capability in machine.capabilities:
+        if platform.min_compute and version(capability) < version(platform.min_compute):
+            return f"the image needs compute capability {platform.min_compute} or higher, a GPU here has {capability}"
+        if platform.runs_on and not _runs(platform.runs_on, capability):
+            return f"engines of {platform.tensorrt} don't run on compute capability {capability}"
     return None
 
 
-def _for_jetson(machine: Machine, release: Version) -> Choice:
-    rows = [row for row in table() if row.l4t]
+def _runs(runs_on: tuple[str, ...], capability: str) -> bool:
+    least = next((version(text) for text in runs_on if text.endswith("+")), None)
+    return capability in runs_on or (least is not None and version(capability) >= least)
+
+
+def _without_tensorrt(ahead: Platform, machine: Machine) -> Choice:
+    """Return TensorRT-RTX where its engines run on the GPU for which no image has the full TensorRT.
+
+    Raises:
+        HostError: they don't.
+    """
+    gpu = machine.gpus[0]
+    what = f"no TensorRT image serves {gpu.name} (compute capability {gpu.compute_capability or 'unknown'})"
+    what += f" with driver {gpu.driver} on {machine.arch}"
+    own = "give an image of your own: --platform NAME --image IMAGE; on Arm, from NVIDIA's tensorrt:25.09-py3 or later"
+    if unsuitable(ahead, machine) is None:
+        advice = f"; for engines that Isaac ROS and Triton load, {own}" if machine.arch == "aarch64" else ""
+        return Choice(ahead, what + advice)
+    raise HostError(what, hint=own if machine.arch == "aarch64" else f"update the driver, or {own}")
+
+
+def _for_jetson(machine: Machine) -> Choice:
+    rows, release = [row for row in table() if row.l4t], machine.l4t
+    if release is None:
+        raise HostError(
+            f"this is a Jetson ({machine.soc}), and nothing here names its L4T release",
+            hint="name the platform: --platform NAME, "
+            + ", ".join(f"{row.name} for JetPack {row.jetpack}" for row in rows if row.confirmed),
+        )
     for row in rows:
         if unsuitable(row, machine) is None:
             return Choice(row, f"{machine.model or 'a Jetson'}, L4T {dotted(release)}: JetPack {row.jetpack}")
-    if release[0] < 35:
+    if release[0] == 34:
+        hint = "L4T 34 is a preview of JetPack 5.0; upgrade to JetPack 5.0.2 or later"
+    elif release[0] < 34:
         hint = "JetPack 4 has Python 3.6, which the entrypoint does not run on; upgrade to JetPack 5 or later"
     else:
         hint = "choose an image yourself with --platform, and please report this release"
