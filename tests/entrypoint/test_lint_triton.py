@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple
 
 import pytest
 
 from prepare_models_entrypoint.consumers.lint import of_directory
+from prepare_models_entrypoint.consumers.triton import files
+from prepare_models_entrypoint.consumers.triton.tensors import TYPES
 from prepare_models_entrypoint.contract.report import Binding
 
 from .model_folders import Repository, record, tensor
@@ -346,6 +349,31 @@ BROKEN_ENSEMBLES: Sequence[Mapping[str, str]] = (
 def test_the_tensors_of_an_ensemble_are_followed(repository: Repository, changes: Mapping[str, str]) -> None:
     with_others(repository, ensemble(**changes))
     assert repository.codes("triton", name="all") == ["triton-ensemble"]
+
+
+def any_engine(random_: random.Random) -> List[Binding]:
+    """Return bindings of any types, ranks and dynamic dimensions, with profiles that fit them."""
+    batch, top = random_.choice((True, False)), random_.randint(1, 8)
+    count = random_.choice((1, 1, 2))
+    found = []
+    for number in range(random_.randint(2, 5)):
+        rank = random_.randint(0 if not batch else 1, 4)
+        shape = [random_.choice((-1, 3, 8)) for _ in range(rank)]
+        shape[:1] = [-1] if batch else shape[:1]
+        mode = "input" if number == 0 or random_.random() < 0.4 else "output"
+        high = [[(top if axis == 0 and batch else 16) if s == -1 else s for axis, s in enumerate(shape)]] * count
+        ranges = [([1 if s == -1 else s for s in shape], each) for each in high] if mode == "input" else []
+        found.append(tensor(f"t/{number}:0", mode, shape, random_.choice(list(TYPES)), *ranges))
+    return [*found, tensor("last", "output", found[0]["shape"])]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_what_this_tool_writes_is_what_triton_loads(repository: Repository, seed: int) -> None:
+    bindings = any_engine(random.Random(seed))
+    text = files.config("seg", bindings, warmup=seed % 2 == 0)
+    repository.model(bindings, files={"config.pbtxt": text})
+    scalars = any(not binding["shape"] for binding in bindings)
+    assert repository.codes("triton") == (["triton-scalar"] if scalars else [])
 
 
 @pytest.mark.parametrize("folder", ["notes", ".git", "old.v2"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import prepare_models_entrypoint.consumers as room
+from prepare_models.docker import images
 from prepare_models_entrypoint.consumers.isaac_ros.releases import RELEASES, release
 from prepare_models_entrypoint.consumers.lint import of_engine
 from prepare_models_entrypoint.consumers.registry import CONSUMERS
@@ -349,6 +352,13 @@ def test_a_name_of_several_lines_adds_none_to_any_file(left: Left) -> None:
     for file in folder.glob("*.*"):
         assert not any("custom-lib-path" in line[:20] for line in file.read_text(encoding="utf-8").splitlines())
     assert left.lint("triton", "isaac-ros") == []
+
+
+def test_the_data_of_the_consumers_go_into_images() -> None:
+    with tarfile.open(fileobj=images.context()) as archive:
+        names = archive.getnames()
+    for path in Path(next(iter(room.__path__))).rglob("*.json"):
+        assert any(name.endswith(f"/{path.parent.name}/{path.name}") for name in names)
 
 
 def rows(heading: str) -> list[list[str]]:

@@ -75,7 +75,7 @@ def _only(name: str, value: Any) -> Dict[str, Any]:
 
 def parameters(report: ModelReport, deploy_dir: str, release: Release) -> str:
     """Return the text of the ROS 2 parameter file."""
-    text = "# Parameters for Isaac ROS, from the bindings of the engine.\n"
+    text = f"# Parameters for Isaac ROS {release.name}, from the bindings of the engine.\n"
     for node, values in nodes(report, deploy_dir, release).items():
         # JSON scalars and lists are YAML too, and quote names that hold ':' or '/'.
         lines = [f"    {key}: {json.dumps(value)}" for key, value in values.items()]
@@ -83,7 +83,7 @@ def parameters(report: ModelReport, deploy_dir: str, release: Release) -> str:
     return text
 
 
-_LAUNCH = '''"""Isaac ROS launch file, from the bindings of the engine.
+_LAUNCH = '''"""Launch file for Isaac ROS {release}, from the bindings of the engine.
 
 ros2 launch isaac_ros.launch.py                TensorRTNode
 ros2 launch isaac_ros.launch.py node:=triton   TritonNode
@@ -130,4 +130,4 @@ def launch(report: ModelReport, deploy_dir: str, release: Release) -> str:
     values = nodes(report, deploy_dir, release)
     literals = {node: pprint.pformat(told, width=110, sort_dicts=False) for node, told in values.items()}
     plugins = {f"{node}_node": f"{of.package!r}, {of.plugin!r}" for node, of in release.nodes.items()}
-    return _LAUNCH.format(**literals, **plugins)
+    return _LAUNCH.format(release=release.name, **literals, **plugins)

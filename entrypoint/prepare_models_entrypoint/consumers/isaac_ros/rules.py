@@ -101,7 +101,7 @@ def output_type(of: Subject) -> Iterator[str]:
     """Find outputs that TensorRTNode can't publish."""
     for binding in of.model.of("output") if of.has(TENSOR_RT) else ():
         if binding["dtype"] not in of.release.output_types:
-            yield f"output {binding['name']!r} is {binding['dtype']}"
+            yield f"output {binding['name']!r} is {binding['dtype']}, which {of.release.name} does not publish"
 
 
 def no_ends(of: Subject) -> Iterator[str]:

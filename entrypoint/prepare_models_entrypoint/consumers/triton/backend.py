@@ -6,17 +6,16 @@ After triton-inference-server/tensorrt_backend at e2ef6d7: src/model_state.cc (a
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
 from . import sequences
 from .core_rules import Finding, of_shape
-from .tensors import TYPES, UNSET, Shape, Tensor, completed, configured
+from .tensors import TYPES, UNSET, Shape, Tensor, completed, configured, fits
 from .text_format import Message, first, mapping, messages
+from .versions import leading_number
 
-_NUMBER = re.compile(r"\s*[+-]?\d+")
 _STRATEGIES = ("STATIC", "ON_PROFILE_CHANGE")
 
 
@@ -102,9 +101,8 @@ def _profiles(config: Message, engine: Engine) -> "Tuple[List[int], List[Finding
     chosen: List[int] = []
     wrong: List[Finding] = []
     for name in told:
-        match = _NUMBER.match(name)
-        index = int(match.group()) if match else -1
-        if 0 <= index < engine.profiles:
+        index = leading_number(name)
+        if index is not None and 0 <= index < engine.profiles:
             chosen.append(index)
         else:
             has = f"the engine has the profiles 0 to {engine.profiles - 1}"
@@ -171,15 +169,10 @@ def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -
     if wrong or tensor.is_shape or tensor.ragged:
         return
     whole = (-1, *tensor.wanted) if batch else tensor.wanted
-    if not compatible(binding["shape"], whole):
+    if not fits(binding["shape"], whole):
         yield "triton-dims", f"{where} is {binding['shape']}, config.pbtxt says {list(whole)}"
     elif tensor.mode == "input":
         yield from _outside(where, whole, binding, chosen)
-
-
-def compatible(shape: Sequence[int], whole: Sequence[int]) -> bool:
-    """Compare an engine's shape with a configuration's: -1 on either side is any size."""
-    return len(shape) == len(whole) and all(-1 in (a, b) or a == b for a, b in zip(shape, whole))
 
 
 def _outside(where: str, whole: Sequence[int], binding: Binding, chosen: Sequence[int]) -> Iterator[Finding]:

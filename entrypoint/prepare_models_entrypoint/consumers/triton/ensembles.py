@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
 from .core_rules import Finding, of_shape
-from .tensors import Tensor, configured
+from .tensors import Tensor, configured, fits
 from .text_format import Message, first, mapping, messages
 
 CODE = "triton-ensemble"
@@ -115,14 +115,10 @@ def _same(name: str, where: str, tensor: Tensor, batch: int, known: Dict[str, An
     data_type, shapes = known.setdefault(name, (tensor.data_type, _dims(tensor.dims, batch)))
     if data_type != tensor.data_type:
         yield CODE, f"the tensor {name!r} is {data_type}, the {where} {tensor.data_type}"
-    elif not any(_match(a, b) for a, b in zip(shapes, _dims(tensor.dims, batch))):
+    elif not any(fits(a, b) for a, b in zip(shapes, _dims(tensor.dims, batch))):
         yield CODE, f"the tensor {name!r} has the dims {shapes[0]}, the {where} {list(tensor.dims)}"
 
 
 def _dims(dims: Sequence[int], batch: int) -> "tuple[List[int], List[int]]":
     """Return dims without and with the batch."""
     return list(dims), [-1, *dims] if batch else list(dims)
-
-
-def _match(one: Sequence[int], other: Sequence[int]) -> bool:
-    return len(one) == len(other) and all(-1 in (a, b) or a == b for a, b in zip(one, other))

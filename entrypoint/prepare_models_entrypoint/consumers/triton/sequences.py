@@ -6,7 +6,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
 from .core_rules import Finding
-from .tensors import TYPES
+from .tensors import TYPES, fits
 from .text_format import Message, first, messages
 
 _BOOLEANS = {
@@ -82,6 +82,5 @@ def _state(name: str, mode: str, state: Message, binding: Optional[Binding], *, 
     if data_type != TYPES.get(binding["dtype"]):
         yield "triton-sequence", f"state {mode} {name!r} is {binding['dtype']}, config.pbtxt says {data_type}"
     whole = [-1, *state.get("dims", ())] if batching else list(state.get("dims", ()))
-    shape = binding["shape"]
-    if len(shape) != len(whole) or any(-1 not in (a, b) and a != b for a, b in zip(shape, whole)):
-        yield "triton-sequence", f"state {mode} {name!r} is {shape}, config.pbtxt says {whole}"
+    if not fits(binding["shape"], whole):
+        yield "triton-sequence", f"state {mode} {name!r} is {binding['shape']}, config.pbtxt says {whole}"

@@ -46,6 +46,11 @@ class Tensor:
         return self.dims if self.reshape is None else self.reshape
 
 
+def fits(shape: Sequence[int], other: Sequence[int]) -> bool:
+    """Compare two shapes as Triton does: -1 on either side is any size."""
+    return len(shape) == len(other) and all(-1 in (a, b) or a == b for a, b in zip(shape, other))
+
+
 def configured(config: Message, mode: str) -> List[Tensor]:
     """Return the inputs or the outputs of a configuration."""
     return [_tensor(mode, message) for message in messages(config, mode)]

@@ -8,12 +8,12 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 from .core_rules import Finding
 from .text_format import Message, first, messages
 
-_NUMBER = re.compile(r"\s*[+-]?\d+")  # as much as C++'s stoll reads: a directory "2.bak" is version 2
+_NUMBER = re.compile(r"\s*[+-]?\d+")
 _OTHERS = ("warmup", "initial_state", "configs")
 
 
 def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Finding]]":
-    """Return the versions that the policy serves, and what is wrong with it."""
+    """Return the versions that the policy serves, and what is wrong with it. A directory ``2.bak`` is version 2."""
     there = sorted({number for number in map(_number, folders) if number is not None}, reverse=True)
     wrong = list(_absent(config, there))
     versions = _chosen(config, there)
@@ -23,9 +23,15 @@ def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Fi
     return versions, wrong
 
 
-def _number(folder: str) -> Optional[int]:
-    match = None if folder in _OTHERS or (len(folder) > 1 and folder[0] == "0") else _NUMBER.match(folder)
+def leading_number(text: str) -> Optional[int]:
+    """Return the number that a text begins with, as C++'s stoll reads it, or None."""
+    match = _NUMBER.match(text)
     return int(match.group()) if match else None
+
+
+def _number(folder: str) -> Optional[int]:
+    ignored = folder in _OTHERS or (len(folder) > 1 and folder[0] == "0")
+    return None if ignored else leading_number(folder)
 
 
 def _specific(config: Message) -> Optional[List[int]]:
