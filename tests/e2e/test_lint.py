@@ -192,3 +192,25 @@ def test_a_directory_that_was_moved_is_found(place: Workplace) -> None:
     done = place.call("lint", "elsewhere", "--json").report
     codes = [warning["code"] for warning in done["models"][0]["warnings"]]
     assert codes == ["rtx-engine", "isaac-ros-deploy-dir", "isaac-ros-deploy-dir", "deepstream-deploy-dir"]
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "remedy"),
+    [
+        ("config.pbtxt", "triton-config", "run"),
+        ("isaac_ros.yaml", "isaac-ros-file", "run"),
+        ("deepstream.txt", "deepstream-file", "relocate"),
+    ],
+)
+def test_a_broken_file_is_written_anew_as_its_hint_says(
+    built: Workplace, place: Workplace, file: str, code: str, remedy: str
+) -> None:
+    shutil.copytree(built.folder, place.folder, dirs_exist_ok=True)
+    (place.models_dir / "net" / file).write_text("{{{", encoding="utf-8")
+    assert code in findings(place)
+    if remedy == "run":
+        (place.models_dir / "net" / file).unlink()
+        assert place.run().model("net")["status"] == "restored"
+    else:
+        assert place.call("relocate", str(place.models_dir)).status == 0
+    assert findings(place) == ["rtx-engine"]

@@ -30,7 +30,7 @@ def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
     """Add the option for the consumers that count. ``otherwise``: which do where none is given."""
     command.add_argument(
         "--consumer", type=consumer, action="append", default=[], metavar="NAME[@RELEASE]",
-        help=f"isaac-ros, triton or deepstream, such as isaac-ros@5.0; may be repeated (default: {otherwise})",
+        help=f"whose rules count, such as triton or isaac-ros@5.0; may be repeated (default: {otherwise})",
     )  # fmt: skip
 
 

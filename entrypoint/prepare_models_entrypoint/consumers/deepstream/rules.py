@@ -185,7 +185,7 @@ RULES: Dict[str, Rule[Subject]] = {
     ),
     "deepstream-file": Rule(
         FILES, "deepstream.txt is no configuration that nvinfer reads",
-        "correct the line that is named, or run again: it writes deepstream.txt from the engine",
+        "correct the line, or prepare-models relocate MODELS_DIR: it writes deepstream.txt from the engine",
         unreadable,
     ),
     "deepstream-key": Rule(
@@ -210,12 +210,12 @@ RULES: Dict[str, Rule[Subject]] = {
     ),
     "deepstream-outputs": Rule(
         FILES, "output-blob-names names outputs that the engine lacks",
-        "run again: it writes deepstream.txt from the engine",
+        "correct it, or prepare-models relocate MODELS_DIR: it writes deepstream.txt from the engine",
         outputs,
     ),
     "deepstream-dims": Rule(
         FILES, "order, channels or infer-dims are not those of the engine's input",
-        "infer-dims is channels;height;width; run again to write deepstream.txt from the engine",
+        "infer-dims is channels;height;width; prepare-models relocate MODELS_DIR writes the file from the engine",
         dimensions,
     ),
     "deepstream-missing-file": Rule(

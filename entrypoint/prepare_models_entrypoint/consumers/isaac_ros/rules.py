@@ -258,12 +258,12 @@ RULES: Dict[str, Rule[Subject]] = {
     ),
     "isaac-ros-file": Rule(
         FILES, "ROS 2 can't read isaac_ros.yaml, or it has no section of TensorRTNode or TritonNode",
-        "correct what is named, or run again: it writes isaac_ros.yaml from the engine",
+        "correct what is named, or remove isaac_ros.yaml and run again: it is written from the engine",
         unreadable,
     ),
     "isaac-ros-names": Rule(
         FILES, "binding names are not the engine's, not all of them, or not paired with tensor names",
-        "run again: it writes isaac_ros.yaml from the engine",
+        "correct it, or remove isaac_ros.yaml and run again: it is written from the engine",
         names,
     ),
     "isaac-ros-engine-update": Rule(

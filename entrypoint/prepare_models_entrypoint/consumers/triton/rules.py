@@ -166,7 +166,7 @@ def _rule(code: str, meaning: str, hint: str, *, note: bool = False) -> "Dict[st
     return {code: Rule(FILES, meaning, hint, _told(code), note=note)}
 
 
-_AGAIN = "run again: it writes config.pbtxt from the engine"
+_AGAIN = "correct it, or remove config.pbtxt and run again: it is written from the engine"
 
 RULES: Dict[str, Rule[Judged]] = {
     **_rule(
