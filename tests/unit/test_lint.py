@@ -307,6 +307,19 @@ def test_what_nvinfer_can_not_feed_is_found_where_it_is_asked_for(left: Left) ->
     assert left.codes("deepstream") == ["deepstream-input", "deepstream-output-type"]
 
 
+def test_the_engine_that_a_file_names_is_the_one_that_counts(left: Left) -> None:
+    folder = left.run(BATCH)
+    other = [*BATCH[:1], tensor("scores", "output", (-1, 5))]
+    (folder / "2").mkdir()
+    (folder / "2/model.plan").write_bytes(b"another")
+    (folder / "2/report.json").write_text(json.dumps(record(other, b"another")), encoding="utf-8")
+    assert left.lint("isaac-ros", "deepstream") == []
+    for file in ("isaac_ros.yaml", "deepstream.txt"):
+        edit(folder / file, "/1/model.plan", "/2/model.plan")
+    assert left.codes("isaac-ros") == ["isaac-ros-names"]
+    assert left.codes("deepstream") == ["deepstream-outputs"]
+
+
 def test_a_moved_directory_is_found_until_its_files_name_the_new_place(left: Left) -> None:
     left.run(BATCH)
     moved = left.root.parent / "moved"

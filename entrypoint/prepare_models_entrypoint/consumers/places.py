@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Optional
 
@@ -23,6 +24,12 @@ def names_engine(model: Model, path: str) -> bool:
     if len(parts) < 3 or parts[0] != model.directory.name:
         return False
     return parts[2] in model.versions.get(parts[1], ()) if model.versions else parts[1:] == ("1", "model.plan")
+
+
+def of_engine(model: Model, path: str) -> Model:
+    """Return the model with the record of the engine that a path names, where another version has one of its own."""
+    plan = model.plan(*PurePosixPath(path).parts[-2:]) if names_engine(model, path) and model.plans else None
+    return model if plan is None else replace(model, report=plan.report)
 
 
 def elsewhere(model: Model, path: PurePosixPath) -> Optional[str]:

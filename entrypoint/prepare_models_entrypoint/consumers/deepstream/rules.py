@@ -46,11 +46,13 @@ def subject(model: Model, release: str) -> Subject:
     """Read what nvinfer reads of a model."""
     try:
         text = model.text(DEEPSTREAM)
-        return Subject(model, release, read(text) if text is not None else None)
+        file = read(text) if text is not None else None
     except KeyFileError as error:
         return Subject(model, release, unreadable=f"{DEEPSTREAM} can't be read: {error}")
     except ValueError:
         return Subject(model, release, unreadable=f"{DEEPSTREAM} is no text in UTF-8")
+    path = file.properties.get("model-engine-file", "") if file else ""
+    return Subject(places.of_engine(model, str(places.directory(model) / path)), release, file)
 
 
 def output_type(of: Subject) -> Iterator[str]:

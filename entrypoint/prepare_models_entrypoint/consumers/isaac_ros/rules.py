@@ -62,6 +62,7 @@ def subject(model: Model, name: str) -> Subject:
     except ValueError:
         return Subject(model, chosen, {}, f"{PARAMETERS} is no text in UTF-8")
     unreadable = f"{PARAMETERS} has no section of a node of Isaac ROS" if nodes == {} else None
+    model = places.of_engine(model, str((nodes or {}).get(TENSOR_RT, {}).get("engine_file_path", "")))
     return Subject(model, chosen, nodes, unreadable, tuple(_batches(model)))
 
 
