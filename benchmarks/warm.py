@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.doubles.image_engine import ImageEngine  # noqa: E402  # after the path to it is set
 
-from prepare_models.executors.local import LocalExecutor  # noqa: E402  # after the path to it is set
+from prepare_models.executors.local import LocalPython  # noqa: E402  # after the path to it is set
 from prepare_models.machine import environments, platforms  # noqa: E402  # after the path to it is set
 
 COMMAND = str(Path(sys.executable).parent / "prepare-models")
@@ -101,7 +101,7 @@ def audit(command: list[str], folder: Path) -> dict[str, int]:
 def containers(folder: Path) -> Iterator[dict[str, list[str]]]:
     """Yield the options of a run in containers, by the name and by the id of its image; an engine answers meanwhile."""
     platform = platforms.named("rtx")
-    runtime = LocalExecutor().describe()
+    runtime = LocalPython().describe()
     environments.remember(environments.image_facts(IMAGE_ID, environments.this_machine(), "none"), runtime)
     os.environ["DOCKER_HOST"] = f"unix://{folder}/engine.sock"
     by_name = ["--executor", "docker", "--platform", platform.name]

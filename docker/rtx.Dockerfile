@@ -37,4 +37,4 @@ LABEL org.opencontainers.image.title="prepare-models" \
       io.prepare-models.platform="${PLATFORM}"
 USER 1000:1000
 WORKDIR /tmp
-ENTRYPOINT ["python3", "-m", "prepare_models_entrypoint"]
+ENTRYPOINT ["python3", "/opt/prepare-models/entrypoint/prepare_models_entrypoint/launch/start.py", "__main__"]

@@ -35,7 +35,7 @@ LABEL org.opencontainers.image.title="prepare-models" \
 USER 1000:1000
 WORKDIR /tmp
 # The base image's own entrypoint prints a banner; events must stand alone on standard output.
-ENTRYPOINT ["python3", "-m", "prepare_models_entrypoint"]
+ENTRYPOINT ["python3", "/opt/prepare-models/entrypoint/prepare_models_entrypoint/launch/start.py", "__main__"]
 
 # Optional, --target tao-converter: NVIDIA's converter for UFF models, which you download from NGC after accepting its
 # licence and put beside this file's context as docker/tao-converter/tao-converter.

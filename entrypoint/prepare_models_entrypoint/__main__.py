@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, List, Optional
 
 from .contract import event
 from .contract.codec import CONTRACT_VERSION
-from .contract.files import write_atomic
+from .contract.files import UMASK_VARIABLE, write_atomic
 from .events import Events
 from .processes import die_with_parent
 
@@ -59,6 +59,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
+    if os.environ.get(UMASK_VARIABLE):
+        os.umask(int(os.environ[UMASK_VARIABLE], 8))
     if arguments.command == "run":
         return run_job(arguments.job, arguments.control, arguments.parent)
     if arguments.command == "fetch":

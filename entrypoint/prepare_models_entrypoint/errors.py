@@ -161,7 +161,19 @@ def from_os_error(error: OSError) -> StageError:
             f"{where} can't be written: {os.strerror(error.errno)}",
             hint="choose another --models-dir or cache directory, or give this user write access",
         )
+    if error.errno in _LIMITS:
+        code, what, hint = _LIMITS[error.errno]
+        return StageError(code, f"{what}: {where}", hint=hint, retryable=True)
     return StageError("internal", f"{type(error).__name__}: {error}", hint="please report this")
+
+
+_LIMITS = {
+    errno.EFBIG: ("output-not-writable", "a file exceeds the limit of this shell", "raise it: ulimit -f unlimited"),
+    errno.EMFILE: ("out-of-memory", "too many open files", "raise the limit: ulimit -n 4096, or use --jobs 1"),
+    errno.ENFILE: ("out-of-memory", "too many open files on this machine", "end other programs"),
+    errno.ENOMEM: ("out-of-memory", "no memory left", "end other programs, or add swap, then run again"),
+    errno.EIO: ("output-not-writable", "a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
+}
 
 
 def outcome(

@@ -10,18 +10,19 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional
 
 from .consumers import lint
 from .contract import event, external_data, schema
 from .contract.external_data import ExternalDataError
 from .contract.files import partial_file, write_atomic
 from .contract.identity import build_key, identity
-from .contract.job import CHECK_STAGES, VERIFY_STAGES, Job, ModelJob
+from .contract.job import Job, JobKind, ModelJob
 from .contract.report import (
     BUILT,
     CHECKED,
     FAILED,
+    FETCHED,
     VERIFIED,
     Engine,
     MadeBy,
@@ -49,10 +50,7 @@ from .onnx_graph import calibrate
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.comparison import refusal, verify
 
-# Without the first stage where a container of its own fetched.
-_STATUS: Dict[Tuple[str, ...], str] = {
-    CHECK_STAGES: CHECKED, CHECK_STAGES[1:]: CHECKED, VERIFY_STAGES: VERIFIED, VERIFY_STAGES[1:]: VERIFIED,
-}  # fmt: skip
+_STATUS = {JobKind.FETCH: FETCHED, JobKind.RUN: BUILT, JobKind.CHECK: CHECKED, JobKind.VERIFY: VERIFIED}
 
 
 def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
@@ -99,20 +97,26 @@ class _Run:
                 fetched = self._fetch(offline=False)
         else:
             fetched = self._fetch(offline=True)
-        if "check" in self.job.stages:
-            with work_dir(Path(self.job.cache_dir)) as work, self._timed("check") as timing:
+        kind = self.job.kind
+        if kind is JobKind.FETCH:
+            self._note_materials(fetched)
+        else:
+            with work_dir(Path(self.job.cache_dir)) as work:
+                self._work(kind, fetched, work)
+        self.report["status"] = _STATUS[kind]
+
+    def _work(self, kind: JobKind, fetched: Dict[str, Fetched], work: Path) -> None:
+        if kind is JobKind.CHECK:
+            with self._timed("check") as timing:
                 timing["peak_rss_bytes"] = self._check(fetched, work)
-        if "convert" in self.job.stages:
-            with work_dir(Path(self.job.cache_dir)) as work:
-                try:
-                    self._build(fetched, work)
-                finally:
-                    clear_room(self.output_dir)
-                    self._keep_log(work / "build.log")
-        if _STATUS.get(self.job.stages) == VERIFIED:
-            with work_dir(Path(self.job.cache_dir)) as work:
-                self._verify_published(fetched, work)
-        self.report["status"] = _STATUS.get(self.job.stages, BUILT)
+        elif kind is JobKind.VERIFY:
+            self._verify_published(fetched, work)
+        else:
+            try:
+                self._build(fetched, work)
+            finally:
+                clear_room(self.output_dir)
+                self._keep_log(work / "build.log")
 
     def fail(self, error: StageError) -> None:
         self.report["status"] = FAILED
@@ -171,7 +175,9 @@ class _Run:
                 converted = self._converted(fetched, partial, work)
                 timing["peak_rss_bytes"] = converted.peak_rss_bytes
                 self._note_conversion(converted)
-                self._note_materials(fetched, before)
+                self._refuse_change(fetched["model"], before)
+                self._note_materials(fetched)
+                self._note_identity(fetched)
             with self._timed("inspect") as timing:
                 inspected = inspect(partial, converted.result["io"], self.runtime, work)
                 timing["peak_rss_bytes"] = inspected.peak_rss_bytes or timing["peak_rss_bytes"]
@@ -265,12 +271,12 @@ class _Run:
         states = (os.stat(str(file)) for file in (model, *external_data.files(model), *samples))
         return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
 
-    def _note_materials(self, fetched: Dict[str, Fetched], before: "list[tuple[int, ...]]") -> None:
-        model, cache = fetched["model"], fetched.get("calibration_cache")
-        samples = self.model.calibration.samples_sha256() if self.model.calibration else None
+    def _refuse_change(self, model: Fetched, before: "list[tuple[int, ...]]") -> None:
         if self._fingerprint(model.path) != before:
             what = f"{model.path}, its external data or its calibration samples changed while it was being converted"
             raise StageError("source-changed", what, hint="run again", retryable=True)
+
+    def _note_materials(self, fetched: Dict[str, Fetched]) -> None:
         sources = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
         self.report["materials"] = [
             Material(
@@ -282,6 +288,10 @@ class _Run:
             )
             for role, file in fetched.items()
         ]
+
+    def _note_identity(self, fetched: Dict[str, Fetched]) -> None:
+        model, cache = fetched["model"], fetched.get("calibration_cache")
+        samples = self.model.calibration.samples_sha256() if self.model.calibration else None
         fields = identity(
             self.model,
             self.environment,

@@ -10,8 +10,19 @@ from collections.abc import Sequence
 
 from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, NO_ROOM, HostError, PrepareModelsError
 from .support.interrupts import ended_by_signals
+from .support.terminal import say
 
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP)
+_LIMITS = {
+    errno.EMFILE: ("too many open files", "raise the limit: ulimit -n 4096, or work on fewer models at once: --jobs 1"),
+    errno.ENFILE: (
+        "the machine has too many open files",
+        "end other programs, or raise fs.file-max: sysctl fs.file-max",
+    ),
+    errno.ENOMEM: ("no memory left", "end other programs, or add swap, then run again: what is done is kept"),
+    errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
+    errno.EIO: ("a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
+}
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 _GARBAGE = 50_000  # reports of thousands of models are no garbage: looking for it took a quarter of a warm run
 
 
@@ -27,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             gc.freeze()  # or the interpreter looks for garbage once more before it ends
             sys.stdout.flush()  # here, where a reader that went away is no surprise
     except PrepareModelsError as error:
-        sys.stderr.write(f"prepare-models: {error.diagnostics()}\n")
+        say(f"prepare-models: {error.diagnostics()}")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("prepare-models: interrupted\n")
@@ -36,10 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug of ours must not look like one of the user's
-        trouble = _of_this_machine(error) if isinstance(error, OSError) else None
+        known = OSError(errno.ENOMEM, "") if isinstance(error, MemoryError) else error
+        trouble = _of_this_machine(known) if isinstance(known, OSError) else None
         if trouble is not None:
             _forget_output()
-            sys.stderr.write(f"prepare-models: {trouble.diagnostics()}\n")
+            say(f"prepare-models: {trouble.diagnostics()}")
             return EXIT_ENVIRONMENT
         from .support.bug_report import write
 
@@ -58,6 +70,9 @@ def _of_this_machine(error: OSError) -> HostError | None:
     """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
     if error.errno in NO_ROOM:
         return HostError(f"no room left to write {error.filename or 'the output'}", hint="free disk space")
+    if error.errno in _LIMITS:
+        what, fix = _LIMITS[error.errno]
+        return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)
     if error.errno in _DENIED and error.filename is not None:
         return HostError(f"{error.filename!s}: {error.strerror}", hint="check the path and its permissions")
     try:

@@ -274,17 +274,17 @@ def open_place(image: str) -> Iterator[DockerPlace]:
 
 
 def run_as_caller(
-    place: DockerPlace, *arguments: str, group: int | None = None, **variables: str
+    place: DockerPlace, *arguments: str, groups: tuple[int, ...] = (CALLER,), umask: int = -1, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run as an ordinary user, who may belong to a group beside its own."""
+    """Run as an ordinary user, who may belong to groups beside its own."""
     # The interpreter may lie in a home that is closed to others: reading is allowed, the rest is as for any user.
-    caller = ["setpriv", f"--reuid={CALLER}", f"--regid={CALLER}", f"--groups={CALLER if group is None else group}"]
+    caller = ["setpriv", f"--reuid={CALLER}", f"--regid={CALLER}", f"--groups={','.join(map(str, groups))}"]
     caller += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     environment = place.environment(
         HOME="/nonexistent", PREPARE_MODELS_CACHE_DIR=str(place.cache_dir), XDG_RUNTIME_DIR="", **variables
     )
     command = [*caller, *place.command(*arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, umask=umask)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from prepare_models.docker.container import PIDS_LIMIT, SHM_BYTES, TMP_OPTIONS
 from prepare_models.docker.images import DOCKER_ARCH
-from prepare_models.executors.docker import HOME
+from prepare_models.executors.site import HOME
 from prepare_models.machine import platforms
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from tests import networks

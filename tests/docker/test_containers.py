@@ -56,11 +56,40 @@ def test_auto_takes_this_python_where_no_engine_answers(ready: DockerPlace) -> N
 
 def test_files_belong_to_the_caller(open_place: DockerPlace, daemon: Daemon, witness: Witness) -> None:
     place = open_place
-    done = run_as_caller(place, group=(daemon.folder / "docker.sock").stat().st_gid)
+    done = run_as_caller(place, groups=(socket_group(daemon),))
     assert done.returncode == 0, done.stderr
     made = [place.models_dir, *place.models_dir.rglob("*"), *place.cache_dir.rglob("*")]
     assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(CALLER, CALLER)}
     assert [seen["Config"]["User"] for seen in witness.seen] == [f"{CALLER}:{CALLER}"] * 2  # describe, then run
+
+
+def test_files_of_the_callers_groups_are_read_and_written(open_place: DockerPlace, daemon: Daemon) -> None:
+    """As on a share on which a group works together."""
+    share = 4242
+    model = open_place.folder / "model.onnx"
+    open_place.models_dir.mkdir()
+    for path, mode in ((model, 0o640), (open_place.models_dir, 0o2770)):
+        os.chown(path, 0, share)
+        path.chmod(mode)
+    done = run_as_caller(open_place, groups=(socket_group(daemon), share), umask=0o007)
+    assert done.returncode == 0, done.stderr + done.stdout
+    made = [path.stat() for path in open_place.models_dir.rglob("*")]
+    assert {(status.st_gid, status.st_mode & 0o007) for status in made} == {(share, 0)}
+
+
+def test_what_a_container_writes_is_for_the_caller_alone_where_its_umask_says_so(
+    open_place: DockerPlace, daemon: Daemon
+) -> None:
+    done = run_as_caller(open_place, groups=(socket_group(daemon),), umask=0o077)
+    assert done.returncode == 0, done.stderr
+    made = [open_place.models_dir, *open_place.models_dir.rglob("*")]
+    assert len(made) > 3
+    assert {path.stat().st_mode & 0o077 for path in made} == {0}
+
+
+def socket_group(daemon: Daemon) -> int:
+    """Return the group that may speak with the daemon."""
+    return (daemon.folder / "docker.sock").stat().st_gid
 
 
 def test_container_that_converts_has_nothing_but_what_it_needs(ready: DockerPlace, witness: Witness) -> None:

@@ -246,7 +246,7 @@ def test_files_belong_to_the_caller(open_place: DockerPlace, far: dict[str, str]
     for path in (keys, *keys.iterdir()):
         os.chown(path, CALLER, CALLER)
     far["DOCKER_CERT_PATH"] = str(keys)
-    done = run_as_caller(open_place, "--platform", "rtx", group=None, **far)
+    done = run_as_caller(open_place, "--platform", "rtx", groups=(CALLER,), umask=-1, **far)
     assert done.returncode == 0, done.stderr
     made = [open_place.models_dir, *open_place.models_dir.rglob("*")]
     assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(CALLER, CALLER)}

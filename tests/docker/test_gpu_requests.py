@@ -11,7 +11,8 @@ import pytest
 
 from prepare_models.docker import gpu
 from prepare_models.docker.container import Containers, RunSpec
-from prepare_models.docker.gpu import Access, Engine
+from prepare_models.docker.daemon import Daemon as Described
+from prepare_models.docker.gpu import Access
 from prepare_models.docker.owners import owner_labels
 from prepare_models.errors import HostError
 from prepare_models.machine.facts import Gpu, Machine, cdi_devices
@@ -31,13 +32,13 @@ def base(image: str) -> Iterator[None]:
     gc.collect()
 
 
-def environment_with(access: Callable[[Engine], Access]) -> dict[str, str]:
+def environment_with(access: Callable[[Described], Access]) -> dict[str, str]:
     """Return the environment of a container that got the access."""
     out = bytearray()
     with contextlib.closing(Containers()) as containers:
         spec = RunSpec(
             image=BASE, argv=("/usr/bin/env",), binds=(), user="1000:1000", network="none",
-            access=access(containers.engine), labels=owner_labels({}),
+            access=access(containers.daemon), labels=owner_labels({}),
         )  # fmt: skip
         ended = containers.run(spec, on_out=out.extend, on_err=out.extend)
     assert ended is not None
@@ -76,7 +77,7 @@ def test_engine_with_cdi_injects_the_device(newer: Daemon, monkeypatch: pytest.M
     monkeypatch.setenv("DOCKER_HOST", newer.host)
     machine = workstation(newer)
     with contextlib.closing(Containers()) as containers:
-        assert gpu.choose(containers.engine, machine).way == gpu.CDI
+        assert gpu.choose(containers.daemon, machine).way == gpu.CDI
     assert environment_with(lambda engine: gpu.choose(engine, machine))["STUB_GPU"] == "all"
     assert environment_with(lambda engine: gpu.choose(engine, machine, "0"))["STUB_GPU"] == "0"
 

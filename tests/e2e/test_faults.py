@@ -154,7 +154,18 @@ def test_an_interrupted_run_cleans_up_and_says_130(place: Workplace, number: sig
     )
 
 
-def test_a_killed_build_is_a_failure_of_that_model_alone(place: Workplace) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "retryable"),
+    [
+        (signal.SIGKILL, "out-of-memory", True),
+        (signal.SIGBUS, "source-changed", True),
+        (signal.SIGSEGV, "build-crashed", False),
+        (signal.SIGABRT, "build-crashed", False),
+    ],
+)
+def test_a_killed_build_is_a_failure_of_that_model_alone(
+    place: Workplace, number: signal.Signals, code: str, retryable: bool
+) -> None:
     networks.heavy(place.folder / "heavy.onnx", layers=200)
     networks.conv(place.folder / "good.onnx")
     place.write({"name": "heavy", "source": "heavy.onnx"}, {"name": "good", "source": "good.onnx"})
@@ -165,15 +176,18 @@ def test_a_killed_build_is_a_failure_of_that_model_alone(place: Workplace) -> No
     assert run.stderr is not None
     for line in run.stderr:
         if '"phase": "build"' in line:
-            os.kill(children(run.pid)[-1], signal.SIGKILL)
+            os.kill(children(run.pid)[-1], number)
             break
     stdout, _ = run.communicate()
     report = json.loads(stdout)
     assert run.returncode == 1
     assert {model["name"]: (model["status"], (model["error"] or {}).get("code")) for model in report["models"]} == {
-        "heavy": ("failed", "out-of-memory"),
+        "heavy": ("failed", code),
         "good": ("built", None),
     }
+    error = report["models"][0]["error"]
+    assert error["retryable"] is retryable
+    assert number.name in error["message"] or code != "build-crashed"
 
 
 def test_a_build_that_takes_too_long_is_stopped(place: Workplace) -> None:

@@ -1,10 +1,8 @@
-"""How the build process ended, told as an error of the model; every child here is a real one."""
+"""What a conversion is refused for before it begins, or by the real build process, where there is no backend."""
 
 from __future__ import annotations
 
 import struct
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any, Optional
 
@@ -14,7 +12,6 @@ from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import BackendInfo, RuntimeInfo
 from prepare_models_entrypoint.converters import convert
 from prepare_models_entrypoint.errors import ConvertError
-from prepare_models_entrypoint.processes import supervise
 
 BACKEND = BackendInfo(name="tensorrt_rtx", version="1.7.1.116")
 
@@ -36,48 +33,11 @@ def refusal(model: ModelJob, work: Path, backend: Optional[BackendInfo] = BACKEN
     return caught.value
 
 
-def death(tmp_path: Path, code: str, timeout_s: Optional[float] = None) -> ConvertError:
-    argv = [sys.executable, "-c", textwrap.dedent(code)]
-    ended = supervise(argv, log=tmp_path / "log", on_line=lambda _: None, timeout_s=timeout_s)
-    return convert._without_result(ended, tmp_path / "log", timeout_s)
-
-
 @pytest.fixture
 def etlt(tmp_path: Path) -> Path:
     path = tmp_path / "model.etlt"
     path.write_bytes(bytes(64))
     return path
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "retryable"),
-    [
-        ("SIGKILL", "out-of-memory", True),
-        ("SIGBUS", "source-changed", True),
-        ("SIGSEGV", "build-crashed", False),
-        ("SIGABRT", "build-crashed", False),
-    ],
-)
-def test_a_killed_build_is_classified(tmp_path: Path, number: str, code: str, retryable: bool) -> None:
-    error = death(
-        tmp_path, f"import os, signal; print('last words', flush=True); os.kill(os.getpid(), signal.{number})"
-    )
-    assert (error.code, error.retryable) == (code, retryable)
-    assert "last words" in error.message
-    assert number in error.message or code != "build-crashed"
-
-
-def test_a_build_that_takes_too_long_is_told_with_its_limit(tmp_path: Path) -> None:
-    error = death(tmp_path, "import time; print('tactic 7', flush=True); time.sleep(60)", timeout_s=0.5)
-    assert (error.code, error.retryable) == ("build-timeout", True)
-    assert "after 0.5 s" in error.message
-    assert "tactic 7" in error.message
-
-
-def test_a_build_that_ends_without_a_result_is_a_bug_of_ours(tmp_path: Path) -> None:
-    error = death(tmp_path, "raise SystemExit(7)")
-    assert error.code == "internal"
-    assert "status 7" in error.message
 
 
 def test_no_backend_is_told_with_the_command_that_installs_one(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.batch import fetch_all
@@ -41,7 +41,7 @@ def told_of(folder: Path, *sources: str, output: Optional[Path] = None, **networ
         made.mkdir(exist_ok=True)
     job = FetchJob(
         sources=tuple((source, None) for source in sources), cache_dir=str(folder),
-        output_dir=str(output) if output else None, network=Network(**network),
+        output_dir=str(output) if output else None, network=Connection(**network),
     )  # fmt: skip
     fetch_all(job, Events(stream))
     outcomes = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -93,7 +93,7 @@ def test_files_that_come_at_once_need_room_together(tmp_path: Path) -> None:
         return Answer(b"x" * 4_000_000, headers={"Content-Length": str(size)}, rate=2e6)
 
     def refusal_of(name: str) -> FetchError:
-        network = Network(attempts=1, stall_s=1.0)
+        network = Connection(attempts=1, stall_s=1.0)
         with pytest.raises(FetchError) as caught:
             fetch(
                 f"{server.url}/{name}",

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
-from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
@@ -36,11 +36,11 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     access.access_of.cache_clear()
 
 
-def get(source: str, folder: Path, network: "Network | None" = None, **more: Any) -> Fetched:
+def get(source: str, folder: Path, network: "Connection | None" = None, **more: Any) -> Fetched:
     return fetch(source, sha256=None, cache_dir=folder, on_progress=lambda _: None, network=network, **more)
 
 
-def refusal(source: str, folder: Path, network: "Network | None" = None, **more: Any) -> FetchError:
+def refusal(source: str, folder: Path, network: "Connection | None" = None, **more: Any) -> FetchError:
     with pytest.raises(FetchError) as caught:
         get(source, folder, network, **more)
     return caught.value
@@ -63,7 +63,7 @@ def test_tls_goes_through_a_tunnel_of_the_proxy(tmp_path: Path, monkeypatch: pyt
     with Proxy() as proxy, NgcSimulator(context) as sim:
         sim.publish("nvidia/tao/net", "v1.0", {"model.etlt": MODEL})
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
-        network = Network(ngc_api=sim.url, ngc_auth=sim.url)
+        network = Connection(ngc_api=sim.url, ngc_auth=sim.url)
         refused = refusal(SOURCE, tmp_path, network)
         assert (refused.code, variable in refused.hint) == ("tls-untrusted", True)
         access.access_of.cache_clear()
@@ -158,7 +158,7 @@ def test_a_list_that_is_not_understood_is_an_error_of_its_own(tmp_path: Path, od
     with NgcSimulator() as sim:
         sim.publish("nvidia/tao/net", "v1.0", {"model.etlt": MODEL})
         sim.fail("list", -1, document(odd))
-        refused = refusal(SOURCE, tmp_path, Network(ngc_api=sim.url))
+        refused = refusal(SOURCE, tmp_path, Connection(ngc_api=sim.url))
     assert (refused.code, "not understood" in refused.message) == ("source-unreachable", True)
 
 
@@ -169,7 +169,7 @@ def test_what_fails_behind_a_failure_is_not_tried_again_for_each_try(tmp_path: P
     with NgcSimulator() as sim:
         sim.publish("acme/own", "1", {"a.onnx": MODEL, "b.onnx": MODEL})
         sim.fail(place, -1, error(503, "SERVICE_UNAVAILABLE", "later"))
-        network = Network(ngc_api=sim.url, ngc_auth=sim.url, secrets_file=str(secrets))
+        network = Connection(ngc_api=sim.url, ngc_auth=sim.url, secrets_file=str(secrets))
         for name in ("a.onnx", "b.onnx"):
             assert refusal(f"ngc://acme/own:1/{name}", tmp_path, network).code == "source-unreachable"
         assert len(sim.asked) <= 6
@@ -180,7 +180,7 @@ def test_a_key_that_can_be_none_is_refused_without_a_request(tmp_path: Path, key
     secrets = tmp_path / "secrets"
     secrets.write_text(f'{{"ngc_api_key": "{key}", "headers": []}}')
     with NgcSimulator() as sim:
-        network = Network(ngc_api=sim.url, ngc_auth=sim.url, secrets_file=str(secrets))
+        network = Connection(ngc_api=sim.url, ngc_auth=sim.url, secrets_file=str(secrets))
         assert refusal(SOURCE, tmp_path, network).code == "source-key-refused"
         assert sim.asked == []
 
@@ -193,4 +193,4 @@ def test_bytes_of_another_size_than_listed_are_the_wrong_ones(tmp_path: Path, li
     with NgcSimulator() as sim:
         version = sim.publish("nvidia/tao/net", "v1.0", {"model.etlt": MODEL})
         version.listed["model.etlt"] = {"sizeInBytes": listed(len(MODEL))}
-        assert refusal(SOURCE, tmp_path, Network(ngc_api=sim.url)).code == "digest-mismatch"
+        assert refusal(SOURCE, tmp_path, Connection(ngc_api=sim.url)).code == "digest-mismatch"

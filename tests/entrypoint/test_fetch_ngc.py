@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.download.part import Part, progress_of
@@ -44,13 +44,13 @@ def sim(monkeypatch: pytest.MonkeyPatch) -> Iterator[NgcSimulator]:
         access.access_of.cache_clear()
 
 
-def network(sim: NgcSimulator, key: Optional[str] = None, folder: Optional[Path] = None, **more: Any) -> Network:
+def network(sim: NgcSimulator, key: Optional[str] = None, folder: Optional[Path] = None, **more: Any) -> Connection:
     secrets = None
     if key and folder:
         secrets = folder / "secrets.json"
         secrets.write_text(json.dumps({"ngc_api_key": key, "headers": []}), encoding="utf-8")
     access.access_of.cache_clear()
-    return Network(ngc_api=sim.url, ngc_auth=sim.url, secrets_file=str(secrets) if secrets else None, **more)
+    return Connection(ngc_api=sim.url, ngc_auth=sim.url, secrets_file=str(secrets) if secrets else None, **more)
 
 
 def get(
@@ -380,7 +380,7 @@ def test_offline_takes_what_is_here_and_asks_nobody(sim: NgcSimulator, tmp_path:
             sha256=None,
             cache_dir=tmp_path / "cache",
             on_progress=lambda _: None,
-            network=Network(),
+            network=Connection(),
             offline=True,
         )
 

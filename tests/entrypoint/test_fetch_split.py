@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.download import ranges, retries
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
@@ -128,7 +128,7 @@ def test_ranges_that_bring_nothing_more_are_given_up(tmp_path: Path, monkeypatch
 
 
 def test_several_files_at_once_are_not_split(tmp_path: Path) -> None:
-    streams = access.access_of(Network()).streams
+    streams = access.access_of(Connection()).streams
     with Limited() as limited, streams.one(), streams.one(), streams.one():
         limited.get(tmp_path)
     assert limited.ranges == []
@@ -229,7 +229,7 @@ def test_a_url_that_expires_while_ranges_come_is_signed_anew(tmp_path: Path) -> 
                 expired.append(step["done"])
                 sim.expire_urls()
 
-        network = Network(ngc_api=sim.url, ngc_auth=sim.url)
+        network = Connection(ngc_api=sim.url, ngc_auth=sim.url)
         fetched = fetch(
             "ngc://nvidia/tao/net:v1.0/model.bin",
             sha256=None,

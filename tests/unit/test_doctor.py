@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prepare_models.docker.gpu import Engine
+from prepare_models.docker.daemon import Daemon
 from prepare_models.machine import doctor
 from prepare_models.machine.facts import Gpu, Machine
 from tests.command import COMMAND
@@ -56,13 +56,13 @@ def test_wrong_arguments_are_usage_errors(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("engine", "toolkit", "status"),
     [
-        (Engine("26.1.5", (1, 45)), False, "fail"),
-        (Engine("26.1.5", (1, 45)), True, "ok"),
-        (Engine("20.10", (1, 41), runtimes=frozenset({"nvidia"})), False, "ok"),
-        (Engine("28.5", (1, 51), cdi_devices=("nvidia.com/gpu=all",)), False, "ok"),
+        (Daemon("26.1.5", (1, 45)), False, "fail"),
+        (Daemon("26.1.5", (1, 45)), True, "ok"),
+        (Daemon("20.10", (1, 41), runtimes=frozenset({"nvidia"})), False, "ok"),
+        (Daemon("28.5", (1, 51), cdi_devices=("nvidia.com/gpu=all",)), False, "ok"),
     ],
 )
-def test_toolkit_that_is_missing_is_found_before_a_run_finds_it(engine: Engine, toolkit: bool, status: str) -> None:
+def test_toolkit_that_is_missing_is_found_before_a_run_finds_it(engine: Daemon, toolkit: bool, status: str) -> None:
     finding = doctor.gpu_access(engine, Machine(arch="x86_64", gpus=(CARD,), toolkit=toolkit))
     assert finding.status == status
     assert ("Container Toolkit" in finding.fix) is (status == "fail")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -164,3 +165,69 @@ def test_what_can_be_told_from_the_command_line_is_told_before_anything_is_asked
     )  # fmt: skip
     assert (done.returncode, told in done.stderr) == (status, True), done.stderr
     assert not (tmp_path / "m\udcff").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "x"), "ulimit -n"),
+        (OSError(errno.EFBIG, "File too large"), "ulimit -f"),
+        (OSError(errno.EIO, "Input/output error", "/data/x"), "dmesg"),
+        (MemoryError(), "swap"),
+    ],
+)
+def test_a_limit_of_the_machine_is_no_bug(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(door, "run_command", fail)
+    assert door.main([]) == 3
+    assert told in capsys.readouterr().err
+
+
+def test_what_a_stranger_wrote_never_commands_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = tmp_path / "models.yaml"
+    manifest.write_text(
+        'version: 1\n"\\e[31mred": 1\nmodels:\n- {name: "a\\u202eb", source: m.onnx}\n', encoding="utf-8"
+    )
+    assert door.main(["plan", str(manifest)]) == 2
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+    assert r"\x1b[31mred" in told
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"), [(0o777, "everybody may write"), (0o1777, ""), (0o755, "")], ids=["open", "sticky", "own"]
+)
+def test_a_cache_that_others_may_write_is_not_used(
+    mode: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(mode)
+    monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", str(shared / "cache"))
+    (tmp_path / "models.yaml").write_text("version: 1\nmodels: [{name: a, source: m.onnx}]\n", encoding="utf-8")
+    status = door.main(["lock", str(tmp_path / "models.yaml"), "--platform", "local"])
+    output = capsys.readouterr().err
+    assert ("can't be trusted" in output) == bool(told)
+    assert told in output
+    assert status == 3 or not told
+
+
+def test_a_user_without_account_or_home_can_work(tmp_path: Path) -> None:
+    code = (
+        "import os, pwd; os.environ.pop('HOME', None)\n"
+        "def unknown(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = unknown\n"
+        "from prepare_models.docker.address import socket_path\n"
+        "from prepare_models.running.connection import ConnectionSpec\n"
+        "print(socket_path(), ConnectionSpec().secrets() is None or True)"
+    )
+    environment = {**os.environ, "DOCKER_HOST": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+    )
+    assert done.stdout.split() == ["/var/run/docker.sock", "True"], done.stderr

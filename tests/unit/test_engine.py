@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from prepare_models.docker.address import is_local, is_valid
 from prepare_models.docker.container import Containers
-from prepare_models.docker.daemon import container_user, is_address, is_local
-from prepare_models.docker.gpu import Engine
+from prepare_models.docker.daemon import Daemon, container_user
 from prepare_models.errors import HostError
 
 
@@ -48,7 +48,7 @@ def test_only_an_engine_on_this_machine_sees_its_files(address: str, local: bool
     ],
 )
 def test_only_an_address_is_asked(text: str, fits: bool) -> None:
-    assert is_address(text) is fits
+    assert is_valid(text) is fits
 
 
 def test_a_context_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -68,6 +68,6 @@ def test_a_password_in_an_address_is_not_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_root_of_a_rootless_engine_is_the_caller() -> None:
-    engine = Engine("26.1.5", (1, 45))
+    engine = Daemon("26.1.5", (1, 45))
     assert container_user(engine) == f"{os.getuid()}:{os.getgid()}"
     assert container_user(dataclasses.replace(engine, rootless=True)) == "0:0"

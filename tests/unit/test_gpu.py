@@ -8,7 +8,8 @@ import pytest
 from prepare_models.docker import gpu
 from prepare_models.docker.container import RunSpec, arguments
 from prepare_models.docker.copied_files import Bind
-from prepare_models.docker.gpu import Access, Engine
+from prepare_models.docker.daemon import Daemon
+from prepare_models.docker.gpu import Access
 from prepare_models.errors import HostError, UsageError
 from prepare_models.machine.facts import Gpu, Machine
 
@@ -18,14 +19,14 @@ JETSON = Machine(arch="aarch64", l4t=(36, 4, 7))
 JETSON_WITH_SPEC = Machine(arch="aarch64", l4t=(36, 4, 7), cdi=("nvidia.com/gpu=all",))
 
 
-def docker(version: str, *api: int, runtimes: tuple[str, ...] = (), discovered: tuple[str, ...] = ()) -> Engine:
+def docker(version: str, *api: int, runtimes: tuple[str, ...] = (), discovered: tuple[str, ...] = ()) -> Daemon:
     dirs = ("/etc/cdi",) if api >= (1, 44) else ()
-    return Engine(version, api, runtimes=frozenset(runtimes), cdi_spec_dirs=dirs, cdi_devices=discovered)
+    return Daemon(version, api, runtimes=frozenset(runtimes), cdi_spec_dirs=dirs, cdi_devices=discovered)
 
 
-def podman(version: str) -> Engine:
+def podman(version: str) -> Daemon:
     # Podman lists runtimes whether they are installed or not.
-    return Engine(version, (1, 41), podman=True, runtimes=frozenset({"crun", "nvidia"}))
+    return Daemon(version, (1, 41), podman=True, runtimes=frozenset({"crun", "nvidia"}))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def podman(version: str) -> Engine:
         (docker("26.1.5", 1, 45), WORKSTATION, gpu.DEVICE_REQUEST),
         (docker("28.5.2", 1, 51, discovered=("nvidia.com/gpu=all",)), WORKSTATION, gpu.CDI),
         (docker("28.5.2", 1, 51, discovered=("nvidia.com/pva=0",)), WITH_SPEC, gpu.DEVICE_REQUEST),
-        (Engine("26.1.5", (1, 45), cdi_spec_dirs=("/srv/cdi",)), WITH_SPEC, gpu.DEVICE_REQUEST),
+        (Daemon("26.1.5", (1, 45), cdi_spec_dirs=("/srv/cdi",)), WITH_SPEC, gpu.DEVICE_REQUEST),
         (docker("18.09", 1, 39, runtimes=("nvidia",)), WORKSTATION, gpu.RUNTIME),
         (docker("20.10.21", 1, 41, runtimes=("nvidia",)), JETSON, gpu.RUNTIME),
         (docker("28.5.2", 1, 51, runtimes=("nvidia",), discovered=("nvidia.com/gpu=all",)), JETSON, gpu.RUNTIME),
@@ -45,7 +46,7 @@ def podman(version: str) -> Engine:
         (podman("5.4.2"), WITH_SPEC, gpu.CDI),
     ],
 )
-def test_way_to_the_gpu(engine: Engine, machine: Machine, way: str) -> None:
+def test_way_to_the_gpu(engine: Daemon, machine: Machine, way: str) -> None:
     access = gpu.choose(engine, machine)
     assert access.way == way
     assert access.reason
@@ -62,7 +63,7 @@ def test_way_to_the_gpu(engine: Engine, machine: Machine, way: str) -> None:
         (docker("18.09", 1, 39), WORKSTATION, "all", "no way to a GPU"),
     ],
 )
-def test_no_way_says_why_and_what_to_do(engine: Engine, machine: Machine, wanted: str, why: str) -> None:
+def test_no_way_says_why_and_what_to_do(engine: Daemon, machine: Machine, wanted: str, why: str) -> None:
     with pytest.raises(HostError, match=why) as caught:
         gpu.choose(engine, machine, wanted)
     assert caught.value.hint
@@ -92,7 +93,7 @@ CARDS = (WORKSTATION.gpus[0], Gpu(1, "GPU-b", "NVIDIA RTX", "580.1", "8.9"))
     ],
 )
 def test_each_gpu_is_given_alone_where_they_can_be_told_apart(
-    engine: Engine, cdi: tuple[str, ...], devices: list[tuple[str, ...]]
+    engine: Daemon, cdi: tuple[str, ...], devices: list[tuple[str, ...]]
 ) -> None:
     machine = Machine(arch="x86_64", gpus=CARDS, cdi=cdi)
     ways = gpu.for_each(engine, machine, "all")

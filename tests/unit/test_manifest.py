@@ -163,7 +163,7 @@ def test_a_key_file_may_be_below_the_home_directory(
         (Key(env="NO_SUCH_KEY"), "environment variable NO_SUCH_KEY is not set"),
         (Key(file=Path("/no/such.key")), "key file /no/such.key: No such file or directory"),
         (Key(file=Path("/")), "key file /: Is a directory"),
-        (Key(file=Path("/dev/null")), "key file /dev/null is not set"),
+        (Key(file=Path("/dev/null")), "key file /dev/null: not a regular file"),
     ],
 )
 def test_a_key_that_is_not_there(key: Key, told: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -123,9 +124,18 @@ def test_a_manifest_beyond_all_measure_is_refused(refusals: Refusals, text: str)
     assert problem.endswith(": holds too many or too deeply nested values for a manifest")
 
 
-def test_a_file_that_is_far_too_large_is_not_read_to_its_end() -> None:
+def test_a_file_that_is_far_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(1 << 40)
     with pytest.raises(ManifestError, match="is larger than 16 MiB, so it is no manifest"):
-        load(Path("/dev/zero"))
+        load(tmp_path / "model.onnx")
+
+
+def test_a_device_or_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(ManifestError, match="can't be read: not a regular file"):
+            load(place)
 
 
 def test_a_name_that_no_file_can_have_is_refused_and_not_repeated_in_full(refusals: Refusals) -> None:

@@ -10,7 +10,7 @@ from ..contract import schema
 from ..contract.codec import ContractError
 from ..contract.companions import REPORT
 from ..contract.deployment import Deployment
-from ..contract.files import sha256_file
+from ..contract.files import read_small, sha256_file
 from ..contract.report import Binding, ModelReport, read
 
 _LARGEST_TEXT = 4 << 20  # bytes
@@ -55,14 +55,16 @@ class Model:
         """Return what a file of the directory says, None where it is missing.
 
         Raises:
-            ValueError: it is no UTF-8, or no plain file of a size that a person writes.
+            ValueError: it can't be read, and the message says why.
         """
-        file = self.directory / name
-        if not file.exists():
+        try:
+            return read_small(self.directory / name, largest=_LARGEST_TEXT).decode("utf-8")
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        if not file.is_file() or file.stat().st_size > _LARGEST_TEXT:
-            raise ValueError(f"{name} is no plain file of at most {_LARGEST_TEXT} bytes")
-        return file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(str(error.strerror)) from error
+        except UnicodeDecodeError as error:
+            raise ValueError("it is no text in UTF-8") from error
 
     def plan(self, version: str, file: str) -> Optional[Plan]:
         """Return the engine of this name, if a record describes it."""
@@ -102,12 +104,12 @@ def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
 
 def _record(file: Path, unread: List[str]) -> Optional[ModelReport]:
     try:
-        report = read(schema.load(file))
+        report = read(schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT)))
         Deployment.from_dict(report["deployment"])
         _check_ranks(report["io"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ContractError as error:  # no record, or one of another version
+    except (OSError, ContractError) as error:  # no record, or one of another version
         unread.append(f"{file.parent.name}/{file.name}: {error}")
         return None
     return report

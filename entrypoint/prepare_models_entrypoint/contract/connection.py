@@ -7,7 +7,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 from . import codec
 
 
-class Network(NamedTuple):
+class Connection(NamedTuple):
     """How sources are reached.
 
     ngc_api, ngc_auth: base URLs of NGC's API and token service; None for NVIDIA's own.
@@ -24,7 +24,7 @@ class Network(NamedTuple):
     attempts: Optional[int] = None
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Network:
+    def from_dict(cls, raw: Mapping[str, Any]) -> Connection:
         """Read the settings."""
         codec.check_keys(raw, cls._fields, "network")
         return cls(

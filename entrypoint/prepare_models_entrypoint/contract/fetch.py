@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tupl
 
 from . import codec
 from .codec import CONTRACT_VERSION
-from .connection import Network
+from .connection import Connection
 
 if TYPE_CHECKING:
     from .report import ErrorInfo
@@ -27,7 +27,7 @@ class FetchJob(NamedTuple):
     output_dir: Optional[str] = None
     connections: int = 16
     revalidate: bool = True
-    network: Network = Network()
+    network: Connection = Connection()
     offline: bool = False
 
     @classmethod
@@ -45,7 +45,7 @@ class FetchJob(NamedTuple):
             output_dir=codec.optional(raw, "output_dir", str, "fetch job"),
             connections=codec.require(raw, "connections", int, "fetch job"),
             revalidate=codec.require(raw, "revalidate", bool, "fetch job"),
-            network=codec.maybe(raw, "network", Network.from_dict, "fetch job") or Network(),
+            network=codec.maybe(raw, "network", Connection.from_dict, "fetch job") or Connection(),
             offline=codec.require(raw, "offline", bool, "fetch job"),
         )
 

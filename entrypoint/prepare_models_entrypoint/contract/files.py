@@ -16,6 +16,8 @@ from typing import BinaryIO, Callable, Iterator, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
+# Carries the caller's umask into containers, which otherwise have the engine's; in octal digits.
+UMASK_VARIABLE = "PREPARE_MODELS_UMASK"
 # Every unfinished file carries this in its name, so that a later run can tell and remove it.
 PARTIAL = ".prepare-models-partial"
 _CHUNK = 1 << 20
@@ -178,6 +180,29 @@ def _linked(source: str, partial: Path) -> bool:
         return False
     os.replace(str(link), str(partial))
     return True
+
+
+SMALL = 1 << 20
+
+
+def read_small(path: Path, *, largest: int = SMALL) -> bytes:
+    """Return the content of a file that a user names: a key, a manifest, a lock. Never waits, whatever the path is.
+
+    Args:
+        path: a regular file, or a link to one; pipes and devices are refused before anything is read.
+        largest: in bytes.
+
+    Raises:
+        OSError: it isn't a regular file, is too large, or can't be read.
+    """
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        data = stream.read(largest + 1)
+    if len(data) > largest:
+        raise OSError(errno.EFBIG, f"more than {largest} bytes", str(path))
+    return data
 
 
 def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> str:

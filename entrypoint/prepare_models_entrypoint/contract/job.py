@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from . import codec
 from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
-from .connection import Network
+from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .deployment import Deployment
 from .ros import RosConfig
@@ -16,10 +17,35 @@ from .verification import VerifyConfig
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
 CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
-STAGES = ("fetch", "convert", "inspect", "verify")
-CHECK_STAGES = ("fetch", "check")
-VERIFY_STAGES = ("fetch", "verify")
-_CHECKS = (CHECK_STAGES, CHECK_STAGES[1:])  # the second where a container of its own fetched
+
+
+class JobKind(enum.Enum):
+    """What is done with a model once its files are here; the value lists the stages of that."""
+
+    FETCH = ()
+    RUN = ("convert", "inspect", "verify")
+    CHECK = ("check",)
+    VERIFY = ("verify",)
+
+    def stages(self, *, fetch: bool = True) -> Tuple[str, ...]:
+        """Return the stages of a job. ``fetch``: whether it brings the model's files here, too."""
+        return ("fetch", *self.value) if fetch else self.value
+
+    @classmethod
+    def of(cls, stages: Sequence[str]) -> JobKind:
+        """Return the kind of a job with these stages.
+
+        Raises:
+            ContractError: no job has them.
+        """
+        rest = tuple(stage for stage in stages if stage != "fetch")
+        for kind in cls:
+            if stages and rest == kind.value:
+                return kind
+        if rest == cls.RUN.value[:2]:  # nothing is compared
+            return cls.RUN
+        known = "; ".join(", ".join(kind.stages()) for kind in cls)
+        raise ContractError(f"job.stages: expected one of {known}, found {', '.join(stages) or 'none'}")
 
 
 @dataclass(frozen=True)
@@ -192,8 +218,8 @@ class Job:
     run_id: str
     models: Tuple[ModelJob, ...]
     cache_dir: str
-    stages: Tuple[str, ...] = STAGES
-    network: Network = field(default_factory=Network)
+    stages: Tuple[str, ...] = JobKind.RUN.stages()
+    network: Connection = field(default_factory=Connection)
     tool: str = ""
     image: Optional[str] = None
 
@@ -209,19 +235,21 @@ class Job:
         codec.check_version(raw, "job")
         codec.check_keys(raw, cls.KEYS, "job")
         stages = codec.strings(raw, "stages", "job")
-        if stages not in _CHECKS and (not stages or not set(stages) <= set(STAGES)):
-            raise ContractError(
-                f"job.stages: expected some of {', '.join(STAGES)}, found {', '.join(stages) or 'none'}"
-            )
+        JobKind.of(stages)
         return cls(
             run_id=codec.require(raw, "run_id", str, "job"),
             models=codec.each(raw, "models", ModelJob.from_dict, "job"),
             cache_dir=codec.require(raw, "cache_dir", str, "job"),
             stages=stages,
-            network=codec.maybe(raw, "network", Network.from_dict, "job") or Network(),
+            network=codec.maybe(raw, "network", Connection.from_dict, "job") or Connection(),
             tool=codec.optional(raw, "tool", str, "job") or "",
             image=codec.optional(raw, "image", str, "job"),
         )
+
+    @property
+    def kind(self) -> JobKind:
+        """What is done with the models."""
+        return JobKind.of(self.stages)
 
     def to_dict(self) -> Dict[str, Any]:
         """Return the JSON form."""

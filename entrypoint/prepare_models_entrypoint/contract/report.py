@@ -16,6 +16,7 @@ RESTORED = "restored"
 UP_TO_DATE = "up-to-date"
 FAILED = "failed"
 SKIPPED = "skipped"
+FETCHED = "fetched"  # of a job that only fetches; another one goes on with its files
 CHECKED = "checked"
 VERIFIED = "verified"
 

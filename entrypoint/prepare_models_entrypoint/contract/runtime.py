@@ -7,6 +7,9 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -16,7 +19,7 @@ from .report import BackendInfo, GpuInfo, RuntimeInfo
 
 # Module and the distributions that may carry it. Full TensorRT comes first: Triton and Isaac ROS load its engines.
 BACKENDS = (
-    ("tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")),
+    ("tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11", "nvidia-tensorrt")),
     ("tensorrt_rtx", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx")),
 )
 
@@ -25,6 +28,8 @@ BOARD_VARIABLE = "PREPARE_MODELS_BOARD"  # in containers, which don't see the de
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _DEVICE_TREE = Path("/proc/device-tree/compatible")
 _LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
+_VERSION = re.compile(r"\d+(\.\w+)+")
+_ANSWER_S = 60.0
 _MODULE = re.compile(r"p\d{4}-\d{4}")
 
 
@@ -49,7 +54,32 @@ def _installed(module: str, distributions: Sequence[str]) -> Optional[BackendInf
         # importlib.metadata would say the same, at the price of importing the email parser in every process
         for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
             return BackendInfo(name=module, version=record.name.rpartition(".")[0].partition("-")[2])
-    return BackendInfo(name=module, version=library_version() or "unknown")
+    version = _own_word(module, spec.origin) or library_version()
+    return BackendInfo(name=module, version=version) if version else None
+
+
+@lru_cache(maxsize=None)
+def _own_word(module: str, origin: str) -> Optional[str]:
+    """Ask a module for its version in a process of its own, as importing it here would start the driver.
+
+    Args:
+        module: its name.
+        origin: the file that would be imported, for which the answer is remembered.
+    """
+    del origin
+    code = f"import sys; sys.path[:] = {sys.path!r}; import {module}; print({module}.__version__)"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-I", "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    words = answer.stdout.decode("utf-8", "replace").split()
+    return words[-1] if words and _VERSION.fullmatch(words[-1]) else None
 
 
 def library_version(root: Path = Path("/")) -> Optional[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple, Type, TypeVar, Union
 
 from .codec import ContractError
+from .files import read_small
 
 T = TypeVar("T")
 Reader = Callable[[Any, str], Any]
@@ -34,14 +35,10 @@ def load(file: Path, *, largest: int = LARGEST_DOCUMENT) -> Any:
         largest: in bytes.
 
     Raises:
-        ContractError: it is too large, or not JSON.
-        OSError: it can't be read.
+        ContractError: it is not JSON.
+        OSError: it is not a regular file, is too large, or can't be read.
     """
-    with file.open("rb") as stream:
-        data = stream.read(largest + 1)
-    if len(data) > largest:
-        raise ContractError(f"{file.name} has more than {largest} bytes")
-    return loads(data)
+    return loads(read_small(file, largest=largest))
 
 
 def loads(data: Union[str, bytes]) -> Any:

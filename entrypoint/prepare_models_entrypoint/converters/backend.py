@@ -11,6 +11,7 @@ import fnmatch
 import importlib
 import mmap
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
@@ -19,7 +20,7 @@ from ..contract.runtime import installed_backend
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, timing_cache, weights_in_place
-from .messages import Finding, from_builder_log, judge
+from .messages import Finding, from_builder_log, is_noise, judge
 from .request import BuildRequest
 from .settings import apply
 
@@ -79,7 +80,8 @@ class Log(trt.ILogger):
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
         """Take a message of the backend."""
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-            self.errors.append(message)
+            if not is_noise(message):
+                self.errors.append(message)
         elif severity == trt.ILogger.Severity.WARNING:
             self.warnings.append(message)
         if severity != trt.ILogger.Severity.VERBOSE:
@@ -99,7 +101,8 @@ class Network:
         except Exception as error:  # the binding raises several types when the library has no device
             raise ConvertError(
                 "backend-unusable",
-                f"{trt.__name__} {trt.__version__} creates no builder: {_last(self.log.errors, error)}",
+                f"{trt.__name__} {trt.__version__} creates no builder: "
+                + _first([*self.log.errors, *self.log.warnings], error),
                 hint="full TensorRT needs an NVIDIA GPU and driver; without one install tensorrt-rtx-cu13",
             ) from error
         self.weights: Optional[mmap.mmap] = None
@@ -359,5 +362,41 @@ def _monitor(progress: Progress) -> trt.IProgressMonitor:
     return Monitor()
 
 
-def _last(errors: Sequence[str], fallback: object) -> str:
-    return errors[-1].strip() if errors else str(fallback)
+def _first(messages: Sequence[str], fallback: object) -> str:
+    """Return the first thing that went wrong: what follows it is mostly its consequence."""
+    return messages[0].strip() if messages else str(fallback)
+
+
+@dataclass
+class Loaded:
+    """An engine, or why it doesn't load. ``log`` and ``runtime`` live as long as it does."""
+
+    engine: Any
+    why_not: Optional[str]
+    log: Log
+    runtime: Any
+
+
+def load_engine(plan: Path, *, own: bool) -> Loaded:
+    """Load an engine. Only where a CUDA device exists: elsewhere TensorRT may crash.
+
+    Args:
+        plan: the plan file.
+        own: whether it was built here; then the lean runtime that ``version_compatible`` put inside may run.
+    """
+    log = Log()
+    runtime: Any = trt.Runtime(log)
+    if own and hasattr(runtime, "engine_host_code_allowed"):
+        runtime.engine_host_code_allowed = True
+    engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+    why_not = _first(log.errors, "the runtime gives no reason") if engine is None else None
+    return Loaded(engine, why_not, log, runtime)
+
+
+def memory_of(engine: Any) -> Optional[int]:
+    """Return the device memory in bytes that one execution needs beside the weights, None where the engine can't say.
+
+    ``device_memory_size`` ended with TensorRT 11, ``_v2`` came with 10.1, and answers 0 for an engine of TensorRT 8.
+    """
+    sizes = [getattr(engine, name, 0) for name in ("device_memory_size_v2", "device_memory_size")]
+    return next((int(size) for size in sizes if size), None)

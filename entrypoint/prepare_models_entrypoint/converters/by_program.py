@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract import external_data
 from ..contract.files import sha256_file, sync
-from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes
+from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -92,7 +92,12 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     if request.check_only:
         return
     _take_plan(request, result)
-    evidence = layer_info.read(_layer_info_file(request))
+    try:
+        evidence = layer_info.read(_layer_info_file(request))
+    except layer_info.UnreadableError as error:
+        evidence = None
+        hint = "please report it with trtexec's version; until then the precision is unproven"
+        result["warnings"].append(WarningInfo(code="engine-partly-unknown", message=str(error), hint=hint))
     result["precision_proof"] = prove(
         model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found
     )

@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, NamedTuple
 
-from ..contract.files import partial_of, replace, sha256_file, sync
+from ..contract.files import partial_of, read_small, replace, sha256_file, sync
 from ..errors import ConvertError, outcome
 from ..onnx_graph import whole_file
 
@@ -49,7 +49,7 @@ def read_key(path: Path) -> str:
         ConvertError: the file can't be read or holds no text.
     """
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        key = read_small(path).decode("utf-8").strip()
         problem = "" if key else "is empty"
     except OSError as error:
         key, problem = "", f"can't be read: {error.strerror}"

@@ -15,12 +15,33 @@ _WORDS = (("FP8", "fp8"), ("Int8", "int8"), ("INT8", "int8"), ("BF16", "bf16"), 
 _COMPUTE = ("conv", "gemm", "matmul", "matrix", "deconv", "caskconvolution", "fullyconnected", "kgen", "myelin")
 
 
-def read(path: Path) -> Optional[Evidence]:
-    """Return the evidence in a layer information file, or None where there is none or it has no types."""
+class UnreadableError(ValueError):
+    """Layer information that isn't JSON in any form that TensorRT is known to write."""
+
+
+def parse(text: str) -> Any:
+    """Return layer information as JSON. TensorRT 8.6 writes control characters into strings, such as 0x1e in Metadata.
+
+    Raises:
+        UnreadableError: it can't be read; that is never an answer without layers.
+    """
     try:
-        return of_layers(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return json.loads(text, strict=False)
+    except ValueError as error:
+        raise UnreadableError(f"the layer information can't be read: {error}") from None
+
+
+def read(path: Path) -> Optional[Evidence]:
+    """Return the evidence in a layer information file, or None where there is none or it has no types.
+
+    Raises:
+        UnreadableError: the file is no layer information.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return None
+    return of_layers(parse(text))
 
 
 def of_layers(document: Any) -> Optional[Evidence]:

@@ -76,6 +76,15 @@ def match(texts: Sequence[str]) -> Optional[Tuple[str, str, str]]:
     return None
 
 
+# What TensorRT logs as an error although all is well: reloading its own timing cache on 8.5 and 8.6.
+_NOISE = ("myelinCache.h", "The timing cache will not be used!")
+
+
+def is_noise(message: str) -> bool:
+    """Tell whether a message is known to be harmless, so that it never hides the real one."""
+    return any(part in message for part in _NOISE)
+
+
 def from_builder_log(errors: Sequence[str]) -> ConvertError:
     """Return the error that the builder's messages amount to."""
     texts: List[str] = [" ".join(error.split()) for error in errors]

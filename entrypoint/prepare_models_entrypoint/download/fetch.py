@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
-from ..contract.connection import Network
+from ..contract.connection import Connection
 from ..contract.files import sha256_file
 from ..contract.source import REMOTE_FILESYSTEMS, local_path, member_of, problem_of, public, scheme_of
 from ..errors import FetchError
@@ -41,7 +41,7 @@ def fetch(
     sha256: Optional[str],
     cache_dir: Path,
     on_progress: OnProgress,
-    network: Optional[Network] = None,
+    network: Optional[Connection] = None,
     revalidate: bool = False,
     offline: bool = False,
     copy_to: Optional[Path] = None,
@@ -80,7 +80,7 @@ def fetch(
         return _local(check(path), sha256)
     from .cached import Obtain
 
-    access = access_of(network or Network())
+    access = access_of(network or Connection())
     remote = remote_of(source, access)
     obtain = Obtain(store_of(cache_dir), access.patience, access.streams, revalidate, on_progress, offline, copy_to)
     got = obtain.obtain(remote, sha256)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from ..contract.files import write_atomic
 from ..contract.identity import target
+from ..contract.launch import command
 from ..contract.report import Binding, EngineDetails, RuntimeInfo, WarningInfo
 from ..converters import layer_info
 from ..converters.precision import Evidence
@@ -50,9 +50,13 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     warnings: List[WarningInfo] = []
     if runtime["gpu"] is None:
         return Inspected(header, list(network), warnings, None)
-    answer, peak = load_engine(plan, work_dir)
+    answer, peak = load_engine(plan, work_dir, own=True)
     if answer["why_not"] is None:
         _same_names(network, answer["io"])
+        if answer["unknown"]:
+            hint = "please report it with the versions of TensorRT that built and that loaded the engine"
+            told = f"the engine loads, but parts of its description can't be read: {'; '.join(answer['unknown'])}"
+            warnings.append(WarningInfo(code="engine-partly-unknown", message=told, hint=hint))
         return Inspected(
             header, answer["io"], warnings, peak, layer_info.of_layers(answer["layers"]), answer["details"]
         )
@@ -64,15 +68,21 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     return Inspected(header, list(network), warnings, peak)
 
 
-def load_engine(plan: Path, work_dir: Path) -> "tuple[Dict[str, Any], int]":
-    """Return what the engine says of itself, or ``why_not``, and the peak memory of the process that loaded it."""
+def load_engine(plan: Path, work_dir: Path, *, own: bool) -> "tuple[Dict[str, Any], int]":
+    """Return what the engine says of itself, or ``why_not``, and the peak memory of the process that loaded it.
+
+    Args:
+        plan: the plan file.
+        work_dir: private directory for the files of the child process.
+        own: whether it was built here: code that a foreign plan brings along is never run.
+    """
     request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
     write_atomic(
         request,
-        json.dumps({"plan": str(plan), "result": str(result), "parent": os.getpid()}).encode("utf-8"),
+        json.dumps({"plan": str(plan), "result": str(result), "parent": os.getpid(), "own": own}).encode("utf-8"),
         mode=0o600,
     )
-    argv = [sys.executable, "-m", f"{__package__}.engine_worker", str(request)]
+    argv = command("inspect.engine_worker", str(request))
     ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
     try:
         answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))

@@ -1,59 +1,61 @@
 """Reads an engine's inputs and outputs from the engine itself, in a process of its own: deserialization can crash.
 
-``python -m prepare_models_entrypoint.inspect.engine_worker REQUEST EVENTS_FD``, where a CUDA device exists.
+Its arguments are ``REQUEST EVENTS_FD``. It is started where a CUDA device exists.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
 from ..contract.files import write_atomic
 from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
 from ..converters import layer_info
 from ..processes import die_with_parent
 
+T = TypeVar("T")
 
-def main(request_path: str, events_fd: str) -> int:
+
+def main(argv: Sequence[str]) -> int:
     """Write the bindings, or why the engine does not load, to the request's result file."""
-    del events_fd
-    request: Dict[str, Any] = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    request: Dict[str, Any] = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
-    write_atomic(request["result"], json.dumps(_read(request["plan"])).encode("utf-8"), mode=0o600)
+    write_atomic(request["result"], json.dumps(_read(request["plan"], own=request["own"])).encode("utf-8"), mode=0o600)
     return 0
 
 
-def _read(plan: str) -> Dict[str, Any]:
+def _read(plan: str, *, own: bool) -> Dict[str, Any]:
     from ..converters import backend
 
-    log = backend.Log()
-    runtime = backend.trt.Runtime(log)
-    engine: Any = runtime.deserialize_cuda_engine(Path(plan).read_bytes())
-    if engine is None:
-        return {"io": [], "why_not": (log.errors or ["the runtime gives no reason"])[-1]}
+    loaded = backend.load_engine(Path(plan), own=own)
+    if loaded.engine is None:
+        return {"io": [], "why_not": loaded.why_not}
+    engine, unknown = loaded.engine, []
+
+    def part(what: str, ask: Callable[[], T]) -> Optional[T]:
+        """Return a part of the answer; an engine of an older version refuses some, and the others still count."""
+        try:
+            return ask()
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            unknown.append(f"{what}: {error}")
+            return None
+
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    layers = _layers(backend, engine)
+    layers = part("layers", lambda: _layers(backend, engine))
     return {
         "io": [_binding(backend, engine, name) for name in names],
         "layers": layers,
-        "details": _details(engine, layers),
+        "details": EngineDetails(
+            source="engine",
+            name=part("name", lambda: str(engine.name)) or "",
+            device_memory_bytes=part("memory", lambda: backend.memory_of(engine)),
+            streamable_weights_bytes=part("weights", lambda: getattr(engine, "streamable_weights_size", None)),
+            layers=layer_info.layers(layers) or part("layers", lambda: _nameless(engine.num_layers)) or [],
+        ),
+        "unknown": unknown,
         "why_not": None,
     }
-
-
-def _details(engine: Any, layers: Any) -> EngineDetails:
-    """Return memory and layers, without an execution context: that would allocate the activations."""
-    # device_memory_size ended with TensorRT 11, _v2 came with 10.1; only 8.6 to 10.0 lack it.
-    memory = getattr(engine, "device_memory_size_v2", None)
-    return EngineDetails(
-        source="engine",
-        name=engine.name,
-        device_memory_bytes=engine.device_memory_size if memory is None else memory,
-        streamable_weights_bytes=getattr(engine, "streamable_weights_size", None),
-        layers=layer_info.layers(layers) or _nameless(engine.num_layers),
-    )
 
 
 def _nameless(count: int) -> List[Layer]:
@@ -61,12 +63,9 @@ def _nameless(count: int) -> List[Layer]:
 
 
 def _layers(backend: Any, engine: Any) -> Any:
-    """Return the engine's layer information, or None where this build of it has none."""
+    """Return the engine's layer information."""
     inspector: Any = engine.create_engine_inspector()
-    try:
-        return json.loads(inspector.get_engine_information(backend.trt.LayerInformationFormat.JSON))
-    except ValueError:
-        return None
+    return layer_info.parse(inspector.get_engine_information(backend.trt.LayerInformationFormat.JSON))
 
 
 def _binding(backend: Any, engine: Any, name: str) -> Binding:
@@ -84,7 +83,3 @@ def _binding(backend: Any, engine: Any, name: str) -> Binding:
         profiles=profiles,
         source="engine",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -63,7 +63,7 @@ def _from_record(record: Optional[Document]) -> Document:
 def _load(file: Path, document: Document, record: Optional[Document], here: RuntimeInfo) -> None:
     """Take the engine's own word, in a process of its own, for everything that it can tell."""
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
-        answer, _ = load_engine(file, Path(private))
+        answer, _ = load_engine(file, Path(private), own=False)
     if answer["why_not"] is not None:
         document["runs_here"] = False
         document["told"] = compatibility.explain(document["header"], record, here, answer["why_not"])

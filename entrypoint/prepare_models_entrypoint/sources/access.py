@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Optional
 
-from ..contract.connection import Network
+from ..contract.connection import Connection
 from ..download.retries import Patience
 from ..download.streams import Streams
 from ..errors import FetchError
@@ -29,7 +29,7 @@ class Access:
     patience: how long a fetch goes on. streams: the files that are coming.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Connection) -> None:
         self.network = network
         self.secrets = read_secrets(network.secrets_file)
         self.patience = Patience(attempts=network.attempts, stall_s=network.stall_s)
@@ -77,7 +77,7 @@ class Access:
 
 
 @lru_cache(maxsize=None)
-def access_of(network: Network) -> Access:
+def access_of(network: Connection) -> Access:
     """Return this process's access for given settings."""
     return Access(network)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
+from ..contract.launch import command
 from ..contract.report import RuntimeInfo, Verification
 from ..converters.convert import plain_model
 from ..errors import VerifyError
@@ -55,7 +55,7 @@ def verify(
             "by_flags": (precision_how or "").startswith(("builder flag", "tao-converter")),
         }
         write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
-        argv = [sys.executable, "-m", f"{__package__}.worker", str(request_file)]
+        argv = command("verify.worker", str(request_file))
         ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=model.timeout_s)
     try:
         answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))

@@ -71,12 +71,8 @@ def engine_of(plan: Path) -> Engine:
     """Load an engine. Only where a CUDA device exists: elsewhere TensorRT may crash."""
     from ..converters import backend
 
-    log = backend.Log()
-    runtime = backend.trt.Runtime(log)
-    engine: Any = runtime.deserialize_cuda_engine(plan.read_bytes())
-    if engine is None:
-        return Engine(None, (log.errors or ["the runtime gives no reason"])[-1])
-    return Engine(engine, None, (log, runtime))
+    loaded = backend.load_engine(plan, own=True)
+    return Engine(loaded.engine, loaded.why_not, loaded)
 
 
 def engine_runner(engine: Any) -> Any:
@@ -118,7 +114,6 @@ def _times(active: Any, feed: Mapping[str, Any]) -> Iterator[float]:
 
 def memory_of(engine: Any) -> Optional[int]:
     """Return the device memory in bytes that one execution of an engine needs beside its weights."""
-    for name in ("device_memory_size_v2", "device_memory_size"):
-        if hasattr(engine, name):
-            return int(getattr(engine, name))
-    return None
+    from ..converters import backend
+
+    return backend.memory_of(engine)

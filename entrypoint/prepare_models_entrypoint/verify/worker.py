@@ -1,6 +1,6 @@
 """Compares in a process of its own: an engine, a driver or ONNX Runtime may crash on a model.
 
-``python -m prepare_models_entrypoint.verify.worker REQUEST EVENTS_FD``
+Its arguments are ``REQUEST EVENTS_FD``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import dataclasses
 import importlib.util
 import itertools
 import json
-import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..contract.conversion import OnnxConfig
 from ..contract.files import write_atomic
@@ -33,10 +32,9 @@ _NO_MEMORY = VerifyError(
 )
 
 
-def main(request_path: str, events_fd: str) -> int:
+def main(argv: Sequence[str]) -> int:
     """Write what was compared with what, and the numbers, to the request's result file."""
-    del events_fd
-    request: Dict[str, Any] = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    request: Dict[str, Any] = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
     show_as("prepare-verify")
     answer: Dict[str, Any] = {"error": None, "verification": None}
@@ -233,7 +231,3 @@ def _statement(candidate: _Candidate, described: str) -> str:
         return f"Nothing was compared: the engine was not run ({why_not}), and {candidate.what}."
     compared = f"Compared {candidate.what} with {reference}, on {described}."
     return compared if why_not is None else f"{compared} The engine itself was not run: {why_not}."
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.source import local_path, source_id
 
-from .. import __version__, executors
+from .. import __version__
 from ..errors import BundleError, HostError, UsageError
+from ..executors import choice
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
 from ..lock.sources import sample_sets, wanted
 from ..machine.platforms import Platform
-from ..manifest import Manifest, ModelSpec, licences
+from ..manifest import licences
+from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner as plan
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import openssl
 from ..store import open_store
@@ -144,7 +146,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
         return
     digests = open_digests()
     store = open_store(digests)
-    planner = plan.Planner(order.target.parent / "no-models", executors.pick("auto").describe(), store, digests)
+    planner = plan.Planner(order.target.parent / "no-models", choice.pick("auto").describe(), store, digests)
     for spec in manifest.models:
         entry = store.find(planner.plan(spec).turn)
         if entry is None:
@@ -160,7 +162,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
     """Bring every source that is not simply a local file to the download store; return where each lies."""
     base = manifest.path.absolute().parent
-    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
+    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
     for spec in manifest.models:
         digests = {file.place: file.sha256 for file in lock.models[spec.name]}
         for file in wanted(spec, base):

@@ -23,8 +23,8 @@ from ..errors import BundleError, HostError
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.sources import Wanted, pinnable
-from ..manifest import Manifest, ModelSpec
-from ..running.connection import NetworkSpec
+from ..manifest.model import Manifest, ModelSpec
+from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
 from ..signing import openssl
 from ..store import open_store
@@ -283,7 +283,7 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
     remote = {source: sha256 for source, sha256 in pairs if local_path(source) is None}
     if remote:
-        fetch_sources({NetworkSpec(): remote}, on_event=lambda _: None, offline=True)
+        fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True)
 
 
 def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
@@ -335,7 +335,7 @@ def _here(spec: ModelSpec, model: BundledModel, models: Path) -> ModelSpec:
         plugins=tuple(replace(plugin, file=file) for plugin, file in zip(spec.plugins, plugins, strict=True)),
         calibration=calibration,
         verify=verify,
-        network=NetworkSpec(),
+        network=ConnectionSpec(),
     )
 
 

@@ -170,13 +170,15 @@ def _record_digest(content: bytes) -> str:
 
 def _downloaded(name: str, version: str, target: Target, work: Path) -> Path:
     folder = work / "downloaded"
+    folder.mkdir(exist_ok=True)
     platforms = [f"manylinux_2_{minor}_{target.machine}" for minor in (28, 17)] + [f"manylinux2014_{target.machine}"]
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
         "--only-binary=:all:", "--implementation", "cp", "--python-version", target.python, "--dest", str(folder),
         *(word for platform in platforms for word in ("--platform", platform)), f"{name}=={version}",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # There, as -m looks into the current directory for modules first, which may be anybody's.
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     found = [file for file in _wheels(folder) if _name(file) == canonicalize_name(name)]
     if done.returncode or not found:
         last = "".join(done.stderr.strip().splitlines()[-1:])

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from ..executors import NAMES
+
 
 def command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, epilog: str
@@ -120,9 +122,7 @@ def add_bases(command: argparse.ArgumentParser) -> None:
 
 def add_executor(command: argparse.ArgumentParser) -> None:
     """Add where the work is done, and what is said about containers."""
-    command.add_argument(
-        "--executor", choices=("auto", "local", "docker"), default="auto", help="where the work is done (default auto)"
-    )
+    command.add_argument("--executor", choices=NAMES, default="auto", help="where the work is done (default auto)")
     group = command.add_argument_group("containers")
     group.add_argument("--platform", metavar="NAME", help="platform of the image (default: found out; see image list)")
     group.add_argument("--image", metavar="IMAGE", help="another image of this tool")

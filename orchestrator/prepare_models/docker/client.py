@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 import docker
@@ -13,7 +14,7 @@ from docker.context import ContextAPI
 from docker.errors import APIError, DockerException
 
 from ..errors import NO_ROOM
-from . import daemon
+from . import address
 from .daemon_errors import explain, lost
 
 
@@ -30,17 +31,16 @@ def translated(*, connected: bool = False) -> Iterator[None]:
         raise explain(str(error.explanation or error)) from error
     except DockerException as error:
         raise explain(str(error)) from error
-    except Exception as error:
-        if not is_of_the_line(error):
+    except broken_line() as error:
+        if getattr(error, "errno", None) in NO_ROOM:
             raise
         raise (lost if connected else explain)(str(error) or type(error).__name__) from error
 
 
-def is_of_the_line(error: Exception) -> bool:
-    """Tell whether a connection failed. Over ssh the SDK lets through what sockets and paramiko raise."""
-    if isinstance(error, requests.RequestException) or type(error).__module__.partition(".")[0] == "paramiko":
-        return True
-    return isinstance(error, (OSError, EOFError)) and getattr(error, "errno", None) not in NO_ROOM
+def broken_line() -> tuple[type[Exception], ...]:
+    """Return what is raised where a connection fails; over ssh the SDK lets through what sockets and paramiko raise."""
+    paramiko = sys.modules.get("paramiko")
+    return (requests.RequestException, OSError, EOFError, *([paramiko.SSHException] if paramiko else []))
 
 
 @contextlib.contextmanager
@@ -48,8 +48,10 @@ def untroubled() -> Iterator[None]:
     """Let it pass that an engine refuses or is gone."""
     try:
         yield
-    except Exception as error:
-        if not (isinstance(error, DockerException) or is_of_the_line(error)):
+    except DockerException:
+        pass
+    except broken_line() as error:
+        if getattr(error, "errno", None) in NO_ROOM:
             raise
 
 
@@ -63,9 +65,9 @@ def connect() -> docker.DockerClient:
         with contextlib.closing(docker.from_env(version=MINIMUM_DOCKER_API_VERSION)) as client:
             client.api.trust_env = False
             spoken = client.version(api_version=False)["ApiVersion"]
-    except Exception as error:
-        if not is_of_the_line(error):
-            raise
+    except (LookupError, TypeError) as error:  # by which the SDK trips over what no daemon would answer
+        raise DockerException(f"Error while fetching server API version: {error!r}") from error
+    except broken_line() as error:
         raise DockerException(f"Error while fetching server API version: {error}") from error
     client = docker.from_env(version=spoken)
     client.api.trust_env = False
@@ -74,9 +76,9 @@ def connect() -> docker.DockerClient:
 
 def _check_address() -> None:
     """Refuse an address that the SDK trips over, and a context that it would pass by for the default one."""
-    address = os.environ.get("DOCKER_HOST")
-    if address and not daemon.is_address(address):
+    host = os.environ.get("DOCKER_HOST")
+    if host and not address.is_valid(host):
         raise explain("Invalid bind address")  # not repeated, as people write passwords into it
-    context = None if address else os.environ.get("DOCKER_CONTEXT")
+    context = None if host else os.environ.get("DOCKER_CONTEXT")
     if context and ContextAPI.get_context(context) is None:
         raise explain(f"no such Docker context: {context}")

@@ -16,10 +16,10 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount
 
 from ..errors import HostError, InterruptedRunError
-from . import copied_files, daemon, gpu
-from .client import connect, is_of_the_line, translated, untroubled
+from . import copied_files, gpu
+from .client import broken_line, connect, translated, untroubled
 from .copied_files import Bind
-from .daemon import Image
+from .daemon import Image, probe
 from .daemon_errors import explain
 from .gpu import Access
 from .owners import LABEL
@@ -123,7 +123,7 @@ class Containers:
         """
         with translated():
             self._client = connect()
-            self.engine = daemon.probe(self._client)
+            self.daemon = probe(self._client)
         self._running: set[Any] = set()
         self._guard = threading.Lock()
         self._stopped = threading.Event()
@@ -150,7 +150,7 @@ class Containers:
             HostError: the engine refused, or was lost.
         """
         with translated():
-            container = self._client.containers.create(**arguments(spec, local=self.engine.local))
+            container = self._client.containers.create(**arguments(spec, local=self.daemon.local))
         try:
             with translated(connected=True):
                 self._send(container, spec, on_sent)
@@ -168,13 +168,13 @@ class Containers:
 
     def _send(self, container: Any, spec: RunSpec, on_sent: copied_files.OnSent) -> None:
         """Give a container what an engine elsewhere does not see."""
-        if not self.engine.local:
+        if not self.daemon.local:
             for volume, archive in copied_files.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
                 container.put_archive(volume, archive)
 
     def _bring(self, container: Any, spec: RunSpec) -> None:
         """Fetch what a container made in the directories that are wanted."""
-        for directory, place in () if self.engine.local else spec.back.items():
+        for directory, place in () if self.daemon.local else spec.back.items():
             pieces = self._pieces(container, directory)
             first = next(pieces, None)
             if first is not None:  # the entrypoint removes what it made for nothing
@@ -203,7 +203,7 @@ class Containers:
         if self._stopped.is_set():
             _stop(container)  # which came too early for this one
         with _deadline(container, timeout_s) as expired, _closing(stream):
-            for out, err in stream if self.engine.local else self._watched(container, stream):
+            for out, err in stream if self.daemon.local else self._watched(container, stream):
                 if out:
                     on_out(out)
                 if err:
@@ -324,9 +324,8 @@ class Containers:
             except APIError as error:
                 if error.status_code != 409:  # 409: its removal goes on already
                     return
-            except Exception as error:
-                if not is_of_the_line(error):
-                    raise
+            except broken_line():
+                pass
             else:
                 return
             if time.monotonic() > give_up:

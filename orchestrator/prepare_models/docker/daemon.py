@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
 from ..machine.facts import cdi_devices
-from .gpu import CDI_BY_DEFAULT_API, Engine
+from .address import is_local
 from .owners import LABEL
 
 CONTRACT_LABEL = f"{LABEL}.contract"
 
+CDI_BY_DEFAULT_API = (1, 50)
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman names them as Go does
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A container engine's daemon, as it describes itself.
+
+    api: such as (1, 41). cdi_spec_dirs: None where the engine does not tell. cdi_devices: what it discovered itself.
+    local: whether it sees this machine's files. docker_root: where it keeps images.
+    """
+
+    version: str
+    api: tuple[int, ...]
+    podman: bool = False
+    rootless: bool = False
+    local: bool = True
+    runtimes: frozenset[str] = frozenset()
+    cdi_spec_dirs: tuple[str, ...] = ()
+    cdi_devices: tuple[str, ...] = ()
+    arch: str = "x86_64"
+    docker_root: str = ""
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +72,7 @@ class Image:
         return None
 
 
-def probe(client: Any) -> Engine:
+def probe(client: Any) -> Daemon:
     """Ask the engine at the other end of the Docker SDK's ``client``."""
     version, info = client.version(), client.info()
     components = {part.get("Name"): part.get("Version", "") for part in version.get("Components") or ()}
@@ -62,7 +82,7 @@ def probe(client: Any) -> Engine:
     api = tuple(int(part) for part in version["ApiVersion"].split("."))
     if local and api < CDI_BY_DEFAULT_API:  # engines 25.0 to 28.1 tell where they look, not what they found
         devices = list(cdi_devices([Path(directory) for directory in spec_dirs]))
-    return Engine(
+    return Daemon(
         version=components.get("Podman Engine") or version["Version"],
         api=api,
         podman=podman,
@@ -83,32 +103,23 @@ def _podman_is_rootless(client: Any) -> bool:
     return bool(own.get("host", {}).get("security", {}).get("rootless"))
 
 
-def is_address(text: str) -> bool:
-    """Tell whether a DOCKER_HOST is of a form that containers can be asked through."""
-    if text.startswith(("unix://", "http+unix://")):
-        return not text.endswith("//")
-    try:
-        parts = urlsplit(text if "://" in text else f"tcp://{text}")
-        named = bool(parts.hostname) and (parts.port is not None or parts.scheme == "ssh")
-    except ValueError:
-        return False
-    known = parts.scheme in ("tcp", "http", "https", "ssh")
-    return known and named and (parts.username is None or parts.scheme == "ssh")
-
-
-def is_local(base_url: str) -> bool:
-    """Tell whether an engine sees this machine's files. The SDK's own address of a Unix socket has no real host."""
-    parts = urlsplit(base_url)
-    if parts.scheme == "http+docker":
-        return parts.hostname != "ssh"
-    if parts.hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
-
-
-def container_user(engine: Engine) -> str:
+def container_user(daemon: Daemon) -> str:
     """Return the caller as ``uid:gid``. To a rootless engine the container's root is the caller."""
-    return "0:0" if engine.rootless else f"{os.getuid()}:{os.getgid()}"
+    return "0:0" if daemon.rootless else f"{os.getuid()}:{os.getgid()}"
+
+
+def container_groups(daemon: Daemon) -> tuple[int, ...]:
+    """Return the caller's supplementary groups, by which shared directories are reached.
+
+    Daemons elsewhere get copies of files, and rootless ones have other numbers for groups.
+    """
+    known = daemon.local and not daemon.rootless
+    return tuple(sorted({*os.getgroups()} - {os.getgid()})) if known else ()
+
+
+def caller_umask() -> str:
+    """Return the umask in octal digits. The kernel's file tells it; the system call would change it for a moment."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("Umask:"):
+            return line.partition(":")[2].strip()
+    return "0022"

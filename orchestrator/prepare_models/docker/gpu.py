@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ..errors import HostError, UsageError
 from ..machine.facts import CDI_DIRECTORIES, CDI_KIND, Machine
+from .daemon import CDI_BY_DEFAULT_API, Daemon
 
 NONE = "none"
 CDI = "cdi"
@@ -17,31 +18,9 @@ RUNTIME = "runtime"
 
 NVIDIA_RUNTIME = "nvidia"
 CAPABILITIES = "compute,utility"
-CDI_BY_DEFAULT_API = (1, 50)
 _CDI_API = (1, 44)
 _DEVICE_REQUEST_API = (1, 40)
 _WANTED = re.compile(r"none|all|(gpu|mig)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+")  # gpu0, 0:1: as CDI specifications name them
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A container engine, as it describes itself.
-
-    api: such as (1, 41). cdi_spec_dirs: None where the engine does not tell. cdi_devices: what it discovered itself.
-    local: whether it sees this machine's files. docker_root: where it keeps images.
-    """
-
-    version: str
-    api: tuple[int, ...]
-    podman: bool = False
-    rootless: bool = False
-    local: bool = True
-    runtimes: frozenset[str] = frozenset()
-    cdi_spec_dirs: tuple[str, ...] = ()
-    cdi_devices: tuple[str, ...] = ()
-    arch: str = "x86_64"
-    docker_root: str = ""
-    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +37,7 @@ class Access:
 WITHOUT = Access(NONE, reason="not asked for", environment={"NVIDIA_VISIBLE_DEVICES": "void"})
 
 
-def choose(engine: Engine, machine: Machine, wanted: str = "all") -> Access:
+def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
     """Return the way to the GPUs that the user wants: ``none``, ``all``, an index or a UUID.
 
     Raises:
@@ -70,52 +49,52 @@ def choose(engine: Engine, machine: Machine, wanted: str = "all") -> Access:
     if wanted == NONE:
         return WITHOUT
     if machine.l4t is not None:
-        return _on_jetson(engine, machine, wanted)
-    if engine.podman:
-        return _on_podman(engine, machine, wanted)
-    cdi = offered_cdi(engine, machine)
+        return _on_jetson(daemon, machine, wanted)
+    if daemon.podman:
+        return _on_podman(daemon, machine, wanted)
+    cdi = offered_cdi(daemon, machine)
     if cdi:
-        return _cdi(cdi, wanted, f"Engine {engine.version} knows {', '.join(cdi)}")
-    if engine.api >= _DEVICE_REQUEST_API:
-        return Access(DEVICE_REQUEST, (wanted,), f"Engine {engine.version} lists no CDI device: NVIDIA's prestart hook")
-    if NVIDIA_RUNTIME in engine.runtimes:
-        return _runtime(wanted, f"Engine {engine.version} is older than device requests")
+        return _cdi(cdi, wanted, f"Engine {daemon.version} knows {', '.join(cdi)}")
+    if daemon.api >= _DEVICE_REQUEST_API:
+        return Access(DEVICE_REQUEST, (wanted,), f"Engine {daemon.version} lists no CDI device: NVIDIA's prestart hook")
+    if NVIDIA_RUNTIME in daemon.runtimes:
+        return _runtime(wanted, f"Engine {daemon.version} is older than device requests")
     raise HostError(
-        f"Engine {engine.version} has no way to a GPU",
+        f"Engine {daemon.version} has no way to a GPU",
         hint="install Docker 19.03 or later and NVIDIA's Container Toolkit",
     )
 
 
-def for_each(engine: Engine, machine: Machine, wanted: str) -> tuple[Access, ...]:
+def for_each(daemon: Daemon, machine: Machine, wanted: str) -> tuple[Access, ...]:
     """Return a way for each GPU alone, so that no two builds share one; one way where the GPUs can't be told apart.
 
     Raises:
         HostError: as ``choose`` does.
     """
-    access = choose(engine, machine, wanted)
+    access = choose(daemon, machine, wanted)
     if wanted == "all" and len(machine.gpus) > 1:
         for names in ([card.uuid for card in machine.gpus], [str(card.index) for card in machine.gpus]):
             with contextlib.suppress(HostError):  # a CDI specification names devices by either or both
-                return tuple(choose(engine, machine, name) for name in names)
+                return tuple(choose(daemon, machine, name) for name in names)
     return (access,)
 
 
-def offered_cdi(engine: Engine, machine: Machine) -> tuple[str, ...]:
+def offered_cdi(daemon: Daemon, machine: Machine) -> tuple[str, ...]:
     """Return the GPU devices that the engine resolves through CDI."""
-    if engine.cdi_devices or engine.api >= CDI_BY_DEFAULT_API:
-        return tuple(device for device in engine.cdi_devices if device.startswith(f"{CDI_KIND}="))
-    looks_there = engine.api >= _CDI_API and bool({*engine.cdi_spec_dirs} & {*CDI_DIRECTORIES})
-    return machine.cdi if engine.podman or looks_there else ()
+    if daemon.cdi_devices or daemon.api >= CDI_BY_DEFAULT_API:
+        return tuple(device for device in daemon.cdi_devices if device.startswith(f"{CDI_KIND}="))
+    looks_there = daemon.api >= _CDI_API and bool({*daemon.cdi_spec_dirs} & {*CDI_DIRECTORIES})
+    return machine.cdi if daemon.podman or looks_there else ()
 
 
-def _on_jetson(engine: Engine, machine: Machine, wanted: str) -> Access:
+def _on_jetson(daemon: Daemon, machine: Machine, wanted: str) -> Access:
     if wanted not in ("all", "0"):
         raise HostError(f"a Jetson has one GPU, --gpu {wanted} names another", hint="use --gpu all")
-    if NVIDIA_RUNTIME in engine.runtimes and not engine.podman:
+    if NVIDIA_RUNTIME in daemon.runtimes and not daemon.podman:
         # An integrated GPU needs the driver's libraries of every kind, which is what `all` stands for there.
         environment = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "all"}
         return Access(RUNTIME, ("all",), "a Jetson's GPU comes through the runtime nvidia", environment)
-    cdi = offered_cdi(engine, machine)
+    cdi = offered_cdi(daemon, machine)
     if cdi:
         return _cdi(cdi, "all", "the runtime nvidia is not registered, but a CDI specification is there")
     raise HostError(
@@ -125,24 +104,24 @@ def _on_jetson(engine: Engine, machine: Machine, wanted: str) -> Access:
     )
 
 
-def _on_podman(engine: Engine, machine: Machine, wanted: str) -> Access:
-    if version_of(engine) < (5, 4):
+def _on_podman(daemon: Daemon, machine: Machine, wanted: str) -> Access:
+    if version_of(daemon) < (5, 4):
         raise HostError(
-            f"Podman {engine.version} drops GPU requests of its Docker-compatible API without a word",
+            f"Podman {daemon.version} drops GPU requests of its Docker-compatible API without a word",
             hint="use Podman 5.4 or later with a CDI specification, or Docker",
         )
-    cdi = offered_cdi(engine, machine)
+    cdi = offered_cdi(daemon, machine)
     if not cdi:
         raise HostError(
             "Podman gives GPUs through CDI only, and there is no specification",
             hint="run: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
         )
-    return _cdi(cdi, wanted, f"Podman {engine.version} knows {', '.join(cdi)}")
+    return _cdi(cdi, wanted, f"Podman {daemon.version} knows {', '.join(cdi)}")
 
 
-def version_of(engine: Engine) -> tuple[int, ...]:
+def version_of(daemon: Daemon) -> tuple[int, ...]:
     """Return the engine's version as numbers."""
-    return tuple(int(part) for part in engine.version.split(".")[:2] if part.isdigit())
+    return tuple(int(part) for part in daemon.version.split(".")[:2] if part.isdigit())
 
 
 def _cdi(offered: tuple[str, ...], wanted: str, reason: str) -> Access:

@@ -6,29 +6,13 @@ Which image a name stands for only the engine knows: a tag may have been moved.
 from __future__ import annotations
 
 import json
-import os
 import socket
 from urllib.parse import quote
 
 from .daemon import Image
 
-_DEFAULT = "/var/run/docker.sock"
 _TIMEOUT_S = 5.0
 _LARGEST = 16 << 20
-
-
-def find(*, has_context: bool) -> str | None:
-    """Return the socket at which the SDK would talk to the engine; None for another way than a socket of this machine.
-
-    Args:
-        has_context: whether a context of Docker's command line may name another engine.
-    """
-    host = os.environ.get("DOCKER_HOST")
-    if any(os.environ.get(name) for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")):
-        return None
-    if host:
-        return host.removeprefix("unix://") if host.startswith("unix:///") else None
-    return None if has_context or os.environ.get("DOCKER_CONTEXT") else _DEFAULT
 
 
 def image(address: str, name: str) -> Image | None:

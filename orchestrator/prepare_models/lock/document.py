@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.files import read_small, write_atomic
 
 from ..errors import HostError, LockError
 
@@ -77,7 +78,7 @@ def read(file: Path) -> Lock | None:
         LockError: it is no lock, or one of another version.
     """
     try:
-        return parse(file.read_text(encoding="utf-8"), str(file))
+        return parse(read_small(file, largest=schema.LARGEST_DOCUMENT).decode("utf-8"), str(file))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -89,7 +90,7 @@ def read(file: Path) -> Lock | None:
 def parse(text: str, name: str) -> Lock:
     """Return the lock in a text; ``name`` stands in the error."""
     try:
-        raw = json.loads(text)
+        raw = schema.loads(text)
         version = raw["version"]
         if version != VERSION:
             raise _unreadable(name, f"it is of version {version}, this tool reads {VERSION}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.files import sha256_file
 
 from ..errors import LockError
-from ..manifest import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec
 from .document import Facts, Lock, LockedFile
 from .sources import Hashing, Wanted, measure_local, measure_samples, wanted
 

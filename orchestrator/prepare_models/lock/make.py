@@ -8,8 +8,9 @@ from typing import cast
 from prepare_models_entrypoint.contract.fetch import FetchResult
 from prepare_models_entrypoint.contract.source import source_id
 
-from ..manifest import Manifest, ModelSpec, licences
-from ..running.connection import NetworkSpec
+from ..manifest import licences
+from ..manifest.model import Manifest, ModelSpec
+from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from .document import Lock, LockedFile
 from .sources import Wanted, measure_local, measure_samples, wanted
@@ -45,7 +46,7 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
                 todo.append((spec, file))
         models[spec.name] += measure_samples(spec, base)
     licences.require((spec for spec, _ in todo), accepted=accept_eula)
-    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
+    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
     for spec, file in todo:
         by_network.setdefault(spec.network, {})[file.source] = file.pinned
     results = fetch_sources(by_network, on_event=on_event)
@@ -66,7 +67,7 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
     base = manifest.path.absolute().parent
     remote = [(spec, file) for spec in manifest.models for file in wanted(spec, base) if file.identifier is not None]
     licences.require((spec for spec, _ in remote), accepted=accept_eula)
-    by_network: dict[NetworkSpec, dict[str, str | None]] = {}
+    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
     for spec, file in remote:
         by_network.setdefault(spec.network, {})[file.source] = None  # pinned, it would be taken from the store
     results = fetch_sources(by_network, on_event=on_event)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import manifest
 from ..errors import UsageError
-from ..manifest import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec
 from ..support.file_digests import open_digests
 from .document import Lock, path_of, read
 from .drift import drift_of_sources, refuse

@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import local_path, member_of, public, source_id
 
 from ..errors import HostError
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from .document import LockedFile
 
 Hashing = Callable[[Path], str]

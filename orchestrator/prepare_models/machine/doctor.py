@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..docker import daemon_errors, gpu
+from ..docker.daemon import Daemon
 from ..errors import HostError
 from ..support.paths import cache_dir
 from . import platforms
@@ -140,7 +141,7 @@ def _connect() -> tuple[Containers | None, Finding]:
         containers = Containers()
     except HostError as error:
         return None, Finding("engine", FAIL, f"{error.message} [{error.code}]", error.hint)
-    found = containers.engine
+    found = containers.daemon
     kind = "Podman" if found.podman else "Docker"
     notes = ", rootless" if found.rootless else ""
     message = f"{kind} {found.version}, API {platforms.dotted(found.api)}{notes}"
@@ -150,8 +151,8 @@ def _connect() -> tuple[Containers | None, Finding]:
 
 
 def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -> Iterator[Finding]:
-    engine = containers.engine
-    if not engine.local:
+    daemon = containers.daemon
+    if not daemon.local:
         yield Finding(
             "engine's place",
             WARN,
@@ -159,25 +160,25 @@ def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -
             "give --platform NAME to run, and run prepare-models doctor there",
         )
         return
-    if engine.arch and engine.arch != machine.arch:
-        text = f"the engine's machine is {engine.arch}, this one {machine.arch}"
+    if daemon.arch and daemon.arch != machine.arch:
+        text = f"the engine's machine is {daemon.arch}, this one {machine.arch}"
         yield Finding("architecture", WARN, text, "build on the machine that the engines are for")
     if chosen is not None and not chosen.builds_without_gpu:
-        yield gpu_access(engine, machine)
-    if engine.docker_root and Path(engine.docker_root).exists():
+        yield gpu_access(daemon, machine)
+    if daemon.docker_root and Path(daemon.docker_root).exists():
         needed = _RTX_IMAGE_BYTES if chosen is None or chosen.builds_without_gpu else _TENSORRT_IMAGE_BYTES
-        yield _space("disk for images", Path(engine.docker_root), needed, "docker image prune, or move data-root")
+        yield _space("disk for images", Path(daemon.docker_root), needed, "docker image prune, or move data-root")
 
 
-def gpu_access(engine: gpu.Engine, machine: Machine) -> Finding:
+def gpu_access(daemon: Daemon, machine: Machine) -> Finding:
     """Return how a container would get the GPU, or what is missing for it."""
     try:
-        access = gpu.choose(engine, machine)
+        access = gpu.choose(daemon, machine)
     except HostError as error:
         return Finding("GPU access", FAIL, error.message, error.hint)
     text = f"{access.way}: {access.reason}"
     # No engine tells whether it has the hook. Where its package brought nothing else either, it is not there.
-    if access.way == gpu.DEVICE_REQUEST and not machine.toolkit and gpu.NVIDIA_RUNTIME not in engine.runtimes:
+    if access.way == gpu.DEVICE_REQUEST and not machine.toolkit and gpu.NVIDIA_RUNTIME not in daemon.runtimes:
         return Finding("GPU access", FAIL, f"{text}, which is not installed", daemon_errors.TOOLKIT)
     return Finding("GPU access", OK, text)
 

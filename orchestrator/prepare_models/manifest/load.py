@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.source import member_of, problem_of, sch
 
 from ..catalog import PREFIX, find
 from ..errors import UsageError
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 from .model import Key, Manifest, ModelSpec
 from .nodes import Node, Problems, node_of, parse
 from .settings import BUILDER_KEYS, Settings
@@ -155,13 +155,13 @@ class _Loader(Settings):
         filled = {key: node_of(value, source.line, source.path) for key, value in known.items()}
         return {**filled, **node.entries, "source": filled["source"]}
 
-    def _network(self, ngc: Node | None, headers_file: Path | None) -> NetworkSpec:
+    def _network(self, ngc: Node | None, headers_file: Path | None) -> ConnectionSpec:
         if ngc is None or not self.kind(ngc, "mapping", "api_url, auth_url or key_file"):
-            return NetworkSpec(headers_file=headers_file)
+            return ConnectionSpec(headers_file=headers_file)
         self.problems.check_keys(ngc, NGC_KEYS)
         urls = {key: self._url(ngc.entries[key]) for key in ("api_url", "auth_url") if key in ngc.entries}
         key_file = self._path(ngc.entries["key_file"]) if "key_file" in ngc.entries else None
-        return NetworkSpec(
+        return ConnectionSpec(
             ngc_api=urls.get("api_url"), ngc_auth=urls.get("auth_url"), ngc_key_file=key_file, headers_file=headers_file
         )
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from prepare_models_entrypoint.contract.deployment import Deployment
+from prepare_models_entrypoint.contract.files import read_small
 from prepare_models_entrypoint.contract.job import ShapeRange
 from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.verification import VerifyConfig
 
 from ..errors import KeyUnavailableError
-from ..running.connection import NetworkSpec
+from ..running.connection import ConnectionSpec
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Key:
         elif self.file is not None:
             where = f"key file {self.file}"
             try:
-                key = self.file.read_text(encoding="utf-8").strip()
+                key = read_small(self.file).decode("utf-8").strip()
             except OSError as error:
                 raise KeyUnavailableError(
                     f"{where}: {error.strerror}", hint="give the path of a readable file"
@@ -80,7 +81,7 @@ class ModelSpec:
     tao: TaoConfig = TaoConfig()
     calibration: CalibrationConfig | None = None
     verify: VerifyConfig | None = None
-    network: NetworkSpec = field(default_factory=NetworkSpec)
+    network: ConnectionSpec = field(default_factory=ConnectionSpec)
     eula: str | None = None
     ros: RosConfig = RosConfig()
     deployment: Deployment = Deployment()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 from collections.abc import Iterable
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from prepare_models_entrypoint.contract.files import read_small
 
 from ..errors import ManifestError, Problem
 
@@ -118,11 +121,13 @@ def parse(file: Path, problems: Problems) -> Node:
 
 def _read(file: Path) -> str:
     """Return a file's text; a model given in the manifest's place is not read to its end."""
-    with file.open("rb") as stream:
-        content = stream.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise ManifestError(file, [Problem(1, "", f"is larger than {_MAX_BYTES >> 20} MiB, so it is no manifest")])
-    return content.decode("utf-8")
+    try:
+        return read_small(file, largest=_MAX_BYTES).decode("utf-8")
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        what = f"is larger than {_MAX_BYTES >> 20} MiB, so it is no manifest"
+        raise ManifestError(file, [Problem(1, "", what)]) from None
 
 
 def _check_depth(file: Path, text: str) -> None:

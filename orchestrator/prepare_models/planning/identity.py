@@ -9,7 +9,7 @@ from prepare_models_entrypoint.contract.identity import identity
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo
 from prepare_models_entrypoint.contract.source import local_path, member_of, source_id
 
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..running.jobs import model_job
 from ..support.file_digests import Digests
 

@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.identity import Change, build_key, chang
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, problem_of_record, read_record
 
 from ..errors import UsageError
-from ..manifest import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec
 from ..running.jobs import model_job
 from ..store import Store
 from ..support import paths

@@ -8,7 +8,7 @@ from typing import Any
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import ModelReport, read_record
 
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 
 
 def records(models_dir: Path) -> dict[str, ModelReport]:

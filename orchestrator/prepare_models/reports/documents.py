@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, read
+from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, RuntimeInfo, read
 
 from ..errors import UsageError
 
@@ -26,14 +26,14 @@ def load(place: Path) -> Run:
     """
     file = place / "report.json" if place.is_dir() else place
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = schema.load(file)
     except OSError as error:
         raise UsageError(f"{file} can't be read: {error.strerror}", hint="give a report.json that run wrote") from None
-    except ValueError:
-        raise UsageError(f"{file} is no JSON", hint="give a report.json that run wrote") from None
+    except ContractError:
+        raise UsageError(f"{file} is not JSON", hint="give a report.json that run wrote") from None
     try:
         return _run(raw)
-    except (ContractError, TypeError) as error:
+    except ContractError as error:
         raise UsageError(f"{file}: {error}", hint="give a report.json that run wrote") from None
 
 
@@ -43,9 +43,24 @@ def _run(raw: Any) -> Run:
     if isinstance(raw.get("models"), list):
         if raw.get("schema_version") != SCHEMA_VERSION:
             raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
-        return {**_FRAME, **raw, "models": [read(model) for model in raw["models"]]}
+        return {**_FRAME, **schema.read(_Frame, raw, "report"), "models": [read(model) for model in raw["models"]]}
     model = read(raw)
     return {**_FRAME, "models": [model], "summary": {model["status"]: 1}, "runtime": model["runtime"]}
+
+
+class _Frame(TypedDict, total=False):
+    """The part of a run's report that is not about its models."""
+
+    tool: dict[str, str]
+    run_id: str
+    manifest: str
+    models_dir: str
+    started_at: str
+    seconds: float
+    host: dict[str, Any]
+    executor: str
+    runtime: RuntimeInfo | None
+    summary: dict[str, int]
 
 
 _FRAME: Mapping[str, Any] = {

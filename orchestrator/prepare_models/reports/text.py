@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..support.terminal import one_line, printable
+
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import Binding, ModelReport, ScaleFit
 
@@ -130,6 +132,7 @@ def shape(dims: Sequence[int]) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return left-aligned columns, two spaces apart."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
@@ -138,11 +141,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(text: str) -> None:
-    """Write a result to standard output, whatever its encoding can't hold in escapes."""
-    sys.stdout.write(safe(text, sys.stdout.encoding) + "\n")
-
-
-def safe(text: str, encoding: str | None = None) -> str:
-    """Return a text in which what an encoding can't hold (default: UTF-8, without lone surrogates) is escaped."""
-    name = encoding or "utf-8"
-    return text.encode(name, "backslashreplace").decode(name)
+    """Write a result to standard output; what the terminal would obey, or its encoding can't hold, as escapes."""
+    name = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(printable(text).encode(name, "backslashreplace").decode(name) + "\n")

@@ -4,33 +4,80 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from prepare_models_entrypoint.contract import launch
+
+from ..errors import HostError
+
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.report import ErrorInfo
 
 MODULE = "prepare_models_entrypoint"
 # Keys go to the entrypoint through a file without a name; what it starts in turn has no use for them.
 _KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY")
 
 
+AGAIN = "run again with -v; if it stays, please report it"
+
+
 def argv(*arguments: str) -> list[str]:
     """Return the argument vector of an entrypoint command."""
-    return [sys.executable, "-m", MODULE, *arguments]
+    return launch.command("__main__", *arguments)
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment without keys, and with the entrypoint importable from wherever it is."""
-    import prepare_models_entrypoint.contract  # noqa: F401  # its parent's location is what is asked for
-
-    root = str(Path(sys.modules[MODULE].__path__[0]).parent)
+    """Return this process's environment without keys, and without paths for imports that depend on the directory."""
     kept = {name: value for name, value in os.environ.items() if name not in _KEY_VARIABLES}
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    places = filter(os.path.isabs, kept.pop("PYTHONPATH", "").split(os.pathsep))
+    path = os.pathsep.join(places)  # an empty one, as in :/opt, is the current directory
+    return {**kept, "PYTHONPATH": path} if path else kept
+
+
+def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) -> dict[str, Any]:
+    """Run a command of the entrypoint and return the document that it prints.
+
+    Args:
+        command: its name and arguments.
+        request: JSON for its standard input; None for none.
+        inherited: descriptors that it needs.
+
+    Raises:
+        HostError: it printed none.
+    """
+    answer = subprocess.run(
+        argv(*command), input=None if request is None else json.dumps(request).encode("utf-8"), capture_output=True,
+        env=environment(), pass_fds=tuple(inherited), check=False,
+    )  # fmt: skip
+    try:
+        document: dict[str, Any] = json.loads(answer.stdout)
+    except ValueError:
+        last = "; ".join(answer.stderr.decode("utf-8", "replace").strip().splitlines()[-3:])
+        message = f"the entrypoint ended with status {answer.returncode} and without an answer: {last}"
+        raise HostError(message, hint=f"run: {install_command()}") from None
+    return document
+
+
+def entrypoint_failed(message: str, *, hint: str) -> ErrorInfo:
+    """Return the error of an entrypoint that ended without a report."""
+    return {"code": "entrypoint-failed", "stage": None, "message": message, "hint": hint, "retryable": True}
+
+
+def install_command() -> str:
+    """Return the command that installs the local extra, from the checkout if this is one."""
+    checkout = Path(__file__).parents[3]
+    wanted = f"{checkout}[local]" if (checkout / "pyproject.toml").is_file() else "prepare-models[local]"
+    return shlex.join([sys.executable, "-m", "pip", "install", wanted])
 
 
 class Copy:

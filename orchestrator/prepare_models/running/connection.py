@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from prepare_models_entrypoint.contract.connection import Network
+from prepare_models_entrypoint.contract.connection import Connection
+from prepare_models_entrypoint.contract.files import read_small
 
 from ..errors import UsageError
 
@@ -18,7 +19,7 @@ _VALUE = re.compile(r"[\t -~]*")
 _NO_KEY = ("", "no-apikey")
 
 
-class NetworkSpec(NamedTuple):
+class ConnectionSpec(NamedTuple):
     """What a manifest's ``defaults`` or the command line say. A variable of the environment comes before it.
 
     ngc_api, ngc_auth: base URLs. ngc_key_file: file that holds the key.
@@ -32,16 +33,16 @@ class NetworkSpec(NamedTuple):
     stall_s: float | None = None
     attempts: int | None = None
 
-    def settings(self) -> Network:
+    def settings(self) -> Connection:
         """Return what the entrypoint is told in a job, secrets left out."""
-        return Network(
+        return Connection(
             ngc_api=os.environ.get("NGC_CLI_API_URL") or self.ngc_api,
             ngc_auth=os.environ.get("NGC_CLI_AUTH_URL") or self.ngc_auth,
             stall_s=self.stall_s,
             attempts=self.attempts,
         )
 
-    def with_secrets(self, secrets_file: Path | None) -> Network:
+    def with_secrets(self, secrets_file: Path | None) -> Connection:
         """Return the settings with the path of the file in which ``secrets`` are."""
         return self.settings()._replace(secrets_file=str(secrets_file) if secrets_file else None)
 
@@ -66,7 +67,7 @@ def ngc_key(file: Path | None, environ: Mapping[str, str] = os.environ) -> str |
             return environ[name].strip()
     if environ.get("NGC_API_KEY_FILE"):
         return _read(Path(environ["NGC_API_KEY_FILE"])).strip() or None
-    return _configured(Path(environ.get("NGC_CLI_HOME") or environ.get("HOME") or Path.home()) / ".ngc" / "config")
+    return _configured(Path(environ.get("NGC_CLI_HOME") or os.path.expanduser("~")) / ".ngc" / "config")
 
 
 def _configured(config: Path) -> str | None:
@@ -76,7 +77,7 @@ def _configured(config: Path) -> str | None:
 
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     try:
-        parser.read_string(config.read_text(encoding="utf-8"))
+        parser.read_string(read_small(config).decode("utf-8"))
     except (OSError, ValueError, configparser.Error):
         return None
     for section in ("CURRENT", "DEFAULT"):
@@ -99,7 +100,7 @@ def _headers(file: Path | None) -> list[tuple[str, str]]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_small(file).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise UsageError(f"{file} can't be read: {reason}", hint="give the path of a readable text file") from None

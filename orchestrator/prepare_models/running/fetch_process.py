@@ -19,7 +19,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from ..errors import HostError, SourcesError
 from ..support.paths import contents_dir
 from . import child
-from .connection import NetworkSpec
+from .connection import ConnectionSpec
 
 OnResult = Callable[[FetchResult], None]
 OnEvent = Callable[[Event], None]
@@ -51,7 +51,7 @@ def progress_line(*, show: bool) -> Iterator[OnEvent]:
 
 
 def fetch_sources(
-    by_network: Mapping[NetworkSpec, Mapping[str, str | None]], *, on_event: OnEvent, offline: bool = False
+    by_network: Mapping[ConnectionSpec, Mapping[str, str | None]], *, on_event: OnEvent, offline: bool = False
 ) -> dict[str, FetchResult]:
     """Bring sources to the download store and return what became of each, by its ``source_id``.
 
@@ -88,7 +88,7 @@ class Fetching:
     def __init__(
         self,
         job: FetchJob,
-        network: NetworkSpec,
+        network: ConnectionSpec,
         *,
         on_result: OnResult,
         on_event: OnEvent = lambda _: None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.job import ModelJob
 
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..support import paths
 
 

@@ -10,17 +10,34 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.source import local_path, member_of
 
 from ..errors import PrepareModelsError
-from ..executors import Fetcher
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..support.paths import contents_dir
-from .connection import NetworkSpec
+from .connection import ConnectionSpec
 
-MakeFetcher = Callable[[FetchJob, NetworkSpec], Fetcher]
+
+class Fetcher(Protocol):
+    """Fetches sources ahead of their turn: ``start``, ``results`` in a thread, ``stop`` from another, ``close``."""
+
+    def start(self) -> None:
+        """Get ready, and begin where that needs no waiting."""
+
+    def results(self) -> object:
+        """Wait for all sources."""
+
+    def stop(self) -> None:
+        """End it; ``results`` then ends, too."""
+
+    def close(self) -> None:
+        """Free what belongs to it."""
+
+
+MakeFetcher = Callable[[FetchJob, ConnectionSpec], Fetcher]
 
 _CONNECTIONS = 2  # the model that is worked on keeps its share of the line
 
@@ -62,7 +79,7 @@ def fetching_ahead(
 
 
 def _fetch(
-    network: NetworkSpec,
+    network: ConnectionSpec,
     specs: list[ModelSpec],
     fetcher: MakeFetcher,
     *,

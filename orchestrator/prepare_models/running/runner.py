@@ -17,6 +17,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.files import remove_partials
+from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
     BUILT,
     FAILED,
@@ -32,8 +33,9 @@ from prepare_models_entrypoint.contract.source import local_path
 
 from .. import __version__
 from ..errors import NO_ROOM, InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
-from ..executors import Executor, Task
-from ..manifest import Manifest, ModelSpec
+from ..executors.executor import Executor
+from ..executors.work import Work
+from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner
 from ..store import Store, restore
 from ..support.file_digests import Digests
@@ -182,7 +184,7 @@ class Run:
                 return restore.restore(entry, planned)
             path = local_path(spec.source)
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
-            report = self.executor.run(self._task(planned, lock))
+            report = self.executor.run(self._work(planned, lock))
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
             if report["status"] == BUILT:
@@ -191,8 +193,11 @@ class Run:
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
 
-    def _task(self, planned: planner.PlannedModel, lock: Held) -> Task:
-        return Task(planned, self.run_id, lock, self.timeout_s, self.observer.event, self.offline)
+    def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
+        return Work(
+            JobKind.RUN, planned.spec, planned.output_dir.absolute(), lock.control_dir, self.run_id,
+            lock=lock.descriptor, timeout_s=self.timeout_s, on_event=self.observer.event, offline=self.offline,
+        )  # fmt: skip
 
     def _learn(self, report: ModelReport, learn: Callable[[str], None] | None) -> None:
         """Remember the digests of what a build read. ``learn``: takes that of a local model file."""

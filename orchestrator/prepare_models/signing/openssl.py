@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract.files import read_small, write_atomic
 
 from ..errors import BundleError, HostError, UsageError
 
@@ -45,7 +45,7 @@ def check(index: bytes, bundle: Path, public_key: Path) -> None:
     serialization, ed25519, invalid = _library()
     key = _public(public_key, serialization, ed25519)
     try:
-        key.verify(signature_of(bundle).read_bytes(), index)
+        key.verify(read_small(signature_of(bundle)), index)
     except OSError as error:
         raise _refused(f"{signature_of(bundle)} can't be read: {error.strerror}") from None
     except invalid:
@@ -61,7 +61,7 @@ def _public(file: Path, serialization: Any, ed25519: Any) -> Any:
 
 def _key(file: Path, load: Any) -> Any:
     try:
-        return load(file.read_bytes())
+        return load(read_small(file))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{file} can't be read as a key: {error}", hint=_HINT) from None
 

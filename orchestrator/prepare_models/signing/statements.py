@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.companions import PROVENANCE as STATEMENT
 from prepare_models_entrypoint.contract.companions import SIGNED as ENVELOPE
-from prepare_models_entrypoint.contract.files import sha256_file, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, sha256_file, write_atomic
 
 from ..errors import HostError, UsageError
 
@@ -52,7 +53,7 @@ def sign(directory: Path, signer: Any) -> Finding:
     """Sign a model's statement, if it is true of the engine beside it."""
     from securesystemslib.dsse import Envelope
 
-    payload = (directory / STATEMENT).read_bytes()
+    payload = read_small(directory / STATEMENT, largest=schema.LARGEST_DOCUMENT)
     wrong = _untrue(directory, payload)
     if wrong is not None:
         return Finding(directory.name, good=False, told=wrong)
@@ -66,7 +67,7 @@ def sign(directory: Path, signer: Any) -> Finding:
 def verify(directory: Path, key: Any | None) -> Finding:
     """Check a model's statement against its engine, and its signature where a key is given."""
     if key is None:
-        wrong = _untrue(directory, (directory / STATEMENT).read_bytes())
+        wrong = _untrue(directory, read_small(directory / STATEMENT, largest=schema.LARGEST_DOCUMENT))
         told = wrong or "the engine is the one of the statement; no key was given, so no signature was checked"
         return Finding(directory.name, good=wrong is None, told=told)
     try:
@@ -78,7 +79,7 @@ def verify(directory: Path, key: Any | None) -> Finding:
             directory.name, good=False, told=f"the signature in {ENVELOPE} is not by this key, or was changed"
         )
     wrong = _untrue(directory, payload)
-    if wrong is None and payload != (directory / STATEMENT).read_bytes():
+    if wrong is None and payload != read_small(directory / STATEMENT, largest=schema.LARGEST_DOCUMENT):
         wrong = f"{STATEMENT} is not what was signed"
     told = wrong or "signed by this key, and the engine is the one of the statement"
     return Finding(directory.name, good=wrong is None, told=told, signed_by=key.keyid)
@@ -90,7 +91,7 @@ def _opened(file: Path, key: Any) -> bytes | None:
     from securesystemslib.exceptions import FormatError, VerificationError
 
     try:
-        envelope = Envelope.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        envelope = Envelope.from_dict(schema.load(file))
         envelope.verify([key], 1)
     except (VerificationError, FormatError, ValueError, TypeError, LookupError, AttributeError):
         return None
@@ -165,6 +166,6 @@ def _library() -> Any:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_small(file)
     except OSError as error:
         raise UsageError(f"{file} can't be read: {error.strerror}", hint="give the path of a readable file") from None

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ErrorInfo, ModelReport, read, read_record
+from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import public, source_id
 
-from ..manifest import ModelSpec
+from ..manifest.model import ModelSpec
 from ..planning.planner import PLAN, PlannedModel, trusted, unfit
-from ..running import child
+from ..running.publishing import publish
 from . import CALIBRATION, Entry, Store, Turn
 from . import PLAN as STORED_PLAN
 
@@ -60,39 +58,6 @@ def restore(entry: Entry, planned: PlannedModel) -> ModelReport:
     error = publish(entry.files, report, planned.output_dir)
     report["stages"] = []
     return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
-
-
-def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
-    """Give a model an engine that was built elsewhere; return the error, if there is one.
-
-    Args:
-        files: the plan and the companions of its build that are kept, by their final names.
-        report: its report.
-        output_dir: directory of the model.
-    """
-    request = {
-        "files": {name: str(file) for name, file in files.items()},
-        "report": report,
-        "output_dir": str(output_dir),
-        "deploy_dir": str(output_dir),
-    }
-    done = subprocess.run(
-        child.argv("restore", "/dev/stdin"), input=json.dumps(request).encode("utf-8"), capture_output=True,
-        env=child.environment(), check=False,
-    )  # fmt: skip
-    return _error(done)
-
-
-def _error(done: subprocess.CompletedProcess[bytes]) -> ErrorInfo | None:
-    try:
-        error: ErrorInfo | None = json.loads(done.stdout)["error"]
-    except ValueError:
-        last = "; ".join(done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:])
-        return ErrorInfo(
-            code="entrypoint-failed", stage=None, message=f"the entrypoint did not restore the engine: {last}",
-            hint="run again with -v; if it stays, please report it", retryable=True,
-        )  # fmt: skip
-    return error
 
 
 def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+
+from .terminal import one_line
 
 
 def configure(*, log_format: str, verbose: int) -> Any:
@@ -25,6 +28,7 @@ def configure(*, log_format: str, verbose: int) -> Any:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso" if log_format == "json" else "%H:%M:%S"),
+            _as_text,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
@@ -32,6 +36,11 @@ def configure(*, log_format: str, verbose: int) -> Any:
         cache_logger_on_first_use=True,
     )
     return structlog.get_logger()
+
+
+def _as_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep what strangers named from adding lines to the log, or moving the cursor."""
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _colours() -> bool:

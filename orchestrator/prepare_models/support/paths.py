@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,42 @@ def origin() -> Origin | None:
 def contents_dir() -> Path:
     """Return the directory of engines, downloads, timing caches and the digests of files: the scope's, or the cache."""
     return _scope[1] if _scope else cache_dir()
+
+
+def make_cache() -> Path:
+    """Create the cache directory, which nobody but this user may write, and return it.
+
+    Raises:
+        HostError: it can't be created or written, or others could put something into it.
+    """
+    cache = make(cache_dir(), purpose="cache directory", chosen_by=f"the variable {CACHE_VARIABLE}")
+    for place in (cache, *cache.parents):
+        problem = _open_to_others(place)
+        if problem:
+            raise HostError(
+                f"{cache} can't be trusted as cache directory: {problem[0]}",
+                hint=f"{problem[1]}; or choose another with the variable {CACHE_VARIABLE}",
+            )
+    return cache
+
+
+def _open_to_others(place: Path) -> tuple[str, str] | None:
+    """Say who else may replace what lies in a directory, and what ends that, or return None.
+
+    A directory with the setgid bit is shared with its group on purpose; in one with the sticky bit, others can't touch
+    what isn't theirs.
+    """
+    status = place.stat()
+    path, mode = shlex.quote(str(place)), status.st_mode
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"{place} belongs to another user (uid {status.st_uid})", f"sudo chown {os.geteuid()} {path}"
+    if mode & stat.S_ISVTX:
+        return None
+    if mode & stat.S_IWOTH:
+        return f"everybody may write {place}", f"chmod o-w {path}"
+    if mode & stat.S_IWGRP and not mode & stat.S_ISGID and status.st_gid not in (os.getegid(), 0):
+        return f"the group {status.st_gid} may write {place}", f"chmod g-w {path} (or g+s, if it is shared on purpose)"
+    return None
 
 
 def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:

@@ -17,7 +17,7 @@ from ..consumer import ENGINE, FILES, Consumer, Rule
 from ..model_files import Model
 from . import files
 from .files import NCHW, OUTPUT_TYPES, image_input
-from .keys import DEFAULT, RELEASES, KeyFile, KeyFileError, keys, problems, read, split
+from .keys import DEFAULT, RELEASES, KeyFile, keys, problems, read, split
 
 _DEFAULT_BATCH = "1"
 
@@ -47,10 +47,8 @@ def subject(model: Model, release: str) -> Subject:
     try:
         text = model.text(DEEPSTREAM)
         file = read(text) if text is not None else None
-    except KeyFileError as error:
+    except ValueError as error:
         return Subject(model, release, unreadable=f"{DEEPSTREAM} can't be read: {error}")
-    except ValueError:
-        return Subject(model, release, unreadable=f"{DEEPSTREAM} is no text in UTF-8")
     path = file.properties.get("model-engine-file", "") if file else ""
     return Subject(places.of_engine(model, str(places.directory(model) / path)), release, file)
 

@@ -16,7 +16,7 @@ from ..triton import rules as triton
 from ..triton.backend import batching
 from ..triton.text_format import first, parse
 from . import files
-from .parameters import ParametersError, read
+from .parameters import read
 from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, release
 
 
@@ -57,10 +57,8 @@ def subject(model: Model, name: str) -> Subject:
     try:
         text = model.text(PARAMETERS)
         nodes = read(text, chosen) if text is not None else None
-    except ParametersError as error:
+    except ValueError as error:
         return Subject(model, chosen, {}, f"{PARAMETERS} can't be read: {error}")
-    except ValueError:
-        return Subject(model, chosen, {}, f"{PARAMETERS} is no text in UTF-8")
     unreadable = f"{PARAMETERS} has no section of a node of Isaac ROS" if nodes == {} else None
     model = places.of_engine(model, str((nodes or {}).get(TENSOR_RT, {}).get("engine_file_path", "")))
     return Subject(model, chosen, nodes, unreadable, tuple(_batches(model)))

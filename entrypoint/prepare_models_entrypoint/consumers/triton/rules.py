@@ -15,7 +15,7 @@ from . import backend as tensorrt
 from . import core_rules, ensembles, files, versions
 from .core_rules import ENSEMBLE, TENSORRT, Finding
 from .tensors import UNSET, completed, configured
-from .text_format import Message, Schema, TextFormatError, first, mapping, parse
+from .text_format import Message, Schema, first, mapping, parse
 
 SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
 
@@ -68,10 +68,8 @@ def _config(model: Model, of: _Judge) -> Optional[Message]:
     try:
         text = model.text(CONFIG)
         return parse(text, SCHEMA) if text is not None else {}
-    except TextFormatError as error:
+    except ValueError as error:
         of.tell([("triton-config", f"config.pbtxt can't be read: {error}")])
-    except ValueError:
-        of.tell([("triton-config", "config.pbtxt is no text in UTF-8")])
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping
 
-from ...contract.connection import Network
+from ...contract.connection import Connection
 from ...errors import FetchError, StageError
 from ..access import access_of
 from .address import Address, parse, parse_model
@@ -23,7 +23,7 @@ def answer(question: Mapping[str, Any]) -> Dict[str, Any]:
         ``rows`` and ``error``, one of which is None.
     """
     try:
-        access = access_of(Network.from_dict(question.get("network") or {}))
+        access = access_of(Connection.from_dict(question.get("network") or {}))
         asked: Callable[[Client, str, int, str], List[Dict[str, Any]]] = _ASKS[question["ask"]]
         rows = asked(access.ngc, question["about"], int(question.get("limit") or 25), access.ngc_api)
     except StageError as error:

@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ... import executors
 from ...bundle.index import Index
 from ...errors import EXIT_OK, UsageError
+from ...executors.options import ContainerOptions
 from ...lock import Lock
 from ...machine import platforms
-from ...manifest import Manifest, licences
+from ...manifest import licences
+from ...manifest.model import Manifest
 from ...reports.text import table, write
 from ...running.fetch_process import progress_line
 from ...support import paths
@@ -87,7 +88,7 @@ def _create(arguments: argparse.Namespace) -> int:
 
     if not arguments.output.absolute().parent.is_dir():
         raise UsageError(f"{arguments.output.absolute().parent} is no directory", hint="choose another with -o FILE")
-    paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    paths.make_cache()
     here = Target.here()
     target = Target(arguments.python or here.python, arguments.arch or here.machine)
     local = "local" in arguments.platform
@@ -148,17 +149,16 @@ def _list(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def opened(
-    arguments: argparse.Namespace, options: executors.ContainerOptions
-) -> tuple[Manifest, Lock, executors.ContainerOptions]:
+def opened(arguments: argparse.Namespace, options: ContainerOptions) -> tuple[Manifest, Lock, ContainerOptions]:
     """Verify and unpack the bundle that ``run`` was given, and load the image that it is to use.
 
     An image is used where an engine answers and ``--executor local`` was not given.
     """
     from ...bundle.unpack import load_image, unpack
+    from ...docker import address
 
     by_image = arguments.executor != "local" and options.image is None
-    by_image = by_image and (arguments.executor == "docker" or executors.engine_may_answer())
+    by_image = by_image and (arguments.executor == "docker" or address.may_answer())
     wanted = options.platform
     with bytes_line("verified", show=not (arguments.quiet or arguments.json)) as on_bytes:
         site = unpack(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors.local import LocalExecutor
 from ...reports import text
+from ...running import child
+from ...support.terminal import say
 from ..options import add_json
 
 EXAMPLE = "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx"
@@ -27,12 +27,13 @@ def add_arguments(decrypt: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the ONNX model that an .etlt holds."""
-    document = LocalExecutor().decrypt(arguments.file, arguments.key_file, arguments.output)
+    places = ("--key-file", str(arguments.key_file), "--output", str(arguments.output))
+    document = child.ask("decrypt", str(arguments.file), *places)
     error = document["error"]
     if arguments.json:
         text.write(json.dumps(document, indent=2))
     elif isinstance(error, dict):
-        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
     else:
         text.write(f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}")
     return EXIT_MODEL_FAILED if error else EXIT_OK

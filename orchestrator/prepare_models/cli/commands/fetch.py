@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from prepare_models_entrypoint.contract.source import local_path, member_of, pro
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import table, write
-from ...running.connection import NetworkSpec
+from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, progress_line
-from ...support.paths import CACHE_VARIABLE, cache_dir, make
+from ...support.paths import make, make_cache
+from ...support.terminal import say
 from ..options import add_output, positive, seconds
 
 EXAMPLE = """\
@@ -46,8 +46,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Fetch the sources into a directory; exit well only when all bytes are verified."""
     sources = tuple(_source(text) for text in arguments.sources)
     output = make(arguments.output, purpose="output directory", chosen_by="--output DIR")
-    cache = make(cache_dir(), purpose="cache directory", chosen_by=CACHE_VARIABLE)
-    network = NetworkSpec(
+    cache = make_cache()
+    network = ConnectionSpec(
         ngc_key_file=arguments.ngc_key_file,
         headers_file=arguments.headers_file,
         stall_s=arguments.stall_timeout,
@@ -99,7 +99,7 @@ def _is_whole_version(source: str) -> bool:
 def _tell(result: FetchResult) -> None:
     error = result["error"]
     if error is not None:
-        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
 
 
 def _summary(results: list[FetchResult]) -> str:

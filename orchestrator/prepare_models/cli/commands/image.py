@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ...docker.owners import LABEL
 from ...errors import EXIT_OK, HostError, UsageError
 from ...machine import facts, platforms
 from ...reports import text
+from ...support.terminal import say
 from ..options import add_output
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
@@ -141,7 +141,7 @@ def _file(path: Path | None) -> Path | None:
 def _tell(lines: Iterable[str], arguments: argparse.Namespace) -> None:
     for line in lines:
         if not arguments.quiet:
-            sys.stderr.write(f"{line}\n")
+            say(line)
 
 
 def _row(image: Image) -> dict[str, Any]:

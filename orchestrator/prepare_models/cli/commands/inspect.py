@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors.local import LocalExecutor
 from ...reports import inspection, text
+from ...running import child
+from ...support.terminal import say
 from ..options import add_output
 from . import view
 
@@ -37,9 +37,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Print what model files are."""
     if arguments.view:
         view.check(arguments.files)
-    documents = LocalExecutor().inspect(
-        arguments.files, arguments.key_file, layers=arguments.layers, weights=arguments.weights
-    )
+    chosen = (("--layers", arguments.layers), ("--weights", arguments.weights))
+    flags = [flag for flag, wanted in chosen if wanted]
+    key = ("--key-file", str(arguments.key_file)) if arguments.key_file else ()
+    documents: list[dict[str, Any]] = child.ask("inspect", *flags, *key, "--", *map(str, arguments.files))["files"]
     if arguments.json:
         text.write(json.dumps(documents[0] if len(documents) == 1 else {"files": documents}, indent=2))
     else:
@@ -58,7 +59,7 @@ def _print(documents: list[dict[str, Any]], arguments: argparse.Namespace) -> No
             told.append(inspection.render(document, layers=arguments.layers, weights=arguments.weights))
         else:
             line = f"{error['message']} [{error['code']}]\n  -> {error['hint']}"
-            sys.stderr.write(f"prepare-models: {text.safe(line)}\n")
+            say(f"prepare-models: {line}")
     if told:
         text.write("\n\n".join(told))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors.local import LocalExecutor
 from ...reports import inspection, text
+from ...running import child
+from ...support.terminal import say
 from ..options import add_consumer, add_json, add_models_dir
 
 EXAMPLE = "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings"
@@ -23,13 +23,14 @@ def add_arguments(lint: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Check a models directory against the rules of those who run its engines."""
-    document = LocalExecutor().lint(arguments.models_dir, arguments.consumer)
+    consumers = [word for consumer in arguments.consumer for word in ("--consumer", consumer)]
+    document = child.ask("lint", *consumers, "--", str(arguments.models_dir))
     error, models = document["error"], document["models"]
     if arguments.json:
         text.write(json.dumps(document, indent=2))
     elif error is not None:
         line = f"{error['message']} [{error['code']}]\n  -> {error['hint']}"
-        sys.stderr.write(f"prepare-models: {text.safe(line)}\n")
+        say(f"prepare-models: {line}")
     else:
         lines = [inspection.findings(model) for model in models]
         text.write("\n".join(lines if arguments.consumer else [*lines, inspection.judged_for(models)]))

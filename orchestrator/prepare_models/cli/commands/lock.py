@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ... import executors, lock, manifest
+from ... import lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
-from ...executors.local import LocalExecutor
+from ...executors import choice
 from ...lock import Lock, facts
 from ...lock.document import Facts
 from ...lock.make import drift_of_servers, make
@@ -21,6 +20,7 @@ from ...planning import planner
 from ...reports.text import table, write
 from ...running.fetch_process import progress_line
 from ...support import paths
+from ...support.terminal import say
 from ..options import add_output
 
 EXAMPLE = """\
@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "--online belongs to --check", hint="give --check, or --update NAME to lock what a server has now"
         )
-    paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    paths.make_cache()
     return _check(arguments) if arguments.check else _write(arguments)
 
 
@@ -110,16 +110,16 @@ def _platforms(arguments: argparse.Namespace) -> list[tuple[str, Facts]]:
     if arguments.platform:
         return [_platform(name) for name in dict.fromkeys(arguments.platform)]
     try:
-        return [executors.pick("auto").locked_as()]
+        return [choice.pick("auto").locked_as()]
     except HostError as error:
         if not arguments.quiet:
-            sys.stderr.write(f"prepare-models: no platform is looked at: {error.message}\n")
+            say(f"prepare-models: no platform is looked at: {error.message}")
         return []
 
 
 def _platform(name: str) -> tuple[str, Facts]:
     if name == "local":
-        return LocalExecutor().locked_as()
+        return choice.named("local").locked_as()
     from ...docker.container import Containers
 
     row, reference = platforms.with_image(name)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import table, write
 from ...running import child
-from ...running.connection import NetworkSpec
+from ...running.connection import ConnectionSpec
+from ...support.terminal import say
 from ..options import add_json, command, positive
 
 _COLUMNS = {
@@ -53,11 +52,11 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.ask,
         arguments.about,
         getattr(arguments, "limit", None),
-        NetworkSpec(ngc_key_file=arguments.ngc_key_file),
+        ConnectionSpec(ngc_key_file=arguments.ngc_key_file),
     )
     error = answer["error"]
     if error is not None:
-        sys.stderr.write(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}\n")
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
         return EXIT_MODEL_FAILED
     if arguments.json:
         write(json.dumps(answer["rows"], indent=2))
@@ -68,20 +67,12 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _ask(ask: str, about: str, limit: int | None, network: NetworkSpec) -> dict[str, Any]:
+def _ask(ask: str, about: str, limit: int | None, network: ConnectionSpec) -> dict[str, Any]:
     with child.secret_file(network.secrets()) as secret:
         settings = network.with_secrets(child.path_of(secret)).to_dict()
         question = {"ask": ask, "about": about, "limit": limit, "network": settings}
-        done = subprocess.run(
-            child.argv("ngc", "/dev/stdin"), input=json.dumps(question).encode("utf-8"), capture_output=True,
-            env=child.environment(), pass_fds=() if secret is None else (secret,), check=False,
-        )  # fmt: skip
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise HostError(f"the entrypoint does not start: {''.join(last)}", hint="install prepare-models anew") from None
-    return answer
+        inherited = () if secret is None else (secret,)
+        return child.ask("ngc", "/dev/stdin", request=question, inherited=inherited)
 
 
 def _cell(key: str, value: object) -> str:

@@ -9,9 +9,12 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.report import RuntimeInfo
 
-from ... import executors, lock
+from ... import lock
 from ...errors import EXIT_OK
-from ...manifest import Manifest, ModelSpec
+from ...executors import choice
+from ...executors.executor import Executor
+from ...executors.options import ContainerOptions
+from ...manifest.model import Manifest, ModelSpec
 from ...planning import planner as plan
 from ...reports import text
 from ...store import open_store
@@ -61,7 +64,7 @@ def _cells(model: plan.PlannedModel, runtime: RuntimeInfo) -> tuple[str, str, st
     return model.spec.name, model.told(), f"{choice.converter or 'none'} ({choice.reason})"
 
 
-def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec], executors.Executor]:
+def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec], Executor]:
     """Return manifest, chosen models and executor, from the files of the user or from a bundle, held to the lock."""
     held_to: lock.Lock | None
     if arguments.bundle is not None:
@@ -74,14 +77,14 @@ def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec
         held_to = known if arguments.locked else None
     specs = plan.with_tensor_names(plan.select(loaded, arguments.names), dict(arguments.tensor_names))
     specs = plan.with_deployment(specs, arguments.deploy_dir, arguments.consumer)
-    executor = executors.pick(arguments.executor, options)
+    executor = choice.pick(arguments.executor, options)
     if held_to is not None:
         lock.refuse(lock.drift_of_platform(held_to, *executor.locked_as()), arguments.manifest)
     return loaded, specs, executor
 
 
-def container_options(arguments: argparse.Namespace) -> executors.ContainerOptions:
+def container_options(arguments: argparse.Namespace) -> ContainerOptions:
     """Return what the command line says about containers."""
-    return executors.ContainerOptions(
+    return ContainerOptions(
         platform=arguments.platform, image=arguments.image, gpu=arguments.gpu, memory_bytes=arguments.memory
     )

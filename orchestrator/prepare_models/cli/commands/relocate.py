@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors.local import LocalExecutor
-from ...reports import inspection, text
+from ...reports import text
+from ...running import child
+from ...support.terminal import one_line, say
 from ..options import add_deploy_dir, add_json, add_models_dir
 
 EXAMPLE = (
@@ -27,17 +27,15 @@ def add_arguments(relocate: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the companions of engines for another place."""
-    document = LocalExecutor().relocate(arguments.models_dir.absolute(), arguments.deploy_dir)
+    place = ["--deploy-dir", arguments.deploy_dir] if arguments.deploy_dir else []
+    document = child.ask("relocate", *place, "--", str(arguments.models_dir.absolute()))
     failed = [model for model in (document, *document["models"]) if model["error"]]
     if arguments.json:
         text.write(json.dumps(document, indent=2))
         return EXIT_MODEL_FAILED if failed else EXIT_OK
-    for model in failed:
-        error = model["error"]
-        line = f"{error['message']} [{error['code']}]\n  -> {error['hint']}"
-        sys.stderr.write(f"prepare-models: {text.safe(line)}\n")
+    for error in (model["error"] for model in failed):
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
     done = [model for model in document["models"] if not model["error"]]
-    lines = [f"{inspection.printable(model['name'])}: {', '.join(model['files'])}" for model in done]
-    if lines:
-        text.write("\n".join(lines))
+    if done:
+        text.write("\n".join(f"{one_line(model['name'])}: {', '.join(model['files'])}" for model in done))
     return EXIT_MODEL_FAILED if failed else EXIT_OK

@@ -63,7 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
     started = time.time()
     if arguments.report_html is not None:
         html.check()  # before hours of building
-    cache = paths.make(paths.cache_dir(), purpose="cache directory", chosen_by=f"the variable {paths.CACHE_VARIABLE}")
+    cache = paths.make_cache()
     sweep(cache)
     loaded, specs, executor = plan_command.prepare(arguments)
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")

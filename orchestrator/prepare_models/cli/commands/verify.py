@@ -10,8 +10,10 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
-from ... import executors, manifest
+from ... import manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...executors import choice
+from ...executors.executor import Executor
 from ...planning import planner, published_models
 from ...reports import text
 from ..options import add_executor, add_json
@@ -37,7 +39,7 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Compare the engines of a manifest or of a models directory with their source models."""
     specs, models_dir = _subjects(arguments)
-    executor = executors.pick(arguments.executor, container_options(arguments), builds=False)
+    executor = choice.pick(arguments.executor, container_options(arguments), builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
     text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.verifications(reports))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
@@ -58,6 +60,6 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[manifest.ModelSpe
     return [published_models.spec_of(record) for record in wanted], models_dir
 
 
-def _verify(executor: executors.Executor, spec: manifest.ModelSpec, models_dir: Path) -> ModelReport:
+def _verify(executor: Executor, spec: manifest.ModelSpec, models_dir: Path) -> ModelReport:
     with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
         return executor.verify(spec, models_dir / spec.name, Path(folder))

@@ -1,23 +1,29 @@
-"""Containers of an image that was described before: what is asked of the engine then, and what makes it ask again."""
+"""What ``--executor docker`` asks of a daemon before there is work, as a daemon sees it that answers one question."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from prepare_models import executors
-from prepare_models.executors import ContainerOptions, docker_lazy
+from prepare_models.docker.address import is_here
+from prepare_models.errors import HostError
+from prepare_models.executors import choice
+from prepare_models.executors.options import ContainerOptions
 from prepare_models.machine import environments, platforms
 from prepare_models.machine import facts as machine
 from prepare_models_entrypoint.contract.report import RuntimeInfo
+from tests.command import COMMAND
 from tests.doubles.image_engine import ImageEngine
 
 from .records import RUNTIME
@@ -46,14 +52,20 @@ def note(image_id: str, runtime: RuntimeInfo = RUNTIME, gpu: str = "none") -> No
 
 
 def described(options: ContainerOptions = OPTIONS) -> RuntimeInfo | None:
-    found = docker_lazy.look(options)
-    executor = docker_lazy.executor(found, options) if found else None
-    return executor.describe() if executor else None
+    """Return what is known of the image without a connection, which the double's daemon does not take."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the SDK leaves sockets open
+        try:
+            return choice.pick("docker", options).describe()
+        except HostError:
+            return None
+        finally:
+            gc.collect()
 
 
 def test_one_question_tells_the_image(engine: ImageEngine) -> None:
     note(IDS[0])
-    picked = executors.pick("docker", OPTIONS)
+    picked = choice.pick("docker", OPTIONS)
     assert (picked.name, picked.describe()) == ("docker", RUNTIME)
     assert picked.locked_as()[1]["image_id"] == IDS[0]
     assert engine.asked == [f"GET /images/{NAME}/json HTTP/1.0"]
@@ -62,14 +74,15 @@ def test_one_question_tells_the_image(engine: ImageEngine) -> None:
 def test_an_image_by_its_id_takes_no_question(address: Path) -> None:
     note(IDS[1])
     assert not address.exists()
-    assert executors.pick("docker", ContainerOptions(platform="rtx", image=IDS[1])).describe() == RUNTIME
+    assert choice.pick("docker", ContainerOptions(platform="rtx", image=IDS[1])).describe() == RUNTIME
 
 
 def test_the_sdk_is_not_even_loaded(engine: ImageEngine) -> None:
     note(IDS[0])
     code = (
-        "import sys; from prepare_models import executors as e;"
-        "e.pick('docker', e.ContainerOptions(platform='rtx')).describe(); print('docker' in sys.modules)"
+        "import sys; from prepare_models.executors import choice\n"
+        "from prepare_models.executors.options import ContainerOptions\n"
+        "choice.pick('docker', ContainerOptions(platform='rtx')).describe(); print('docker' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert told.stdout == "False\n"
@@ -110,40 +123,43 @@ def test_another_driver_or_card_is_another_environment(tmp_path: Path) -> None:
     assert len(set(seen)) == len(seen)
 
 
-@pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "ssh://somewhere", "unix:///nowhere/docker.sock"])
-def test_other_ways_are_left_to_the_sdk(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    monkeypatch.setenv("DOCKER_HOST", host)
-    assert docker_lazy.look(OPTIONS) is None
+def test_nothing_is_known_of_an_image_where_nobody_listens(address: Path) -> None:
+    note(IDS[0])
+    assert not address.exists()
+    assert described() is None
 
 
+@pytest.mark.parametrize(
+    ("host", "here"), [("tcp://127.0.0.1:1", True), ("tcp://builder.example:2376", False), ("ssh://orin", False)]
+)
 def test_an_image_of_another_machine_is_not_taken_for_one_that_was_described_here(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, host: str, here: bool
 ) -> None:
-    by_id = ContainerOptions(platform="rtx", image=f"sha256:{'0' * 64}")
-    for host, is_known in (("tcp://127.0.0.1:1", True), ("tcp://builder.example:2376", False), ("ssh://orin", False)):
-        monkeypatch.setenv("DOCKER_HOST", host)
-        assert (docker_lazy.look(by_id) is not None) is is_known
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert is_here() is here
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"no http"])
-def test_an_engine_that_talks_otherwise_is_left_to_the_sdk(address: Path, answer: bytes) -> None:
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"no http", b""])
+def test_what_answers_as_no_daemon_does_is_an_error(address: Path, tmp_path: Path, answer: bytes) -> None:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             self.rfile.readline()
             self.wfile.write(answer)
 
-    with socketserver.UnixStreamServer(str(address), Handler) as server:
-        pid = os.fork()
-        if pid == 0:
-            server.handle_request()
-            os._exit(0)
-        assert docker_lazy.look(OPTIONS) is None
-        os.waitpid(pid, 0)
+    note(IDS[0])
+    (tmp_path / "models.yaml").write_text("version: 1\nmodels: [{name: net, source: /absent.onnx}]\n")
+    with socketserver.ThreadingUnixStreamServer(str(address), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        plan = [COMMAND, "plan", str(tmp_path / "models.yaml"), "--executor", "docker", "--platform", "rtx"]
+        done = subprocess.run(plan, capture_output=True, text=True, check=False)
+        server.shutdown()
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    assert "->" in done.stderr
 
 
 def test_without_the_image_this_python_builds(engine: ImageEngine) -> None:
     engine.name = "another"
-    assert executors.pick("auto").name == "local"
+    assert choice.pick("auto").name == "local"
     assert len(engine.asked) == 1
 
 

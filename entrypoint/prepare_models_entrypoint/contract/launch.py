@@ -1,0 +1,14 @@
+"""How processes of the entrypoint are started, from either side."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import List
+
+_SCRIPT = Path(__file__).absolute().parents[1] / "launch" / "start.py"
+
+
+def command(module: str, *arguments: str) -> List[str]:
+    """Return the argument vector that calls ``main`` of a module. Nothing comes from the current directory."""
+    return [sys.executable, str(_SCRIPT), module, *arguments]

@@ -1,0 +1,24 @@
+"""``python .../launch/start.py MODULE ARGUMENT...``: call ``main`` of a module of this package.
+
+``python -m`` imports from the current directory first, where somebody else's ``types.py`` may be. ``-I`` also hides
+what users installed for themselves, and ``-P`` came with Python 3.11. A script's own directory takes the place of the
+current one: this directory, which holds nothing else.
+"""
+
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+if sys.path[0] == _HERE:  # not under PYTHONSAFEPATH
+    del sys.path[0]
+_ROOT = os.path.dirname(os.path.dirname(_HERE))
+sys.path.insert(0, _ROOT)
+
+import prepare_models_entrypoint  # noqa: E402, F401  # this copy of it, whatever else is installed
+
+sys.path.remove(_ROOT)  # what stands beside the package must not come before the standard library
+
+import importlib  # noqa: E402  # after the path is clean
+
+if __name__ == "__main__":
+    sys.exit(importlib.import_module(f"prepare_models_entrypoint.{sys.argv[1]}").main(sys.argv[2:]))

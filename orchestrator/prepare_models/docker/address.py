@@ -1,0 +1,72 @@
+"""Where containers go: which daemon DOCKER_HOST, a context or the default names, and whether it is worth asking.
+
+The environment alone is read here, and Docker's configuration file. Nobody is asked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_DEFAULT = "/var/run/docker.sock"
+
+
+def may_answer() -> bool:
+    """Tell whether it is worth asking: without an address and without a socket the Docker SDK is not even loaded."""
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    sockets = [Path(_DEFAULT), *([Path(runtime_dir, "docker.sock")] if runtime_dir else [])]
+    return bool(os.environ.get("DOCKER_HOST")) or _has_context() or any(path.exists() for path in sockets)
+
+
+def socket_path() -> str | None:
+    """Return the Unix socket of this machine at which the daemon listens; None where it is reached another way."""
+    if any(os.environ.get(name) for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")):
+        return None
+    host = os.environ.get("DOCKER_HOST")
+    if host:
+        return host.removeprefix("unix://") if host.startswith("unix:///") else None
+    return None if _has_context() else _DEFAULT
+
+
+def is_here() -> bool:
+    """Tell whether the daemon is known, without a question, to see this machine's files."""
+    return socket_path() is not None or is_local(os.environ.get("DOCKER_HOST", ""))
+
+
+def is_local(base_url: str) -> bool:
+    """Tell whether a daemon sees this machine's files. The SDK's own address of a Unix socket has no real host."""
+    parts = urlsplit(base_url)
+    if parts.scheme == "http+docker":
+        return parts.hostname != "ssh"
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def is_valid(text: str) -> bool:
+    """Tell whether a DOCKER_HOST is of a form that containers can be asked through."""
+    if text.startswith(("unix://", "http+unix://")):
+        return not text.endswith("//")
+    try:
+        parts = urlsplit(text if "://" in text else f"tcp://{text}")
+        named = bool(parts.hostname) and (parts.port is not None or parts.scheme == "ssh")
+    except ValueError:
+        return False
+    known = parts.scheme in ("tcp", "http", "https", "ssh")
+    return known and named and (parts.username is None or parts.scheme == "ssh")
+
+
+def _has_context() -> bool:
+    """Tell whether the user of Docker's command line chose a daemon by a context."""
+    if os.environ.get("DOCKER_CONTEXT"):
+        return True
+    folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    try:
+        return "currentContext" in Path(folder, "config.json").read_text(encoding="utf-8")
+    except OSError:
+        return False

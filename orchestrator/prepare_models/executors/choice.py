@@ -1,0 +1,78 @@
+"""Which executor the user wants, or this machine has."""
+
+from __future__ import annotations
+
+import importlib
+
+from ..docker import address
+from ..errors import HostError, UsageError
+from ..running.child import install_command
+from . import EXECUTORS, NAMES
+from .executor import Executor
+from .options import ContainerOptions
+
+
+def named(name: str, options: ContainerOptions | None = None) -> Executor:
+    """Return an executor of the table.
+
+    Raises:
+        HostError: it does not work here.
+    """
+    module, kind = EXECUTORS[name]
+    environment = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
+    return Executor(name, environment(options or ContainerOptions()))
+
+
+def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = True) -> Executor:
+    """Return the executor that the user wants.
+
+    ``auto`` takes containers where an engine answers and has the image of this machine's platform, else this Python:
+    nothing is built or pulled behind the user's back. ``builds``: whether this Python needs a TensorRT.
+
+    Raises:
+        HostError: none works.
+    """
+    if name not in NAMES:
+        raise UsageError(f"unknown executor {name}", hint=f"one of {', '.join(NAMES)}")
+    options = options or ContainerOptions()
+    if name == "auto":
+        return _automatic(options, builds=builds)
+    if name == "local":
+        if options.given:
+            raise UsageError(
+                "--platform, --image, --gpu and --memory are of containers, which --executor local has not got",
+                hint="leave them out, or give --executor docker",
+            )
+        return _local(builds=builds)
+    return named(name, options)
+
+
+def _automatic(options: ContainerOptions, *, builds: bool) -> Executor:
+    if not options.given and not address.may_answer():
+        return _local(builds=builds)
+    from . import docker, local
+
+    found = docker.look(options)
+    if not options.given and found is not None and found.image is None and local.unavailable() is None:
+        return named("local")
+    try:
+        return Executor("docker", docker.Docker(options, lambda _: found))
+    except HostError as error:
+        if options.given:
+            raise
+        return _local(builds=builds, no_docker=error)
+
+
+def _local(*, builds: bool, no_docker: HostError | None = None) -> Executor:
+    """Return the executor for this Python. ``no_docker``: why containers, which come first, don't work."""
+    from .local import unavailable
+
+    why_not = unavailable() if builds else None
+    if why_not is None:
+        return named("local")
+    if no_docker is None:
+        raise HostError(f"no TensorRT to build engines with: {why_not}", hint=f"run: {install_command()}")
+    raise HostError(
+        f"neither containers nor this Python can build engines: {no_docker.message}; {why_not}",
+        hint=f"{no_docker.hint}; or: {install_command()}",
+    )

@@ -1,0 +1,211 @@
+"""Containers as transports: what fetches has a network and no GPU; what converts has a GPU and no network."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.job import JobKind
+from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
+
+from ..docker import gpu
+from ..docker.container import Containers, RunSpec
+from ..docker.copied_files import Bind
+from ..docker.owners import LABEL, machine
+from ..running.connection import ConnectionSpec
+from ..support.paths import contents_dir
+from .files import INSIDE, Files
+from .outcome import CONTAINER, Outcome
+from .secrets import secret_file
+from .site import Site
+from .work import Lines, OnEvent, Step, Work
+
+MODEL_LABEL = f"{LABEL}.model"
+
+_KEY = Path(f"{INSIDE}/key")
+_SECRETS = Path(f"{INSIDE}/secrets")
+_RUN = ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out")
+_GRACE_S = 60.0  # what the entrypoint may take beside the conversion, whose time it watches itself
+_AGAIN = "build the image anew with prepare-models image build; if it stays, please report it"
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class FetchingContainers:
+    """Containers with a network and without a GPU. The daemon sees this machine's files."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def carry(self, step: Step, on_event: OnEvent) -> Outcome | None:
+        """Fetch a model's sources into the download store."""
+        sweep(self._site, step)
+        connection = step.work.spec.network
+        with secret_file(connection.secrets(), "connection") as secrets_file:
+            step.write(key_file=None, secrets_file=_SECRETS if secrets_file else None)
+            binds = [*_exchanged(step), *_bound(step.work.local_files()), *_secret(secrets_file, _SECRETS)]
+            spec = self.container(_RUN, binds, {MODEL_LABEL: label(step.work)})
+            return attend(self._site, step, spec, on_event)
+
+    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
+        """Do nothing: the store is bound."""
+        del step, report
+        return None
+
+    def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> ContainerFetcher:
+        """Return a container that fetches a job's sources."""
+        return ContainerFetcher(self, job, connection)
+
+    def container(
+        self, argv: tuple[str, ...], binds: Sequence[Bind], labels: Mapping[str, str] | None = None
+    ) -> RunSpec:
+        """Describe a container that sees the download store and has what leads through the network."""
+        store = contents_dir() / "downloads"
+        store.mkdir(parents=True, exist_ok=True)
+        environment, ca_binds = _network_environment()
+        binds = (Bind(store, str(store), read_only=False), *binds, *ca_binds)
+        return self._site.container(argv, binds, gpu.WITHOUT, network="host", environment=environment, labels=labels)
+
+
+class BuildingContainers:
+    """Containers with a GPU and without a network: neither keys of servers nor their network are needed there."""
+
+    def __init__(self, site: Site, files: Files) -> None:
+        self._site, self._files = site, files
+
+    def carry(self, step: Step, on_event: OnEvent) -> Outcome | None:
+        """Do everything but fetch."""
+        work = step.work
+        sweep(self._site, step)
+        if step.kind is JobKind.RUN:
+            work.output_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            key = work.spec.key.read() if work.spec.key else None
+            with secret_file(key, "key") as key_file, self._site.gpu() as access:
+                step.write(key_file=_KEY if key_file else None, secrets_file=None, image=self._site.image.id)
+                binds = [*_exchanged(step), *_places(step), *_bound(work.local_files()), *_secret(key_file, _KEY)]
+                binds += _bound(self._files.downloads(work)) if work.remote else []
+                labels = {MODEL_LABEL: label(work)}
+                spec = self._site.container(_RUN, binds, access, network="none", labels=labels)
+                timeout_s = work.timeout_s + _GRACE_S if work.timeout_s else None
+                return attend(self._site, step, replace(spec, back=self._files.back(step)), on_event, timeout_s)
+        finally:
+            if step.kind is JobKind.RUN:
+                _remove_empty(work.output_dir)
+
+    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
+        """Bring what was built to its place."""
+        return self._files.deliver(step, report)
+
+
+class ContainerFetcher:
+    """Fetches in a container of its own, which ``stop`` ends without touching others.
+
+    Args:
+        containers: what describes the container.
+        job: what to fetch; its settings of the network are taken from ``connection``.
+        connection: how sources are reached, secrets included.
+    """
+
+    def __init__(self, containers: FetchingContainers, job: FetchJob, connection: ConnectionSpec) -> None:
+        self._describe, self._job, self._connection = containers.container, job, connection
+        self._containers = Containers()
+
+    def start(self) -> None:
+        """Do nothing: the container starts when ``results`` are wanted."""
+
+    def results(self) -> None:
+        """Fetch all sources. What fails is tried again by the build, which says why."""
+        with (
+            tempfile.TemporaryDirectory(prefix="prepare-models-fetch-") as folder,
+            secret_file(self._connection.secrets(), "ahead") as secrets_file,
+        ):
+            job = self._job._replace(network=self._connection.with_secrets(_SECRETS if secrets_file else None))
+            (Path(folder) / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
+            binds = [Bind(Path(folder), f"{INSIDE}/job"), *_secret(secrets_file, _SECRETS)]
+            spec = self._describe(("fetch", f"{INSIDE}/job/job.json"), binds)
+            self._containers.run(spec, on_out=lambda _: None, on_err=lambda _: None)
+
+    def stop(self) -> None:
+        """End the container, from another thread."""
+        self._containers.stop()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._containers.close()
+
+
+def attend(site: Site, step: Step, spec: RunSpec, on_event: OnEvent, timeout_s: float | None = None) -> Outcome | None:
+    """Run a container to its end, and return how it ended; None where it was stopped."""
+    with step.log.open("wb") as log:
+        lines = Lines(on_event)
+        ended = site.containers.run(
+            spec, on_out=lines.feed, on_err=log.write, timeout_s=timeout_s, on_sent=step.on_sent()
+        )
+    if ended is None:
+        return None
+    expired_s = timeout_s if ended.timed_out else None
+    return Outcome(CONTAINER, ended.exit_code, ended.oom, expired_s, site.memory_bytes, _AGAIN)
+
+
+def sweep(site: Site, step: Step) -> None:
+    """Remove containers that still work on a model whose lock is held: they belong to a run that was killed."""
+    if step.kind in (JobKind.RUN, JobKind.FETCH) and step.work.lock is not None:
+        site.containers.sweep(MODEL_LABEL, label(step.work))
+
+
+def label(work: Work) -> str:
+    """Name the model directory of this machine, for the containers that work on it."""
+    return hashlib.sha256(machine().encode() + os.fsencode(work.output_dir)).hexdigest()[:32]
+
+
+def _exchanged(step: Step) -> list[Bind]:
+    return [Bind(step.job, f"{INSIDE}/job"), Bind(step.out, f"{INSIDE}/out", read_only=False)]
+
+
+def _places(step: Step) -> list[Bind]:
+    """Return the directories that a step writes to, and the engine that it verifies."""
+    work = step.work
+    places = [work.cache / name for name in ("work", "logs", "timing")]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if step.kind is JobKind.RUN:
+        places.append(work.output_dir)
+    binds = [Bind(place, str(place), read_only=False) for place in places]
+    verified = step.kind is JobKind.VERIFY and work.output_dir.is_dir()
+    return binds + (_bound([work.output_dir]) if verified else [])
+
+
+def _bound(paths: Sequence[Path]) -> list[Bind]:
+    return [Bind(path, str(path)) for path in paths]
+
+
+def _secret(file: Path | None, target: Path) -> list[Bind]:
+    return [] if file is None else [Bind(file, str(target))]
+
+
+def _remove_empty(output_dir: Path) -> None:
+    """Remove the directories of a build that published nothing: Triton takes every directory for a model."""
+    for directory in (output_dir / "1", output_dir):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def _network_environment() -> tuple[dict[str, str], list[Bind]]:
+    """Return what a download needs of this environment: proxies, and a CA of one's own with the place where it is."""
+    names = [name for each in _PROXY_VARIABLES for name in (each, each.lower())]
+    environment = {name: os.environ[name] for name in names if os.environ.get(name)}
+    binds: dict[str, Bind] = {}
+    for name in _CA_VARIABLES:
+        place = Path(os.environ[name]).absolute() if os.environ.get(name) else None
+        if place is not None and place.exists():
+            environment[name] = str(place)
+            binds[str(place)] = Bind(place.resolve(), str(place))
+    return environment, list(binds.values())

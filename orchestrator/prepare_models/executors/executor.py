@@ -1,0 +1,137 @@
+"""One runner of jobs for all executors: which steps a model takes, what their reports come to, what failures mean.
+
+An executor is an ``Environment``: it says what builds there, and has the transports that carry steps to an entrypoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
+from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.job import JobKind
+from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank
+
+from ..errors import InterruptedRunError
+from ..manifest.model import ModelSpec
+from ..running.connection import ConnectionSpec
+from ..running.prefetch import Fetcher
+from .outcome import Outcome
+from .work import OnEvent, Step, Work
+
+
+class Transport(Protocol):
+    """Carries steps to an entrypoint. Several threads may call it at once."""
+
+    def carry(self, step: Step, on_event: OnEvent) -> Outcome | None:
+        """Run a step and leave its report and its log in the step's folder. Return None where ``stop`` ended it."""
+
+    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
+        """Bring what was built to its place on this machine; return what went wrong."""
+
+
+class Downloader(Transport, Protocol):
+    """A transport to where sources can be fetched."""
+
+    def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> Fetcher:
+        """Return what fetches a job's sources ahead of their turn."""
+
+
+class Environment(Protocol):
+    """Where models are built. What needs a connection makes it when it is asked for, and not before."""
+
+    def describe(self) -> RuntimeInfo:
+        """Return the backend and GPU that engines would be built with."""
+
+    def locked_as(self) -> tuple[str, Mapping[str, str]]:
+        """Return the name and the facts under which a lock knows what builds here."""
+
+    def building(self) -> Transport:
+        """Return the way to what builds, checks and verifies."""
+
+    def fetching(self) -> Downloader:
+        """Return the way to what fetches; the same object as ``building`` where one process can do both."""
+
+    def stop(self) -> None:
+        """End whatever runs, from another thread; what is carried later ends at once."""
+
+
+class Executor:
+    """Runs jobs in an environment, one model at a time; several threads may call it at once."""
+
+    def __init__(self, name: str, environment: Environment) -> None:
+        self.name = name
+        self._environment = environment
+
+    def describe(self) -> RuntimeInfo:
+        """Return the backend and GPU that engines would be built with."""
+        return self._environment.describe()
+
+    def locked_as(self) -> tuple[str, Mapping[str, str]]:
+        """Return the name and the facts under which a lock knows what builds here."""
+        return self._environment.locked_as()
+
+    def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> Fetcher:
+        """Return what fetches a job's sources ahead of their turn."""
+        return self._environment.fetching().fetcher(job, connection)
+
+    def stop(self) -> None:
+        """End whatever runs, from another thread."""
+        self._environment.stop()
+
+    def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
+        """Judge one model without building it. ``folder``: an empty private directory."""
+        return self.run(Work(JobKind.CHECK, spec, folder / "unused", folder, "check"))
+
+    def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
+        return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify"))
+
+    def run(self, work: Work) -> ModelReport:
+        """Do what is to be done with one model and return its report.
+
+        Raises:
+            InterruptedRunError: ``stop`` was called.
+        """
+        building, fetching = self._environment.building(), self._environment.fetching()
+        if building is fetching or work.offline or not work.remote:
+            return self._step(building, Step(work, work.kind, fetch=not work.offline), work.on_event)
+        fetched = self._step(fetching, Step(work, JobKind.FETCH, fetch=True), _without_frame(work.on_event))
+        if fetched["status"] == FAILED:
+            return fetched
+        work = work.pinned(fetched)
+        step = Step(work, work.kind, fetch=False, done=fetched["stages"])
+        report = self._step(building, step, work.on_event)
+        report["licences"] = sorted({*report["licences"], *fetched["licences"]})
+        return report if report["stages"] else {**report, "stages": fetched["stages"]}
+
+    def _step(self, transport: Transport, step: Step, on_event: OnEvent) -> ModelReport:
+        outcome = transport.carry(step, on_event)
+        if outcome is None:
+            raise InterruptedRunError("the run was stopped")
+        report = step.report()
+        if report is None:
+            return _without_report(step, outcome)
+        error = report["error"]
+        if error is not None and error["code"] == "out-of-memory" and outcome.oom:
+            report["error"] = {**error, "hint": outcome.memory_hint()}
+        if report["status"] == BUILT:
+            problem = transport.deliver(step, report)
+            if problem is not None:
+                return {**report, "status": FAILED, "engine": None, "error": problem}
+        return report
+
+
+def _without_report(step: Step, outcome: Outcome) -> ModelReport:
+    spec = step.work.spec
+    report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+    report["status"], report["error"] = FAILED, outcome.without_report(step.tail())
+    report["log"] = step.keep_log(outcome.what)
+    return report
+
+
+def _without_frame(on_event: OnEvent) -> OnEvent:
+    """Keep back what a process that only fetches says about the model's beginning and end."""
+    return lambda event: None if event.kind in (OPENED, MODEL_FINISHED, CLOSED) else on_event(event)

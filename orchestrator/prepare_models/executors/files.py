@@ -1,0 +1,80 @@
+"""How files come to containers and back: the daemon sees this machine's, or they are copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from prepare_models_entrypoint.contract import downloads
+from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.job import JobKind
+from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
+
+from ..running.publishing import publish
+from ..store import FILES, PLAN
+
+if TYPE_CHECKING:
+    from .work import Step, Work
+
+INSIDE = "/run/prepare-models"
+_MADE = "made"  # in a step's folder: what came from the model's directory in the container
+
+
+class Files(Protocol):
+    """What differs where files are copied."""
+
+    def downloads(self, work: Work) -> list[Path]:
+        """Return what a container sees of the download store."""
+
+    def back(self, step: Step) -> Mapping[str, Path]:
+        """Return which directories of the container are brought here."""
+
+    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
+        """Bring what was built to its place; return what went wrong."""
+
+
+class SharedFiles:
+    """Paths of this machine are bound into the container."""
+
+    def downloads(self, work: Work) -> list[Path]:
+        """Return the whole store."""
+        return [work.cache / "downloads"]
+
+    def back(self, step: Step) -> Mapping[str, Path]:
+        """Return nothing: it is here."""
+        del step
+        return {}
+
+    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
+        """Do nothing: the entrypoint has put everything in its place."""
+        del step, report
+        return None
+
+
+class CopiedFiles:
+    """What a container needs is sent to it; what it made comes back and is published by this machine's entrypoint."""
+
+    def downloads(self, work: Work) -> list[Path]:
+        """Return the files of this model alone."""
+        digests = filter(None, (work.spec.sha256, work.spec.calibration_sha256))
+        blobs = [downloads.blob(work.cache / "downloads", digest) for digest in digests]
+        return [blob for blob in dict.fromkeys(blobs) if blob.is_file()]
+
+    def back(self, step: Step) -> Mapping[str, Path]:
+        """Return report, logs and engine. No timing caches: other builds write theirs meanwhile; nobody could merge."""
+        work = step.work
+        made = {str(work.output_dir): step.folder / _MADE} if step.kind is JobKind.RUN else {}
+        return {f"{INSIDE}/out": step.out, str(work.cache / "logs"): work.cache / "logs", **made}
+
+    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
+        """Publish what came back."""
+        made = step.folder / _MADE
+        files = {file.name: file for file in made.rglob("*") if file.is_file() and file.name in FILES}
+        plan, engine = files.get(PLAN), report["engine"]
+        if plan is None or engine is None or sha256_file(plan) != engine["sha256"]:
+            return ErrorInfo(
+                code="docker-lost", stage="inspect", message="the engine file did not come back as it was made",
+                hint="run again", retryable=True,
+            )  # fmt: skip
+        return publish(files, report, step.work.output_dir)

@@ -1,0 +1,202 @@
+"""A daemon that is connected: its machine, the image, the way to the GPU, and how containers are described."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prepare_models_entrypoint.contract.files import UMASK_VARIABLE
+from prepare_models_entrypoint.contract.report import RuntimeInfo
+from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
+
+from ..docker import gpu
+from ..docker.container import Containers, RunSpec
+from ..docker.copied_files import Bind
+from ..docker.daemon import Image, container_groups, container_user
+from ..docker.owners import LABEL, owner_labels, owner_lives
+from ..errors import ContainerError
+from ..machine import platforms
+from ..machine.environments import image_facts, machine_facts, remember, remembered, this_machine
+from ..machine.facts import Machine
+from . import secrets
+from .options import ContainerOptions
+
+OWNER_LABEL = f"{LABEL}.owner"
+HOME = {
+    "HOME": "/tmp",  # noqa: S108  # the container's own
+    "USER": "prepare-models",
+    "LOGNAME": "prepare-models",
+    "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108  # the container's own
+    "CUDA_CACHE_PATH": "/tmp/.nv",  # noqa: S108  # the container's own
+}
+
+_MEMORY_SHARE = 0.9
+_VIDEO = 44  # Debian's and so Jetson Linux's group of the GPU's device nodes
+
+
+class Site:
+    """Where containers run."""
+
+    def __init__(self, options: ContainerOptions, umask: str) -> None:
+        """Connect to the daemon that DOCKER_HOST or the context names; choose platform, image and way to the GPU.
+
+        Args:
+            options: what the command line says.
+            umask: the caller's, in octal digits.
+
+        Raises:
+            HostError: it does not answer, has not got the image, or has no way to the GPU.
+        """
+        self.containers = Containers()
+        daemon = self.containers.daemon
+        self._options, self._umask = options, umask
+        self._machine = this_machine() if daemon.local else _machine_elsewhere(options, daemon.arch)
+        self.platform = options.platform_for(self._machine)
+        self._name = options.image_for(self.platform)
+        self.image = self._find_image()
+        wanted = options.gpu_for(self.platform)
+        self._access = gpu.choose(daemon, self._machine, wanted)
+        self._gpus: queue.Queue[gpu.Access] | None = None
+        if self._access.way != gpu.NONE:
+            self._gpus = queue.Queue()
+            for access in gpu.for_each(daemon, self._machine, wanted):
+                self._gpus.put(access)
+        self.containers.sweep(OWNER_LABEL, "", keep=owner_lives)
+        secrets.sweep()
+
+    @property
+    def local(self) -> bool:
+        """Tell whether containers see this machine's files."""
+        return self.containers.daemon.local
+
+    def describe(self) -> RuntimeInfo:
+        """Return backend and GPU as the entrypoint sees them in the image; of this machine, from memory if that holds.
+
+        Raises:
+            ContainerError: a GPU was asked for, and the container has none.
+        """
+        without = self._access.way == gpu.NONE
+        answer = self._remembered(without=without) if self.local else self._ask()
+        if answer["gpu"] is None and not without:
+            raise ContainerError(
+                "gpu-unavailable",
+                f"the container got no GPU, though the engine took the request ({self._access.way}): "
+                f"{answer['gpu_reason'] or ''}",
+                hint="prepare-models doctor tells what is missing; --gpu none builds without one where the backend can",
+            )
+        return answer
+
+    def _remembered(self, *, without: bool) -> RuntimeInfo:
+        machine_now = [] if without else [self._access.way, self._access.devices, *machine_facts()]
+        facts = [self.image.id, self._machine.board, *machine_now]
+        answer = remembered(facts, self._ask, lasting=lambda found: without or found["gpu"] is not None)
+        if without or answer["gpu"] is not None:
+            remember(image_facts(self.image.id, self._machine, self._options.gpu_for(self.platform)), answer)
+        return answer
+
+    def _ask(self) -> RuntimeInfo:
+        out, err = bytearray(), bytearray()
+        spec = self.container(("describe",), (), self._access, network="none")
+        ended = self.containers.run(spec, on_out=out.extend, on_err=err.extend)
+        try:
+            answer: Any = json.loads(out)
+            answer.pop("contract", None)
+        except (ValueError, AttributeError):
+            last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise ContainerError(
+                "image-unfit",
+                f"the entrypoint does not start in {self._name}: "
+                f"status {ended.exit_code if ended else 'none'} {''.join(last)}",
+                hint="build the image anew: prepare-models image build",
+            ) from None
+        runtime: RuntimeInfo = answer
+        return runtime
+
+    def container(
+        self,
+        argv: tuple[str, ...],
+        binds: Sequence[Bind],
+        access: gpu.Access,
+        *,
+        network: str,
+        environment: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> RunSpec:
+        """Describe a container of the image: the caller's user, groups and umask, and what else all of them have."""
+        daemon = self.containers.daemon
+        devices = self._machine.device_groups if self._machine.l4t is not None and access.way != gpu.NONE else ()
+        board = {BOARD_VARIABLE: self._machine.board} if self._machine.board else {}
+        return RunSpec(
+            image=self.image.id,
+            argv=argv,
+            binds=tuple(binds),
+            user=container_user(daemon),
+            network=network,
+            access=access,
+            environment={**HOME, UMASK_VARIABLE: self._umask, **board, **(environment or {})},
+            labels=owner_labels(labels or {}),
+            groups=tuple(dict.fromkeys((*devices, *container_groups(daemon)))),
+            memory_bytes=self.memory_bytes,
+        )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return the memory limit. A Jetson's GPU uses the same memory, so there is none unless the user wants one."""
+        if self._options.memory_bytes is not None:
+            return self._options.memory_bytes
+        return 0 if self._machine.l4t else int(self.containers.daemon.memory_bytes * _MEMORY_SHARE)
+
+    @contextlib.contextmanager
+    def gpu(self) -> Iterator[gpu.Access]:
+        """Give a GPU to one build at a time; builds without one don't wait."""
+        if self._gpus is None:
+            yield self._access
+            return
+        access = self._gpus.get()
+        try:
+            yield access
+        finally:
+            self._gpus.put(access)
+
+    def _find_image(self) -> Image:
+        image = self.containers.image(self._name)
+        if image is None:
+            raise ContainerError(
+                "image-missing",
+                f"the engine does not have the image {self._name}",
+                hint=f"prepare-models image build --platform {self.platform.name}, or image pull, or image load",
+            )
+        why_not = image.unfit()
+        if why_not is not None:
+            raise ContainerError("image-unfit", f"{self._name}: {why_not}", hint="prepare-models image build")
+        return image
+
+
+def _machine_elsewhere(options: ContainerOptions, arch: str) -> Machine:
+    """Return what is known of a daemon's machine that can't be looked at.
+
+    Raises:
+        ContainerError: nobody said which platform it is.
+    """
+    if options.platform is None:
+        raise ContainerError(
+            "docker-remote",
+            "the engine that DOCKER_HOST or the Docker context names is on another machine, which can't be looked at",
+            hint="say what it is with --platform NAME (see image list), or choose this machine's engine: "
+            "docker context use default",
+        )
+    releases = platforms.named(options.platform).l4t
+    if not releases:
+        return Machine(arch=arch)
+    board = os.environ.get(BOARD_VARIABLE, "")
+    if not board:
+        raise ContainerError(
+            "docker-remote",
+            "which module the Jetson is can't be seen from here, and engines are for one",
+            hint=f"set {BOARD_VARIABLE} to what prepare-models doctor prints there, such as p3767-0000",
+        )
+    return Machine(arch=arch, l4t=platforms.version(releases[0]), board=board, device_groups=(_VIDEO,))

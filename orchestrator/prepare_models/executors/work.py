@@ -1,0 +1,202 @@
+"""What is done with a model, and each process of the entrypoint that it takes: its job, its folder, what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from prepare_models_entrypoint.contract import external_data, schema
+from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.event import PROGRESS, Event
+from prepare_models_entrypoint.contract.job import Job, JobKind
+from prepare_models_entrypoint.contract.report import ModelReport, StageResult, read
+from prepare_models_entrypoint.contract.source import local_path, member_of
+
+from .. import __version__
+from ..manifest.model import ModelSpec
+from ..running.jobs import model_job
+from ..support.paths import contents_dir
+
+OnEvent = Callable[[Event], None]
+
+_TAIL_LINES = 8
+_TELL_EACH_S = 0.2
+
+
+@dataclass(frozen=True)
+class Work:
+    """One model and what is to be done with it. Everything has the same path on both sides, so that messages fit.
+
+    output_dir: the model's directory, absolute.
+    folder: private directory for what is exchanged with the entrypoint.
+    lock: descriptor of the model's lock, to be kept open for as long as anything works on the model; None without one.
+    timeout_s: seconds that the conversion may take.
+    offline: whether all sources are in the download store, so that nothing is fetched.
+    """
+
+    kind: JobKind
+    spec: ModelSpec
+    output_dir: Path
+    folder: Path
+    run_id: str
+    lock: int | None = None
+    timeout_s: float | None = None
+    on_event: OnEvent = lambda _: None
+    offline: bool = False
+    cache: Path = field(default_factory=contents_dir)
+
+    @property
+    def remote(self) -> bool:
+        """Tell whether anything has to be downloaded or unpacked first."""
+        return any(local_path(source) is None for source in self._sources)
+
+    @property
+    def _sources(self) -> list[str]:
+        return [source for source in (self.spec.source, self.spec.calibration_cache) if source is not None]
+
+    def local_files(self) -> list[Path]:
+        """Return the model's own files and directories on this machine, absolute."""
+        places = [member.archive if (member := member_of(source)) else source for source in self._sources]
+        files = [path for place in places if (path := local_path(place)) is not None and path.is_file()]
+        wanted = [file for path in files for file in (path, *_weights(path))]
+        wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
+        wanted += [path for path in self._samples() if path.exists()]
+        return [path.absolute() for path in dict.fromkeys(wanted)]
+
+    def _samples(self) -> list[Path]:
+        """Return directories and files of samples, for a calibration and a verification."""
+        calibration, verify = self.spec.calibration, self.spec.verify
+        images = [config.images for config in (calibration, verify.images if verify else None) if config]
+        return [Path(place) for place in (*images, verify.npz if verify else None) if place]
+
+    def pinned(self, fetched: ModelReport) -> Work:
+        """Return the work on exactly the bytes that a step has fetched."""
+        digests = {material["role"]: material["sha256"] for material in fetched["materials"]}
+        spec = self.spec
+        if local_path(spec.source) is None:
+            spec = replace(spec, sha256=digests.get("model", spec.sha256))
+        if spec.calibration_cache is not None and local_path(spec.calibration_cache) is None:
+            spec = replace(spec, calibration_sha256=digests.get("calibration_cache", spec.calibration_sha256))
+        return replace(self, spec=spec)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One process of the entrypoint.
+
+    kind: what it does. fetch: whether it fetches first. done: the results of earlier stages, which it reports, too.
+    """
+
+    work: Work
+    kind: JobKind
+    fetch: bool
+    done: Sequence[StageResult] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Return the private directory of this step; it holds ``job``, ``out`` and the log."""
+        return self.work.folder / "-".join(self.kind.stages(fetch=self.fetch))
+
+    @property
+    def job(self) -> Path:
+        """Return the directory of ``job.json``, which the entrypoint reads."""
+        return self.folder / "job"
+
+    @property
+    def out(self) -> Path:
+        """Return the directory that receives ``report.json``."""
+        return self.folder / "out"
+
+    @property
+    def log(self) -> Path:
+        """Return the file that receives the process's standard error."""
+        return self.folder / "entrypoint.log"
+
+    def write(self, *, key_file: Path | None, secrets_file: Path | None, image: str | None = None) -> None:
+        """Write the job where the entrypoint reads it.
+
+        Args:
+            key_file: where it finds the model's key.
+            secrets_file: where it finds the secrets of the connection.
+            image: digest of the container image that it runs in.
+        """
+        work = self.work
+        model = model_job(work.spec, output_dir=work.output_dir, key_file=key_file, timeout_s=work.timeout_s)
+        job = Job(
+            run_id=work.run_id,
+            models=(replace(model, done=tuple(self.done)),),
+            cache_dir=str(work.cache),
+            stages=self.kind.stages(fetch=self.fetch),
+            network=work.spec.network.with_secrets(secrets_file),
+            tool=__version__,
+            image=image,
+        )
+        for folder in (self.job, self.out):
+            folder.mkdir(parents=True, exist_ok=True)
+        (self.job / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
+
+    def report(self) -> ModelReport | None:
+        """Return what the entrypoint reported, or None where it did not come to that."""
+        try:
+            return read(schema.load(self.out / "report.json")["models"][0])
+        except (OSError, ValueError, LookupError, TypeError, ContractError):
+            return None
+
+    def tail(self) -> str:
+        """Return the last lines of the log."""
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-_TAIL_LINES:])
+
+    def keep_log(self, kind: str) -> str | None:
+        """Keep the log, if anything is in it, and return where. ``kind``: what wrote it."""
+        if not self.log.is_file() or not self.log.stat().st_size:
+            return None
+        target = self.work.cache / "logs" / f"{self.work.run_id}-{self.work.spec.name}.{kind}.log"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(str(self.log), str(target))
+        return str(target)
+
+    def on_sent(self) -> Callable[[int, int], None]:
+        """Return what tells how far the sending of files is, a few times a second."""
+        last = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _TELL_EACH_S:
+                last = time.monotonic()
+                data = {"phase": "send", "done": done, "total": total}
+                event = Event(0, time.time(), PROGRESS, model=self.work.spec.name, stage="convert", data=data)
+                self.work.on_event(event)
+
+        return tell
+
+
+class Lines:
+    """Puts pieces of a stream together to events."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece; what is no event is no concern of the run's."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ContractError):
+                self._on_event(Event.from_line(line.decode("utf-8", "replace")))
+
+
+def _weights(model: Path) -> tuple[Path, ...]:
+    """Return a model's weights files; of one whose weights are not as they must be none: the entrypoint refuses it."""
+    try:
+        return external_data.files(model)
+    except (external_data.ExternalDataError, OSError):
+        return ()

@@ -1,0 +1,24 @@
+"""The one way out to a terminal: names and messages of strangers stay text, and never become its commands."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+# Control characters (not line breaks and tabs), line separators, marks of the direction of writing, half characters.
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text with what a terminal would obey, or couldn't show, as escapes such as ``\x1b``."""
+    return _COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as ``printable`` does, its line breaks as ``\n``: one line of a log, one cell of a table."""
+    return printable(text).replace("\n", "\\n")
+
+
+def say(text: str) -> None:
+    """Write a message to standard error."""
+    sys.stderr.write(printable(text) + "\n")

@@ -1,0 +1,91 @@
+"""A working directory with modules of somebody else's: none of them is ever imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import networks
+from tests.command import COMMAND, Workplace
+
+NAMES = (
+    "onnx", "types", "platform", "inspect", "tempfile", "tensorrt_rtx", "tensorrt", "linecache", "numpy", "keyword",
+    "prepare_models_entrypoint", "sitecustomize", "warnings", "contextlib", "pip",
+)  # fmt: skip
+COMMANDS = (
+    ("run", "models.yaml", "--models-dir", "models", "--executor", "local"),
+    ("check", "models.yaml", "--executor", "local"),
+    ("inspect", "model.onnx"),
+    ("lint", "models"),
+    ("verify", "models.yaml", "--models-dir", "models", "--executor", "local"),
+    ("lock", "models.yaml"),
+    ("fetch", "model.onnx", "--output", "fetched"),
+)
+# Python itself imports these for ``-m``, before anything of ours runs.
+BY_PYTHON_ITSELF = {"warnings", "contextlib", "keyword", "types"}
+
+
+@pytest.fixture
+def hostile(place: Workplace) -> Workplace:
+    networks.conv(place.folder / "model.onnx")
+    place.write({"name": "net", "source": "model.onnx", "precision": "fp16"})
+    for name in NAMES:
+        (place.folder / f"{name}.py").write_text(f"open({str(place.folder / 'ran')!r}, 'a').write('{name} ')\n")
+    return place
+
+
+def started(place: Workplace, argv: list[str], **variables: str) -> str:
+    """Run every command in the directory, and return which of its modules were executed."""
+    environment = {name: value for name, value in place.environment().items() if name != "PYTHONPATH"}
+    for command in COMMANDS:
+        done = subprocess.run(
+            [*argv, *command], cwd=place.folder, env={**environment, **variables}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode in (0, 1), done.stderr
+        assert "ModuleNotFoundError" not in done.stderr
+    assert (place.models_dir / "net" / "1" / "model.plan").is_file()
+    ran = place.folder / "ran"
+    return ran.read_text() if ran.exists() else ""
+
+
+def test_no_command_imports_from_the_current_directory(hostile: Workplace) -> None:
+    assert started(hostile, [COMMAND]) == ""
+
+
+def test_a_module_search_path_with_an_empty_entry_does_not_lead_there(hostile: Workplace) -> None:
+    (hostile.folder / "sitecustomize.py").unlink()  # which Python imports at its start, as its user asks for here
+    for name in BY_PYTHON_ITSELF:  # so are these, by what the interpreter runs before the tool
+        (hostile.folder / f"{name}.py").unlink()
+    assert started(hostile, [COMMAND], PYTHONPATH=f":{os.sep}opt") == ""
+
+
+def test_nor_does_the_module_switch(hostile: Workplace) -> None:
+    for name in BY_PYTHON_ITSELF:
+        (hostile.folder / f"{name}.py").unlink()
+    assert started(hostile, [sys.executable, "-m", "prepare_models"]) == ""
+
+
+def test_what_the_user_installed_is_found(place: Workplace, tmp_path: Path) -> None:
+    """PYTHONPATH and the user's own packages serve children as they serve the command."""
+    networks.conv(place.folder / "model.onnx")
+    place.write({"name": "net", "source": "model.onnx"})
+    user, given = tmp_path / "user", tmp_path / "given"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for folder, name in ((user / "lib" / version / "site-packages", "usercustomize"), (given, "sitecustomize")):
+        folder.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(f"open({str(tmp_path / name)!r}, 'a').write('x')\n")
+    argv = [*place.command("--quiet")[1:]]
+    base = Path(sys.executable).resolve()  # a virtual environment hides the user's packages
+    paths = os.pathsep.join([str(given), *[path for path in sys.path if path and Path(path).is_dir()]])
+    done = subprocess.run(
+        [base, "-m", "prepare_models", *argv], env=place.environment(PYTHONPATH=paths, PYTHONUSERBASE=str(user)),
+        cwd=place.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "sitecustomize").read_text() >= "xx"
+    assert (tmp_path / "usercustomize").read_text() >= "xx"
