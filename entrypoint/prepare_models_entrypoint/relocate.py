@@ -58,7 +58,7 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
             hint="relocate what run wrote; move other directories out of the models directory",
         )
     deployment = Deployment.from_dict({**report["deployment"], "deploy_dir": deploy_dir})
-    report["deployment"] = deployment.to_dict()
+    report["deployment"] = deployment.info()
     plan = model.plans[0]
     report["engine"]["path"] = str(directory.absolute() / plan.version / plan.file)
     try:

@@ -95,7 +95,10 @@ def test_an_error_tells_everything_in_a_report() -> None:
         (errno.ENOTDIR, "output-not-writable"),
         (errno.EEXIST, "output-not-writable"),
         (errno.EISDIR, "output-not-writable"),
-        (errno.EIO, "internal"),
+        (errno.EIO, "output-not-writable"),
+        (errno.EFBIG, "output-not-writable"),
+        (errno.EMFILE, "out-of-memory"),
+        (errno.EBADF, "internal"),
     ],
 )
 def test_a_refusal_of_the_operating_system_is_named_with_its_file(number: int, code: str) -> None:

@@ -6,8 +6,8 @@ from typing import Dict, List, Sequence
 
 import pytest
 
-from prepare_models_entrypoint.contract.job import ShapeRange
 from prepare_models_entrypoint.contract.report import Binding
+from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.converters import preflight
 from prepare_models_entrypoint.errors import ConvertError
 

@@ -20,6 +20,7 @@ from prepare_models import catalog
 from prepare_models.__main__ import main
 from prepare_models.catalog import Entry, starter
 from prepare_models.manifest import ModelSpec, load
+from prepare_models.manifest.schema import manifest_schema
 from prepare_models.planning import planner
 from prepare_models.running.jobs import model_job
 from prepare_models.store import open_store
@@ -31,8 +32,7 @@ from prepare_models_entrypoint.converters import tao_converter, trtexec
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(catalog.entries().values())
-SCHEMA = json.loads((ROOT / "orchestrator/prepare_models/schemas/manifest.schema.json").read_text(encoding="utf-8"))
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+VALIDATOR = jsonschema.Draft202012Validator(manifest_schema())
 DOCUMENTED: dict[str, list[str]] = json.loads((ROOT / "tests/data/commands.json").read_text(encoding="utf-8"))
 COMMANDS = [(model, command) for model, commands in DOCUMENTED.items() for command in commands]
 

@@ -9,7 +9,7 @@ import pytest
 from prepare_models.errors import KeyUnavailableError
 from prepare_models.manifest import Key, ModelSpec
 from prepare_models_entrypoint.contract.builder import BuilderConfig
-from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.shapes import ShapeRange
 
 from .conftest import Load
 

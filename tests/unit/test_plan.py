@@ -23,9 +23,9 @@ from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import OnnxConfig
 from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.job import ShapeRange
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.ros import RosConfig
+from prepare_models_entrypoint.contract.shapes import ShapeRange
 
 from .records import PLAN_BYTES, RUNTIME, digest, lay_down, read_report, report_of, write_report
 
@@ -369,7 +369,6 @@ def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:
         "calibration": None,
         "ros": {"input_tensor_names": [], "output_tensor_names": [], "by_binding": {}},
         "verify": None,
-        "deployment": {"deploy_dir": None, "consumers": [], "warmup": False},
         "done": [],
     }
 

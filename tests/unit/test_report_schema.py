@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from prepare_models.manifest import load
-from prepare_models.running.runner import STATUSES, Run
+from prepare_models.reports.schema import report_schema
+from prepare_models.running.runner import Run
 from prepare_models.store import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract import report as contract
@@ -20,8 +21,7 @@ from prepare_models_entrypoint.contract.identity import LABELS
 from ..doubles.executor import ReportingExecutor
 from .records import digest, lay_down
 
-FILE = Path(__file__).parents[2] / "orchestrator/prepare_models/schemas/report.schema.json"
-SCHEMA: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+SCHEMA: dict[str, Any] = json.loads(json.dumps(report_schema()))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 MANIFEST = """\
@@ -112,8 +112,8 @@ def test_the_schema_knows_every_key_of_the_contract(definition: str, kind: type)
 
 
 def test_the_schema_knows_statuses_identity_and_version() -> None:
-    assert tuple(SCHEMA["$defs"]["model"]["properties"]["status"]["enum"]) == STATUSES
-    assert tuple(SCHEMA["properties"]["summary"]["properties"]) == STATUSES
+    assert tuple(SCHEMA["$defs"]["model"]["properties"]["status"]["enum"]) == contract.STATUSES
+    assert tuple(SCHEMA["properties"]["summary"]["properties"]) == contract.STATUSES
     assert list(SCHEMA["$defs"]["identity"]["properties"]) == list(LABELS)
     assert SCHEMA["properties"]["schema_version"]["const"] == contract.SCHEMA_VERSION
     assert "ignore keys that they don't know" in SCHEMA["$comment"]

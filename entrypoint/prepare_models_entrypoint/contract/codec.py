@@ -40,16 +40,17 @@ def require(raw: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
     """Return ``raw[key]``, which must be present and of the type ``kind``."""
     if key not in raw:
         raise ContractError(f"{what}: field {key!r} is missing")
-    return _typed(raw[key], kind, f"{what}.{key}")
+    return typed(raw[key], kind, f"{what}.{key}")
 
 
 def optional(raw: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
     """Return ``raw[key]`` of the type ``kind``, or None where it is absent or null."""
     value = raw.get(key)
-    return None if value is None else _typed(value, kind, f"{what}.{key}")
+    return None if value is None else typed(value, kind, f"{what}.{key}")
 
 
-def _typed(value: Any, kind: type, what: str) -> Any:
+def typed(value: Any, kind: type, what: str) -> Any:
+    """Return a value, which must be of the type ``kind``."""
     wrong_bool = isinstance(value, bool) and kind is not bool
     accepted: Tuple[type, ...] = (int, float) if kind is float else (kind,)
     if wrong_bool or not isinstance(value, accepted):
@@ -60,35 +61,21 @@ def _typed(value: Any, kind: type, what: str) -> Any:
 def strings(raw: Mapping[str, Any], key: str, what: str) -> Tuple[str, ...]:
     """Return the list of strings at ``raw[key]`` (absent: empty)."""
     values: List[Any] = optional(raw, key, list, what) or []
-    return tuple(_typed(value, str, f"{what}.{key}[]") for value in values)
+    return tuple(typed(value, str, f"{what}.{key}[]") for value in values)
 
 
 def integers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[int, ...]:
     """Return the list of integers at ``raw[key]``, which must be present."""
-    return tuple(_typed(value, int, f"{what}.{key}[]") for value in require(raw, key, list, what))
+    return tuple(typed(value, int, f"{what}.{key}[]") for value in require(raw, key, list, what))
 
 
 def each(raw: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]], T], what: str) -> Tuple[T, ...]:
     """Read every object of the list at ``raw[key]`` (absent: empty) with ``read``."""
     values: List[Any] = optional(raw, key, list, what) or []
-    return tuple(read(_typed(value, dict, f"{what}.{key}[]")) for value in values)
+    return tuple(read(typed(value, dict, f"{what}.{key}[]")) for value in values)
 
 
 def maybe(raw: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]], T], what: str) -> Optional[T]:
     """Read the object at ``raw[key]`` with ``read``, or return None where it is absent or null."""
     value: Optional[Dict[str, Any]] = optional(raw, key, dict, what)
     return None if value is None else read(value)
-
-
-def numbers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[float, ...]:
-    """Return the list of numbers at ``raw[key]`` (absent: empty)."""
-    values: List[Any] = optional(raw, key, list, what) or []
-    return tuple(float(_typed(value, float, f"{what}.{key}[]")) for value in values)
-
-
-def one_of(raw: Mapping[str, Any], key: str, allowed: Sequence[str], what: str) -> str:
-    """Return the string at ``raw[key]``, which must be one of ``allowed``."""
-    value: str = require(raw, key, str, what)
-    if value not in allowed:
-        raise ContractError(f"{what}.{key}: expected one of {', '.join(allowed)}, found {value!r}")
-    return value

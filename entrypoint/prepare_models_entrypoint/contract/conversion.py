@@ -1,142 +1,73 @@
-"""What a model's conversion may need beside precision, shapes and builder settings."""
+"""What a model's conversion may need beside precision, shapes and builder options."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Callable, List, Mapping, Optional, Tuple
 
-from . import codec
-from .codec import ContractError
 from .files import sha256_file
+from .kinds import ByName, Digest, Dims, File, Flag, Integer, ListOf, Number, OneOf, Shape, Text
+from .settings import REQUIRED, Record, setting
 
-INPUT_ORDERS = ("nchw", "nhwc", "nc")
-COLOURS = ("rgb", "bgr", "gray")
-LAYOUTS = ("nchw", "nhwc")
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy")
 
-
-@dataclass(frozen=True)
-class Plugin:
-    """A plugin library: absolute path and the sha256 that it must have (64 hexadecimal digits)."""
-
-    file: str
-    sha256: str
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Plugin:
-        """Read a plugin."""
-        codec.check_keys(raw, ("file", "sha256"), "plugins")
-        return cls(codec.require(raw, "file", str, "plugins"), codec.require(raw, "sha256", str, "plugins"))
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return {"file": self.file, "sha256": self.sha256}
+_TENSORS = ListOf(Text("tensor names"), "a list of tensor names")
+_NUMBERS = ListOf(Number(), "a list of numbers")
 
 
 @dataclass(frozen=True)
-class OnnxConfig:
-    """Changes of the ONNX graph that a user asks for.
+class Plugin(Record):
+    """A plugin library."""
 
-    sanitize: fold constants and remove dead nodes. static_shapes: dimensions that replace an input's own.
-    outputs: tensors that become the outputs, in this order.
-    """
-
-    sanitize: bool = False
-    static_shapes: Mapping[str, Tuple[int, ...]] = field(default_factory=dict)
-    outputs: Tuple[str, ...] = ()
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> OnnxConfig:
-        """Read the options."""
-        codec.check_keys(raw, ("sanitize", "static_shapes", "outputs"), "onnx")
-        shapes: Dict[str, Any] = codec.optional(raw, "static_shapes", dict, "onnx") or {}
-        return cls(
-            sanitize=bool(codec.optional(raw, "sanitize", bool, "onnx")),
-            static_shapes={name: codec.integers(shapes, name, "onnx.static_shapes") for name in shapes},
-            outputs=codec.strings(raw, "outputs", "onnx"),
-        )
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        shapes = {name: list(dims) for name, dims in self.static_shapes.items()}
-        return {"sanitize": self.sanitize, "static_shapes": shapes, "outputs": list(self.outputs)}
+    file: str = setting(File("the path of a library"), "The library.", default=REQUIRED)
+    sha256: str = setting(Digest(), "The digest that it must have.", default=REQUIRED)
 
 
 @dataclass(frozen=True)
-class TaoConfig:
-    """Options of tao-converter that nothing else in a manifest says.
+class OnnxConfig(Record):
+    """Changes of the ONNX graph that a user asks for."""
 
-    dims: -d, the input dimensions C,H,W used at export. batch: -b, batch size of the calibration.
-    max_batch: -m, largest batch of an engine with implicit batch. input_order: -i. outputs: -o.
-    """
-
-    dims: Tuple[int, ...] = ()
-    batch: Optional[int] = None
-    max_batch: Optional[int] = None
-    input_order: Optional[str] = None
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> TaoConfig:
-        """Read the options."""
-        codec.check_keys(raw, ("dims", "batch", "max_batch", "input_order"), "tao")
-        order = codec.optional(raw, "input_order", str, "tao")
-        if order is not None and order not in INPUT_ORDERS:
-            raise ContractError(f"tao.input_order: expected one of {', '.join(INPUT_ORDERS)}, found {order!r}")
-        return cls(
-            dims=codec.integers(raw, "dims", "tao") if raw.get("dims") else (),
-            batch=codec.optional(raw, "batch", int, "tao"),
-            max_batch=codec.optional(raw, "max_batch", int, "tao"),
-            input_order=order,
-        )
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "dims": list(self.dims),
-            "batch": self.batch,
-            "max_batch": self.max_batch,
-            "input_order": self.input_order,
-        }
+    sanitize: bool = setting(Flag(), "fold constants and remove dead nodes", default=False)
+    static_shapes: Mapping[str, Tuple[int, ...]] = setting(
+        ByName(Shape(), "input names with their shapes"), "shapes that replace the inputs' own", default=dict
+    )
+    outputs: Tuple[str, ...] = setting(_TENSORS, "tensors that become the outputs, in this order", default=())
 
 
 @dataclass(frozen=True)
-class CalibrationConfig:
+class TaoConfig(Record):
+    """Options of tao-converter that nothing else in a manifest says."""
+
+    dims: Tuple[int, ...] = setting(Dims(), "`-d`: input dimensions C,H,W at export", default=())
+    batch: Optional[int] = setting(Integer("a batch size of at least 1", 1), "`-b`: batch size of the calibration")
+    max_batch: Optional[int] = setting(
+        Integer("a batch size of at least 1", 1), "`-m`: largest batch of an engine with implicit batch"
+    )
+    input_order: Optional[str] = setting(OneOf("nchw", "nhwc", "nc"), "`-i`: order of the input's axes")
+
+
+@dataclass(frozen=True)
+class CalibrationConfig(Record):
     """Calibration from samples: a directory of images or .npy files, and how an image becomes the input tensor.
 
-    scale, mean, std: a pixel p of 0..255 becomes ``(p * scale - mean) / std``, mean and std for each channel.
-    limit: at most this many samples, in the order of their names.
+    A pixel p of 0..255 becomes ``(p * scale - mean) / std``.
     """
 
-    images: str
-    scale: float = 1.0 / 255.0
-    mean: Tuple[float, ...] = ()
-    std: Tuple[float, ...] = ()
-    colour: str = "rgb"
-    layout: str = "nchw"
-    limit: int = 100
-
-    KEYS = ("images", "scale", "mean", "std", "colour", "layout", "limit")
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> CalibrationConfig:
-        """Read the options."""
-        codec.check_keys(raw, cls.KEYS, "calibration")
-        return cls(
-            images=codec.require(raw, "images", str, "calibration"),
-            scale=float(codec.require(raw, "scale", float, "calibration")),
-            mean=codec.numbers(raw, "mean", "calibration"),
-            std=codec.numbers(raw, "std", "calibration"),
-            colour=codec.one_of(raw, "colour", COLOURS, "calibration"),
-            layout=codec.one_of(raw, "layout", LAYOUTS, "calibration"),
-            limit=codec.require(raw, "limit", int, "calibration"),
-        )
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        raw = {key: getattr(self, key) for key in self.KEYS}
-        return {**raw, "mean": list(self.mean), "std": list(self.std)}
+    images: str = setting(
+        File("the path of a directory"), "directory of images or .npy files, relative to the manifest", default=REQUIRED
+    )
+    scale: float = setting(
+        Number(), "factor of a pixel's 0 to 255; 1/255 unless set", default=1 / 255, group="preprocess"
+    )
+    mean: Tuple[float, ...] = setting(_NUMBERS, "subtracted, for each channel", default=(), group="preprocess")
+    std: Tuple[float, ...] = setting(_NUMBERS, "divides, for each channel", default=(), group="preprocess")
+    colour: str = setting(OneOf("rgb", "bgr", "gray"), "order of the channels", default="rgb", group="preprocess")
+    layout: str = setting(OneOf("nchw", "nhwc"), "order of the axes", default="nchw", group="preprocess")
+    limit: int = setting(
+        Integer("a number of samples", 1), "at most this many samples, in the order of their names", default=100
+    )
 
     def samples(self) -> List[Path]:
         """Return the sample files that are used, sorted by name; none where the directory is not there."""

@@ -4,46 +4,54 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Mapping, Optional, Tuple
+from typing import Optional, Tuple
 
-from . import codec, consumers
+from . import consumers
 from .codec import ContractError
+from .kinds import Flag, ListOf, Text
 from .names import check_printable
 from .report import DeploymentInfo
+from .settings import Record, setting
+
+
+class DeployDir(Text):
+    """An absolute path on another machine or in a container."""
+
+    def decode(self, raw: object, what: str) -> str:
+        return check_path(str(super().decode(raw, what)))
+
+
+class Consumer(Text):
+    """A consumer with or without a release."""
+
+    def decode(self, raw: object, what: str) -> str:
+        return consumers.check(str(super().decode(raw, what)))
+
+
+DEPLOY_DIR = DeployDir("an absolute path")
+CONSUMER = Consumer("a consumer, such as triton or isaac-ros@5.0")
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """Where and for whom.
+class Deployment(Record):
+    """Where and for whom; ``deploy_dir`` and ``consumers`` stand at the top of a manifest.
 
     deploy_dir: the models directory as the consumers see it, such as a mount of their container; None: as it is.
     consumers: those whose rules count, such as isaac-ros@5.0; none: all, with their default releases.
-    warmup: whether config.pbtxt has Triton run the engine once before it serves requests.
     """
 
-    deploy_dir: Optional[str] = None
-    consumers: Tuple[str, ...] = ()
-    warmup: bool = False
+    deploy_dir: Optional[str] = setting(DEPLOY_DIR, "", key="")
+    consumers: Tuple[str, ...] = setting(ListOf(CONSUMER, "consumers"), "", default=(), key="")
+    warmup: bool = setting(
+        Flag(),
+        "`true`: `config.pbtxt` has Triton run the engine once, with zeros, before it serves requests; "
+        "for engines whose shapes are known",
+        True,
+        default=False,
+    )
 
-    KEYS = ("deploy_dir", "consumers", "warmup")
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Deployment:
-        """Read a deployment.
-
-        Raises:
-            ContractError: a path that is not absolute, or a consumer that nobody knows.
-        """
-        codec.check_keys(raw, cls.KEYS, "deployment")
-        path = codec.optional(raw, "deploy_dir", str, "deployment")
-        return cls(
-            deploy_dir=None if path is None else check_path(path),
-            consumers=tuple(map(consumers.check, codec.strings(raw, "consumers", "deployment"))),
-            warmup=bool(codec.optional(raw, "warmup", bool, "deployment")),
-        )
-
-    def to_dict(self) -> DeploymentInfo:
-        """Return the JSON form, which stands in reports, too."""
+    def info(self) -> DeploymentInfo:
+        """Return the form that stands in reports."""
         return DeploymentInfo(deploy_dir=self.deploy_dir, consumers=list(self.consumers), warmup=self.warmup)
 
     def directory(self, name: str, otherwise: str) -> str:

@@ -12,7 +12,10 @@ from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .deployment import Deployment
+from .kinds import ByName, Digest, File, Flag, Json, ListOf, Number, OneOf, Shapes, Source, Text
 from .ros import RosConfig
+from .settings import REQUIRED, Nested, Record, rows, setting, several
+from .shapes import ShapeRange
 from .verification import VerifyConfig
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
@@ -20,16 +23,16 @@ CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 
 
 class JobKind(enum.Enum):
-    """What is done with a model once its files are here; the value lists the stages of that."""
+    """What is done with a model."""
 
-    FETCH = ()
-    RUN = ("convert", "inspect", "verify")
-    CHECK = ("check",)
-    VERIFY = ("verify",)
+    FETCH = "fetch"
+    RUN = "run"
+    CHECK = "check"
+    VERIFY = "verify"
 
     def stages(self, *, fetch: bool = True) -> Tuple[str, ...]:
-        """Return the stages of a job. ``fetch``: whether it brings the model's files here, too."""
-        return ("fetch", *self.value) if fetch else self.value
+        """Return the stages of a job. ``fetch``: whether it brings the model's files here first."""
+        return ("fetch", *_AFTER_FETCH[self]) if fetch else _AFTER_FETCH[self]
 
     @classmethod
     def of(cls, stages: Sequence[str]) -> JobKind:
@@ -39,173 +42,152 @@ class JobKind(enum.Enum):
             ContractError: no job has them.
         """
         rest = tuple(stage for stage in stages if stage != "fetch")
-        for kind in cls:
-            if stages and rest == kind.value:
+        for kind, after in _AFTER_FETCH.items():
+            if stages and rest == after:
                 return kind
-        if rest == cls.RUN.value[:2]:  # nothing is compared
+        if rest == _AFTER_FETCH[cls.RUN][:2]:  # nothing is compared
             return cls.RUN
         known = "; ".join(", ".join(kind.stages()) for kind in cls)
         raise ContractError(f"job.stages: expected one of {known}, found {', '.join(stages) or 'none'}")
 
 
-@dataclass(frozen=True)
-class ShapeRange:
-    """Shapes of one input binding in an optimization profile: minimum, optimum and maximum, as dimensions."""
+_AFTER_FETCH: Dict[JobKind, Tuple[str, ...]] = {
+    JobKind.FETCH: (),
+    JobKind.RUN: ("convert", "inspect", "verify"),
+    JobKind.CHECK: ("check",),
+    JobKind.VERIFY: ("verify",),
+}
 
-    min: Tuple[int, ...]
-    opt: Tuple[int, ...]
-    max: Tuple[int, ...]
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> ShapeRange:
-        """Read a range; the three shapes must have one rank and rise from min over opt to max."""
-        codec.check_keys(raw, ("min", "opt", "max"), "inputs")
-        shapes = cls(*(codec.integers(raw, key, "inputs") for key in ("min", "opt", "max")))
-        problem = shapes.problem()
-        if problem:
-            raise ContractError(f"inputs: {problem}")
-        return shapes
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return {"min": list(self.min), "opt": list(self.opt), "max": list(self.max)}
-
-    def problem(self) -> Optional[str]:
-        """Say what is wrong with the range, or None."""
-        if not len(self.min) == len(self.opt) == len(self.max):
-            return f"min, opt and max differ in rank ({len(self.min)}, {len(self.opt)}, {len(self.max)})"
-        for axis, (low, mid, high) in enumerate(zip(self.min, self.opt, self.max)):
-            if not 0 < low <= mid <= high:
-                return f"axis {axis}: expected 0 < min <= opt <= max, found {low}, {mid}, {high}"
-        return None
+_INPUTS = ByName(Shapes(), "input names with their shapes")
 
 
 @dataclass(frozen=True)
-class ModelJob:
+class _Place(Record):
+    name: str = setting(Text("a name"), "", default=REQUIRED)
+    source: str = setting(Text("a source"), "", default=REQUIRED)
+    output_dir: str = setting(Text("a path"), "", default=REQUIRED)
+    deploy_dir: str = setting(Text("a path"), "", default=REQUIRED)
+
+
+@dataclass(frozen=True)
+class ModelSettings(Record):
+    """What a manifest says of a model and the entrypoint needs to know; the manifest's model and the job's share it.
+
+    sha256, calibration_sha256: digests that the bytes must have; None takes what is there.
+    key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
+    timeout_s: seconds that the conversion may take.
+    """
+
+    sha256: Optional[str] = setting(
+        Digest(),
+        "the digest that the source must have; without it the report records the one it has, "
+        "and a [lock](lock.md) pins it",
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    )
+    precision: str = setting(
+        OneOf(*PRECISIONS), "precision of the engine; see [convert.md](convert.md)", default="fp32"
+    )
+    key_file: Optional[str] = setting(File("the path of a file"), "", key="")
+    calibration_cache: Optional[str] = setting(
+        Source(), "a source like that of the model, but not http://: TensorRT's or TAO's int8 calibration cache"
+    )
+    calibration_sha256: Optional[str] = setting(Digest(), "", key="")
+    inputs: Mapping[str, ShapeRange] = setting(
+        _INPUTS,
+        "shapes of dynamic inputs by binding name; a static model needs none",
+        {"input_2:0": "1x3x544x960"},
+        {"input_2:0": {"min": "1x3x544x960", "opt": "4x3x544x960", "max": "16x3x544x960"}},
+        default=dict,
+    )
+    outputs: Tuple[str, ...] = setting(
+        ListOf(Text("the name of an output"), "a list of output names"),
+        "binding names that the model must have; another set is an error that tells the real ones",
+        ["argmax_1"], default=(),
+    )  # fmt: skip
+    builder: BuilderConfig = setting(
+        Nested(BuilderConfig, "builder options"), "builder configuration, see below",
+        {"workspace": "2GiB", "optimization_level": 3}, default=BuilderConfig(),
+    )  # fmt: skip
+    converter: str = setting(OneOf(*CONVERTERS), "what builds the engine; `auto` chooses", default="auto")
+    timeout_s: Optional[float] = setting(Number(), "", key="")
+    profiles: Tuple[Mapping[str, ShapeRange], ...] = setting(
+        ListOf(_INPUTS, "a list of profiles, each with shapes by input name"),
+        "several optimization profiles, each like `inputs`; instead of `inputs`",
+        [{"x": {"min": "1x3x32x32", "opt": "1x3x32x32", "max": "1x3x32x32"}}], default=(),
+        conversion=True,
+    )  # fmt: skip
+    keep_fp32: Tuple[str, ...] = setting(
+        ListOf(Text("patterns of layer names"), "a list of patterns of layer names"),
+        "patterns (with * and ?) of the names of layers that stay in fp32", ["*softmax*"], default=(),
+        conversion=True,
+    )  # fmt: skip
+    allow_fallback: bool = setting(
+        Flag(),
+        "`true`: less precision, or a smaller largest batch, is better than no engine",
+        default=False,
+        conversion=True,
+    )
+    plugins: Tuple[Plugin, ...] = setting(
+        several(Plugin, "a list of {file:, sha256:}"), "libraries of plugins, each pinned",
+        [{"file": "libplugin.so", "sha256": "0" * 64}], default=(),
+        conversion=True,
+    )  # fmt: skip
+    onnx: OnnxConfig = setting(
+        Nested(OnnxConfig), "changes of the graph", {"sanitize": True, "static_shapes": {"x": "1x3x32x32"}},
+        default=OnnxConfig(),
+        conversion=True,
+    )  # fmt: skip
+    tao: TaoConfig = setting(
+        Nested(TaoConfig), "options of tao-converter; with `converter: tao-converter` or `auto`", {"dims": "3,544,960"},
+        default=TaoConfig(),
+        conversion=True,
+    )  # fmt: skip
+    calibration: Optional[CalibrationConfig] = setting(
+        Nested(CalibrationConfig),
+        "a calibration cache from samples",
+        {"images": "images", "limit": 100},
+        conversion=True,
+    )
+    ros: RosConfig = setting(
+        Nested(RosConfig),
+        "names in ROS 2 TensorLists; `--tensor-names BINDING=NAME` does the same for one model",
+        {"input_tensor_names": ["left_image", "right_image"], "output_tensor_names": ["disparity"]},
+        default=RosConfig(),
+    )
+    deployment: Deployment = setting(
+        Nested(Deployment), "how Triton serves the engine", {"warmup": True}, default=Deployment(), key="triton",
+        later=True,
+    )  # fmt: skip
+    verify: Optional[VerifyConfig] = setting(
+        Nested(VerifyConfig),
+        "compare the engine with its source model before it is published; see [verify.md](verify.md)",
+        {"images": "samples", "thresholds": {"argmax": 0.97}},
+        {"random": {"seed": 1, "ranges": {"input_2:0": [-1, 1]}}},
+    )  # fmt: skip
+
+    def shared(self) -> Dict[str, Any]:
+        """Return the values of the settings that the manifest's model and the job's have in common, by name."""
+        return {row.name: getattr(self, row.name) for row in rows(ModelSettings)}
+
+    def conversion(self) -> Dict[str, Any]:
+        """Return, in JSON form, what decides the engine's bytes beside source, precision, shapes and builder."""
+        return self.written(row for row in rows(type(self)) if row.conversion)
+
+
+@dataclass(frozen=True)
+class ModelJob(ModelSettings, _Place):
     """One model to prepare.
 
-    source, calibration_cache: where the entrypoint finds the bytes (absolute path, ``file://``, ``https://``, ``ngc://``).
-    sha256, calibration_sha256: digests that they must have; None takes what is there.
-    key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
+    source: where the entrypoint finds the bytes (absolute path, ``file://``, ``https://``, ``ngc://``).
     output_dir: directory that receives ``1/model.plan`` and its companions.
     deploy_dir: the same directory outside of a container; its consumers see it there, too, unless ``deployment`` says
         otherwise.
-    timeout_s: seconds that the conversion may take.
-    profiles: further optimization profiles beside ``inputs``, which is the first.
-    keep_fp32: patterns (with * and ?) of the names of layers that stay in fp32.
-    allow_fallback: whether a lower precision than asked, or a smaller largest batch, is better than no engine.
-    ros: names of tensors in ROS 2 messages; they stand in companions of the engine and decide nothing of its bytes.
-    verify: how the engine's numbers are compared with the model's; None leaves them uncompared.
-    deployment: where the consumers see the engine, and which they are.
     done: results of the stages that an earlier process did; the report begins with them.
     origin: the bundle that the model comes from, for the report; None for one that the user's manifest names.
     """
 
-    name: str
-    source: str
-    output_dir: str
-    deploy_dir: str
-    sha256: Optional[str] = None
-    precision: str = "fp32"
-    key_file: Optional[str] = None
-    calibration_cache: Optional[str] = None
-    calibration_sha256: Optional[str] = None
-    inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
-    outputs: Tuple[str, ...] = ()
-    builder: BuilderConfig = BuilderConfig()
-    converter: str = "auto"
-    timeout_s: Optional[float] = None
-    profiles: Tuple[Mapping[str, ShapeRange], ...] = ()
-    keep_fp32: Tuple[str, ...] = ()
-    allow_fallback: bool = False
-    plugins: Tuple[Plugin, ...] = ()
-    onnx: OnnxConfig = OnnxConfig()
-    tao: TaoConfig = TaoConfig()
-    calibration: Optional[CalibrationConfig] = None
-    ros: RosConfig = RosConfig()
-    verify: Optional[VerifyConfig] = None
-    deployment: Deployment = Deployment()
-    done: Tuple[Mapping[str, Any], ...] = ()
-    origin: Optional[Mapping[str, Any]] = None
-
-    KEYS = (
-        "name", "source", "output_dir", "deploy_dir", "sha256", "precision", "key_file", "calibration_cache",
-        "calibration_sha256",
-        "inputs", "outputs", "builder", "converter", "timeout_s", "profiles", "keep_fp32", "allow_fallback", "plugins",
-        "onnx", "tao", "calibration", "ros", "verify", "deployment", "done", "origin",
-    )  # fmt: skip
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> ModelJob:
-        """Read a model; values outside the enumerations are refused."""
-        what = f"model {raw.get('name', '?')}"
-        codec.check_keys(raw, cls.KEYS, what)
-        inputs: Dict[str, Any] = codec.optional(raw, "inputs", dict, what) or {}
-        return cls(
-            name=codec.require(raw, "name", str, what),
-            source=codec.require(raw, "source", str, what),
-            output_dir=codec.require(raw, "output_dir", str, what),
-            deploy_dir=codec.require(raw, "deploy_dir", str, what),
-            sha256=codec.optional(raw, "sha256", str, what),
-            precision=codec.one_of(raw, "precision", PRECISIONS, what),
-            key_file=codec.optional(raw, "key_file", str, what),
-            calibration_cache=codec.optional(raw, "calibration_cache", str, what),
-            calibration_sha256=codec.optional(raw, "calibration_sha256", str, what),
-            inputs=_ranges(inputs),
-            outputs=codec.strings(raw, "outputs", what),
-            builder=BuilderConfig.from_dict(codec.optional(raw, "builder", dict, what) or {}),
-            converter=codec.one_of(raw, "converter", CONVERTERS, what),
-            timeout_s=codec.optional(raw, "timeout_s", float, what),
-            profiles=codec.each(raw, "profiles", _ranges, what),
-            keep_fp32=codec.strings(raw, "keep_fp32", what),
-            allow_fallback=bool(codec.optional(raw, "allow_fallback", bool, what)),
-            plugins=codec.each(raw, "plugins", Plugin.from_dict, what),
-            onnx=OnnxConfig.from_dict(codec.optional(raw, "onnx", dict, what) or {}),
-            tao=TaoConfig.from_dict(codec.optional(raw, "tao", dict, what) or {}),
-            calibration=codec.maybe(raw, "calibration", CalibrationConfig.from_dict, what),
-            ros=RosConfig.from_dict(codec.optional(raw, "ros", dict, what) or {}),
-            verify=codec.maybe(raw, "verify", VerifyConfig.from_dict, what),
-            deployment=Deployment.from_dict(codec.optional(raw, "deployment", dict, what) or {}),
-            done=codec.each(raw, "done", dict, what),
-            origin=codec.optional(raw, "origin", dict, what),
-        )
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "name": self.name,
-            "source": self.source,
-            "output_dir": self.output_dir,
-            "deploy_dir": self.deploy_dir,
-            "sha256": self.sha256,
-            "precision": self.precision,
-            "key_file": self.key_file,
-            "calibration_cache": self.calibration_cache,
-            "calibration_sha256": self.calibration_sha256,
-            "inputs": {name: shapes.to_dict() for name, shapes in self.inputs.items()},
-            "outputs": list(self.outputs),
-            "builder": self.builder.to_dict(),
-            "converter": self.converter,
-            "timeout_s": self.timeout_s,
-            **self.conversion(),
-            "ros": self.ros.to_dict(),
-            "verify": self.verify.to_dict() if self.verify else None,
-            "deployment": self.deployment.to_dict(),
-            "done": [dict(stage) for stage in self.done],
-            **({"origin": dict(self.origin)} if self.origin else {}),
-        }
-
-    def conversion(self) -> Dict[str, Any]:
-        """Return, in JSON form, what decides the engine's bytes beside source, precision, shapes and builder."""
-        return {
-            "profiles": [{name: shapes.to_dict() for name, shapes in each.items()} for each in self.profiles],
-            "keep_fp32": list(self.keep_fp32),
-            "allow_fallback": self.allow_fallback,
-            "plugins": [plugin.to_dict() for plugin in self.plugins],
-            "onnx": self.onnx.to_dict(),
-            "tao": self.tao.to_dict(),
-            "calibration": self.calibration.to_dict() if self.calibration else None,
-        }
+    done: Tuple[Mapping[str, object], ...] = setting(ListOf(Json(), ""), "", default=(), key="")
+    origin: Optional[Mapping[str, object]] = setting(Json(), "", key="", later=True)
 
 
 @dataclass(frozen=True)
@@ -238,7 +220,7 @@ class Job:
         JobKind.of(stages)
         return cls(
             run_id=codec.require(raw, "run_id", str, "job"),
-            models=codec.each(raw, "models", ModelJob.from_dict, "job"),
+            models=codec.each(raw, "models", _model, "job"),
             cache_dir=codec.require(raw, "cache_dir", str, "job"),
             stages=stages,
             network=codec.maybe(raw, "network", Connection.from_dict, "job") or Connection(),
@@ -265,5 +247,5 @@ class Job:
         }
 
 
-def _ranges(raw: Mapping[str, Any]) -> Dict[str, ShapeRange]:
-    return {name: ShapeRange.from_dict(shapes) for name, shapes in raw.items()}
+def _model(raw: Mapping[str, object]) -> ModelJob:
+    return ModelJob.from_dict(raw, f"model {raw.get('name', '?')}")

@@ -19,6 +19,7 @@ SKIPPED = "skipped"
 FETCHED = "fetched"  # of a job that only fetches; another one goes on with its files
 CHECKED = "checked"
 VERIFIED = "verified"
+STATUSES = (BUILT, RESTORED, UP_TO_DATE, FAILED, SKIPPED)  # that a run's report counts
 
 
 class ErrorInfo(TypedDict):

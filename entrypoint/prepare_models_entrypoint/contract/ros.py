@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from dataclasses import dataclass
+from typing import List, Mapping, Sequence, Tuple
 
-from . import codec
 from .codec import ContractError
+from .kinds import ByName, ListOf, Text
 from .report import Binding, TensorNames
+from .settings import Record, setting
 
 # What Isaac ROS' encoders and decoders use by default for one tensor.
 _SINGLE = {"input": "input_tensor", "output": "output_tensor"}
+_NAMES = ListOf(Text("tensor names"), "a list of tensor names")
 
 
 @dataclass(frozen=True)
-class RosConfig:
-    """How the tensors of a TensorList are called.
+class RosConfig(Record):
+    """Names of the tensors in a TensorList. Empty lists stand for the defaults; ``by_binding`` wins over both."""
 
-    input_tensor_names, output_tensor_names: one name for each binding, in the engine's order; empty: the defaults.
-    by_binding: names for single bindings, which win over the lists.
-    """
-
-    input_tensor_names: Tuple[str, ...] = ()
-    output_tensor_names: Tuple[str, ...] = ()
-    by_binding: Mapping[str, str] = field(default_factory=dict)
-
-    KEYS = ("input_tensor_names", "output_tensor_names", "by_binding")
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> RosConfig:
-        """Read the names."""
-        codec.check_keys(raw, cls.KEYS, "ros")
-        by_binding: Dict[str, Any] = codec.optional(raw, "by_binding", dict, "ros") or {}
-        return cls(
-            input_tensor_names=codec.strings(raw, "input_tensor_names", "ros"),
-            output_tensor_names=codec.strings(raw, "output_tensor_names", "ros"),
-            by_binding={name: codec.require(by_binding, name, str, "ros.by_binding") for name in by_binding},
-        )
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "input_tensor_names": list(self.input_tensor_names),
-            "output_tensor_names": list(self.output_tensor_names),
-            "by_binding": dict(self.by_binding),
-        }
+    input_tensor_names: Tuple[str, ...] = setting(
+        _NAMES, "one name for each input, in the engine's order", ["left_image", "right_image"], default=()
+    )
+    output_tensor_names: Tuple[str, ...] = setting(
+        _NAMES, "one name for each output, in the engine's order", ["disparity"], default=()
+    )
+    by_binding: Mapping[str, str] = setting(
+        ByName(Text("a tensor name"), "names by binding"), "names of single bindings", default=dict, key=""
+    )
 
     def resolve(self, bindings: Sequence[Binding]) -> TensorNames:
         """Return a name for every binding.

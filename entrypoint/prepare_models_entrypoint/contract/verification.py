@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional, Tuple
+from dataclasses import dataclass
+from typing import Dict, Mapping, Optional, Tuple
 
-from . import codec
-from .codec import ContractError
 from .conversion import CalibrationConfig
+from .kinds import ByName, File, Integer, Interval, Number
+from .settings import Nested, Record, setting
 
 METRICS = ("max_abs", "max_rel", "cosine", "argmax")
+_AT_LEAST_0 = Number("a number of at least 0", low=0)
+_SHARE = Number("a number from 0 to 1", low=0, high=1)
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Limits of one output's disagreement; None leaves a metric unjudged.
+class Thresholds(Record):
+    """Limits of one output's disagreement; None leaves a metric unjudged."""
 
-    max_abs: largest absolute difference. max_rel: largest difference over the reference's magnitude.
-    cosine: least cosine similarity of all values. argmax: least share (0 to 1) of places where the largest value has
-    the same index along ``argmax_axis``; of whole numbers, least share of equal ones.
-    """
-
-    max_abs: Optional[float] = None
-    max_rel: Optional[float] = None
-    cosine: Optional[float] = None
-    argmax: Optional[float] = None
-    argmax_axis: int = 1
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Thresholds:
-        """Read thresholds."""
-        codec.check_keys(raw, (*METRICS, "argmax_axis"), "verify.thresholds")
-        limits = {name: codec.optional(raw, name, float, "verify.thresholds") for name in METRICS}
-        axis = codec.optional(raw, "argmax_axis", int, "verify.thresholds")
-        return cls(**limits, argmax_axis=1 if axis is None else axis)
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return {**self.limits(), "argmax_axis": self.argmax_axis}
+    max_abs: Optional[float] = setting(_AT_LEAST_0, "largest absolute difference")
+    max_rel: Optional[float] = setting(_AT_LEAST_0, "largest difference over the reference's magnitude")
+    cosine: Optional[float] = setting(_SHARE, "least cosine similarity of all values")
+    argmax: Optional[float] = setting(
+        _SHARE,
+        "least share of places where the largest value has the same index; of whole numbers, least share of equal ones",
+    )
+    argmax_axis: int = setting(
+        Integer("an axis, such as 1 or -1", -7, 7), "axis of the classes; 1 unless set", default=1
+    )
 
     def limits(self) -> Dict[str, Optional[float]]:
         """Return the limit of each metric."""
@@ -60,57 +50,38 @@ SCALE_ROOM, SAMPLES_THAT_TELL = 1.7, 8
 
 
 @dataclass(frozen=True)
-class VerifyConfig:
+class VerifyConfig(Record):
     """Samples and thresholds of a verification. Without ``images`` and ``npz``, samples are random.
 
-    images: images and how they become tensors, as for a calibration. npz: absolute path of arrays by input name.
-    seed, count, ranges: random samples, uniform within [low, high) by input name, [0, 1) where it has none.
-    thresholds: of every output; None takes ``DEFAULTS``. outputs: thresholds of single outputs, in place of those.
-    scale_room: how many times what real samples reach the scales of a calibration cache may hold, as the median of the
-    tensors; None takes ``SCALE_ROOM`` and judges by ``SAMPLES_THAT_TELL`` samples or more.
+    thresholds: of every output; None takes ``DEFAULTS``. scale_room: None takes ``SCALE_ROOM`` and judges by
+    ``SAMPLES_THAT_TELL`` samples or more.
     """
 
-    images: Optional[CalibrationConfig] = None
-    npz: Optional[str] = None
-    seed: int = 0
-    count: int = 4
-    ranges: Mapping[str, Tuple[float, float]] = field(default_factory=dict)
-    thresholds: Optional[Thresholds] = None
-    outputs: Mapping[str, Thresholds] = field(default_factory=dict)
-    scale_room: Optional[float] = None
+    EXCLUSIVE = ("images", "npz", "random")
 
-    KEYS = ("images", "npz", "seed", "count", "ranges", "thresholds", "outputs", "scale_room")
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> VerifyConfig:
-        """Read the settings."""
-        codec.check_keys(raw, cls.KEYS, "verify")
-        ranges: Dict[str, Any] = codec.optional(raw, "ranges", dict, "verify") or {}
-        outputs: Dict[str, Any] = codec.optional(raw, "outputs", dict, "verify") or {}
-        return cls(
-            images=codec.maybe(raw, "images", CalibrationConfig.from_dict, "verify"),
-            npz=codec.optional(raw, "npz", str, "verify"),
-            seed=codec.require(raw, "seed", int, "verify"),
-            count=codec.require(raw, "count", int, "verify"),
-            ranges={name: _range(ranges, name) for name in ranges},
-            thresholds=codec.maybe(raw, "thresholds", Thresholds.from_dict, "verify"),
-            outputs={name: Thresholds.from_dict(limits) for name, limits in outputs.items()},
-            scale_room=codec.optional(raw, "scale_room", float, "verify"),
-        )
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form. Settings of records that lack the later key equal those that do not set it."""
-        later = {} if self.scale_room is None else {"scale_room": self.scale_room}
-        return {
-            "images": self.images.to_dict() if self.images else None,
-            "npz": self.npz,
-            "seed": self.seed,
-            "count": self.count,
-            "ranges": {name: list(ends) for name, ends in self.ranges.items()},
-            "thresholds": self.thresholds.to_dict() if self.thresholds else None,
-            "outputs": {name: limits.to_dict() for name, limits in self.outputs.items()},
-            **later,
-        }
+    images: Optional[CalibrationConfig] = setting(
+        Nested(CalibrationConfig), "samples, as for a calibration", inline=True
+    )
+    npz: Optional[str] = setting(
+        File("the path of a .npz file"), "file of arrays by input name, samples along the first axis"
+    )
+    seed: int = setting(Integer("a whole number", 0), "of the random numbers; 0 unless set", default=0, group="random")
+    count: int = setting(Integer("a number of samples", 1), "random samples; 4 unless set", default=4, group="random")
+    ranges: Mapping[str, Tuple[float, float]] = setting(
+        ByName(Interval(), "input names with [low, high]"),
+        "`[low, high)` of random values by input name; `[0, 1)` where it has none", default=dict, group="random",
+    )  # fmt: skip
+    thresholds: Optional[Thresholds] = setting(Nested(Thresholds), "limits of the disagreement")
+    outputs: Mapping[str, Thresholds] = setting(
+        ByName(Nested(Thresholds), "output names with their thresholds"),
+        "thresholds of single outputs, in place of those of all", default=dict,
+    )  # fmt: skip
+    scale_room: Optional[float] = setting(
+        Number("a number above 1, such as 1.7", above=1),
+        "how many times what the samples reach the scales of a calibration cache may hold, as the median of the "
+        "tensors; 1.7 unless set, and then judged by eight real samples or more",
+        later=True,
+    )
 
     def judges_scales(self, samples: int) -> bool:
         """Tell whether scales that hold too much are refused, not only told: few samples don't reach what many do."""
@@ -120,10 +91,3 @@ class VerifyConfig:
     def of_output(self, name: str, precision: str) -> Thresholds:
         """Return the thresholds of an output of a model of ``precision``."""
         return self.outputs.get(name) or self.thresholds or DEFAULTS[precision]
-
-
-def _range(ranges: Mapping[str, Any], name: str) -> Tuple[float, float]:
-    ends = codec.numbers(ranges, name, "verify.ranges")
-    if len(ends) != 2 or not ends[0] < ends[1]:
-        raise ContractError(f"verify.ranges.{name}: expected [low, high] with low < high, found {list(ends)}")
-    return ends[0], ends[1]

@@ -12,12 +12,12 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from ..contract import external_data
 from ..contract.files import sha256_file, sync
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes, WarningInfo
+from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, gpu_support, layer_info, plugins, preflight, tao_converter, timing_cache, trtexec
 from .messages import from_program
-from .options import Version
 from .precision import judge_by_size, prove, rule
 from .request import BuildRequest, BuildResult
 

@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, NamedTuple
 
+from ..confinement import note_secret
 from ..contract.files import partial_of, read_small, replace, sha256_file, sync
 from ..errors import ConvertError, outcome
 from ..onnx_graph import whole_file
@@ -49,6 +50,7 @@ def read_key(path: Path) -> str:
         ConvertError: the file can't be read or holds no text.
     """
     try:
+        note_secret(str(path))
         key = read_small(path).decode("utf-8").strip()
         problem = "" if key else "is empty"
     except OSError as error:

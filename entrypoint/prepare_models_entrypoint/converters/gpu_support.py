@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ..contract.report import BackendInfo, WarningInfo
+from ..contract.settings import Version
 from ..errors import ConvertError
-from .options import Version, version_of
+from .options import version_of
 
 CODE = "compute-capability-unsupported"
 

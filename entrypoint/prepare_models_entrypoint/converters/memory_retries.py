@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any, Dict, Iterator, Mapping, Tuple
 
 from ..contract.builder import BuilderConfig
-from ..contract.job import ModelJob, ShapeRange
+from ..contract.job import ModelJob
+from ..contract.shapes import ShapeRange
 from ..errors import ConvertError
 from . import options
 
@@ -17,11 +18,6 @@ _BUILDER_RUNGS: Tuple[Mapping[str, Any], ...] = (
     {"workspace_bytes": 256 * _MIB, "tactic_dram_bytes": 512 * _MIB},
     {"optimization_level": 1},
 )
-# Settings for which a program has no option.
-_WITHOUT_OPTION = {
-    "trtexec": ("tactic_dram_bytes",),
-    "tao-converter": ("tactic_dram_bytes", "max_aux_streams", "optimization_level"),
-}
 
 
 def rungs(
@@ -34,8 +30,9 @@ def rungs(
     """
     for rung in _BUILDER_RUNGS:
         changed = {name: value for name, value in rung.items() if _smaller(model, name, value)}
-        changed = {name: value for name, value in changed.items() if name not in _WITHOUT_OPTION.get(converter, ())}
-        changed = {name: value for name, value in changed.items() if _known(name, value, model, backend, version)}
+        changed = {
+            k: v for k, v in changed.items() if _known(BuilderConfig(**{k: v}), model, backend, version, converter)
+        }
         if changed:
             model = dataclasses.replace(model, builder=dataclasses.replace(model.builder, **changed))
             yield model, changed
@@ -52,13 +49,14 @@ def _smaller(model: ModelJob, name: str, value: int) -> bool:
     return current is None or current > value
 
 
-def _known(name: str, value: int, model: ModelJob, backend: str, version: str) -> bool:
-    builder = BuilderConfig.from_dict({name: value})
+def _known(builder: BuilderConfig, model: ModelJob, backend: str, version: str, converter: str) -> bool:
     try:
         options.check(builder, backend, version, precision=model.precision, has_gpu=True)
+        if converter == "tao-converter":
+            options.check_tao(builder)
     except ConvertError:
         return False
-    return True
+    return converter != "trtexec" or not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
 
 
 def _halved(shapes: ShapeRange) -> ShapeRange:

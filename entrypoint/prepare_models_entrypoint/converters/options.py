@@ -1,52 +1,18 @@
 """Which builder settings a backend or converter knows. One that it would ignore is an error, never a silent loss.
 
-Data: since and until which TensorRT version a setting, or an option of trtexec, exists.
+``contract/builder.py`` says it of each setting; here is since and until when trtexec has an option.
 """
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 from ..contract.builder import BuilderConfig
+from ..contract.settings import Setting, Version
 from ..errors import ConvertError
 
-Version = Tuple[int, ...]
+Ignored = Tuple[Setting, str]
 _FIRST: Version = (8, 4)
-
-# Setting -> first TensorRT version that has it; those not listed are as old as the oldest that this tool drives.
-_SINCE: Dict[str, Version] = {
-    "optimization_level": (8, 6),
-    "max_aux_streams": (8, 6),
-    "hardware_compatibility": (8, 6),
-    "version_compatible": (8, 6),
-    "exclude_lean_runtime": (8, 6),
-    "tactic_dram_bytes": (8, 6),
-    "strip_weights": (10, 0),
-    "weight_streaming": (10, 0),
-    "tactic_shared_bytes": (10, 0),
-    "strongly_typed": (10, 0),
-    "max_tactics": (10, 4),
-}
-_UNTIL: Dict[str, Version] = {"strict_types": (11, 0)}
-_NO_DLA = "TensorRT-RTX has no DLA"
-_NO_TIMING = "TensorRT-RTX chooses without running anything, so there are no tactics to time"
-_RTX: Dict[str, str] = {
-    "timing_cache": "TensorRT-RTX builds without timing, so a timing cache has no effect",
-    "max_tactics": _NO_TIMING,
-    "avg_timing_iterations": _NO_TIMING,
-    "tactic_dram_bytes": _NO_TIMING,
-    "hardware_compatibility": "TensorRT-RTX engines run on all its GPUs; it ignores the level",
-    "version_compatible": "TensorRT-RTX has no lean runtime",
-    "exclude_lean_runtime": "TensorRT-RTX has no lean runtime",
-    "dla_core": _NO_DLA,
-    "dla_gpu_fallback": _NO_DLA,
-    "dla_sram_bytes": _NO_DLA,
-    "dla_local_dram_bytes": _NO_DLA,
-    "dla_global_dram_bytes": _NO_DLA,
-    "strict_types": "types are always strict in TensorRT-RTX",
-}
-_RTX_NEEDS_GPU = ("strip_weights", "refit")
-_TAO_SETTINGS = ("workspace_bytes", "dla_core", "strict_types")
 
 # trtexec's options: first version, first version without it, and what shows the first one. Precision flags left with
 # TensorRT 11 (option strings of 10.16 against 11.1). Without a source the option is documented for 8.6 or 10, and
@@ -96,6 +62,9 @@ TRTEXEC: Dict[str, Tuple[Version, Optional[Version], str]] = {
     "verbose": (_FIRST, None, ""),
 }
 
+# Builder options that reach trtexec with others, or that ``check`` refuses.
+_OTHERWISE_TRTEXEC = ("timing_cache", "int8_remainder", "io_formats", "compute_capabilities")
+
 # tao-converter's documented options; True for those with a value.
 TAO_CONVERTER: Dict[str, bool] = {
     "-h": False, "-k": True, "-d": True, "-o": True, "-c": True, "-e": True, "-b": True, "-m": True, "-t": True,
@@ -114,58 +83,62 @@ def trtexec_has(option: str, version: Version) -> bool:
     return version >= since and (until is None or version < until)
 
 
+def lost_by_trtexec(row: Setting, value: object) -> bool:
+    """Tell whether trtexec has no option for a value of a builder option."""
+    if row.option.pool[1] or row.name in _OTHERWISE_TRTEXEC:
+        return False
+    if isinstance(row.option.trtexec, str):
+        return not row.option.trtexec
+    return isinstance(value, str) and value not in ("none", *row.option.trtexec)
+
+
 def check(builder: BuilderConfig, backend: str, version: str, *, precision: str, has_gpu: bool) -> None:
     """Refuse settings that this backend would ignore.
 
     Raises:
         ConvertError: names each such setting, the backend and its version.
     """
-    found = _ignored(builder, backend, version_of(version), has_gpu=has_gpu)
-    if builder.dla_core is not None and precision == "fp32":
-        found.append("dla_core: the DLA computes in fp16 and int8 only")
+    found = list(_ignored(builder, backend, version_of(version), has_gpu=has_gpu))
+    if precision == "fp32":
+        found += [
+            (row, "the DLA computes in fp16 and int8 only") for row, _ in builder.chosen() if row.name == "dla_core"
+        ]
     if found:
         raise _unavailable(found, f"{backend} {version}")
 
 
 def check_tao(builder: BuilderConfig) -> None:
     """Refuse settings for which tao-converter has no option."""
-    found = [f"{name}: tao-converter has no option for it" for name in builder.chosen() if name not in _TAO_SETTINGS]
-    if builder.strict_types is False:
-        found.append("strict_types: tao-converter has only -s to turn it on")
+    found = [(row, "tao-converter has no option for it") for row, _ in builder.chosen() if not row.option.tao]
+    found += [
+        (row, f"tao-converter has only {row.option.tao} to turn it on")
+        for row, value in builder.chosen()
+        if row.option.tao and value is False
+    ]
     if found:
         raise _unavailable(found, "tao-converter")
 
 
-def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu: bool) -> List[str]:
-    chosen = builder.chosen()
-    typed = backend == "tensorrt_rtx" or version >= (11,)
-    found: List[str] = []
-    if typed and builder.strongly_typed is False:
-        found.append("strongly_typed: networks are always strongly typed here")
-    if backend == "tensorrt_rtx":
-        found += [f"{name}: {why}" for name, why in _RTX.items() if name in chosen]
-        if not has_gpu:
-            wanted = [name for name in _RTX_NEEDS_GPU if chosen.get(name) not in (None, False, "none")]
-            found += [f"{name}: needs a GPU at build time" for name in wanted]
-        return found
-    if builder.compute_capabilities:
-        found.append("compute_capabilities: TensorRT builds for the GPU that it runs on")
-    for name in chosen:
-        since, until = _SINCE.get(name, _FIRST), _UNTIL.get(name)
-        if version < since:
-            found.append(f"{name}: exists from TensorRT {'.'.join(map(str, since))} on")
-        elif until is not None and version >= until:
-            found.append(f"{name}: left with TensorRT {'.'.join(map(str, until))}")
-    return found
+def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu: bool) -> Iterator[Ignored]:
+    rtx = backend == "tensorrt_rtx"
+    for row, value in builder.chosen():
+        option = row.option
+        if row.name == "strongly_typed" and value is False and (rtx or version >= (11,)):
+            yield row, "networks are always strongly typed here"
+        if rtx and option.rtx:
+            yield row, option.rtx
+        elif rtx and option.rtx_gpu and not has_gpu and value not in (False, "none"):
+            yield row, "needs a GPU at build time"
+        elif not rtx and option.rtx_only:
+            yield row, option.rtx_only
+        elif not rtx and version < option.since:
+            yield row, f"exists from TensorRT {'.'.join(map(str, option.since))} on"
+        elif not rtx and option.until and version >= option.until:
+            yield row, f"left with TensorRT {'.'.join(map(str, option.until))}"
 
 
-def manifest_name(setting: str) -> str:
-    """Return a setting's name in the manifest: sizes have their units there, and not in their names."""
-    return "tactic_shared_memory" if setting == "tactic_shared_bytes" else setting.replace("_bytes", "")
-
-
-def _unavailable(found: List[str], who: str) -> ConvertError:
-    told = "; ".join(f"builder.{manifest_name(name)}:{why}" for name, _, why in (each.partition(":") for each in found))
+def _unavailable(found: Sequence[Ignored], who: str) -> ConvertError:
+    told = "; ".join(f"builder.{row.key}: {why}" for row, why in found)
     return ConvertError(
         "builder-option-unavailable",
         f"{who} would ignore {told}",

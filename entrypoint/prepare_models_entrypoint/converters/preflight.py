@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Dict, List, Mapping, Sequence, Tuple
 
 from ..contract.codec import ContractError
-from ..contract.job import ShapeRange
 from ..contract.report import Binding, ProfileShapes, TensorNames
 from ..contract.ros import RosConfig
+from ..contract.shapes import ShapeRange
 from ..errors import ConvertError
 
 DYNAMIC = -1

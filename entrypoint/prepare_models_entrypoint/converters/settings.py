@@ -5,39 +5,11 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract.builder import BuilderConfig
+from ..contract.settings import Setting, rows
 from ..errors import ConvertError
-from .options import manifest_name
 
-_POOLS = {
-    "workspace_bytes": "WORKSPACE",
-    "tactic_dram_bytes": "TACTIC_DRAM",
-    "tactic_shared_bytes": "TACTIC_SHARED_MEMORY",
-    "dla_sram_bytes": "DLA_MANAGED_SRAM",
-    "dla_local_dram_bytes": "DLA_LOCAL_DRAM",
-    "dla_global_dram_bytes": "DLA_GLOBAL_DRAM",
-}
-_ATTRIBUTES = {
-    "optimization_level": "builder_optimization_level",
-    "max_tactics": "max_num_tactics",
-    "avg_timing_iterations": "avg_timing_iterations",
-    "max_aux_streams": "max_aux_streams",
-}
-_FLAGS = {
-    "tf32": "TF32",
-    "version_compatible": "VERSION_COMPATIBLE",
-    "exclude_lean_runtime": "EXCLUDE_LEAN_RUNTIME",
-    "strip_weights": "STRIP_PLAN",
-    "weight_streaming": "WEIGHT_STREAMING",
-    "sparsity": "SPARSE_WEIGHTS",
-    "dla_gpu_fallback": "GPU_FALLBACK",
-    "strict_types": "OBEY_PRECISION_CONSTRAINTS",
-}
-_REFIT = {"all": "REFIT", "identical": "REFIT_IDENTICAL"}
-_LEVELS = {
-    "none": "NONE",
-    "ampere+": "AMPERE_PLUS",
-    "same-compute-capability": "SAME_COMPUTE_CAPABILITY",
-}
+# Builder options that reach the builder by code of their own.
+_OTHERWISE = ("timing_cache", "dla_core", "strongly_typed", "int8_remainder", "compute_capabilities", "io_formats")
 _TYPES = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8", "int32": "INT32", "int64": "INT64", "bf16": "BF16"}
 _LAYOUTS = {
     "chw": "LINEAR",
@@ -56,17 +28,9 @@ def apply(trt: Any, config: Any, network: Any, builder: BuilderConfig, flags: Se
     Returns:
         The configuration as the backend reports it afterwards.
     """
-    for name, value in builder.chosen().items():
-        if name in _POOLS:
-            config.set_memory_pool_limit(_member(trt.MemoryPoolType, _POOLS[name], name), value)
-        elif name in _ATTRIBUTES:
-            if not hasattr(config, _ATTRIBUTES[name]):
-                raise _missing(name)
-            setattr(config, _ATTRIBUTES[name], value)
-        elif name in _FLAGS:
-            flag = _member(trt.BuilderFlag, _FLAGS[name], name)
-            (config.set_flag if value else config.clear_flag)(flag)
-    _enumerations(trt, config, builder)
+    for row, value in builder.chosen():
+        _set(trt, config, row, value)
+    _compute_capabilities(trt, config, builder)
     _device(trt, config, builder)
     _io_formats(trt, network, builder)
     for flag in flags:
@@ -74,15 +38,25 @@ def apply(trt: Any, config: Any, network: Any, builder: BuilderConfig, flags: Se
     return _effective(trt, config)
 
 
-def _enumerations(trt: Any, config: Any, builder: BuilderConfig) -> None:
-    if builder.refit in _REFIT:
-        config.set_flag(_member(trt.BuilderFlag, _REFIT[builder.refit], "refit"))
-    if builder.hardware_compatibility is not None:
-        level = _LEVELS[builder.hardware_compatibility]
-        config.hardware_compatibility_level = _member(trt.HardwareCompatibilityLevel, level, "hardware_compatibility")
-    if builder.profiling_verbosity is not None:
-        name = builder.profiling_verbosity.upper().replace("-", "_")
-        config.profiling_verbosity = _member(trt.ProfilingVerbosity, name, "profiling_verbosity")
+def _set(trt: Any, config: Any, row: Setting, value: Any) -> None:
+    option = row.option
+    if option.pool[0]:
+        config.set_memory_pool_limit(_member(trt.MemoryPoolType, option.pool[0], row.key), value)
+    elif option.attribute:
+        if option.enumeration:
+            value = _member(getattr(trt, option.enumeration, None), option.members[value], row.key)
+        if not hasattr(config, option.attribute):
+            raise _missing(row.key)
+        setattr(config, option.attribute, value)
+    elif value in option.flags:
+        config.set_flag(_member(trt.BuilderFlag, option.flags[value], row.key))
+    elif value is False and option.flags:
+        config.clear_flag(_member(trt.BuilderFlag, option.flags[True], row.key))
+    elif not option.flags and row.name not in _OTHERWISE:
+        raise _missing(row.key)
+
+
+def _compute_capabilities(trt: Any, config: Any, builder: BuilderConfig) -> None:
     if builder.compute_capabilities:
         config.num_compute_capabilities = len(builder.compute_capabilities)
         for index, capability in enumerate(builder.compute_capabilities):
@@ -112,23 +86,24 @@ def _io_formats(trt: Any, network: Any, builder: BuilderConfig) -> None:
         by_name[name].allowed_formats = 1 << int(_member(trt.TensorFormat, _LAYOUTS[layout], "io_formats"))
 
 
-def _member(enumeration: Any, member: str, setting: str) -> Any:
+def _member(enumeration: Any, member: str, key: str) -> Any:
     found = getattr(enumeration, member, None)
     if found is None:
-        raise _missing(setting)
+        raise _missing(key)
     return found
 
 
-def _missing(setting: str) -> ConvertError:
+def _missing(key: str) -> ConvertError:
     return ConvertError(
         "builder-option-unavailable",
-        f"this backend does not know builder.{manifest_name(setting)}",
+        f"this backend does not know builder.{key}",
         hint="remove the line from builder:, or build with a newer TensorRT",
     )
 
 
 def _effective(trt: Any, config: Any) -> Dict[str, Any]:
-    found = {name: getattr(config, attribute, None) for name, attribute in _ATTRIBUTES.items()}
+    numbers = [row for row in rows(BuilderConfig) if row.option.attribute and not row.option.enumeration]
+    found = {row.name: getattr(config, row.option.attribute, None) for row in numbers}
     return {"workspace_bytes": _workspace(trt, config), **found, "flags": _set_flags(trt, config)}
 
 

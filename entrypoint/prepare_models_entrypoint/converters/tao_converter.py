@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import List, Optional, Sequence
 
-from ..contract.job import ModelJob, ShapeRange
+from ..contract.job import ModelJob
+from ..contract.shapes import ShapeRange
 from ..errors import ConvertError
 from .options import check_tao
 
@@ -44,11 +45,10 @@ def _rest(model: ModelJob) -> List[str]:
         "-b": model.tao.batch,
         "-m": model.tao.max_batch,
         "-i": model.tao.input_order,
-        "-w": model.builder.workspace_bytes,
-        "-u": model.builder.dla_core,
+        **{row.option.tao: value for row, value in model.builder.chosen()},
     }
-    argv = [part for option, value in options.items() if value is not None for part in (option, str(value))]
-    return argv + (["-s"] if model.builder.strict_types else [])
+    argv = [part for option, value in options.items() if type(value) in (int, str) for part in (option, str(value))]
+    return argv + [option for option, value in options.items() if value is True]
 
 
 def _check(model: ModelJob, cache: Optional[str]) -> None:

@@ -10,34 +10,12 @@ from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
 from ..contract.report import ProfileShapes
+from ..contract.settings import Option, Version
 from ..errors import ConvertError
 from . import options
-from .options import Version, trtexec_has
+from .options import trtexec_has
 
 _MIB = 1 << 20
-_POOLS = {
-    "workspace_bytes": "workspace",
-    "dla_sram_bytes": "dlaSRAM",
-    "dla_local_dram_bytes": "dlaLocalDRAM",
-    "dla_global_dram_bytes": "dlaGlobalDRAM",
-    "tactic_shared_bytes": "tacticSharedMem",
-}
-_VALUES = {
-    "optimization_level": "builderOptimizationLevel",
-    "max_tactics": "maxTactics",
-    "avg_timing_iterations": "avgTiming",
-    "max_aux_streams": "maxAuxStreams",
-    "dla_core": "useDLACore",
-}
-_SWITCHES = {
-    "version_compatible": "versionCompatible",
-    "exclude_lean_runtime": "excludeLeanRuntime",
-    "strip_weights": "stripWeights",
-    "weight_streaming": "allowWeightStreaming",
-    "dla_gpu_fallback": "allowGPUFallback",
-    "strongly_typed": "stronglyTyped",
-}
-_LEVELS = {"none": "none", "ampere+": "ampere+", "same-compute-capability": "sameComputeCapability"}
 _VERSION = re.compile(r"\[TensorRT v(\d+)\]")
 _NEWEST: Version = (99,)
 
@@ -105,20 +83,20 @@ def _formats(builder: BuilderConfig, inputs: Sequence[str]) -> List[str]:
 
 
 def _settings(builder: BuilderConfig, version: Version) -> List[str]:
-    chosen = builder.chosen()
-    pools = [f"{pool}:{_mebibytes(chosen[name])}M" for name, pool in _POOLS.items() if name in chosen]
+    chosen = [(row.option, value) for row, value in builder.chosen()]
+    pools = [f"{option.pool[1]}:{_mebibytes(value)}M" for option, value in chosen if option.pool[1]]
     argv = [f"--memPoolSize={','.join(pools)}"] if pools else []
-    argv += [f"--{option}={chosen[name]}" for name, option in _VALUES.items() if name in chosen]
-    argv += [f"--{option}" for name, option in _SWITCHES.items() if chosen.get(name)]
-    if builder.hardware_compatibility not in (None, "none"):
-        argv.append(f"--hardwareCompatibilityLevel={_LEVELS[builder.hardware_compatibility or 'none']}")
-    argv += ["--refit"] if builder.refit == "all" else []
-    argv += ["--sparsity=enable"] if builder.sparsity else []
-    argv += ["--noTF32"] if builder.tf32 is False else []
-    argv += ["--precisionConstraints=obey"] if builder.strict_types and version < (11,) else []
-    if builder.profiling_verbosity is not None:
-        argv.append(f"--profilingVerbosity={builder.profiling_verbosity.replace('-', '_')}")
-    return argv
+    return argv + [
+        f"--{argument}"
+        for option, value in chosen
+        if not (option.until and version >= option.until) and (argument := _argument(option, value))
+    ]
+
+
+def _argument(option: Option, value: object) -> str:
+    if isinstance(option.trtexec, str):
+        return option.trtexec.format(value)
+    return option.trtexec.get(value, "")
 
 
 def additions(version: Version, *, layer_info: Optional[str], timing_cache: Optional[str]) -> List[str]:
@@ -149,8 +127,8 @@ def check_model(model: ModelJob, version: Version) -> None:
     """Refuse what a manifest may ask and trtexec has no option for."""
     text = ".".join(map(str, version))
     options.check(model.builder, "tensorrt", text, precision=model.precision, has_gpu=True)
-    chosen = {"tactic_dram": model.builder.tactic_dram_bytes, "refit: identical": model.builder.refit == "identical"}
-    unused = [f"builder.{name}" for name, value in chosen.items() if value]
+    lost = [(row.key, value) for row, value in model.builder.chosen() if options.lost_by_trtexec(row, value)]
+    unused = [f"builder.{key}: {value}" if isinstance(value, str) else f"builder.{key}" for key, value in lost]
     asked = {
         "keep_fp32": model.keep_fp32 and version < (11,),
         "onnx": model.onnx != OnnxConfig() and (version < (11,) or model.precision not in ("fp16", "int8")),

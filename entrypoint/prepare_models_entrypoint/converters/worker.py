@@ -8,6 +8,7 @@ import os
 import time
 from typing import BinaryIO
 
+from ..confinement import confine
 from ..contract.files import write_atomic
 from ..errors import outcome
 from ..processes import die_with_parent, show_as
@@ -20,6 +21,7 @@ def serve(request: BuildRequest, events_fd: int) -> int:
     """Serve one request; the outcome, good or bad, stands in its result file. Progress goes to ``events_fd``."""
     die_with_parent(request.parent)
     show_as("prepare-build")
+    confine()
     result = empty_result()
     with os.fdopen(events_fd, "wb", 0) as events:
         result["error"] = outcome(lambda: _convert(request, result, Progress(events)), "convert")

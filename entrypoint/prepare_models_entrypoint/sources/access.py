@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Optional
 
+from ..confinement import note_secret
 from ..contract.connection import Connection
 from ..download.retries import Patience
 from ..download.streams import Streams
@@ -96,6 +97,7 @@ def read_secrets(file: Optional[str]) -> Secrets:
     if file is None:
         return Secrets()
     try:
+        note_secret(file)
         raw = json.loads(Path(file).read_text(encoding="utf-8"))
         secrets = Secrets(raw.get("ngc_api_key"), {str(name): str(value) for name, value in raw.get("headers") or ()})
     except (OSError, ValueError, AttributeError) as error:

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.sizes import size_of
+
 from ..executors import NAMES
 
 
@@ -103,13 +105,11 @@ def seconds(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Read a size such as 512MiB."""
-    units = {"": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
-    number = text.rstrip("MGBi")
-    unit = text[len(number) :].strip()
-    if unit not in units or not number.strip().replace(".", "", 1).isdigit():
+    """Read a size such as 512MiB, or a number of bytes."""
+    bytes_ = int(text) if text.isdecimal() and text.isascii() else size_of(text)
+    if bytes_ is None:
         raise argparse.ArgumentTypeError(f"expected a size such as 512MiB or 8GiB, found {text!r}")
-    return int(float(number) * units[unit])
+    return bytes_
 
 
 def add_bases(command: argparse.ArgumentParser) -> None:

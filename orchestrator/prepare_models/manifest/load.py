@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from prepare_models_entrypoint.contract.conversion import OnnxConfig, TaoConfig
-from prepare_models_entrypoint.contract.deployment import Deployment
-from prepare_models_entrypoint.contract.job import CONVERTERS, PRECISIONS
-from prepare_models_entrypoint.contract.ros import RosConfig
-from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
+from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR, Deployment
+from prepare_models_entrypoint.contract.kinds import Kind, Text
+from prepare_models_entrypoint.contract.settings import Nested
+from prepare_models_entrypoint.contract.source import scheme_of
 
 from ..catalog import PREFIX, find
 from ..errors import UsageError
 from ..running.connection import ConnectionSpec
-from .model import Key, Manifest, ModelSpec
+from .model import DEFAULT_KEYS, MODEL_ROWS, Key, KeySource, Manifest, ModelSpec, Ngc
 from .nodes import Node, Problems, node_of, parse
-from .settings import BUILDER_KEYS, Settings
-from .verification import VerifySettings
-
-T = TypeVar("T")
-
-__all__ = ["BUILDER_KEYS", "DEFAULT_KEYS", "MODEL_KEYS", "TOP_KEYS", "load"]
+from .readers import Reader
 
 TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers")
-DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "headers_file", "ngc")
-NGC_KEYS = ("api_url", "auth_url", "key_file")
-MODEL_KEYS = (
-    "name", "source", "sha256", "precision", "key", "calibration_cache", "inputs", "outputs", "builder", "converter",
-    "profiles", "keep_fp32", "allow_fallback", "plugins", "onnx", "tao", "calibration", "verify", "headers_file",
-    "eula", "ros", "triton",
-)  # fmt: skip
 
 # What a model says itself takes the place of these words of the catalog.
 _INSTEAD = {"inputs": ("profiles",), "calibration_cache": ("calibration",)}
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")  # names of files are made of it, and those end at 255 bytes
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 # Formats that people have and this tool can't convert, each with the way to one that it can.
 _OTHER_FORMATS = {
     **dict.fromkeys((".pt", ".pth", ".hdf5", ".h5", ".tlt", ".pb", ".tflite"), "export it to ONNX first"),
@@ -62,7 +47,7 @@ def load(file: Path) -> Manifest:
     return Manifest(file, models)
 
 
-class _Loader(Settings):
+class _Loader(Reader):
     deployment = Deployment()  # what the top level says of all models
 
     def manifest(self, root: Node) -> tuple[ModelSpec, ...]:
@@ -74,11 +59,11 @@ class _Loader(Settings):
         if version is not None and version.text != "1":
             self.problems.expected(version, "1, the version that this tool reads")
         defaults = root.entries.get("defaults", Node("mapping", root.line, "defaults"))
-        if self.kind(defaults, "mapping", "a mapping"):
+        if self.is_a(defaults, "mapping", "a mapping"):
             self.problems.check_keys(defaults, DEFAULT_KEYS)
-        self.deployment = self.deployed(root.entries)
+        self.deployment = self._deployed(root.entries)
         models = root.entries.get("models")
-        if models is None or not self.kind(models, "list", "a list of models"):
+        if models is None or not self.is_a(models, "list", "a list of models"):
             return ()
         if not models.items:
             self.problems.expected(models, "at least one model")
@@ -86,55 +71,64 @@ class _Loader(Settings):
         self._unique(models.items)
         return tuple(specs)
 
+    def _deployed(self, entries: Mapping[str, Node]) -> Deployment:
+        """Return for whom and for which place the companions are written."""
+        place, names = entries.get("deploy_dir"), entries.get("consumers")
+        told = [] if names is None else [names] if names.kind == "scalar" else names.items
+        if names is not None and not told:
+            self.problems.expected(names, CONSUMER.expected)
+        chosen = [self._checked(CONSUMER, node) for node in told]
+        path = self._checked(DEPLOY_DIR, place) if place is not None else None
+        return Deployment(deploy_dir=path, consumers=tuple(filter(None, chosen)))
+
+    def _checked(self, kind: Text, node: Node) -> str | None:
+        text = self.value(kind, node)
+        try:
+            return None if text is None else str(kind.decode(text, node.path))
+        except ContractError as error:
+            self.problems.add(node, str(error))
+            return None
+
     def _unique(self, items: Sequence[Node]) -> None:
         first: dict[str, int] = {}
         for item in items:
             name = item.entries.get("name")
             if name is None or name.text is None:
                 continue
+            if name.text == "report.json":
+                self.problems.add(name, "the name report.json is that of the run's own report")
             if name.text in first:
                 self.problems.add(name, f"the name {name.text!r} is taken by the model in line {first[name.text]}")
             first.setdefault(name.text, name.line)
 
     def _model(self, node: Node, defaults: Mapping[str, Node]) -> ModelSpec | None:
-        if not self.kind(node, "mapping", "a model with name: and source:"):
+        if not self.is_a(node, "mapping", "a model with name: and source:"):
             return None
         before = len(self.problems.found)
-        self.problems.check_keys(node, MODEL_KEYS, required=("name", "source"))
-        entries = {**defaults, **self._catalogued(node)}
-
-        def read(key: str, reader: Callable[[Node], T | None], default: T) -> T:
-            value = reader(entries[key]) if key in entries else None
-            return default if value is None else value
-
-        spec = ModelSpec(
-            name=read("name", self._name, ""),
-            source=read("source", self._source, ""),
-            line=node.line,
-            sha256=read("sha256", self._sha256, None),
-            precision=read("precision", lambda n: self.one_of(n, PRECISIONS), "fp32"),
-            key=read("key", self._key, None),
-            calibration_cache=read("calibration_cache", self._source, None),
-            inputs=read("inputs", self.inputs, {}),
-            outputs=read("outputs", self.outputs, ()),
-            builder=self.builder(defaults.get("builder"), node.entries.get("builder")),
-            converter=read("converter", lambda n: self.one_of(n, CONVERTERS), "auto"),
-            profiles=read("profiles", self.profiles, ()),
-            keep_fp32=read("keep_fp32", lambda n: self.texts(n, "patterns of layer names"), ()),
-            allow_fallback=read("allow_fallback", self.flag, default=False),
-            plugins=read("plugins", self.plugins, ()),
-            onnx=read("onnx", self.onnx, OnnxConfig()),
-            tao=read("tao", self.tao, TaoConfig()),
-            calibration=read("calibration", self.calibration, None),
-            verify=read("verify", VerifySettings(self.directory, self.problems).verify, None),
-            network=self._network(defaults.get("ngc"), read("headers_file", self._path, None)),
-            eula=read("eula", self._url, None),
-            ros=read("ros", self.ros, RosConfig()),
-            deployment=replace(self.deployment, warmup=read("triton", self.warmup, default=False)),
-        )
+        self.problems.check_keys(node, [row.key for row in MODEL_ROWS], required=("name", "source"))
+        values = self._values(self._catalogued(node), defaults)
+        network = self._network(defaults.get("ngc"), values.pop("network", None))
+        warmup = values.get("deployment", self.deployment).warmup
+        values["deployment"] = replace(self.deployment, warmup=warmup)
+        spec = ModelSpec(**{"name": "", "source": "", **values}, line=node.line, network=network)
         if len(self.problems.found) == before:
             self._check_together(node, spec)
         return spec
+
+    def _values(self, entries: Mapping[str, Node], defaults: Mapping[str, Node]) -> dict[str, Any]:
+        """Return a model's values by the names of their settings. Groups win over those of defaults key by key."""
+        values: dict[str, Any] = {}
+        for row in MODEL_ROWS:
+            layers = [layer[row.key] for layer in (defaults, entries) if row.key in layer]
+            if layers and isinstance(row.kind, Nested):
+                values[row.name] = self.record(row.kind.record, *layers, expected=row.kind.expected)
+            elif layers:
+                values[row.name] = self.value(row.kind, layers[-1])
+        return {name: value for name, value in values.items() if value is not None}
+
+    def value(self, kind: Kind, node: Node) -> Any:
+        """Return the value of a setting."""
+        return self._key(node) if isinstance(kind, KeySource) else super().value(kind, node)
 
     def _catalogued(self, node: Node) -> dict[str, Node]:
         """Return a model's entries, filled up with what the catalog says of ``source: catalog:NAME``."""
@@ -155,22 +149,15 @@ class _Loader(Settings):
         filled = {key: node_of(value, source.line, source.path) for key, value in known.items()}
         return {**filled, **node.entries, "source": filled["source"]}
 
-    def _network(self, ngc: Node | None, headers_file: Path | None) -> ConnectionSpec:
-        if ngc is None or not self.kind(ngc, "mapping", "api_url, auth_url or key_file"):
-            return ConnectionSpec(headers_file=headers_file)
-        self.problems.check_keys(ngc, NGC_KEYS)
-        urls = {key: self._url(ngc.entries[key]) for key in ("api_url", "auth_url") if key in ngc.entries}
-        key_file = self._path(ngc.entries["key_file"]) if "key_file" in ngc.entries else None
+    def _network(self, node: Node | None, headers_file: str | None) -> ConnectionSpec:
+        ngc = self.record(Ngc, node, expected="api_url, auth_url or key_file") if node is not None else None
+        ngc = ngc or Ngc()
         return ConnectionSpec(
-            ngc_api=urls.get("api_url"), ngc_auth=urls.get("auth_url"), ngc_key_file=key_file, headers_file=headers_file
+            ngc_api=ngc.api_url,
+            ngc_auth=ngc.auth_url,
+            ngc_key_file=Path(ngc.key_file) if ngc.key_file else None,
+            headers_file=Path(headers_file) if headers_file else None,
         )
-
-    def _path(self, node: Node) -> Path | None:
-        text = self.text(node, "the path of a file")
-        return self.place(text) if text else None
-
-    def _url(self, node: Node) -> str | None:
-        return self.text(node, "a URL that starts with https://", re.compile(r"https?://[^\s]+"))
 
     def _check_together(self, node: Node, spec: ModelSpec) -> None:
         source = node.entries["source"]
@@ -191,35 +178,15 @@ class _Loader(Settings):
             cache = node.entries["calibration_cache"]
             self.problems.add(cache, "anybody on the way may change the bytes of an http:// source; use https://")
 
-    def _name(self, node: Node) -> str | None:
-        if node.text == "report.json":
-            self.problems.add(node, "the name report.json is that of the run's own report")
-        return self.text(node, "at most 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first", _NAME)
-
-    def _sha256(self, node: Node) -> str | None:
-        text = self.text(node, "64 hexadecimal digits", _SHA256)
-        return text.lower() if text else None
-
-    def _source(self, node: Node) -> str | None:
-        text = self.text(node, "a path, file://, https:// or ngc:// URL")
-        if text is None:
-            return None
-        expected = problem_of(text)
-        if expected is not None:
-            self.problems.expected(node, expected)
-        member = member_of(text)
-        inner = member.archive if member else text
-        return text if scheme_of(inner) is not None else str(self.place(text))
-
     def _key(self, node: Node) -> Key | None:
         if node.kind == "scalar" and node.text:
             return Key(literal=node.text)
         if node.kind == "mapping" and len(node.entries) == 1 and set(node.entries) <= {"env", "file"}:
-            ((kind, value),) = node.entries.items()
-            text = self.text(value, "the name of a variable" if kind == "env" else "the path of a file")
+            ((form, value),) = node.entries.items()
+            text = super().value(Text("the name of a variable" if form == "env" else "the path of a file"), value)
             if text is None:
                 return None
-            return Key(env=text) if kind == "env" else Key(file=self.place(text))
+            return Key(env=text) if form == "env" else Key(file=self.place(text))
         # The value may be a secret, so it is not repeated.
-        self.problems.add(node, "expected the key, {env: NAME} or {file: PATH}")
+        self.problems.add(node, f"expected {KeySource.expected}")
         return None

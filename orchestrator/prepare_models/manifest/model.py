@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.builder import BuilderConfig
-from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
-from prepare_models_entrypoint.contract.deployment import Deployment
 from prepare_models_entrypoint.contract.files import read_small
-from prepare_models_entrypoint.contract.job import ShapeRange
-from prepare_models_entrypoint.contract.ros import RosConfig
-from prepare_models_entrypoint.contract.verification import VerifyConfig
+from prepare_models_entrypoint.contract.job import ModelSettings
+from prepare_models_entrypoint.contract.kinds import File, Kind, Schema, Source, Text
+from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 
 from ..errors import KeyUnavailableError
 from ..running.connection import ConnectionSpec
@@ -54,37 +50,88 @@ class Key:
         return key
 
 
+class KeySource(Kind):
+    """Where the key of an .etlt is: the key itself, ``{env: NAME}`` or ``{file: PATH}``."""
+
+    expected = "the key, {env: NAME} or {file: PATH}"
+
+    def schema(self) -> Schema:
+        """Return the three forms."""
+        env = {"description": "Name of the environment variable that holds the key.", **Text("a name").schema()}
+        file = {
+            "description": "Path of the file that holds the key, relative to the manifest.",
+            **Text("a path").schema(),
+        }
+        return {"oneOf": [Text("the key").schema(), closed({"env": env}, ["env"]), closed({"file": file}, ["file"])]}
+
+
+_URL = Text("a URL that starts with https://", r"https?://[^\s]+")
+
+
+@dataclass(frozen=True)
+class Ngc(Record):
+    """How NVIDIA NGC is reached. The variables NGC_CLI_API_URL and NGC_CLI_AUTH_URL come before it."""
+
+    api_url: str | None = setting(_URL, "base URL of the API", "https://api.ngc.nvidia.com")
+    auth_url: str | None = setting(_URL, "base URL of the token service", "https://authn.nvidia.com")
+    key_file: str | None = setting(
+        File("the path of a file"), "file that holds the key; without it `NGC_API_KEY` counts", "~/.keys/ngc"
+    )
+
+
+@dataclass(frozen=True)
+class Defaults(Record):
+    """What ``defaults:`` may have beside settings of models."""
+
+    ngc: Ngc | None = setting(
+        Nested(Ngc, "api_url, auth_url or key_file"),
+        "how NVIDIA NGC is reached; the variables `NGC_CLI_API_URL` and `NGC_CLI_AUTH_URL` come before it",
+        {"key_file": "~/.keys/ngc"},
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
-class ModelSpec:
+class ModelSpec(ModelSettings):
     """One entry of ``models:``, defaults applied and local sources made absolute.
 
     calibration_sha256: digest of the calibration cache, which a lock knows and no manifest says.
     """
 
-    name: str
-    source: str
+    name: str = setting(
+        Text(
+            "at most 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first",
+            "[a-z0-9][a-z0-9._-]{0,127}",  # names of files are made of it, and those end at 255 bytes
+            ("string", "number"),
+        ),
+        "the model's directory and its name in Triton, unique in the manifest",
+        "peoplesemsegnet",
+        default=REQUIRED,
+    )
+    source: str = setting(Source(), "where the model is, see below", "peoplesemseg.onnx", default=REQUIRED)
     line: int
-    sha256: str | None = None
-    precision: str = "fp32"
-    key: Key | None = None
-    calibration_cache: str | None = None
-    calibration_sha256: str | None = None
-    inputs: Mapping[str, ShapeRange] = field(default_factory=dict)
-    outputs: tuple[str, ...] = ()
-    builder: BuilderConfig = BuilderConfig()
-    converter: str = "auto"
-    profiles: tuple[Mapping[str, ShapeRange], ...] = ()
-    keep_fp32: tuple[str, ...] = ()
-    allow_fallback: bool = False
-    plugins: tuple[Plugin, ...] = ()
-    onnx: OnnxConfig = OnnxConfig()
-    tao: TaoConfig = TaoConfig()
-    calibration: CalibrationConfig | None = None
-    verify: VerifyConfig | None = None
-    network: ConnectionSpec = field(default_factory=ConnectionSpec)
-    eula: str | None = None
-    ros: RosConfig = RosConfig()
-    deployment: Deployment = Deployment()
+    key: Key | None = setting(
+        KeySource(),
+        "of an `.etlt`: `{env: NAME}`, `{file: PATH}`, or the key itself, for everybody to read who has the manifest",
+        {"env": "PEOPLESEMSEG_KEY"},
+        {"file": "~/.keys/peoplesemseg"},
+    )
+    network: ConnectionSpec = setting(
+        File("the path of a file"),
+        "file of `Name: value` lines for `https://` sources of a private server",
+        "~/.keys/headers",
+        default=ConnectionSpec(),
+        key="headers_file",
+    )
+    eula: str | None = setting(
+        _URL,
+        "page of terms to accept with `--accept-eula` or `PREPARE_MODELS_ACCEPT_EULA=1` before the model is fetched",
+        "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/tao/models/peoplesemsegnet",
+    )
+
+
+# The settings of a model as its manifest has them, and the keys of those that ``defaults:`` may have, too.
+MODEL_ROWS = sorted((row for row in rows(ModelSpec) if row.key), key=lambda row: row.default is not REQUIRED)
+DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "headers_file", *keys(Defaults))
 
 
 @dataclass(frozen=True)

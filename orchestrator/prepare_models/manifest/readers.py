@@ -1,24 +1,24 @@
-"""Readers of single values: each returns the value, or None and a problem noted at the node."""
+"""Reading settings from a manifest, each by the row that describes it. What is wrong is noted at its node."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
-from prepare_models_entrypoint.contract.job import ShapeRange
+from prepare_models_entrypoint.contract.kinds import ByName, File, Interval, Kind, ListOf, Number, Shape, Shapes, Source
+from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, Setting, keys, rows
+from prepare_models_entrypoint.contract.shapes import ShapeRange
+from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
 
 from .nodes import Node, Problems
 
-_SHAPE = re.compile(r"[0-9]+(?:x[0-9]+)*")
-_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) *(?P<unit>[KMG]i?B)")
-_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_INTEGER = re.compile("[0-9]{1,9}")
+R = TypeVar("R", bound=Record)
 
 
-class Readers:
-    """Reads values of a manifest that lies in ``directory``."""
+class Reader:
+    """Reads values of a manifest in ``directory``. Each is None, and a problem is noted, where it does not fit."""
 
     def __init__(self, directory: Path, problems: Problems) -> None:
         self.directory = directory
@@ -28,93 +28,118 @@ class Readers:
         """Return a path of the manifest: relative to it, or below a home directory that is known."""
         return self.directory / os.path.expanduser(text)  # which leaves a user as is whom nobody knows
 
-    def kind(self, node: Node, kind: str, expected: str) -> bool:
+    def is_a(self, node: Node, kind: str, expected: str) -> bool:
         """Note a problem unless a node is of a kind, and tell whether it is."""
         if node.kind != kind:
             self.problems.expected(node, expected)
         return node.kind == kind
 
-    def text(self, node: Node, what: str, pattern: re.Pattern[str] | None = None) -> str | None:
-        """Return the text of a scalar that fits a pattern."""
-        fits = node.kind == "scalar" and node.text and (pattern is None or pattern.fullmatch(node.text))
-        if not fits:
-            self.problems.expected(node, what)
+    def value(self, kind: Kind, node: Node) -> Any:
+        """Return the value of a setting."""
+        match kind:
+            case Nested():
+                return self.record(kind.record, node, expected=kind.expected)
+            case ListOf():
+                return self._items(kind, node)
+            case ByName():
+                return self._by_name(kind, node)
+            case Shapes():
+                return self._shapes(node)
+            case Interval():
+                return self._interval(kind, node)
+        value = self._scalar(kind, node)
+        if value is None or not isinstance(kind, File | Source):
+            return value
+        return str(self.place(value)) if isinstance(kind, File) else self._source(value, node)
+
+    def _scalar(self, kind: Kind, node: Node) -> Any:
+        try:
+            if node.kind == "scalar" and node.text:
+                return kind.parse(node.text)
+        except ValueError as error:
+            self.problems.expected(node, str(error))
+        else:
+            self.problems.expected(node, kind.expected)
+        return None
+
+    def _source(self, text: str, node: Node) -> str:
+        expected = problem_of(text)
+        if expected is not None:
+            self.problems.expected(node, expected)
+        member = member_of(text)
+        return text if scheme_of(member.archive if member else text) is not None else str(self.place(text))
+
+    def _items(self, kind: ListOf, node: Node) -> tuple[object, ...] | None:
+        if not self.is_a(node, "list", kind.expected):
             return None
-        return node.text
+        found = [self.value(kind.item, item) for item in node.items]
+        return tuple(value for value in found if value is not None)
 
-    def one_of(self, node: Node, allowed: Sequence[str]) -> str | None:
-        """Return a text out of an enumeration."""
-        return self.text(node, f"one of {', '.join(allowed)}", re.compile("|".join(map(re.escape, allowed))))
-
-    def inputs(self, node: Node) -> dict[str, ShapeRange] | None:
-        """Return shapes by input name."""
-        if not self.kind(node, "mapping", "input names with their shapes"):
+    def _by_name(self, kind: ByName, node: Node) -> dict[str, object] | None:
+        if not self.is_a(node, "mapping", kind.expected):
             return None
-        ranges = {name: self.range(value) for name, value in node.entries.items()}
-        return {name: shapes for name, shapes in ranges.items() if shapes is not None}
+        found = {name: self.value(kind.item, entry) for name, entry in node.entries.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
-    def range(self, node: Node) -> ShapeRange | None:
-        """Return a shape, or min, opt and max."""
+    def _shapes(self, node: Node) -> ShapeRange | None:
         if node.kind != "mapping":
-            shape = self.shape(node)
+            shape = self._scalar(Shape(), node)
             return None if shape is None else ShapeRange(shape, shape, shape)
-        self.problems.check_keys(node, ("min", "opt", "max"), required=("min", "opt", "max"))
-        shapes = [self.shape(node.entries[key]) for key in ("min", "opt", "max") if key in node.entries]
-        if len(shapes) != 3 or None in shapes:
+        ends = ("min", "opt", "max")
+        self.problems.check_keys(node, ends, required=ends)
+        shapes = [self._scalar(Shape(), node.entries[end]) for end in ends if end in node.entries]
+        if len(shapes) != len(ends) or None in shapes:
             return None
-        found = ShapeRange(*(shape for shape in shapes if shape is not None))
+        found = ShapeRange(*shapes)
         problem = found.problem()
         if problem:
             self.problems.add(node, problem)
         return found
 
-    def shape(self, node: Node) -> tuple[int, ...] | None:
-        """Return dimensions."""
-        text = self.text(node, "a shape such as 1x3x544x960, or {min:, opt:, max:}", _SHAPE)
-        if text is None:
+    def _interval(self, kind: Interval, node: Node) -> tuple[float, float] | None:
+        ends = self._items(ListOf(Number(), "a list of numbers"), node)
+        if ends is None or len(ends) != 2 or not ends[0] < ends[1]:  # type: ignore[operator]  # they are numbers
+            self.problems.add(node, f"expected {kind.expected}")
             return None
-        dims = tuple(int(size) for size in text.split("x"))
-        if 0 in dims:
-            self.problems.expected(node, "dimensions of at least 1")
-            return None
-        return dims
+        return ends  # type: ignore[return-value]  # two of them
 
-    def outputs(self, node: Node) -> tuple[str, ...] | None:
-        """Return a list of tensor names."""
-        if not self.kind(node, "list", "a list of output names"):
-            return None
-        names = [self.text(item, "the name of an output") for item in node.items]
-        return tuple(name for name in names if name is not None)
+    def record(self, record: type[R], *layers: Node, expected: str = "") -> R | None:
+        """Return a group of settings; later layers win key by key."""
+        values: dict[str, Any] = {}
+        for node in layers:
+            if self.is_a(node, "mapping", expected or Nested(record).expected):
+                values |= self.settings(rows(record), node, keys(record))
+                self._exclusive(record.EXCLUSIVE, node)
+        missing = [row for row in rows(record) if row.default is REQUIRED and row.name not in values]
+        return None if missing or not any(node.kind == "mapping" for node in layers) else record(**values)
 
-    def size(self, node: Node) -> int | None:
-        """Return a size in bytes."""
-        text = self.text(node, "a size with its unit, such as 512MiB or 2GiB", _SIZE)
-        match = _SIZE.fullmatch(text or "")
-        return int(float(match["number"]) * _UNITS[match["unit"]]) if match else None
+    def settings(self, some: Iterable[Setting], node: Node, known: Iterable[str]) -> dict[str, Any]:
+        """Return the values of a mapping by the names of their settings, without those that are wrong."""
+        some = list(some)
+        required = [row.key for row in some if row.default is REQUIRED]
+        self.problems.check_keys(node, known, required=required)
+        values: dict[str, Any] = {}
+        groups: dict[str, list[Setting]] = {}
+        for row in some:
+            if row.inline and isinstance(row.kind, Nested):
+                values[row.name] = self._inlined(row.kind.record, node)
+            elif row.group:
+                groups.setdefault(row.group, []).append(row._replace(group=""))
+            elif row.key in node.entries:
+                values[row.name] = self.value(row.kind, node.entries[row.key])
+        for group, inside in groups.items():
+            names = [row.key for row in inside]
+            entry = node.entries.get(group)
+            if entry is not None and self.is_a(entry, "mapping", f"a mapping of {', '.join(names)}"):
+                values |= self.settings(inside, entry, names)
+        return {name: value for name, value in values.items() if value is not None}
 
-    def flag(self, node: Node) -> bool | None:
-        """Return true or false."""
-        text = self.text(node, "true or false", re.compile("true|True|TRUE|false|False|FALSE"))
-        return None if text is None else text.lower() == "true"
+    def _inlined(self, record: type[R], node: Node) -> R | None:
+        own = {key: entry for key, entry in node.entries.items() if key in keys(record)}
+        return self.record(record, Node("mapping", node.line, node.path, entries=own)) if own else None
 
-    def integer(self, node: Node, what: str, low: int, high: int = 10**9) -> int | None:
-        """Return a whole number within bounds."""
-        text = self.text(node, what, _INTEGER)
-        if text is None:
-            return None
-        if not low <= int(text) <= high:
-            self.problems.expected(node, what)
-            return None
-        return int(text)
-
-    def number(self, node: Node) -> float | None:
-        """Return a number."""
-        text = self.text(node, "a number", re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE]-?[0-9]+)?"))
-        return None if text is None else float(text)
-
-    def texts(self, node: Node, what: str) -> tuple[str, ...] | None:
-        """Return a list of texts."""
-        if not self.kind(node, "list", f"a list of {what}"):
-            return None
-        found = [self.text(item, what) for item in node.items]
-        return tuple(text for text in found if text is not None)
+    def _exclusive(self, names: tuple[str, ...], node: Node) -> None:
+        given = [name for name in names if name in node.entries]
+        if len(given) > 1:
+            choice = ", ".join(f"{name}:" for name in names[:-1])
+            self.problems.add(node, f"give one of {choice} and {names[-1]}:, not {' and '.join(given)}")

@@ -39,19 +39,4 @@ def spec_of(record: ModelReport) -> ModelSpec:
             "verify": verification["settings"] if verification else None,
         }
     )
-    return ModelSpec(
-        name=job.name,
-        source=job.source,
-        line=0,
-        sha256=job.sha256,
-        precision=job.precision,
-        calibration_cache=job.calibration_cache,
-        inputs=job.inputs,
-        builder=job.builder,
-        converter=job.converter,
-        profiles=job.profiles,
-        keep_fp32=job.keep_fp32,
-        allow_fallback=job.allow_fallback,
-        onnx=job.onnx,
-        verify=job.verify,
-    )
+    return ModelSpec(**job.shared(), name=job.name, source=job.source, line=0)

@@ -23,6 +23,7 @@ from prepare_models_entrypoint.contract.report import (
     FAILED,
     SCHEMA_VERSION,
     SKIPPED,
+    STATUSES,
     UP_TO_DATE,
     ErrorInfo,
     ModelReport,
@@ -41,8 +42,6 @@ from ..store import Store, restore
 from ..support.file_digests import Digests
 from ..support.paths import cache_dir
 from .writer_lock import Held, model_lock
-
-STATUSES = ("built", "restored", "up-to-date", "failed", "skipped")
 
 
 class Observer:

@@ -87,7 +87,7 @@ class LocalStore:
         try:
             for name, file in files.items():
                 share_file(file, fresh / name, link=True)
-                (fresh / name).chmod(0o444)
+                (fresh / name).chmod(file.stat().st_mode & 0o444)
             write_atomic(fresh / RECORD, json.dumps(record).encode("utf-8"))
             self._note_size(record)
             self._discard(key)

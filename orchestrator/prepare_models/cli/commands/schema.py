@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.resources
+import json
 
 from ...errors import EXIT_OK
+from ...manifest.schema import manifest_schema
 from ...reports import text
+from ...reports.schema import report_schema
 
 EXAMPLE = "example:\n  prepare-models schema manifest > models.schema.json"
 
@@ -18,6 +20,6 @@ def add_arguments(schema: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the JSON Schema of a document."""
-    file = importlib.resources.files("prepare_models") / "schemas" / f"{arguments.document}.schema.json"
-    text.write(file.read_text(encoding="utf-8").rstrip())
+    schema = manifest_schema() if arguments.document == "manifest" else report_schema()
+    text.write(json.dumps(schema, indent=2))
     return EXIT_OK

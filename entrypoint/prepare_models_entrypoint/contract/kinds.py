@@ -1,0 +1,326 @@
+"""Kinds of values: how each is written in a job (JSON) and in a manifest (text), and what its JSON Schema is."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from . import codec, sizes
+from .codec import ContractError
+from .shapes import ShapeRange
+
+Schema = Dict[str, object]
+
+VARIABLE: Schema = {"$ref": "#/$defs/variable"}
+TEXT: Schema = {"$ref": "#/$defs/text"}
+
+
+def or_variable(pattern: str) -> str:
+    """Return a schema's pattern of texts that fit as a whole, or hold a variable."""
+    return f"^{pattern}$|\\$\\{{"
+
+
+class Kind:
+    """A kind of value. ``expected`` completes the sentence "expected ..." of an error."""
+
+    json: type = str
+    expected = "a text"
+
+    def parse(self, text: str) -> object:
+        """Return the value that a text of a manifest stands for.
+
+        Raises:
+            ValueError: with what was expected instead.
+        """
+        return text
+
+    def decode(self, raw: object, what: str) -> object:
+        """Return the value that JSON stands for; ``what`` names it in the ContractError of one that does not fit."""
+        return codec.typed(raw, self.json, what)
+
+    def encode(self, value: Any) -> object:
+        """Return the JSON form of a value."""
+        return value
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of the value in a manifest."""
+        return dict(TEXT)
+
+    def told(self) -> str:
+        """Say for the documentation which values there are."""
+        return self.expected
+
+
+class Text(Kind):
+    """A text that fits a pattern as a whole. ``types``: YAML's types that look like it."""
+
+    def __init__(self, expected: str, pattern: str = "", types: Sequence[str] = ("string",)) -> None:
+        self.expected, self.pattern, self._types = expected, pattern, types
+
+    def parse(self, text: str) -> str:
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise ValueError(self.expected)
+        return text
+
+    def schema(self) -> Schema:
+        types: object = self._types[0] if len(self._types) == 1 else list(self._types)
+        positive: Schema = {"minimum": 0} if "number" in self._types else {}  # no text begins with a minus
+        return {"type": types, **positive, "pattern": or_variable(self.pattern)} if self.pattern else dict(TEXT)
+
+
+class Digest(Text):
+    """A sha256."""
+
+    def __init__(self) -> None:
+        super().__init__("64 hexadecimal digits", "[0-9a-fA-F]{64}", ("string", "integer"))
+
+    def parse(self, text: str) -> str:
+        return super().parse(text).lower()
+
+
+class File(Text):
+    """A path; in a manifest relative to it, in a job absolute."""
+
+
+class Source(Text):
+    """Where bytes are: a path or a URL; ``contract.source`` judges it."""
+
+    def __init__(self) -> None:
+        super().__init__("a path, file://, https:// or ngc:// URL")
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/source"}
+
+
+class OneOf(Kind):
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.expected = f"one of {', '.join(words)}"
+
+    def parse(self, text: str) -> str:
+        if text not in self.words:
+            raise ValueError(self.expected)
+        return text
+
+    def decode(self, raw: object, what: str) -> str:
+        if codec.typed(raw, str, what) not in self.words:
+            raise ContractError(f"{what}: expected {self.expected}, found {raw!r}")
+        return str(raw)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"enum": list(self.words)}, VARIABLE]}
+
+    def told(self) -> str:
+        quoted = [f"`{word}`" for word in self.words]
+        return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+
+
+class Flag(Kind):
+    """True or false, in every spelling of YAML."""
+
+    json = bool
+    expected = "true or false"
+    _SPELLINGS = ("true", "True", "TRUE", "false", "False", "FALSE")
+
+    def parse(self, text: str) -> bool:
+        if text not in self._SPELLINGS:
+            raise ValueError(self.expected)
+        return text.lower() == "true"
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": "boolean"}, {"enum": list(self._SPELLINGS)}, VARIABLE]}
+
+    def told(self) -> str:
+        return "`true` or `false`"
+
+
+class Integer(Kind):
+    """A whole number from ``low`` to ``high``."""
+
+    json = int
+
+    def __init__(self, expected: str, low: int, high: int = 10**9) -> None:
+        self.expected, self._low, self._high = expected, low, high
+
+    def parse(self, text: str) -> int:
+        fits = re.fullmatch(r"-?[0-9]{1,9}(\.0+)?" if self._low < 0 else "[0-9]{1,9}", text)
+        if not fits or not self._low <= int(float(text)) <= self._high:
+            raise ValueError(self.expected)
+        return int(float(text))
+
+    def schema(self) -> Schema:
+        number: Schema = {"type": "integer", "minimum": self._low, "maximum": self._high}
+        digits = "[0-9]{1,9}" if self._high > 9 else f"[{self._low}-{self._high}]"
+        return {"anyOf": [number, VARIABLE if self._low < 0 else {"type": "string", "pattern": or_variable(digits)}]}
+
+
+class Number(Kind):
+    """A number from ``low`` to ``high``, both included, and above ``above``."""
+
+    json = float
+
+    def __init__(
+        self,
+        expected: str = "a number",
+        *,
+        low: Optional[float] = None,
+        high: Optional[float] = None,
+        above: Optional[float] = None,
+    ) -> None:
+        self.expected = expected
+        self._limits = {"minimum": low, "maximum": high, "exclusiveMinimum": above}
+
+    def parse(self, text: str) -> float:
+        if not re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE]-?[0-9]+)?", text) or not self._fits(float(text)):
+            raise ValueError(self.expected)
+        return float(text)
+
+    def _fits(self, value: float) -> bool:
+        low, high, above = self._limits.values()
+        return (
+            math.isfinite(value)
+            and (low is None or low <= value)
+            and (high is None or value <= high)
+            and (above is None or value > above)
+        )
+
+    def decode(self, raw: object, what: str) -> float:
+        return float(codec.typed(raw, float, what))
+
+    def schema(self) -> Schema:
+        limits = {name: limit for name, limit in self._limits.items() if limit is not None}
+        return {"anyOf": [{"type": "number", **limits}, VARIABLE]}
+
+
+class Size(Kind):
+    """A size in bytes, which a manifest writes with its unit."""
+
+    json = int
+    expected = sizes.EXPECTED
+
+    def parse(self, text: str) -> int:
+        size = sizes.size_of(text)
+        if size is None:
+            raise ValueError(self.expected)
+        return size
+
+    def schema(self) -> Schema:
+        return {"type": "string", "pattern": or_variable(sizes.PATTERN), "examples": ["512MiB", "2GiB"]}
+
+    def told(self) -> str:
+        return "a size such as `512MiB`"
+
+
+class Dims(Kind):
+    """Dimensions, written with commas or ``x``."""
+
+    expected = "dimensions such as 3,544,960"
+
+    def parse(self, text: str) -> Tuple[int, ...]:
+        if not re.fullmatch(r"[0-9]+(?:[,x][0-9]+)*", text):
+            raise ValueError(self.expected)
+        return tuple(int(size) for size in re.split("[,x]", text))
+
+    def decode(self, raw: object, what: str) -> Tuple[int, ...]:
+        return tuple(codec.typed(size, int, f"{what}[]") for size in codec.typed(raw, list, what))
+
+    def encode(self, value: Sequence[int]) -> List[int]:
+        return list(value)
+
+    def schema(self) -> Schema:
+        return {"type": "string"}
+
+
+class Shape(Dims):
+    """A shape such as ``1x3x544x960``."""
+
+    expected = "a shape such as 1x3x544x960, or {min:, opt:, max:}"
+
+    def parse(self, text: str) -> Tuple[int, ...]:
+        if "," in text:
+            raise ValueError(self.expected)
+        dims = super().parse(text)
+        if 0 in dims:
+            raise ValueError("dimensions of at least 1")
+        return dims
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/shape"}
+
+
+class Shapes(Kind):
+    """The range of shapes of an input: one shape, or min, opt and max."""
+
+    expected = Shape.expected
+
+    def decode(self, raw: object, what: str) -> ShapeRange:
+        return ShapeRange.from_dict(codec.typed(raw, dict, what), what)
+
+    def encode(self, value: ShapeRange) -> object:
+        return value.to_dict()
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/shapes"}
+
+
+class Interval(Kind):
+    """Two numbers, [low, high)."""
+
+    expected = "[low, high] with low < high"
+
+    def decode(self, raw: object, what: str) -> Tuple[float, float]:
+        ends = [Number().decode(end, f"{what}[]") for end in codec.typed(raw, list, what)]
+        if len(ends) != 2 or not ends[0] < ends[1]:
+            raise ContractError(f"{what}: expected {self.expected}, found {ends}")
+        return ends[0], ends[1]
+
+    def encode(self, value: Tuple[float, float]) -> List[float]:
+        return list(value)
+
+    def schema(self) -> Schema:
+        return {"type": "array", "minItems": 2, "maxItems": 2, "items": Number().schema()}
+
+
+class ListOf(Kind):
+    """Several values of one kind."""
+
+    def __init__(self, item: Kind, expected: str) -> None:
+        self.item, self.expected = item, expected
+
+    def decode(self, raw: object, what: str) -> Tuple[object, ...]:
+        return tuple(self.item.decode(value, f"{what}[]") for value in codec.typed(raw, list, what))
+
+    def encode(self, value: Sequence[object]) -> List[object]:
+        return [self.item.encode(item) for item in value]
+
+    def schema(self) -> Schema:
+        return {"type": "array", "items": self.item.schema()}
+
+
+class ByName(Kind):
+    """Values of one kind by the names of bindings."""
+
+    def __init__(self, item: Kind, expected: str) -> None:
+        self.item, self.expected = item, expected
+
+    def decode(self, raw: object, what: str) -> Dict[str, object]:
+        found: Mapping[str, object] = codec.typed(raw, dict, what)
+        return {name: self.item.decode(value, f"{what}.{name}") for name, value in found.items()}
+
+    def encode(self, value: Mapping[str, object]) -> Dict[str, object]:
+        return {name: self.item.encode(item) for name, item in value.items()}
+
+    def schema(self) -> Schema:
+        return {"type": "object", "additionalProperties": self.item.schema()}
+
+
+class Json(Kind):
+    """An object that is passed on as it is."""
+
+    json = dict
+
+    def encode(self, value: Mapping[str, object]) -> Dict[str, object]:
+        return dict(value)

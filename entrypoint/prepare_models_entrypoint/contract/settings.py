@@ -1,0 +1,219 @@
+"""The table of settings: one row for each, as a field of a dataclass. Whatever handles settings derives from the rows.
+
+That is how a setting is read from a manifest, written to a job and read from it, what the schema and the documentation
+say of it, and by what name TensorRT, trtexec and tao-converter know it. CONTRIBUTING.md shows how one is added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple, Type, TypeVar, Union
+
+from . import codec
+from .codec import ContractError
+from .kinds import Kind, ListOf, Schema
+
+T = TypeVar("T", bound="Record")
+Version = Tuple[int, ...]
+
+REQUIRED: object = dataclasses.MISSING
+_KEY = "setting"
+_UNSET: Tuple[object, ...] = (None, (), {})
+
+
+class Option(NamedTuple):
+    """What a builder option is to NVIDIA's programs. What stays empty they don't have, or code of its own handles it.
+
+    pool: memory pool, by its names in TensorRT (MemoryPoolType) and trtexec (--memPoolSize).
+    attribute: of TensorRT's builder configuration. enumeration, members: its type, and the member for each value.
+    flags: BuilderFlag for each value; of a truth value it is set or cleared.
+    trtexec: option, with ``{}`` for the value; or the option for each value that has one.
+    tao: option of tao-converter.
+    since, until: first TensorRT that has it, and first that has it no more.
+    rtx: why TensorRT-RTX would ignore it. rtx_gpu: TensorRT-RTX has it where it builds on a GPU.
+    rtx_only: why TensorRT itself would ignore it.
+    """
+
+    pool: Tuple[str, str] = ("", "")
+    attribute: str = ""
+    enumeration: str = ""
+    members: Mapping[object, str] = {}
+    flags: Mapping[object, str] = {}
+    trtexec: Union[str, Mapping[object, str]] = ""
+    tao: str = ""
+    since: Version = ()
+    until: Version = ()
+    rtx: str = ""
+    rtx_gpu: bool = False
+    rtx_only: str = ""
+
+
+class Setting(NamedTuple):
+    """A row. ``name``: of the field, which is its key in jobs; ``default``: ``REQUIRED`` where there is none.
+
+    key: in a manifest, empty where manifests don't have it. group: key of the mapping in which it stands there.
+    inline: the settings of its record are there among its neighbours.
+    conversion: it decides the engine's bytes, so that it is a part of the build key.
+    later: added after engines with build keys existed; it is written only where it is not the default.
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    default: object
+    key: str
+    group: str
+    inline: bool
+    conversion: bool
+    later: bool
+    examples: Tuple[object, ...]
+    option: Option
+
+    def is_default(self, value: object) -> bool:
+        """Tell whether a value is the default."""
+        return value == ({} if self.default is dict else self.default)
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of the setting in a manifest."""
+        examples: Schema = {"examples": list(self.examples)} if self.examples else {}
+        return {"description": self.doc, **self.kind.schema(), **examples}
+
+
+def setting(
+    kind: Kind,
+    doc: str,
+    *examples: object,
+    default: object = None,
+    key: str = "=",
+    group: str = "",
+    inline: bool = False,
+    conversion: bool = False,
+    later: bool = False,
+    **option: Any,
+) -> Any:
+    """Return the field of a setting; ``key`` is its name unless given. Further arguments are those of ``Option``."""
+    row = Setting("", kind, doc, default, key, group, inline, conversion, later, examples, Option(**option))
+    made: Dict[str, Any] = {"default_factory": dict} if default is dict else {"default": default}
+    return dataclasses.field(**made, metadata={_KEY: row})
+
+
+def rows(record: type) -> Tuple[Setting, ...]:
+    """Return the settings of a record, in the order of its fields; fields without a row are no settings."""
+    if record not in _ROWS:
+        found = [(item.name, item.metadata[_KEY]) for item in dataclasses.fields(record) if _KEY in item.metadata]
+        _ROWS[record] = tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in found)
+    return _ROWS[record]
+
+
+_ROWS: Dict[type, Tuple[Setting, ...]] = {}
+
+
+def keys(record: type) -> List[str]:
+    """Return the keys under which a manifest has the settings of a record."""
+    found: List[str] = []
+    for row in rows(record):
+        found += keys(row.kind.record) if row.inline and isinstance(row.kind, Nested) else [row.group or row.key]
+    return [key for key in dict.fromkeys(found) if key]
+
+
+class Record:
+    """A group of settings, which is a frozen dataclass. ``EXCLUSIVE``: keys of which a manifest has at most one."""
+
+    SPARSE: ClassVar[bool] = False
+    EXCLUSIVE: ClassVar[Tuple[str, ...]] = ()
+
+    @classmethod
+    def from_dict(cls: Type[T], raw: Mapping[str, object], what: str = "settings") -> T:
+        """Read the settings from JSON.
+
+        Raises:
+            ContractError: an unknown field, one that is missing, or a value that does not fit.
+        """
+        known = rows(cls)
+        codec.check_keys(raw, [row.name for row in known], what)
+        values = {}
+        for row in known:
+            if row.name not in raw and row.default is REQUIRED:
+                raise ContractError(f"{what}: field {row.name!r} is missing")
+            if row.name in raw and not (raw[row.name] is None and row.default is None):
+                values[row.name] = row.kind.decode(raw[row.name], f"{what}.{row.name}")
+        return cls(**values)
+
+    def to_dict(self) -> Dict[str, object]:
+        """Return the JSON form."""
+        return self.written(rows(type(self)))
+
+    def written(self, some: Iterable[Setting]) -> Dict[str, object]:
+        """Return the JSON form of some of the settings."""
+        found = [(row, getattr(self, row.name)) for row in some]
+        return {
+            row.name: None if value is None else row.kind.encode(value)
+            for row, value in found
+            if not (value in _UNSET if self.SPARSE else row.later and row.is_default(value))
+        }
+
+    def chosen(self) -> List[Tuple[Setting, Any]]:
+        """Return the settings that are set, each with its value."""
+        found = [(row, getattr(self, row.name)) for row in rows(type(self))]
+        return [(row, value) for row, value in found if value not in _UNSET]
+
+
+class Nested(Kind):
+    """A group of settings within another."""
+
+    def __init__(self, record: Type[Record], expected: str = "") -> None:
+        self.record = record
+        self.expected = expected or f"a mapping of {', '.join(keys(record))}"
+
+    def decode(self, raw: object, what: str) -> Record:
+        """Return the group that JSON stands for."""
+        return self.record.from_dict(codec.typed(raw, dict, what), what)
+
+    def encode(self, value: Record) -> object:
+        """Return the JSON form of a group."""
+        return value.to_dict()
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of the group in a manifest."""
+        return record_schema(self.record)
+
+
+def record_schema(record: Type[Record]) -> Schema:
+    """Return the JSON Schema of a group of settings in a manifest."""
+    mandatory = [row.key for row in rows(record) if row.default is REQUIRED and row.key]
+    schema = closed(_properties(rows(record)), mandatory)
+    for row in rows(record):
+        if row.inline and isinstance(row.kind, Nested):
+            inner = rows(row.kind.record)
+            needed = [each.key for each in inner if each.default is REQUIRED]
+            schema["dependentRequired"] = {key: needed for key in keys(row.kind.record) if key not in needed}
+    if record.EXCLUSIVE:
+        pairs = itertools.combinations(record.EXCLUSIVE, 2)
+        schema["allOf"] = [{"not": {"required": list(pair)}} for pair in pairs]
+    return schema
+
+
+def _properties(some: Iterable[Setting]) -> Dict[str, object]:
+    found: Dict[str, object] = {}
+    groups: Dict[str, List[Setting]] = {}
+    for row in some:
+        if row.inline and isinstance(row.kind, Nested):
+            found.update(_properties(rows(row.kind.record)))
+        elif row.group:
+            groups.setdefault(row.group, []).append(row._replace(group=""))
+            found[row.group] = closed(_properties(groups[row.group]))
+        elif row.key:
+            found[row.key] = row.schema()
+    return found
+
+
+def closed(properties: Mapping[str, object], required: Sequence[str] = ()) -> Schema:
+    """Return the JSON Schema of an object that has these properties and no other."""
+    mandatory: Schema = {"required": list(required)} if required else {}
+    return {"type": "object", "additionalProperties": False, **mandatory, "properties": properties}
+
+
+def several(record: Type[Record], expected: str) -> ListOf:
+    """Return the kind of a list of groups of settings."""
+    return ListOf(Nested(record), expected)

@@ -1,0 +1,20 @@
+"""Sizes as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_LARGEST = 1 << 63  # what TensorRT takes
+PATTERN = r"[0-9]+(\.[0-9]+)? *[KMG]i?B"
+EXPECTED = "a size with its unit, such as 512MiB or 2GiB"
+
+
+def size_of(text: str) -> Optional[int]:
+    """Return the bytes of a size such as ``512MiB`` or ``1.5 GB``; None where it is none."""
+    if not re.fullmatch(PATTERN, text):
+        return None
+    number = text.rstrip("KMGiB")
+    size = float(number) * UNITS[text[len(number) :]]
+    return int(size) if size < _LARGEST else None

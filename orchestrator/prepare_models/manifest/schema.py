@@ -1,0 +1,104 @@
+"""The JSON Schema of ``models.yaml``, made from the table of settings."""
+
+from __future__ import annotations
+
+from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR
+from prepare_models_entrypoint.contract.kinds import VARIABLE, Schema, Shape
+from prepare_models_entrypoint.contract.settings import closed, rows
+from prepare_models_entrypoint.contract.source import NGC_EXAMPLE, REMOTE_FILESYSTEMS
+
+from .model import DEFAULT_KEYS, MODEL_ROWS, Defaults
+
+_HTTP = {"type": "string", "pattern": "^[Hh][Tt][Tt][Pp]://"}
+_EXAMPLE = {"name": "peoplesemsegnet", "source": "peoplesemseg.onnx", "precision": "fp16", "outputs": ["argmax_1"]}
+_SHAPES = {
+    "min": "Smallest shape that the engine takes.",
+    "opt": "Shape for which the engine is tuned.",
+    "max": "Largest shape that the engine takes.",
+}
+_SOURCES = (
+    r"(?![A-Za-z][A-Za-z0-9+.-]*://)",
+    "[Hh][Tt][Tt][Pp][Ss]?://",
+    "file:///",
+    r"ngc://[^/:?]+(/[^/:?]+)?/[^/:?]+:[^/?]+(/|\?file=).",
+    f"({'|'.join(REMOTE_FILESYSTEMS)})://",
+)
+_DEFINITIONS: Schema = {
+    "variable": {
+        "description": "Text with a variable of the environment: ${VAR} or ${VAR:-default}.",
+        "type": "string",
+        "pattern": r"\$\{",
+    },
+    "text": {"type": ["string", "number", "boolean"], "minLength": 1},
+    "source": {
+        "description": "Where the bytes are: a path relative to the manifest, file:///, https://, "
+        "ngc://org[/team]/model:version/file, s3:// and its like, a member of an archive (archive.tar.gz!inner/path), "
+        "or catalog:NAME for a model of the catalog. An http:// source needs sha256.",
+        "type": ["string", "number", "boolean"],
+        "minLength": 1,
+        "pattern": "|".join([*(f"^{form}" for form in _SOURCES), r"\$\{"]),
+        "examples": ["peoplesemseg.onnx", "https://example.com/models.tar.gz!inner/model.onnx", NGC_EXAMPLE],
+    },
+    "shape": {
+        "description": "Dimensions, each at least 1. A bare integer is a shape of one dimension.",
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "string", "pattern": r"^0*[1-9][0-9]*(x0*[1-9][0-9]*)*$|\$\{"},
+        ],
+        "examples": ["1x3x544x960", 16],
+    },
+    "shapes": {
+        "description": "One shape, or min, opt and max of one rank that rise.",
+        "anyOf": [
+            Shape().schema(),
+            closed({end: {"description": told, **Shape().schema()} for end, told in _SHAPES.items()}, list(_SHAPES)),
+        ],
+    },
+}
+
+
+def manifest_schema() -> Schema:
+    """Return the schema."""
+    settings = {row.key: row.schema() for row in MODEL_ROWS}
+    settings["calibration_cache"]["not"] = _HTTP
+    settings |= {row.key: row.schema() for row in rows(Defaults)}
+    shared = {key: {"$ref": f"#/$defs/{key}"} for key in DEFAULT_KEYS}  # by models and defaults
+    model = {
+        **closed({row.key: shared.get(row.key, settings[row.key]) for row in MODEL_ROWS}, ["name", "source"]),
+        "if": {"required": ["source"], "properties": {"source": _HTTP}},
+        "then": {"required": ["sha256"]},
+        "examples": [_EXAMPLE],
+    }
+    version = {"description": "Version of the manifest's format.", "anyOf": [{"const": 1}, {"const": "1"}, VARIABLE]}
+    frame = {
+        "version": {**version, "examples": [1]},
+        "defaults": {
+            "description": "Settings of models that do not say otherwise. Options of builder are taken one by one.",
+            **closed(shared),
+            "examples": [{"precision": "fp16", "builder": {"workspace": "2GiB"}}],
+        },
+        "deploy_dir": {
+            "description": "The models directory as the consumers see it, such as a mount of their container.",
+            **DEPLOY_DIR.schema(), "examples": ["/workspaces/isaac_ros-dev/models"],
+        },
+        "consumers": {
+            "description": "Whose rules count, with a release where it makes a difference.",
+            "anyOf": [CONSUMER.schema(), {"type": "array", "minItems": 1, "items": CONSUMER.schema()}],
+            "examples": ["isaac-ros@5.0", ["isaac-ros@4.6", "triton"]],
+        },
+        "models": {
+            "description": "The models, in the order in which they are prepared.",
+            "type": "array", "minItems": 1, "items": {"$ref": "#/$defs/model"}, "examples": [[_EXAMPLE]],
+        },
+    }  # fmt: skip
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "prepare-models manifest",
+        "description": "models.yaml: which models to prepare, and how. Scalars may hold ${VAR} or ${VAR:-default}; "
+        "$${ stands for a plain ${.",
+        "$comment": "For editors. prepare-models itself also checks what a schema can't: unique names, rising shapes, "
+        "set variables, formats that can't be converted.",
+        **closed(frame, ["version", "models"]),
+        "examples": [{"version": 1, "models": [_EXAMPLE]}],
+        "$defs": {**_DEFINITIONS, **{key: settings[key] for key in DEFAULT_KEYS}, "model": model},
+    }

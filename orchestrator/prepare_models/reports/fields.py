@@ -1,0 +1,406 @@
+"""What is told of the fields of reports: the schema's descriptions, limits and examples, where types don't say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prepare_models_entrypoint.contract.job import CONVERTERS, PRECISIONS, JobKind
+from prepare_models_entrypoint.contract.kinds import Schema
+from prepare_models_entrypoint.contract.report import (
+    SCHEMA_VERSION,
+    STATUSES,
+    BackendInfo,
+    Binding,
+    Calibration,
+    DeploymentInfo,
+    Engine,
+    EngineDetails,
+    ErrorInfo,
+    GpuInfo,
+    Latency,
+    Layer,
+    MadeBy,
+    Material,
+    ModelReport,
+    Origin,
+    OutputComparison,
+    PrecisionProof,
+    ProfileShapes,
+    RuntimeInfo,
+    ScaleFit,
+    StageResult,
+    TensorNames,
+    TensorScale,
+    Verification,
+    WarningInfo,
+)
+from prepare_models_entrypoint.contract.settings import closed
+
+_STAGES = JobKind.RUN.stages()
+
+_SHA256 = "^[0-9a-f]{64}$"
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def told(description: str = "", *, ref: str = "", **rules: object) -> Schema:
+    """Return what the schema says of a field beside its type: a description, and rules by JSON Schema's names."""
+    about: Schema = {"description": description} if description else {}
+    return {**about, **({"$ref": f"#/$defs/{ref}"} if ref else {}), **rules}
+
+
+def whole(fields: Mapping[str, object], description: str = "") -> Schema:
+    """Return the schema of an object that has all of these fields and no other."""
+    return {**told(description), **closed(fields, list(fields))}
+
+
+# Types whose names in the schema are not their own, and what is told of types ("") and of their fields.
+NAMES: Mapping[type, str] = {
+    ErrorInfo: "error",
+    WarningInfo: "warning",
+    StageResult: "stage",
+    OutputComparison: "comparison",
+    BackendInfo: "backend",
+    GpuInfo: "gpu",
+    RuntimeInfo: "runtime",
+    EngineDetails: "details",
+    ModelReport: "model",
+}
+TOLD: Mapping[type, Mapping[str, Schema]] = {
+    ErrorInfo: {
+        "": told("Why a model failed."),
+        "code": told("Stable code of the failure.", pattern="^[a-z0-9]+(-[a-z0-9]+)*$", examples=["outputs-mismatch"]),
+        "stage": told("Stage that failed; null where the model did not get as far as a stage.", enum=(*_STAGES, None)),
+        "message": told("What happened and why."),
+        "hint": told("What to do next."),
+        "retryable": told("Whether the same run may succeed later."),
+    },
+    WarningInfo: {
+        "code": told("Stable code.", examples=["rtx-engine"]),
+        "message": told("What to know about the engine."),
+        "hint": told("What to do about it."),
+    },
+    Material: {
+        "": told("A file that the engine is made from."),
+        "role": told(enum=("model", "calibration_cache")),
+        "source": told("Source as the manifest names it, without secrets, local paths made absolute."),
+        "source_id": told("Tells two sources apart that differ only in their secrets."),
+        "bytes": told("Size of the file.", minimum=0),
+        "sha256": told("Digest of the file, before any decryption.", pattern=_SHA256),
+    },
+    ProfileShapes: {
+        "": told("Shapes of one binding in one optimization profile."),
+        "min": told(ref="shape"),
+        "opt": told(ref="shape"),
+        "max": told(ref="shape"),
+    },
+    Binding: {
+        "": told("An input or output."),
+        "name": told("Name of the binding.", examples=["input_2:0"]),
+        "mode": told(enum=("input", "output")),
+        "dtype": told("Element type.", examples=["float32", "int32"]),
+        "shape": told(ref="shape"),
+        "profiles": told("Shapes in each optimization profile; empty for outputs."),
+        "source": told(
+            "Where this was read: the engine itself, or the network that it was built from.", enum=("engine", "network")
+        ),
+    },
+    Engine: {
+        "": told("The plan file."),
+        "path": told("The plan file as its consumers see it."),
+        "bytes": told("Size of the plan file.", minimum=0),
+        "sha256": told("Digest of the plan file.", pattern=_SHA256),
+        "header": told(
+            "What the first bytes of the plan tell.",
+            additionalProperties=False,
+            required=["format", "version"],
+            properties={
+                "format": {"enum": ["tensorrt", "tensorrt_rtx"]},
+                "version": {
+                    "description": "Version of the runtime that wrote it.",
+                    "type": "string",
+                    "examples": ["1.7.1.116"],
+                },
+                "compute_capabilities": {
+                    "description": "GPUs that the plan is for.",
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "examples": [["8.6", "8.9"]],
+                },
+                "and_later": {"description": "Whether it is for later GPUs, too.", "type": "boolean"},
+                "weights_bytes": {"description": "Weights in the plan.", "type": "integer", "minimum": 0},
+            },
+        ),
+    },
+    StageResult: {
+        "name": told(enum=_STAGES),
+        "status": told(enum=("done", "failed")),
+        "started_at": told("Seconds since 1970.", minimum=0),
+        "seconds": told("Wall time.", minimum=0),
+        "peak_rss_bytes": told("Peak resident memory of the process that did the work.", minimum=0),
+    },
+    Calibration: {
+        "": told("What a calibration cache gave."),
+        "wanted": told(minimum=0),
+        "covered": told(minimum=0),
+        "missing_count": told(minimum=0),
+        "stale_count": told(minimum=0),
+    },
+    PrecisionProof: {
+        "": told("What precision was asked, what the engine got and how, and what shows it."),
+        "requested": told(enum=PRECISIONS),
+        "delivered": told("Null where nothing shows it.", enum=(*PRECISIONS, None)),
+        "how": told("How the precision came about.", examples=["graph rewritten, fp32 bindings"]),
+        "source": told(
+            "What shows it: the network that was built, the engine's layer information, or its size.",
+            enum=("graph", "engine", "engine size", None),
+        ),
+        "layers": told("Compute layers by precision.", additionalProperties=_COUNT),
+        "layers_share": told("Their share, 0 to 1.", additionalProperties=_SHARE),
+        "weights_share": told(
+            "Share of the weights, 0 to 1; empty where that isn't known.", additionalProperties=_SHARE
+        ),
+    },
+    OutputComparison: {
+        "": told("How far one output is from the reference, over all samples."),
+        "elements": told("Values compared.", minimum=0),
+        "non_finite": told("Values that are finite in one result alone.", minimum=0),
+        "mean_abs": told("Mean absolute difference."),
+        "max_abs": told("Largest absolute difference."),
+        "max_rel": told("Largest difference over the reference's magnitude, where that is not 0."),
+        "cosine": told("Cosine similarity of all values; null for whole numbers."),
+        "argmax": told(
+            "Share of places where the largest value has the same index; of whole numbers, share of equal ones."
+        ),
+        "thresholds": told("Limits that were set, by metric."),
+        "problems": told("Thresholds that were missed, with the numbers."),
+        "histogram": told(
+            "Counts of absolute differences: the first bin ends at 10**lowest, others are 1/per_decade decades wide.",
+            required=["lowest", "per_decade", "counts"],
+            properties={
+                "lowest": {"type": "integer"},
+                "per_decade": {"type": "integer"},
+                "counts": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            },
+        ),
+        "points": told(
+            "Some values: [reference, candidate].",
+            items={"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+        ),
+    },
+    Latency: {
+        "": told("Time of one execution of the engine, copies included."),
+        "iterations": told(minimum=0),
+        "execution_memory_bytes": told("GPU memory that one execution needs beside the weights."),
+    },
+    TensorScale: {
+        "holds": told("127 times the scale."),
+        "reached": told("The largest absolute value on the samples."),
+    },
+    ScaleFit: {
+        "": told("How the scales of a calibration cache fit the samples."),
+        "tensors": told("Tensors that have a scale and are not zero on all samples."),
+        "median_room": told("Median over the tensors of what the scale holds over what was reached."),
+        "problem": told("Null within the limit."),
+        "judged": told("Whether a problem refuses the engine: random and few samples do not tell enough."),
+        "widest": told("The tensors with most room."),
+    },
+    Verification: {
+        "": told("What was compared with what, and how it came out."),
+        "verdict": told(enum=("passed", "failed", "not-compared")),
+        "statement": told("The same as a sentence."),
+        "candidate": told("What was judged.", enum=("engine", "rewritten-onnx", None)),
+        "engine_not_run": told("Why the engine itself was not run."),
+        "scales": told("How the scales of the calibration cache fit the samples; null without a cache."),
+        "latency_absent": told("Why there is no latency."),
+        "settings": told("The manifest's verify: with every default."),
+    },
+    BackendInfo: {
+        "": told("The module that builds engines."),
+        "name": told(enum=("tensorrt", "tensorrt_rtx")),
+        "version": told("Exact version.", examples=["10.13.3.9"]),
+    },
+    GpuInfo: {
+        "name": told("Name of the device.", examples=["Orin"]),
+        "compute_capability": told("Compute capability.", examples=["8.7"]),
+        "driver": told("Version of the driver.", examples=["580.65.06"]),
+        "cuda_version": told("Newest CUDA that the driver serves.", examples=["13.0"]),
+    },
+    RuntimeInfo: {
+        "": told("The process that converts."),
+        "python": told("Python that converts.", examples=["3.10.12"]),
+        "machine": told("Architecture.", examples=["aarch64"]),
+        "backend": told("What builds engines; null where nothing is installed."),
+        "gpu": told("The GPU; null without one."),
+        "gpu_reason": told("Why there is no GPU."),
+        "system": told("Operating system.", examples=["linux"]),
+        "board": told("Module of a Jetson; null elsewhere.", examples=["p3767-0000"]),
+        "programs": told(
+            "Programs of NVIDIA that convert, each with the first 16 digits of its sha256.",
+            examples=[{"trtexec": "0123456789abcdef"}],
+        ),
+        "library": told(
+            "Version of the TensorRT library that programs load; null where none was found.", examples=["10.3.0"]
+        ),
+        "etlt_codec": told("Whether NVIDIA's codec for .etlt is installed."),
+        "packages": told(
+            "Versions of the installed Python packages that change networks before the builder sees them.",
+            examples=[{"onnx": "1.18.0", "onnxconverter-common": "1.14.0"}],
+        ),
+    },
+    DeploymentInfo: {
+        "": told("What the files that consumers read were written for."),
+        "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
+        "consumers": told("Those whose rules count, such as isaac-ros@5.0; empty: all."),
+        "warmup": told("Whether Triton runs the engine once before it serves requests."),
+    },
+    MadeBy: {
+        "": told("What built the engine."),
+        "tool": told("Version of prepare-models."),
+        "image": told("Digest of the container image; null outside of one."),
+    },
+    Layer: {
+        "": told("One layer."),
+        "name": told("Its name; builders join the names of what they fuse."),
+        "type": told("Its kind, in TensorRT's words.", examples=["CONVOLUTION"]),
+        "precision": told(
+            "fp32, fp16, bf16, int8, fp8, or another type that it works in, such as int64; null if unknown.",
+            examples=["fp16"],
+        ),
+        "outputs": told("Tensors that it writes."),
+    },
+    EngineDetails: {
+        "": told("What is inside."),
+        "source": told(
+            "engine: loaded on a GPU. network: before the builder fused its layers.", enum=("engine", "network")
+        ),
+        "name": told("Name of the network."),
+        "device_memory_bytes": told(
+            "Activations of one execution context, of the largest profile; null where no GPU told it.", minimum=0
+        ),
+        "streamable_weights_bytes": told(
+            "Weights that may stay outside of device memory; null where no GPU told it.", minimum=0
+        ),
+        "layers": told("The layers in their order."),
+    },
+    TensorNames: {
+        "": told("Names in ROS 2 TensorLists."),
+        "input_tensor_names": told("One for each input, in the engine's order."),
+        "output_tensor_names": told("One for each output, in the engine's order."),
+    },
+    Origin: {
+        "bundle": told("sha256 of the bundle's index."),
+        "signed_by": told("Fingerprint of the key that the user named; null if the bundle is unsigned."),
+    },
+    ModelReport: {
+        "": told("What became of one model."),
+        "schema_version": told(const=SCHEMA_VERSION),
+        "name": told("Name in the manifest."),
+        "status": told("What became of the model.", enum=STATUSES),
+        "reason": told(
+            "Why it was built, restored or skipped, and what changed; or that nothing did.",
+            examples=[
+                "build because: no engine yet",
+                "rebuild because: TensorRT 10.3.0 -> 10.7.0; precision fp16 -> int8",
+            ],
+        ),
+        "source": told("Source as the manifest names it, local paths made absolute."),
+        "converter": told("Converter that was used, or asked for where none ran.", enum=CONVERTERS),
+        "materials": told("Files that the engine is made from."),
+        "licences": told("Pages with the terms of what was fetched."),
+        "engine": told("The engine; null without one."),
+        "build_key": told("Digest of identity. Equal keys stand for equal engines.", pattern=_SHA256),
+        "identity": told("What decides the bytes of the engine.", ref="identity"),
+        "builder": told(ref="builder"),
+        "profiles": told("Optimization profiles: binding name to shapes."),
+        "io": told("Inputs and outputs."),
+        "stages": told("Stages that ran; empty for an engine that was up to date."),
+        "runtime": told("The process that converted this model."),
+        "warnings": told("What to know about an engine that was built all the same."),
+        "error": told("Why it failed; null otherwise."),
+        "trtexec_command": told("The equivalent trtexec command line."),
+        "log": told("The builder's output of a failed build."),
+        "converter_reason": told("Why this converter."),
+        "attempts": told("Builds that ran out of memory, and what the next one changed."),
+        "preflight": told("What a check found."),
+        "details": told("Memory and layers; null where nothing could tell them."),
+        "tensor_names": told(
+            "Names in ROS 2 TensorLists, paired by position with the bindings; null without an engine."
+        ),
+        "verification": told("Comparison with the source model; null without verify:."),
+        "plugins": told("Files of the plugin libraries that the engine was built with and needs to load."),
+        "deployment": told("What the files that consumers read were written for."),
+        "origin": told("Where an engine that wasn't built here comes from; null for one that was."),
+    },
+}
+IDENTITY: Mapping[str, Schema] = {
+    "model_sha256": told("Digest of the model file.", type="string"),
+    "weights_sha256": told("Digest of the external data of an ONNX model; null without any.", type=["string", "null"]),
+    "calibration_sha256": told(
+        "Digest of the calibration cache, or of the samples that one is made from.", type=["string", "null"]
+    ),
+    "plugins_sha256": told("Digests of the plugin libraries, sorted.", type="array", items={"type": "string"}),
+    "precision": told(enum=PRECISIONS),
+    "converter": told(
+        "Converter that is used; null where there is none.", enum=("api", "trtexec", "tao-converter", None)
+    ),
+    "converter_version": told(
+        "Version of this tool's own conversion (api), or the first digits of the program's sha256.", type="string"
+    ),
+    "packages": told(
+        "Versions of the Python packages that change this network before the builder sees it; null if missing.",
+        type="object",
+        additionalProperties={"type": ["string", "null"]},
+    ),
+    "inputs": told(
+        "Shapes that the manifest asks for.", type="object", additionalProperties={"$ref": "#/$defs/profile_shapes"}
+    ),
+    "builder": told("Builder settings of the manifest.", type="object"),
+    "conversion": told("Conversion options.", type="object"),
+    "backend": told("What builds; null where nothing can.", type=["string", "null"]),
+    "backend_version": told("Its exact version.", type=["string", "null"]),
+    "target": told("GPU with compute capability and Jetson module, or portable.", type=["string", "null"]),
+    "machine": told("Architecture.", type="string", examples=["aarch64"]),
+    "system": told("Operating system.", type="string", examples=["linux"]),
+}
+BUILDER: Mapping[str, Schema] = {
+    "workspace_bytes": told(
+        "Limit of the workspace memory; null is the device's whole memory.", type=["integer", "null"], minimum=0
+    ),
+    "optimization_level": told("0 to 5.", type="integer", minimum=0, maximum=5),
+    "flags": told(
+        "Builder flags that were set, by TensorRT's names.", type="array", items={"type": "string"}, examples=[["TF32"]]
+    ),
+    "max_tactics": told(type=["integer", "null"]),
+    "avg_timing_iterations": told(type=["integer", "null"]),
+    "max_aux_streams": told(type=["integer", "null"]),
+}
+HOST: Mapping[str, Schema] = {
+    "system": told("Kernel.", type="string", examples=["Linux 5.15.148-tegra"]),
+    "machine": told("Architecture.", type="string", examples=["aarch64"]),
+    "python": told("Python of the orchestrator.", type="string", examples=["3.10.12"]),
+    "cpus": told("Number of CPUs; null where it isn't known.", type=["integer", "null"], minimum=1),
+}
+TOOL: Mapping[str, Schema] = {
+    "name": told(const="prepare-models"),
+    "version": told("Version of the tool.", type="string", examples=["0.1.0"]),
+}
+RUN: Mapping[str, Schema] = {
+    "schema_version": told("Version of this format; a change that breaks readers raises it.", const=SCHEMA_VERSION),
+    "tool": whole(TOOL),
+    "run_id": told("Identifies the run in logs.", type="string", minLength=1),
+    "manifest": told("The manifest as it was named.", type="string"),
+    "models_dir": told("Triton model repository.", type="string"),
+    "started_at": told(
+        "Start of the run, UTC.", type="string", format="date-time", examples=["2026-05-04T12:30:00.000+00:00"]
+    ),
+    "seconds": told("Wall time of the run.", type="number", minimum=0),
+    "host": whole(HOST, "The machine that ran the orchestrator."),
+    "executor": told("Where engines were built.", enum=("local", "docker")),
+    "runtime": told("Backend and GPU of the run.", ref="runtime"),
+    "summary": whole(
+        {status: {**told(f"Models with status {status}."), **_COUNT} for status in STATUSES},
+        "Number of models for each status.",
+    ),
+    "models": told("What became of each model, in the manifest's order.", type="array", items=told(ref="model")),
+}

@@ -1,0 +1,82 @@
+"""The JSON Schema of reports: what the contract's types say of their fields, and what ``fields`` adds."""
+
+from __future__ import annotations
+
+import re
+import types
+from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from prepare_models_entrypoint.contract.kinds import Schema
+from prepare_models_entrypoint.contract.report import ModelReport
+from prepare_models_entrypoint.contract.settings import closed
+
+from .fields import BUILDER, IDENTITY, NAMES, RUN, TOLD, told, whole
+
+_SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
+
+
+def report_schema() -> Schema:
+    """Return the schema of a run's report."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "prepare-models run report",
+        "description": "What a run did: <models-dir>/report.json, and what run --json prints.",
+        "$comment": "This describes what this version writes, so it is closed. Readers should ignore keys that they "
+        "don't know: a later version may add some without a new schema_version.",
+        **whole(RUN),
+        "$defs": {
+            "shape": told(
+                "Dimensions; -1 is a dynamic one.", type="array", items={"type": "integer", "minimum": -1},
+                examples=[[1, 3, 544, 960]],
+            ),
+            "builder": {**told("Effective builder configuration; empty where nothing was built."), **closed(BUILDER)},
+            "identity": whole(IDENTITY, "What decides the bytes of the engine; build_key is its digest."),
+            **{_name(kind): _object(kind) for kind in _types(ModelReport)},
+        },
+    }  # fmt: skip
+
+
+def _types(hint: Any) -> dict[type, None]:
+    """Return the types of the contract that a type hint names, each once, and those that their fields name."""
+    named = is_typeddict(hint)
+    found: dict[type, None] = {hint: None} if named else {}
+    for each in get_type_hints(hint).values() if named else get_args(hint):
+        found |= _types(each)
+    return found
+
+
+def _name(kind: type) -> str:
+    return NAMES.get(kind) or re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def _object(kind: type) -> Schema:
+    """Return the schema of a type of the contract, whose keys are all there."""
+    about = TOLD.get(kind, {})
+    fields = {name: _field(hint, about.get(name, {})) for name, hint in get_type_hints(kind).items()}
+    return {**about.get("", {}), **whole(fields)}
+
+
+def _field(hint: Any, about: Schema) -> Schema:
+    ref = about.get("$ref")
+    if ref is None:
+        return {**_type(hint), **about}
+    if type(None) not in get_args(hint):
+        return about
+    rest = {key: value for key, value in about.items() if key != "$ref"}
+    return {**rest, "anyOf": [{"$ref": ref}, {"type": "null"}]}
+
+
+def _type(hint: Any) -> Schema:
+    """Return the schema of a type hint."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return {}
+    if origin is list:
+        return {"type": "array", "items": _type(inner[0])}
+    if origin is dict:
+        values = _type(inner[1])
+        return {"type": "object", **({"additionalProperties": values} if values else {})}
+    if origin in (Union, types.UnionType):
+        some = _type(inner[0])
+        return {**some, "type": [some["type"], "null"]} if "type" in some else {"anyOf": [some, {"type": "null"}]}
+    return {"type": _SIMPLE[hint]} if hint in _SIMPLE else {"$ref": f"#/$defs/{_name(hint)}"}
