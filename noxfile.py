@@ -21,7 +21,7 @@ HOST = ["3.10", "3.11", "3.12", "3.13"]
 ENTRYPOINT = ["3.8", "3.10", "3.12", "3.13"]
 CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
 PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
-SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py"]
+SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py", ".ci/docs_tables.py"]
 
 
 def install(session: nox.Session, lock: str, *, project: bool = True) -> None:
@@ -34,6 +34,7 @@ def install(session: nox.Session, lock: str, *, project: bool = True) -> None:
 @nox.session(python=THIS)
 def lint(session: nox.Session) -> None:
     install(session, "dev", project=False)
+    session.run("python", ".ci/docs_tables.py", "--check")
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
 

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, Optional
 from .consumers import lint
 from .contract import event, external_data, schema
 from .contract.external_data import ExternalDataError
-from .contract.files import partial_file, write_atomic
+from .contract.files import partial_file, sha256_file, write_atomic
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
 from .contract.report import (
@@ -35,14 +35,14 @@ from .contract.report import (
     blank,
     read_record,
 )
-from .contract.source import public, source_id
+from .contract.source import Source
 from .contract.verification import VerifyConfig
 from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
 from .converters.precision import doubts, prove
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
-from .errors import StageError, from_external_data, from_os_error
+from .errors import ConvertError, StageError, from_external_data, from_os_error
 from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
@@ -135,9 +135,17 @@ class _Run:
                 on_progress=self._progress,
                 network=self.job.network,
                 offline=offline,
+                pins=self.model.pins,
             )
             for role, (source, sha256) in sources.items()
         }
+        for weights in fetched["model"].external:
+            if weights.source.scheme == "http" and not weights.fetched.pinned:
+                raise ConvertError(
+                    "onnx-external-data",
+                    f"{weights.source.public} has no digest, and anybody on the way may change its bytes",
+                    hint="prepare-models lock pins it; or use https://",
+                )
         self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
         return fetched
 
@@ -278,26 +286,27 @@ class _Run:
 
     def _note_materials(self, fetched: Dict[str, Fetched]) -> None:
         sources = {"model": self.model.source, "calibration_cache": self.model.calibration_cache or ""}
+        used = [(role, Source.of(sources[role]), file) for role, file in fetched.items()]
+        used[1:1] = [("external_data", weights.source, weights.fetched) for weights in fetched["model"].external]
         self.report["materials"] = [
             Material(
-                role=role,
-                source=public(sources[role]),
-                source_id=source_id(sources[role]),
-                bytes=file.bytes,
-                sha256=file.digest.result(),
+                role=role, source=source.public, source_id=source.id, bytes=file.bytes, sha256=file.digest.result()
             )
-            for role, file in fetched.items()
+            for role, source, file in used
         ]
 
     def _note_identity(self, fetched: Dict[str, Fetched]) -> None:
         model, cache = fetched["model"], fetched.get("calibration_cache")
         samples = self.model.calibration.samples_sha256() if self.model.calibration else None
+        known = {model.path.parent / each.location: each.fetched.digest.result() for each in model.external}
         fields = identity(
             self.model,
             self.environment,
             model_sha256=model.digest.result(),
             calibration_sha256=cache.digest.result() if cache else samples,
-            weights_sha256=external_data.sha256_of(external_data.files(model.path)),
+            weights_sha256=external_data.sha256_of(
+                external_data.files(model.path), lambda file: known.get(file) or sha256_file(file)
+            ),
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 

@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from prepare_models_entrypoint.contract.error_codes import ERRORS
+
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
 
@@ -87,8 +89,8 @@ class HostError(PrepareModelsError):
 class ContainerError(HostError):
     """A container engine, image or GPU does not do what is needed. ``code`` says which."""
 
-    def __init__(self, code: str, message: str, *, hint: str) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or ERRORS[code].hint)
         self.code = code
 
 
@@ -134,8 +136,8 @@ class SourcesError(PrepareModelsError):
 class BundleError(PrepareModelsError):
     """A bundle is damaged, incomplete or not signed, or what belongs into it can't be had. ``code`` says which."""
 
-    def __init__(self, code: str, message: str, *, hint: str) -> None:
-        super().__init__(f"{message} [{code}]", hint=hint)
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message} [{code}]", hint=hint or ERRORS[code].hint)
         self.code = code
 
 

@@ -44,7 +44,7 @@ def said() -> Set[str]:
         keys = {
             id(key)
             for node in ast.walk(module)
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "CODES"
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "ERRORS"
             if isinstance(node.value, ast.Dict)
             for key in node.value.keys
         }

@@ -211,6 +211,80 @@ def test_a_document_may_be_what_its_name_says_and_a_model_may_begin_like_one(
         assert get(server.serve(f"/{name}", Answer(body)), tmp_path).path.read_bytes() == body
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+
+
+@pytest.mark.parametrize("encoding", ["aws-chunked", "utf-8", "none", "binary", "Identity", "aws-chunked, utf-8", ""])
+def test_a_coding_that_changes_no_byte_is_no_obstacle(server: ModelServer, tmp_path: Path, encoding: str) -> None:
+    url = server.serve("/model.onnx", Answer(MODEL, headers={"Content-Encoding": encoding}))
+    assert get(url, tmp_path).path.read_bytes() == MODEL
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content-Type": "text/html"}, {"Content-Encoding": "gzip"}, {"Content-Type": "application/json"}]
+)
+def test_a_digest_outranks_headers(server: ModelServer, tmp_path: Path, headers: Dict[str, str]) -> None:
+    url = server.serve("/model.onnx", Answer(MODEL, headers=headers))
+    told = refusal(url, tmp_path).code
+    assert told in ("network-intercepted", "source-unreachable", "source-not-a-model")
+    assert get(url, tmp_path, SHA256).path.read_bytes() == MODEL
+    assert refusal(url, tmp_path, "0" * 64).code == told, "the headers say better what came in place of the file"
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_git_lfs_pointer_is_never_a_model(server: ModelServer, tmp_path: Path, pinned: bool) -> None:
+    url, local = server.serve("/model.onnx", Answer(POINTER)), tmp_path / "local.onnx"
+    local.write_bytes(POINTER)
+    sha256 = hashlib.sha256(POINTER).hexdigest() if pinned else None
+    for source in (url, str(local)):
+        error = refusal(source, tmp_path, sha256)
+        assert error.code == "source-not-a-model"
+        assert "Git LFS pointer" in error.message
+        assert "git lfs pull" in error.hint
+
+
+def test_as_many_redirects_are_followed_as_wget_follows(server: ModelServer, tmp_path: Path) -> None:
+    for hop in range(20):
+        server.serve(f"/{hop}", Answer(status=302, headers={"Location": f"/{hop + 1}"}))
+    server.serve("/20", Answer(MODEL))
+    assert get(f"{server.url}/0", tmp_path).path.read_bytes() == MODEL
+    server.serve("/loop", Answer(status=302, headers={"Location": "/loop"}))
+    assert "more than 20 redirects" in refusal(f"{server.url}/loop", tmp_path).message
+
+
+def test_a_cookie_of_a_redirect_is_sent_and_belongs_to_one_download(server: ModelServer, tmp_path: Path) -> None:
+    cookies: List[Any] = []
+    send = server.send
+
+    def decide(request: Any, answer: Answer) -> None:
+        cookies.append(request.headers.get("Cookie"))
+        again = Answer(status=302, headers={"Location": request.path, "Set-Cookie": "seen=1; Path=/"})
+        send(request, answer if cookies[-1] else again)
+
+    server.send = decide  # type: ignore[method-assign]
+    for name in ("/one.onnx", "/two.onnx"):
+        assert get(server.serve(name, Answer(MODEL)), tmp_path).path.read_bytes() == MODEL
+    assert cookies == [None, "seen=1", None, "seen=1"]
+
+
+def test_an_answer_that_a_proxy_changed_the_headers_of_is_the_file(server: ModelServer, tmp_path: Path) -> None:
+    assert get(server.serve("/model.onnx", Answer(MODEL, status=203)), tmp_path).path.read_bytes() == MODEL
+
+
+@pytest.mark.parametrize(("wait", "told"), [("86400", "24 hours"), ("604800", "7 days"), ("400", "6.67 minutes")])
+def test_how_long_a_server_wants_to_be_left_alone_is_said(
+    server: ModelServer, tmp_path: Path, wait: str, told: str
+) -> None:
+    error = refusal(server.serve("/model.onnx", Answer(status=429, headers={"Retry-After": wait})), tmp_path)
+    assert (error.code, len(server.asked)) == ("source-rate-limited", 1)
+    assert f"wants no request for {told}" in error.message
+
+
+def test_a_line_break_in_a_name_is_not_one_in_the_file_system(server: ModelServer, tmp_path: Path) -> None:
+    url = server.serve("/a%0Ab%1B%5B31m%E2%80%AE.onnx", Answer(MODEL))
+    assert get(url, tmp_path).path.name == "a_b_[31m_.onnx"
+
+
 def test_a_killed_download_leaves_no_wrong_file_and_the_next_one_cleans_up(server: ModelServer, tmp_path: Path) -> None:
     url = server.serve("/model.onnx", Answer(MODEL, stall=True), Answer(MODEL))
     child = start(DOWNLOAD, url, tmp_path)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from prepare_models_entrypoint.contract.source import public, source_id
+from prepare_models_entrypoint.contract.source import Source
 
 SIGNED = "https://user:canary@cdn.example/net.onnx?Signature=canary&Expires=1&path=net.onnx"
 
 
 def test_user_password_and_query_values_are_left_out() -> None:
-    assert public(SIGNED) == "https://cdn.example/net.onnx?Signature=...&Expires=...&path=net.onnx"
+    assert Source.of(SIGNED).public == "https://cdn.example/net.onnx?Signature=...&Expires=...&path=net.onnx"
 
 
 @pytest.mark.parametrize("source", ["/srv/net.onnx", "file:///srv/net.onnx", "ngc://nvidia/tao/net:1/net.onnx"])
 def test_sources_without_secrets_stay(source: str) -> None:
-    assert public(source) == source
+    assert Source.of(source).public == source
 
 
 def test_sources_that_differ_only_in_a_secret_are_told_apart() -> None:
     other = SIGNED.replace("canary", "another")
-    assert public(other) == public(SIGNED)
-    assert source_id(other) != source_id(SIGNED)
+    assert Source.of(other).public == Source.of(SIGNED).public
+    assert Source.of(other).id != Source.of(SIGNED).id

@@ -24,7 +24,7 @@ from prepare_models_entrypoint.contract.report import (
     StageResult,
     blank,
 )
-from prepare_models_entrypoint.contract.source import source_id
+from prepare_models_entrypoint.contract.source import Source
 
 RUNTIME = RuntimeInfo(
     python="3.10.12",
@@ -62,7 +62,7 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
         layers={spec.precision: 1}, layers_share={spec.precision: 1.0}, weights_share={}, calibration=None,
     )  # fmt: skip
     report["materials"] = [
-        Material(role=role, source=sources[role], source_id=source_id(sources[role]), bytes=1, sha256=value)
+        Material(role=role, source=sources[role], source_id=Source.of(sources[role]).id, bytes=1, sha256=value)
         for role, value in digests.items()
     ]
     report["engine"] = Engine(

@@ -27,7 +27,7 @@ from prepare_models.store import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, ProfileShapes, RuntimeInfo
-from prepare_models_entrypoint.contract.source import member_of, ngc_parts, problem_of
+from prepare_models_entrypoint.contract.source import Source, ngc_file
 from prepare_models_entrypoint.converters import tao_converter, trtexec
 
 ROOT = Path(__file__).parents[2]
@@ -78,9 +78,8 @@ def test_an_entry_fits_schema_url_form_and_plan(entry: Entry, tmp_path: Path) ->
     VALIDATOR.validate(document)
     sources = [entry.manifest[key] for key in ("source", "calibration_cache") if key in entry.manifest]
     for source in sources:
-        member = member_of(source)
-        assert problem_of(source) is None
-        assert ngc_parts(member.archive if member else source), source
+        assert Source.of(source).problem is None
+        assert ngc_file(Source.of(source).outer.text), source
     specs = loaded(tmp_path, [{"name": entry.name, "source": f"catalog:{entry.name}"}])
     assert_plans_cleanly(specs, tmp_path)
     by_hand = {"name": entry.name, **entry.manifest}

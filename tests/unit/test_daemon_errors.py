@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from prepare_models import errors
 from prepare_models.docker.daemon_errors import ROWS, explain
+from prepare_models_entrypoint.contract.error_codes import ERRORS
 
 # Texts as engines say them, word for word.
 SAID = [
@@ -228,3 +233,13 @@ def test_no_row_is_hidden_by_an_earlier_one() -> None:
     for index, row in enumerate(ROWS):
         text = " ... ".join(row.parts)
         assert not [earlier for earlier in ROWS[:index] if all(part in text for part in earlier.parts)], row
+
+
+def test_every_code_of_the_host_is_a_row_of_the_table_of_codes() -> None:
+    sources = [file.read_text(encoding="utf-8") for file in Path(errors.__file__).parent.rglob("*.py")]
+    raised = {row.code for row in ROWS}
+    for text in sources:
+        raised |= set(re.findall(r'(?:ContainerError|BundleError)\(\s*"([^"]+)"', text))
+        raised |= set(re.findall(r'^    code = "([^"]+)"', text, re.MULTILINE))
+    assert len(raised) > 20
+    assert raised <= set(ERRORS)

@@ -184,7 +184,7 @@ def test_a_key_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"\xff\xfes3cr3t")
     with pytest.raises(KeyUnavailableError) as caught:
         Key(file=tmp_path / "key").read()
-    assert caught.value.message == f"key file {tmp_path}/key is no text"
+    assert caught.value.message == f"key file {tmp_path}/key is not UTF-8 text"
 
 
 def test_a_literal_key_is_in_no_repr(load_text: Load) -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from prepare_models.errors import EXIT_USAGE, ManifestError
 from prepare_models.manifest import load
+from prepare_models_entrypoint.contract.source import EXPECTED
 
 from .conftest import Refusals
 
 NAME = "at most 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
-SOURCE = "a path, file://, https:// or ngc:// URL"
+SOURCE = EXPECTED
 NGC = (
     "ngc://org[/team]/model:version/file, such as "
     "ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0/peoplesemsegnet_shuffleseg_etlt.etlt"
@@ -20,6 +21,7 @@ NGC = (
 SHAPE = "a shape such as 1x3x544x960, or {min:, opt:, max:}"
 SIZE = "a size with its unit, such as 512MiB or 2GiB"
 KEY = "expected the key, {env: NAME} or {file: PATH}"
+NGC_WITHOUT_VERSION = f"{NGC}; add a version and a file; its versions: prepare-models ngc versions nvidia/model"
 
 
 def expected(line: int, path: str, what: str, found: str) -> str:
@@ -82,7 +84,7 @@ def test_the_frame(refusals: Refusals, text: str, problems: list[str]) -> None:
         ("source", "''", SOURCE, "''"),
         ("source", "{url: a}", SOURCE, "a mapping"),
         ("source", "ftp://example.com/a.onnx", SOURCE, "'ftp://example.com/a.onnx'"),
-        ("source", "ngc://nvidia/model", NGC, "'ngc://nvidia/model'"),
+        ("source", "ngc://nvidia/model", NGC_WITHOUT_VERSION, "'ngc://nvidia/model'"),
         ("source", "ngc://nvidia/tao/extra/model:1/f", NGC, "'ngc://nvidia/tao/extra/model:1/f'"),
         ("source", "file://seg.onnx", "file:/// and an absolute path", "'file://seg.onnx'"),
         ("calibration_cache", "gopher://a/b", SOURCE, "'gopher://a/b'"),

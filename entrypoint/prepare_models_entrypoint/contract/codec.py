@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 T = TypeVar("T")
@@ -62,6 +63,15 @@ def strings(raw: Mapping[str, Any], key: str, what: str) -> Tuple[str, ...]:
     """Return the list of strings at ``raw[key]`` (absent: empty)."""
     values: List[Any] = optional(raw, key, list, what) or []
     return tuple(typed(value, str, f"{what}.{key}[]") for value in values)
+
+
+def texts(raw: Mapping[str, Any], key: str, what: str, pattern: str) -> Dict[str, str]:
+    """Return the object of strings at ``raw[key]`` (absent: empty), each of which the ``pattern`` fits."""
+    found: Dict[str, Any] = optional(raw, key, dict, what) or {}
+    for name, value in found.items():
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ContractError(f"{what}.{key}[{name!r}]: expected {pattern}, found {value!r}")
+    return found
 
 
 def integers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[int, ...]:

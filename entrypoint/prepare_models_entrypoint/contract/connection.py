@@ -10,9 +10,10 @@ from . import codec
 class Connection(NamedTuple):
     """How sources are reached.
 
+    hf_endpoint: base URL of Hugging Face's hub; None for its own.
     ngc_api, ngc_auth: base URLs of NGC's API and token service; None for NVIDIA's own.
-    secrets_file: path of a JSON file with ``ngc_api_key`` and ``headers`` (pairs of name and value); a job itself never
-    holds secrets.
+    secrets_file: path of a JSON file with ``ngc_api_key``, ``hf_token`` and ``headers`` (pairs of name and value);
+    a job itself never holds secrets.
     stall_s: seconds without a byte after which a connection is given up; None for the default.
     attempts: failures in a row, without a new byte, after which a fetch is given up; None for the default.
     """
@@ -22,6 +23,7 @@ class Connection(NamedTuple):
     secrets_file: Optional[str] = None
     stall_s: Optional[float] = None
     attempts: Optional[int] = None
+    hf_endpoint: Optional[str] = None
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Connection:
@@ -33,8 +35,12 @@ class Connection(NamedTuple):
             secrets_file=codec.optional(raw, "secrets_file", str, "network"),
             stall_s=codec.optional(raw, "stall_s", float, "network"),
             attempts=codec.optional(raw, "attempts", int, "network"),
+            hf_endpoint=codec.optional(raw, "hf_endpoint", str, "network"),
         )
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form."""
-        return self._asdict()
+        """Return the JSON form; what an older entrypoint does not know is left out where it is not needed."""
+        raw = self._asdict()
+        if self.hf_endpoint is None:
+            del raw["hf_endpoint"]
+        return raw

@@ -11,11 +11,10 @@ import math
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from . import skeleton, wire
+from . import other_formats, skeleton, wire
 from .files import sha256_file
 
 _DEEPEST = 100  # messages within messages, as protobuf's own readers have it
@@ -60,8 +59,7 @@ class UnreadableError(ExternalDataError):
     """The structure of a model can't be read, so that nothing says which files belong to it."""
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """A tensor in another file. location: as the model has it. offset, length: in bytes; None where not given.
 
     needed: bytes that its shape and type take, None where these don't tell.
@@ -124,8 +122,13 @@ def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, .
 
 def sha256_of(files: Tuple[Path, ...], sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
     """Return the digest of a model's weights files, given in the order in which it names them; None without any."""
-    digests = [sha256(file) for file in files]
-    return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
+    return combined(sha256(file) for file in files)
+
+
+def combined(digests: Iterable[str]) -> Optional[str]:
+    """Return the digest of weights files whose own digests are known, in the model's order; None without any."""
+    text = "".join(digests)
+    return hashlib.sha256(text.encode("ascii")).hexdigest() if text else None
 
 
 def check(model: Path) -> int:
@@ -144,7 +147,10 @@ def check(model: Path) -> int:
             told = f"{tensor.length} bytes, its shape and type take {tensor.needed}"
             raise ExternalDataError(f"the tensor {tensor.tensor!r} has {told}")
         if tensor.end > size:
-            raise _refused(tensor.location, f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}")
+            known = other_formats.kind(resolve(model, tensor.location))
+            told = f", and is {known[0]}: {known[1]}" if known else ""
+            why = f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}{told}"
+            raise _refused(tensor.location, why)
         total += tensor.end - tensor.offset
     return total
 
@@ -162,9 +168,7 @@ def resolve(model: Path, location: str) -> Path:
     Raises:
         ExternalDataError: it lies elsewhere, is missing or is no regular file.
     """
-    named = PurePosixPath(location)
-    if not named.parts or "\0" in location or named.is_absolute() or ".." in named.parts:
-        raise _refused(location, "lies outside of the model's directory")
+    named = inner(location)
     try:
         file = Path(os.path.realpath(str(model.parent / named)))
         kind = os.stat(str(file)).st_mode
@@ -177,6 +181,18 @@ def resolve(model: Path, location: str) -> Path:
     if not stat.S_ISREG(kind):
         raise _refused(location, "is not a regular file")
     return file
+
+
+def inner(location: str) -> PurePosixPath:
+    """Return a location as a path that stays below the model's directory, as far as its text tells.
+
+    Raises:
+        ExternalDataError: it leads out.
+    """
+    named = PurePosixPath(location)
+    if not named.parts or "\0" in location or named.is_absolute() or ".." in named.parts:
+        raise _refused(location, "lies outside of the model's directory")
+    return named
 
 
 def _refused(location: str, why: str) -> ExternalDataError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple, TypedDict
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, TypedDict
 
 from . import codec
 from .codec import CONTRACT_VERSION
 from .connection import Connection
+from .pins import NO_PINS, Pins
 
 if TYPE_CHECKING:
     from .report import ErrorInfo
@@ -20,6 +21,7 @@ class FetchJob(NamedTuple):
     connections: files that are fetched at once.
     revalidate: whether the server is asked if what an earlier run fetched is current.
     offline: whether only what is in the store already may be taken.
+    pins: what a lock knows of the sources and of the files that come with them.
     """
 
     sources: Tuple[Tuple[str, Optional[str]], ...]
@@ -29,6 +31,7 @@ class FetchJob(NamedTuple):
     revalidate: bool = True
     network: Connection = Connection()
     offline: bool = False
+    pins: Pins = NO_PINS
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> FetchJob:
@@ -47,6 +50,7 @@ class FetchJob(NamedTuple):
             revalidate=codec.require(raw, "revalidate", bool, "fetch job"),
             network=codec.maybe(raw, "network", Connection.from_dict, "fetch job") or Connection(),
             offline=codec.require(raw, "offline", bool, "fetch job"),
+            pins=codec.maybe(raw, "pins", Pins.from_dict, "fetch job") or NO_PINS,
         )
 
     def to_dict(self) -> Dict[str, Any]:
@@ -60,7 +64,15 @@ class FetchJob(NamedTuple):
             "revalidate": self.revalidate,
             "network": self.network.to_dict(),
             "offline": self.offline,
+            "pins": self.pins.to_dict(),
         }
+
+
+class ExternalFile(TypedDict):
+    """A file with weights: which source it has, and which name in the model."""
+
+    source_id: str
+    location: str
 
 
 class FetchResult(TypedDict):
@@ -68,6 +80,8 @@ class FetchResult(TypedDict):
 
     ``sha256`` was computed from the bytes; ``promised`` says who promised it: manifest, server, or nobody (None).
     ``licence``: page on which the terms of an NGC model stand. ``source_id`` tells sources apart that look the same.
+    ``revision``: commit of a repository. ``external_data``: the files with a model's weights, in its order, by
+    ``source_id``, each with the ``location`` that the model has for it; each has a result of its own, too.
     """
 
     source: str
@@ -79,6 +93,8 @@ class FetchResult(TypedDict):
     promised: Optional[str]
     licence: Optional[str]
     error: Optional[ErrorInfo]
+    revision: Optional[str]
+    external_data: List[ExternalFile]
 
 
 def _source(raw: Mapping[str, Any]) -> Tuple[str, Optional[str]]:

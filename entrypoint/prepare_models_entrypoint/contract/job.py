@@ -12,7 +12,8 @@ from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .deployment import Deployment
-from .kinds import ByName, Digest, File, Flag, Json, ListOf, Number, OneOf, Shapes, Source, Text
+from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text
+from .pins import NO_PINS, Pins
 from .ros import RosConfig
 from .settings import REQUIRED, Nested, Record, rows, setting, several
 from .shapes import ShapeRange
@@ -61,6 +62,18 @@ _AFTER_FETCH: Dict[JobKind, Tuple[str, ...]] = {
 _INPUTS = ByName(Shapes(), "input names with their shapes")
 
 
+class FetchPins(Kind):
+    """Pins of sources; no manifest has them."""
+
+    def decode(self, raw: object, what: str) -> Pins:
+        """Return the pins of a job."""
+        return Pins.from_dict(codec.typed(raw, dict, what))
+
+    def encode(self, value: Pins) -> object:
+        """Return their JSON form."""
+        return value.to_dict()
+
+
 @dataclass(frozen=True)
 class _Place(Record):
     name: str = setting(Text("a name"), "", default=REQUIRED)
@@ -76,6 +89,7 @@ class ModelSettings(Record):
     sha256, calibration_sha256: digests that the bytes must have; None takes what is there.
     key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
     timeout_s: seconds that the conversion may take.
+    pins: what a lock knows of the sources, and of weights that come with a model which is fetched.
     """
 
     sha256: Optional[str] = setting(
@@ -89,7 +103,7 @@ class ModelSettings(Record):
     )
     key_file: Optional[str] = setting(File("the path of a file"), "", key="")
     calibration_cache: Optional[str] = setting(
-        Source(), "a source like that of the model, but not http://: TensorRT's or TAO's int8 calibration cache"
+        SourceText(), "a source like that of the model, but not http://: TensorRT's or TAO's int8 calibration cache"
     )
     calibration_sha256: Optional[str] = setting(Digest(), "", key="")
     inputs: Mapping[str, ShapeRange] = setting(
@@ -164,6 +178,8 @@ class ModelSettings(Record):
         {"images": "samples", "thresholds": {"argmax": 0.97}},
         {"random": {"seed": 1, "ranges": {"input_2:0": [-1, 1]}}},
     )  # fmt: skip
+
+    pins: Pins = setting(FetchPins(), "", default=NO_PINS, key="", later=True)
 
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from . import codec, sizes
 from .codec import ContractError
 from .shapes import ShapeRange
+from .source import EXPECTED
 
 Schema = Dict[str, object]
 
@@ -83,11 +84,11 @@ class File(Text):
     """A path; in a manifest relative to it, in a job absolute."""
 
 
-class Source(Text):
+class SourceText(Text):
     """Where bytes are: a path or a URL; ``contract.source`` judges it."""
 
     def __init__(self) -> None:
-        super().__init__("a path, file://, https:// or ngc:// URL")
+        super().__init__(EXPECTED)
 
     def schema(self) -> Schema:
         return {"$ref": "#/$defs/source"}

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
+
+
+class Pointer(NamedTuple):
+    """What stands in a file's place in a repository: its beginning, what it is, and what to do."""
+
+    beginning: bytes
+    what: str
+    hint: str
+
+
+POINTERS = (
+    Pointer(
+        b"version https://git-lfs",
+        "a Git LFS pointer in the model's place",
+        "run git lfs pull in the clone; on GitHub https://github.com/OWNER/REPOSITORY/raw/BRANCH/PATH gives the file",
+    ),
+    Pointer(b"/annex/objects/", "a git-annex pointer in the model's place", "run git annex get in the clone"),
+)
 
 # Beginning, offset, what it is, what to do.
 _BEGINNINGS: Tuple[Tuple[bytes, int, str, str], ...] = (
@@ -14,8 +32,6 @@ _BEGINNINGS: Tuple[Tuple[bytes, int, str, str], ...] = (
     (b"\x28\xb5\x2f\xfd", 0, "a zstd archive", "unpack it first"),
     (b"7z\xbc\xaf\x27\x1c", 0, "a 7z archive", "unpack it first"),
     (b"ustar", 257, "a tar archive", "unpack it first"),
-    (b"version https://git-lfs", 0, "a Git LFS pointer and not the model", "run git lfs pull where it lies"),
-    (b"/annex/objects/", 0, "a git-annex pointer and not the model", "run git annex get where it lies"),
     (b"\x89HDF\r\n", 0, "an HDF5 file (Keras)", "export the model to ONNX"),
     (b"TFL3", 4, "a TensorFlow Lite model", "export the model to ONNX"),
     (b"ORTM", 4, "a model in ONNX Runtime's own format", "use the .onnx file that it was made from"),
@@ -31,10 +47,18 @@ _ETLT = b"\0\0\0\0"  # the length of a name that an encrypted ONNX model has not
 _FROM_TEXT = "write it in ONNX's binary form first: onnx.save(onnx.load(FILE, format='{0}'), 'model.onnx')"
 
 
+def pointer(head: bytes) -> Optional[Pointer]:
+    """Return the pointer that a file with this beginning is, or None."""
+    return next((known for known in POINTERS if head.startswith(known.beginning)), None)
+
+
 def kind(path: Path) -> Optional[Tuple[str, str]]:
     """Return what a file is and what to do about it, or None where its first bytes say nothing."""
     with open(str(path), "rb") as stream:
         head = stream.read(_HEAD)
+    known = pointer(head)
+    if known is not None:
+        return known.what, known.hint
     if head.startswith(_ETLT) and any(head):
         return "an encrypted TAO model (.etlt)", "rename it so that it ends in .etlt, and give its key"
     for beginning, offset, what, hint in _BEGINNINGS:

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, TypedDict
 
 from . import schema
 from .codec import ContractError
-from .source import public
+from .source import Source
 
 SCHEMA_VERSION = 1
 
@@ -41,9 +41,10 @@ class WarningInfo(TypedDict):
 
 
 class Material(TypedDict):
-    """A file that an engine is made from. ``role``: model, calibration_cache. ``sha256`` in hexadecimal digits.
+    """A file that an engine is made from.
 
-    ``source`` is without secrets; ``source_id`` tells two sources apart that differ only in those.
+    ``role``: model, external_data (weights of a model that was fetched), calibration_cache. ``sha256`` in hexadecimal
+    digits. ``source`` is without secrets; ``source_id`` tells two sources apart that differ only in those.
     """
 
     role: str
@@ -363,7 +364,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         name=name,
         status=SKIPPED,
         reason="",
-        source=public(source),
+        source=Source.of(source).public,
         converter=converter,
         precision_proof=PrecisionProof(
             requested=precision, delivered=None, how=None, source=None, layers={}, layers_share={}, weights_share={},

@@ -10,9 +10,8 @@ import errno
 import mmap
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import wire
 
@@ -28,8 +27,7 @@ _GRAPH, _INITIALIZER = 7, 5  # in ModelProto, in GraphProto
 _NAME, _RAW_DATA = 8, 9  # in TensorProto
 
 
-@dataclass(frozen=True)
-class Skeleton:
+class Skeleton(NamedTuple):
     """model: serialized, without the values in ``weights``. weights: offset and length in the file by tensor name."""
 
     model: bytes

@@ -1,110 +1,237 @@
-"""The grammar of sources: what a manifest may name and the entrypoint can fetch."""
+"""The grammar of sources: what a manifest may name and the entrypoint can fetch. A text is parsed once, to a value.
+
+A kind of source is one row of ``KINDS`` here and one module of ``prepare_models_entrypoint.sources``, which has
+``remote(source, access)``.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
+from functools import lru_cache
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
-from urllib.parse import unquote, urlsplit, urlunsplit
-
-REMOTE_FILESYSTEMS = ("s3", "gs", "gcs", "az", "abfs", "sftp")  # fetched through fsspec
-SCHEMES = ("file", "https", "http", "ngc", *REMOTE_FILESYSTEMS)
+from typing import Callable, NamedTuple, Optional, Tuple
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 NGC_EXAMPLE = "ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0/peoplesemsegnet_shuffleseg_etlt.etlt"
+_HF_EXAMPLE = "hf://onnx-community/yolov10n@main/onnx/model.onnx"
 _TELLING = ("path", "redirect")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _NGC = re.compile(
     r"ngc://(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+):(?P<version>[^/?]+)(?:/|\?file=)(?P<file>.+)"
 )
+_HF = re.compile(
+    r"hf://(?P<owner>[\w.-]+)/(?P<repository>[\w.-]+)(?:@(?P<revision>[^/@?#]+))?/(?P<file>[^?#]+[^?#/])", re.ASCII
+)
+_NGC_NAME = re.compile(r"(?P<scheme>ngc://)?(?P<model>[\w.-]+(?:/[\w.-]+){1,2})(?::(?P<version>[\w.-]+))?/?", re.ASCII)
 _MEMBER = re.compile(r"(?P<archive>.+\.(?:tar|tar\.gz|tgz|tar\.bz2|tar\.xz|zip))!/?(?P<member>.+)", re.IGNORECASE)
 _PIN = re.compile(r"(?P<source>.+)#sha256=(?P<sha256>[0-9a-fA-F]{64})")
 
 
-class Member(NamedTuple):
-    """A file inside an archive: ``models.tar.gz!inner/model.onnx``. ``archive`` is a source itself."""
+class Kind(NamedTuple):
+    """A kind of remote source.
 
-    archive: str
-    path: str
-
-
-def scheme_of(source: str) -> Optional[str]:
-    """Return the scheme of a source in small letters, or None for a path."""
-    match = _SCHEME.match(source)
-    return match.group(1).lower() if match else None
-
-
-def local_path(source: str) -> Optional[Path]:
-    """Return the path of a local file (a path or ``file://``), or None for a remote one and for an archive's member."""
-    if member_of(source) is not None:
-        return None
-    scheme = scheme_of(source)
-    if scheme == "file":
-        return Path(unquote(urlsplit(source).path))
-    return Path(source) if scheme is None else None
-
-
-def public(source: str) -> str:
-    """Return a source as it may stand in a report or log: without user, password, and the values of a URL's query.
-
-    What only names a file (NGC's ``path`` and ``redirect``) stays.
+    name: of its module in ``sources``. schemes: what its URLs begin with. expects: what one looks like, for messages.
+    pattern: what such a source begins with, for the manifest's schema.
+    is_valid: judges a text of these schemes. is_url: whether it may carry a user, a password and a query.
     """
-    member = member_of(source)
-    if member is not None:
-        return f"{public(member.archive)}!{member.path}"
-    if scheme_of(source) in (None, "file", "ngc"):
-        return source
+
+    name: str
+    schemes: Tuple[str, ...]
+    expects: str
+    pattern: str
+    is_valid: Callable[[str], bool]
+    is_url: bool = True
+
+
+class NgcFile(NamedTuple):
+    """The parts of ``ngc://org[/team]/model:version/file``; ``team`` may be empty."""
+
+    org: str
+    team: str
+    model: str
+    version: str
+    file: str
+
+
+class HubFile(NamedTuple):
+    """The parts of ``hf://owner/repository[@revision]/file``. revision: branch, tag or commit; None for the default."""
+
+    owner: str
+    repository: str
+    revision: Optional[str]
+    file: str
+
+
+def ngc_file(text: str) -> Optional[NgcFile]:
+    """Return the parts of a source of NGC, or None where it is not one."""
+    match = _NGC.fullmatch(text)
+    return NgcFile(**{name: value or "" for name, value in match.groupdict().items()}) if match else None
+
+
+def hub_file(text: str) -> Optional[HubFile]:
+    """Return the parts of a source of Hugging Face, or None where it is not one."""
+    match = _HF.fullmatch(text)
+    return HubFile(**match.groupdict()) if match and ".." not in match["file"].split("/") else None
+
+
+def at_revision(text: str, revision: Optional[str]) -> str:
+    """Return the source of the same file at a revision; one that has none, or where None is known, stays."""
+    file = hub_file(text)
+    if file is None or revision is None:
+        return text
+    return f"hf://{file.owner}/{file.repository}@{revision}/{file.file}"
+
+
+def ngc_advice(text: str) -> Optional[str]:
+    """Say how to go on from the name of a model on NGC, with or without its version and ``ngc://``; None otherwise."""
+    match = _NGC_NAME.fullmatch(text)
+    if match is None or not (match["scheme"] or match["version"]):
+        return None
+    model, version = match["model"], match["version"]
+    if not version:
+        return f"add a version and a file; its versions: prepare-models ngc versions {model}"
+    listing = (
+        f"its files: prepare-models ngc files {model}:{version}, its versions: prepare-models ngc versions {model}"
+    )
+    return f"write ngc://{model}:{version}/FILE; {listing}"
+
+
+def _is_web_url(url: str) -> bool:
     try:
-        parts = urlsplit(source)
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return f"{scheme_of(source)}://..."
-    pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
-    query = "&".join(key + (f"={value}" if key in _TELLING else "=...") for key, _, value in pairs)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+        return False
 
 
-def source_id(source: str) -> str:
-    """Return what tells two sources apart whose public forms are the same."""
-    return hashlib.sha256(source.encode("utf-8")).hexdigest()[:16]
+_FILESYSTEMS = ("s3", "gs", "gcs", "az", "abfs", "sftp")
+KINDS = (
+    Kind(
+        "http", ("https", "http"), "https:// with the name of a host, and perhaps a port",
+        "[Hh][Tt][Tt][Pp][Ss]?://", _is_web_url,
+    ),
+    Kind(
+        "ngc", ("ngc",), f"ngc://org[/team]/model:version/file, such as {NGC_EXAMPLE}",
+        r"ngc://[^/:?]+(/[^/:?]+)?/[^/:?]+:[^/?]+(/|\?file=).", lambda text: ngc_file(text) is not None, is_url=False,
+    ),
+    Kind(
+        "huggingface", ("hf",), f"hf://owner/repository[@revision]/file, such as {_HF_EXAMPLE}",
+        "hf://[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(@[^/@?#]+)?/[^/?#]",
+        lambda text: hub_file(text) is not None, is_url=False,
+    ),
+    Kind("filesystem", _FILESYSTEMS, "s3://bucket/file, or a URL of fsspec", f"({'|'.join(_FILESYSTEMS)})://", bool),
+)  # fmt: skip
+_BY_SCHEME = {scheme: kind for kind in KINDS for scheme in kind.schemes}
+EXPECTED = "a path, file://, https://, ngc://, hf:// or s3:// (gs, az, sftp) URL, or ARCHIVE!FILE"
 
 
-def member_of(source: str) -> Optional[Member]:
-    """Return the archive and the inner path of ``archive.tar.gz!inner/path``, or None for any other source."""
-    match = _MEMBER.fullmatch(source) if "!" in source else None
-    return Member(match["archive"], match["member"]) if match else None
+class Source(NamedTuple):
+    """A source, as the user wrote it and as what it is.
+
+    text: as it was written. scheme: in small letters, None for a path. kind: of a remote file, None for a local one,
+    a file of an archive, and for what is not a source. path: of a local file. archive: the archive that holds the file,
+    a source itself, and ``inner``, the file's path in it.
+    """
+
+    text: str
+    scheme: Optional[str]
+    kind: Optional[Kind] = None
+    path: Optional[Path] = None
+    archive: Optional["Source"] = None
+    inner: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> "Source":
+        """Return the value of a text. It is what it looks like; ``problem`` says whether it can be fetched."""
+        return _parsed(text)
+
+    @property
+    def outer(self) -> "Source":
+        """Return the file that has to be there first: the archive of a file in one, else the source itself."""
+        return self.archive if self.archive is not None else self
+
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether the bytes come from another machine."""
+        return self.outer.path is None
+
+    @property
+    def public(self) -> str:
+        """Return the text for reports and logs: without user, password, and the values of a URL's query.
+
+        What only names a file (NGC's ``path`` and ``redirect``) stays.
+        """
+        if self.archive is not None:
+            return f"{self.archive.public}!{self.inner}"
+        if self.scheme in (None, "file") or (self.kind is not None and not self.kind.is_url):
+            return self.text
+        try:
+            parts = urlsplit(self.text)
+        except ValueError:
+            return f"{self.scheme}://..."
+        pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
+        query = "&".join(key + (f"={value}" if key in _TELLING else "=...") for key, _, value in pairs)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+    @property
+    def id(self) -> str:
+        """Return what tells two sources apart whose public forms are the same."""
+        return hashlib.sha256(self.text.encode("utf-8")).hexdigest()[:16]
+
+    @property
+    def problem(self) -> Optional[str]:
+        """Say what is expected where this is not a source that can be fetched, or return None."""
+        if self.archive is not None:
+            return self.archive.problem
+        if self.kind is not None:
+            advice = ngc_advice(self.text)
+            expects = f"{self.kind.expects}; {advice}" if advice else self.kind.expects
+            return None if self.kind.is_valid(self.text) else expects
+        if not self.text or self.scheme not in (None, "file"):
+            return EXPECTED
+        return "file:/// and an absolute path" if self.scheme and not self.text.startswith("file:///") else None
+
+    def beside(self, location: str) -> Optional["Source"]:
+        """Return the source of a file that is where this one is, such as the weights of a model; None: nobody knows.
+
+        Args:
+            location: relative path, as an ONNX model names its external data.
+        """
+        if self.archive is not None:
+            inner = posixpath.join(posixpath.dirname(self.inner.replace("\\", "/")), location)
+            return Source.of(f"{self.archive.text}!{inner}")
+        if self.path is not None:
+            return Source.of(str(self.path.parent / location))
+        if self.kind is None or not self.kind.is_url:
+            return Source.of(f"{self.text.rpartition('/')[0]}/{location}") if self.kind else None
+        parts = urlsplit(self.text)
+        if "path" in [pair.partition("=")[0] for pair in parts.query.split("&")]:
+            return None  # the query names the file
+        path = posixpath.join(posixpath.dirname(parts.path), quote(location))
+        return Source.of(urlunsplit((parts.scheme, parts.netloc, path, parts.query, "")))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Source:
+    match = _MEMBER.fullmatch(text) if "!" in text else None
+    scheme = _scheme_of(text)
+    if match is not None:
+        return Source(text, scheme, archive=_parsed(match["archive"]), inner=match["member"])
+    if scheme is None:
+        return Source(text, None, path=Path(text))
+    if scheme == "file":
+        return Source(text, scheme, path=Path(unquote(urlsplit(text).path)))
+    return Source(text, scheme, kind=_BY_SCHEME.get(scheme))
+
+
+def _scheme_of(text: str) -> Optional[str]:
+    match = _SCHEME.match(text)
+    return match.group(1).lower() if match else None
 
 
 def split_pin(source: str) -> Tuple[str, Optional[str]]:
     """Return a source without its ``#sha256=`` ending, and the digest in small letters (None without one)."""
     match = _PIN.fullmatch(source)
     return (match["source"], match["sha256"].lower()) if match else (source, None)
-
-
-def ngc_parts(source: str) -> Optional[Dict[str, str]]:
-    """Return org, team (may be empty), model, version and file of ``ngc://org[/team]/model:version/file``, or None."""
-    match = _NGC.fullmatch(source)
-    return {name: value or "" for name, value in match.groupdict().items()} if match else None
-
-
-def problem_of(source: str) -> Optional[str]:
-    """Say what is expected where a source is none that can be fetched, or return None."""
-    member = member_of(source)
-    if member is not None:
-        return problem_of(member.archive)
-    scheme = scheme_of(source)
-    if not source or (scheme is not None and scheme not in SCHEMES):
-        return "a path, file://, https:// or ngc:// URL"
-    if scheme == "ngc" and ngc_parts(source) is None:
-        return f"ngc://org[/team]/model:version/file, such as {NGC_EXAMPLE}"
-    if scheme == "file" and not source.startswith("file:///"):
-        return "file:/// and an absolute path"
-    return _url_problem(source) if scheme in ("http", "https") else None
-
-
-def _url_problem(url: str) -> Optional[str]:
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    return None if usable else "https:// with the name of a host, and perhaps a port"

@@ -17,7 +17,7 @@ from ..contract.files import write_atomic
 from ..contract.identity import target
 from ..contract.job import ModelJob
 from ..contract.report import RuntimeInfo
-from ..contract.source import source_id
+from ..contract.source import Source
 
 PHASE = "elapsed"
 _EVERY_S = 1.0
@@ -26,7 +26,7 @@ _EVERY_S = 1.0
 def file_for(directory: Path, model: ModelJob, runtime: RuntimeInfo) -> Path:
     """Return the file that remembers builds of a model with this backend for this target."""
     backend = runtime["backend"]
-    what = [source_id(model.source), backend["name"] if backend else None, target(runtime)]
+    what = [Source.of(model.source).id, backend["name"] if backend else None, target(runtime)]
     return directory / f"{hashlib.sha256(json.dumps(what).encode('utf-8')).hexdigest()[:32]}.json"
 
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 from ..contract import converters
 from ..contract.job import ModelJob
 from ..contract.report import Attempt, RuntimeInfo
-from ..contract.source import public
+from ..contract.source import Source
 from ..errors import ConvertError
 from ..onnx_graph import calibrate
 from ..processes import Ended, supervise_fork, tail
@@ -123,7 +123,7 @@ def _command_line(model: ModelJob, result: BuildResult, converter: str) -> str:
     if result["command"] is not None:
         return shell_line(_with_final_name(model, result["command"], converter))
     argv = command(
-        public(model.source),
+        Source.of(model.source).public,
         _final_name(model),
         profiles=result["profiles"],
         builder=model.builder,
@@ -140,14 +140,14 @@ def _final_name(model: ModelJob) -> str:
 
 
 def _cache_name(model: ModelJob) -> str:
-    return public(model.calibration_cache) if model.calibration_cache else calibrate.FILE
+    return Source.of(model.calibration_cache).public if model.calibration_cache else calibrate.FILE
 
 
 def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[str]:
     """Return a converter's vector with the source and the engine as the user knows them."""
     if converter == "trtexec":
         shown = {
-            "--onnx": public(model.source),
+            "--onnx": Source.of(model.source).public,
             "--saveEngine": _final_name(model),
             "--calib": _cache_name(model),
             "--timingCacheFile": "timing.cache",
@@ -157,7 +157,7 @@ def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[s
         return [f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)]
     replaced = {"-e": _final_name(model), "-c": _cache_name(model)}
     out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
-    return [*out[:-1], public(model.source)]
+    return [*out[:-1], Source.of(model.source).public]
 
 
 def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, NamedTuple
 
 from ..confinement import note_secret
-from ..contract.files import partial_of, read_small, replace, sha256_file, sync
+from ..contract import key_file
+from ..contract.files import partial_of, replace, sha256_file, sync
 from ..errors import ConvertError, outcome
 from ..onnx_graph import whole_file
 
@@ -47,16 +48,16 @@ def read_key(path: Path) -> str:
     """Return the key that a file holds.
 
     Raises:
-        ConvertError: the file can't be read or holds no text.
+        ConvertError: the file can't be read, or holds something else than one line of text.
     """
     try:
         note_secret(str(path))
-        key = read_small(path).decode("utf-8").strip()
+        key = key_file.read(path)
         problem = "" if key else "is empty"
     except OSError as error:
         key, problem = "", f"can't be read: {error.strerror}"
-    except UnicodeDecodeError:
-        key, problem = "", "holds no text"
+    except ValueError as error:
+        key, problem = "", str(error)
     if problem:
         raise ConvertError(
             "etlt-key-missing",
@@ -79,7 +80,7 @@ def decrypt(path: Path, key: str, target: Path) -> None:
     _judge(path, target)
 
 
-def decrypt_file(path: Path, key_file: Path, target: Path) -> Dict[str, Any]:
+def decrypt_file(path: Path, key: Path, target: Path) -> Dict[str, Any]:
     """Write the ONNX model of ``path`` to ``target`` and return what happened; the ``error`` is None if all went well.
 
     The plain model appears under its name only when it is whole, readable by this user alone.
@@ -90,7 +91,7 @@ def decrypt_file(path: Path, key_file: Path, target: Path) -> Dict[str, Any]:
         if not path.is_file():
             raise ConvertError("source-not-found", f"{path} is no file", hint="check the path")
         with partial_of(target, mode=0o600) as (stream, partial, final):
-            _decrypter(path, read_key(key_file))(stream)
+            _decrypter(path, read_key(key))(stream)
             sync(stream)
             _judge(path, partial)
             document.update(bytes=partial.stat().st_size, sha256=sha256_file(partial))

@@ -10,14 +10,15 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ..contract import downloads, event
-from ..contract.fetch import FetchJob, FetchResult
+from ..contract import downloads, event, external_data
+from ..contract.fetch import ExternalFile, FetchJob, FetchResult
 from ..contract.files import sha256_file
-from ..contract.source import local_path, member_of, public, scheme_of, source_id
+from ..contract.source import Source
 from ..errors import FetchError, StageError, from_os_error
 from ..events import Events
 from ..sources.access import Access, access_of
 from ..sources.body import Promise, Remote
+from ..sources.http import safe_name
 from .content_store import key_of, store_of
 from .crew import share_out, size_for
 from .deliver import deliver, tidy
@@ -55,6 +56,8 @@ class _Many:
         self._output = Path(job.output_dir) if job.output_dir else None
         self._store = store_of(self._cache_dir)
         self._good = True
+        self._guard = threading.Lock()
+        self._taken: Dict[Path, str] = {}
 
     def run(self) -> bool:
         if self._output is not None:
@@ -74,7 +77,7 @@ class _Many:
 
     def _is_missing(self, item: _Item) -> bool:
         """Tell whether a file most likely has to come from a web server."""
-        if scheme_of(item.source) not in ("https", "http", "ngc"):
+        if Source.of(item.source).scheme not in ("https", "http", "ngc"):
             return False
         return item.sha256 is None or not downloads.blob(self._store.root, item.sha256).exists()
 
@@ -135,10 +138,12 @@ class _Many:
             if _are_one_file(group):
                 continue
             for item in group:
-                others = ", ".join(sorted({public(other.source) for other in group if other.same != item.same}))
+                others = ", ".join(
+                    sorted({Source.of(other.source).public for other in group if other.same != item.same})
+                )
                 error = FetchError(
                     "output-name-taken",
-                    f"{public(item.source)} would be {name} in {self._output}, and so would {others}",
+                    f"{Source.of(item.source).public} would be {name} in {self._output}, and so would {others}",
                     hint="fetch them one by one into different --output directories",
                 )
                 self._failed(item.source, error)
@@ -159,7 +164,9 @@ class _Many:
         refused = []
         for item in listed:
             try:
-                check_both(self._store.parts, self._output, left, size, what=f"{public(item.source)}, {what},")
+                check_both(
+                    self._store.parts, self._output, left, size, what=f"{Source.of(item.source).public}, {what},"
+                )
             except FetchError as error:
                 self._failed(item.source, error)
                 refused.append(item)
@@ -192,8 +199,12 @@ class _Many:
                 revalidate=self._job.revalidate,
                 offline=self._job.offline,
                 copy_to=self._output,
+                pins=self._job.pins,
             )
-            self._finished(item, fetched, self._place(item, fetched))
+            for weights in fetched.external:
+                path = self._placed(weights.location, weights.fetched, stored=True)
+                self._finished(weights.source.text, weights.fetched, path)
+            self._finished(item.source, fetched, self._placed(item.name, fetched, stored=not _is_local(item.source)))
 
     @contextlib.contextmanager
     def _failures_told(self, source: str) -> Iterator[None]:
@@ -206,7 +217,9 @@ class _Many:
             self._failed(source, from_os_error(error))
         except Exception as error:  # noqa: BLE001  # a bug that one source brings to light
             traceback.print_exc()
-            told = StageError("internal", f"{type(error).__name__} with {public(source)}", hint="please report this")
+            told = StageError(
+                "internal", f"{type(error).__name__} with {Source.of(source).public}", hint="please report this"
+            )
             self._failed(source, told)
 
     def _is_in_place(self, item: _Item) -> bool:
@@ -218,21 +231,40 @@ class _Many:
         linked = kept is not None and os.path.samefile(str(kept.blob), str(target))
         if not linked and sha256_file(target) != item.sha256:
             return False
+        if not _is_local(item.source) and external_data.locations(target):
+            return False  # its weights have to be there, too
         fetched = Fetched(target, target.stat().st_size, Digest(item.sha256), pinned=True, promised="manifest")
-        self._finished(item, fetched, target)
+        self._finished(item.source, fetched, target)
         return True
 
-    def _place(self, item: _Item, fetched: Fetched) -> Path:
+    def _placed(self, name: str, fetched: Fetched, *, stored: bool) -> Path:
+        """Give a file its place in the output directory, unless another one took it in this call.
+
+        Args:
+            name: its path there; weights may have folders.
+            fetched: the file.
+            stored: whether it is one of the store.
+        """
         if self._output is None:
             return fetched.path
-        stored = local_path(item.source) is None
-        return deliver(fetched.path, self._output, item.name, self._store, stored=stored)
+        target = self._output / name
+        with self._guard:
+            taken = self._taken.setdefault(target, fetched.digest.result())
+        if taken != fetched.digest.result():
+            raise FetchError(
+                "output-name-taken",
+                f"two different files would be {name} in {self._output}",
+                hint="fetch them one by one into different --output directories",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return deliver(fetched.path, target.parent, target.name, self._store, stored=stored)
 
-    def _finished(self, item: _Item, fetched: Fetched, path: Path) -> None:
+    def _finished(self, source: str, fetched: Fetched, path: Path) -> None:
+        weights = [ExternalFile(source_id=each.source.id, location=each.location) for each in fetched.external]
         self._tell(
             FetchResult(
-                source=public(item.source),
-                source_id=source_id(item.source),
+                source=Source.of(source).public,
+                source_id=Source.of(source).id,
                 status="fetched" if fetched.fresh else "present",
                 path=str(path),
                 bytes=fetched.bytes,
@@ -240,6 +272,8 @@ class _Many:
                 promised=fetched.promised,
                 licence=fetched.licence,
                 error=None,
+                revision=fetched.revision,
+                external_data=weights,
             )
         )
 
@@ -247,8 +281,8 @@ class _Many:
         self._good = False
         self._tell(
             FetchResult(
-                source=public(source),
-                source_id=source_id(source),
+                source=Source.of(source).public,
+                source_id=Source.of(source).id,
                 status="failed",
                 path=None,
                 bytes=None,
@@ -256,11 +290,17 @@ class _Many:
                 promised=None,
                 licence=None,
                 error=error.info("fetch"),
+                revision=None,
+                external_data=[],
             )
         )
 
     def _tell(self, result: FetchResult) -> None:
         self._events.emit(event.SOURCE_FINISHED, stage="fetch", **result)
+
+
+def _is_local(source: str) -> bool:
+    return Source.of(source).path is not None
 
 
 def _are_one_file(items: List[_Item]) -> bool:
@@ -270,17 +310,16 @@ def _are_one_file(items: List[_Item]) -> bool:
 
 def _expanded(source: str, sha256: Optional[str], access: Access) -> List[_Item]:
     """Return the files that a source stands for: itself, or all files of a whole version of NGC."""
-    member = member_of(source)
-    if member is not None:
-        return [_Item(source, sha256, member.path.rpartition("/")[2], source)]
-    path = local_path(source)
-    if path is not None:
-        return [_Item(source, sha256, path.name, str(path))]
-    if scheme_of(source) in ("ngc", "https", "http"):
+    parsed = Source.of(source)
+    if parsed.archive is not None:
+        return [_Item(source, sha256, safe_name(parsed.inner.replace("\\", "/")), source)]
+    if parsed.path is not None:
+        return [_Item(source, sha256, safe_name(parsed.path.name), str(parsed.path))]
+    if parsed.scheme in ("ngc", "https", "http"):
         from ..sources.ngc.address import parse
 
         address = parse(source, api=access.ngc_api)
-        if address is not None and address.file is None:
+        if address is not None and address.version is not None and address.file is None:
             from ..sources.ngc.source import versioned_files
 
             files = versioned_files(address, access.ngc)
@@ -302,6 +341,6 @@ def _throttled(source: str, events: Events) -> Callable[[Dict[str, Any]], None]:
         now = time.monotonic()
         if now - last[0] >= _EVERY_S:
             last[0] = now
-            events.emit(event.PROGRESS, stage="fetch", source=public(source), **data)
+            events.emit(event.PROGRESS, stage="fetch", source=Source.of(source).public, **data)
 
     return tell

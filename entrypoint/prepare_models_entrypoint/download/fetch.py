@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
+from .. import sources
 from ..contract.connection import Connection
 from ..contract.files import sha256_file
-from ..contract.source import REMOTE_FILESYSTEMS, local_path, member_of, problem_of, public, scheme_of
+from ..contract.pins import NO_PINS, Pins
+from ..contract.source import Source, at_revision
 from ..errors import FetchError
 from ..sources.access import Access, access_of
 from ..sources.body import Remote
-from ..sources.local import check
+from ..sources.local import check, refuse_pointer
+from .cached import Obtain
 from .content_store import store_of
 from .digest import Digest
+from .external import Weights, of_model, together
 from .transfer import mismatch
 
 OnProgress = Callable[[Dict[str, Any]], None]
@@ -23,7 +28,8 @@ class Fetched(NamedTuple):
     """A source on this machine's disk. ``digest`` is its sha256; for a local file it is computed when it is needed.
 
     ``fresh``: whether bytes came over the network now. ``promised``: who told the digest (manifest, server, None).
-    ``licence``: page on which the terms of an NGC model stand.
+    ``licence``: page on which the terms of an NGC model stand. ``revision``: the commit of a repository.
+    ``external``: the files with the weights of a model that came from elsewhere, each beside ``path``.
     """
 
     path: Path
@@ -33,6 +39,8 @@ class Fetched(NamedTuple):
     fresh: bool = False
     promised: Optional[str] = None
     licence: Optional[str] = None
+    revision: Optional[str] = None
+    external: Tuple[Weights, ...] = ()
 
 
 def fetch(
@@ -45,8 +53,9 @@ def fetch(
     revalidate: bool = False,
     offline: bool = False,
     copy_to: Optional[Path] = None,
+    pins: Pins = NO_PINS,
 ) -> Fetched:
-    """Bring the bytes of ``source`` to a local file.
+    """Bring the bytes of ``source`` to a local file, with the external data of a model from beside it.
 
     Args:
         source: an absolute path, ``file://``, ``https://``, ``ngc://org[/team]/model:version/file``, a URL of fsspec,
@@ -57,37 +66,57 @@ def fetch(
         network: how sources are reached.
         offline: take what an earlier fetch left; there is no network.
         revalidate: whether a server is asked if what an earlier run fetched, without a pinned digest, is current.
+        pins: what a lock knows of the source, and of files with external data.
         copy_to: directory in which the caller gives the file its name; its disk must have room before the first byte.
 
     Raises:
         FetchError: the bytes can't be had, or are not the promised ones.
     """
-    expected = problem_of(source)
-    if expected is not None:
-        raise FetchError("source-not-found", f"{public(source)} is no source", hint=f"write {expected}")
+    parsed = Source.of(source)
+    if parsed.problem is not None:
+        raise FetchError("source-not-found", f"{parsed.public} is not a source", hint=f"write {parsed.problem}")
     sha256 = sha256.lower() if sha256 else None
-    member = member_of(source)
-    if member is not None:
+    if parsed.path is not None:
+        refuse_pointer(check(parsed.path), str(parsed.path))
+        return _local(parsed.path, sha256)
+    access, store = access_of(network or Connection()), store_of(cache_dir)
+
+    def obtain_one(text: str, pin: Optional[str]) -> Fetched:
+        obtain = Obtain(store, access.patience, access.streams, revalidate, on_progress, offline, copy_to)
+        return _one(Source.of(text), pin, access, obtain, pins)
+
+    fetched = obtain_one(source, sha256)
+    weights = of_model(fetched, parsed, pins.sha256, obtain_one)
+    if not weights:
+        return fetched
+    path = together(fetched, weights, store) if copy_to is None else fetched.path
+    return fetched._replace(path=path, external=weights, fresh=fetched.fresh or any(w.fetched.fresh for w in weights))
+
+
+def _one(source: Source, sha256: Optional[str], access: Access, obtain: Obtain, pins: Pins) -> Fetched:
+    """Fetch one file into the store."""
+    if source.archive is not None:
         from ..sources.archive import fetch_member
 
-        archive = lambda: fetch(  # noqa: E731  # shorter than a function, and used once
-            member.archive, sha256=None, cache_dir=cache_dir, on_progress=on_progress,
-            network=network, revalidate=revalidate, offline=offline,
-        )  # fmt: skip
-        return fetch_member(archive, member, sha256=sha256, store=store_of(cache_dir))
-    path = local_path(source)
-    if path is not None:
-        return _local(check(path), sha256)
-    from .cached import Obtain
-
-    access = access_of(network or Connection())
-    remote = remote_of(source, access)
-    obtain = Obtain(store_of(cache_dir), access.patience, access.streams, revalidate, on_progress, offline, copy_to)
+        outer = source.archive
+        fetched = fetch_member(lambda: _archive(outer, access, obtain, pins), source, sha256=sha256, store=obtain.store)
+        refuse_pointer(fetched.path, source.public)
+        return fetched
+    remote = remote_of(at_revision(source.text, pins.revision.get(source.id)), access)
     got = obtain.obtain(remote, sha256)
-    licence = getattr(remote, "licence", None)
     stored = got.stored
-    path = stored.path if copy_to is None else stored.blob
-    return Fetched(path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised, licence)
+    refuse_pointer(stored.blob, remote.label)
+    path = stored.path if obtain.copy_to is None else stored.blob
+    return Fetched(
+        path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised,
+        remote.licence, remote.revision,
+    )  # fmt: skip
+
+
+def _archive(source: Source, access: Access, obtain: Obtain, pins: Pins) -> Fetched:
+    if source.path is not None:
+        return _local(check(source.path), None)
+    return _one(source, None, access, obtain._replace(copy_to=None), pins)
 
 
 def remote_of(source: str, access: Access) -> Remote:
@@ -96,24 +125,12 @@ def remote_of(source: str, access: Access) -> Remote:
     Raises:
         FetchError: it names a whole version of NGC and no file of it.
     """
-    if scheme_of(source) in REMOTE_FILESYSTEMS:
-        from ..sources.filesystem import FilesystemSource
-
-        return FilesystemSource(source)
-    from ..sources.http import HttpSource
-    from ..sources.ngc.address import parse
-    from ..sources.ngc.source import NgcSource
-
-    address = parse(source, api=access.ngc_api)
-    if address is None:
-        return HttpSource(source, access)
-    if address.file is None:
-        raise FetchError(
-            "source-not-found",
-            f"{address} is a whole version, not a file",
-            hint=f"add the file's name; see prepare-models ngc files {address.model}:{address.version}",
-        )
-    return NgcSource(address, access)
+    kind = Source.of(source).kind
+    if kind is None:
+        raise FetchError("source-not-found", f"{source} is not remote", hint="give the path of a file")
+    module = importlib.import_module(f"{sources.__name__}.{kind.name}")
+    remote: Remote = module.remote(source, access)
+    return remote
 
 
 def _local(path: Path, sha256: Optional[str]) -> Fetched:

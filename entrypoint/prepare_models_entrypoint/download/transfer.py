@@ -47,6 +47,7 @@ class Download:
         self.copy_to, self.streams, self.stream = copy_to, streams, Stream()
         self.mismatches = self.furthest = 0
         self.resumed = False
+        self.doubt: Optional[FetchError] = None
 
     def run(self, patience: Patience) -> str:
         """Bring all bytes to the part and return their sha256.
@@ -81,6 +82,8 @@ class Download:
         """Receive what one stream and the ranges behind it bring; tell whether that was all."""
         split.close()  # of the try before
         with self.remote.open(self.part.size, self.part.validator) as body:
+            self.doubt = None
+            self._question(body.doubt, body)
             total = self._begin(body)
             stream = iter(body.chunks) if self.part.size else self._begun(body)
             self._take(split.stream(stream, total), total, effort)
@@ -146,12 +149,18 @@ class Download:
                 break
             head += chunk
         what = told_by(head[:SNIFFED], self.remote.name)
-        # Bytes of the promised size are judged by their digest alone.
-        if what is not None and (self.promise.sha256 is None or body.total != self.promise.size):
-            raise self.remote.impostor(what)
+        self._question(None if what is None else self.remote.impostor(what), body)
         if head:
             yield head
         yield from chunks
+
+    def _question(self, doubt: Optional[FetchError], body: Body) -> None:
+        """Refuse what looks like another thing than the file, unless a digest will tell what it is."""
+        if doubt is None:
+            return
+        if self.promise.sha256 is None or self.promise.size not in (None, body.total):
+            raise doubt
+        self.doubt = doubt if self.promise.size is None else None
 
     def _verified(self, split: Split) -> str:
         part, found = self.part, self.part.sha256()
@@ -162,6 +171,8 @@ class Download:
             part.restart()
             split.give_up()  # a range may be what was wrong
             self.mismatches += 1
+            if self.doubt is not None:
+                raise self.doubt
             # Once more where bytes of two tries met, or where the server's own list says that it has the right ones.
             again = self.mismatches == 1 and (self.resumed or self.promise.size is not None)
             raise mismatch(self.remote.label, expected=expected, found=found, retryable=again)

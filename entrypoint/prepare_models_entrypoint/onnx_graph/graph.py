@@ -32,8 +32,21 @@ def load(path: Path, *, weights: bool = True) -> ModelProto:
         ) from error
     external_data.check(path)
     if weights:
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
+        for tensor in _tensors(model.graph):
+            _bring(tensor, path)
     return model
+
+
+def _bring(tensor: TensorProto, model: Path) -> None:
+    """Bring the values of a tensor into memory. onnx itself refuses links, which download caches consist of."""
+    if not external_data_helper.uses_external_data(tensor):
+        return
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    with external_data.resolve(model, entries["location"]).open("rb") as stream:
+        stream.seek(int(entries.get("offset", "0")))
+        tensor.raw_data = stream.read(int(entries["length"])) if "length" in entries else stream.read()
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def _structure(path: Path) -> ModelProto:
@@ -97,6 +110,15 @@ def tensor_names(model: ModelProto) -> List[str]:
 def opset(model: ModelProto) -> int:
     """Return the version of the standard operator set."""
     return max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    for each in graphs(graph):
+        yield from each.initializer
+        for node in each.node:
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.TENSOR:
+                    yield attribute.t
 
 
 class ElementTypes:

@@ -18,10 +18,11 @@ from ..masking import register
 
 
 class Secrets(NamedTuple):
-    """The key of NGC, and headers for https sources."""
+    """The key of NGC, headers for https sources, and the token of Hugging Face."""
 
     ngc_api_key: Optional[str] = None
     headers: Mapping[str, str] = {}
+    hf_token: Optional[str] = None
 
 
 class Access:
@@ -48,6 +49,11 @@ class Access:
     def ngc_auth(self) -> str:
         """Return the base URL of NGC's token service."""
         return _base(self.network.ngc_auth or os.environ.get("NGC_CLI_AUTH_URL") or "https://authn.nvidia.com")
+
+    @property
+    def hf_endpoint(self) -> str:
+        """Return the base URL of Hugging Face's hub."""
+        return _base(self.network.hf_endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
 
     def settle(self) -> None:
         """Wait until no other thread is making a client."""
@@ -99,11 +105,12 @@ def read_secrets(file: Optional[str]) -> Secrets:
     try:
         note_secret(file)
         raw = json.loads(Path(file).read_text(encoding="utf-8"))
-        secrets = Secrets(raw.get("ngc_api_key"), {str(name): str(value) for name, value in raw.get("headers") or ()})
+        headers = {str(name): str(value) for name, value in raw.get("headers") or ()}
+        secrets = Secrets(raw.get("ngc_api_key"), headers, raw.get("hf_token"))
     except (OSError, ValueError, AttributeError) as error:
         raise FetchError(
             "internal", f"the file of secrets can't be read: {type(error).__name__}", hint="please report this"
         ) from None
-    for secret in filter(None, (secrets.ngc_api_key, *secrets.headers.values())):
+    for secret in filter(None, (secrets.ngc_api_key, secrets.hf_token, *secrets.headers.values())):
         register(secret)
     return secrets

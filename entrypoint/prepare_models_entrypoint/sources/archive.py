@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import lzma
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Callable, Iterator, List, Tuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, ContextManager, Iterator, List, Optional, Tuple
 
-from ..contract.source import Member
+from ..contract.source import Source
 from ..download.content_store import Store, key_of
 from ..download.disk_space import FOR_CACHE, check_room
 from ..download.part import Part
 from ..download.transfer import mismatch
 from ..errors import FetchError
+from .http import safe_name
 
 if TYPE_CHECKING:
-    from typing import Optional
-
     from ..download.fetch import Fetched
 
 _CHUNK = 1 << 20
+_LONGEST_CHAIN = 20  # of hard links
 _LARGEST = 64 << 30
 _SHOWN = 12
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError)
 
 
-def fetch_member(
-    archive: "Callable[[], Fetched]", member: Member, *, sha256: "Optional[str]", store: Store
-) -> "Fetched":
+def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Optional[str], store: Store) -> "Fetched":
     """Return a file of an archive. With a pinned digest the archive is not asked for when the file is here already.
 
     Args:
         archive: fetches the archive.
-        member: which file of it.
+        source: which file of it.
         sha256: pinned digest of the file, not of the archive.
         store: receives the file.
 
@@ -46,12 +47,12 @@ def fetch_member(
     from ..download.digest import Digest
     from ..download.fetch import Fetched
 
-    name = member.path.rpartition("/")[2]
+    name = safe_name(source.inner.replace("\\", "/"))
     present = store.find(sha256, name) if sha256 else None
     if present is not None:
         return Fetched(present.path, present.bytes, Digest(present.sha256), True, promised="manifest")
     outer = archive()
-    key = key_of(f"{outer.digest.result()}!{member.path}")
+    key = key_of(f"{outer.digest.result()}!last {normal(source.inner)}")
     known = store.recall(key)
     stored = store.find(known["sha256"], name) if known else None
     with store.lock(key) if stored is None else contextlib.nullcontext():
@@ -60,11 +61,11 @@ def fetch_member(
         if stored is None:
             part_path = store.parts / f"{key}.part"
             with Part.opened(part_path, resume_without_validator=False) as part:
-                _copy(outer.path, member.path, part)
+                _copy(outer.path, source.inner, part)
                 stored = store.adopt(part_path, part.sha256(), name)
-            store.remember(key, {"source": member.path, "sha256": stored.sha256})
+            store.remember(key, {"source": source.inner, "sha256": stored.sha256})
     if sha256 and stored.sha256 != sha256:
-        raise mismatch(f"{member.path} of {outer.path.name}", expected=sha256, found=stored.sha256)
+        raise mismatch(f"{source.inner} of {outer.path.name}", expected=sha256, found=stored.sha256)
     promised = "manifest" if sha256 else outer.promised
     return Fetched(
         stored.path, stored.bytes, Digest(stored.sha256), sha256 is not None, outer.fresh, promised, outer.licence
@@ -73,55 +74,185 @@ def fetch_member(
 
 def _copy(archive: Path, path: str, part: Part) -> None:
     try:
-        opened = _zip_member if archive.name.lower().endswith(".zip") else _tar_member
-        with opened(archive, path) as (stream, size):
-            if size > _LARGEST:
-                raise _invalid(archive, f"{path} unpacks to {size / 1e6:.0f} MB, which no model has")
-            check_room(part.path.parent, size, what=path, hint=FOR_CACHE)
-            for chunk in iter(lambda: stream.read(_CHUNK), b""):
-                if part.size + len(chunk) > size:
-                    raise _invalid(archive, f"{path} is larger than the archive says")
-                part.append(chunk)
-            if part.size != size:
-                raise _invalid(archive, f"{path} ends early")
+        if archive.name.lower().endswith(".zip"):
+            _copy_zip_member(archive, path, part)
+        else:
+            _copy_tar_member(archive, path, part)
+    except EOFError:
+        raise _truncated(archive) from None
     except _BROKEN as error:
         raise _invalid(archive, f"{type(error).__name__}: {error}") from None
 
 
-@contextlib.contextmanager
-def _tar_member(archive: Path, path: str) -> "Iterator[Tuple[IO[bytes], int]]":
+def _copy_tar_member(archive: Path, path: str, part: Part) -> None:
+    """Copy what tar would leave under a name: the last member of it, or what that is a hard link to."""
     names: List[str] = []
-    with tarfile.open(str(archive), "r|*") as tar:  # a stream: one pass, whatever the compression
-        for info in tar:
-            if _normal(info.name) == path:
-                stream = tar.extractfile(info) if info.isreg() else None
-                if stream is None:
-                    raise _invalid(archive, f"{path} is no plain file but a link, directory or device")
-                yield stream, info.size
-                return
-            if info.isreg():
-                names.append(_normal(info.name))
-    raise _missing(archive, path, names)
+    found: Optional[int] = None
+    link: Optional[str] = None
+    wanted = normal(path)
+    with _Tar.opened(archive) as tar:
+        for index, info in enumerate(tar.members()):
+            name = normal(info.name)
+            if name == wanted:
+                found = index
+                part.restart()
+                if info.isreg():
+                    tar.copy(info, part, path)
+                elif not info.islnk():
+                    raise _invalid(archive, f"{path} is not a plain file but a link, directory or device")
+                link = normal(info.linkname) if info.islnk() else None
+            elif info.isreg():
+                names.append(name)
+        is_whole = tar.is_whole
+    if found is None:
+        raise _missing(archive, path, names) if is_whole else _truncated(archive)
+    if link is not None:
+        _copy_linked(archive, path, link, found, part)
 
 
-@contextlib.contextmanager
-def _zip_member(archive: Path, path: str) -> "Iterator[Tuple[IO[bytes], int]]":
-    with zipfile.ZipFile(str(archive)) as pack:
-        infos = {_normal(info.filename): info for info in pack.infolist() if not info.is_dir()}
-        info = infos.get(path)
+def _copy_linked(archive: Path, path: str, link: str, before: int, part: Part) -> None:
+    """Copy the plain file to which a member is a hard link: the last one of that name before the link."""
+    for _ in range(_LONGEST_CHAIN):
+        found, following = None, None
+        with _Tar.opened(archive) as tar:
+            for index, info in enumerate(tar.members()):
+                if index >= before:
+                    break
+                if normal(info.name) == link:
+                    found, following = index, normal(info.linkname) if info.islnk() else None
+                    part.restart()
+                    if info.isreg():
+                        tar.copy(info, part, path)
+                    elif not info.islnk():
+                        raise _invalid(archive, f"{path} is a link to {link}, which is not a plain file")
+        if found is None:
+            raise _invalid(archive, f"{path} is a link to {link}, which is not in the archive before it")
+        if following is None:
+            return
+        link, before = following, found
+    raise _invalid(archive, f"{path} is a link to a link, many times over")
+
+
+class _Tar:
+    """A tar archive, read as one stream: gzip, bzip2 and xz may consist of several streams, as their programs allow."""
+
+    def __init__(self, archive: Path, stream: Any, tar: tarfile.TarFile) -> None:
+        self._archive, self._stream, self._tar = archive, stream, tar
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, archive: Path) -> "Iterator[_Tar]":
+        """Open an archive.
+
+        Raises:
+            TarError: it is not one.
+        """
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(open(str(archive), "rb"))
+            stream = stack.enter_context(_decompressed(raw))
+            yield cls(archive, stream, stack.enter_context(tarfile.open(fileobj=stream, mode="r|", tarinfo=_Info)))
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the mark of the archive's end was read."""
+        return getattr(self._tar, "ended", False)
+
+    def members(self) -> Iterator[tarfile.TarInfo]:
+        """Yield the members.
+
+        Raises:
+            EOFError: the archive ends within one.
+        """
+        seen = False
+        try:
+            for info in self._tar:
+                seen = True
+                yield info
+        except tarfile.ReadError:
+            if seen and not self._stream.read(1):
+                raise EOFError from None
+            raise
+
+    def copy(self, info: tarfile.TarInfo, part: Part, path: str) -> None:
+        """Append the bytes of a plain member."""
+        stream = self._tar.extractfile(info)
+        if stream is not None:
+            try:
+                _append(self._archive, path, stream, info.size, part)
+            except tarfile.ReadError:
+                raise EOFError from None
+
+
+class _Info(tarfile.TarInfo):
+    """Notes where the mark of an archive's end is read: what is cut between two members has none."""
+
+    @classmethod
+    def fromtarfile(cls, archive: Any) -> "_Info":
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed lacks it
+            archive.ended = True
+            raise
+
+
+def _decompressed(raw: BinaryIO) -> "ContextManager[Any]":
+    head = raw.read(6)
+    raw.seek(0)
+    for beginning, opened in _COMPRESSIONS:
+        if head.startswith(beginning):
+            return opened(raw)
+    return contextlib.nullcontext(raw)
+
+
+_COMPRESSIONS: "Tuple[Tuple[bytes, Callable[[BinaryIO], ContextManager[Any]]], ...]" = (
+    (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw, mode="rb")),
+    (b"BZh", lambda raw: bz2.BZ2File(raw, "rb")),
+    (b"\xfd7zXZ\x00", lambda raw: lzma.LZMAFile(raw, "rb")),  # noqa: SIM115  # its caller closes it
+)
+
+
+def _copy_zip_member(archive: Path, path: str, part: Part) -> None:
+    try:
+        pack = zipfile.ZipFile(str(archive))
+    except zipfile.BadZipFile:
+        with open(str(archive), "rb") as raw:
+            if raw.read(4) == b"PK\x03\x04":
+                raise EOFError from None  # its directory is at its end
+        raise
+    with pack:
+        # Programs for Windows may write backslashes.
+        infos = {normal(info.filename.replace("\\", "/")): info for info in pack.infolist() if not info.is_dir()}
+        info = infos.get(normal(path.replace("\\", "/")))
         if info is None:
             raise _missing(archive, path, list(infos))
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
-            raise _invalid(archive, f"{path} is no plain file but a link, directory or device")
+            raise _invalid(archive, f"{path} is not a plain file but a link, directory or device")
         if info.flag_bits & 1:
             raise _invalid(archive, f"{path} is encrypted")
         with pack.open(info) as stream:
-            yield stream, info.file_size
+            _append(archive, path, stream, info.file_size, part)
 
 
-def _normal(name: str) -> str:
-    return name[2:] if name.startswith("./") else name
+def _append(archive: Path, path: str, stream: IO[bytes], size: int, part: Part) -> None:
+    if size > _LARGEST:
+        raise _invalid(archive, f"{path} unpacks to {size / 1e6:.0f} MB, which no model has")
+    check_room(part.path.parent, size, what=path, hint=FOR_CACHE)
+    for chunk in iter(lambda: stream.read(_CHUNK), b""):
+        if part.size + len(chunk) > size:
+            raise _invalid(archive, f"{path} is larger than the archive says")
+        part.append(chunk)
+    if part.size != size:
+        raise EOFError
+
+
+def normal(name: str) -> str:
+    """Return a member's name as it is compared: without ``.``, empty parts and a first slash, in Unicode's NFC."""
+    return unicodedata.normalize("NFC", "/".join(part for part in name.split("/") if part not in ("", ".")))
+
+
+def _truncated(archive: Path) -> FetchError:
+    return FetchError("archive-invalid", f"{archive.name} is truncated: it ends too early", hint="download it again")
 
 
 def _invalid(archive: Path, what: str) -> FetchError:

@@ -24,18 +24,21 @@ class Promise(NamedTuple):
 class Body(NamedTuple):
     """Bytes on their way: they begin at ``start`` of a file of ``total`` bytes (None: unknown).
 
-    ``validator``: ETag or date by which the server will know this content again.
+    ``validator``: ETag or date by which the server will know this content again. ``doubt``: the error that the headers
+    amount to, where no digest tells better what the bytes are.
     """
 
     start: int
     total: Optional[int]
     validator: Optional[str]
     chunks: Iterator[bytes]
+    doubt: Optional[FetchError] = None
 
 
 class Remote(Protocol):
     """One remote file.
 
+    licence: page with the terms that its owner set. revision: commit of a repository that was asked, once it is known.
     name: base name for a local copy. label: how messages call it, without secrets.
     key: what makes two sources the same, before a digest is known.
     listed: whether a list tells the size before the file is asked for.
@@ -47,6 +50,8 @@ class Remote(Protocol):
     key: str
     listed: bool
     ranged: bool
+    licence: Optional[str]
+    revision: Optional[str]
 
     def promise(self) -> Promise:
         """Ask what the server promises; kinds that can't tell promise nothing."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Iterator, Optional
 
-from ..contract.source import public, scheme_of
+from ..contract.source import Source
 from ..errors import FetchError
-from .body import Body, Promise, not_the_file
+from .access import Access
+from .body import Body, Promise, Remote, not_the_file
 from .http import safe_name
 
 _CHUNK = 1 << 20
@@ -18,10 +19,12 @@ class FilesystemSource:
     """A file of a remote file system. Its credentials are found where its own tools find them."""
 
     listed = ranged = False
+    licence: Optional[str] = None
+    revision: Optional[str] = None
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.label = public(url)
+        self.label = Source.of(url).public
         self.name = safe_name(url)
         self.key = url
         self._info: Optional[Dict[str, Any]] = None
@@ -78,7 +81,7 @@ class FilesystemSource:
         try:
             import fsspec
 
-            return fsspec.filesystem(scheme_of(self._url))
+            return fsspec.filesystem(Source.of(self._url).scheme)
         except ImportError as error:
             raise FetchError(
                 "module-missing",
@@ -100,3 +103,9 @@ class FilesystemSource:
             raise FetchError(
                 "source-unreachable", f"{self.label}: {error}", hint="check the network, then run again", retryable=True
             ) from None
+
+
+def remote(source: str, access: Access) -> Remote:
+    """Return the file that a source names."""
+    del access  # fsspec finds its own way
+    return FilesystemSource(source)

@@ -6,10 +6,11 @@ import contextlib
 import datetime as dt
 import email.utils
 import re
-from typing import TYPE_CHECKING, Iterator, Mapping, Optional, Tuple
+import unicodedata
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Tuple
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
-from ..contract.source import problem_of, public, scheme_of
+from ..contract.source import Source
 from ..errors import FetchError
 from .body import HTML, Body, Promise, RangeLostError, Remote, intercepted, not_the_file
 
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from .web import Web
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_LONGEST_CHAIN = 5
+_MOST_REDIRECTS = 20  # as wget
+_PLAIN = ("", "identity", "none", "binary", "utf-8", "aws-chunked")  # codings that change no byte of a file
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
+_UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, direction marks, line breaks
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _STATUS_HINTS = {
     401: ("source-refused", "this server wants credentials: give them in a file of headers (docs/fetch.md)"),
@@ -51,8 +54,10 @@ class HttpSource:
         self._url, self._access = url, access
         self._answered_by = url
         self.name = file_name(url)
-        self.label = public(url)
+        self.label = Source.of(url).public
         self.key = url
+        self.licence: Optional[str] = None
+        self.revision: Optional[str] = None
 
     def promise(self) -> Promise:
         """A web server promises nothing before it answers."""
@@ -84,18 +89,43 @@ class HttpSource:
         return intercepted(self.label, what, urlsplit(self._url).hostname)
 
     @contextlib.contextmanager
-    def _get(self, url: str, headers: Mapping[str, str], hops: int = _LONGEST_CHAIN) -> Iterator[requests.Response]:
-        own = self._access.secrets.headers if origin(url) == origin(self._url) else {}
-        with self._access.web.get(url, headers={**own, **headers}) as answer:
+    def _get(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        def headers_for(hop: str) -> Mapping[str, str]:
+            own = self._credentials() if origin(hop) == origin(self._url) else {}
+            return {**own, **headers}
+
+        with followed(self._access.web, url, headers_for, self.label) as (self._answered_by, answer):
+            yield answer
+
+    def _credentials(self) -> Mapping[str, str]:
+        """Return the headers for the source's own host."""
+        return self._access.secrets.headers
+
+
+@contextlib.contextmanager
+def followed(
+    web: Web, url: str, headers_for: Callable[[str], Mapping[str, str]], label: str
+) -> Iterator[Tuple[str, requests.Response]]:
+    """Send a GET, follow redirects with the cookies that they set, and yield the last URL with its answer.
+
+    Args:
+        web: the connections.
+        url: where it begins.
+        headers_for: asked for the headers of each URL on the way.
+        label: how messages call the file.
+
+    Raises:
+        FetchError: no answer came, or there are too many redirects.
+    """
+    cookies = web.cookies()
+    for _ in range(_MOST_REDIRECTS + 1):
+        with web.get(url, headers=headers_for(url), cookies=cookies) as answer:
             target = location(answer, url)
             if target is None:
-                self._answered_by = url
-                yield answer
+                yield url, answer
                 return
-        if hops == 0:
-            raise FetchError("source-unreachable", f"{self.label}: too many redirects", hint="check the URL")
-        with self._get(target, headers, hops - 1) as last:
-            yield last
+        url = target
+    raise FetchError("source-unreachable", f"{label}: more than {_MOST_REDIRECTS} redirects", hint="check the URL")
 
 
 def location(answer: requests.Response, url: str) -> Optional[str]:
@@ -109,11 +139,11 @@ def location(answer: requests.Response, url: str) -> Optional[str]:
         return None
     try:
         joined = urljoin(url, target)
-        usable = scheme_of(joined) in ("https", "http") and problem_of(joined) is None
+        usable = Source.of(joined).scheme in ("https", "http") and Source.of(joined).problem is None
     except ValueError:
         joined, usable = target, False
     if not usable:
-        what = f"{public(url)} redirects to what is no URL of a file: {public(joined)}"
+        what = f"{Source.of(url).public} redirects to what is no URL of a file: {Source.of(joined).public}"
         raise FetchError("source-unreachable", what, hint="check the URL, and what proxy is on the way", retryable=True)
     return joined
 
@@ -138,24 +168,24 @@ def body_of(answer: requests.Response, web: Web, remote: Remote, *, offset: int,
     """Return the bytes of a server's answer.
 
     Raises:
-        FetchError: it is no answer with the file, or not with the part of it that was asked for.
+        FetchError: it is not an answer with the file, or not with the part of it that was asked for.
     """
     status, label = answer.status_code, remote.label
     if status == 416:
         raise RangeLostError(f"{label}: the server has no bytes from {offset} on")
-    if status not in (200, 206):
+    if status not in (200, 203, 206):
         raise refusal(answer, label)
-    _check_kind(answer, remote)
+    doubt = _doubt(answer, remote)
     mark = _validator(answer)
-    if status == 200:
+    if status != 206:
         length = answer.headers.get("Content-Length", "")
-        return Body(0, int(length) if _NUMBER.fullmatch(length) else None, mark, web.chunks(answer))
+        return Body(0, int(length) if _NUMBER.fullmatch(length) else None, mark, web.chunks(answer), doubt)
     match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) != offset:
         raise RangeLostError(f"{label}: asked for the bytes from {offset} on, the server sends others")
     if offset and validator is not None and mark is not None and mark != validator:
         raise RangeLostError(f"{label}: the file changed on the server")
-    return Body(offset, None if match[3] == "*" else int(match[3]), mark, web.chunks(answer))
+    return Body(offset, None if match[3] == "*" else int(match[3]), mark, web.chunks(answer), doubt)
 
 
 def refusal(answer: requests.Response, label: str) -> FetchError:
@@ -165,12 +195,19 @@ def refusal(answer: requests.Response, label: str) -> FetchError:
     usual = refused if 400 <= status < 500 else ("source-unreachable", "try again later")
     code, hint = _STATUS_HINTS.get(status, usual)
     again = status in (408, 425, 429) or status >= 500
-    error = FetchError(
-        code, f"{label}: the server answers {status} {answer.reason or ''}".rstrip(), hint=hint, retryable=again
-    )
-    if again:
-        error.retry_after_s = _retry_after(answer)
+    told = f"{label}: the server answers {status} {answer.reason or ''}".rstrip()
+    wait_s = _retry_after(answer) if again else None
+    if wait_s:
+        told += f", and wants no request for {_duration(wait_s)}"
+    error = FetchError(code, told, hint=hint, retryable=again)
+    error.retry_after_s = wait_s
     return error
+
+
+def _duration(seconds: float) -> str:
+    units = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"))
+    size, name = next(((size, name) for size, name in units if seconds >= 2 * size), (1.0, "s"))
+    return f"{seconds / size:.3g} {name}" if name != "s" else f"{seconds:.0f} s"
 
 
 def file_name(url: str) -> str:
@@ -181,24 +218,28 @@ def file_name(url: str) -> str:
 
 
 def safe_name(path: str) -> str:
-    """Return the last part of a server's path as a name that can't leave its directory."""
+    """Return the last part of a server's path as a name that can't leave its directory, and is one line."""
     name = path.rstrip("/").rpartition("/")[2].replace("\0", "")
+    name = "".join("_" if unicodedata.category(each) in _UNPRINTED else each for each in name)
     return "download" if name in ("", ".", "..") else name
 
 
-def _check_kind(answer: requests.Response, remote: Remote) -> None:
+def _doubt(answer: requests.Response, remote: Remote) -> Optional[FetchError]:
+    """Return the error that the headers amount to, where they say that this is not the file."""
     kind, name = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(), remote.name.lower()
     if kind in _HTML_TYPES and not name.endswith((".html", ".htm", ".xhtml")):
-        raise remote.impostor(HTML)
+        return remote.impostor(HTML)
     if (kind == "application/json" or kind.endswith("+json")) and not name.endswith("json"):
-        raise remote.impostor("a JSON document")
-    encoding = answer.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("", "identity"):
-        raise FetchError(
-            "source-unreachable",
-            f"{remote.label}: something on the way compressed the file ({encoding}) although it was told not to",
-            hint="exempt the host from the proxy's transformations",
-        )
+        return remote.impostor("a JSON document")
+    encodings = answer.headers.get("Content-Encoding", "").lower().split(",")
+    strange = ", ".join(each.strip() for each in encodings if each.strip() not in _PLAIN)
+    if not strange:
+        return None
+    return FetchError(
+        "source-unreachable",
+        f"{remote.label}: something on the way compressed the file ({strange}) although it was told not to",
+        hint="exempt the host from the proxy's transformations",
+    )
 
 
 def _validator(answer: requests.Response) -> Optional[str]:
@@ -220,3 +261,10 @@ def _retry_after(answer: requests.Response) -> Optional[float]:
     if at.tzinfo is None:
         return None
     return max(0.0, (at - dt.datetime.now(dt.timezone.utc)).total_seconds())
+
+
+def remote(source: str, access: Access) -> Remote:
+    """Return the file that a source names; a URL of NGC is one of NGC's."""
+    from .ngc import remote_at
+
+    return remote_at(source, access) or HttpSource(source, access)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..contract.other_formats import pointer
 from ..errors import FetchError
 
 
@@ -22,11 +23,25 @@ def check(path: Path) -> Path:
     if path.stat().st_size == 0:
         raise FetchError("source-not-a-model", f"{path} is empty", hint="export or download the model again")
     with open(str(path), "rb") as stream:
+        head = stream.read(64)
         text = path.suffix.lower() in (".json", ".html", ".xml")
-        if not text and stream.read(64).lstrip()[:1] in (b"<", b"{"):  # no model and no calibration cache begins so
+        if not text and head.lstrip()[:1] in (b"<", b"{"):  # no model and no calibration cache begins so
             raise FetchError(
                 "source-not-a-model",
                 f"{path} begins like a web page or a JSON answer",
                 hint="a download may have saved an error page under the model's name; download it again",
             )
     return path
+
+
+def refuse_pointer(path: Path, label: str) -> None:
+    """Refuse a file that stands for another one, in a repository whose large files were not fetched.
+
+    Args:
+        path: the file, wherever it came from, and even where it is what somebody pinned.
+        label: how the message calls it.
+    """
+    with open(str(path), "rb") as stream:
+        known = pointer(stream.read(64))
+    if known is not None:
+        raise FetchError("source-not-a-model", f"{label} is {known.what}", hint=known.hint)

@@ -13,8 +13,9 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.cookies import RequestsCookieJar
 
-from ..contract.source import public
+from ..contract.source import Source
 from ..download.retries import Patience
 from ..errors import FetchError
 from ..masking import mask
@@ -42,15 +43,21 @@ class Web:
 
     @contextlib.contextmanager
     def get(
-        self, url: str, *, headers: Optional[Mapping[str, str]] = None, auth: Optional[AuthBase] = None
-    ) -> Iterator[requests.Response]:
+        self, url: str, *, headers: Optional[Mapping[str, str]] = None, auth: Optional[AuthBase] = None,
+        cookies: Optional[RequestsCookieJar] = None, head: bool = False,
+    ) -> Iterator[requests.Response]:  # fmt: skip
         """Send one GET and yield the answer, whose body has not been read yet. Redirects are not followed.
+
+        ``cookies`` are sent where they belong, and receive those that the answer sets. ``head``: ask for the headers
+        alone.
 
         Raises:
             FetchError: no answer came, or the block failed while it read the body.
         """
         with self._failures_told(url):
-            request = _prepared(url, {**_HEADERS, **(headers or {})}, auth)
+            request = _prepared(url, {**_HEADERS, **(headers or {})}, auth, "HEAD" if head else "GET")
+            if cookies:
+                request.prepare_cookies(cookies)
             answer = self._adapter.send(
                 request,
                 stream=True,
@@ -59,7 +66,14 @@ class Web:
                 proxies=self._proxies_for(url),
             )
             with answer:
+                if cookies is not None:
+                    cookies.update(answer.cookies)
                 yield answer
+
+    @staticmethod
+    def cookies() -> RequestsCookieJar:
+        """Return an empty jar: cookies belong to one download."""
+        return RequestsCookieJar()
 
     def _proxies_for(self, url: str) -> Dict[str, str]:
         """Return what the environment says for a host, asked once."""
@@ -93,9 +107,11 @@ class Web:
             raise _unreachable(url, what, "check the network, then run again: what came is kept") from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
             if requests.utils.select_proxy(url, self._proxies_for(url)):  # whose address and kind come first
-                what = f"{public(url)}: the proxy can't be used: {_reason(error)}"
+                what = f"{Source.of(url).public}: the proxy can't be used: {_reason(error)}"
                 raise FetchError("source-unreachable", what, hint=_proxy_hint(url)) from None
-            raise FetchError("source-not-found", f"{public(url)}: {_reason(error)}", hint="check the URL") from None
+            raise FetchError(
+                "source-not-found", f"{Source.of(url).public}: {_reason(error)}", hint="check the URL"
+            ) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
             raise _unreachable(url, _reason(error), _network_hint(url)) from None
         except OSError as error:
@@ -104,10 +120,10 @@ class Web:
             raise
 
 
-def _prepared(url: str, headers: Mapping[str, str], auth: Optional[AuthBase]) -> requests.PreparedRequest:
-    """Return a GET without what ``requests`` would prepare for other kinds, which takes three quarters of its time."""
+def _prepared(url: str, headers: Mapping[str, str], auth: Optional[AuthBase], method: str) -> requests.PreparedRequest:
+    """Return a request without what ``requests`` prepares for other kinds, which takes three quarters of its time."""
     request = requests.PreparedRequest()
-    request.prepare_method("GET")
+    request.prepare_method(method)
     request.prepare_url(url, None)
     request.prepare_headers(headers)
     if auth is not None or "@" in url:  # a user and a password may stand in the URL
@@ -123,13 +139,13 @@ def _tls(url: str, error: Exception) -> FetchError:
     now = f"; now {used[0]}" if used else "; now the certificates that come with certifi"
     return FetchError(
         "tls-untrusted",
-        f"{public(url)}: the server's certificate is not trusted: {_reason(error)}",
+        f"{Source.of(url).public}: the server's certificate is not trusted: {_reason(error)}",
         hint=f"set REQUESTS_CA_BUNDLE (or SSL_CERT_FILE) to a PEM file with the CA of this network or server{now}",
     )
 
 
 def _unreachable(url: str, what: str, hint: str) -> FetchError:
-    return FetchError("source-unreachable", f"{public(url)}: {what}", hint=hint, retryable=True)
+    return FetchError("source-unreachable", f"{Source.of(url).public}: {what}", hint=hint, retryable=True)
 
 
 def _proxy_hint(url: str) -> str:

@@ -6,16 +6,18 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from prepare_models_entrypoint.contract.source import local_path, source_id
+from prepare_models_entrypoint.contract.pins import NO_PINS
+from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import BundleError, HostError, UsageError
+from ..errors import BundleError, HostError, LockError, UsageError
 from ..executors import choice
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
-from ..lock.sources import sample_sets, wanted
+from ..lock.pins import fetched_pins
+from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
 from ..manifest import licences
 from ..manifest.model import Manifest, ModelSpec
@@ -129,15 +131,30 @@ def _model(
     for file in wanted(spec, base):
         locked = there[file.place]
         if file.identifier is not None:
-            contents.add(fetched[source_id(file.source)], locked.sha256)
+            contents.add(fetched[Source.of(file.source).id], locked.sha256)
             yield ModelFile(file.role, None, locked.sha256)
             continue
-        here = fetched.get(source_id(file.source)) or local_path(file.source) or Path(file.source)
+        here = fetched.get(Source.of(file.source).id) or Source.of(file.source).path or Path(file.source)
         contents.add(here, locked.sha256)
         yield ModelFile(file.role, tree_path(spec, file, here), locked.sha256)
+    for weights in fetched_weights(spec, there.values()):
+        identifier = source_id_of(weights, base)
+        if identifier not in fetched:
+            told = f"{spec.name}: {weights.role} {weights.source} is in the lock, and its model does not name it"
+            raise LockError([told], hint=f"prepare-models lock {manifest.path} --update {spec.name}")
+        contents.add(fetched[identifier], weights.sha256)
+        place = None if weights.source_id is not None else _place_in_tree(spec, weights, base)
+        yield ModelFile(weights.role, place, weights.sha256)
     for role, samples in sample_sets(spec):
         for sample in samples.samples():
             yield ModelFile(role, f"{spec.name}/{role}/{sample.name}", contents.add(sample))
+
+
+def _place_in_tree(spec: ModelSpec, weights: LockedFile, base: Path) -> str:
+    """Return where weights of an archive on this disk are put: as they are seen from the model in it."""
+    model = Source.of(spec.source)
+    inner = PurePosixPath(Source.of(str(base / weights.source)).inner)
+    return f"{spec.name}/model/{inner.relative_to(PurePosixPath(model.inner).parent).as_posix()}"
 
 
 def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[BundledEngine]:
@@ -168,7 +185,10 @@ def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]
         for file in wanted(spec, base):
             if file.fetched:
                 by_network.setdefault(spec.network, {})[file.source] = digests[file.place]
-    results = fetch_sources(by_network, on_event=on_event)
+    pins = NO_PINS
+    for spec in manifest.models:
+        pins = pins.and_those(fetched_pins(spec, lock, base))
+    results = fetch_sources(by_network, on_event=on_event, pins=pins)
     return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
 

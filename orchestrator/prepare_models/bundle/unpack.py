@@ -14,14 +14,16 @@ from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync, write_atomic
+from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
-from prepare_models_entrypoint.contract.source import local_path
+from prepare_models_entrypoint.contract.source import Source
 
 from .. import manifest
 from ..errors import BundleError, HostError
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
+from ..lock.pins import fetched_pins
 from ..lock.sources import Wanted, pinnable
 from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
@@ -69,7 +71,7 @@ class Site:
 def tree_path(spec: ModelSpec, file: Wanted, here: Path) -> str:
     """Return where a local file of a model is put: external data stays where it is, seen from the model."""
     if file.role == "external_data":
-        inner = here.relative_to((local_path(spec.source) or here).parent).as_posix()
+        inner = here.relative_to((Source.of(spec.source).path or here).parent).as_posix()
         return f"{spec.name}/model/{inner}"
     if file.role == "plugin":
         number = [plugin.file for plugin in spec.plugins].index(file.source)
@@ -271,7 +273,8 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
     if len(loaded.models) != len(index.models):
         raise damaged("its manifest has other models than its index")
     models = tuple(
-        _here(spec, model, folder / "models") for spec, model in zip(loaded.models, index.models, strict=True)
+        replace(_here(spec, model, folder / "models"), pins=fetched_pins(spec, lock, loaded.path.absolute().parent))
+        for spec, model in zip(loaded.models, index.models, strict=True)
     )
     _take_into_store(models)
     return Site(replace(loaded, models=models), lock, index, folder, hold)
@@ -281,9 +284,12 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     """Let the entrypoint find what the store has got, under the names of its sources. It uses no network for that."""
     pairs = [(spec.source, spec.sha256) for spec in models]
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
-    remote = {source: sha256 for source, sha256 in pairs if local_path(source) is None}
+    remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
     if remote:
-        fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True)
+        pins = NO_PINS
+        for spec in models:
+            pins = pins.and_those(spec.pins)
+        fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
 
 
 def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
@@ -344,7 +350,7 @@ def _check_files(spec: ModelSpec, files: Sequence[ModelFile]) -> None:
     carried = {file.role for file in files if file.path is not None}
     downloads = {file.role for file in files if file.path is None}
     for file in pinnable(spec, Path()):
-        if file.role not in carried | (set() if local_path(file.source) is not None else downloads):
+        if file.role not in carried | (set() if Source.of(file.source).path is not None else downloads):
             raise BundleError(
                 "bundle-incomplete",
                 f"{spec.name}: {file.role.replace('_', ' ')} {file.label} is not in the bundle",

@@ -57,7 +57,8 @@ class CopiedFiles:
 
     def downloads(self, work: Work) -> list[Path]:
         """Return the files of this model alone."""
-        digests = filter(None, (work.spec.sha256, work.spec.calibration_sha256))
+        spec = work.spec
+        digests = filter(None, (spec.sha256, spec.calibration_sha256, *spec.pins.sha256.values()))
         blobs = [downloads.blob(work.cache / "downloads", digest) for digest in digests]
         return [blob for blob in dict.fromkeys(blobs) if blob.is_file()]
 

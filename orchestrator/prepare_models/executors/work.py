@@ -14,8 +14,9 @@ from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from prepare_models_entrypoint.contract.job import Job, JobKind
+from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import ModelReport, StageResult, read
-from prepare_models_entrypoint.contract.source import local_path, member_of
+from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
 from ..manifest.model import ModelSpec
@@ -53,7 +54,7 @@ class Work:
     @property
     def remote(self) -> bool:
         """Tell whether anything has to be downloaded or unpacked first."""
-        return any(local_path(source) is None for source in self._sources)
+        return any(Source.of(source).path is None for source in self._sources)
 
     @property
     def _sources(self) -> list[str]:
@@ -61,8 +62,8 @@ class Work:
 
     def local_files(self) -> list[Path]:
         """Return the model's own files and directories on this machine, absolute."""
-        places = [member.archive if (member := member_of(source)) else source for source in self._sources]
-        files = [path for place in places if (path := local_path(place)) is not None and path.is_file()]
+        places = [Source.of(source).outer.path for source in self._sources]
+        files = [path for path in places if path is not None and path.is_file()]
         wanted = [file for path in files for file in (path, *_weights(path))]
         wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
         wanted += [path for path in self._samples() if path.exists()]
@@ -76,11 +77,13 @@ class Work:
 
     def pinned(self, fetched: ModelReport) -> Work:
         """Return the work on exactly the bytes that a step has fetched."""
-        digests = {material["role"]: material["sha256"] for material in fetched["materials"]}
-        spec = self.spec
-        if local_path(spec.source) is None:
+        materials = fetched["materials"]
+        digests = {material["role"]: material["sha256"] for material in materials}
+        weights = {each["source_id"]: each["sha256"] for each in materials if each["role"] == "external_data"}
+        spec = replace(self.spec, pins=self.spec.pins.and_those(Pins(weights)))
+        if Source.of(spec.source).path is None:
             spec = replace(spec, sha256=digests.get("model", spec.sha256))
-        if spec.calibration_cache is not None and local_path(spec.calibration_cache) is None:
+        if spec.calibration_cache is not None and Source.of(spec.calibration_cache).path is None:
             spec = replace(spec, calibration_sha256=digests.get("calibration_cache", spec.calibration_sha256))
         return replace(self, spec=spec)
 

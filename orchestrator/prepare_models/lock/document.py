@@ -29,7 +29,8 @@ class LockedFile:
     role: one of ``ROLES``. source: as it may be shown; a local path is relative to the manifest where it lies below it.
     sha256, bytes: of the file; of an archive's member for such a source; of all samples for a directory of samples.
     source_id: tells remote sources apart whose shown forms are the same. promised: who told the digest of a remote
-    source before its bytes came: manifest, server, or nobody (None), so that the first fetch was trusted.
+    source before its bytes came: manifest, server, or nobody (None), so that the first fetch was trusted. revision: the
+    commit of the repository that the bytes are of.
     """
 
     role: str
@@ -38,6 +39,7 @@ class LockedFile:
     bytes: int
     source_id: str | None = None
     promised: str | None = None
+    revision: str | None = None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -124,6 +126,8 @@ def _raw(file: LockedFile) -> dict[str, Any]:
     raw = dict(vars(file))
     if file.source_id is None:  # a local file
         del raw["source_id"], raw["promised"]
+    if file.revision is None:
+        del raw["revision"]
     return raw
 
 

@@ -10,7 +10,7 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from ..errors import LockError
 from ..manifest.model import Manifest, ModelSpec
 from .document import Facts, Lock, LockedFile
-from .sources import Hashing, Wanted, measure_local, measure_samples, wanted
+from .sources import Hashing, Wanted, fetched_weights, measure_local, measure_samples, wanted
 
 
 def drift_of_sources(manifest: Manifest, lock: Lock, sha256: Hashing = sha256_file) -> list[str]:
@@ -60,6 +60,8 @@ def _of_model(spec: ModelSpec, locked: Sequence[LockedFile] | None, base: Path, 
         known = there.pop(measured.place, None)
         if known is None or known.sha256 != measured.sha256:
             yield f"{spec.name}: the {measured.role} in {measured.source} are not the locked ones"
+    for file_of_model in fetched_weights(spec, there.values()):
+        del there[file_of_model.place]  # the model's digest tells which weights it has
     for place in there:
         yield f"{spec.name}: the lock has {place[0]} {place[1]}, the manifest does not"
 

@@ -6,14 +6,14 @@ from collections.abc import Collection
 from typing import cast
 
 from prepare_models_entrypoint.contract.fetch import FetchResult
-from prepare_models_entrypoint.contract.source import source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest import licences
 from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from .document import Lock, LockedFile
-from .sources import Wanted, measure_local, measure_samples, wanted
+from .sources import Wanted, external_data, fetched_weights, measure_local, measure_samples, wanted
 
 
 def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_eula: bool, on_event: OnEvent) -> Lock:
@@ -42,6 +42,8 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
                 models[spec.name].append(measure_local(file))
             elif known is not None and _still(known, file):
                 models[spec.name].append(known)
+                if file.role == "model":
+                    models[spec.name] += fetched_weights(spec, there.values())
             else:
                 todo.append((spec, file))
         models[spec.name] += measure_samples(spec, base)
@@ -51,7 +53,12 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
         by_network.setdefault(spec.network, {})[file.source] = file.pinned
     results = fetch_sources(by_network, on_event=on_event)
     for spec, file in todo:
-        models[spec.name].append(_locked(file, results[source_id(file.source)]))
+        result = results[Source.of(file.source).id]
+        models[spec.name].append(_locked(file, result))
+        for weights in result["external_data"]:
+            beside = Source.of(file.source).beside(weights["location"])
+            if beside is not None:
+                models[spec.name].append(_locked(external_data(beside.text, base), results[beside.id]))
     return Lock({name: tuple(files) for name, files in models.items()}, previous.platforms)
 
 
@@ -72,8 +79,14 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
         by_network.setdefault(spec.network, {})[file.source] = None  # pinned, it would be taken from the store
     results = fetch_sources(by_network, on_event=on_event)
     found = []
+    for spec in manifest.models:
+        for locked in fetched_weights(spec, lock.models.get(spec.name, ())):
+            now = results.get(locked.source_id or "")
+            if now is not None and now["sha256"] != locked.sha256:
+                told = f"{spec.name}: {locked.role} {locked.source} has sha256 {now['sha256']} on its server"
+                found.append(f"{told}, the lock has {locked.sha256}")
     for spec, file in remote:
-        served = results[source_id(file.source)]["sha256"]
+        served = results[Source.of(file.source).id]["sha256"]
         known = {locked.place: locked for locked in lock.models.get(spec.name, ())}.get(file.place)
         if known is not None and served != known.sha256:
             told = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"
@@ -90,5 +103,5 @@ def _locked(file: Wanted, result: FetchResult) -> LockedFile:
     identifier = file.identifier
     return LockedFile(
         file.role, file.label, cast("str", result["sha256"]), cast("int", result["bytes"]), identifier,
-        result["promised"] if identifier else None,
+        result["promised"] if identifier else None, result["revision"],
     )  # fmt: skip

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.pins import Pins
+
 from .. import manifest
 from ..errors import UsageError
 from ..manifest.model import Manifest, ModelSpec
 from ..support.file_digests import open_digests
 from .document import Lock, path_of, read
 from .drift import drift_of_sources, refuse
-from .sources import Wanted, pinnable
+from .sources import Wanted, fetched_weights, pinnable, source_id_of
 
 
 def load(file: Path, *, locked: bool = False) -> tuple[Manifest, Lock | None]:
@@ -46,4 +48,15 @@ def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> Mod
         return known.sha256 if known and applies and known.source_id == file.identifier else None
 
     pins = {file.role: file.pinned or digest(file) for file in pinnable(spec, base)}
-    return replace(spec, sha256=pins["model"], calibration_sha256=pins.get("calibration_cache"))
+    return replace(
+        spec, sha256=pins["model"], calibration_sha256=pins.get("calibration_cache"),
+        pins=fetched_pins(spec, lock, base, everything=everything),
+    )  # fmt: skip
+
+
+def fetched_pins(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool = True) -> Pins:
+    """Return what a lock knows of sources that are fetched; without ``everything`` not what an archive here holds."""
+    files = [file for file in lock.models.get(spec.name, ()) if everything or file.source_id is not None]
+    weights = {source_id_of(file, base): file.sha256 for file in fetched_weights(spec, files)}
+    revisions = {file.source_id: file.revision for file in files if file.source_id and file.revision}
+    return Pins(weights, revisions)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import external_data
+from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig
+from prepare_models_entrypoint.contract.external_data import ExternalDataError, files
 from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.source import local_path, member_of, public, source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import HostError
 from ..manifest.model import ModelSpec
@@ -40,9 +41,8 @@ class Wanted:
     @property
     def identifier(self) -> str | None:
         """Return what tells two remote sources apart; None for a path, which differs from machine to machine."""
-        member = member_of(self.source)
-        here = local_path(member.archive if member else self.source) is not None
-        return None if here else source_id(self.source)
+        source = Source.of(self.source)
+        return source.id if source.is_remote else None
 
 
 def pinnable(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
@@ -59,7 +59,7 @@ def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
         HostError: weights that belong to a local model are not there, or lie elsewhere than they may.
     """
     yield from pinnable(spec, base)
-    model = local_path(spec.source)
+    model = Source.of(spec.source).path
     for file in _weights(spec.name, model) if model is not None and model.is_file() else ():
         yield _source("external_data", str(file), None, base)
     for plugin in spec.plugins:
@@ -70,8 +70,8 @@ def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
 
 def _weights(name: str, model: Path) -> tuple[Path, ...]:
     try:
-        return external_data.files(model)
-    except external_data.ExternalDataError as error:
+        return files(model)
+    except ExternalDataError as error:
         raise HostError(
             f"{name}: {error}", hint=f"keep the weights files of {model} in its folder under their own names"
         ) from None
@@ -83,10 +83,14 @@ def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
     """Return a local file with its digest, which ``sha256`` finds out or remembers.
 
     Raises:
-        HostError: it can't be read.
+        HostError: it can't be read, or is a pointer of a repository in the file's place.
     """
-    path = local_path(file.source) or Path(file.source)
+    path = Source.of(file.source).path or Path(file.source)
     try:
+        with path.open("rb") as stream:
+            known = other_formats.pointer(stream.read(64))
+        if known is not None:
+            raise HostError(f"{path} is {known.what}", hint=known.hint)
         return LockedFile(file.role, file.label, sha256(path), path.stat().st_size)
     except OSError as error:
         raise HostError(f"{path} can't be read: {error.strerror}", hint="check the path in the manifest") from None
@@ -117,16 +121,33 @@ def measure_samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) 
         yield LockedFile(role, _label(samples.images, base), digest, size)
 
 
+def external_data(source: str, base: Path) -> Wanted:
+    """Return the file with weights at a source that was found beside a fetched model."""
+    return _source("external_data", source, None, base)
+
+
+def fetched_weights(spec: ModelSpec, locked: Iterable[LockedFile]) -> list[LockedFile]:
+    """Return the locked files with weights that come with a model which has to be fetched or unpacked."""
+    if Source.of(spec.source).path is not None:
+        return []
+    return [file for file in locked if file.role == "external_data"]
+
+
+def source_id_of(file: LockedFile, base: Path) -> str:
+    """Return the ``id`` of a locked file's source; one in an archive on this disk is known by its path."""
+    return file.source_id or Source.of(str(base / file.source)).id
+
+
 def _source(role: str, source: str, pinned: str | None, base: Path) -> Wanted:
-    fetched = local_path(source) is None
+    fetched = Source.of(source).path is None
     return Wanted(role, source, _label(source, base), pinned, fetched)
 
 
 def _label(source: str, base: Path) -> str:
-    member = member_of(source)
-    if member is not None:
-        return f"{_label(member.archive, base)}!{member.path}"
-    path = local_path(source)
+    archive = Source.of(source).archive
+    if archive is not None:
+        return f"{_label(archive.text, base)}!{Source.of(source).inner}"
+    path = Source.of(source).path
     if path is None:
-        return public(source)
+        return Source.of(source).public
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)

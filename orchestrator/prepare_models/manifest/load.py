@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR, Deployment
 from prepare_models_entrypoint.contract.kinds import Kind, Text
 from prepare_models_entrypoint.contract.settings import Nested
-from prepare_models_entrypoint.contract.source import scheme_of
+from prepare_models_entrypoint.contract.source import Source
 
 from ..catalog import PREFIX, find
 from ..errors import UsageError
@@ -172,9 +172,9 @@ class _Loader(Reader):
             self.problems.add(
                 node.entries["tao"], f"these are options of tao-converter, not of converter: {spec.converter}"
             )
-        if scheme_of(spec.source) == "http" and spec.sha256 is None:
+        if Source.of(spec.source).scheme == "http" and spec.sha256 is None:
             self.problems.add(source, "an http:// source needs sha256:, as anybody on the way may change its bytes")
-        if scheme_of(spec.calibration_cache or "") == "http":
+        if Source.of(spec.calibration_cache or "").scheme == "http":
             cache = node.entries["calibration_cache"]
             self.problems.add(cache, "anybody on the way may change the bytes of an http:// source; use https://")
 

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.files import read_small
+from prepare_models_entrypoint.contract import key_file
 from prepare_models_entrypoint.contract.job import ModelSettings
-from prepare_models_entrypoint.contract.kinds import File, Kind, Schema, Source, Text
+from prepare_models_entrypoint.contract.kinds import File, Kind, Schema, SourceText, Text
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 
 from ..errors import KeyUnavailableError
@@ -34,14 +34,14 @@ class Key:
         elif self.file is not None:
             where = f"key file {self.file}"
             try:
-                key = read_small(self.file).decode("utf-8").strip()
+                key = key_file.read(self.file)
             except OSError as error:
                 raise KeyUnavailableError(
                     f"{where}: {error.strerror}", hint="give the path of a readable file"
                 ) from None
-            except ValueError:
+            except ValueError as error:
                 raise KeyUnavailableError(
-                    f"{where} is no text", hint="give the path of the file with the key"
+                    f"{where} {error}", hint="put the key, and nothing else, into that file"
                 ) from None
         else:
             where, key = "key", self.literal or ""
@@ -95,6 +95,7 @@ class ModelSpec(ModelSettings):
     """One entry of ``models:``, defaults applied and local sources made absolute.
 
     calibration_sha256: digest of the calibration cache, which a lock knows and no manifest says.
+    pins: what a lock knows of sources that are fetched, and of weights that come with the model.
     """
 
     name: str = setting(
@@ -107,7 +108,7 @@ class ModelSpec(ModelSettings):
         "peoplesemsegnet",
         default=REQUIRED,
     )
-    source: str = setting(Source(), "where the model is, see below", "peoplesemseg.onnx", default=REQUIRED)
+    source: str = setting(SourceText(), "where the model is, see below", "peoplesemseg.onnx", default=REQUIRED)
     line: int
     key: Key | None = setting(
         KeySource(),

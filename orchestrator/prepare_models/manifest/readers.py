@@ -7,10 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prepare_models_entrypoint.contract.kinds import ByName, File, Interval, Kind, ListOf, Number, Shape, Shapes, Source
+from prepare_models_entrypoint.contract.kinds import (
+    ByName,
+    File,
+    Interval,
+    Kind,
+    ListOf,
+    Number,
+    Shape,
+    Shapes,
+    SourceText,
+)
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, Setting, keys, rows
 from prepare_models_entrypoint.contract.shapes import ShapeRange
-from prepare_models_entrypoint.contract.source import member_of, problem_of, scheme_of
+from prepare_models_entrypoint.contract.source import Source, ngc_advice
 
 from .nodes import Node, Problems
 
@@ -48,7 +58,7 @@ class Reader:
             case Interval():
                 return self._interval(kind, node)
         value = self._scalar(kind, node)
-        if value is None or not isinstance(kind, File | Source):
+        if value is None or not isinstance(kind, File | SourceText):
             return value
         return str(self.place(value)) if isinstance(kind, File) else self._source(value, node)
 
@@ -63,11 +73,12 @@ class Reader:
         return None
 
     def _source(self, text: str, node: Node) -> str:
-        expected = problem_of(text)
-        if expected is not None:
-            self.problems.expected(node, expected)
-        member = member_of(text)
-        return text if scheme_of(member.archive if member else text) is not None else str(self.place(text))
+        source, advice = Source.of(text), ngc_advice(text)
+        if source.problem is not None:
+            self.problems.expected(node, source.problem)
+        elif advice is not None and source.scheme is None and not self.place(text).exists():
+            self.problems.expected(node, f"ngc:// before a name on NGC: {advice}")
+        return text if source.outer.scheme is not None else str(self.place(text))
 
     def _items(self, kind: ListOf, node: Node) -> tuple[object, ...] | None:
         if not self.is_a(node, "list", kind.expected):

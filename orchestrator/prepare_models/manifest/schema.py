@@ -5,7 +5,7 @@ from __future__ import annotations
 from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR
 from prepare_models_entrypoint.contract.kinds import VARIABLE, Schema, Shape
 from prepare_models_entrypoint.contract.settings import closed, rows
-from prepare_models_entrypoint.contract.source import NGC_EXAMPLE, REMOTE_FILESYSTEMS
+from prepare_models_entrypoint.contract.source import KINDS, NGC_EXAMPLE
 
 from .model import DEFAULT_KEYS, MODEL_ROWS, Defaults
 
@@ -18,10 +18,8 @@ _SHAPES = {
 }
 _SOURCES = (
     r"(?![A-Za-z][A-Za-z0-9+.-]*://)",
-    "[Hh][Tt][Tt][Pp][Ss]?://",
     "file:///",
-    r"ngc://[^/:?]+(/[^/:?]+)?/[^/:?]+:[^/?]+(/|\?file=).",
-    f"({'|'.join(REMOTE_FILESYSTEMS)})://",
+    *(kind.pattern for kind in KINDS),
 )
 _DEFINITIONS: Schema = {
     "variable": {
@@ -32,7 +30,8 @@ _DEFINITIONS: Schema = {
     "text": {"type": ["string", "number", "boolean"], "minLength": 1},
     "source": {
         "description": "Where the bytes are: a path relative to the manifest, file:///, https://, "
-        "ngc://org[/team]/model:version/file, s3:// and its like, a member of an archive (archive.tar.gz!inner/path), "
+        "ngc://org[/team]/model:version/file, hf://owner/repository[@revision]/file, "
+        "s3:// and its like, a member of an archive (archive.tar.gz!inner/path), "
         "or catalog:NAME for a model of the catalog. An http:// source needs sha256.",
         "type": ["string", "number", "boolean"],
         "minLength": 1,

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import downloads, external_data
 from prepare_models_entrypoint.contract.identity import identity
 from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo
-from prepare_models_entrypoint.contract.source import local_path, member_of, source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest.model import ModelSpec
 from ..running.jobs import model_job
 from ..support.file_digests import Digests
+from ..support.paths import contents_dir
 
 NOT_FETCHED = "not fetched yet"
 NOT_READ = "not read yet"
 ARCHIVE_CHANGED = "in an archive that changed"
+_UNKNOWN = {NOT_FETCHED, NOT_READ, ARCHIVE_CHANGED}
 
 
 class SourceMissingError(Exception):
@@ -45,7 +48,7 @@ def expected_identity(
         ExternalDataError: weights that belong to a local model are not there, or lie elsewhere than they may.
         OSError: a local source can't be read.
     """
-    path = local_path(spec.source)
+    path = Source.of(spec.source).path
     model_file = path if path is not None and path.is_file() else None
     unread = model_file is not None and spec.sha256 is None and not is_read(model_file)
     model = NOT_READ if unread else _digest(spec.source, spec.sha256, "model", record, digests)
@@ -59,31 +62,56 @@ def expected_identity(
         runtime,
         model_sha256=model,
         calibration_sha256=calibration,
-        weights_sha256=digests.weights_of(model_file) if model_file is not None and not unread else None,
+        weights_sha256=_weights(spec, model, model_file, record, digests) if not unread else None,
     )
+
+
+def _weights(
+    spec: ModelSpec, model: str, model_file: Path | None, record: ModelReport | None, digests: Digests
+) -> str | None:
+    """Return the digest of a model's external data, None without any.
+
+    Of a model that was fetched, the download store has the structure, which names the weights. Where it is gone, the
+    record knows them; where there is none either, no engine of the model with weights is found, and it is built.
+    """
+    if model_file is not None:
+        return digests.weights_of(model_file)
+    blob = downloads.blob(contents_dir() / "downloads", model)
+    named = digests.locations(blob) if model not in _UNKNOWN and blob.is_file() else ()
+    sources = [source for location in named if (source := Source.of(spec.source).beside(location)) is not None]
+    found = [spec.pins.sha256.get(source.id) or digests.of_source(source.id) for source in sources]
+    if found and all(found):
+        return external_data.combined(digest for digest in found if digest)
+    recorded = record["identity"] if record is not None else None
+    if recorded is None or recorded["model_sha256"] != model:
+        return NOT_FETCHED if named else None
+    others = [each for each in record["materials"] if each["role"] == "external_data"] if record else []
+    if any(spec.pins.sha256.get(each["source_id"], each["sha256"]) != each["sha256"] for each in others):
+        return NOT_FETCHED
+    weights: str | None = recorded["weights_sha256"]
+    return weights
 
 
 def is_known(fields: dict[str, object]) -> bool:
     """Tell whether an identity is whole: not empty, and no source must be fetched or read first."""
-    unknown = {NOT_FETCHED, NOT_READ, ARCHIVE_CHANGED}
-    return bool(fields) and not {fields["model_sha256"], fields["calibration_sha256"]} & unknown
+    digests = {fields.get(name) for name in ("model_sha256", "weights_sha256", "calibration_sha256")}
+    return bool(fields) and not digests & _UNKNOWN
 
 
 def _digest(source: str, pinned: str | None, role: str, record: ModelReport | None, digests: Digests) -> str:
     """Return the digest that a source has (local file), must have (pinned) or had when it was fetched."""
     if pinned is not None:
         return pinned
-    path = local_path(source)
+    path = Source.of(source).path
     if path is not None and not path.is_file():
         raise SourceMissingError(source)
     if path is not None:
         return digests.of(path)
-    member = member_of(source)
-    archive = local_path(member.archive) if member else None
+    archive = Source.of(source).outer.path
     if archive is not None and not archive.is_file():
         raise SourceMissingError(source)
     changed = archive.stat().st_ctime if archive else 0.0
-    known = digests.of_source(source_id(source), since=changed)
+    known = digests.of_source(Source.of(source).id, since=changed)
     if known is not None:
         return known
     if record is None:
@@ -91,7 +119,7 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     if archive is not None and _is_newer(changed, record):
         return ARCHIVE_CHANGED
     for material in record["materials"]:
-        if material["role"] == role and material["source_id"] == source_id(source):
+        if material["role"] == role and material["source_id"] == Source.of(source).id:
             return material["sha256"]
     return NOT_FETCHED
 

@@ -11,7 +11,7 @@ from typing import Any
 from prepare_models_entrypoint.contract import companions, runtime
 from prepare_models_entrypoint.contract.identity import PRODUCTS, build_key
 from prepare_models_entrypoint.contract.report import ModelReport, read_record
-from prepare_models_entrypoint.contract.source import local_path
+from prepare_models_entrypoint.contract.source import Source
 
 from ..machine.facts import Machine
 from ..machine.platforms import version
@@ -105,7 +105,7 @@ def _of_files(folder: Path, record: ModelReport, digests: Digests) -> Iterator[s
 def _of_sources(record: ModelReport, digests: Digests) -> Iterator[str]:
     """Compare local sources that are still there; an engine needs none of them."""
     for material in record["materials"]:
-        path = local_path(material["source"])
+        path = Source.of(material["source"]).path
         if path is not None and path.is_file() and (found := digests.of(path)) != material["sha256"]:
             role = material["role"].replace("_", " ")
             yield f"{role} sha256 {material['sha256'][:12]} -> {found[:12]}"

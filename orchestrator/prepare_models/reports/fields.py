@@ -82,7 +82,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
     },
     Material: {
         "": told("A file that the engine is made from."),
-        "role": told(enum=("model", "calibration_cache")),
+        "role": told(enum=("model", "external_data", "calibration_cache")),
         "source": told("Source as the manifest names it, without secrets, local paths made absolute."),
         "source_id": told("Tells two sources apart that differ only in their secrets."),
         "bytes": told("Size of the file.", minimum=0),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from prepare_models_entrypoint.contract import key_file
 from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.contract.files import read_small
 
@@ -40,6 +41,7 @@ class ConnectionSpec(NamedTuple):
             ngc_auth=os.environ.get("NGC_CLI_AUTH_URL") or self.ngc_auth,
             stall_s=self.stall_s,
             attempts=self.attempts,
+            hf_endpoint=os.environ.get("HF_ENDPOINT") or None,
         )
 
     def with_secrets(self, secrets_file: Path | None) -> Connection:
@@ -52,22 +54,38 @@ class ConnectionSpec(NamedTuple):
         Raises:
             UsageError: a file of the manifest or command line can't be read.
         """
-        key, headers = ngc_key(self.ngc_key_file), _headers(self.headers_file)
-        if key is None and not headers:
+        key, token, headers = ngc_key(self.ngc_key_file), hf_token(), _headers(self.headers_file)
+        if key is None and token is None and not headers:
             return None
-        return json.dumps({"ngc_api_key": key, "headers": headers})
+        return json.dumps({"ngc_api_key": key, "hf_token": token, "headers": headers})
 
 
 def ngc_key(file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the key of NGC: from ``file``, the environment or NVIDIA's own client; None to be a guest."""
     if file is not None:
-        return _read(file).strip() or None
+        return _secret(file)
     for name in ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY"):
         if environ.get(name, "").strip() not in _NO_KEY:
             return environ[name].strip()
     if environ.get("NGC_API_KEY_FILE"):
-        return _read(Path(environ["NGC_API_KEY_FILE"])).strip() or None
+        return _secret(Path(environ["NGC_API_KEY_FILE"]))
     return _configured(Path(environ.get("NGC_CLI_HOME") or os.path.expanduser("~")) / ".ngc" / "config")
+
+
+def hf_token(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the token of Hugging Face's hub: from the environment, or from the file of its own client.
+
+    Raises:
+        UsageError: the file that ``HF_TOKEN_PATH`` names can't be read.
+    """
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if environ.get(name, "").strip():
+            return environ[name].strip()
+    if environ.get("HF_TOKEN_PATH"):
+        return _secret(Path(environ["HF_TOKEN_PATH"]))
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "/", ".cache"))
+    file = Path(environ.get("HF_HOME") or cache / "huggingface", "token")
+    return _secret(file) if os.access(file, os.R_OK) and file.is_file() else None
 
 
 def _configured(config: Path) -> str | None:
@@ -96,6 +114,14 @@ def _headers(file: Path | None) -> list[tuple[str, str]]:
     if not all(colon and _NAME.fullmatch(name.strip()) and _VALUE.fullmatch(value) for name, colon, value in pairs):
         raise UsageError(f"{file}: every line must be a header", hint="write  Name: value  in plain ASCII")
     return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+def _secret(file: Path) -> str | None:
+    try:
+        return key_file.read(file) or None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{file}: {reason}", hint="give the path of a readable file with the key alone") from None
 
 
 def _read(file: Path) -> str:

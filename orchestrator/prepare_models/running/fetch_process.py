@@ -15,6 +15,7 @@ from typing import IO, Any
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+from prepare_models_entrypoint.contract.pins import NO_PINS, Pins
 
 from ..errors import HostError, SourcesError
 from ..support.paths import contents_dir
@@ -51,21 +52,28 @@ def progress_line(*, show: bool) -> Iterator[OnEvent]:
 
 
 def fetch_sources(
-    by_network: Mapping[ConnectionSpec, Mapping[str, str | None]], *, on_event: OnEvent, offline: bool = False
+    by_network: Mapping[ConnectionSpec, Mapping[str, str | None]],
+    *,
+    on_event: OnEvent,
+    offline: bool = False,
+    pins: Pins = NO_PINS,
 ) -> dict[str, FetchResult]:
     """Bring sources to the download store and return what became of each, by its ``source_id``.
+
+    Weights that belong to a model come with it, and have results of their own.
 
     Args:
         by_network: the sources that are reached the same way, each with the sha256 that it must have, or None.
         on_event: hears the progress.
         offline: take only what is in the store.
+        pins: what a lock knows of the sources, and of such weights.
 
     Raises:
         SourcesError: some failed; carries each with its reason.
     """
     results: dict[str, FetchResult] = {}
     for network, sources in by_network.items():
-        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(contents_dir()), offline=offline)
+        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(contents_dir()), offline=offline, pins=pins)
         with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
             results.update({result["source_id"]: result for result in fetching.results()})
     failed = [(result["source"], result["error"]) for result in results.values() if result["error"] is not None]

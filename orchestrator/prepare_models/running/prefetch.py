@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.source import local_path, member_of
+from prepare_models_entrypoint.contract.pins import NO_PINS
+from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
 from ..manifest.model import ModelSpec
@@ -88,7 +89,12 @@ def _fetch(
     guard: threading.Lock,
 ) -> None:
     sources = tuple(pair for spec in specs for pair in _sources(spec))
-    job = FetchJob(sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False)
+    pins = NO_PINS
+    for spec in specs:
+        pins = pins.and_those(spec.pins)
+    job = FetchJob(
+        sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False, pins=pins
+    )
     fetching = fetcher(job, network)
     with guard:
         if stop.is_set():
@@ -109,8 +115,7 @@ def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
 
 
 def _is_remote(source: str) -> bool:
-    member = member_of(source)
-    return local_path(member.archive if member else source) is None
+    return Source.of(source).is_remote
 
 
 def _has_engine(output_dir: Path) -> bool:

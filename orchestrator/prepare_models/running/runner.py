@@ -30,7 +30,7 @@ from prepare_models_entrypoint.contract.report import (
     RuntimeInfo,
     blank,
 )
-from prepare_models_entrypoint.contract.source import local_path
+from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
 from ..errors import NO_ROOM, InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
@@ -181,7 +181,7 @@ class Run:
             entry = None if self.force else restore.find(self.store, planned, turn)
             if entry is not None:
                 return restore.restore(entry, planned)
-            path = local_path(spec.source)
+            path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
             report = self.executor.run(self._work(planned, lock))
             if self._stop.is_set() and report["status"] == FAILED:

@@ -124,7 +124,7 @@ class Cache:
         for blob in downloads.blobs(self._downloads).glob("[!.]*"):
             with contextlib.suppress(OSError):
                 links = downloads.names(self._downloads, blob.name).glob("*")
-                label = ", ".join(sorted(link.name for link in links)) or "a file"
+                label = ", ".join(sorted(link.name for link in links if link.is_symlink())) or "a file"
                 record, status = downloads.record(self._downloads, blob.name), blob.stat()
                 used_at = record.stat().st_mtime if record.exists() else status.st_atime  # a small file has no record
                 yield Item(DOWNLOAD, blob.name, label, status.st_size, used_at, blob)

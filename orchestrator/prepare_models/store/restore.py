@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ModelReport, read, read_record
-from prepare_models_entrypoint.contract.source import public, source_id
+from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest.model import ModelSpec
 from ..planning.planner import PLAN, PlannedModel, trusted, unfit
@@ -65,17 +65,23 @@ def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
     spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
     old_plan = report["engine"]["path"] if report["engine"] else ""
     new_plan = str(planned.output_dir / PLAN)
-    command = _in_place(report["trtexec_command"], {old_plan: new_plan, report["source"]: public(spec.source)})
+    command = _in_place(
+        report["trtexec_command"], {old_plan: new_plan, report["source"]: Source.of(spec.source).public}
+    )
     if report["engine"]:
         report["engine"]["path"] = new_plan
+    if all(each["source_id"] != Source.of(spec.source).id for each in report["materials"] if each["role"] == "model"):
+        report["materials"] = [each for each in report["materials"] if each["role"] != "external_data"]
     for material in report["materials"]:
+        if material["role"] == "external_data":
+            continue  # beside the same model
         source = _source(spec, material["role"])
-        material["source"], material["source_id"] = public(source), source_id(source)
+        material["source"], material["source_id"] = Source.of(source).public, Source.of(source).id
     licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
     return {
         **report,
         "name": spec.name,
-        "source": public(spec.source),
+        "source": Source.of(spec.source).public,
         "status": RESTORED,
         "reason": planned.told(),
         "licences": licences,

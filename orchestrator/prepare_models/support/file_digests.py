@@ -82,8 +82,16 @@ class Digests:
             ExternalDataError: one is missing or lies elsewhere than it may, or the model's structure can't be read.
             OSError: the model can't be read.
         """
-        named = self._remembered(_LOCATIONS, model, lambda path: list(external_data.locations(path)))
-        return external_data.files(model, tuple(named))
+        return external_data.files(model, self.locations(model))
+
+    def locations(self, model: Path) -> tuple[str, ...]:
+        """Return what a model names as files with its external data.
+
+        Raises:
+            UnreadableError: the model's structure can't be read.
+            OSError: the model can't be read.
+        """
+        return tuple(self._remembered(_LOCATIONS, model, lambda path: list(external_data.locations(path))))
 
     def of_source(self, source_id: str, *, since: float = 0.0) -> str | None:
         """Return the digest that a source had when it was fetched, if that was not before ``since`` (epoch seconds)."""

@@ -6,7 +6,7 @@ import re
 from typing import List, NamedTuple, Optional
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from ...contract.source import ngc_parts, scheme_of
+from ...contract.source import Source, ngc_file
 
 API_HOST = "api.ngc.nvidia.com"
 CATALOGUE_HOST = "catalog.ngc.nvidia.com"
@@ -67,9 +67,9 @@ def parse(source: str, *, api: str) -> Optional[Address]:
         source: ``ngc://...`` or a URL.
         api: base URL of the API, whose host counts as NGC's, too.
     """
-    if scheme_of(source) == "ngc":
+    if Source.of(source).scheme == "ngc":
         return _literal(source)
-    if scheme_of(source) not in ("https", "http"):
+    if Source.of(source).scheme not in ("https", "http"):
         return None
     parts = urlsplit(source)
     segments = [unquote(segment) for segment in parts.path.split("/") if segment]
@@ -90,9 +90,9 @@ def parse_model(text: str) -> Optional[Address]:
 
 
 def _literal(source: str) -> Optional[Address]:
-    parts = ngc_parts(source)
+    parts = ngc_file(source)
     if parts is not None:
-        return Address(parts["org"], parts["team"] or None, parts["model"], parts["version"], parts["file"])
+        return Address(parts.org, parts.team or None, parts.model, parts.version, parts.file)
     match = _VERSION.fullmatch(source)
     return Address(match["org"], match["team"], match["model"], match["version"]) if match else None
 
@@ -104,7 +104,7 @@ def _page(segments: List[str], version: Optional[str]) -> Optional[Address]:
     if len(segments) > 2 and segments[2] == "teams":
         segments = [*segments[:2], "team", *segments[3:]]
     owner = _owner(segments)
-    if owner is None or version is None:
+    if owner is None:
         return None
     org, team, rest = owner
     if len(rest) < 2 or rest[0] not in _KINDS:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from ...contract.source import public
+from ...contract.source import Source
 from ...errors import FetchError
 from ..body import intercepted
 from ..http import refusal
@@ -33,7 +33,7 @@ def document_of(answer: requests.Response, url: str) -> Dict[str, Any]:
 
 def not_json(url: str, what: str) -> FetchError:
     """Return the error for an answer that can't be the server's own."""
-    return intercepted(public(url), f"{what} in place of a JSON object", urlsplit(url).hostname)
+    return intercepted(Source.of(url).public, f"{what} in place of a JSON object", urlsplit(url).hostname)
 
 
 def not_understood(address: Address, what: str) -> FetchError:
@@ -49,7 +49,9 @@ def api_error(answer: requests.Response, address: Address, *, guest: bool) -> Fe
     """Return the error for a status of the API that is no success."""
     status = answer.status_code
     if 300 <= status < 400:
-        return not_json(answer.url or "", f"a redirect to {public(answer.headers.get('Location', 'nowhere'))}")
+        return not_json(
+            answer.url or "", f"a redirect to {Source.of(answer.headers.get('Location', 'nowhere')).public}"
+        )
     meanings = {
         401: _unauthorised(guest=guest),
         403: _forbidden(guest=guest),
@@ -69,10 +71,10 @@ def refused_token(answer: requests.Response, url: str) -> FetchError:
     """Return the error for a token service that gives none."""
     status = answer.status_code
     if status in (408, 425, 429) or status >= 500:
-        return refusal(answer, public(url))
+        return refusal(answer, Source.of(url).public)
     return FetchError(
         "source-key-refused",
-        f"{public(url)} answers {status}{_told(answer)}: NGC does not accept the key",
+        f"{Source.of(url).public} answers {status}{_told(answer)}: NGC does not accept the key",
         hint="make a new key at https://org.ngc.nvidia.com/setup, or unset NGC_API_KEY: public models need none",
     )
 

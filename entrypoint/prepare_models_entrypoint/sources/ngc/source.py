@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from ... import masking
 from ...errors import FetchError
 from ..body import HTML, Body, Promise, intercepted, not_the_file
-from ..http import body_of, location, range_headers, refusal, safe_name
+from ..http import body_of, followed, location, range_headers, refusal, safe_name
 from .address import Address
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..access import Access
     from .client import Client, Entry
 
-_LONGEST_CHAIN = 5
 _SHOWN = 12
 
 
@@ -34,7 +33,8 @@ class NgcSource:
         self._entry: Optional[Entry] = None
         self.name = safe_name(address.file or "")
         self.label = str(address)
-        self.licence = address.page
+        self.licence: Optional[str] = address.page
+        self.revision: Optional[str] = None
         self.key = f"{address.kind} {address}"
 
     def promise(self) -> Promise:
@@ -90,19 +90,13 @@ class NgcSource:
         return body_of(answer, self._access.web, self, offset=0, validator=None)
 
     @contextlib.contextmanager
-    def _from_cdn(
-        self, url: str, headers: Mapping[str, str], hops: int = _LONGEST_CHAIN
-    ) -> Iterator[requests.Response]:
-        with self._access.web.get(url, headers=headers) as answer:
-            target = location(answer, url)
-            if target is None:
-                yield answer
-                return
-        if hops == 0:
-            raise FetchError("source-unreachable", f"{self.label}: too many redirects", hint="try again later")
-        masking.register_query(target)
-        with self._from_cdn(target, headers, hops - 1) as last:
-            yield last
+    def _from_cdn(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        def headers_for(hop: str) -> Mapping[str, str]:
+            masking.register_query(hop)
+            return headers
+
+        with followed(self._access.web, url, headers_for, self.label) as (_, answer):
+            yield answer
 
     def _listed(self) -> Entry:
         entries = listed(self._address, self._access.ngc)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
-from prepare_models_entrypoint.contract.source import local_path, member_of, problem_of, public, split_pin
+from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_pin
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import table, write
@@ -77,17 +77,19 @@ def _source(text: str) -> tuple[str, str | None]:
         raise UsageError(f"{text!a} is not UTF-8", hint="give the file another name, or set LC_ALL=C.UTF-8")
     source, sha256 = split_pin(text)
     if "#sha256=" in source:
-        raise UsageError(f"{public(source)} has no sha256 at its end", hint="write #sha256= and 64 hexadecimal digits")
-    expected = problem_of(source)
-    if expected is not None and not _is_whole_version(source):
-        raise UsageError(f"{public(source)} is no source", hint=f"write {expected}")
-    path, member = local_path(source), member_of(source)
-    if path is not None:
-        return str(path.absolute()), sha256
-    inner = local_path(member.archive) if member else None
-    if member and inner is not None:
-        return f"{inner.absolute()}!{member.path}", sha256
-    return source, sha256
+        raise UsageError(
+            f"{Source.of(source).public} has no sha256 at its end", hint="write #sha256= and 64 hexadecimal digits"
+        )
+    parsed = Source.of(source)
+    if parsed.problem is not None and not _is_whole_version(source):
+        raise UsageError(f"{parsed.public} is not a source", hint=f"write {parsed.problem}")
+    here = parsed.outer.path
+    advice = ngc_advice(text)
+    if advice is not None and here is not None and not here.exists():
+        raise UsageError(f"{text} is not here; it looks like a name on NGC", hint=advice)
+    if here is None:
+        return source, sha256
+    return str(here.absolute()) + (f"!{parsed.inner}" if parsed.archive else ""), sha256
 
 
 def _is_whole_version(source: str) -> bool:

@@ -1,0 +1,121 @@
+"""Models on servers and in archives whose weights are in other files: fetched, built, planned, locked and bundled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests import networks
+from tests.command import Workplace
+from tests.entrypoint.model_server import Answer, ModelServer
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ModelServer() as running:
+        yield running
+
+
+def write(folder: Path, seed: int) -> tuple[bytes, bytes]:
+    """Return a model and its weights; the models of all seeds are equal."""
+    folder.mkdir(exist_ok=True)
+    loaded = onnx.load(networks.conv(folder / "plain.onnx", seed=seed))
+    (folder / "model.onnx_data").unlink(missing_ok=True)
+    onnx.save(loaded, folder / "model.onnx", save_as_external_data=True, location="model.onnx_data", size_threshold=0)
+    return (folder / "model.onnx").read_bytes(), (folder / "model.onnx_data").read_bytes()
+
+
+def serve(server: ModelServer, place: Workplace, seed: int) -> dict[str, str]:
+    """Serve a model, the same one for each seed, with its weights; return what a manifest says of it."""
+    model, weights = write(place.folder / "made", seed)
+    shutil.rmtree(place.folder / "made")
+    server.serve("/nets/model.onnx_data", Answer(weights, headers={"ETag": f'"w{seed}"'}))
+    source = server.serve("/nets/model.onnx", Answer(model, headers={"ETag": '"m"'}))
+    return {"name": "net", "source": source, "sha256": hashlib.sha256(model).hexdigest()}
+
+
+def planned(place: Workplace) -> str:
+    done = place.call("plan", str(place.manifest), "--models-dir", str(place.models_dir), "--executor", "local")
+    return done.stdout
+
+
+def test_a_model_on_a_server_from_fetch_to_bundle(server: ModelServer, place: Workplace) -> None:
+    place.write(serve(server, place, 0))
+    unlocked = place.run().model("net")["error"]
+    assert (unlocked["code"], "prepare-models lock" in unlocked["hint"]) == ("onnx-external-data", True)
+    assert place.call("lock", str(place.manifest)).status == 0
+    lock = json.loads((place.folder / "models.lock").read_text(encoding="utf-8"))
+    files = {file["role"]: file for file in lock["models"]["net"]}
+    assert files["external_data"]["source"] == f"{server.url}/nets/model.onnx_data"
+    built = place.run()
+    model = built.model("net")
+    assert (model["status"], model["error"]) == ("built", None)
+    assert [material["role"] for material in model["materials"]] == ["model", "external_data"]
+    assert model["materials"][1]["sha256"] == files["external_data"]["sha256"]
+    asked = len(server.asked)
+    assert "up-to-date" in planned(place)
+    assert place.run().model("net")["status"] == "up-to-date"
+    shutil.rmtree(place.models_dir)
+    assert place.run("--locked").model("net")["status"] == "restored"
+    assert len(server.asked) == asked, "what is locked and here is asked of nobody"
+    bundle = place.folder / "net.bundle"
+    made = place.call("bundle", "create", str(place.manifest), "-o", str(bundle), "--no-wheels")
+    assert made.status == 0, made.stderr
+    closed = Workplace(place.folder / "closed")
+    closed.folder.mkdir()
+    server.answers.clear()
+    done = closed.call(
+        "run", "--bundle", str(bundle), "--executor", "local", "--json", "--models-dir", str(closed.models_dir)
+    )
+    assert done.model("net")["status"] == "built", done.stdout + done.stderr
+    assert done.model("net")["build_key"] == model["build_key"]
+
+
+def test_other_weights_on_the_server_give_another_engine(server: ModelServer, place: Workplace) -> None:
+    place.write(serve(server, place, 0))
+    assert place.call("lock", str(place.manifest)).status == 0
+    first = place.run().model("net")
+    serve(server, place, 1)
+    assert "model.onnx_data has sha256" in place.call("lock", str(place.manifest), "--check", "--online").stderr
+    assert place.run().model("net")["status"] == "up-to-date", "the lock holds the old weights"
+    assert place.call("lock", str(place.manifest), "--update", "net").status == 0
+    assert "external weights sha256" in planned(place)
+    second = place.run().model("net")
+    assert second["status"] == "built"
+    assert second["engine"]["sha256"] != first["engine"]["sha256"]
+    shutil.rmtree(place.cache_dir / "downloads")
+    serve(server, place, 0)
+    shutil.rmtree(place.models_dir)
+    shutil.rmtree(place.cache_dir / "engines")
+    failed = place.run().model("net")
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "digest-mismatch")
+
+
+def test_a_model_in_an_archive(place: Workplace) -> None:
+    write(place.folder / "nets", 0)
+    subprocess.run(["tar", "czf", "a.tar.gz", "nets"], check=True, cwd=place.folder)
+    shutil.rmtree(place.folder / "nets")
+    place.write({"name": "net", "source": "a.tar.gz!nets/model.onnx", "precision": "fp16"})
+    assert place.call("lock", str(place.manifest)).status == 0
+    assert place.call("lock", str(place.manifest), "--check").status == 0
+    model = place.run("--locked").model("net")
+    assert (model["status"], model["error"]) == ("built", None)
+    assert "up-to-date" in planned(place)
+    bundle = place.folder / "net.bundle"
+    made = place.call("bundle", "create", str(place.manifest), "-o", str(bundle), "--no-wheels")
+    assert made.status == 0, made.stderr
+    closed = Workplace(place.folder / "closed")
+    closed.folder.mkdir()
+    done = closed.call(
+        "run", "--bundle", str(bundle), "--executor", "local", "--json", "--models-dir", str(closed.models_dir)
+    )
+    assert done.model("net")["status"] == "built", done.stdout + done.stderr
+    assert done.model("net")["build_key"] == model["build_key"]
