@@ -34,6 +34,8 @@ class StageError(Exception):
         retryable: whether the same call may succeed later.
     """
 
+    of_stage: Optional[str] = None  # where that is not the one at work
+
     def __init__(self, code: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
         super().__init__(message)
         if code not in CODES:
@@ -44,9 +46,10 @@ class StageError(Exception):
         self.retryable = retryable
 
     def info(self, stage: Optional[str]) -> ErrorInfo:
-        """Return the error as it stands in reports."""
+        """Return the error as it stands in reports; ``stage`` is the one that was at work."""
         return {
-            "code": self.code, "stage": stage, "message": self.message, "hint": self.hint, "retryable": self.retryable,
+            "code": self.code, "stage": self.of_stage or stage, "message": self.message, "hint": self.hint,
+            "retryable": self.retryable,
         }  # fmt: skip
 
 
@@ -73,7 +76,12 @@ class InspectError(StageError):
 
 
 class VerifyError(StageError):
-    """The engine's numbers are not those of its source model, or they could not be compared."""
+    """The engine's numbers are not those of its source model, or they could not be compared.
+
+    What a verification needs is looked at before the build, and is still a matter of the verification.
+    """
+
+    of_stage = "verify"
 
 
 def from_os_error(error: OSError) -> StageError:

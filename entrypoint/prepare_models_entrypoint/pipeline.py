@@ -39,7 +39,7 @@ from .contract.source import Source
 from .contract.verification import VerifyConfig
 from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
-from .converters.precision import doubts, prove
+from .converters.precision import doubts, means_of, reprove, settled
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
 from .errors import ConvertError, StageError, from_external_data, from_os_error
@@ -47,6 +47,7 @@ from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
 from .onnx_graph import calibrate
+from .onnx_graph.findings import of_proof
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.comparison import refusal, verify
 
@@ -209,11 +210,12 @@ class _Run:
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
     def _verify(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
+        model = dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
         with self._timed("verify") as timing:
             verification, timing["peak_rss_bytes"] = verify(
-                self.model, fetched["model"].path, plan,
-                precision_how=self.report["precision_proof"]["how"], runtime=self.runtime,
-                work_dir=work, cache_file=cache,
+                model, fetched["model"].path, plan,
+                means=means_of(self.report), findings=of_proof(self.report["precision_proof"]),
+                runtime=self.runtime, work_dir=work, cache_file=cache,
             )  # fmt: skip
             self.report["verification"] = verification
             error = refusal(verification)
@@ -261,10 +263,7 @@ class _Run:
         """Take the engine's own word about its layers, where a GPU could load it and nothing better told it before."""
         proof = self.report["precision_proof"]
         if inspected.evidence is not None and proof["source"] in (None, "engine size"):
-            proof = prove(
-                proof["requested"], proof["how"] or "", inspected.evidence,
-                allow_fallback=self.model.allow_fallback, calibration=proof["calibration"],
-            )  # fmt: skip
+            proof = reprove(proof, inspected.evidence, allow_fallback=self.model.allow_fallback)
             self.report["precision_proof"] = proof
         self.report["warnings"] += doubts(proof)
 
@@ -307,6 +306,7 @@ class _Run:
             weights_sha256=external_data.sha256_of(
                 external_data.files(model.path), lambda file: known.get(file) or sha256_file(file)
             ),
+            samples_sha256=self.model.verify.samples_sha256() if self.model.verify else None,
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)
 

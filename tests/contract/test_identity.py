@@ -213,7 +213,7 @@ def test_another_version_of_a_package_changes_the_key_of_engines_that_it_takes_p
     assert changes(one, other) == ([f"package.{package} 1.0 -> 1.1"] if takes_part else [])
 
 
-IN_GRAPH = {"onnx", "onnxconverter-common"}
+IN_GRAPH = {"onnx", "onnxruntime"}
 FROM_SAMPLES = {"onnx", "onnxruntime", "pillow"}
 SAMPLES = CalibrationConfig(images="/i")
 
@@ -225,7 +225,10 @@ SAMPLES = CalibrationConfig(images="/i")
         ({"precision": "fp16"}, IN_GRAPH, set()),
         ({"precision": "fp16", "builder": BuilderConfig(strongly_typed=True)}, IN_GRAPH, IN_GRAPH),
         ({"precision": "fp16", "converter": "tao-converter"}, set(), set()),
-        ({"precision": "bf16"}, {"onnx", "nvidia-modelopt"}, set()),
+        ({"precision": "fp16", "keep_fp32": ("none",)}, {"onnx"}, set()),
+        ({"precision": "auto"}, IN_GRAPH, set()),
+        ({"precision": "auto", "calibration": SAMPLES}, IN_GRAPH | FROM_SAMPLES, FROM_SAMPLES),
+        ({"precision": "bf16"}, IN_GRAPH, set()),
         ({"precision": "int8"}, set(), set()),
         ({"precision": "int8", "calibration_cache": "/c"}, IN_GRAPH, set()),
         (
@@ -246,13 +249,13 @@ def test_a_package_counts_where_it_changes_the_network(setting_: Any, rtx: set[s
 
 
 def test_versions_of_packages_are_read_off_their_metadata(tmp_path: Path) -> None:
-    for name in ("onnx-1.18.0.dist-info", "onnxconverter_common-1.14.0-py3.8.egg-info", "Pillow-10.0.dist-info", "a.py",
+    for name in ("onnx-1.18.0.dist-info", "onnx_graphsurgeon-0.5.8-py3.8.egg-info", "Pillow-10.0.dist-info", "a.py",
                  "onnxruntime_gpu-1.20.1.dist-info", "onnx_ir-0.1.dist-info"):  # fmt: skip
         (tmp_path / "first" / name).mkdir(parents=True)
     (tmp_path / "second" / "onnx-1.17.0.dist-info").mkdir(parents=True)
     places = [str(tmp_path / name) for name in ("missing", "first", "second")]
     assert installed(places) == {
-        "onnx": "1.18.0", "onnxconverter-common": "1.14.0", "pillow": "10.0", "onnxruntime": "1.20.1"
+        "onnx": "1.18.0", "onnx-graphsurgeon": "0.5.8", "pillow": "10.0", "onnxruntime": "1.20.1"
     }  # fmt: skip
 
 

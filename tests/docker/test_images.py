@@ -86,7 +86,7 @@ def test_an_image_of_tensorrt_11_can_rewrite_networks(place: DockerPlace, daemon
         run_python(
             daemon,
             image,
-            "from prepare_models_entrypoint.onnx_graph import fp16, quantize; import onnxconverter_common",
+            "from prepare_models_entrypoint.onnx_graph import quantize, retype",
         )
 
 

@@ -122,10 +122,20 @@ def test_a_model_of_the_users_own_in_bf16_or_fp8_is_built_as_it_is(place: Workpl
         assert (proof["delivered"], proof["layers"], proof["source"]) == (precision, {precision: 1}, "graph")
 
 
-@pytest.mark.parametrize("command", ["check", "run"])
-def test_bf16_without_what_rewrites_to_it_is_refused_with_the_extra_to_install(place: Workplace, command: str) -> None:
+def test_a_model_is_rewritten_to_bf16(place: Workplace) -> None:
     networks.conv(place.folder / "model.onnx")
-    place.write({"name": "model", "source": "model.onnx", "precision": "bf16"})
+    report = place.build(source="model.onnx", precision="bf16")
+    assert report["status"] == "built", report["error"]
+    assert report["precision_proof"]["layers"] == {"bf16": 1}
+    assert {binding["dtype"] for binding in report["io"]} == {"float32"}
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_fp8_without_what_makes_its_scales_is_refused_with_the_extra_to_install(place: Workplace, command: str) -> None:
+    networks.conv(place.folder / "model.onnx")
+    (place.folder / "images").mkdir()
+    np.save(place.folder / "images" / "0.npy", np.zeros((1, 3, 32, 32), np.float32))
+    place.write({"name": "model", "source": "model.onnx", "precision": "fp8", "calibration": {"images": "images"}})
     result = place.run() if command == "run" else place.call("check", str(place.manifest), "--json")
     error = result.model("model")["error"]
     assert error["code"] == "precision-unavailable"

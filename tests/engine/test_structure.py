@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from prepare_models_entrypoint.contract import skeleton
-from prepare_models_entrypoint.onnx_graph import graph
+from prepare_models_entrypoint.onnx_graph import model_file, weights
 from tests import networks
 from tests.engine import verdicts
 
@@ -124,9 +124,12 @@ def test_what_has_no_skeleton_or_keeps_its_weights(tmp_path: Path, defect: str) 
         assert len(found.weights) == (1 if defect == "a name twice" else 0)
 
 
-def test_the_structure_of_a_model_is_read_without_its_weights(tmp_path: Path) -> None:
+def test_a_model_is_loaded_without_its_weights_and_saved_with_them(tmp_path: Path) -> None:
     source = networks.heavy(tmp_path / "model.onnx", layers=2)
-    structure, whole = graph.load(source, weights=False), graph.load(source)
-    assert structure.ByteSize() < 2000 < whole.ByteSize()
-    assert structure.graph.node == whole.graph.node
-    assert [list(tensor.dims) for tensor in structure.graph.initializer] == [[512, 512]] * 2
+    loaded, whole = model_file.load(source), onnx.load(str(source))
+    assert loaded.ByteSize() < 2000 < whole.ByteSize()
+    assert loaded.graph.node == whole.graph.node
+    for tensor, expected in zip(loaded.graph.initializer, whole.graph.initializer, strict=True):
+        assert np.array_equal(weights.array(tensor), numpy_helper.to_array(expected))
+    model_file.save(loaded, tmp_path / "copy.onnx")
+    assert onnx.load(str(tmp_path / "copy.onnx")) == whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +81,6 @@ def test_changes_that_do_not_fit_are_refused(tmp_path: Path, changes: OnnxConfig
     with pytest.raises(ConvertError) as caught:
         edits.apply(model, changes)
     assert caught.value.code == code
-
-
-@pytest.mark.parametrize("check_only", [True, False])
-def test_fp16_without_what_rewrites_to_it_is_refused_by_check_and_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check_only: bool
-) -> None:
-    source = networks.conv(tmp_path / "model.onnx")
-    monkeypatch.setitem(sys.modules, "onnxconverter_common", None)
-    with (
-        pytest.raises(ConvertError, match="onnxconverter_common") as caught,
-        rewritten(source, tmp_path, precision="fp16", check_only=check_only),
-    ):
-        pass
-    assert caught.value.code == "precision-unavailable"
 
 
 @pytest.mark.parametrize("check_only", [True, False])

@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
 from prepare_models_entrypoint.errors import VerifyError
 from prepare_models_entrypoint.onnx_graph import calibration_cache
-from prepare_models_entrypoint.verify import runners, samples, worker
+from prepare_models_entrypoint.verify import needs, runners, samples, worker
 from prepare_models_entrypoint.verify.metrics import OutputMetrics
 from tests import networks
 from tests.command import Workplace
@@ -126,7 +126,7 @@ def test_the_command_verifies_what_is_there_by_manifest_and_by_directory(place: 
     planned = json.loads(
         place.call("plan", str(place.manifest), "--models-dir", str(place.models_dir), "--json").stdout
     )
-    assert planned["models"][0]["reason"] == "the engine was not verified with these settings"
+    assert planned["models"][0]["reason"].startswith("conversion.samples none -> ")  # they decide what stays in fp32
 
 
 def test_a_model_without_engine_is_an_error_of_its_own(place: Workplace) -> None:
@@ -144,7 +144,7 @@ def requested(tmp_path: Path, source: Path, *, no_gpu: str | None, precision: st
     )  # fmt: skip
     request = {
         "model": model.to_dict(), "source": str(source), "plan": "model.plan", "work_dir": str(tmp_path),
-        "cache_file": None, "backend": None, "gpu": "GPU double", "no_gpu": no_gpu, "by_flags": False,
+        "cache_file": None, "backend": None, "gpu": "GPU double", "no_gpu": no_gpu, "by_flags": False, "findings": None,
     }  # fmt: skip
     return json.loads(json.dumps(worker.Comparison(request).verification()))
 
@@ -153,7 +153,7 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float) -> A
     """Compare a network with a double of an engine that multiplies its answer by ``factor``."""
     source = networks.conv(tmp_path / "net.onnx")
     monkeypatch.setattr(runners, "engine_of", lambda plan: runners.Engine(object(), None))
-    monkeypatch.setattr(runners, "engine_runner", lambda engine: EngineRunner(source, factor=factor))
+    monkeypatch.setattr(runners, "engine_runner", lambda engine, backend: EngineRunner(source, factor=factor))
     return requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
 
 
@@ -236,7 +236,8 @@ def test_the_metrics_of_known_numbers() -> None:
 def test_labels_agree_by_equality() -> None:
     found = compared(np.array([[1, 2, 3, 4]], np.int32), np.array([[1, 2, 3, 5]], np.int32), argmax=0.8)
     assert (found["argmax"], found["cosine"]) == (0.75, None)
-    assert found["problems"] == ["argmax 0.750000, at least 0.8 is required"]
+    assert found["disagreeing"] == 1
+    assert found["problems"] == ["argmax 0.750000, at least 0.8 is required: 1 of 4 elements differ"]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_images_become_samples_as_for_a_calibration(place: Workplace) -> None:
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(VerifyError) as caught:
-        runners.load(None)
+        needs.check_modules()
     assert (caught.value.code, caught.value.hint) == ("module-missing", "pip install 'prepare-models[verify]'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests import networks
+from tests import networks, planted
 from tests.command import Workplace
 from tests.engine.caches import measured
 
@@ -30,6 +30,18 @@ def test_fp16_is_a_flag(place: Workplace) -> None:
     assert report["precision_proof"]["delivered"] is None, "what the builder made of the flag only a GPU could tell"
     assert "precision-unproven" in {warning["code"] for warning in report["warnings"]}
     assert "--fp16" in report["trtexec_command"]
+
+
+def test_auto_sets_the_flag_of_what_it_chose(place: Workplace) -> None:
+    planted.network(place.folder / "model.onnx", 0, overflows=False)
+    verify = {"random": {"ranges": {"x": [-2, 2]}}}
+    report = build(place, source="model.onnx", precision="auto", verify=verify)
+    assert report["status"] == "built", report["error"]
+    assert "FP16" in report["builder"]["flags"]
+    proof = report["precision_proof"]
+    assert [row["precision"] for row in proof["choices"] if row["verdict"] == "chosen"] == ["fp16"]
+    assert (proof["requested"], proof["how"]) == ("auto", "builder flag FP16")
+    assert report["verification"]["verdict"] == "not-compared"
 
 
 def test_a_cache_of_an_older_tensorrt_is_taken_without_samples(place: Workplace) -> None:

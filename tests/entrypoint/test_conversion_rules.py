@@ -10,12 +10,13 @@ from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import TaoConfig
 from prepare_models_entrypoint.contract.converters import choose
 from prepare_models_entrypoint.contract.job import ModelJob
+from prepare_models_entrypoint.contract.precision import Means
 from prepare_models_entrypoint.contract.report import Converters
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.converters import gpu_support, layer_info, options, tao_converter, trtexec
 from prepare_models_entrypoint.converters.estimate import check_memory, isaac_ros, memory_needed
 from prepare_models_entrypoint.converters.memory_retries import rungs
-from prepare_models_entrypoint.converters.precision import Evidence, doubts, judge_by_size, prove, rule
+from prepare_models_entrypoint.converters.precision import Evidence, Rule, doubts, judge_by_size, prove, rule
 from prepare_models_entrypoint.errors import ConvertError
 
 TEN = ["FP16", "INT8", "BF16", "FP8", "TF32"]
@@ -88,25 +89,25 @@ def test_what_a_runtime_can_not_deliver_is_refused(requested: str, flags: Option
 
 def test_not_delivered_is_failed_unless_a_fallback_is_allowed() -> None:
     seen = Evidence("engine", {"fp16": 3, "fp32": 1}, {"fp16": 10})
-    proof = prove("fp16", "builder flag FP16", seen, allow_fallback=False)
+    proof = prove("fp16", Rule(Means.FLAGS, ("FP16",)), seen, allow_fallback=False)
     assert (proof["delivered"], proof["source"], proof["how"]) == ("fp16", "engine", "builder flag FP16")
     assert (proof["layers_share"], proof["weights_share"]) == ({"fp16": 0.75, "fp32": 0.25}, {"fp16": 1.0})
-    assert code(lambda: prove("int8", "x", seen, allow_fallback=False)) == "precision-not-delivered"
-    assert prove("int8", "x", seen, allow_fallback=True)["delivered"] == "fp16"
+    assert code(lambda: prove("int8", Rule(Means.OWN_QDQ), seen, allow_fallback=False)) == "precision-not-delivered"
+    assert prove("int8", Rule(Means.OWN_QDQ), seen, allow_fallback=True)["delivered"] == "fp16"
 
 
 def test_without_evidence_nothing_but_fp32_counts_as_delivered() -> None:
-    half = prove("fp16", "tao-converter -t fp16", None, allow_fallback=False)
+    half = prove("fp16", Rule(Means.TAO_CONVERTER), None, allow_fallback=False)
     assert (half["delivered"], half["source"]) == (None, None)
     assert [warning["code"] for warning in doubts(half)] == ["precision-unproven"]
-    assert doubts(prove("fp32", "as exported", None, allow_fallback=False)) == []
+    assert doubts(prove("fp32", Rule(Means.EXPORTED), None, allow_fallback=False)) == []
 
 
 @pytest.mark.parametrize(
     ("layers", "told"), [({"fp8": 5, "fp16": 6}, ["precision-partial"]), ({"fp8": 6, "fp16": 5}, [])]
 )
 def test_a_precision_of_the_smaller_part_is_told(layers: Dict[str, int], told: List[str]) -> None:
-    proof = prove("fp8", "as exported", Evidence("graph", layers), allow_fallback=False)
+    proof = prove("fp8", Rule(Means.OWN_QDQ), Evidence("graph", layers), allow_fallback=False)
     assert [warning["code"] for warning in doubts(proof)] == told
 
 

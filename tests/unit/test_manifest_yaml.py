@@ -91,7 +91,7 @@ def test_a_variable_without_value_says_how_to_give_one(refusals: Refusals, monke
 def test_what_a_variable_brings_is_checked(refusals: Refusals, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRECISION", "int4")
     (problem,) = refusals("version: 1\nmodels:\n- name: seg\n  source: a\n  precision: ${PRECISION}\n")
-    assert problem == "5: models[0].precision: expected one of fp32, fp16, int8, bf16, fp8, found 'int4'"
+    assert problem == "5: models[0].precision: expected one of fp32, fp16, int8, bf16, fp8, auto, found 'int4'"
 
 
 @given(st.text().filter(lambda text: "${" not in text))

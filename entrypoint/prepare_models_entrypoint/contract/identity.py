@@ -11,13 +11,13 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDic
 
 from .builder import BuilderConfig
 from .converters import Choice, choose, is_encrypted
-from .job import ModelJob
+from .job import AUTO, ModelJob
 from .packages import taking_part
 from .report import Converters, RuntimeInfo
 
 # Version of what this tool itself does to a network before the builder sees it. Raise it with every change that gives
 # other engines for the same input.
-RECIPE = "2"
+RECIPE = "3"
 
 # Fields of an identity, each with the words in which a change of it is told.
 LABELS = {
@@ -40,6 +40,7 @@ LABELS = {
 }
 PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 _PORTABLE = "portable"
+_MEASURED = ("fp16", "bf16", "int8", AUTO)  # samples decide what stays in fp32
 
 
 class Change(TypedDict):
@@ -57,6 +58,7 @@ def identity(
     model_sha256: str,
     calibration_sha256: Optional[str],
     weights_sha256: Optional[str] = None,
+    samples_sha256: Optional[str] = None,
 ) -> Dict[str, Any]:
     """Return the fields that decide the bytes of an engine.
 
@@ -66,6 +68,7 @@ def identity(
         model_sha256: digest of the model file, before any decryption.
         calibration_sha256: digest of the calibration cache, or of the samples that one is made from; None without.
         weights_sha256: digest of the files with external data that belong to the model; None without.
+        samples_sha256: digest of the samples of the verification; None without.
     """
     converter = converter_of(job, runtime).converter or (job.converter if job.converter != "auto" else None)
     backend, version = _backend(runtime, converter)
@@ -80,7 +83,7 @@ def identity(
         "packages": _packages(job, runtime, converter, (backend, version)),
         "inputs": {name: shapes.to_dict() for name, shapes in sorted(job.inputs.items())},
         "builder": job.builder.to_dict(),
-        "conversion": _conversion(job),
+        "conversion": _conversion(job, samples_sha256),
         "backend": backend,
         "backend_version": version,
         "target": target(runtime, job.builder),
@@ -123,12 +126,14 @@ def _packages(
     return {name: versions.get(name) for name in sorted(names)}
 
 
-def _conversion(job: ModelJob) -> Dict[str, Any]:
+def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, Any]:
     conversion = job.conversion()
     del conversion["plugins"]  # they count by their bytes
     conversion["keep_fp32"] = sorted(set(job.keep_fp32))
     if conversion["calibration"] is not None:
         del conversion["calibration"]["images"]  # a path; the samples in it count by their bytes
+    if job.verify is not None and job.keep_auto is not False and job.precision in _MEASURED:
+        conversion["samples"] = build_key({"verify": job.verify.without_paths(), "sha256": samples_sha256})
     return conversion
 
 

@@ -12,7 +12,7 @@ from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .deployment import Deployment
-from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text
+from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text, WordsOrList
 from .pins import NO_PINS, Pins
 from .ros import RosConfig
 from .settings import REQUIRED, Nested, Record, rows, setting, several
@@ -20,6 +20,7 @@ from .shapes import ShapeRange
 from .verification import VerifyConfig
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
+AUTO, NONE = "auto", "none"
 CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 
 
@@ -99,7 +100,7 @@ class ModelSettings(Record):
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     )
     precision: str = setting(
-        OneOf(*PRECISIONS), "precision of the engine; see [convert.md](convert.md)", default="fp32"
+        OneOf(*PRECISIONS, AUTO), "precision of the engine; see [convert.md](convert.md)", default="fp32"
     )
     key_file: Optional[str] = setting(File("the path of a file"), "", key="")
     calibration_cache: Optional[str] = setting(
@@ -131,8 +132,9 @@ class ModelSettings(Record):
         conversion=True,
     )  # fmt: skip
     keep_fp32: Tuple[str, ...] = setting(
-        ListOf(Text("patterns of layer names"), "a list of patterns of layer names"),
-        "patterns (with * and ?) of the names of layers that stay in fp32", ["*softmax*"], default=(),
+        WordsOrList((AUTO, NONE), Text("patterns of layer names"), "a list of patterns of layer names"),
+        "patterns (with * and ?) of the names of layers that stay in fp32; `auto` and `none`: whether samples decide, "
+        "see [convert.md](convert.md)", ["*softmax*"], "auto", default=(),
         conversion=True,
     )  # fmt: skip
     allow_fallback: bool = setting(
@@ -180,6 +182,17 @@ class ModelSettings(Record):
     )  # fmt: skip
 
     pins: Pins = setting(FetchPins(), "", default=NO_PINS, key="", later=True)
+
+    @property
+    def kept_patterns(self) -> Tuple[str, ...]:
+        """The patterns of ``keep_fp32``, without its words."""
+        return tuple(pattern for pattern in self.keep_fp32 if pattern not in (AUTO, NONE))
+
+    @property
+    def keep_auto(self) -> Optional[bool]:
+        """Whether samples decide what stays in fp32; None where that was left open: those of the user do."""
+        words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
+        return words[-1] == AUTO if words else None
 
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""

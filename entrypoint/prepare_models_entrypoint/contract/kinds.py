@@ -301,6 +301,20 @@ class ListOf(Kind):
         return {"type": "array", "items": self.item.schema()}
 
 
+class WordsOrList(ListOf):
+    """A list of texts, or one of a few words in its place, which stands for a list of itself."""
+
+    def __init__(self, words: Sequence[str], item: Kind, expected: str) -> None:
+        super().__init__(item, expected)
+        self.word = OneOf(*words)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"enum": list(self.word.words)}, VARIABLE, super().schema()]}
+
+    def told(self) -> str:
+        return f"{', '.join(f'`{word}`' for word in self.word.words)}, or {self.expected}"
+
+
 class ByName(Kind):
     """Values of one kind by the names of bindings."""
 

@@ -8,12 +8,11 @@ import sys
 from typing import Dict, Optional, Sequence, Set, Tuple
 
 from .conversion import OnnxConfig
-from .job import ModelJob
+from .job import AUTO, ModelJob
 
 # Each package and the distributions that may carry it.
 PACKAGES = {
     "onnx": ("onnx",),
-    "onnxconverter-common": ("onnxconverter_common",),
     "onnxruntime": ("onnxruntime", "onnxruntime_gpu"),
     "onnx-graphsurgeon": ("onnx_graphsurgeon",),
     "polygraphy": ("polygraphy",),
@@ -57,7 +56,7 @@ def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[st
     if converter in (None, "tao-converter"):
         return set()
     found = set(_of_changes(job.onnx))
-    if job.calibration is not None and job.precision in ("int8", "fp8"):
+    if job.calibration is not None and job.precision in ("int8", "fp8", AUTO):
         found |= {"onnx", "onnxruntime", "pillow"}
     by_flags = backend == "tensorrt" and int((version or "0").split(".")[0] or 0) < _TYPED_SINCE
     if by_flags and not (converter == "api" and job.builder.strongly_typed):
@@ -74,10 +73,9 @@ def _of_changes(changes: OnnxConfig) -> Tuple[str, ...]:
 def _of_precision(job: ModelJob) -> Set[str]:
     """Return what brings about a precision in the graph. A model that has it already may need none of it."""
     scales = job.calibration_cache is not None or job.calibration is not None
-    if job.precision == "fp16":
-        return {"onnx", "onnxconverter-common"}
-    if job.precision == "int8" and scales:
-        return {"onnx"} if job.builder.int8_remainder == "fp32" else {"onnx", "onnxconverter-common"}
-    if job.precision == "bf16" or (job.precision == "fp8" and scales):
+    if job.precision in ("fp16", "bf16", AUTO) or (job.precision == "int8" and scales):
+        measured = job.keep_auto is not False and (job.precision != "int8" or job.builder.int8_remainder != "fp32")
+        return {"onnx", "onnxruntime"} if measured else {"onnx"}
+    if job.precision == "fp8" and scales:
         return {"onnx", "nvidia-modelopt"}
     return set()

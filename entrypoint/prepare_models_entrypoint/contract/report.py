@@ -143,12 +143,39 @@ class Calibration(TypedDict):
     stale: List[str]
 
 
+class KeptLayer(TypedDict):
+    """A layer that stays in fp32, and why."""
+
+    name: str
+    op_type: str
+    reason: str
+
+
+class PrecisionChoice(TypedDict):
+    """A precision that ``precision: auto`` weighed.
+
+    verdict: chosen, missed, impossible or not-tried; ``told`` says why.
+    kept: layers that it leaves in fp32. error: the largest error of any output over the output's range.
+    """
+
+    precision: str
+    verdict: str
+    kept: int
+    error: Optional[float]
+    told: str
+
+
 class PrecisionProof(TypedDict):
     """What was asked, what the engine got and how, and what shows it.
 
     delivered: None where nothing shows it. source: ``graph`` (the network that was built), ``engine`` (layer
     information), ``engine size`` (smaller than the same weights in the next higher precision), None.
     layers: compute layers by precision. layers_share, weights_share: their share and that of their weights, 0 to 1.
+    means: a value of ``contract.precision.Means``, of which ``how`` is the sentence; None in older records.
+    flags: builder flags that were set.
+    kept: layers that stay in fp32 because of their values, or because the manifest asks for it.
+    kept_harmless: how many more stay, which have no such type or nothing to win by it.
+    measured: the samples on which ranges were measured, None where they were not. choices: what ``auto`` weighed.
     """
 
     requested: str
@@ -159,6 +186,12 @@ class PrecisionProof(TypedDict):
     layers_share: Dict[str, float]
     weights_share: Dict[str, float]
     calibration: Optional[Calibration]
+    means: Optional[str]
+    flags: List[str]
+    kept: List[KeptLayer]
+    kept_harmless: int
+    measured: Optional[str]
+    choices: List[PrecisionChoice]
 
 
 class Attempt(TypedDict):
@@ -173,6 +206,7 @@ class OutputComparison(TypedDict):
     """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
 
     elements: values compared. non_finite: values that are finite in one result alone. problems: thresholds missed.
+    disagreeing: of whole numbers, those that differ; otherwise, the places whose largest value is at another index.
     histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is 1/per_decade of
     a decade wide. points: some [reference, candidate] values.
     """
@@ -184,8 +218,10 @@ class OutputComparison(TypedDict):
     mean_abs: float
     max_abs: Optional[float]
     max_rel: Optional[float]
+    max_of_range: Optional[float]
     cosine: Optional[float]
     argmax: Optional[float]
+    disagreeing: Optional[int]
     thresholds: Dict[str, float]
     problems: List[str]
     histogram: Dict[str, Any]
@@ -229,6 +265,7 @@ class Verification(TypedDict):
     """What was compared with what, and how it came out.
 
     verdict: passed, failed or not-compared. statement: the same for people. candidate: engine, rewritten-onnx or None.
+    origin: where a rewritten model that failed first leaves its source (node and tensor), None where nobody looked.
     scales: None without a calibration cache, and in records of versions that did not look.
     engine_not_run, latency_absent: why not, None where it was. settings: the ``verify`` of the job.
     """
@@ -240,6 +277,7 @@ class Verification(TypedDict):
     engine_not_run: Optional[str]
     samples: str
     outputs: List[OutputComparison]
+    origin: Optional[str]
     scales: Optional[ScaleFit]
     latency: Optional[Latency]
     latency_absent: Optional[str]
@@ -368,7 +406,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         converter=converter,
         precision_proof=PrecisionProof(
             requested=precision, delivered=None, how=None, source=None, layers={}, layers_share={}, weights_share={},
-            calibration=None,
+            calibration=None, means=None, flags=[], kept=[], kept_harmless=0, measured=None, choices=[],
         ),
         materials=[],
         licences=[],
@@ -408,7 +446,10 @@ def read(raw: Any) -> ModelReport:
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
     report = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
+    blank_proof = report["precision_proof"]
     report.update(raw)  # type: ignore[typeddict-item]  # tolerant on purpose: unknown keys travel along
+    if isinstance(report["precision_proof"], dict):
+        report["precision_proof"] = {**blank_proof, **report["precision_proof"]}
     return schema.read(ModelReport, report, "report")
 
 

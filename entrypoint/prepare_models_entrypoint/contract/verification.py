@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Mapping, Optional, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from .conversion import CalibrationConfig
+from .files import sha256_file
 from .kinds import ByName, File, Integer, Interval, Number
 from .settings import Nested, Record, setting
 
-METRICS = ("max_abs", "max_rel", "cosine", "argmax")
+METRICS = ("max_abs", "max_rel", "max_of_range", "cosine", "argmax")
 _AT_LEAST_0 = Number("a number of at least 0", low=0)
 _SHARE = Number("a number from 0 to 1", low=0, high=1)
 
@@ -20,6 +22,9 @@ class Thresholds(Record):
 
     max_abs: Optional[float] = setting(_AT_LEAST_0, "largest absolute difference")
     max_rel: Optional[float] = setting(_AT_LEAST_0, "largest difference over the reference's magnitude")
+    max_of_range: Optional[float] = setting(
+        _AT_LEAST_0, "largest absolute difference over the range of the reference", later=True
+    )
     cosine: Optional[float] = setting(_SHARE, "least cosine similarity of all values")
     argmax: Optional[float] = setting(
         _SHARE,
@@ -34,13 +39,14 @@ class Thresholds(Record):
         return {name: getattr(self, name) for name in METRICS}
 
 
-# What holds where the manifest sets no thresholds, by the precision that was asked.
+# What holds where the manifest sets no thresholds, by the precision that was asked. Here argmax judges whole numbers
+# alone: a class map has a label for each place, and a detector's thousands of anchors have no largest class.
 DEFAULTS = {
-    "fp32": Thresholds(cosine=0.9999, argmax=0.999),
-    "fp16": Thresholds(cosine=0.999, argmax=0.99),
-    "bf16": Thresholds(cosine=0.99, argmax=0.98),
-    "int8": Thresholds(cosine=0.98, argmax=0.97),
-    "fp8": Thresholds(cosine=0.98, argmax=0.97),
+    "fp32": Thresholds(max_of_range=0.001, cosine=0.9999, argmax=0.999),
+    "fp16": Thresholds(max_of_range=0.02, cosine=0.999, argmax=0.99),
+    "bf16": Thresholds(max_of_range=0.1, cosine=0.99, argmax=0.98),
+    "int8": Thresholds(max_of_range=0.2, cosine=0.98, argmax=0.97),
+    "fp8": Thresholds(max_of_range=0.2, cosine=0.98, argmax=0.97),
 }
 
 
@@ -83,6 +89,17 @@ class VerifyConfig(Record):
         later=True,
     )
 
+    def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
+        """Return the digest of the samples' bytes; None for random ones, and where they are not there."""
+        if self.images is not None:
+            return self.images.samples_sha256(sha256)
+        return sha256(Path(self.npz)) if self.npz is not None and Path(self.npz).is_file() else None
+
+    def without_paths(self) -> Dict[str, Any]:
+        """Return the JSON form of what counts beside the samples' bytes."""
+        images = {**self.images.to_dict(), "images": None} if self.images is not None else None
+        return {**self.to_dict(), "npz": None, "images": images}
+
     def judges_scales(self, samples: int) -> bool:
         """Tell whether scales that hold too much are refused, not only told: few samples don't reach what many do."""
         real = self.images is not None or self.npz is not None
@@ -91,3 +108,7 @@ class VerifyConfig(Record):
     def of_output(self, name: str, precision: str) -> Thresholds:
         """Return the thresholds of an output of a model of ``precision``."""
         return self.outputs.get(name) or self.thresholds or DEFAULTS[precision]
+
+    def asks(self, name: str) -> bool:
+        """Tell whether somebody set the thresholds of an output, so that argmax judges it whatever its type."""
+        return name in self.outputs or self.thresholds is not None

@@ -68,7 +68,12 @@ def fields(view: View, start: int, end: int, *, most: int = _MOST_FIELDS) -> Ite
 
 def message(number: int, body: bytes) -> bytes:
     """Return ``body`` as the field ``number`` of a message around it."""
-    return _number(number << 3 | 2) + _number(len(body)) + body
+    return prefix(number, len(body)) + body
+
+
+def prefix(number: int, length: int) -> bytes:
+    """Return what comes before a body of ``length`` bytes that is the field ``number`` of a message."""
+    return _number(number << 3 | 2) + _number(length)
 
 
 def _number(value: int) -> bytes:

@@ -251,7 +251,7 @@ class Builder:
         self.effective: Dict[str, Any] = apply(trt, config, network.definition, model.builder, flags)
         if flags and model.builder.profiling_verbosity is None:
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else an engine can't tell its precision
-        if model.keep_fp32 and flags:
+        if model.kept_patterns and flags:
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
         if dynamic or len(profiles) > 1:

@@ -12,12 +12,14 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from ..contract import external_data
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
+from ..contract.job import AUTO
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibrate, calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import estimate, gpu_support, messages, options, plugins, preflight
 from .precision import Evidence, prove, rule, unmatched
+from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -27,7 +29,6 @@ _WRITE_CHUNK = 1 << 20
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     """Check the model and, unless the request is for a check only, build it."""
-    model = request.model
     source = Path(request.source)
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
@@ -35,12 +36,14 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     backend = _load_backend()
     info = backend.info()
     result["backend"] = info
-    has_gpu = request.capability is not None
-    options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
-    result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
-    plugins.load(model.plugins, backend)
+    _check_options(request, result)
+    plugins.load(request.model.plugins, backend)
     cache = _cache(request, progress)
-    with _parsed(request, result, backend, cache, progress) as (network, built):
+    weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
+    settled = settle(request, cache, progress, weakly=weakly)
+    request = settled.request
+    model = request.model
+    with _parsed(settled, result, backend, cache, progress) as (network, built):
         bindings: List[Binding] = network.bindings()
         preflight.check_network(bindings, network.layers)
         result["warnings"] += messages.from_parser(network.remarks)
@@ -48,6 +51,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         preflight.check_tensor_names(bindings, model.ros)
         profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
         result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
+        settled.note(built.proof)
         result["precision_proof"] = built.proof
         result["details"] = network.details()
         result["warnings"] += _unused(request, built)
@@ -62,6 +66,14 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
 
 
+def _check_options(request: BuildRequest, result: BuildResult) -> None:
+    model, info = request.model, result["backend"]
+    if info is not None:
+        has_gpu = request.capability is not None
+        options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
+        result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
+
+
 class _Built:
     """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
 
@@ -71,8 +83,9 @@ class _Built:
 
 @contextlib.contextmanager
 def _parsed(
-    request: BuildRequest, result: BuildResult, backend: Any, cache: Optional[CalibrationCache], progress: Progress
+    settled: Settled, result: BuildResult, backend: Any, cache: Optional[CalibrationCache], progress: Progress
 ) -> Iterator[Tuple[Any, _Built]]:
+    request = settled.request
     model = request.model
     weakly = backend.weakly_typed() and not model.builder.strongly_typed
     if model.onnx == OnnxConfig() and (weakly or model.precision == "fp32"):
@@ -89,6 +102,7 @@ def _parsed(
         cache=cache,
         on_phase=lambda phase: progress(phase, 0, 0),
         check_only=request.check_only,
+        findings=settled.findings,
     ) as typed:
         progress("parse", 0, 0)
         network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
@@ -96,15 +110,7 @@ def _parsed(
         if weakly:
             yield network, _by_flags(request, result, backend, network, cache)
             return
-        fallback = model.allow_fallback
-        yield (
-            network,
-            _Built(
-                prove(
-                    model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
-                )
-            ),
-        )
+        yield network, _Built(typed.proof(model))
 
 
 def _by_flags(
@@ -128,11 +134,11 @@ def _by_flags(
             result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
-        network.keep_fp32(model.keep_fp32)
-        result["warnings"] += unmatched(model.keep_fp32, (layer.name for layer in network))
+        network.keep_fp32(model.kept_patterns)
+        result["warnings"] += unmatched(model.kept_patterns, (layer.name for layer in network))
     else:
         evidence = Evidence("graph", network.precisions())
-    proof = prove(model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found)
+    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found)
     return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
 
 
@@ -151,7 +157,7 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
 
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
     config = request.model.calibration
-    if request.cache_file is None and config is not None and request.model.precision == "int8":
+    if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
         made = Path(request.work_dir) / calibrate.FILE
         calibrate.produce(Path(request.source), config, made, progress)
         return calibration_cache.read(made, "the cache made from samples")

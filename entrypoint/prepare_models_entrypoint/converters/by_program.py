@@ -11,6 +11,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract import external_data
 from ..contract.files import sha256_file, sync
+from ..contract.job import AUTO
+from ..contract.precision import Means
 from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes, WarningInfo
 from ..contract.settings import Version
 from ..errors import ConvertError
@@ -18,7 +20,8 @@ from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, gpu_support, layer_info, plugins, preflight, tao_converter, timing_cache, trtexec
 from .messages import from_program
-from .precision import judge_by_size, prove, rule
+from .precision import Rule, judge_by_size, prove, rule
+from .ranges import settle
 from .request import BuildRequest, BuildResult
 
 Progress = Callable[[str, int, int], None]
@@ -28,6 +31,12 @@ _OUTPUT_KEPT = 64 << 10
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     """Run the program that the request names and judge what it left."""
+    if request.model.precision == AUTO:
+        raise ConvertError(
+            "precision-unavailable",
+            "precision: auto builds with TensorRT's Python module, and here a program would build",
+            hint="name the precision, or build where the module is installed",
+        )
     plugins.verify(request.model.plugins)
     if request.key_fd is not None:
         _by_tao_converter(request, result, progress)
@@ -55,8 +64,9 @@ def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Prog
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
     model_bytes = Path(request.source).stat().st_size  # of the same size as the network that is encrypted in it
     shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
-    how = f"tao-converter -t {model.precision}{told}"
-    proof = prove(model.precision, how, None, allow_fallback=model.allow_fallback, calibration=found)
+    chosen = Rule(Means.TAO_CONVERTER)
+    proof = prove(model.precision, chosen, None, allow_fallback=model.allow_fallback, calibration=found)
+    proof["how"] = f"{proof['how']}{told}"
     if shown:
         proof["delivered"], proof["source"] = model.precision, "engine size"
     result["precision_proof"] = proof
@@ -99,7 +109,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
         hint = "please report it with trtexec's version; until then the precision is unproven"
         result["warnings"].append(WarningInfo(code="engine-partly-unknown", message=str(error), hint=hint))
     result["precision_proof"] = prove(
-        model.precision, chosen.how, evidence, allow_fallback=model.allow_fallback, calibration=found
+        model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found
     )
 
 
@@ -108,6 +118,7 @@ def _by_rewritten(
 ) -> None:
     from ..onnx_graph.typed_model import prepared
 
+    settled = settle(request, cache, progress, weakly=False)
     model = request.model
     with prepared(
         model,
@@ -116,12 +127,12 @@ def _by_rewritten(
         cache=cache,
         on_phase=lambda phase: progress(phase, 0, 0),
         check_only=request.check_only,
+        findings=settled.findings,
     ) as typed:
         result["warnings"] += typed.warnings
-        fallback = model.allow_fallback
-        result["precision_proof"] = prove(
-            model.precision, typed.how, typed.evidence, allow_fallback=fallback, calibration=typed.calibration
-        )
+        proof = typed.proof(model)
+        settled.note(proof)
+        result["precision_proof"] = proof
         _run_trtexec(request, result, version, str(typed.path), progress)
     if not request.check_only:
         _take_plan(request, result)
@@ -166,12 +177,12 @@ def _look(
 ) -> "tuple[List[Binding], bool, Optional[Calibration]]":
     """Return bindings, whether there are Q/DQ nodes, and the cache's coverage, where onnx is there to tell."""
     try:
-        from ..onnx_graph import graph
+        from ..onnx_graph import graph, model_file
     except ImportError:
         return [], False, calibration_cache.coverage(cache, (), cache.scales) if cache else None
     from ..inspect.onnx_model import bindings
 
-    model = graph.load(Path(request.source), weights=False)
+    model = model_file.load(Path(request.source))
     found = None
     if cache is not None:
         wanted = [

@@ -14,9 +14,10 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..contract import converters
 from ..contract.job import ModelJob
+from ..contract.precision import Means
 from ..contract.report import Attempt, RuntimeInfo
 from ..contract.source import Source
-from ..errors import ConvertError
+from ..errors import ConvertError, VerifyError
 from ..onnx_graph import calibrate
 from ..processes import Ended, supervise_fork, tail
 from . import build_time, etlt
@@ -162,12 +163,11 @@ def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[s
 
 def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
     """Return trtexec's flags for what was done by builder flags; a rewritten graph carries its types itself."""
-    how = result["precision_proof"]["how"] or "" if result["precision_proof"] else ""
-    if not how.startswith("builder flag"):
+    proof = result["precision_proof"]
+    if proof is None:
         return []
-    names = how[len("builder flag ") :].partition(" and ")[0].split(", ")
-    flags = [f"--{name.lower()}" for name in names if name.isupper() or name.isalnum()]
-    return flags + ([f"--calib={_cache_name(model)}"] if "cache" in how else [])
+    cache = proof["means"] == Means.FLAGS_AND_CACHE
+    return [f"--{name.lower()}" for name in proof["flags"]] + ([f"--calib={_cache_name(model)}"] if cache else [])
 
 
 def _climb(
@@ -267,7 +267,8 @@ def _run(
         raise _without_result(ended, log, timeout_s) from None
     error = result["error"]
     if error is not None:
-        raise ConvertError(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
+        kind = VerifyError if error["stage"] == VerifyError.of_stage else ConvertError
+        raise kind(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
     return result, ended
 
 

@@ -6,7 +6,8 @@ import fnmatch
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from ..contract.report import Calibration, PrecisionProof, WarningInfo
+from ..contract.precision import Means
+from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, WarningInfo
 from ..errors import ConvertError
 
 # Cheapest last: the order in which a delivered precision is named.
@@ -15,16 +16,21 @@ ORDER = ("fp8", "int8", "bf16", "fp16", "fp32")
 # An fp16 engine has half the bytes of the fp32 model's weights, an int8 one a quarter; midway to the next precision.
 _LARGEST_SHARE = {"fp16": 0.75, "int8": 0.375}
 _SMALLEST_FOR_SIZE = 16 << 20
+_NAMED = 10
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What to do: builder flags to set, graph rewrites in their order, whether a calibrator hands out the cache."""
+    """What to do: builder flags to set, graph rewrites in their order."""
 
-    flags: Tuple[str, ...]
-    rewrites: Tuple[str, ...]
-    calibrator: bool
-    how: str
+    means: Means
+    flags: Tuple[str, ...] = ()
+    rewrites: Tuple[str, ...] = ()
+
+    @property
+    def calibrator(self) -> bool:
+        """Whether a calibrator hands out the cache."""
+        return self.means == Means.FLAGS_AND_CACHE
 
 
 def rule(
@@ -46,7 +52,7 @@ def rule(
         ConvertError: this runtime can't, or the model lacks what it would need.
     """
     if requested == "fp32":
-        return Rule((), (), calibrator=False, how="as exported")
+        return Rule(Means.EXPORTED)
     if requested == "int8":
         _needs_scales(has_qdq, has_cache)
     if requested == "fp8" and not has_qdq and not (flags is None and has_samples):
@@ -81,22 +87,40 @@ def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Op
             f"this TensorRT has no builder flag {', '.join(missing)}",
             hint="use precision: fp16, or build with a newer TensorRT",
         )
-    calibrator = requested == "int8" and not has_qdq
-    scales = " and calibration cache" if calibrator else ", Q/DQ nodes of the model" if has_qdq else ""
-    return Rule(wanted, (), calibrator=calibrator, how=f"builder flag {', '.join(wanted)}{scales}")
+    without_qdq = Means.FLAGS_AND_CACHE if requested == "int8" else Means.FLAGS
+    return Rule(Means.FLAGS_AND_QDQ if has_qdq else without_qdq, wanted)
 
 
 def _by_graph(requested: str, has_qdq: bool, remainder: Optional[str], *, typed: bool) -> Rule:
     if requested == "bf16" and typed:
-        return Rule((), (), calibrator=False, how="types of the model, as exported")
+        return Rule(Means.OWN_TYPES)
     if requested in ("fp16", "bf16"):
-        return Rule((), (requested,), calibrator=False, how="graph rewritten, fp32 bindings")
+        return Rule(Means.REWRITTEN, rewrites=(requested,))
     if requested == "fp8" and not has_qdq:
-        return Rule((), ("fp8",), calibrator=False, how="Q/DQ nodes from the samples, fp32 bindings")
+        return Rule(Means.SAMPLED_QDQ, rewrites=("fp8",))
     if has_qdq:
-        return Rule((), (), calibrator=False, how="Q/DQ nodes of the model, as exported")
+        return Rule(Means.OWN_QDQ)
     rewrites = ("qdq",) if remainder == "fp32" else ("fp16", "qdq")
-    return Rule((), rewrites, calibrator=False, how="Q/DQ nodes from the calibration cache, fp32 bindings")
+    return Rule(Means.INSERTED_QDQ, rewrites=rewrites)
+
+
+_SENTENCES = {
+    Means.EXPORTED: "as exported",
+    Means.FLAGS: "builder flag {flags}",
+    Means.FLAGS_AND_CACHE: "builder flag {flags} and calibration cache",
+    Means.FLAGS_AND_QDQ: "builder flag {flags}, Q/DQ nodes of the model",
+    Means.REWRITTEN: "graph rewritten, fp32 bindings",
+    Means.OWN_TYPES: "types of the model, as exported",
+    Means.OWN_QDQ: "Q/DQ nodes of the model, as exported",
+    Means.INSERTED_QDQ: "Q/DQ nodes from the calibration cache, fp32 bindings",
+    Means.SAMPLED_QDQ: "Q/DQ nodes from the samples, fp32 bindings",
+    Means.TAO_CONVERTER: "tao-converter -t {requested}",
+}
+
+
+def sentence(means: Means, *, requested: str, flags: Sequence[str] = ()) -> str:
+    """Say for people how a precision came about."""
+    return _SENTENCES[means].format(flags=", ".join(flags), requested=requested)
 
 
 @dataclass(frozen=True)
@@ -112,10 +136,12 @@ class Evidence:
 
 
 def prove(
-    requested: str, how: str, evidence: Optional[Evidence], *, allow_fallback: bool,
-    calibration: Optional[Calibration] = None,
+    requested: str, chosen: Rule, evidence: Optional[Evidence], *, allow_fallback: bool,
+    calibration: Optional[Calibration] = None, kept: Sequence[KeptLayer] = (),
 ) -> PrecisionProof:  # fmt: skip
     """Return what was asked, what was delivered and how. Without evidence, only fp32 is.
+
+    ``kept``: the layers that had to stay in fp32.
 
     Raises:
         ConvertError: another precision than asked was delivered, and no fallback is allowed.
@@ -123,30 +149,55 @@ def prove(
     layers = dict(evidence.layers) if evidence else {}
     return PrecisionProof(
         requested=requested,
-        delivered=_delivered(requested, layers, allow_fallback=allow_fallback) if evidence else _fp32(requested),
-        how=how,
+        delivered=_delivered(requested, layers, kept, allow_fallback=allow_fallback) if evidence else _fp32(requested),
+        how=sentence(chosen.means, requested=requested, flags=chosen.flags),
         source=evidence.source if evidence else None,
         layers=layers,
         layers_share=_shares(layers),
         weights_share=_shares(evidence.weights if evidence else {}),
         calibration=calibration,
+        means=chosen.means.value,
+        flags=list(chosen.flags),
+        kept=list(kept),
+        kept_harmless=0,
+        measured=None,
+        choices=[],
     )
+
+
+def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) -> PrecisionProof:
+    """Return a proof with what a better witness of the engine says; how the precision came about stays.
+
+    Raises:
+        ConvertError: another precision than asked was delivered, and no fallback is allowed.
+    """
+    layers = dict(evidence.layers)
+    return {
+        **proof,
+        "delivered": _delivered(settled(proof), layers, proof["kept"], allow_fallback=allow_fallback),
+        "source": evidence.source,
+        "layers": layers,
+        "layers_share": _shares(layers),
+        "weights_share": _shares(evidence.weights),
+    }
 
 
 def _fp32(requested: str) -> Optional[str]:
     return requested if requested == "fp32" else None
 
 
-def _delivered(requested: str, layers: Mapping[str, int], *, allow_fallback: bool) -> str:
+def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLayer], *, allow_fallback: bool) -> str:
     best = next((name for name in ORDER if layers.get(name)), "fp32")
     if requested != "fp32" and layers.get(requested):
         return requested
-    if requested == "fp32" or allow_fallback:
+    if requested == "fp32" or allow_fallback or not any(layers.values()):
         return best
     told = ", ".join(f"{count} {name}" for name, count in layers.items() if count) or "none"
+    reasons = ", ".join(f"{layer['name']} ({layer['reason']})" for layer in kept[:_NAMED])
+    why = f"; in fp32 have to stay {reasons}{', ...' if len(kept) > _NAMED else ''}" if kept else ""
     raise ConvertError(
         "precision-not-delivered",
-        f"{requested} was asked, and no compute layer has it (compute layers: {told})",
+        f"{requested} was asked, and no compute layer has it (compute layers: {told}){why}",
         hint="allow_fallback: true takes what there is; otherwise ask for what the model and backend can give",
     )
 
@@ -186,9 +237,14 @@ def unmatched(patterns: Sequence[str], names: Iterable[str]) -> List[WarningInfo
     ]
 
 
+def settled(proof: PrecisionProof) -> str:
+    """Return the precision that was asked, or that ``auto`` chose."""
+    return next((row["precision"] for row in proof["choices"] if row["verdict"] == "chosen"), proof["requested"])
+
+
 def doubts(proof: PrecisionProof) -> List[WarningInfo]:
     """Return the warning that nothing shows the precision of an engine, or that the smaller part of it has it."""
-    requested, layers = proof["requested"], proof["layers"]
+    requested, layers = settled(proof), proof["layers"]
     if proof["delivered"] == requested and proof["layers_share"].get(requested, 1.0) < 0.5:
         return [
             WarningInfo(
@@ -206,3 +262,16 @@ def doubts(proof: PrecisionProof) -> List[WarningInfo]:
             hint="inspect the engine on its device before you rely on the precision",
         )
     ]
+
+
+def means_of(report: ModelReport) -> Optional[Means]:
+    """Return how the engine of a report got its precision; older records do not say it as a value."""
+    told = report["precision_proof"]["means"]
+    if told is not None:
+        return Means(told)
+    backend = report["runtime"]["backend"] if report["runtime"] else None
+    if report["converter"] == "tao-converter":
+        return Means.TAO_CONVERTER
+    by_flags = backend is not None and backend["name"] == "tensorrt" and int(backend["version"].split(".")[0]) < 11
+    lowered = report["precision_proof"]["requested"] != "fp32"
+    return Means.FLAGS if by_flags and lowered else None

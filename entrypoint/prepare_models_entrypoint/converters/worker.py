@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import time
+from pathlib import Path
 from typing import BinaryIO
 
 from ..confinement import confine
@@ -48,6 +49,10 @@ class Progress:
 
 
 def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    if request.model.verify is not None and request.key_fd is None:
+        from ..verify import needs
+
+        needs.check(request.model, Path(request.source))
     if request.program is None:
         from . import by_api
 

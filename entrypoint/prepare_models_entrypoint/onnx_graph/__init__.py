@@ -1,1 +1,1 @@
-"""ONNX graphs: reading them, changing their types and nodes, and what shows a graph's precision."""
+"""Everything that reads or changes ONNX graphs."""

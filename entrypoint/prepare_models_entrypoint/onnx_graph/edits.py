@@ -7,7 +7,8 @@ from onnx import ModelProto
 
 from ..contract.conversion import OnnxConfig
 from ..errors import ConvertError
-from . import graph
+from . import graph, model_file
+from .walk import bodies, graphs
 
 
 def apply(model: ModelProto, changes: OnnxConfig) -> ModelProto:
@@ -68,8 +69,8 @@ def _drop_dead_nodes(model: ModelProto, outputs: "tuple[str, ...]") -> None:
         if needed & set(node.output):
             kept.append(node)
             needed |= set(node.input)
-            for body in graph.subgraphs(node):
-                needed |= {name for inner in graph.graphs(body) for n in inner.node for name in n.input}
+            for body in bodies(node):
+                needed |= {name for inner in graphs(body) for n in inner.node for name in n.input}
     del model.graph.node[:]
     model.graph.node.extend(reversed(kept))
 
@@ -84,6 +85,7 @@ def _sanitized(model: ModelProto) -> ModelProto:
             f"onnx.sanitize needs the module {error.name}",
             hint="pip install 'prepare-models[sanitize]'",
         ) from error
+    model_file.bring(model)
     folded: ModelProto = fold_constants(model)
     cleaned: ModelProto = gs.export_onnx(gs.import_onnx(folded).cleanup())
     cleaned.ir_version = model.ir_version

@@ -1,4 +1,4 @@
-"""bf16 and fp8 for backends that take precision from the graph, by NVIDIA Model Optimizer.
+"""fp8 for backends that take precision from the graph, by NVIDIA Model Optimizer.
 
 An extra of its own (``modelopt``), because it brings PyTorch along. It works on files and may change its input, so it
 gets a copy in the private work directory.
@@ -10,81 +10,61 @@ import fnmatch
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
-import onnx
 from onnx import ModelProto
 
 from ..contract.job import ModelJob
 from ..errors import ConvertError
-from . import calibrate, graph
+from . import calibrate, model_file
 
 _LOG_LEVEL = "WARNING"
 
 
-_MODULES = {"bf16": "modelopt.onnx.autocast", "fp8": "modelopt.onnx.quantization"}
+_MODULE = "modelopt.onnx.quantization"
 
 
-def check(precision: str) -> None:
-    """Refuse a precision where Model Optimizer is not installed; it is not imported, which takes seconds."""
+def check() -> None:
+    """Refuse fp8 where Model Optimizer is not installed; it is not imported, which takes seconds."""
     if importlib.util.find_spec("modelopt") is None:
-        raise _missing(precision, "no module named modelopt")
-
-
-def to_bf16(model: ModelProto, work_dir: Path, *, keep_fp32: Sequence[str]) -> ModelProto:
-    """Return the model with bfloat16 inner tensors; inputs and outputs keep their types.
-
-    AutoCast's limits on values are those of float16 and are lifted: bfloat16 has the range of float32.
-    """
-    autocast = _module("bf16")
-    copy = _copy(model, work_dir)
-    converted: ModelProto = autocast.convert_to_mixed_precision(
-        str(copy),
-        low_precision_type="bf16",
-        nodes_to_exclude=[fnmatch.translate(pattern) for pattern in keep_fp32],
-        data_max=float("inf"),
-        init_max=float("inf"),
-        keep_io_types=True,
-    )
-    return converted
+        raise _missing("no module named modelopt")
 
 
 def to_fp8(model: ModelProto, job: ModelJob, work_dir: Path) -> ModelProto:
     """Return the model with fp8 Q/DQ nodes, whose scales come from the samples of ``calibration:``."""
-    quantization = _module("fp8")
+    quantization = _module()
     copy, output = _copy(model, work_dir), work_dir / "rewritten.onnx.fp8.onnx"
     quantization.quantize(
         str(copy),
         quantize_mode="fp8",
         calibration_data=_samples(model, job),
         calibration_eps=["cpu"],
-        nodes_to_exclude=[fnmatch.translate(pattern) for pattern in job.keep_fp32],
+        nodes_to_exclude=[fnmatch.translate(pattern) for pattern in job.kept_patterns],
         high_precision_dtype="fp32" if job.builder.int8_remainder == "fp32" else "fp16",
         output_path=str(output),
         log_level=_LOG_LEVEL,
     )
-    return onnx.load(str(output))
+    return model_file.load(output)
 
 
-def _module(precision: str) -> Any:
+def _module() -> Any:
     try:
-        return importlib.import_module(_MODULES[precision])
+        return importlib.import_module(_MODULE)
     except ImportError as error:
-        raise _missing(precision, str(error)) from error
+        raise _missing(str(error)) from error
 
 
-def _missing(precision: str, why: str) -> ConvertError:
+def _missing(why: str) -> ConvertError:
     return ConvertError(
         "precision-unavailable",
-        f"this backend takes {precision} from the graph, and NVIDIA Model Optimizer, which rewrites it, is not usable: "
-        f"{why}",
+        f"this backend takes fp8 from the graph, and NVIDIA Model Optimizer, which rewrites it, is not usable: {why}",
         hint="pip install 'prepare-models[modelopt]' (several gigabytes, with PyTorch), or use fp16 or int8",
     )
 
 
 def _copy(model: ModelProto, work_dir: Path) -> Path:
     copy = work_dir / "rewritten.onnx.copy.onnx"
-    graph.save(model, copy)
+    model_file.save(model, copy)
     return copy
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from . import graph as graphs_
+from . import weights
+from .walk import bodies, graphs
 
 _MATRIX = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
@@ -117,13 +119,13 @@ class _Scope:
 
     def look(self) -> None:
         for node in self.graph.node:
-            for body in graphs_.subgraphs(node):
+            for body in bodies(node):
                 _Scope(body, self, self.scales, self.keep, self.done).look()
             self._served(node)
 
     def rewrite(self) -> None:
         for node in self.graph.node:
-            for body in graphs_.subgraphs(node):
+            for body in bodies(node):
                 _Scope(body, self, self.scales, self.keep, self.done).rewrite()
             self._quantize(node, *self._served(node))
             self.nodes.append(node)
@@ -208,7 +210,7 @@ class _Scope:
         if key not in self.dequantized:
             tensor = self.weight(name)
             stem = f"{name}_int8" if axis is None else f"{name}_int8_{axis}"
-            quantized, scale = per_channel(numpy_helper.to_array(tensor), axis)  # type: ignore[arg-type]  # found by the caller
+            quantized, scale = per_channel(weights.array(tensor), axis)  # type: ignore[arg-type]  # found by the caller
             half = tensor is not None and tensor.data_type == TensorProto.FLOAT16
             scales = self._initializer(scale.astype(np.float16 if half else np.float32), f"{stem}_scale")
             zeros = self._initializer(np.zeros(scale.shape, np.int8), f"{stem}_zero")
@@ -233,9 +235,9 @@ def per_channel(weights: Any, axis: Optional[int]) -> Tuple[Any, Any]:
 
 def _drop_unused(graph: GraphProto) -> None:
     """Remove float weights that nothing reads any more."""
-    used = {name for each in graphs_.graphs(graph) for node in each.node for name in node.input}
-    used |= {value.name for each in graphs_.graphs(graph) for value in each.output}
-    for each in graphs_.graphs(graph):
+    used = {name for each in graphs(graph) for node in each.node for name in node.input}
+    used |= {value.name for each in graphs(graph) for value in each.output}
+    for each in graphs(graph):
         kept = [tensor for tensor in each.initializer if tensor.name in used]
         declared = {tensor.name for tensor in each.initializer} - {tensor.name for tensor in kept}
         if not declared:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence
 
-from onnx import ModelProto, TensorProto, version_converter
+from onnx import ModelProto, TensorProto
 
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
-from ..contract.report import Calibration, WarningInfo
-from ..converters.precision import Evidence, rule, unmatched
+from ..contract.precision import Means
+from ..contract.report import Calibration, KeptLayer, PrecisionProof, WarningInfo
+from ..converters.precision import Evidence, Rule, prove, rule, sentence, unmatched
 from ..errors import ConvertError
-from . import batch_norm, calibration_cache, edits, fp16, graph, model_optimizer, proof, quantize
+from . import batch_norm, calibration_cache, edits, faults, graph, model_file, model_optimizer, proof, quantize
 from .calibration_cache import CalibrationCache
+from .decide import KeptNode
+from .findings import Findings
+from .opsets import lift
+from .prepare import prepare
+from .retype import retype
 
 # DequantizeLinear has an axis from 13 on, and fp16 scales from 19 on.
 _OPSET_PER_CHANNEL = 13
@@ -26,20 +34,42 @@ _OPSET_HALF_SCALES = 19
 class TypedModel:
     """A model file, how it got its types and what they show; None where a check left them as they are.
 
-    calibration: set where a cache was read.
+    calibration: set where a cache was read. kept: nodes that stay in fp32. already: it has the precision as exported.
     """
 
     path: Path
-    how: str
+    rule: Rule
     evidence: Optional[Evidence]
     calibration: Optional[Calibration] = None
     warnings: List[WarningInfo] = field(default_factory=list)
+    kept: List[KeptNode] = field(default_factory=list)
+    already: bool = False
+    findings: Optional[Findings] = None
+
+    def proof(self, job: ModelJob) -> PrecisionProof:
+        """Return how the model got its precision and what shows it.
+
+        Raises:
+            ConvertError: another precision than asked was delivered, and no fallback is allowed.
+        """
+        rule = Rule(Means.OWN_TYPES) if self.already else self.rule
+        kept = [
+            KeptLayer(name=node.name, op_type=node.op_type, reason=node.reason)
+            for node in self.kept
+            if not node.harmless
+        ]
+        proven = prove(
+            job.precision, rule, self.evidence, allow_fallback=job.allow_fallback, calibration=self.calibration,
+            kept=kept,
+        )  # fmt: skip
+        proven["kept_harmless"] = sum(node.harmless for node in self.kept)
+        return proven
 
 
 @contextlib.contextmanager
 def prepared(
     job: ModelJob, source: Path, work_dir: Path, *, cache: Optional[CalibrationCache],
-    on_phase: Callable[[str], None], check_only: bool = False,
+    on_phase: Callable[[str], None], check_only: bool = False, findings: Optional[Findings] = None,
 ) -> Iterator[TypedModel]:  # fmt: skip
     """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
 
@@ -49,11 +79,12 @@ def prepared(
         work_dir: private directory for the copy.
         cache: scales for int8, None without a cache.
         on_phase: called with the name of each step.
-        check_only: only judge the precision: rewriting takes seconds for each 100 MB.
+        check_only: leave out what takes minutes: fp8 from samples.
+        findings: what samples showed; None where nothing was measured.
     """
     changed = job.onnx != OnnxConfig()
-    model = edits.apply(graph.load(source, weights=changed or not check_only), job.onnx)
-    with _well_formed(source):
+    model = as_asked(job, source)
+    with _blaming(source):
         evidence = proof.of_graph(model)
     chosen = rule(
         job.precision,
@@ -64,28 +95,32 @@ def prepared(
         has_samples=job.calibration is not None,
         typed=bool(evidence.layers.get(job.precision)),
     )
-    typed = TypedModel(source, chosen.how, evidence)
+    typed = TypedModel(source, chosen, evidence, findings=findings)
+    if findings is not None:
+        typed.warnings += findings.warnings
     if chosen.rewrites:
-        typed.warnings += unmatched(job.keep_fp32, (node.name for node in graph.nodes(model)))
-    elif job.keep_fp32 and job.precision != "fp32":
+        typed.warnings += unmatched(job.kept_patterns, (node.name for node in graph.nodes(model)))
+    elif job.kept_patterns and job.precision != "fp32":
         raise ConvertError(
             "builder-option-unavailable",
-            f"keep_fp32 would be ignored: the model is built with the types that it has ({chosen.how})",
+            "keep_fp32 would be ignored: the model is built with the types that it has "
+            f"({sentence(chosen.means, requested=job.precision)})",
             hint="remove keep_fp32, or give the model without its own types",
         )
     rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
-    with _well_formed(source):
-        if chosen.rewrites and check_only:
-            rewriter.judge(model, chosen.rewrites)
-        elif chosen.rewrites:
-            model, changed = rewriter.rewrite(model, chosen.rewrites), True
+    if chosen.rewrites and check_only and job.precision == "fp8":
+        model_optimizer.check()
+        typed.evidence = None
+    elif chosen.rewrites:
+        with _blaming(source):
+            model, changed = rewriter.rewrite(model, chosen.rewrites), not typed.already
             typed.evidence = proof.of_graph(model)
     if not changed:
         yield typed
         return
     typed.path = work_dir / "rewritten.onnx"
     try:
-        graph.save(model, typed.path)
+        model_file.save(model, typed.path)
         del model
         yield typed
     finally:
@@ -93,17 +128,19 @@ def prepared(
             leftover.unlink()
 
 
+def as_asked(job: ModelJob, source: Path) -> ModelProto:
+    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs."""
+    return prepare(edits.apply(model_file.load(source), job.onnx))
+
+
 @contextlib.contextmanager
-def _well_formed(source: Path) -> Iterator[None]:
-    """Turn what a graph against the rules of ONNX leads to (a missing input, weights of a wrong size) into an error."""
+def _blaming(source: Path) -> Iterator[None]:
+    """Turn a failure into the error of whoever is to blame: a graph against the rules of ONNX, or this tool."""
     try:
         yield
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ConvertError(
-            "onnx-node-invalid",
-            f"{source.name} is not well formed, it can't be rewritten: {type(error).__name__}: {error}",
-            hint="export the model again; onnx.checker names the node",
-        ) from error
+        why = f"{type(error).__name__}: {error}"
+        raise faults.blame(source.name, faults.of(model_file.load(source)), why) from error
 
 
 @dataclass
@@ -116,40 +153,56 @@ class _Rewriter:
     typed: TypedModel
     on_phase: Callable[[str], None]
 
-    def judge(self, model: ModelProto, steps: Sequence[str]) -> None:
-        self.typed.evidence = None
-        if "fp16" in steps:
-            fp16.check()
-        if self.cache is not None and self.job.precision == "int8":
-            done = quantize.survey(model, self.cache.scales, keep_fp32=self.job.keep_fp32)
-            self._cover(self.cache, done, graph.tensor_names(model))
-        elif self.job.precision in ("bf16", "fp8"):
-            model_optimizer.check(self.job.precision)
-
     def rewrite(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
         names = graph.tensor_names(model)
-        if "qdq" in steps:
-            batch_norm.fold(model)
+        fault = faults.of(model)
+        batch_norm.fold(model)
         for step in steps:
             self.on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
             model = self._step(model, step, names)
+        made = faults.of(model)
+        if made is not None and fault is None:
+            raise faults.RewriteError(made)
         return model
 
     def _step(self, model: ModelProto, step: str, names: Sequence[str]) -> ModelProto:
-        if step == "fp16":
-            model, warnings = fp16.rewrite(model, keep_fp32=self.job.keep_fp32)
-            self.typed.warnings += warnings
-        elif step == "bf16":
-            return model_optimizer.to_bf16(model, self.work_dir, keep_fp32=self.job.keep_fp32)
-        elif step == "fp8":
-            return model_optimizer.to_fp8(model, self.job, self.work_dir)
-        elif self.cache is not None:
+        if step in ("fp16", "bf16"):
+            return self._narrowed(model, step)
+        if step == "fp8":
+            return prepare(model_optimizer.to_fp8(model, self.job, self.work_dir))
+        if self.cache is not None:
             half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-            model = _of_opset(model, _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL)
+            wanted = _OPSET_HALF_SCALES if half else _OPSET_PER_CHANNEL
+            model = lift(model, wanted, required=_OPSET_PER_CHANNEL, why="int8")
             self._cover(
-                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self.job.keep_fp32), names
+                self.cache, quantize.insert(model, self.cache.scales, names=names, keep_fp32=self._kept()), names
             )
         return model
+
+    def _narrowed(self, model: ModelProto, target: str) -> ModelProto:
+        """Return the model in fp16 or bf16, with what has to stay in fp32 noted."""
+        if target == "bf16":
+            model = lift(model, _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL, why="bf16")
+        elif graph.has_qdq(model):
+            model = lift(model, _OPSET_HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
+        keep = {}
+        for node in graph.nodes(model):
+            pattern = next((each for each in self.job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
+            if pattern is not None:
+                keep[node.name] = f"keep_fp32: {pattern}"
+        findings = self.typed.findings
+        if findings is not None:
+            keep = {**findings.keep, **keep}
+        done = retype(model, target, keep=keep, samples=findings is not None and findings.trusted)
+        self.typed.already = done.already and self.job.precision == target
+        self.typed.kept = done.kept
+        self.typed.warnings += done.warnings
+        return done.model
+
+    def _kept(self) -> Sequence[str]:
+        """Return patterns of the nodes that stay in fp32."""
+        found = self.typed.findings.keep if self.typed.findings is not None else ()
+        return [*self.job.kept_patterns, *map(glob.escape, found)]
 
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""
@@ -162,18 +215,3 @@ class _Rewriter:
                     hint="use the calibration cache of exactly this model version",
                 )
             )
-
-
-def _of_opset(model: ModelProto, wanted: int, *, required: int) -> ModelProto:
-    if graph.opset(model) >= wanted:
-        return model
-    try:
-        return version_converter.convert_version(model, wanted)
-    except Exception as error:  # noqa: BLE001  # the converter raises several types for operators without a way up
-        if graph.opset(model) >= required:
-            return model
-        raise ConvertError(
-            "precision-unavailable",
-            f"int8 needs opset {required}; this model has {graph.opset(model)} and can't be lifted: {error}",
-            hint=f"export the model with opset {required} or later",
-        ) from None

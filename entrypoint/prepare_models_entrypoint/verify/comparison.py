@@ -10,17 +10,19 @@ from typing import Any, Dict, Optional, Tuple
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
 from ..contract.launch import command
+from ..contract.precision import Means
 from ..contract.report import RuntimeInfo, Verification
 from ..converters.convert import plain_model
 from ..errors import VerifyError
+from ..onnx_graph.findings import Findings
 from ..processes import supervise, tail
 
 _LOG_LINES = 5
 
 
 def verify(
-    model: ModelJob, source: Path, plan: Path, *, precision_how: Optional[str], runtime: RuntimeInfo, work_dir: Path,
-    cache_file: Optional[Path],
+    model: ModelJob, source: Path, plan: Path, *, means: Optional[Means], findings: Optional[Findings],
+    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path],
 ) -> Tuple[Verification, int]:  # fmt: skip
     """Compare an engine, or the rewritten model that it was built from, with its source model.
 
@@ -30,7 +32,8 @@ def verify(
         model: what was asked.
         source: the fetched model file.
         plan: the engine.
-        precision_how: how the engine got its precision.
+        means: how the engine got its precision.
+        findings: what samples showed when it was built.
         runtime: backend and GPU of this environment.
         work_dir: private directory for intermediate files.
         cache_file: the calibration cache.
@@ -52,7 +55,8 @@ def verify(
             "backend": backend["name"] if backend else None,
             "gpu": gpu["name"] if gpu else None,
             "no_gpu": None if gpu and backend else runtime["gpu_reason"] or "no TensorRT module",
-            "by_flags": (precision_how or "").startswith(("builder flag", "tao-converter")),
+            "findings": findings.to_dict() if findings else None,
+            "by_flags": means is not None and means.leaves_the_graph,
         }
         write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
         argv = command("verify.worker", str(request_file))
@@ -80,6 +84,8 @@ def refusal(verification: Verification) -> Optional[VerifyError]:
     scales = verification["scales"]
     if scales is not None and scales["judged"] and scales["problem"] is not None:
         problems.append(scales["problem"])
+    if verification["origin"] is not None:
+        problems.append(verification["origin"])
     told = "; ".join(problems)
     return VerifyError(
         "verification-failed",

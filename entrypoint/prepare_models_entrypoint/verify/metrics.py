@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from ..contract.verification import Thresholds
 # Bounds of the histogram's bins: powers of ten of the absolute difference, four bins to a decade.
 _LOWEST, _HIGHEST, _PER_DECADE = -8, 4, 4
 _POINTS = 64
+# Saturated outputs near 0 have no range to speak of: their error counts as if they had this one.
+_SMALLEST_RANGE = 1e-3
 
 
 class OutputMetrics:
@@ -24,6 +27,7 @@ class OutputMetrics:
         self.elements = self.non_finite = 0
         self.max_abs = self.max_rel = self._sum_abs = 0.0
         self._products = np.zeros(3)
+        self._low, self._high, self._single = math.inf, -math.inf, True
         self._agreeing = self._judged = 0
         self._counts = np.zeros((_HIGHEST - _LOWEST) * _PER_DECADE + 1, np.int64)
         self._points: List[Tuple[float, float]] = []
@@ -42,6 +46,7 @@ class OutputMetrics:
         both = ~finite & ((wide_first == wide_second) | (np.isnan(wide_first) & np.isnan(wide_second)))
         self.elements += wide_first.size
         self.non_finite += int((~finite & ~both).sum())
+        self._single = self._single and first.size == 1
         self._distances(wide_first[finite], wide_second[finite])
 
     def _distances(self, first: Any, second: Any) -> None:
@@ -50,6 +55,7 @@ class OutputMetrics:
         apart = np.abs(first - second)
         self.max_abs = max(self.max_abs, float(apart.max()))
         self._sum_abs += float(apart.sum())
+        self._low, self._high = min(self._low, float(first.min())), max(self._high, float(first.max()))
         known = first != 0
         if known.any():
             self.max_rel = max(self.max_rel, float((apart[known] / np.abs(first[known])).max()))
@@ -70,12 +76,32 @@ class OutputMetrics:
             return
         self._agreeing, self._judged = self._agreeing + int(same.sum()), self._judged + same.size
 
-    def result(self, limits: Thresholds, *, named: bool) -> OutputComparison:
-        """Return the numbers, and the problems with them. ``named``: the thresholds were given for this very output."""
-        whole = self.dtype.startswith(("int", "uint", "bool"))
+    def of_range(self) -> Optional[float]:
+        """Return the largest difference over the reference's range, or magnitude where an output is one number."""
+        if self._is_whole():
+            return None
+        if self._low > self._high:
+            return 0.0
+        largest = max(abs(self._low), abs(self._high))
+        spread = largest if self._single or self._low == self._high else self._high - self._low
+        return self.max_abs / max(spread, _SMALLEST_RANGE)
+
+    def _is_whole(self) -> bool:
+        return self.dtype.startswith(("int", "uint", "bool"))
+
+    def result(self, limits: Thresholds, *, named: bool, asked: bool = True) -> OutputComparison:
+        """Return the numbers, and the problems with them.
+
+        Args:
+            limits: what is allowed.
+            named: whether the thresholds were given for this output.
+            asked: whether somebody set the thresholds; of default ones, argmax judges whole numbers alone.
+        """
+        whole = self._is_whole()
         values: Dict[str, Optional[float]] = {
             "max_abs": self.max_abs,
             "max_rel": self.max_rel,
+            "max_of_range": self.of_range(),
             "cosine": None if whole else self._cosine(),
             "argmax": self._agreeing / self._judged if self._judged else None,
         }
@@ -87,13 +113,25 @@ class OutputMetrics:
             mean_abs=self._sum_abs / self.elements if self.elements else 0.0,
             max_abs=values["max_abs"],
             max_rel=values["max_rel"],
+            max_of_range=values["max_of_range"],
             cosine=values["cosine"],
             argmax=values["argmax"],
+            disagreeing=self._judged - self._agreeing if self._judged else None,
             thresholds={name: limit for name, limit in limits.limits().items() if limit is not None},
-            problems=self._problems(values, limits, named),
+            problems=self._problems(values, limits if asked else self._defaults(limits), named),
             histogram={"lowest": _LOWEST, "per_decade": _PER_DECADE, "counts": self._counts.tolist()},
             points=[list(point) for point in self._points],
         )
+
+    def _defaults(self, limits: Thresholds) -> Thresholds:
+        """Return default limits without those that say nothing of this output.
+
+        Among thousands of anchors there is no largest class, and saturated values near 0 have no direction.
+        """
+        if self._is_whole():
+            return limits
+        saturated = max(abs(self._low), abs(self._high)) < _SMALLEST_RANGE
+        return replace(limits, argmax=None, cosine=None if saturated else limits.cosine)
 
     def _cosine(self) -> float:
         dot, first, second = self._products
@@ -111,8 +149,11 @@ class OutputMetrics:
                 continue
             if value is None:
                 problems += [f"{name} is not defined for this output"] if named else []
-            elif name in ("max_abs", "max_rel") and value > limit:
+            elif name.startswith("max_") and value > limit:
                 problems.append(f"{name} {value:.6g}, at most {limit:g} is allowed")
+            elif name == "argmax" and value < limit and self._is_whole():
+                differ = f"{self._judged - self._agreeing} of {self._judged} elements differ"
+                problems.append(f"{name} {value:.6f}, at least {limit:g} is required: {differ}")
             elif name in ("cosine", "argmax") and value < limit:
                 problems.append(f"{name} {value:.6f}, at least {limit:g} is required")
         return problems

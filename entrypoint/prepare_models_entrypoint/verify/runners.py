@@ -1,11 +1,11 @@
-"""Runs models with Polygraphy: ONNX Runtime on the CPU, and the engine where a GPU can load it."""
+"""Runs models: with ONNX Runtime on the CPU, rewritten ones rounded, and the engine where a GPU can load it."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
 import numpy as np
 
@@ -15,23 +15,27 @@ from ..errors import VerifyError
 _WARM_UP, _MOST, _LEAST_S = 10, 500, 2.0
 
 
-def load(backend_name: Optional[str]) -> Any:
-    """Import Polygraphy for a backend and return its comparator module.
+_NUMPY = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+    "tensor(int8)": np.int8, "tensor(int16)": np.int16, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
+    "tensor(bool)": np.bool_,
+}  # fmt: skip
+
+
+def dtype_of(name: str, kind: str) -> Any:
+    """Return numpy's type for an input of ONNX Runtime.
 
     Raises:
-        VerifyError: ``module-missing``.
+        VerifyError: numpy has no such type.
     """
-    if backend_name == "tensorrt_rtx":
-        os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
-    try:
-        import onnxruntime
-        from polygraphy import comparator
-        from polygraphy.logger import G_LOGGER
-    except ImportError as error:
-        raise missing(error) from error
-    G_LOGGER.module_severity = G_LOGGER.ERROR
-    onnxruntime.set_default_logger_severity(3)
-    return comparator
+    if kind not in _NUMPY:
+        raise VerifyError(
+            "verification-impossible",
+            f"input {name!r} is a {kind}, for which there are no samples",
+            hint="remove verify: from this model",
+        )
+    return _NUMPY[kind]
 
 
 def missing(error: ImportError) -> VerifyError:
@@ -49,13 +53,26 @@ def session(model: Path) -> Any:
 
     try:
         return onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001  # the library's exceptions have no common type but this
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise VerifyError(
-            "verification-impossible",
-            f"ONNX Runtime can't run the model: {first_line}",
-            hint="remove verify: from this model, or export it with operators of the ONNX standard",
-        ) from None
+    except runtime_errors() as error:
+        raise cannot_run(error) from None
+
+
+def runtime_errors() -> Tuple[Type[Exception], ...]:
+    """Return what ONNX Runtime raises. Its exceptions have no common type of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+def cannot_run(error: Exception) -> VerifyError:
+    """Return the error that ONNX Runtime can't run a model."""
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return VerifyError(
+        "verification-impossible",
+        f"ONNX Runtime can't run the model: {first_line}",
+        hint="remove verify: from this model, or export it with operators of the ONNX standard",
+    )
 
 
 @dataclass
@@ -75,18 +92,45 @@ def engine_of(plan: Path) -> Engine:
     return Engine(loaded.engine, loaded.why_not, loaded)
 
 
-def engine_runner(engine: Any) -> Any:
-    """Return the runner of an engine, on its first optimization profile."""
-    from polygraphy.backend.trt import TrtRunner
+def engine_runner(engine: Any, backend_name: Optional[str]) -> Any:
+    """Return Polygraphy's runner of an engine, on its first optimization profile.
 
+    Raises:
+        VerifyError: ``module-missing``.
+    """
+    if backend_name == "tensorrt_rtx":
+        os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
+    try:
+        from polygraphy.backend.trt import TrtRunner
+        from polygraphy.logger import G_LOGGER
+    except ImportError as error:
+        raise missing(error) from error
+    G_LOGGER.module_severity = G_LOGGER.ERROR
     return TrtRunner(engine, name="candidate", optimization_profile=0)
 
 
-def onnx_runner(model_session: Any, name: str) -> Any:
-    """Return the runner of an ONNX Runtime session."""
-    from polygraphy.backend.onnxrt import OnnxrtRunner
+class RoundedRunner:
+    """Runs a rewritten model on the CPU with each fp16 and bf16 tensor rounded as on the device."""
 
-    return OnnxrtRunner(model_session, name=name)
+    def __init__(self, model: Path) -> None:
+        from ..onnx_graph import model_file, rounding
+        from ..onnx_graph.segments import Segments
+
+        self.rounded = rounding.rounded(model_file.load(model))
+        self._segments = Segments(self.rounded.model)
+
+    def __enter__(self) -> "RoundedRunner":  # noqa: PYI034  # Python 3.8 has no Self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def infer(self, feed_dict: Mapping[str, Any]) -> Dict[str, Any]:
+        """Return the outputs by name."""
+        try:
+            return self._segments.run(feed_dict)
+        except runtime_errors() as error:
+            raise cannot_run(error) from None
 
 
 def measure(runner: Any, feed: Mapping[str, Any], *, memory_bytes: Optional[int]) -> Latency:

@@ -108,7 +108,8 @@ def _random(config: VerifyConfig, inputs: List[Input]) -> Iterator[Feed]:
 def _uniform(config: VerifyConfig, name: str, index: int, dtype: Any, shape: Tuple[int, ...]) -> Any:
     random = np.random.default_rng([config.seed, index, zlib.crc32(name.encode("utf-8"))])
     kind = np.dtype(dtype).kind
-    low, high = config.ranges.get(name, (0.0, 2.0 if kind in _WHOLE else 1.0))
+    usual = 256.0 if np.dtype(dtype) == np.uint8 else 2.0 if kind in _WHOLE else 1.0
+    low, high = config.ranges.get(name, (0.0, usual))
     values = random.uniform(low, high, shape)
     return (np.floor(values) if kind in _WHOLE else values).astype(dtype)
 

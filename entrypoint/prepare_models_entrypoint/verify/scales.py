@@ -66,9 +66,9 @@ def _reached(
     """Return how many samples there are, and the largest absolute value that each tensor has on them."""
     from onnx import TensorProto, helper
 
-    from ..onnx_graph import graph
+    from ..onnx_graph import model_file
 
-    model = graph.load(source)
+    model = model_file.load(source)
     there = {name for node in model.graph.node for name in node.output}
     computed = [name for name in names if name in there]
     for index, name in enumerate(computed):
@@ -82,7 +82,7 @@ def _reached(
         )
         model.graph.output.append(helper.make_tensor_value_info(steps[2], TensorProto.FLOAT, ()))
     folder.mkdir(mode=0o700, exist_ok=True)
-    graph.save(model, folder / "reached.onnx")
+    model_file.save(model, folder / "reached.onnx")
     del model
     session = runners.session(folder / "reached.onnx")
     asked = [f"{_PREFIX}{index}" for index in range(len(computed))]

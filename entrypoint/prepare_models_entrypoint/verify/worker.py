@@ -10,10 +10,9 @@ import dataclasses
 import importlib.util
 import itertools
 import json
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..contract.conversion import OnnxConfig
 from ..contract.files import write_atomic
@@ -23,8 +22,9 @@ from ..contract.verification import VerifyConfig
 from ..converters.precision import rule
 from ..errors import VerifyError, outcome
 from ..onnx_graph import calibration_cache
+from ..onnx_graph.findings import Findings
 from ..processes import die_with_parent, show_as
-from . import runners, samples
+from . import needs, runners, samples
 from .metrics import OutputMetrics
 
 _NO_MEMORY = VerifyError(
@@ -68,29 +68,32 @@ class Comparison:
         self.model = ModelJob.from_dict(request["model"])
         self.config = self.model.verify or VerifyConfig()
         self.request = request
+        needs.check_modules()
         self.work_dir = Path(request["work_dir"])
-        self.comparator = runners.load(request["backend"])
+        found = request["findings"]
+        self.findings = Findings(found["keep"], found["measured"]) if found else None
 
     def verification(self) -> Verification:
         """Compare, and return what came of it."""
         with contextlib.ExitStack() as stack:
             candidate = self._candidate(stack)
             if candidate.kind is None:
-                return self._report(candidate, "not-compared", "none", [], None, None)
+                return self._report(candidate, "not-compared", "none", [], None, None, None)
             source = stack.enter_context(self._graph("fp32", "reference"))
             reference = runners.session(source)
             inputs = self._inputs(reference)
             described, feeds = samples.feeds(self.config, inputs)
             outputs = self._compared(reference, candidate.runner, feeds)
+            origin = self._origin(candidate, inputs) if any(output["problems"] for output in outputs) else None
             scales = self._scales(source, inputs)
             latency = self._latency(candidate, inputs) if candidate.engine else None
         too_wide = scales is not None and scales["judged"] and scales["problem"] is not None
         failed = too_wide or any(output["problems"] for output in outputs)
-        return self._report(candidate, "failed" if failed else "passed", described, outputs, scales, latency)
+        return self._report(candidate, "failed" if failed else "passed", described, outputs, scales, latency, origin)
 
     def _report(  # noqa: PLR0917  # one value for each part of the report
         self, candidate: _Candidate, verdict: str, described: str, outputs: List[OutputComparison],
-        scales: Optional[ScaleFit], latency: Optional[Latency],
+        scales: Optional[ScaleFit], latency: Optional[Latency], origin: Optional[str],
     ) -> Verification:  # fmt: skip
         return Verification(
             verdict=verdict,
@@ -100,6 +103,7 @@ class Comparison:
             engine_not_run=candidate.engine_not_run,
             samples=described,
             outputs=outputs,
+            origin=origin,
             scales=scales,
             latency=latency,
             latency_absent=None if latency else f"the engine was not run: {candidate.engine_not_run}",
@@ -111,7 +115,7 @@ class Comparison:
         if why_not is None:
             loaded = runners.engine_of(Path(self.request["plan"]))
             if loaded.engine is not None:
-                runner = runners.engine_runner(loaded.engine)
+                runner = runners.engine_runner(loaded.engine, self.request["backend"])
                 return _Candidate("engine", f"the engine on {self.request['gpu']}", runner, loaded)
             why_not = f"{self.request['gpu']} can't load it: {loaded.why_not}"
         if self.request["by_flags"]:
@@ -120,17 +124,20 @@ class Comparison:
         if not self._rewrites():
             why = "it was built from the source model as it is, so there is no rewritten model to compare"
             return _Candidate(None, why, engine_not_run=why_not)
-        session = runners.session(stack.enter_context(self._graph(self.model.precision, "candidate")))
-        runner = runners.onnx_runner(session, "candidate")
-        what = f"the model rewritten to {self.model.precision}, from which the engine was built,"
+        runner = runners.RoundedRunner(stack.enter_context(self._graph(self.model.precision, "candidate")))
+        half = "bf16" if self.model.precision == "bf16" else "fp16"
+        what = (
+            f"the model rewritten to {self.model.precision}, from which the engine was built, computed on the CPU "
+            f"with each {half} tensor rounded and sums in fp32,"
+        )
         return _Candidate("rewritten-onnx", what, runner, engine_not_run=why_not)
 
     def _rewrites(self) -> Tuple[str, ...]:
         if self.model.precision == "fp32":
             return ()
-        from ..onnx_graph import graph
+        from ..onnx_graph import graph, model_file
 
-        has_qdq = graph.has_qdq(graph.load(Path(self.request["source"]), weights=False))
+        has_qdq = graph.has_qdq(model_file.load(Path(self.request["source"])))
         return rule(
             self.model.precision, flags=None, has_qdq=has_qdq, has_cache=self.request["cache_file"] is not None,
             remainder=self.model.builder.int8_remainder,
@@ -149,16 +156,17 @@ class Comparison:
         cache = self.request["cache_file"] if precision != "fp32" else None
         job = dataclasses.replace(self.model, precision=precision)
         scales = calibration_cache.read(Path(cache), cache) if cache else None
-        with prepared(job, Path(self.request["source"]), folder, cache=scales, on_phase=lambda _: None) as typed:
+        with prepared(
+            job, Path(self.request["source"]), folder, cache=scales, on_phase=lambda _: None,
+            findings=self.findings if precision != "fp32" else None,
+        ) as typed:  # fmt: skip
             yield typed.path
 
     def _inputs(self, reference: Any) -> List[samples.Input]:
-        from polygraphy.datatype import DataType
-
         return [
             (
                 value.name,
-                DataType.from_dtype(value.type, "onnxruntime").numpy(),
+                runners.dtype_of(value.name, value.type),
                 samples.shape_of(value.name, value.shape, self.model),
             )
             for value in reference.get_inputs()
@@ -166,19 +174,17 @@ class Comparison:
 
     def _compared(self, reference: Any, candidate: Any, feeds: Iterator[samples.Feed]) -> List[OutputComparison]:
         outputs = [value.name for value in reference.get_outputs()]
-        unknown = sorted(set(self.config.outputs) - set(outputs))
-        if unknown:
-            raise VerifyError(
-                "outputs-mismatch",
-                f"verify: the model has no output {', '.join(unknown)}",
-                hint=f"its outputs: {', '.join(outputs)}",
-            )
+        needs.check_outputs(self.config, outputs)
         limits = {name: self.config.of_output(name, self.model.precision) for name in outputs}
         metrics = {name: OutputMetrics(name, limits[name].argmax_axis) for name in outputs}
-        both = [runners.onnx_runner(reference, "reference"), candidate]
-        results = self.comparator.Comparator.run(both, data_loader=_kept(feeds), streaming=True)
-        self.comparator.Comparator.compare_accuracy(results, compare_func=_collect(metrics))
-        return [metrics[name].result(limits[name], named=name in self.config.outputs) for name in outputs]
+        with candidate as active:
+            for feed in _kept(feeds):
+                right = dict(zip(outputs, reference.run(outputs, dict(feed))))
+                _collect(metrics, right, active.infer(feed_dict=feed))
+        return [
+            metrics[name].result(limits[name], named=name in self.config.outputs, asked=self.config.asks(name))
+            for name in outputs
+        ]
 
     def _scales(self, source: Path, inputs: List[samples.Input]) -> Optional[ScaleFit]:
         """Hold the cache's scales against the samples, where ONNX is there to ask the model for its tensors."""
@@ -191,6 +197,15 @@ class Comparison:
         _, feeds = samples.feeds(self.config, inputs)
         return scales.fit(source, known, feeds, self.work_dir / "scales", self.config)
 
+    def _origin(self, candidate: _Candidate, inputs: List[samples.Input]) -> Optional[str]:
+        """Return where the rewritten model first leaves its source, None where the engine was run."""
+        if not isinstance(candidate.runner, runners.RoundedRunner):
+            return None
+        from . import analysis
+
+        _, feeds = samples.feeds(self.config, inputs)
+        return analysis.origin(self.model, Path(self.request["source"]), candidate.runner.rounded, feeds)
+
     def _latency(self, candidate: _Candidate, inputs: List[samples.Input]) -> Latency:
         _, feeds = samples.feeds(self.config, inputs)
         memory = runners.memory_of(candidate.engine.engine) if candidate.engine else None
@@ -201,22 +216,16 @@ def _kept(feeds: Iterator[samples.Feed]) -> Iterator[samples.Feed]:
     """Yield the samples; that there is one at all is settled here."""
     first = next(feeds, None)
     if first is None:
-        raise VerifyError("verification-samples-unusable", "there is no sample", hint="give at least one")
+        raise needs.no_sample()
     return itertools.chain([first], feeds)
 
 
-def _collect(metrics: Dict[str, OutputMetrics]) -> Callable[[Any, Any], "OrderedDict[str, bool]"]:
-    """Return a comparison function for Polygraphy that gathers over samples and judges at the end."""
-
-    def compare(reference: Any, candidate: Any) -> "OrderedDict[str, bool]":
-        for name, one in metrics.items():
-            if name in candidate:
-                one.add(reference[name], candidate[name])
-            else:
-                one.problem = "the output is missing"
-        return OrderedDict((name, True) for name in metrics)
-
-    return compare
+def _collect(metrics: Dict[str, OutputMetrics], reference: samples.Feed, candidate: Mapping[str, Any]) -> None:
+    for name, one in metrics.items():
+        if name in candidate:
+            one.add(reference[name], candidate[name])
+        else:
+            one.problem = "the output is missing"
 
 
 def _reference_name() -> str:

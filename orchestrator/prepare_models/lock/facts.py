@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..machine.platforms import Platform
 
 # What the extra ``local`` brings along; other packages come with extras that not everybody has.
-_REWRITING = ("onnx", "onnxconverter-common")
+_REWRITING = ("onnx",)
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 

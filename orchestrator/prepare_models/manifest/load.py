@@ -9,6 +9,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR, Deployment
+from prepare_models_entrypoint.contract.job import AUTO
 from prepare_models_entrypoint.contract.kinds import Kind, Text
 from prepare_models_entrypoint.contract.settings import Nested
 from prepare_models_entrypoint.contract.source import Source
@@ -144,7 +145,7 @@ class _Loader(Reader):
             if node.entries.keys() & set(others):
                 known.pop(key, None)
         precision = node.entries.get("precision")
-        if (precision.text if precision else known["precision"]) != "int8":
+        if (precision.text if precision else known["precision"]) not in ("int8", AUTO):
             known.pop("calibration_cache", None)  # it is there for those who want int8
         filled = {key: node_of(value, source.line, source.path) for key, value in known.items()}
         return {**filled, **node.entries, "source": filled["source"]}

@@ -17,6 +17,7 @@ from prepare_models_entrypoint.contract.kinds import (
     Shape,
     Shapes,
     SourceText,
+    WordsOrList,
 )
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, Setting, keys, rows
 from prepare_models_entrypoint.contract.shapes import ShapeRange
@@ -81,6 +82,9 @@ class Reader:
         return text if source.outer.scheme is not None else str(self.place(text))
 
     def _items(self, kind: ListOf, node: Node) -> tuple[object, ...] | None:
+        if isinstance(kind, WordsOrList) and node.kind == "scalar":
+            word = self._scalar(kind.word, node)
+            return None if word is None else (word,)
         if not self.is_a(node, "list", kind.expected):
             return None
         found = [self.value(kind.item, item) for item in node.items]

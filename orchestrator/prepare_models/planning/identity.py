@@ -62,6 +62,7 @@ def expected_identity(
         runtime,
         model_sha256=model,
         calibration_sha256=calibration,
+        samples_sha256=spec.verify.samples_sha256(digests.of) if spec.verify is not None else None,
         weights_sha256=_weights(spec, model, model_file, record, digests) if not unread else None,
     )
 

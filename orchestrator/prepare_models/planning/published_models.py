@@ -34,7 +34,7 @@ def spec_of(record: ModelReport) -> ModelSpec:
             "inputs": identity["inputs"],
             "builder": identity["builder"],
             "converter": record["converter"],
-            **identity["conversion"],
+            **{key: value for key, value in identity["conversion"].items() if key != "samples"},
             "calibration": None,
             "verify": verification["settings"] if verification else None,
         }

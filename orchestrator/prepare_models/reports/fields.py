@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prepare_models_entrypoint.contract.job import CONVERTERS, PRECISIONS, JobKind
+from prepare_models_entrypoint.contract.job import AUTO, CONVERTERS, PRECISIONS
 from prepare_models_entrypoint.contract.kinds import Schema
+from prepare_models_entrypoint.contract.precision import Means
 from prepare_models_entrypoint.contract.report import (
     SCHEMA_VERSION,
     STATUSES,
@@ -24,6 +25,7 @@ from prepare_models_entrypoint.contract.report import (
     ModelReport,
     Origin,
     OutputComparison,
+    PrecisionChoice,
     PrecisionProof,
     ProfileShapes,
     RuntimeInfo,
@@ -36,7 +38,8 @@ from prepare_models_entrypoint.contract.report import (
 )
 from prepare_models_entrypoint.contract.settings import closed
 
-_STAGES = JobKind.RUN.stages()
+_STAGES = ("fetch", "check", "convert", "inspect", "verify")
+_MEANS = tuple(means.value for means in Means)
 
 _SHA256 = "^[0-9a-f]{64}$"
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -148,7 +151,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
     },
     PrecisionProof: {
         "": told("What precision was asked, what the engine got and how, and what shows it."),
-        "requested": told(enum=PRECISIONS),
+        "requested": told(enum=(*PRECISIONS, AUTO)),
         "delivered": told("Null where nothing shows it.", enum=(*PRECISIONS, None)),
         "how": told("How the precision came about.", examples=["graph rewritten, fp32 bindings"]),
         "source": told(
@@ -160,6 +163,17 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         "weights_share": told(
             "Share of the weights, 0 to 1; empty where that isn't known.", additionalProperties=_SHARE
         ),
+        "means": told("What brought it about, as a value; null in older records.", enum=(*_MEANS, None)),
+        "flags": told("Builder flags that were set."),
+        "kept": told("Layers that stay in fp32 because of their values."),
+        "measured": told("The samples on which ranges were measured."),
+        "choices": told("What precision: auto weighed."),
+    },
+    PrecisionChoice: {
+        "precision": told(enum=(*PRECISIONS, AUTO)),
+        "verdict": told(enum=("chosen", "missed", "impossible", "not-tried")),
+        "kept": told("Layers that it leaves in fp32.", minimum=0),
+        "error": told("The largest error of any output, over the output's range."),
     },
     OutputComparison: {
         "": told("How far one output is from the reference, over all samples."),
@@ -168,10 +182,12 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         "mean_abs": told("Mean absolute difference."),
         "max_abs": told("Largest absolute difference."),
         "max_rel": told("Largest difference over the reference's magnitude, where that is not 0."),
+        "max_of_range": told("Largest difference over the reference's range; null for whole numbers."),
         "cosine": told("Cosine similarity of all values; null for whole numbers."),
         "argmax": told(
             "Share of places where the largest value has the same index; of whole numbers, share of equal ones."
         ),
+        "disagreeing": told("Whole numbers that differ, or places whose largest value is at another index.", minimum=0),
         "thresholds": told("Limits that were set, by metric."),
         "problems": told("Thresholds that were missed, with the numbers."),
         "histogram": told(
@@ -210,6 +226,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         "verdict": told(enum=("passed", "failed", "not-compared")),
         "statement": told("The same as a sentence."),
         "candidate": told("What was judged.", enum=("engine", "rewritten-onnx", None)),
+        "origin": told("Where a rewritten model that failed first leaves its source: node and tensor."),
         "engine_not_run": told("Why the engine itself was not run."),
         "scales": told("How the scales of the calibration cache fit the samples; null without a cache."),
         "latency_absent": told("Why there is no latency."),
@@ -340,7 +357,7 @@ IDENTITY: Mapping[str, Schema] = {
         "Digest of the calibration cache, or of the samples that one is made from.", type=["string", "null"]
     ),
     "plugins_sha256": told("Digests of the plugin libraries, sorted.", type="array", items={"type": "string"}),
-    "precision": told(enum=PRECISIONS),
+    "precision": told(enum=(*PRECISIONS, AUTO)),
     "converter": told(
         "Converter that is used; null where there is none.", enum=("api", "trtexec", "tao-converter", None)
     ),

@@ -82,7 +82,7 @@ def checks(reports: Sequence[ModelReport]) -> str:
 def verifications(reports: Sequence[ModelReport]) -> str:
     """Return what verifications found: a row for each output, then what was compared with what."""
     rows = [row for report in reports for row in _compared(report)]
-    lines = [table(("MODEL", "VERDICT", "OUTPUT", "MAX ABS", "MAX REL", "COSINE", "ARGMAX"), rows)]
+    lines = [table(("MODEL", "VERDICT", "OUTPUT", "MAX ABS", "MAX OF RANGE", "COSINE", "ARGMAX"), rows)]
     for report in reports:
         verification = report["verification"]
         if verification is None:
@@ -106,7 +106,7 @@ def _compared(report: ModelReport) -> list[tuple[str, ...]]:
     if verification is None:
         return [(report["name"], "error", *["-"] * 5)]
     numbers = [
-        (o["name"], *(number(value) for value in (o["max_abs"], o["max_rel"], o["cosine"], o["argmax"])))
+        (o["name"], *(number(value) for value in (o["max_abs"], o["max_of_range"], o["cosine"], o["argmax"])))
         for o in verification["outputs"]
     ]
     return [(report["name"], verification["verdict"], *row) for row in numbers or [("-",) * 5]]

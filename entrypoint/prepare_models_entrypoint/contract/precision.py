@@ -1,0 +1,25 @@
+"""How an engine gets its precision: values that the converter, the verification and the report share."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Means(str, Enum):
+    """What brings a precision about."""
+
+    EXPORTED = "exported"
+    FLAGS = "builder-flags"
+    FLAGS_AND_CACHE = "builder-flags-and-cache"
+    FLAGS_AND_QDQ = "builder-flags-and-qdq"
+    REWRITTEN = "graph-rewritten"
+    OWN_TYPES = "own-types"
+    OWN_QDQ = "own-qdq"
+    INSERTED_QDQ = "inserted-qdq"
+    SAMPLED_QDQ = "sampled-qdq"
+    TAO_CONVERTER = "tao-converter"
+
+    @property
+    def leaves_the_graph(self) -> bool:
+        """Whether the builder or a program chooses the types, so that no graph shows what they are."""
+        return self in (Means.FLAGS, Means.FLAGS_AND_CACHE, Means.FLAGS_AND_QDQ, Means.TAO_CONVERTER)

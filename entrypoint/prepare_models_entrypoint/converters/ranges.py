@@ -1,0 +1,69 @@
+"""What samples show of a model before its graph is rewritten: nodes that stay in fp32, and a precision left open."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+from ..contract.job import AUTO
+from ..contract.report import PrecisionProof
+from ..errors import ConvertError
+from ..onnx_graph.calibration_cache import CalibrationCache
+from ..onnx_graph.findings import Findings
+from .request import BuildRequest
+
+_REWRITTEN = ("fp16", "bf16", "int8")
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A request whose precision is known, and what samples showed; None where nothing was measured."""
+
+    request: BuildRequest
+    findings: Optional[Findings]
+    requested: str
+
+    def note(self, proof: PrecisionProof) -> None:
+        """Write down in a proof what was asked and what was measured."""
+        proof["requested"] = self.requested
+        if self.findings is not None:
+            proof["measured"], proof["choices"] = self.findings.measured, self.findings.choices
+
+
+def settle(request: BuildRequest, cache: Optional[CalibrationCache], progress: Progress, *, weakly: bool) -> Settled:
+    """Measure what a model's precision needs.
+
+    Args:
+        request: what is to be built.
+        cache: scales for int8.
+        progress: told of the steps.
+        weakly: whether the builder chooses the types, and takes names of layers that stay in fp32.
+    """
+    job, source = request.model, Path(request.source)
+    findings: Optional[Findings] = None
+    if job.precision == AUTO:
+        from ..verify import choice
+
+        job, findings = choice.choose(job, source, Path(request.work_dir), cache, _told(progress))
+        if weakly:
+            job = dataclasses.replace(job, keep_fp32=(*job.keep_fp32, *map(glob.escape, findings.keep)))
+    elif weakly and job.keep_auto:
+        raise ConvertError(
+            "builder-option-unavailable",
+            "keep_fp32: auto would be ignored: this TensorRT's builder chooses the types",
+            hint="name the layers, or build with strongly_typed: true",
+        )
+    elif job.precision in _REWRITTEN and not weakly:
+        from ..verify import analysis
+
+        findings = analysis.find(job, source, _told(progress))
+    return Settled(dataclasses.replace(request, model=job), findings, request.model.precision)
+
+
+def _told(progress: Progress) -> Callable[[str], None]:
+    return lambda phase: progress(phase, 0, 0)

@@ -1,0 +1,148 @@
+"""Which nodes become narrow, and why the others do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, FrozenSet, List, Mapping, Sequence, Set
+
+from onnx import TensorProto
+
+from . import hazards, precautions
+from .operators import ARITHMETIC, COUNTING, FOLLOW, MOVES, named
+from .sites import Site
+from .types import Scope
+from .values import Narrow
+
+_FROM_SHAPES = ("Shape", "Size")
+_WHOLE = (
+    TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64,
+)  # fmt: skip
+_GENERATORS = named("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial")
+
+
+@dataclass(frozen=True)
+class KeptNode:
+    """A node that stays as it was. harmless: nothing is lost, there is no such type or nothing to win."""
+
+    name: str
+    op_type: str
+    reason: str
+    harmless: bool
+
+
+@dataclass
+class Decision:
+    """narrowed: type variables that become narrow, by node. bounds: as in hazards. suspects: as in precautions."""
+
+    narrowed: Dict[str, FrozenSet[str]] = field(default_factory=dict)
+    kept: List[KeptNode] = field(default_factory=list)
+    bounds: Mapping["tuple[str, int]", bool] = field(default_factory=dict)
+    suspects: Mapping[str, str] = field(default_factory=dict)
+    precautions: Mapping[str, str] = field(default_factory=dict)
+
+
+def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], samples: bool) -> Decision:
+    """Return what becomes narrow: see ``retype`` for the arguments."""
+    forbidden = hazards.find(sites, narrow)
+    careful = precautions.Precautions()
+    if not samples and narrow.kind == TensorProto.FLOAT16:
+        careful = precautions.find(sites)
+    reasons = {**careful.kept, **forbidden.kept, **keep}
+    decision = Decision(bounds=forbidden.bounds, suspects=careful.suspects, precautions=careful.kept)
+    flow = _Flow()
+    for site in sites:
+        node = site.node
+        harmless = flow.fixed(site)
+        if harmless or not site.variables:
+            if harmless:
+                decision.kept.append(KeptNode(node.name, node.op_type, harmless, harmless=True))
+            flow.note(site, frozenset())
+            continue
+        if node.name in reasons:
+            decision.kept.append(KeptNode(node.name, node.op_type, reasons[node.name], harmless=False))
+        narrowed = frozenset() if node.name in reasons or flow.follows_full(site) else site.variables
+        if narrowed:
+            decision.narrowed[node.name] = narrowed
+        flow.note(site, narrowed)
+    return decision
+
+
+class _Flow:
+    """What is known of tensors on the way through the graph.
+
+    narrow: those that become narrow. static: what comes of shapes and constants alone. whole: whole numbers in float32,
+    which are often beyond what fp16 counts exactly.
+    """
+
+    def __init__(self) -> None:
+        self.whole: Set["tuple[int, str]"] = set()
+        self.narrow: Set["tuple[int, str]"] = set()
+        self.static: Set["tuple[int, str]"] = set()
+
+    def fixed(self, site: Site) -> str:
+        """Return why a node can't or need not become narrow whatever its values are, or ''."""
+        if site.stays:
+            return site.stays
+        if not site.variables:
+            return ""
+        if self._is_static(site) and site.node.op_type not in _FROM_SHAPES:
+            return "computes with shapes and constants only"
+        counts = site.node.op_type in ARITHMETIC and self._read(site, self.whole, every=False)
+        return "computes with whole numbers" if counts else ""
+
+    def follows_full(self, site: Site) -> bool:
+        """Tell whether a node takes the type of its input and has a full one."""
+        if site.node.op_type not in FOLLOW:
+            return False
+        return not any(
+            _key(site.scope, site.node.input[index]) in self.narrow for index in site.floats() if site.narrows(index)
+        )
+
+    def note(self, site: Site, narrowed: FrozenSet[str]) -> None:
+        """Take down what a node makes."""
+        static, whole = self._is_static(site), self._is_whole(site)
+        for index, name in enumerate(site.node.output):
+            formal = site.signature.output(index) if site.signature is not None else None
+            if formal is not None and formal.variable in narrowed and site.scope.get(name) == TensorProto.FLOAT:
+                self.narrow.add((id(site.scope), name))
+            if static:
+                self.static.add((id(site.scope), name))
+            if whole:
+                self.whole.add((id(site.scope), name))
+
+    def _is_static(self, site: Site) -> bool:
+        operator = site.node.op_type
+        if operator in _FROM_SHAPES:
+            return True
+        if operator in _GENERATORS or site.signature is None or site.scope.inner.get(site.node.name):
+            return False
+        return self._read(site, self.static, every=True)
+
+    def _is_whole(self, site: Site) -> bool:
+        operator = site.node.op_type
+        if operator == "Cast":
+            return (
+                site.scope.get(site.node.input[0]) in _WHOLE
+                and site.scope.get(site.node.output[0]) == TensorProto.FLOAT
+            )
+        if operator in MOVES:
+            return self._read(site, self.whole, every=False)
+        return (
+            operator in COUNTING
+            and self._read(site, self.whole, every=False)
+            and self._read(site, self.whole, every=True)
+        )
+
+    def _read(self, site: Site, tensors: Set["tuple[int, str]"], *, every: bool) -> bool:
+        """Tell whether a node reads one of these tensors, or nothing but these and constants."""
+        names = [name for name in site.node.input if name]
+        if every:
+            return all(site.scope.constant(name) is not None or _key(site.scope, name) in tensors for name in names)
+        return any(_key(site.scope, name) in tensors for name in names)
+
+
+def _key(scope: Scope, name: str) -> "tuple[int, str]":
+    """Return a tensor's name with the graph that it belongs to."""
+    while name not in scope.kinds and scope.outer is not None:
+        scope = scope.outer
+    return id(scope), name

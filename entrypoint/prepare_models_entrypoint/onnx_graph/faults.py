@@ -1,0 +1,39 @@
+"""What is against the rules of ONNX in a model: told apart, the model's own faults and those of rewriting it."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import onnx
+from onnx import ModelProto
+
+from ..errors import ConvertError
+from . import model_file
+
+
+class RewriteError(ValueError):
+    """Rewriting a model failed at a node, which the message names."""
+
+
+def of(model: ModelProto) -> Optional[str]:
+    """Return what ONNX's checker says against a model whose large weights lie in files, None where it is fine."""
+    try:
+        onnx.checker.check_model(model_file.without_weights(model))
+    except onnx.checker.ValidationError as error:
+        return str(error).strip()
+    return None
+
+
+def blame(name: str, fault: Optional[str], error: str) -> ConvertError:
+    """Return the error of a rewriting that failed: the model's own where it has a fault, else one of this tool."""
+    if fault is not None:
+        return ConvertError(
+            "onnx-node-invalid",
+            f"{name} is not well formed, it can't be rewritten: {fault}",
+            hint="export the model again; onnx.checker names the node",
+        )
+    return ConvertError(
+        "internal",
+        f"{name} is well formed, and rewriting it failed: {error}",
+        hint="please report this with the model; precision: fp32 builds it as it is, and keep_fp32: [NODE] may help",
+    )

@@ -1,0 +1,34 @@
+"""What samples showed of a model before its graph is rewritten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional
+
+from ..contract.report import PrecisionChoice, PrecisionProof, WarningInfo
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Nodes that can't leave fp32, with reasons by their names, and the samples that showed it.
+
+    trusted: whether the samples stand for the inputs; if not, suspicious patterns stay in fp32, too.
+    choices: what was weighed where the precision was left open.
+    """
+
+    keep: Mapping[str, str]
+    measured: str
+    trusted: bool = True
+    warnings: List[WarningInfo] = field(default_factory=list)
+    choices: List[PrecisionChoice] = field(default_factory=list)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the JSON form of what rewriting needs."""
+        return {"keep": dict(self.keep), "measured": self.measured}
+
+
+def of_proof(proof: PrecisionProof) -> Optional[Findings]:
+    """Return the findings with which an engine was built, None where nothing was measured."""
+    if proof["measured"] is None:
+        return None
+    return Findings({layer["name"]: layer["reason"] for layer in proof["kept"]}, proof["measured"])

@@ -1,0 +1,131 @@
+"""Constants that a narrower type can't hold, the nodes that need them, and bounds that may saturate."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Deque, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+
+import numpy as np
+from onnx import TensorProto
+
+from . import weights
+from .operators import COMPARISONS, GROWING, SHRINKING, STEEP
+from .sites import Site
+from .values import INFINITE, LARGE, TINY, Misfit, Narrow, misfit
+
+_CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
+
+
+@dataclass
+class Hazards:
+    """What constants forbid, and what they allow.
+
+    kept: nodes that have to stay as they are, with the reason. bounds: inputs whose out-of-range values change nothing,
+    by node and position; true where they have to become infinite.
+    """
+
+    kept: Dict[str, str] = field(default_factory=dict)
+    bounds: Dict[Tuple[str, int], bool] = field(default_factory=dict)
+
+
+def find(sites: Sequence[Site], narrow: Narrow) -> Hazards:
+    """Return what the constants of a model forbid."""
+    return _Search(sites, narrow).search()
+
+
+class _Search:
+    def __init__(self, sites: Sequence[Site], narrow: Narrow) -> None:
+        self.sites, self.narrow = sites, narrow
+        self.found = Hazards()
+        self.readers: Dict[str, List[Tuple[Site, int]]] = {}
+        for site in sites:
+            for index, name in enumerate(site.node.input):
+                self.readers.setdefault(name, []).append((site, index))
+        self.verdicts: Dict[Tuple[int, str, bool], Optional[Misfit]] = {}
+
+    def search(self) -> Hazards:
+        for site in self.sites:
+            for index, name, tensor in self._constants(site):
+                each = site.node.op_type in STEEP and (site.node.op_type != "Div" or index == 1)
+                self._judge(site, index, name, self._verdict(site, name, tensor, each=each))
+        return self.found
+
+    def _constants(self, site: Site) -> Iterator[Tuple[int, str, TensorProto]]:
+        """Yield the constants whose values reach the output of a node, with their positions."""
+        if site.node.op_type == "ConstantOfShape":
+            for attribute in site.node.attribute:
+                if attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
+                    yield -1, "", attribute.t
+        for index, name in enumerate(site.node.input):
+            tensor = site.scope.constant(name) if name else None
+            converted = site.node.op_type in ("Cast", "CastLike")
+            if tensor is not None and (
+                (tensor.data_type == TensorProto.FLOAT and (site.narrows(index) or converted))
+                or (converted and index == 0 and tensor.data_type in _CONVERTED and self._makes_float(site))
+            ):
+                yield index, name, tensor
+
+    def _makes_float(self, site: Site) -> bool:
+        return site.scope.get(site.node.output[0]) == TensorProto.FLOAT
+
+    def _verdict(self, site: Site, name: str, tensor: TensorProto, *, each: bool) -> Optional[Misfit]:
+        key = (id(site.scope), name or site.node.name, each)
+        if key not in self.verdicts:
+            self.verdicts[key] = misfit(weights.array(tensor), self.narrow, each=each)
+        return self.verdicts[key]
+
+    def _judge(self, site: Site, index: int, name: str, found: Optional[Misfit]) -> None:
+        if found is None:
+            return
+        operator = site.node.op_type
+        if operator in COMPARISONS or (operator in ("Clip", "Max", "Min") and found.why != TINY):
+            tensor = site.scope.constant(name)
+            if operator in COMPARISONS or (tensor is not None and self._is_harmless(operator, index, tensor)):
+                if found.why == LARGE:
+                    self.found.bounds[site.node.name, index] = operator in COMPARISONS
+                return
+        if site.variables:
+            self._keep(site, f"its constant {name!r} is {found.told(self.narrow)}")
+        shrinks = (found.why == TINY) != (operator == "Div" and index == 1)
+        if found.why != INFINITE:
+            self._behind(site, large=not shrinks)
+
+    def _keep(self, site: Site, reason: str) -> None:
+        self.found.kept.setdefault(site.node.name, reason)
+
+    def _is_harmless(self, operator: str, index: int, tensor: TensorProto) -> bool:
+        """Tell whether out-of-range values bound on the far side only: no number of the narrower type is beyond."""
+        values = weights.array(tensor)
+        beyond = values[np.abs(values) > self.narrow.largest]
+        upper = operator == "Min" or (operator == "Clip" and index == 2)
+        return bool((beyond > 0).all() if upper else (beyond < 0).all())
+
+    def _behind(self, origin: Site, *, large: bool) -> None:
+        """Keep the nodes that read what ``origin`` computes, up to those that bring it back into range."""
+        queue: Deque[str] = deque(_floats_out(origin))
+        seen: Set[str] = set(queue)
+        why = f"reads {'large' if large else 'small'} values of {origin.node.name!r}"
+        while queue:
+            for site, index in self.readers.get(queue.popleft(), ()):
+                if not _needs(site.node.op_type, index, large=large):
+                    continue
+                if site.variables:
+                    self._keep(site, why)
+                if site.node.op_type in (GROWING if large else SHRINKING):
+                    fresh = [name for name in _floats_out(site) if name not in seen]
+                    seen.update(fresh)
+                    queue.extend(fresh)
+
+
+def _needs(operator: str, index: int, *, large: bool) -> bool:
+    """Tell whether rounding large, or small, values at an input of an operator spoils its result."""
+    if operator in ("Shape", "Size"):
+        return False
+    if operator == "Div":  # by what is large, or of what is small: so is the result
+        return (index == 0) == large
+    return large or operator in SHRINKING or operator in STEEP
+
+
+def _floats_out(site: Site) -> Iterator[str]:
+    return (name for name in site.node.output if name and site.scope.get(name) == TensorProto.FLOAT)

@@ -1,0 +1,41 @@
+"""Lifting a model to a newer version of ONNX's operators."""
+
+from __future__ import annotations
+
+from onnx import ModelProto, TensorProto, version_converter
+
+from ..errors import ConvertError
+from . import schemas
+
+
+def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelProto:
+    """Return the model with operators of version ``wanted``, or as it is where it can't be lifted.
+
+    Raises:
+        ConvertError: it can't be lifted and is older than ``required``, which is what ``why`` needs.
+    """
+    found = schemas.opsets(model)[""]
+    if found >= wanted:
+        return model
+    # Old versions of the converter lose what tensors refer to.
+    referring = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location}
+    try:
+        lifted = version_converter.convert_version(model, wanted)
+    except Exception as error:  # noqa: BLE001  # the converter raises several types for operators without a way up
+        return _too_old(model, found, required, f"{why} needs opset {required}", str(error))
+    if [value.type for value in lifted.graph.input] != [value.type for value in model.graph.input]:
+        return _too_old(model, found, required, f"{why} needs opset {required}", "ONNX's converter changes its inputs")
+    for tensor in lifted.graph.initializer:
+        if tensor.name in referring and tensor.data_location != TensorProto.EXTERNAL:
+            tensor.CopyFrom(referring[tensor.name])
+    return lifted
+
+
+def _too_old(model: ModelProto, found: int, required: int, need: str, why: str) -> ModelProto:
+    if found >= required:
+        return model
+    raise ConvertError(
+        "precision-unavailable",
+        f"{need}; this model has {found} and can't be lifted: {why}",
+        hint=f"export the model with opset {required} or later",
+    )

@@ -1,0 +1,133 @@
+"""Patterns that often overflow or cancel in fp16. Without samples nobody knows, so they are kept in fp32 and told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional, Sequence, Set, Tuple
+
+import numpy as np
+from onnx import NodeProto, TensorProto
+
+from . import weights
+from .operators import MOVES, REDUCTIONS, SQUARING, named
+from .sites import Site
+
+_SINKS = named("Sqrt Log Reciprocal Pow Div ReduceLogSum")
+_PATH = MOVES | REDUCTIONS | named("Add Sub Max Clip Mul Div MatMul Sum Relu Abs Sqrt")
+_ANGLES = MOVES | named("Add Sub Mul Div MatMul Einsum Cast")
+_INTEGERS = (TensorProto.INT64, TensorProto.INT32)
+_LONGEST = 10
+_LARGE_SCALE = 1000.0
+
+
+@dataclass
+class Precautions:
+    """kept: nodes with the reason. suspects: nodes that stay narrow and may overflow, with the reason."""
+
+    kept: Dict[str, str] = field(default_factory=dict)
+    suspects: Dict[str, str] = field(default_factory=dict)
+
+
+def find(sites: Sequence[Site]) -> Precautions:
+    """Return what looks dangerous.
+
+    Kept are sums of squares up to their root or logarithm, and angles made from integers. What only samples can judge
+    (exp, pow, squares, large scales) is suspect.
+    """
+    return _Search(sites).search()
+
+
+class _Search:
+    def __init__(self, sites: Sequence[Site]) -> None:
+        self.sites = sites
+        self.made: Dict[str, Site] = {name: site for site in sites for name in site.node.output if name}
+        self.found = Precautions()
+
+    def search(self) -> Precautions:
+        for site in self.sites:
+            operator = site.node.op_type
+            if operator in SQUARING and site.variables:
+                self.found.kept[site.node.name] = "squares, sums or multiplies many values"
+            elif operator in _SINKS:
+                start = 1 if operator == "Div" else 0
+                self._keep(site, self._paths(site, start), f"sum of squares up to {site.node.name!r}")
+            elif operator in ("Sin", "Cos"):
+                self._keep(site, self._angles(site), f"angle of {site.node.name!r}, made from integers")
+        for site in self.sites:
+            if site.variables and site.node.name not in self.found.kept:
+                self._suspect(site)
+        return self.found
+
+    def _keep(self, sink: Site, path: Set[str], why: str) -> None:
+        for name in path and path | {sink.node.name}:
+            self.found.kept.setdefault(name, why)
+
+    def _paths(self, sink: Site, start: int) -> Set[str]:
+        """Return the nodes on the ways from added squares to ``sink``, the squares and means under them included."""
+        if len(sink.node.input) <= start:
+            return set()
+        return self._way(sink.node.input[start], _LONGEST, added=False, mixes=sink.node.op_type == "Log")
+
+    def _way(self, name: str, left: int, *, added: bool, mixes: bool) -> Set[str]:
+        """``added``: whether values were added up on the way to here. ``mixes``: whether a MatMul may lie on it."""
+        site = self.made.get(name)
+        if site is None or not left:
+            return set()
+        operator = site.node.op_type
+        if _is_square(site) and (added or self._mean_under(site)):
+            return {site.node.name} | self._mean_under(site)
+        if operator not in _PATH or (operator == "MatMul" and not mixes):
+            return set()
+        added = added or operator in REDUCTIONS or operator in ("Add", "MatMul")
+        found: Set[str] = set()
+        for each in site.node.input:
+            found |= self._way(each, left - 1, added=added, mixes=mixes)
+        return found and found | {site.node.name}
+
+    def _mean_under(self, square: Site) -> Set[str]:
+        below = self.made.get(square.node.input[0])
+        return {below.node.name} if below is not None and below.node.op_type in REDUCTIONS else set()
+
+    def _angles(self, sink: Site) -> Set[str]:
+        """Return the nodes between integers and an angle."""
+        found: Set[str] = set()
+        pending: List[Tuple[str, int]] = [(sink.node.input[0], _LONGEST)]
+        integers = False
+        while pending:
+            name, left = pending.pop()
+            site = self.made.get(name)
+            if site is None or not left or site.node.op_type not in _ANGLES or site.node.name in found:
+                continue
+            source = site.scope.get(site.node.input[0])
+            integers = integers or (site.node.op_type == "Cast" and source in _INTEGERS)
+            found.add(site.node.name)
+            pending += [(each, left - 1) for each in site.node.input if each]
+        return found if integers else set()
+
+    def _suspect(self, site: Site) -> None:
+        node = site.node
+        why: Optional[str] = None
+        if node.op_type == "Exp":
+            why = "Exp overflows above 11"
+        elif node.op_type == "Pow" and _largest(site, 1) >= 2:
+            why = "Pow overflows early"
+        elif _is_square(site):
+            why = "a square overflows above 255"
+        elif node.op_type == "Mul" and max(_largest(site, 0), _largest(site, 1)) >= _LARGE_SCALE:
+            why = "it multiplies by a large number"
+        if why is not None:
+            self.found.suspects[node.name] = why
+
+
+def _is_square(site: Site) -> bool:
+    node: NodeProto = site.node
+    if node.op_type == "Mul":
+        return len(node.input) == 2 and node.input[0] == node.input[1]
+    return node.op_type in SQUARING or (node.op_type == "Pow" and _largest(site, 1) >= 2)
+
+
+def _largest(site: Site, index: int) -> float:
+    tensor = site.scope.constant(site.node.input[index]) if len(site.node.input) > index else None
+    if tensor is None or weights.size(tensor) != 1:
+        return 0.0
+    return float(np.abs(weights.array(tensor)).max())

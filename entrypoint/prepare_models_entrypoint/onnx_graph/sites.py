@@ -1,0 +1,105 @@
+"""Each node of a model with what its operator's schema and the types around it say of narrowing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional
+
+from onnx import ModelProto, NodeProto, TensorProto
+
+from . import schemas, types
+from .operators import ASIDE, FULL_IN_TENSORRT, RECURRENT, STAY
+from .types import Scope
+from .values import Narrow
+from .walk import bodies
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node in its graph. variables: its type variables that can be narrow. stays: why it can't have any, or ''."""
+
+    node: NodeProto
+    scope: Scope
+    signature: Optional[schemas.Signature]
+    variables: FrozenSet[str]
+    stays: str = ""
+
+    def floats(self) -> Iterator[int]:
+        """Yield the positions of float inputs."""
+        for index, name in enumerate(self.node.input):
+            if name and self.scope.get(name) == TensorProto.FLOAT:
+                yield index
+
+    def narrows(self, index: int) -> bool:
+        """Tell whether the float input at ``index`` becomes narrow with the node."""
+        formal = self.signature.input(index) if self.signature is not None else None
+        return formal is not None and formal.variable in self.variables
+
+
+def of(model: ModelProto, narrow: Narrow) -> List[Site]:
+    """Return the nodes of all graphs in the order in which they run; a node comes before those that it carries."""
+    versions = schemas.opsets(model)
+    return list(_of_scope(types.of(model), versions, narrow, scanned=False))
+
+
+def _of_scope(scope: Scope, versions: Mapping[str, int], narrow: Narrow, *, scanned: bool) -> Iterator[Site]:
+    for node in scope.graph.node:
+        site = _site(node, scope, versions, narrow)
+        if scanned and site.variables:
+            site = Site(node, scope, site.signature, frozenset(), "TensorRT computes what a Scan repeats in float32")
+        yield site
+        for inner in scope.inner.get(node.name, ()):
+            yield from _of_scope(inner, versions, narrow, scanned=scanned or node.op_type == "Scan")
+
+
+def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Narrow) -> Site:
+    signature = schemas.signature(node, versions)
+    if signature is None:
+        return Site(node, scope, None, frozenset(), f"{node.domain or 'a custom operator'} decides its own types")
+    if node.domain not in schemas.STANDARD:
+        return Site(node, scope, signature, frozenset(), f"operators of {node.domain} stay as they are")
+    if bodies(node) or node.op_type == "Constant":
+        return Site(node, scope, signature, frozenset())
+    if node.op_type in STAY:
+        return Site(node, scope, signature, frozenset(), STAY[node.op_type])
+    with_lengths = node.op_type in RECURRENT and len(node.input) > 4 and node.input[4]
+    if with_lengths or node.op_type in FULL_IN_TENSORRT[narrow.name]:
+        return Site(node, scope, signature, frozenset(), f"TensorRT takes it in float32, not in {narrow.name}")
+    floats, sequences = _float_variables(node, signature, scope)
+    # The rules of bfloat16 came late, to operators that hardware computes in it all the same.
+    lenient = schemas.newest(node) if narrow.kind == TensorProto.BFLOAT16 else None
+    allowed = {name for name in floats if any(_takes(each, name, narrow.kind) for each in (signature, lenient) if each)}
+    allowed -= ASIDE.get(node.op_type, frozenset())
+    if sequences or _is_open(node, signature, scope, floats):
+        return Site(node, scope, signature, frozenset(), "the types of its outputs follow from more than its inputs")
+    stays = f"ONNX defines no {node.op_type} of {narrow.name} in this opset" if floats and not allowed else ""
+    return Site(node, scope, signature, frozenset(allowed), stays)
+
+
+def _float_variables(node: NodeProto, signature: schemas.Signature, scope: Scope) -> "tuple[set[str], bool]":
+    """Return the type variables that float inputs bind, and whether a sequence or an optional value takes part."""
+    found, sequences = set(), False
+    for index, name in enumerate(node.input):
+        formal = signature.input(index)
+        kind = scope.get(name) if name else 0
+        if kind == TensorProto.FLOAT and formal is not None and formal.variable is not None:
+            found.add(formal.variable)
+        sequences = sequences or kind < 0
+    kinds: Dict[str, int] = {name: scope.get(name) for name in node.output if name}
+    return found, sequences or any(kind < 0 for kind in kinds.values())
+
+
+def _is_open(node: NodeProto, signature: schemas.Signature, scope: Scope, floats: "set[str]") -> bool:
+    """Tell whether a float output has a type variable that no float input binds, and no attribute tells its type."""
+    for index, name in enumerate(node.output):
+        formal = signature.output(index)
+        if not name or formal is None or formal.fixed is not None or scope.get(name) != TensorProto.FLOAT:
+            continue
+        if formal.variable not in floats and node.op_type not in types.BY_ATTRIBUTE:
+            return bool(floats)
+    return False
+
+
+def _takes(signature: schemas.Signature, variable: str, kind: int) -> bool:
+    formals = [formal for formal in (*signature.inputs, *signature.outputs) if formal.variable == variable]
+    return bool(formals) and all(kind in formal.allowed for formal in formals)

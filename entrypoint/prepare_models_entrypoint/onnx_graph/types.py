@@ -1,0 +1,201 @@
+"""Element types of all tensors of a model, from the operators' schemas: no shape inference, which many models fail."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Mapping, Optional
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
+
+from . import schemas
+from .walk import bodies
+
+# Where an attribute tells the type of an output whose variable no input binds; 0 stands for the first input's type.
+BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
+    "Cast": ("to", TensorProto.UNDEFINED),
+    "BitCast": ("to", TensorProto.UNDEFINED),
+    "RandomNormal": ("dtype", TensorProto.FLOAT),
+    "RandomUniform": ("dtype", TensorProto.FLOAT),
+    "RandomNormalLike": ("dtype", 0),
+    "RandomUniformLike": ("dtype", 0),
+    "EyeLike": ("dtype", 0),
+    "Bernoulli": ("dtype", 0),
+    "Multinomial": ("dtype", TensorProto.INT32),
+    "LayerNormalization": ("stash_type", TensorProto.FLOAT),
+    "QuantizeLinear": ("output_dtype", TensorProto.UINT8),
+    "MelWeightMatrix": ("output_datatype", TensorProto.FLOAT),
+    "HannWindow": ("output_datatype", TensorProto.FLOAT),
+    "HammingWindow": ("output_datatype", TensorProto.FLOAT),
+    "BlackmanWindow": ("output_datatype", TensorProto.FLOAT),
+    "SequenceEmpty": ("dtype", TensorProto.FLOAT),
+}
+_CONSTANTS = {
+    "value_float": TensorProto.FLOAT,
+    "value_floats": TensorProto.FLOAT,
+    "value_int": TensorProto.INT64,
+    "value_ints": TensorProto.INT64,
+    "value_string": TensorProto.STRING,
+    "value_strings": TensorProto.STRING,
+}
+
+
+class Scope:
+    """One graph, and through ``outer`` those around it.
+
+    kinds: element type by tensor; that of a sequence or optional value is negative; 0 where it can't be told.
+    constants: initializers, and what Constant nodes give. inner: the graphs that a node carries, by its name.
+    """
+
+    def __init__(self, graph: GraphProto, outer: "Optional[Scope]") -> None:
+        self.graph, self.outer = graph, outer
+        self.kinds: Dict[str, int] = {tensor.name: tensor.data_type for tensor in graph.initializer}
+        self.kinds.update((sparse.values.name, sparse.values.data_type) for sparse in graph.sparse_initializer)
+        self.told = {value.name: declared(value) for value in (*graph.value_info, *graph.output)}
+        self.inner: Dict[str, List[Scope]] = {}
+        self.constants: Dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+
+    def constant(self, name: str) -> Optional[TensorProto]:
+        """Return the values of a tensor where they stand in the model."""
+        if name in self.kinds:
+            return self.constants.get(name)
+        return self.outer.constant(name) if self.outer is not None else None
+
+    def get(self, name: str) -> int:
+        """Return the element type of a tensor that this graph sees, as in ``kinds``."""
+        if name in self.kinds:
+            return self.kinds[name]
+        return self.outer.get(name) if self.outer is not None else 0
+
+
+def declared(value: ValueInfoProto) -> int:
+    """Return the element type that a graph declares for a value."""
+    return _of_type(value.type)
+
+
+def _of_type(kind: TypeProto) -> int:
+    which = kind.WhichOneof("value")
+    if which in ("tensor_type", "sparse_tensor_type"):
+        return int(getattr(kind, which).elem_type)
+    if which in ("sequence_type", "optional_type"):
+        return -abs(_of_type(getattr(kind, which).elem_type))
+    return 0
+
+
+def of(model: ModelProto) -> Scope:
+    """Return the types of a model; node names have to be unique, as ``prepare`` makes them."""
+    return _scope(model.graph, None, schemas.opsets(model), [])
+
+
+def _scope(graph: GraphProto, outer: Optional[Scope], versions: Mapping[str, int], fed: List[int]) -> Scope:
+    scope = Scope(graph, outer)
+    for index, value in enumerate(graph.input):
+        kind = declared(value) or (fed[index] if index < len(fed) else 0)
+        scope.kinds.setdefault(value.name, kind)
+    for node in graph.node:
+        values = constant_of(node)
+        if values is not None:
+            scope.constants[node.output[0]] = values
+        kinds = _outputs(node, scope, versions)
+        for name, kind in zip(node.output, kinds):
+            if name:
+                scope.kinds[name] = kind or scope.told.get(name, 0)
+    return scope
+
+
+def _outputs(node: NodeProto, scope: Scope, versions: Mapping[str, int]) -> List[int]:
+    carried = bodies(node)
+    if carried:
+        return _of_bodies(node, carried, scope, versions)
+    if node.op_type == "Constant" and node.domain in schemas.STANDARD:
+        return [_of_constant(node)]
+    signature = schemas.signature(node, versions)
+    if signature is None:
+        return [0] * len(node.output)
+    bound = binding(node, signature, scope)
+    return [_of_output(node, signature.output(index), bound, scope) for index in range(len(node.output))]
+
+
+def binding(node: NodeProto, signature: schemas.Signature, scope: Scope) -> Dict[str, int]:
+    """Return the element type of each type variable that the inputs of a node bind."""
+    bound: Dict[str, int] = {}
+    for index, name in enumerate(node.input):
+        formal = signature.input(index)
+        kind = scope.get(name) if name else 0
+        if formal is not None and formal.variable is not None and kind:
+            bound.setdefault(formal.variable, kind)
+    return bound
+
+
+def _of_output(node: NodeProto, formal: Optional[schemas.Formal], bound: Mapping[str, int], scope: Scope) -> int:
+    if formal is None:
+        return 0
+    if formal.fixed is not None:
+        return formal.fixed
+    if formal.variable is not None and formal.variable in bound and node.op_type not in ("Cast", "BitCast"):
+        return bound[formal.variable]
+    return _unbound(node, scope)
+
+
+def _unbound(node: NodeProto, scope: Scope) -> int:
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    first = scope.get(node.input[0]) if node.input else 0
+    if node.op_type == "ConstantOfShape":
+        return int(attributes["value"].t.data_type) if "value" in attributes else int(TensorProto.FLOAT)
+    if node.op_type == "DequantizeLinear":
+        given = attributes.get("output_dtype")
+        return int(given.i) if given is not None and given.i else scope.get(node.input[1])
+    if node.op_type in ("SequenceConstruct", "SplitToSequence", "Optional"):
+        return -abs(first)
+    if node.op_type in ("SequenceAt", "ConcatFromSequence", "OptionalGetElement"):
+        return abs(first)
+    if node.op_type not in BY_ATTRIBUTE:
+        return 0
+    name, default = BY_ATTRIBUTE[node.op_type]
+    kind = _type_attribute(attributes.get(name)) or default or first
+    return -kind if node.op_type == "SequenceEmpty" else kind
+
+
+def _type_attribute(attribute: Optional[AttributeProto]) -> int:
+    if attribute is None:
+        return 0
+    if attribute.type == AttributeProto.STRING:  # Cast before opset 6
+        return int(TensorProto.DataType.Value(attribute.s.decode("ascii", "replace").upper()))
+    return int(attribute.i)
+
+
+def constant_of(node: NodeProto) -> Optional[TensorProto]:
+    """Return the values of a Constant node of numbers, None for other nodes and for sparse values and text."""
+    if node.op_type != "Constant" or node.domain not in schemas.STANDARD:
+        return None
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            tensor: TensorProto = attribute.t
+            return tensor
+        if attribute.name in ("value_float", "value_int"):
+            return helper.make_tensor("", _CONSTANTS[attribute.name], (), [helper.get_attribute_value(attribute)])
+        if attribute.name in ("value_floats", "value_ints"):
+            values = helper.get_attribute_value(attribute)
+            return helper.make_tensor("", _CONSTANTS[attribute.name], (len(values),), values)
+    return None
+
+
+def _of_constant(node: NodeProto) -> int:
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return int(attribute.t.data_type)
+        if attribute.name == "sparse_value":
+            return int(attribute.sparse_tensor.values.data_type)
+        if attribute.name in _CONSTANTS:
+            return int(_CONSTANTS[attribute.name])
+    return 0
+
+
+def _of_bodies(node: NodeProto, carried: List[GraphProto], scope: Scope, versions: Mapping[str, int]) -> List[int]:
+    given = [scope.get(name) if name else 0 for name in node.input]
+    if node.op_type == "Loop":
+        given = [TensorProto.INT64, TensorProto.BOOL, *given[2:]]
+    inner = [_scope(body, scope, versions, given) for body in carried]
+    scope.inner[node.name] = inner
+    outputs = [inner[0].get(value.name) or declared(value) for value in inner[0].graph.output]
+    if node.op_type == "SequenceMap":
+        return [-abs(kind) for kind in outputs]
+    return outputs[1:] if node.op_type == "Loop" else outputs

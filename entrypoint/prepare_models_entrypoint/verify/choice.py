@@ -1,0 +1,115 @@
+"""``precision: auto``: the lowest precision whose outputs meet the thresholds on the samples."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from onnx import ModelProto
+
+from ..contract.job import AUTO, ModelJob
+from ..contract.report import PrecisionChoice, WarningInfo
+from ..errors import ConvertError
+from ..onnx_graph import graph
+from ..onnx_graph.calibration_cache import CalibrationCache
+from ..onnx_graph.findings import Findings
+from ..onnx_graph.segments import Segments
+from ..onnx_graph.typed_model import as_asked, prepared
+from . import analysis, needs, ranges, runners, samples
+from .judging import judge
+
+_LOWEST_FIRST = ("int8", "fp16", "fp32")
+
+
+def choose(
+    job: ModelJob, source: Path, work_dir: Path, cache: Optional[CalibrationCache], on_phase: Callable[[str], None]
+) -> Tuple[ModelJob, Findings]:
+    """Return the model with the precision that was chosen, and what the samples showed.
+
+    Raises:
+        VerifyError: ONNX Runtime is missing or can't run the model, or the samples can't be used.
+    """
+    needs.check_modules()
+    chooser = _Chooser(job, source, work_dir, cache, on_phase)
+    rows: List[PrecisionChoice] = []
+    chosen = "fp32"
+    for precision in _LOWEST_FIRST:
+        if any(row["verdict"] == "chosen" for row in rows):
+            rows.append(_row(precision, "not-tried", "a lower precision meets the thresholds"))
+            continue
+        rows.append(chooser.weigh(precision))
+        if rows[-1]["verdict"] == "chosen":
+            chosen = precision
+    keep = chooser.findings.keep if chosen != "fp32" and chooser.findings is not None else {}
+    warnings = [] if chooser.given.asked or chooser.given.real else [_on_random(chosen)]
+    return replace(job, precision=chosen), Findings(keep, chooser.described, warnings=warnings, choices=rows)
+
+
+def _on_random(chosen: str) -> WarningInfo:
+    return WarningInfo(
+        code="ranges-from-random",
+        message=f"precision: auto chose {chosen} on random numbers",
+        hint="give samples with verify: {npz: FILE} or verify: {images: DIR}; other inputs may need more",
+    )
+
+
+class _Chooser:
+    def __init__(
+        self, job: ModelJob, source: Path, work_dir: Path, cache: Optional[CalibrationCache],
+        on_phase: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.job, self.source, self.work_dir, self.cache, self.on_phase = job, source, work_dir, cache, on_phase
+        self.model: ModelProto = as_asked(job, source)
+        self.given = analysis.samples_of(job)
+        self.described, feeds = samples.feeds(self.given.config, analysis.inputs_of(self.model, job))
+        self.feeds = list(itertools.islice(feeds, ranges.SAMPLES))
+        self.findings: Optional[Findings] = None
+        self._right: List[Dict[str, Any]] = []
+
+    def weigh(self, precision: str) -> PrecisionChoice:
+        """Return what came of a precision."""
+        if precision == "fp32":
+            return _row(precision, "chosen", "as exported", error=0.0)
+        if precision == "int8" and self.cache is None and not graph.has_qdq(self.model):
+            return _row(precision, "impossible", "there is no calibration, and the model has no Q/DQ nodes")
+        self.on_phase(f"weigh {precision}")
+        if self.findings is None:
+            asked = replace(self.job, precision="fp16", keep_fp32=(*self.job.kept_patterns, AUTO))
+            self.findings = analysis.find(asked, self.source, self.on_phase)
+        try:
+            outputs, kept, narrowed = self._outputs(precision)
+        except ConvertError as error:
+            return _row(precision, "impossible", error.message)
+        judged = judge(self.given.config, precision)(list(zip(self._source_outputs(), outputs)))
+        if judged.problems:
+            told = "; ".join(f"{name}: {', '.join(problems)}" for name, problems in judged.problems.items())
+            return _row(precision, "missed", told, kept=kept, error=judged.error)
+        if not narrowed:
+            return _row(precision, "missed", "no compute layer would have it", kept=kept, error=judged.error)
+        return _row(precision, "chosen", "meets the thresholds on the samples", kept=kept, error=judged.error)
+
+    def _outputs(self, precision: str) -> Tuple[Sequence[Mapping[str, Any]], int, bool]:
+        """Return outputs in a precision, the number of nodes that stay in fp32, and whether any layer has it."""
+        job = replace(self.job, precision=precision)
+        with prepared(
+            job, self.source, self.work_dir, cache=self.cache, on_phase=self.on_phase, findings=self.findings
+        ) as typed:
+            with runners.RoundedRunner(typed.path) as runner:
+                outputs = [runner.infer(feed) for feed in self.feeds]
+            narrowed = typed.evidence is not None and bool(typed.evidence.layers.get(precision))
+            return outputs, sum(not node.harmless for node in typed.kept), narrowed
+
+    def _source_outputs(self) -> Sequence[Mapping[str, Any]]:
+        if not self._right:
+            segments = Segments(self.model)
+            try:
+                self._right = [segments.run(feed) for feed in self.feeds]
+            except runners.runtime_errors() as error:
+                raise runners.cannot_run(error) from None
+        return self._right
+
+
+def _row(precision: str, verdict: str, told: str, *, kept: int = 0, error: Optional[float] = None) -> PrecisionChoice:
+    return PrecisionChoice(precision=precision, verdict=verdict, kept=kept, error=error, told=told)

@@ -1,0 +1,35 @@
+"""Holds outputs against the thresholds of a verification, and says which come near them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Sequence, Tuple
+
+from ..contract.verification import VerifyConfig
+from .metrics import OutputMetrics
+from .ranges import Judge, Judgement, Values
+
+_NEAR = 0.75  # of what is allowed: other inputs err more than the samples
+
+
+def judge(config: VerifyConfig, precision: str) -> Judge:
+    """Return what judges outputs of a model of ``precision`` by the thresholds of ``config``."""
+
+    def judged(pairs: Sequence[Tuple[Values, Values]]) -> Judgement:
+        doubtful, problems, error = set(), {}, 0.0
+        for name in pairs[0][0]:
+            limits = config.of_output(name, precision)
+            metrics = OutputMetrics(name, limits.argmax_axis)
+            for reference, candidate in pairs:
+                metrics.add(reference[name], candidate[name])
+            asked = config.asks(name)
+            missed = metrics.result(limits, named=False, asked=asked)["problems"]
+            near = None if limits.max_of_range is None else limits.max_of_range * _NEAR
+            if metrics.result(replace(limits, max_of_range=near), named=False, asked=asked)["problems"]:
+                doubtful.add(name)
+            if missed:
+                problems[name] = missed
+            error = max(error, metrics.of_range() or 0.0)
+        return Judgement(doubtful, problems, error)
+
+    return judged

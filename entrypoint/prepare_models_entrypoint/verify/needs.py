@@ -1,0 +1,58 @@
+"""What a verification needs, looked at before a build that may take an hour."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Iterable
+
+from ..contract.job import ModelJob
+from ..contract.verification import VerifyConfig
+from ..errors import VerifyError
+
+
+def check(job: ModelJob, source: Path) -> None:
+    """Refuse a verification that can't take place.
+
+    Args:
+        job: the model, with ``verify``.
+        source: its plain ONNX file.
+
+    Raises:
+        VerifyError: a module is missing, the samples don't fit, or thresholds name outputs that the model lacks.
+    """
+    check_modules()
+    config = job.verify or VerifyConfig()
+    if importlib.util.find_spec("onnx") is None:
+        return  # images with the full TensorRT lack it
+    from ..onnx_graph.typed_model import as_asked
+    from . import analysis, samples
+
+    model = as_asked(job, source)
+    check_outputs(config, [value.name for value in model.graph.output])
+    _, feeds = samples.feeds(config, analysis.inputs_of(model, job))
+    if next(feeds, None) is None:
+        raise no_sample()
+
+
+def check_modules() -> None:
+    """Refuse where ONNX Runtime is missing."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise VerifyError("module-missing", "verifying needs onnxruntime", hint="pip install 'prepare-models[verify]'")
+
+
+def check_outputs(config: VerifyConfig, outputs: Iterable[str]) -> None:
+    """Refuse thresholds of outputs that the model lacks."""
+    known = list(outputs)
+    unknown = sorted(set(config.outputs) - set(known))
+    if unknown:
+        raise VerifyError(
+            "outputs-mismatch",
+            f"verify: the model has no output {', '.join(unknown)}",
+            hint=f"its outputs: {', '.join(known)}",
+        )
+
+
+def no_sample() -> VerifyError:
+    """Return the error that there is no sample at all."""
+    return VerifyError("verification-samples-unusable", "there is no sample", hint="give at least one")

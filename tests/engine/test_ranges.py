@@ -1,0 +1,201 @@
+"""What can't be fp16 is found by samples, named, kept in fp32 and verified; the rest becomes fp16."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prepare_models_entrypoint.contract.job import ModelJob
+from prepare_models_entrypoint.contract.verification import VerifyConfig
+from prepare_models_entrypoint.onnx_graph.findings import Findings
+from prepare_models_entrypoint.verify import analysis, worker
+from tests import networks, planted
+from tests.command import Workplace
+from tests.engine.caches import measured
+
+
+def found(source: Path, verify: VerifyConfig | None, **more: Any) -> Findings | None:
+    return analysis.find(job(source, verify, **more), source, lambda _: None)
+
+
+def job(source: Path, verify: VerifyConfig | None, **more: Any) -> ModelJob:
+    asked: dict[str, Any] = {"precision": "fp16", **more}
+    return ModelJob(name="net", source=str(source), output_dir="", deploy_dir="", verify=verify, **asked)
+
+
+def verified(source: Path, verify: VerifyConfig, findings: Findings | None, tmp_path: Path) -> Any:
+    request = {
+        "model": job(source, verify).to_dict(), "source": str(source), "plan": "", "work_dir": str(tmp_path),
+        "cache_file": None, "backend": None, "gpu": None, "no_gpu": "none", "by_flags": False,
+        "findings": findings.to_dict() if findings else None,
+    }  # fmt: skip
+    return json.loads(json.dumps(worker.Comparison(request).verification()))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_planted_overflow_is_found_named_kept_and_verified(tmp_path: Path, seed: int) -> None:
+    source = planted.network(tmp_path / "net.onnx", seed, overflows=True)
+    verify = VerifyConfig(ranges={"x": (-2.0, 2.0)}, count=2)
+    findings = found(source, verify)
+    assert findings is not None
+    overflowing = [name for name, why in findings.keep.items() if "reaches" in why and "fp16 ends at 65504" in why]
+    assert any(name.startswith("planted") for name in overflowing)
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+    unkept = verified(source, verify, Findings({}, "nothing kept"), tmp_path)
+    assert unkept["verdict"] == "failed"
+    assert "is not finite: 'planted" in unkept["origin"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_without_overflow_nothing_is_kept(tmp_path: Path, seed: int) -> None:
+    source = planted.network(tmp_path / "net.onnx", seed, overflows=False)
+    verify = VerifyConfig(ranges={"x": (-2.0, 2.0)}, count=2)
+    findings = found(source, verify)
+    assert findings is not None
+    assert findings.keep == {}
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+
+
+@pytest.mark.parametrize("mean", [5.0, 20.0])
+def test_a_cancelling_normalization_keeps_its_chain(tmp_path: Path, mean: float) -> None:
+    source = planted.cancelling_norm(tmp_path / "net.onnx", mean)
+    verify = VerifyConfig(ranges={"x": (-1.0, 1.0)}, count=2)
+    findings = found(source, verify)
+    assert findings is not None
+    assert {"cancel", "average_square", "square_average", "square"} <= set(findings.keep)
+    assert {"first", "last", "divide"}.isdisjoint(findings.keep)
+    assert "rounding moves 'variance'" in findings.keep["cancel"]
+    assert "leads to 'cancel'" in findings.keep["square"]
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+    unkept = verified(source, verify, Findings({}, "nothing kept"), tmp_path)
+    assert unkept["verdict"] == "failed"
+    assert "'variance', made by cancel (Sub)" in unkept["origin"]
+
+
+def test_a_log_mel_front_end_stays_in_fp32_from_its_powers_on(tmp_path: Path) -> None:
+    source = planted.log_mel(tmp_path / "net.onnx")
+    random, time = np.random.default_rng(0), np.arange(8000) / 16000
+    tone = 0.3 * np.sin(2 * np.pi * 440 * time) * (time < 0.25) + 1e-5 * random.standard_normal(8000)
+    np.savez(tmp_path / "audio.npz", x=tone.astype(np.float32)[None, None])
+    verify = VerifyConfig(npz=str(tmp_path / "audio.npz"))
+    findings = found(source, verify)
+    assert findings is not None
+    assert {"log", "mel", "power"} <= set(findings.keep)
+    assert "head" not in findings.keep
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+    assert verified(source, verify, Findings({}, "nothing kept"), tmp_path)["verdict"] == "failed"
+
+
+def test_what_overflows_within_a_loop_stays_in_fp32_with_the_whole_loop(tmp_path: Path) -> None:
+    source = planted.overflowing_loop(tmp_path / "net.onnx")
+    verify = VerifyConfig(count=2)
+    findings = found(source, verify)
+    assert findings is not None
+    assert {"loop", "inner_scale", "inner_square", "inner_root"} <= set(findings.keep)
+    assert findings.keep["loop"] == "rounding moves 'y' to infinity"
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+
+
+def test_the_same_search_gives_the_same_nodes(tmp_path: Path) -> None:
+    source = planted.cancelling_norm(tmp_path / "net.onnx", 20.0)
+    assert found(source, VerifyConfig()) == found(source, VerifyConfig())
+
+
+def test_random_numbers_that_nobody_asked_for_keep_and_warn(tmp_path: Path) -> None:
+    source = planted.network(tmp_path / "net.onnx", 4, overflows=True)
+    findings = found(source, None)
+    assert findings is not None
+    assert "planted_matmul" in findings.keep
+    assert [warning["code"] for warning in findings.warnings] == ["ranges-from-random"]
+    assert "planted_matmul" in findings.warnings[0]["message"]
+    assert found(networks.conv(tmp_path / "conv.onnx"), None) == Findings(
+        {}, "1 random samples (seed 0)", trusted=False
+    )
+    assert found(source, None, keep_fp32=("none",)) is None
+
+
+def test_an_overflow_is_built_with_exactly_those_layers_in_fp32_and_the_report_says_why(place: Workplace) -> None:
+    planted.network(place.folder / "net.onnx", 0, overflows=True)
+    model = {"name": "net", "source": "net.onnx", "precision": "fp16", "verify": {"random": {"ranges": {"x": [-2, 2]}}}}
+    place.write(model)
+    result = place.run()
+    net = result.model("net")
+    assert result.status == 0, net["error"]
+    proof = net["precision_proof"]
+    assert {layer["name"] for layer in proof["kept"]} == {"planted_square", "planted_sum", "planted_sqrt"}
+    assert "'planted_square_out' reaches" in proof["kept"][0]["reason"]
+    assert proof["measured"] == "4 random samples (seed 0)"
+    assert "with each fp16 tensor rounded and sums in fp32" in net["verification"]["statement"]
+
+
+def test_an_overflow_that_nothing_may_keep_is_refused_with_the_tensor_named(place: Workplace) -> None:
+    planted.network(place.folder / "net.onnx", 4, overflows=True)
+    place.write({"name": "net", "source": "net.onnx", "precision": "fp16", "keep_fp32": "none", "verify": {}})
+    result = place.run()
+    error = result.model("net")["error"]
+    assert (result.status, error["code"], error["stage"]) == (1, "verification-failed", "verify")
+    assert "is not finite: 'planted_matmul_out', made by planted_matmul (MatMul)" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "chosen", "verdicts"),
+    [
+        ({}, "fp16", {"int8": "impossible", "fp16": "chosen", "fp32": "not-tried"}),
+        ({"max_abs": 1e-9}, "fp32", {"int8": "impossible", "fp16": "missed", "fp32": "chosen"}),
+    ],
+)
+def test_auto_takes_the_lowest_precision_that_meets_the_thresholds(
+    place: Workplace, thresholds: dict[str, float], chosen: str, verdicts: dict[str, str]
+) -> None:
+    planted.network(place.folder / "net.onnx", 0, overflows=True)
+    verify: dict[str, Any] = {
+        "random": {"ranges": {"x": [-2, 2]}},
+        **({"thresholds": thresholds} if thresholds else {}),
+    }
+    place.write({"name": "net", "source": "net.onnx", "precision": "auto", "verify": verify})
+    result = place.run()
+    net = result.model("net")
+    assert result.status == 0, net["error"]
+    proof = net["precision_proof"]
+    assert (proof["requested"], proof["delivered"]) == ("auto", chosen)
+    assert {row["precision"]: row["verdict"] for row in proof["choices"]} == verdicts
+    again = place.call("plan", str(place.manifest), "--models-dir", str(place.models_dir)).stdout
+    assert "up-to-date" in again
+
+
+def test_auto_takes_int8_where_a_calibration_holds(place: Workplace) -> None:
+    measured(networks.conv(place.folder / "net.onnx"), place.folder / "cal.bin")
+    place.write(
+        {"name": "net", "source": "net.onnx", "precision": "auto", "calibration_cache": "cal.bin", "verify": {}}
+    )
+    result = place.run()
+    net = result.model("net")
+    assert result.status == 0, net["error"]
+    assert (net["precision_proof"]["delivered"], net["precision_proof"]["means"]) == ("int8", "inserted-qdq")
+    assert net["precision_proof"]["choices"][0]["error"] < 0.2
+    assert "Compared the model rewritten to int8" in net["verification"]["statement"]
+
+
+@pytest.mark.parametrize(
+    ("verify", "code"),
+    [
+        ({"npz": "missing.npz"}, "verification-samples-unusable"),
+        ({"outputs": {"z": {"cosine": 1}}}, "outputs-mismatch"),
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_a_verification_lacks_is_told_before_the_build(
+    place: Workplace, verify: dict[str, Any], code: str, precision: str
+) -> None:
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx", "precision": precision, "verify": verify})
+    result = place.run()
+    net = result.model("net")
+    assert (result.status, net["error"]["code"], net["error"]["stage"]) == (1, code, "verify")
+    assert [stage["name"] for stage in net["stages"]] == ["fetch", "convert"]
+    checked = place.call("check", str(place.manifest), "--json")
+    assert checked.model("net")["error"]["code"] == code
