@@ -119,6 +119,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=THIS)
+def tables(session: nox.Session) -> None:
+    """Write the tables of consumers anew that come from somebody's package."""
+    install(session, "dev")
+    session.run(
+        "python", ".ci/triton_fields.py", "entrypoint/prepare_models_entrypoint/consumers/triton/model_config.json"
+    )
+
+
+@nox.session(python=THIS)
 def lock(session: nox.Session) -> None:
     """Write the lock files anew."""
     session.install("uv")

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "orchestrator"), str(ROOT / "entrypoint")]
 
 from prepare_models.manifest.model import MODEL_ROWS, Ngc  # noqa: E402  # the tree's own, installed or not
-from prepare_models_entrypoint.consumers.rules import RULES  # noqa: E402
+from prepare_models_entrypoint.consumers.registry import CONSUMERS  # noqa: E402
 from prepare_models_entrypoint.contract.builder import BuilderConfig  # noqa: E402
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, TaoConfig  # noqa: E402
 from prepare_models_entrypoint.contract.error_codes import ERRORS  # noqa: E402
@@ -77,8 +77,12 @@ def errors(where: str) -> Callable[[], str]:
 
 def rules() -> str:
     """Return the table of lint rules."""
-    lines = ((f"`{code}`", rule.consumer, rule.looks_at, rule.meaning, rule.hint) for code, rule in RULES.items())
-    return table(("code", "consumer", "looks at", "what is wrong", "what to do"), lines)
+    rows = [
+        [f"`{code}`", consumer.name, rule.looks_at + (", a note" if rule.note else ""), rule.meaning, rule.hint]
+        for consumer in CONSUMERS.values()
+        for code, rule in consumer.rules.items()
+    ]
+    return table(["code", "consumer", "looks at", "what is wrong", "what to do"], rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

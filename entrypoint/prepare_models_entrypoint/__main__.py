@@ -46,7 +46,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     look.add_argument("--weights", action="store_true", help="list the weights")
     rules = commands.add_parser("lint", help="check a models directory, print the findings as JSON")
     rules.add_argument("models_dir", type=Path, help="models directory")
-    rules.add_argument("--consumer", action="append", default=[], help="isaac-ros, triton or deepstream")
+    rules.add_argument("--consumer", action="append", default=[], help="such as triton or isaac-ros@5.0")
+    move = commands.add_parser("relocate", help="write companions for another place, print the outcome as JSON")
+    move.add_argument("models_dir", type=Path, help="models directory")
+    move.add_argument("--deploy-dir", help="the same directory as the consumers see it")
     plain = commands.add_parser("decrypt", help="write the ONNX model of an .etlt, print the outcome as JSON")
     plain.add_argument("file", type=Path, help=".etlt")
     plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
@@ -75,6 +78,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         from .consumers.lint import of_directory
 
         return _print(of_directory(arguments.models_dir, tuple(arguments.consumer)))
+    if arguments.command == "relocate":
+        from .relocate import relocate
+
+        return _print(relocate(arguments.models_dir, arguments.deploy_dir))
     if arguments.command == "decrypt":
         from .converters.etlt import decrypt_file
 

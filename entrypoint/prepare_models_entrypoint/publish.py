@@ -11,10 +11,9 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
-from .consumers.deepstream import files as deepstream
-from .consumers.isaac_ros import files as isaac_ros
-from .consumers.triton import files as triton
-from .contract.companions import CONFIG, DEEPSTREAM, LAUNCH, PARAMETERS, PROVENANCE, REPORT, SIGNED
+from .consumers.registry import choose
+from .contract.companions import PROVENANCE, REPORT, SIGNED
+from .contract.deployment import Deployment
 from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_atomic
 from .contract.report import ModelReport, read
 from .provenance import statement
@@ -54,13 +53,25 @@ def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelRepor
 
 def _companions(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str]]:
     """Return texts by file name; None for a file that this engine shall not have."""
-    return {
-        CONFIG: triton.config(report["name"], report["io"]),
-        PARAMETERS: isaac_ros.parameters(report, deploy_dir),
-        LAUNCH: isaac_ros.launch(report, deploy_dir),
-        DEEPSTREAM: deepstream.config(report, deploy_dir),
-        PROVENANCE: statement(report, PLAN.as_posix()),
-    }
+    texts: Dict[str, Optional[str]] = {PROVENANCE: statement(report, PLAN.as_posix())}
+    texts.update(of_consumers(report, deploy_dir))
+    return texts
+
+
+def of_consumers(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str]]:
+    """Return the files that consumers read: of every consumer, for the releases that the report names.
+
+    Args:
+        report: of the model.
+        deploy_dir: the model's directory as it is, which counts where the report names no other.
+    """
+    deployment = Deployment.from_dict(dict(report["deployment"]))
+    seen = deployment.directory(report["name"], deploy_dir)
+    releases = {consumer.name: release for consumer, release in [*choose(()), *choose(deployment.consumers)]}
+    texts: Dict[str, Optional[str]] = {}
+    for consumer, _ in choose(()):
+        texts.update(consumer.files(report, seen, releases[consumer.name]))
+    return texts
 
 
 def restore(request: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from tritonclient.grpc import model_config_pb2 as triton_pb2
 
 from prepare_models_entrypoint.consumers.triton import files as triton
+from prepare_models_entrypoint.consumers.triton.tensors import TYPES
 from prepare_models_entrypoint.contract.report import Binding, ProfileShapes
 from tests import networks
 from tests.command import Workplace
@@ -118,7 +119,7 @@ def test_triton_reads_back_what_the_engine_has(case: Case, built: dict[str, dict
     assert config.version_policy.latest.num_versions == 1
     assert [tensor.name for tensor in config.input] == [case.names[0]]
     assert [tensor.name for tensor in config.output] == [case.names[1]]
-    expected = triton_pb2.DataType.Value(triton.DTYPES[case.dtype])
+    expected = triton_pb2.DataType.Value(TYPES[case.dtype])
     for tensor in (*config.input, *config.output):
         assert tensor.data_type == expected
         assert requested(config, tensor) == case.shape
@@ -131,7 +132,7 @@ def requested(config: Any, tensor: Any) -> list[int]:
 
 
 def test_the_types_are_all_that_triton_and_tensorrt_share() -> None:
-    assert set(DTYPES) == set(triton.DTYPES)
+    assert set(DTYPES) == set(TYPES)
 
 
 def test_batching_is_on_where_the_first_dimension_is_a_batch(built: dict[str, dict[str, Any]]) -> None:

@@ -11,7 +11,10 @@ import pytest
 
 from prepare_models_entrypoint.consumers.deepstream import files as deepstream
 from prepare_models_entrypoint.consumers.isaac_ros import files as isaac_ros
+from prepare_models_entrypoint.consumers.isaac_ros.releases import RELEASES, Release, release
 from prepare_models_entrypoint.consumers.triton import files as triton
+from prepare_models_entrypoint.consumers.triton.tensors import TYPES
+from prepare_models_entrypoint.consumers.triton.text_format import quoted
 from prepare_models_entrypoint.contract.report import Binding, ModelReport, ProfileShapes, blank
 from prepare_models_entrypoint.errors import InspectError
 
@@ -26,6 +29,7 @@ SEGMENTATION = [
     binding("input_2:0", "input", shape=(1, 3, 544, 960)),
     binding("argmax_1", "output", "int32", (1, 544, 960, 1)),
 ]
+R46: Release = release("4.6")
 STEREO = [
     binding("left/image", "input"),
     binding('the "right"', "input"),
@@ -79,7 +83,7 @@ def test_a_batch_is_left_out_of_the_shapes_and_gathered() -> None:
     "bindings",
     [
         [ranged("x", (-1, 3), (1, 16)), binding("y", "output", shape=(1, 5))],
-        [ranged("x", (-1, 3), (1, 16)), binding("y", "output", shape=(-1,))],
+        [ranged("x", (-1,), (1, 16)), binding("y", "output", shape=(-1,))],  # a list of any length
         [ranged("x", (-1, 3), (2, 16)), binding("y", "output", shape=(-1, 5))],
         [ranged("x", (-1, 3), (1, 1)), binding("y", "output", shape=(-1, 5))],
         [ranged("x", (-1, 3), (1, 4)), ranged("z", (-1, 3), (1, 8)), binding("y", "output", shape=(-1, 5))],
@@ -91,6 +95,24 @@ def test_what_is_no_batch_is_not_gathered(bindings: "list[Binding]") -> None:
     assert "max_batch_size: 0\n" in text
     assert "dynamic_batching" not in text
     assert "dims: [-1" in text
+
+
+def test_a_number_for_each_of_a_batch_is_gathered_too() -> None:
+    bindings = [ranged("x", (-1, 3), (1, 16)), ranged("t", (-1,), (1, 16)), binding("y", "output", shape=(-1,))]
+    text = triton.config("m", bindings)
+    assert "max_batch_size: 16\n" in text
+    assert text.count("  dims: [1]\n  reshape { shape: [] }\n}") == 2
+
+
+def test_a_warm_up_is_of_the_shapes_that_the_engine_is_fastest_for() -> None:
+    sized = ProfileShapes(min=[1, 3, 8], opt=[4, 3, 16], max=[16, 3, 32])
+    known: Binding = {**binding("x", "input", shape=(-1, 3, -1)), "profiles": [sized]}
+    bindings = [known, binding("y", "output", shape=(-1, 5))]
+    value = 'key: "x" value { data_type: TYPE_FP32 dims: [3, 16] zero_data: true }'
+    assert f"  inputs {{ {value} }}\n}}\n" in triton.config("m", bindings, warmup=True)
+    assert "model_warmup" not in triton.config("m", bindings)
+    unknown = [binding("x", "input", shape=(-1, 3)), *bindings[1:]]
+    assert "model_warmup" not in triton.config("m", unknown, warmup=True)
 
 
 def test_every_profile_is_used() -> None:
@@ -117,7 +139,7 @@ def test_every_type_that_triton_serves_is_named(dtype: str, named: str) -> None:
 
 
 def test_no_type_is_left_out_of_this_test() -> None:
-    assert len(triton.DTYPES) == 8
+    assert len(TYPES) == 8
 
 
 @pytest.mark.parametrize("dtype", ["float8", "int4", "float4", "fp6"])
@@ -139,7 +161,7 @@ def test_a_scalar_is_declared_as_one_element_and_reshaped() -> None:
 
 def test_a_name_of_any_letters_is_escaped() -> None:
     assert '  name: "the \\042right\\042"\n' in triton.config("m", STEREO)
-    assert triton.quoted("größe\\") == '"gr\\303\\266\\303\\237e\\134"'
+    assert quoted("größe\\") == '"gr\\303\\266\\303\\237e\\134"'
 
 
 def report_of(bindings: "list[Binding]", name: str = "seg", **changes: Any) -> ModelReport:
@@ -175,7 +197,7 @@ def test_isaac_ros_gets_the_engines_bindings_and_paths() -> None:
         "output_binding_names": ["argmax_1"],
     }
     report = report_of(SEGMENTATION, builder={"workspace_bytes": 64 << 30})  # a backend's default
-    assert parsed(isaac_ros.parameters(report, "/models/seg")) == {
+    assert parsed(isaac_ros.parameters(report, "/models/seg", R46)) == {
         "tensor_rt": {
             "engine_file_path": "/models/seg/1/model.plan",
             "force_engine_update": False,
@@ -193,14 +215,14 @@ def test_isaac_ros_gets_the_builders_settings() -> None:
         builder={"workspace_bytes": 64 << 30},
         identity={"builder": {"workspace_bytes": 512 << 20, "dla_core": 1}},
     )
-    nodes = parsed(isaac_ros.parameters(report, "/models/seg"))
+    nodes = parsed(isaac_ros.parameters(report, "/models/seg", R46))
     assert (nodes["tensor_rt"]["max_workspace_size"], nodes["tensor_rt"]["dla_core"]) == (512 << 20, 1)
     assert nodes["tensor_rt"]["max_batch_size"] == nodes["triton"]["max_batch_size"] == 16
 
 
 def test_the_plugin_library_of_an_engine_is_loaded_by_the_node() -> None:
     def library(*plugins: str) -> Any:
-        return isaac_ros.nodes(report_of(STEREO, plugins=list(plugins)), "/models/seg")["tensor_rt"].get(
+        return isaac_ros.nodes(report_of(STEREO, plugins=list(plugins)), "/models/seg", R46)["tensor_rt"].get(
             "custom_plugin_lib"
         )
 
@@ -210,38 +232,39 @@ def test_the_plugin_library_of_an_engine_is_loaded_by_the_node() -> None:
 
 def test_names_for_ros_stand_beside_the_bindings_in_their_order() -> None:
     names = {"input_tensor_names": ["l", "r"], "output_tensor_names": ["a", "b"]}
-    node = parsed(isaac_ros.parameters(report_of(STEREO, tensor_names=names), "/models/stereo"))["tensor_rt"]
+    node = parsed(isaac_ros.parameters(report_of(STEREO, tensor_names=names), "/models/stereo", R46))["tensor_rt"]
     assert node["input_tensor_names"] == ["l", "r"]
     assert node["input_binding_names"] == ["left/image", 'the "right"']
     assert node["output_tensor_names"] == node["output_binding_names"] == ["a", "b"]
 
 
-def test_every_parameter_is_one_that_its_node_declares_and_of_its_type() -> None:
+@pytest.mark.parametrize("name", RELEASES)
+def test_every_parameter_is_one_that_its_node_declares_and_of_its_type(name: str) -> None:
     report = report_of(STEREO, identity={"builder": {"dla_core": 0}}, plugins=["/opt/libnms.so"])
-    declared = {"tensor_rt": isaac_ros.TENSOR_RT, "triton": isaac_ros.TRITON}
-    for node, values in isaac_ros.nodes(report, "/models/stereo").items():
-        for name, value in values.items():
-            assert type(value) is type(declared[node][name].default), name
+    for node, values in isaac_ros.nodes(report, "/models/stereo", release(name)).items():
+        declared = release(name).nodes[node].parameters
+        assert all(declared[key].takes(value) for key, value in values.items())
+        assert len(values) >= 7
 
 
 def test_the_defaults_are_those_of_isaac_ros() -> None:
-    tensor_rt = {name: parameter.default for name, parameter in isaac_ros.TENSOR_RT.items()}
-    assert tensor_rt["force_engine_update"] is True
-    assert (tensor_rt["max_workspace_size"], isaac_ros.TENSOR_RT["max_workspace_size"].unit) == (67108864, "bytes")
-    assert (tensor_rt["max_batch_size"], tensor_rt["dla_core"], tensor_rt["enable_fp16"]) == (1, -1, True)
-    assert isaac_ros.TRITON["max_batch_size"].default == 8
+    tensor_rt = R46.nodes["tensor_rt"].parameters
+    assert tensor_rt["force_engine_update"].default is True
+    assert (tensor_rt["max_workspace_size"].default, tensor_rt["max_workspace_size"].unit) == (67108864, "bytes")
+    assert [tensor_rt[name].default for name in ("max_batch_size", "dla_core", "enable_fp16")] == [1, -1, True]
+    assert R46.nodes["triton"].parameters["max_batch_size"].default == 8
 
 
 def test_the_launch_file_compiles_and_holds_the_same_parameters() -> None:
     report = report_of(STEREO, "stereo")
-    module = ast.parse(isaac_ros.launch(report, "/models/stereo"))
+    module = ast.parse(isaac_ros.launch(report, "/models/stereo", R46))
     compile(module, "isaac_ros.launch.py", "exec")
     assigned = {
         node.targets[0].id: ast.literal_eval(node.value)  # type: ignore[attr-defined]  # all are plain names
         for node in module.body
         if isinstance(node, ast.Assign)
     }
-    values = isaac_ros.nodes(report, "/models/stereo")
+    values = isaac_ros.nodes(report, "/models/stereo", R46)
     assert assigned == {"TENSOR_RT": values["tensor_rt"], "TRITON": values["triton"]}
     assert "generate_launch_description" in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
 
@@ -249,7 +272,7 @@ def test_the_launch_file_compiles_and_holds_the_same_parameters() -> None:
 def test_the_launch_file_describes_both_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     launch_double.install(monkeypatch)
     namespace: Dict[str, Any] = {}
-    exec(isaac_ros.launch(report_of(STEREO, "stereo"), "/models/stereo"), namespace)
+    exec(isaac_ros.launch(report_of(STEREO, "stereo"), "/models/stereo", R46), namespace)
     argument, *containers = namespace["generate_launch_description"]().entities
     assert (argument.name, argument.choices) == ("node", ["tensor_rt", "triton"])
     plugins = [container.nodes[0].plugin for container in containers]
@@ -299,9 +322,31 @@ def test_deepstream_gets_the_largest_batch_of_the_profiles() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "opt", "expected"),
+    [((-1, 3, -1, -1), [2, 3, 8, 16], "3;8;16"), ((1, -1, -1, 3), [1, 8, 16, 3], "3;8;16")],
+)
+def test_deepstream_gets_height_and_width_where_the_engine_takes_any(
+    shape: Sequence[int], opt: List[int], expected: str
+) -> None:
+    profile = ProfileShapes(min=[1, *opt[1:]], opt=opt, max=opt)
+    text = deepstream_of({**binding("x", "input", shape=shape), "profiles": [profile]}, binding("y", "output"))
+    assert text is not None
+    assert f"infer-dims={expected}" in text.splitlines()
+    fixed = deepstream_of(binding("x", "input", shape=(1, 3, 8, 8)), binding("y", "output"))
+    assert "infer-dims" not in (fixed or "")
+
+
+def test_a_directory_of_several_lines_is_in_no_line_of_deepstreams() -> None:
+    report = report_of([binding("x", "input", shape=(1, 3, 8, 8)), binding("y", "output")])
+    assert deepstream.config(report, "/models\ncustom-lib-path=/tmp/evil.so/seg") is None
+
+
+@pytest.mark.parametrize(
     "bindings",
     [
         STEREO,
+        [binding("x", "input", shape=(1, 3, 8, 8)), binding("y\ncustom-lib-path=/tmp/evil.so", "output")],
+        [binding("x", "input", shape=(1, 3, 8, 8)), binding("y\\", "output")],
         [binding("x", "input", "int8", (1, 3, 8, 8))],
         [binding("x", "input", shape=(1, 3))],
         [binding("x", "input", shape=(1, 2, 8, 8))],

@@ -1,31 +1,46 @@
-"""What rules look at: an engine's bindings and the files beside it."""
+"""What rules look at: the files of one model directory, and what is known of the engines in it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
-from ..contract.report import Binding, ModelReport
-from .triton import pbtxt
+from ..contract import schema
+from ..contract.codec import ContractError
+from ..contract.companions import REPORT
+from ..contract.deployment import Deployment
+from ..contract.files import read_small, sha256_file
+from ..contract.report import Binding, ModelReport, read
+
+_LARGEST_TEXT = 4 << 20  # bytes
+_PLANS = (".plan", ".engine", ".trt")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An engine that a record describes. version: name of its directory; file: its name there."""
+
+    version: str
+    file: str
+    report: ModelReport
 
 
 @dataclass(frozen=True)
 class Model:
     """One model directory, or an engine that has none yet.
 
-    report: of the engine; None where no record of this very engine is there.
-    parameters: of isaac_ros.yaml, by node. config: of config.pbtxt. Each is None where the file is missing.
-    versions: names of the version directories with the files in them.
-    nvinfer: whether there is a deepstream.txt.
+    report: of the engine; None where no record of an engine in this directory is there.
+    plans: engines with their records. versions: names of the version directories with the files in them.
+    folders: names of all directories. unread: why records can't be read.
     """
 
     directory: Path
-    report: Optional[ModelReport]
-    parameters: Optional[Mapping[str, Mapping[str, Any]]] = None
-    config: Optional[Mapping[str, Any]] = None
+    report: Optional[ModelReport] = None
+    plans: Sequence[Plan] = ()
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    nvinfer: bool = False
+    folders: Sequence[str] = ()
+    unread: Sequence[str] = ()
 
     @property
     def io(self) -> List[Binding]:
@@ -36,16 +51,73 @@ class Model:
         """Return the inputs or the outputs."""
         return [binding for binding in self.io if binding["mode"] == mode]
 
-    def node(self, name: str) -> Mapping[str, Any]:
-        """Return the parameters of a node, none where the file or the node is missing."""
-        return (self.parameters or {}).get(name, {})
+    def text(self, name: str) -> Optional[str]:
+        """Return what a file of the directory says, None where it is missing.
 
-    def tensors(self) -> Dict[str, Mapping[str, Any]]:
-        """Return what config.pbtxt says of each tensor, by name."""
-        found = [tensor for key in ("input", "output") for tensor in pbtxt.messages(self.config or {}, key)]
-        return {str(pbtxt.first(tensor, "name", "")): tensor for tensor in found}
+        Raises:
+            ValueError: it can't be read, and the message says why.
+        """
+        try:
+            return read_small(self.directory / name, largest=_LARGEST_TEXT).decode("utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ValueError(str(error.strerror)) from error
+        except UnicodeDecodeError as error:
+            raise ValueError("it is no text in UTF-8") from error
 
-    def batches(self) -> int:
-        """Return the max_batch_size of config.pbtxt."""
-        value = pbtxt.first(self.config or {}, "max_batch_size", 0)
-        return value if isinstance(value, int) else 0
+    def plan(self, version: str, file: str) -> Optional[Plan]:
+        """Return the engine of this name, if a record describes it."""
+        return next((plan for plan in self.plans if (plan.version, plan.file) == (version, file)), None)
+
+
+def read_model(folder: Path) -> Model:
+    """Read a model directory."""
+    folders = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    versions = {name: sorted(path.name for path in (folder / name).iterdir()) for name in folders if name[:1].isdigit()}
+    unread: List[str] = []
+    plans = [plan for version in versions for plan in _plans(folder, version, versions[version], unread)]
+    report = plans[0].report if plans else None
+    return Model(folder, report, plans, versions, folders, tuple(dict.fromkeys(unread)))
+
+
+def _plans(folder: Path, version: str, names: Sequence[str], unread: List[str]) -> Iterator[Plan]:
+    """Yield the files of a version that a record describes: one beside them, or one that is of the directory."""
+    digests: Dict[str, str] = {}
+    for place in (folder / version, folder):
+        report = _record(place / REPORT, unread)
+        engine = report["engine"] if report is not None else None
+        if report is None or engine is None:
+            continue
+        for name in _candidates(folder / version, names, engine["bytes"]):
+            digests.setdefault(name, sha256_file(folder / version / name))
+            if digests[name] == engine["sha256"]:
+                yield Plan(version, name, report)
+
+
+def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
+    """Return the files that a record may be of: those of its size, so that no others need be read."""
+    files = [name for name in names if name != REPORT and (folder / name).is_file()]
+    same = [name for name in files if (folder / name).stat().st_size == size]
+    return same or [name for name in files if name.endswith(_PLANS)]
+
+
+def _record(file: Path, unread: List[str]) -> Optional[ModelReport]:
+    try:
+        report = read(schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT)))
+        Deployment.from_dict(dict(report["deployment"]))
+        _check_ranks(report["io"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ContractError) as error:  # no record, or one of another version
+        unread.append(f"{file.parent.name}/{file.name}: {error}")
+        return None
+    return report
+
+
+def _check_ranks(io: Sequence[Binding]) -> None:
+    """Refuse bindings that no engine has, as of a record that somebody edited."""
+    for binding in io:
+        shapes = [shape for each in binding["profiles"] for shape in (each["min"], each["opt"], each["max"])]
+        if binding["mode"] not in ("input", "output") or any(len(shape) != len(binding["shape"]) for shape in shapes):
+            raise ContractError(f"report: {binding['name']!r} is no input or output of an engine")

@@ -73,7 +73,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "engine-invalid": ErrorCode("model", "the plan file is not what a builder writes", "Build the engine again. If that does not help, report it with the model."),
     "inspect-failed": ErrorCode("model", "the process that reads a file died of it", "The file is damaged, or needs more memory or time than there is. The message says how the process ended."),
     "engine-unusable": ErrorCode("model", "this machine can't load the engine that it built", "Check that driver and TensorRT fit each other, and that Triton knows the types of inputs and outputs."),
-    "engine-missing": ErrorCode("model", "there is no engine to verify", "`prepare-models run` builds it."),
+    "engine-missing": ErrorCode("model", "there is no engine with a record to verify or relocate", "`prepare-models run` builds it."),
     "verification-failed": ErrorCode("model", "the engine's numbers are too far from its model's", "Check the calibration cache and the samples' preprocessing. See [verify.md](verify.md)."),
     "verification-impossible": ErrorCode("model", "the numbers could not be compared", "Remove `verify:` from this model, or verify where a GPU runs the engine."),
     "verification-samples-unusable": ErrorCode("model", "the samples for a verification can't be used", "Check `verify:`: paths, input names and shapes."),

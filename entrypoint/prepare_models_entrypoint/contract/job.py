@@ -11,6 +11,7 @@ from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from .deployment import Deployment
 from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text, WordsOrList
 from .pins import NO_PINS, Pins
 from .ros import RosConfig
@@ -176,6 +177,10 @@ class ModelSettings(Record):
         {"input_tensor_names": ["left_image", "right_image"], "output_tensor_names": ["disparity"]},
         default=RosConfig(),
     )
+    deployment: Deployment = setting(
+        Nested(Deployment), "how Triton serves the engine", {"warmup": True}, default=Deployment(), key="triton",
+        later=True,
+    )  # fmt: skip
     verify: Optional[VerifyConfig] = setting(
         Nested(VerifyConfig),
         "compare the engine with its source model before it is published; see [verify.md](verify.md)",
@@ -211,7 +216,8 @@ class ModelJob(ModelSettings, _Place):
 
     source: where the entrypoint finds the bytes (absolute path, ``file://``, ``https://``, ``ngc://``).
     output_dir: directory that receives ``1/model.plan`` and its companions.
-    deploy_dir: the same directory as the consumers (Triton, Isaac ROS) will see it.
+    deploy_dir: the same directory outside of a container; its consumers see it there, too, unless ``deployment`` says
+        otherwise.
     done: results of the stages that an earlier process did; the report begins with them.
     origin: the bundle that the model comes from, for the report; None for one that the user's manifest names.
     """

@@ -352,6 +352,14 @@ class RuntimeInfo(_Runtime, total=False):
     packages: Dict[str, str]
 
 
+class DeploymentInfo(TypedDict):
+    """What the companions of the engine were written for, as ``contract.deployment.Deployment``."""
+
+    deploy_dir: Optional[str]
+    consumers: List[str]
+    warmup: bool
+
+
 class MadeBy(TypedDict):
     """Version of prepare-models that built an engine, and digest of the container image, None outside of one."""
 
@@ -401,6 +409,7 @@ class ModelReport(TypedDict):
     verification: Optional[Verification]
     made_by: MadeBy
     plugins: List[str]
+    deployment: DeploymentInfo
     origin: Optional[Origin]
 
 
@@ -439,6 +448,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         verification=None,
         made_by=MadeBy(tool="", image=None),
         plugins=[],
+        deployment=DeploymentInfo(deploy_dir=None, consumers=[], warmup=False),
         origin=None,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.sizes import size_of
@@ -29,6 +30,22 @@ def add_models_dir(command: argparse.ArgumentParser) -> None:
     command.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
 
 
+def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
+    """Add the option for the consumers that count. ``otherwise``: which do where none is given."""
+    command.add_argument(
+        "--consumer", type=consumer, action="append", default=[], metavar="NAME[@RELEASE]",
+        help=f"whose rules count, such as triton or isaac-ros@5.0; may be repeated (default: {otherwise})",
+    )  # fmt: skip
+
+
+def add_deploy_dir(command: argparse.ArgumentParser, otherwise: str) -> None:
+    """Add the option for the place where consumers see the models directory."""
+    command.add_argument(
+        "--deploy-dir", type=deploy_dir, metavar="PATH",
+        help=f"the models directory as the consumers see it, such as a mount of their container (default: {otherwise})",
+    )  # fmt: skip
+
+
 def add_output(command: argparse.ArgumentParser) -> None:
     """Add what commands have in common that print a result and tell of their progress."""
     add_json(command)
@@ -53,6 +70,27 @@ def pair(text: str) -> tuple[str, str]:
     if not equals or not binding or not name:
         raise argparse.ArgumentTypeError(f"expected BINDING=NAME, found {text!r}")
     return binding, name
+
+
+def consumer(text: str) -> str:
+    """Read a consumer, such as triton or isaac-ros@5.0."""
+    from prepare_models_entrypoint.contract.consumers import check
+
+    return _checked(text, check)
+
+
+def deploy_dir(text: str) -> str:
+    """Read the models directory as consumers see it."""
+    from prepare_models_entrypoint.contract.deployment import check_path
+
+    return _checked(text, check_path)
+
+
+def _checked(text: str, check: Callable[[str], str]) -> str:
+    try:
+        return check(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def seconds(text: str) -> float:
@@ -116,5 +154,7 @@ def add_selection(command: argparse.ArgumentParser) -> None:
         metavar="BINDING=NAME",
         help="names in ROS 2 messages, of one model; ros: in the manifest does the same",
     )
+    add_consumer(command, "what the manifest says, else all")
+    add_deploy_dir(command, "what the manifest says, else where it is")
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
     command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")

@@ -49,7 +49,8 @@ def context(*, tao_converter: Path | None = None) -> io.BytesIO:
 
 def _files(tao_converter: Path | None) -> dict[str, Path]:
     entrypoint = Path(sys.modules[_ENTRYPOINT].__path__[0])
-    files = {f"entrypoint/{_ENTRYPOINT}/{file.relative_to(entrypoint)}": file for file in entrypoint.rglob("*.py")}
+    code = [file for pattern in ("*.py", "*.json") for file in entrypoint.rglob(pattern)]
+    files = {f"entrypoint/{_ENTRYPOINT}/{file.relative_to(entrypoint)}": file for file in code}
     directory = docker_directory()
     files.update({f"docker/{file.name}": file for file in directory.glob("*.Dockerfile")})
     files.update({f"docker/requirements/{file.name}": file for file in (directory / "requirements").glob("*.txt")})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR, Deployment
 from prepare_models_entrypoint.contract.job import AUTO
 from prepare_models_entrypoint.contract.kinds import Kind, Text
 from prepare_models_entrypoint.contract.settings import Nested
@@ -18,7 +21,7 @@ from .model import DEFAULT_KEYS, MODEL_ROWS, Key, KeySource, Manifest, ModelSpec
 from .nodes import Node, Problems, node_of, parse
 from .readers import Reader
 
-TOP_KEYS = ("version", "defaults", "models")
+TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers")
 
 # What a model says itself takes the place of these words of the catalog.
 _INSTEAD = {"inputs": ("profiles",), "calibration_cache": ("calibration",)}
@@ -46,6 +49,8 @@ def load(file: Path) -> Manifest:
 
 
 class _Loader(Reader):
+    deployment = Deployment()  # what the top level says of all models
+
     def manifest(self, root: Node) -> tuple[ModelSpec, ...]:
         if root.kind != "mapping":
             self.problems.expected(root, "version: 1 and models:")
@@ -57,6 +62,7 @@ class _Loader(Reader):
         defaults = root.entries.get("defaults", Node("mapping", root.line, "defaults"))
         if self.is_a(defaults, "mapping", "a mapping"):
             self.problems.check_keys(defaults, DEFAULT_KEYS)
+        self.deployment = self._deployed(root.entries)
         models = root.entries.get("models")
         if models is None or not self.is_a(models, "list", "a list of models"):
             return ()
@@ -65,6 +71,24 @@ class _Loader(Reader):
         specs = [spec for item in models.items if (spec := self._model(item, defaults.entries)) is not None]
         self._unique(models.items)
         return tuple(specs)
+
+    def _deployed(self, entries: Mapping[str, Node]) -> Deployment:
+        """Return for whom and for which place the companions are written."""
+        place, names = entries.get("deploy_dir"), entries.get("consumers")
+        told = [] if names is None else [names] if names.kind == "scalar" else names.items
+        if names is not None and not told:
+            self.problems.expected(names, CONSUMER.expected)
+        chosen = [self._checked(CONSUMER, node) for node in told]
+        path = self._checked(DEPLOY_DIR, place) if place is not None else None
+        return Deployment(deploy_dir=path, consumers=tuple(filter(None, chosen)))
+
+    def _checked(self, kind: Text, node: Node) -> str | None:
+        text = self.value(kind, node)
+        try:
+            return None if text is None else str(kind.decode(text, node.path))
+        except ContractError as error:
+            self.problems.add(node, str(error))
+            return None
 
     def _unique(self, items: Sequence[Node]) -> None:
         first: dict[str, int] = {}
@@ -85,6 +109,8 @@ class _Loader(Reader):
         self.problems.check_keys(node, [row.key for row in MODEL_ROWS], required=("name", "source"))
         values = self._values(self._catalogued(node), defaults)
         network = self._network(defaults.get("ngc"), values.pop("network", None))
+        warmup = values.get("deployment", self.deployment).warmup
+        values["deployment"] = replace(self.deployment, warmup=warmup)
         spec = ModelSpec(**{"name": "", "source": "", **values}, line=node.line, network=network)
         if len(self.problems.found) == before:
             self._check_together(node, spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR
 from prepare_models_entrypoint.contract.kinds import VARIABLE, OneOrMore, Schema, Shape, Whole
 from prepare_models_entrypoint.contract.settings import closed, rows
 from prepare_models_entrypoint.contract.source import KINDS, NGC_EXAMPLE
@@ -81,6 +82,15 @@ def manifest_schema() -> Schema:
             "description": "Settings of models that do not say otherwise. Options of builder are taken one by one.",
             **closed(shared),
             "examples": [{"precision": "fp16", "builder": {"workspace": "2GiB"}}],
+        },
+        "deploy_dir": {
+            "description": "The models directory as the consumers see it, such as a mount of their container.",
+            **DEPLOY_DIR.schema(), "examples": ["/workspaces/isaac_ros-dev/models"],
+        },
+        "consumers": {
+            "description": "Whose rules count, with a release where it makes a difference.",
+            "anyOf": [CONSUMER.schema(), {"type": "array", "minItems": 1, "items": CONSUMER.schema()}],
+            "examples": ["isaac-ros@5.0", ["isaac-ros@4.6", "triton"]],
         },
         "models": {
             "description": "The models, in the order in which they are prepared.",

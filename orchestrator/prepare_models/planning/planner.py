@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -84,6 +85,15 @@ def with_tensor_names(specs: Sequence[ModelSpec], names: Mapping[str, str]) -> t
     if not names:
         return tuple(specs)
     return tuple(replace(spec, ros=replace(spec.ros, by_binding=dict(names))) for spec in specs)
+
+
+def with_deployment(
+    specs: Sequence[ModelSpec], deploy_dir: str | None, consumers: Sequence[str]
+) -> tuple[ModelSpec, ...]:
+    """Return models for another deployment; what is None or empty stays as the manifest has it."""
+    changed: dict[str, Any] = {"deploy_dir": deploy_dir, "consumers": tuple(consumers)}
+    given = {key: value for key, value in changed.items() if value}
+    return tuple(replace(spec, deployment=replace(spec.deployment, **given)) for spec in specs)
 
 
 @dataclass(frozen=True)
@@ -186,6 +196,8 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
         return f"the engine was moved here from {built_at}, which the files beside it name"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
         return "the names of tensors in ROS messages changed"
+    if record["deployment"] != spec.deployment.info():
+        return "deploy_dir, consumers or warm-up changed"
     return None
 
 

@@ -13,6 +13,7 @@ from prepare_models_entrypoint.contract.report import (
     BackendInfo,
     Binding,
     Calibration,
+    DeploymentInfo,
     Engine,
     EngineDetails,
     ErrorInfo,
@@ -271,6 +272,12 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
             examples=[{"onnx": "1.18.0", "onnxruntime": "1.20.1"}],
         ),
     },
+    DeploymentInfo: {
+        "": told("What the files that consumers read were written for."),
+        "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
+        "consumers": told("Those whose rules count, such as isaac-ros@5.0; empty: all."),
+        "warmup": told("Whether Triton runs the engine once before it serves requests."),
+    },
     MadeBy: {
         "": told("What built the engine."),
         "tool": told("Version of prepare-models."),
@@ -346,6 +353,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         ),
         "verification": told("Comparison with the source model; null without verify:."),
         "plugins": told("Files of the plugin libraries that the engine was built with and needs to load."),
+        "deployment": told("What the files that consumers read were written for."),
         "origin": told("Where an engine that wasn't built here comes from; null for one that was."),
     },
 }

@@ -33,9 +33,15 @@ def findings(model: Document) -> str:
     count = len(model["warnings"])
     verdict = f"{count} finding{'s' if count > 1 else ''}" if count else "good"
     lines = [f"{printable(model['name'])}: {verdict}"]
-    for warning in model["warnings"]:
-        lines += [f"  {line}" for line in _problem(warning, "warning")]
+    for kind in ("warning", "note"):
+        for problem in model[f"{kind}s"]:
+            lines += [f"  {line}" for line in _problem(problem, kind)]
     return "\n".join(lines)
+
+
+def judged_for(models: Iterable[Document]) -> str:
+    """Return the consumers by whose rules models were judged."""
+    return "judged for " + ", ".join(dict.fromkeys(name for model in models for name in model["consumers"]))
 
 
 def _problem(problem: Mapping[str, str], kind: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import List, Optional, Sequence, Tuple
 
+from ...contract.names import is_printable
 from ...contract.report import Binding, ModelReport
 
 NCHW, NHWC = 0, 1
@@ -30,27 +31,43 @@ def config(report: ModelReport, deploy_dir: str) -> Optional[str]:
     """Return the configuration, or None for an engine that nvinfer can't feed."""
     found = image_input(report["io"])
     outputs = [binding["name"] for binding in report["io"] if binding["mode"] == "output"]
-    if found is None or any(";" in name for name in outputs):
+    if found is None or not is_printable(deploy_dir) or not all(map(_is_expressible, outputs)):
         return None
     binding, order, channels = found
     lines = [
-        f"# nvinfer configuration of {report['name']}, from the bindings of the engine.",
+        "# nvinfer configuration, from the bindings of the engine.",
         "# No engine tells its preprocessing: add net-scale-factor, offsets and the parser of your model.",
         "[property]",
         "gpu-id=0",
         "gie-unique-id=1",
         f"model-engine-file={PurePosixPath(deploy_dir) / '1' / 'model.plan'}",
-        f"batch-size={_batch(binding)}",
+        f"batch-size={largest_batch(binding)}",
         f"network-mode={_MODES.get(report['precision_proof']['delivered'] or 'fp32', 0)}",
         "network-type=100",
         "output-tensor-meta=1",
         f"network-input-order={order}",
         f"model-color-format={2 if channels == 1 else 0}",
+        *_infer_dims(binding, order),
         f"output-blob-names={';'.join(outputs)}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _batch(binding: Binding) -> int:
+def _is_expressible(name: str) -> bool:
+    """Tell whether a name may stand in a list of the file: no separator, no escape, no line of its own."""
+    return is_printable(name) and name == name.strip() and not set(name) & {";", "\\"}
+
+
+def _infer_dims(binding: Binding, order: int) -> List[str]:
+    """Return channels, height and width for an engine that takes several: those that it is fastest for."""
+    if -1 not in binding["shape"][1:] or not binding["profiles"]:
+        return []
+    _, first, second, third = binding["profiles"][0]["opt"]
+    dims = (first, second, third) if order == NCHW else (third, first, second)
+    return [f"infer-dims={';'.join(map(str, dims))}"]
+
+
+def largest_batch(binding: Binding) -> int:
+    """Return the largest batch that an input takes."""
     largest: List[int] = [profile["max"][0] for profile in binding["profiles"]]
     return max(largest, default=1) if binding["shape"][0] == -1 else binding["shape"][0]

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence
+from typing import List, Sequence
 
 from ...contract.report import Binding
 from ...errors import InspectError
-
-# Triton's DataType names for the types that TensorRT bindings have.
-DTYPES: Dict[str, str] = {
-    "float32": "TYPE_FP32",
-    "float16": "TYPE_FP16",
-    "bfloat16": "TYPE_BF16",
-    "int8": "TYPE_INT8",
-    "int32": "TYPE_INT32",
-    "int64": "TYPE_INT64",
-    "uint8": "TYPE_UINT8",
-    "bool": "TYPE_BOOL",
-}
+from . import text_format
+from .tensors import TYPES
 
 
 def max_batch_size(bindings: Sequence[Binding]) -> int:
     """Return the batch up to which Triton may put requests together, or 0 where it can't.
 
-    That needs a dynamic first dimension in every binding, further dimensions behind it, and optimization profiles that
-    take every batch from 1 on, the same for all inputs.
+    That needs a dynamic first dimension in every binding, further dimensions behind it in one of them at least (a list
+    of any length is no batch), and optimization profiles that take every batch from 1 on, the same for all inputs.
     """
-    if not bindings or any(len(binding["shape"]) < 2 or binding["shape"][0] != -1 for binding in bindings):
+    if not bindings or any(binding["shape"][:1] != [-1] for binding in bindings):
+        return 0
+    if all(len(binding["shape"]) == 1 for binding in bindings):
         return 0
     ranges = [
         [(profile["min"][0], profile["max"][0]) for profile in binding["profiles"]]
@@ -39,15 +31,20 @@ def max_batch_size(bindings: Sequence[Binding]) -> int:
     return high if low == 1 < high else 0
 
 
-def config(name: str, bindings: Sequence[Binding]) -> str:
+def config(name: str, bindings: Sequence[Binding], *, warmup: bool = False) -> str:
     """Return the model configuration.
 
     Shapes are whole, with -1 for dynamic dimensions, and ``max_batch_size`` is 0. Where Triton may batch they are
     without the first dimension, and the dynamic batcher is on.
+
+    Args:
+        name: of the model.
+        bindings: of the engine.
+        warmup: have Triton run the engine once, with zeros, before it serves requests.
     """
     batch = max_batch_size(bindings)
     lines = [
-        f"name: {quoted(name)}",
+        f"name: {text_format.quoted(name)}",
         'platform: "tensorrt_plan"',
         'default_model_filename: "model.plan"',
         f"max_batch_size: {batch}",
@@ -60,11 +57,26 @@ def config(name: str, bindings: Sequence[Binding]) -> str:
         lines.append(f"instance_group {{ count: 1 kind: KIND_GPU {names} }}")
     for binding in bindings:
         lines += _tensor(binding, binding["shape"][1:] if batch else binding["shape"])
+    lines += _warmup(bindings, batching=batch > 0) if warmup else []
     return "\n".join(lines) + "\n"
 
 
+def _warmup(bindings: Sequence[Binding], *, batching: bool) -> List[str]:
+    """Return a request of zeros, of the shapes that the first profile is fastest for; none where they are not known."""
+    inputs = [binding for binding in bindings if binding["mode"] == "input"]
+    shapes = [binding["profiles"][0]["opt"] if binding["profiles"] else binding["shape"] for binding in inputs]
+    if not inputs or any(-1 in shape for shape in shapes):
+        return []
+    lines = ["model_warmup {", '  name: "zeros"', "  batch_size: 1"]
+    for binding, shape in zip(inputs, shapes):
+        dims = ", ".join(map(str, shape[1:] if batching else shape)) or "1"
+        value = f"data_type: {TYPES[binding['dtype']]} dims: [{dims}] zero_data: true"
+        lines.append(f"  inputs {{ key: {text_format.quoted(binding['name'])} value {{ {value} }} }}")
+    return [*lines, "}"]
+
+
 def _tensor(binding: Binding, shape: Sequence[int]) -> List[str]:
-    dtype = DTYPES.get(binding["dtype"])
+    dtype = TYPES.get(binding["dtype"])
     if dtype is None:
         raise InspectError(
             "engine-unusable",
@@ -74,17 +86,8 @@ def _tensor(binding: Binding, shape: Sequence[int]) -> List[str]:
     # Triton wants at least one dimension; a scalar is declared as [1] and reshaped.
     lines = [
         f"{binding['mode']} {{",
-        f"  name: {quoted(binding['name'])}",
+        f"  name: {text_format.quoted(binding['name'])}",
         f"  data_type: {dtype}",
         f"  dims: [{', '.join(map(str, shape)) or 1}]",
     ]
     return lines + ([] if shape else ["  reshape { shape: [] }"]) + ["}"]
-
-
-def quoted(text: str) -> str:
-    """Return a string of the text format: bytes that are no plain ASCII in octal, which every parser reads."""
-    parts = [
-        f"\\{byte:03o}" if not 0x20 <= byte < 0x7F or byte in b'"\\' else chr(byte)
-        for byte in text.encode("utf-8", "surrogateescape")
-    ]
-    return '"' + "".join(parts) + '"'

@@ -9,7 +9,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
 from ...running import child
 from ...support.terminal import say
-from ..options import add_json, add_models_dir
+from ..options import add_consumer, add_json, add_models_dir
 
 EXAMPLE = "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings"
 
@@ -17,13 +17,7 @@ EXAMPLE = "example:\n  prepare-models lint models\n\nexit status: 0 no findings,
 def add_arguments(lint: argparse.ArgumentParser) -> None:
     """Add what ``lint`` takes."""
     add_models_dir(lint)
-    lint.add_argument(
-        "--consumer",
-        action="append",
-        default=[],
-        choices=("isaac-ros", "triton", "deepstream"),
-        help="check for this one; may be repeated (default: Isaac ROS, Triton, and DeepStream where it has a file)",
-    )
+    add_consumer(lint, "what the record of a model names, else all; DeepStream where it has a file")
     add_json(lint, "findings")
 
 
@@ -38,5 +32,6 @@ def main(arguments: argparse.Namespace) -> int:
         line = f"{error['message']} [{error['code']}]\n  -> {error['hint']}"
         say(f"prepare-models: {line}")
     else:
-        text.write("\n".join(inspection.findings(model) for model in models))
+        lines = [inspection.findings(model) for model in models]
+        text.write("\n".join(lines if arguments.consumer else [*lines, inspection.judged_for(models)]))
     return EXIT_MODEL_FAILED if error or any(model["warnings"] for model in models) else EXIT_OK

@@ -76,6 +76,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec
         loaded, known = lock.load(arguments.manifest, locked=arguments.locked)
         held_to = known if arguments.locked else None
     specs = plan.with_tensor_names(plan.select(loaded, arguments.names), dict(arguments.tensor_names))
+    specs = plan.with_deployment(specs, arguments.deploy_dir, arguments.consumer)
     executor = choice.pick(arguments.executor, options)
     if held_to is not None:
         lock.refuse(lock.drift_of_platform(held_to, *executor.locked_as()), arguments.manifest)

@@ -1,0 +1,72 @@
+"""What a consumer is: a name, releases, the files that it reads, and rules with stable codes, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Generic, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar
+
+from ..contract.report import ModelReport
+from .model_files import Model
+
+ENGINE, FILES = "engine", "files"
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Rule(Generic[S]):
+    """One rule.
+
+    looks_at: ``engine`` (its bindings: the rule holds from the build on) or ``files`` (what is beside it).
+    meaning: what is wrong. hint: what to do. check: yields a message for each finding. note: a finding is an
+    information, and the model is good all the same.
+    """
+
+    looks_at: str
+    meaning: str
+    hint: str
+    check: Callable[[S], Iterator[str]]
+    note: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found in a model."""
+
+    code: str
+    message: str
+    hint: str
+    note: bool
+
+
+@dataclass(frozen=True)
+class Consumer(Generic[S]):
+    """One program that runs engines.
+
+    releases: those that are known, the oldest first; none where they make no difference. default: the one that counts
+    where nobody chooses. subject: what the rules look at, read once. files: texts by file name, None for a file that
+    an engine shall not have. concerns: whether the consumer is meant where nobody names one.
+    """
+
+    name: str
+    rules: Mapping[str, Rule[S]]
+    subject: Callable[[Model, str], S]
+    files: Callable[[ModelReport, str, str], Dict[str, Optional[str]]]
+    concerns: Callable[[Model], bool]
+    releases: Tuple[str, ...] = ()
+    default: str = ""
+
+    def label(self, release: str) -> str:
+        """Return the name with the release, such as isaac-ros@4.6."""
+        return f"{self.name}@{release}" if release else self.name
+
+    def findings(self, model: Model, release: str, looks_at: Sequence[str]) -> Iterator[Finding]:
+        """Yield what the rules find."""
+        subject = self.subject(model, release)
+        for code, rule in self.rules.items():
+            if rule.looks_at in looks_at:
+                for message in rule.check(subject):
+                    yield Finding(code, message, rule.hint, rule.note)
+
+
+AnyConsumer = Consumer[Any]

@@ -1,0 +1,138 @@
+"""The keys of an nvinfer configuration, by release, and how nvinfer reads the file."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from ...contract.consumers import releases
+
+DEFAULT = "9.2"
+_FOLDER = Path(__file__).with_name("releases")
+RELEASES = releases(Path(__file__).parent)
+PROPERTY, CLASS = "property", "class-attrs-"
+_CUSTOM = "user-configs"  # read by the application
+_BOOLEANS = ("true", "false", "1", "0")
+
+
+class KeyFileError(ValueError):
+    """GLib would not read the file; the message gives the line."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key. type: boolean, integer, double, string or file, with [] for a list that semicolons separate."""
+
+    type: str
+    min: Optional[float] = None
+    max: Optional[float] = None
+    values: Tuple[float, ...] = ()
+    length: Optional[int] = None
+    max_length: Optional[int] = None
+
+    def problem(self, text: str) -> Optional[str]:
+        """Say why nvinfer refuses a value, or return None."""
+        parts = split(text) if self.type.endswith("[]") else [text.strip()]
+        if self.length is not None and len(parts) != self.length:
+            return f"it takes {self.length} values"
+        if self.max_length is not None and len(parts) > self.max_length:
+            return f"it takes at most {self.max_length} values"
+        return next((why for why in map(self._one, parts) if why), None)
+
+    def _one(self, text: str) -> Optional[str]:
+        kind = self.type.replace("[]", "")
+        if kind == "boolean":
+            return None if text in _BOOLEANS else "it takes 0 or 1"
+        if kind not in _NUMBERS:
+            return None
+        try:
+            number = _NUMBERS[kind](text)
+        except ValueError:
+            return f"it takes {'a whole number' if kind == 'integer' else 'a number'}"
+        if self.values and number not in self.values:
+            return f"it takes {', '.join(str(int(value)) for value in self.values)}"
+        low, high = self.min, self.max
+        if (low is not None and number < low) or (high is not None and number > high):
+            return f"it takes {low:g} to {high:g}" if None not in (low, high) else f"it takes {low:g} or more"
+        return None
+
+
+_NUMBERS: Dict[str, Callable[[str], float]] = {"integer": int, "double": float}
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """A configuration as GLib reads it: of a key that stands twice the last counts."""
+
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """Return the group that every configuration has."""
+        return self.groups.get(PROPERTY, {})
+
+
+@lru_cache(maxsize=None)
+def keys(release: str) -> Mapping[str, Mapping[str, Key]]:
+    """Return the keys of each group of a release; ``class-attrs-`` stands for those of all classes."""
+    raw = json.loads((_FOLDER / f"{release}.json").read_text(encoding="utf-8"))
+    return {group: {name: _key(entry) for name, entry in told.items()} for group, told in raw["groups"].items()}
+
+
+def _key(entry: Mapping[str, Any]) -> Key:
+    return Key(**{**entry, "values": tuple(entry.get("values", ()))})
+
+
+def read(text: str) -> KeyFile:
+    """Read a configuration.
+
+    Raises:
+        KeyFileError: GLib refuses it, or it has no group ``property``.
+    """
+    groups: Dict[str, Dict[str, str]] = {}
+    current: Optional[Dict[str, str]] = None
+    for number, line in enumerate(map(str.strip, text.split("\n")), 1):
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("["):
+            if not line.endswith("]") or "[" in line[1:] or "]" in line[:-1]:
+                raise KeyFileError(f"line {number}: {line!r} is no group")
+            current = groups.setdefault(line[1:-1], {})
+            continue
+        key, equals, value = line.partition("=")
+        if current is None or not equals or not key.strip():
+            raise KeyFileError(f"line {number}: {line!r} is no key=value of a group")
+        current[key.strip()] = value.strip()
+    if PROPERTY not in groups:
+        raise KeyFileError(f"it has no group [{PROPERTY}]")
+    return KeyFile(groups)
+
+
+def split(text: str) -> List[str]:
+    """Return the values of a list."""
+    parts = [part.strip() for part in text.split(";")]
+    return parts[:-1] if parts and not parts[-1] else parts
+
+
+def problems(file: KeyFile, release: str) -> Iterator[str]:
+    """Yield keys that nvinfer does not know, and values that it refuses."""
+    known = keys(release)
+    for group, told in file.groups.items():
+        if group == _CUSTOM:
+            continue
+        declared = known.get(CLASS if group.startswith(CLASS) else group)
+        if declared is None:
+            yield f"nvinfer reads no group [{group}]"
+            continue
+        for key, value in told.items():
+            if key not in declared:
+                near = difflib.get_close_matches(key, declared, 1)
+                yield f"{key} is no key of nvinfer" + (f"; did you mean {near[0]}?" if near else "")
+                continue
+            why = declared[key].problem(value)
+            if why is not None:
+                yield f"{key} is {value!r}, and {why}"

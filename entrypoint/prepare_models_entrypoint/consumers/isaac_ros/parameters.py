@@ -1,0 +1,104 @@
+"""Reading a ROS 2 parameter file: which of its sections are TensorRTNode's and TritonNode's."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
+
+from ...errors import InspectError
+from .releases import TENSOR_RT, TRITON, Release
+
+Values = Dict[str, Any]
+
+_KEY = "ros__parameters"
+# Parameters that only one of the nodes has, by which a section of any name is told.
+_TELLING = {
+    TENSOR_RT: ("engine_file_path", "force_engine_update", "max_workspace_size"),
+    TRITON: ("model_repository_paths", "model_name", "num_concurrent_requests"),
+}
+
+
+class ParametersError(ValueError):
+    """The file is none that ROS 2 reads; the message says why."""
+
+
+def read(text: str, release: Release) -> Dict[str, Values]:
+    """Return the parameters of each of the two nodes that the file has, by ``tensor_rt`` and ``triton``.
+
+    A section counts for a node that has one of its usual names, with or without a namespace or a leading slash, or one
+    of its own parameters. Sections with wildcards count for both nodes; later ones win.
+
+    Raises:
+        ParametersError: ROS 2 would not read it.
+        InspectError: PyYAML is missing.
+    """
+    sections = list(_sections(_document(text), ""))
+    nodes: Dict[str, Values] = {}
+    for name, values in sections:
+        for node in _nodes(name, values, release):
+            nodes.setdefault(node, {})
+    for name, values in sections:
+        for node in nodes if "*" in name else _nodes(name, values, release):
+            if _concerns(node, name, values, release):
+                nodes[node].update(values)
+    return nodes
+
+
+def _document(text: str) -> Mapping[str, Any]:
+    try:
+        import yaml
+    except ImportError as error:
+        raise InspectError("module-missing", "linting needs the module yaml", hint="pip install pyyaml") from error
+    try:
+        aliased = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
+        document = None if aliased else yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParametersError(f"it is no YAML: {' '.join(str(error).split())}") from error
+    except (ValueError, RecursionError) as error:  # numbers and dates that Python has not, and endless nesting
+        raise ParametersError(f"it is no YAML: {error}") from error
+    if aliased:
+        raise ParametersError("it has aliases, which ROS 2 does not take")
+    if not isinstance(document, dict):
+        raise ParametersError("it holds no sections of nodes")
+    return document
+
+
+def _sections(document: Mapping[str, Any], above: str) -> Iterator[Tuple[str, Values]]:
+    """Yield each node's full name and its parameters; nested keys are namespaces, nested parameters have dots."""
+    for key, value in document.items():
+        name = f"{above}/{str(key).strip('/')}"
+        if not isinstance(value, dict):
+            raise ParametersError(f"{name} holds no {_KEY}")
+        if _KEY not in value:
+            yield from _sections(value, name)
+        elif isinstance(value[_KEY], dict):
+            yield name, dict(_flat(value[_KEY], ""))
+        else:
+            raise ParametersError(f"{_KEY} of {name} holds no parameters")
+
+
+def _flat(values: Mapping[Any, Any], above: str) -> Iterator[Tuple[str, Any]]:
+    for key, value in values.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _nodes(name: str, values: Values, release: Release) -> List[str]:
+    """Return the nodes that a section is of by its name, or by parameters that no other node has."""
+    last = name.rsplit("/", 1)[-1]
+    named = [node for node, declared in release.nodes.items() if last in declared.names]
+    return named or [node for node, telling in _TELLING.items() if any(key in values for key in telling)]
+
+
+def _concerns(node: str, name: str, values: Values, release: Release) -> bool:
+    """Tell whether a section is meant for a node: one with wildcards may be for any node of the graph."""
+    if "*" not in name:
+        return True
+    told = _nodes(name, values, release)
+    return node in told if told else all(_known(node, key, release) for key in values)
+
+
+def _known(node: str, key: str, release: Release) -> bool:
+    return key in release.nodes[node].parameters or key in release.every_node

@@ -1,0 +1,331 @@
+"""Isaac ROS' rules: what TensorRTNode and TritonNode of a release need."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+
+from ...contract.companions import CONFIG, LAUNCH, PARAMETERS
+from ...contract.report import ModelReport
+from .. import places
+from ..consumer import ENGINE, FILES, Consumer, Rule
+from ..model_files import Model
+from ..triton import rules as triton
+from ..triton.backend import batching
+from ..triton.text_format import first, parse
+from . import files
+from .parameters import read
+from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, release
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model as Isaac ROS sees it.
+
+    nodes: parameters of each node that isaac_ros.yaml has; None where the file is missing. unreadable: why it can't be
+    read, None if it can. batches: what may be TritonNode's max_batch_size; empty where nothing tells.
+    """
+
+    model: Model
+    release: Release
+    nodes: "Optional[Mapping[str, Mapping[str, Any]]]" = None
+    unreadable: Optional[str] = None
+    batches: Sequence[int] = field(default_factory=tuple)
+
+    def has(self, node: str) -> bool:
+        """Tell whether a node is launched with this file; without one, both may be."""
+        return self.nodes is None or self.unreadable is not None or node in self.nodes
+
+    def configured(self, node: str) -> Optional[Mapping[str, Any]]:
+        """Return the parameters of a node, None where the file or the node is missing."""
+        return None if self.nodes is None else self.nodes.get(node)
+
+    def value(self, node: str, name: str) -> Any:
+        """Return a parameter of a configured node, or its default."""
+        return (self.configured(node) or {}).get(name, self.declared(node)[name].default)
+
+    def declared(self, node: str) -> Mapping[str, Parameter]:
+        """Return what a node declares."""
+        return self.release.nodes[node].parameters
+
+
+def subject(model: Model, name: str) -> Subject:
+    """Read what Isaac ROS reads of a model."""
+    chosen = release(name)
+    try:
+        text = model.text(PARAMETERS)
+        nodes = read(text, chosen) if text is not None else None
+    except ValueError as error:
+        return Subject(model, chosen, {}, f"{PARAMETERS} can't be read: {error}")
+    unreadable = f"{PARAMETERS} has no section of a node of Isaac ROS" if nodes == {} else None
+    model = places.of_engine(model, str((nodes or {}).get(TENSOR_RT, {}).get("engine_file_path", "")))
+    return Subject(model, chosen, nodes, unreadable, tuple(_batches(model)))
+
+
+def _batches(model: Model) -> Iterator[int]:
+    """Yield the max_batch_size of config.pbtxt, and the one that Triton makes of it."""
+    try:
+        text = model.text(CONFIG)
+        config = parse(text, triton.SCHEMA) if text is not None else None
+    except ValueError:
+        return
+    if config is not None:
+        yield first(config, "max_batch_size", 0)
+        if model.io:
+            yield batching(config, model.io)
+
+
+def rtx(of: Subject) -> Iterator[str]:
+    """Find engines that no TensorRT loads."""
+    engine = of.model.report["engine"] if of.model.report else None
+    header = engine.get("header", {}) if engine else {}
+    if header.get("format") == "tensorrt_rtx":
+        yield (
+            f"a TensorRT-RTX {header.get('version')} plan loads in exactly that runtime, "
+            "not in TensorRT, Triton's tensorrt backend or Isaac ROS' TensorRTNode"
+        )
+
+
+def dynamic_dimension(of: Subject) -> Iterator[str]:
+    """Find dynamic dimensions behind the first."""
+    for binding in of.model.io if of.has(TENSOR_RT) else ():
+        axes = [axis for axis, size in enumerate(binding["shape"]) if axis and size == -1]
+        if axes:
+            yield f"{binding['mode']} {binding['name']!r} {binding['shape']} is dynamic in dimension {axes[0]}"
+
+
+def output_type(of: Subject) -> Iterator[str]:
+    """Find outputs that TensorRTNode can't publish."""
+    for binding in of.model.of("output") if of.has(TENSOR_RT) else ():
+        if binding["dtype"] not in of.release.output_types:
+            yield f"output {binding['name']!r} is {binding['dtype']}, which {of.release.name} does not publish"
+
+
+def no_ends(of: Subject) -> Iterator[str]:
+    """Find engines without inputs or outputs, where the engine itself told them: a manifest may know but some."""
+    inputs, outputs = of.model.of("input"), of.model.of("output")
+    if any(binding["source"] == "engine" for binding in of.model.io) and not (inputs and outputs):
+        yield f"the engine has {len(inputs)} inputs and {len(outputs)} outputs"
+
+
+def unreadable(of: Subject) -> Iterator[str]:
+    """Find a file that ROS 2 does not read."""
+    if of.unreadable is not None:
+        yield of.unreadable
+
+
+def names(of: Subject) -> Iterator[str]:
+    """Compare names with the engine's bindings: complete, the same, and paired by position."""
+    for node in (of.nodes or {}) if of.model.report is not None else ():
+        for mode in ("input", "output"):
+            bindings, tensors = (of.value(node, f"{mode}_{kind}_names") for kind in ("binding", "tensor"))
+            own = [binding["name"] for binding in of.model.of(mode)]
+            if not isinstance(bindings, list) or sorted(map(str, bindings)) != sorted(own):
+                yield f"{node}: {mode}_binding_names is {bindings}, the engine's {mode}s are {own}"
+            elif not isinstance(tensors, list) or len(tensors) != len(bindings):
+                yield f"{node}: {mode}_tensor_names is {tensors}, which does not pair with {bindings}"
+            elif len(set(map(str, tensors))) < len(tensors):
+                yield f"{node}: a name in {mode}_tensor_names is used twice: {tensors}"
+
+
+def engine_update(of: Subject) -> Iterator[str]:
+    """Find a node that would build its own engine."""
+    if of.configured(TENSOR_RT) is not None:
+        value = of.value(TENSOR_RT, "force_engine_update")
+        if value is not False:
+            yield f"tensor_rt: force_engine_update is {value}"
+
+
+def workspace(of: Subject) -> Iterator[str]:
+    """Find a workspace as small as the default where the engine had more."""
+    if of.configured(TENSOR_RT) is None or of.model.report is None:
+        return
+    value, default = of.value(TENSOR_RT, "max_workspace_size"), of.declared(TENSOR_RT)["max_workspace_size"].default
+    wanted = files.workspace_bytes(of.model.report)
+    if isinstance(value, int) and value <= default < wanted:
+        yield f"tensor_rt: max_workspace_size is {value} bytes, the engine's builder had {wanted}"
+
+
+def engine_path(of: Subject) -> Iterator[str]:
+    """Find a path that is not this engine's."""
+    if of.configured(TENSOR_RT) is not None:
+        value = str(of.value(TENSOR_RT, "engine_file_path"))
+        if not places.names_engine(of.model, value):
+            expected = f"{of.model.directory.name}/1/model.plan"
+            yield f"tensor_rt: engine_file_path is {value}, which does not end in {expected}"
+
+
+def deploy_dir(of: Subject) -> Iterator[str]:
+    """Find paths that lead elsewhere: the directory was moved, or is mounted under another name."""
+    if of.configured(TENSOR_RT) is not None:
+        value = PurePosixPath(str(of.value(TENSOR_RT, "engine_file_path")))
+        why = places.elsewhere(of.model, value.parent.parent) if places.names_engine(of.model, str(value)) else None
+        if why is not None:
+            yield f"tensor_rt: engine_file_path is of {why}"
+    if of.configured(TRITON) is not None:
+        paths = of.value(TRITON, "model_repository_paths")
+        told = [PurePosixPath(str(path)) / places.directory(of.model).name for path in paths or ()]
+        reasons = [places.elsewhere(of.model, path) for path in told]
+        if reasons and all(reasons):
+            yield f"triton: model_repository_paths leads to {reasons[0]}"
+
+
+def foreign(of: Subject) -> Iterator[str]:
+    """Find directories that a TritonNode would load and can't."""
+    if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
+        yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is no model"
+
+
+def served_model(of: Subject) -> Iterator[str]:
+    """Find a TritonNode that asks for another model, or has no repository."""
+    if of.configured(TRITON) is not None:
+        name, own = of.value(TRITON, "model_name"), places.directory(of.model).name
+        if name != own:
+            yield f"triton: model_name is {name!r}, the directory is {own!r}"
+        if not of.value(TRITON, "model_repository_paths"):
+            yield "triton: model_repository_paths is empty"
+
+
+def plugin(of: Subject) -> Iterator[str]:
+    """Find an engine whose plugins the node would not load. Where the node sees another root, the name must agree."""
+    key = "custom_plugin_lib"
+    if of.configured(TENSOR_RT) is None or of.model.report is None or not of.model.report["plugins"]:
+        return
+    wanted = [PurePosixPath(file).name for file in of.model.report["plugins"]]
+    if key not in of.declared(TENSOR_RT):
+        yield f"tensor_rt: {key} does not exist in {of.release.name}, the engine was built with {', '.join(wanted)}"
+        return
+    value = str(of.value(TENSOR_RT, key))
+    if len(wanted) > 1 and not value:
+        yield f"tensor_rt: {key} is not set, the engine was built with {', '.join(wanted)}"
+    elif len(wanted) == 1 and PurePosixPath(value).name != wanted[0]:
+        yield f"tensor_rt: {key} is {value or 'not set'}, the engine was built with {wanted[0]}"
+
+
+def fp16(of: Subject) -> Iterator[str]:
+    """Find the switch that changed its meaning."""
+    if of.release.fp16_is_tf32 and (of.configured(TENSOR_RT) or {}).get("enable_fp16") is True:
+        yield "tensor_rt: enable_fp16 is true"
+
+
+def parameter(of: Subject) -> Iterator[str]:
+    """Find parameters that a node does not declare, or not of this type."""
+    for node, values in (of.nodes or {}).items():
+        declared = {**of.release.every_node, **of.declared(node)}
+        for name, value in values.items():
+            if name in declared:
+                if not declared[name].takes(value):
+                    yield f"{node}: {name} is {value!r}, the node declares it as {declared[name].type}"
+            elif name in of.release.removed:
+                yield f"{node}: {name} is gone in {of.release.name}, with {of.release.removed[name]}"
+            elif name not in of.release.ignored and not name.startswith("qos_overrides."):
+                near = difflib.get_close_matches(name, declared, 1)
+                told = f"; did you mean {near[0]}?" if near else ""
+                yield f"{node}: {name} is no parameter of the node in {of.release.name}{told}"
+
+
+def batch(of: Subject) -> Iterator[str]:
+    """Compare TritonNode's batch with Triton's."""
+    if of.configured(TRITON) is not None and of.batches:
+        value = of.value(TRITON, "max_batch_size")
+        if value not in of.batches:
+            yield f"triton: max_batch_size is {value}, config.pbtxt says {of.batches[0]}"
+
+
+RULES: Dict[str, Rule[Subject]] = {
+    "rtx-engine": Rule(
+        ENGINE, "the engine is TensorRT-RTX's, which loads in that very runtime alone",
+        "for Isaac ROS and Triton, run in an environment with the full tensorrt package and a GPU",
+        rtx,
+    ),
+    "isaac-ros-dynamic-dimension": Rule(
+        ENGINE, "TensorRTNode takes dynamic sizes in dimension 0 alone",
+        "build the engine with fixed sizes (onnx: {static_shapes: ...}), or serve it with TritonNode",
+        dynamic_dimension,
+    ),
+    "isaac-ros-output-type": Rule(
+        ENGINE, "TensorRTNode throws for outputs of a type that it does not publish",
+        "export the model with a cast to float32, int8, int32, int64 or uint8 here, or serve it with TritonNode",
+        output_type,
+    ),
+    "isaac-ros-no-inputs": Rule(
+        ENGINE, "both nodes need at least one input and one output",
+        "export the model with inputs and outputs",
+        no_ends,
+    ),
+    "isaac-ros-file": Rule(
+        FILES, "ROS 2 can't read isaac_ros.yaml, or it has no section of TensorRTNode or TritonNode",
+        "correct what is named, or remove isaac_ros.yaml and run again: it is written from the engine",
+        unreadable,
+    ),
+    "isaac-ros-names": Rule(
+        FILES, "binding names are not the engine's, not all of them, or not paired with tensor names",
+        "correct it, or remove isaac_ros.yaml and run again: it is written from the engine",
+        names,
+    ),
+    "isaac-ros-engine-update": Rule(
+        FILES, "with force_engine_update, which is the node's default, this engine is never used",
+        "write force_engine_update: false",
+        engine_update,
+    ),
+    "isaac-ros-workspace": Rule(
+        FILES, "should the node ever build, 64 MiB of workspace (its default) is less than this engine had",
+        "write max_workspace_size in bytes, such as 1073741824",
+        workspace,
+    ),
+    "isaac-ros-engine-path": Rule(
+        FILES, "the node's default engine file is /tmp/trt_engine.plan; another path is not this engine",
+        "write the path of 1/model.plan as the node sees it",
+        engine_path,
+    ),
+    "isaac-ros-deploy-dir": Rule(
+        FILES, "the files name a directory that is not this one: it was moved, or is mounted elsewhere",
+        "prepare-models relocate MODELS_DIR --deploy-dir PATH writes the path as the nodes see it",
+        deploy_dir,
+    ),
+    "isaac-ros-model": Rule(
+        FILES, "TritonNode asks for another model, or has no repository",
+        "write model_name as the directory is called, and its parent in model_repository_paths",
+        served_model,
+    ),
+    "isaac-ros-foreign-directory": Rule(
+        FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is no model",
+        "move it out of the models directory",
+        foreign,
+    ),
+    "isaac-ros-plugin": Rule(
+        FILES, "TensorRTNode loads one library of plugins, custom_plugin_lib, and the engine needs its own",
+        "write custom_plugin_lib with the library as the node sees it; link several into one",
+        plugin,
+    ),
+    "isaac-ros-fp16": Rule(
+        FILES, "enable_fp16 has meant TF32 since Isaac ROS 4.3",
+        "remove it; precision: in the manifest decides the engine's",
+        fp16,
+    ),
+    "isaac-ros-parameter": Rule(
+        FILES, "the node declares no such parameter (ROS ignores it) or another type (the node fails)",
+        "correct the name or the type, see docs/lint.md; --consumer isaac-ros@RELEASE chooses another release",
+        parameter,
+    ),
+    "isaac-ros-batch": Rule(
+        FILES, "TritonNode's max_batch_size (8 by default) is not that of config.pbtxt",
+        "write the same max_batch_size in both files",
+        batch,
+    ),
+}  # fmt: skip
+
+
+def _files(report: ModelReport, deploy_dir: str, name: str) -> Dict[str, Optional[str]]:
+    return {
+        PARAMETERS: files.parameters(report, deploy_dir, release(name)),
+        LAUNCH: files.launch(report, deploy_dir, release(name)),
+    }
+
+
+CONSUMER: Consumer[Subject] = Consumer(
+    name="isaac-ros", rules=RULES, subject=subject, files=_files, concerns=lambda _: True,
+    releases=RELEASES, default=DEFAULT,
+)  # fmt: skip

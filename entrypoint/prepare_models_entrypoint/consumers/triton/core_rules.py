@@ -1,0 +1,242 @@
+"""What Triton's core checks of any configuration before a backend sees it.
+
+After triton-inference-server/core at 73aad7c: src/model_config_utils.cc, AutoCompleteBackendFields,
+ValidateModelConfig, ValidateIOShape, ValidateInstanceGroup and ValidateBatchIO.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .tensors import UNSET, Shape, Tensor, configured
+from .text_format import Message, first, mapping, messages
+
+Finding = Tuple[str, str]
+
+ENSEMBLE, TENSORRT = "ensemble", "tensorrt"
+
+
+class Backend(NamedTuple):
+    """A backend that the core knows: its name, platforms (the first is filled in) and file name."""
+
+    name: str
+    platforms: Tuple[str, ...]
+    file: str
+
+
+# In the order in which the core tries them; a backend without platforms takes any.
+BACKENDS = (
+    Backend("tensorflow", ("tensorflow_savedmodel",), "model.savedmodel"),
+    Backend("tensorflow", ("tensorflow_graphdef",), "model.graphdef"),
+    Backend(TENSORRT, ("tensorrt_plan",), "model.plan"),
+    Backend("onnxruntime", ("onnxruntime_onnx",), "model.onnx"),
+    Backend("openvino", (), "model.xml"),
+    Backend("pytorch", ("pytorch_libtorch", "libtorch"), "model.pt"),
+    Backend("pytorch", ("torch_aoti",), "model.pt2"),
+    Backend("python", (), "model.py"),
+)
+_CONTROL_KINDS = ("CONTROL_SEQUENCE_START", "CONTROL_SEQUENCE_END", "CONTROL_SEQUENCE_READY")
+_CORRELATION = "CONTROL_SEQUENCE_CORRID"
+_CORRELATION_TYPES = ("TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING")
+_VALUES = ("int32_false_true", "fp32_false_true", "bool_false_true")
+
+
+def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
+    """Return the backend of a model, ``ensemble``, or nothing where the core finds none.
+
+    Args:
+        config: its configuration, empty where there is none.
+        name: of the model's directory.
+        files: names in its first version directory.
+    """
+    platform, told, file = (str(first(config, key, "")) for key in ("platform", "backend", "default_model_filename"))
+    if platform == ENSEMBLE or told:
+        return told or ENSEMBLE
+    for known in BACKENDS:
+        if platform in known.platforms or file == known.file or (not (platform or file) and known.file in files):
+            return known.name
+    bare = not platform and not file and "." in name
+    return name.partition(".")[2] if bare else ""
+
+
+def default_file(config: Message, backend: str) -> str:
+    """Return the name of the file that a backend loads where nothing else is said; empty for an unknown backend."""
+    platform = str(first(config, "platform", ""))
+    known = [each for each in BACKENDS if each.name == backend]
+    matching = [each for each in known if platform in each.platforms] or known
+    return str(first(config, "default_model_filename", matching[0].file if matching else ""))
+
+
+def judge(config: Message, name: str, backend: str) -> Iterator[Finding]:
+    """Yield what the core refuses, whatever the backend. ``name``: of the model's directory."""
+    told = first(config, "name", "")
+    if told and told != name:
+        yield "triton-config", f"config.pbtxt is of {told!r}, its directory is {name!r}"
+    yield from _platform(config, backend)
+    if first(config, "max_batch_size", 0) < 0:
+        yield "triton-batching", f"max_batch_size is {first(config, 'max_batch_size', 0)}"
+    yield from _instances(config, backend)
+    yield from _dynamic(config)
+    yield from _sequence(config)
+    yield from _batch_io(config)
+
+
+def _platform(config: Message, backend: str) -> Iterator[Finding]:
+    platform = str(first(config, "platform", ""))
+    if backend == ENSEMBLE:
+        if first(config, "backend", ""):
+            yield "triton-config", "an ensemble has no backend, and config.pbtxt names one"
+        return
+    known = [each for each in BACKENDS if each.name == backend and each.platforms]
+    if not backend:
+        yield "triton-config", f"no backend serves the platform {platform!r}"
+    elif platform and known and not any(platform in each.platforms for each in known):
+        yield "triton-config", f"config.pbtxt has the platform {platform!r} and the backend {backend!r}"
+
+
+def _instances(config: Message, backend: str) -> Iterator[Finding]:
+    for group in messages(config, "instance_group"):
+        kind = str(first(group, "kind", "KIND_AUTO"))
+        if kind in ("KIND_CPU", "KIND_MODEL") and group.get("gpus"):
+            yield "triton-instance", f"an instance_group of {kind} names GPUs"
+        if backend == TENSORRT and kind not in ("KIND_AUTO", "KIND_GPU") and not _several_devices(config, kind):
+            yield "triton-instance", f"an instance_group is {kind}, and the TensorRT backend runs on GPUs alone"
+        if backend != TENSORRT and group.get("profile"):
+            yield "triton-instance", f"an instance_group names profiles, which {backend} does not have"
+
+
+def _several_devices(config: Message, kind: str) -> bool:
+    """Tell whether one instance is spread over several GPUs, which the backend does with KIND_MODEL."""
+    told = mapping(config, "parameters").get("enable_multi_device") or {}
+    return kind == "KIND_MODEL" and first(told, "string_value", "").lower() in ("true", "1")
+
+
+def _dynamic(config: Message) -> Iterator[Finding]:
+    largest = first(config, "max_batch_size", 0)
+    for batcher in messages(config, "dynamic_batching"):
+        yield from _preferred(batcher, largest)
+        yield from _priorities(batcher)
+    for batcher in messages(config, "sequence_batching"):
+        for oldest in messages(batcher, "oldest"):
+            yield from _preferred(oldest, largest)
+
+
+def _preferred(batcher: Message, largest: int) -> Iterator[Finding]:
+    sizes = batcher.get("preferred_batch_size", [])
+    if any(not 0 < size <= largest for size in sizes):
+        yield "triton-batching", f"preferred_batch_size is {sizes}, max_batch_size {largest}"
+
+
+def _priorities(batcher: Message) -> Iterator[Finding]:
+    levels, default = first(batcher, "priority_levels", 0), first(batcher, "default_priority_level", 0)
+    policies = mapping(batcher, "priority_queue_policy")
+    if levels and not 0 < default <= levels:
+        yield "triton-batching", f"default_priority_level is {default}, priority_levels {levels}"
+    if levels and any(not 0 < level <= levels for level in policies):
+        yield "triton-batching", f"priority_queue_policy has the levels {sorted(policies)}, priority_levels is {levels}"
+    if not first(batcher, "preserve_ordering", default=False):
+        return
+    if levels > 1:
+        yield "triton-batching", "preserve_ordering allows one priority level"
+    waiting = [*messages(batcher, "default_queue_policy"), *policies.values()]
+    if any(_delays(policy) for policy in waiting if policy):
+        yield "triton-batching", "preserve_ordering allows no queue policy that delays"
+
+
+def _delays(policy: Message) -> bool:
+    return bool(first(policy, "default_timeout_microseconds", 0)) and first(policy, "timeout_action", "") == "DELAY"
+
+
+def _sequence(config: Message) -> Iterator[Finding]:
+    for batcher in messages(config, "sequence_batching"):
+        if any(first(cache, "enable", default=False) for cache in messages(config, "response_cache")):
+            yield "triton-sequence", "sequence batching allows no response_cache"
+        tensors = messages(batcher, "control_input")
+        names = [first(tensor, "name", "") for tensor in tensors]
+        if "" in names or len(set(names)) < len(names):
+            yield "triton-sequence", f"control inputs need names of their own, config.pbtxt has {names}"
+        for kind in (*_CONTROL_KINDS, _CORRELATION):
+            yield from _control(kind, [c for tensor in tensors for c in messages(tensor, "control")])
+        for direct in messages(batcher, "direct"):
+            if not 0 <= first(direct, "minimum_slot_utilization", 0.0) <= 1:
+                yield "triton-sequence", "minimum_slot_utilization is not from 0 to 1"
+
+
+def _control(kind: str, controls: Sequence[Message]) -> Iterator[Finding]:
+    own = [control for control in controls if first(control, "kind", _CONTROL_KINDS[0]) == kind]
+    if len(own) > 1:
+        yield "triton-sequence", f"several tensors are {kind}"
+    for control in own:
+        values = {key: control[key] for key in _VALUES if control.get(key)}
+        if kind != _CORRELATION and [len(each) for each in values.values()] != [2]:
+            yield "triton-sequence", f"{kind} needs two values of one of {', '.join(_VALUES)}"
+        if kind == _CORRELATION and (values or first(control, "data_type", "") not in _CORRELATION_TYPES):
+            yield "triton-sequence", f"{kind} needs a data_type of {', '.join(_CORRELATION_TYPES)}"
+
+
+def _batch_io(config: Message) -> Iterator[Finding]:
+    known = {mode: {tensor.name for tensor in configured(config, mode)} for mode in ("input", "output")}
+    for key in ("batch_input", "batch_output"):
+        for batch in messages(config, key):
+            sources, targets = batch.get("source_input", []), batch.get("target_name", [])
+            unknown = [name for name in sources if name not in known["input"]]
+            if key == "batch_output":
+                unknown += [name for name in targets if name not in known["output"]]
+            if len(sources) != 1 or unknown:
+                yield (
+                    "triton-tensors",
+                    f"{key} of {targets} has the sources {sources}; it takes one input that is listed",
+                )
+            if key == "batch_input" and first(batch, "data_type", UNSET) not in ("TYPE_INT32", "TYPE_FP32"):
+                yield "triton-type", f"{key} of {targets} is neither TYPE_INT32 nor TYPE_FP32"
+
+
+def of_shape(tensor: Tensor, *, batching: bool) -> Iterator[Finding]:
+    """Yield what is wrong with one input or output by itself, after auto-complete."""
+    where = f"{tensor.mode} {tensor.name!r}"
+    if not tensor.name:
+        yield "triton-tensors", f"an {tensor.mode} has no name"
+    if tensor.data_type == UNSET:
+        yield "triton-type", f"{where} has no data_type"
+    problem = _shape_problem(tensor)
+    if tensor.reshape == () and not batching:
+        yield "triton-scalar", f"{where} is a scalar"
+    elif problem is not None:
+        yield "triton-dims", f"{where} {problem}"
+    if tensor.layout != "FORMAT_NONE" and len(tensor.dims) != 3:
+        yield "triton-dims", f"{where} is {tensor.layout}, which takes three dims, and has {list(tensor.dims)}"
+
+
+def _shape_problem(tensor: Tensor) -> Optional[str]:
+    dims, reshape = tensor.dims, tensor.reshape
+    if not dims:
+        return "has no dims"
+    if any(size < 1 and size != -1 for size in (*dims, *(reshape or ()))):
+        return f"has the dims {list(dims)}; they are 1 or more, or -1"
+    if reshape is None:
+        return None
+    if not reshape:
+        return None if _elements(dims) == 1 else f"has the dims {list(dims)}, and its reshape has one element"
+    return None if _trunks(dims) == _trunks(reshape) else f"has the dims {list(dims)} and the reshape {list(reshape)}"
+
+
+def _elements(dims: Shape) -> int:
+    return -1 if -1 in dims else math.prod(dims)
+
+
+def _trunks(dims: Shape) -> List[int]:
+    """Return the elements between dimensions of any size."""
+    trunks = [1]
+    for size in dims:
+        if size == -1:
+            trunks.append(1)
+        else:
+            trunks[-1] *= size
+    return trunks
+
+
+def label_files(config: Message) -> Mapping[str, str]:
+    """Return the file with labels of each output that has one."""
+    told = {first(each, "name", ""): first(each, "label_filename", "") for each in messages(config, "output")}
+    return {name: file for name, file in told.items() if file}

@@ -1,0 +1,124 @@
+"""What Triton's core checks of an ensemble: its flow of tensors, and the models of its steps.
+
+After triton-inference-server/core at 73aad7c: ValidateEnsembleSchedulingConfig in src/model_config_utils.cc and
+src/ensemble_scheduler/ensemble_utils.cc.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set
+
+from .core_rules import Finding, of_shape
+from .tensors import Tensor, configured, fits
+from .text_format import Message, first, mapping, messages
+
+CODE = "triton-ensemble"
+_NOT_FOR_ENSEMBLES = ("instance_group", "optimization", "model_warmup")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that a step may name. tensors: None where nothing tells them."""
+
+    batch: int
+    tensors: Optional[Sequence[Tensor]]
+
+
+Lookup = Callable[[str], Optional[Served]]
+
+
+@dataclass(frozen=True)
+class _Step:
+    model: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+def judge(config: Message, lookup: Lookup) -> Iterator[Finding]:
+    """Yield what keeps Triton from loading an ensemble. ``lookup``: finds a model of the repository by its name."""
+    for key in _NOT_FOR_ENSEMBLES:
+        if config.get(key):
+            yield CODE, f"an ensemble takes no {key}"
+    tensors = [tensor for mode in ("input", "output") for tensor in configured(config, mode)]
+    batch: int = first(config, "max_batch_size", 0)
+    for tensor in tensors:
+        yield from of_shape(tensor, batching=batch > 0)
+    steps = [_step(raw) for part in messages(config, "ensemble_scheduling") for raw in messages(part, "step")]
+    unfinished = [number for number, step in enumerate(steps) if not (step.model and step.inputs and step.outputs)]
+    if not steps or unfinished:
+        told = f"step {unfinished[0]} lacks model_name, input_map or output_map" if unfinished else "it has no step"
+        yield CODE, f"an ensemble needs steps: {told}"
+        return
+    yield from _flow(tensors, steps)
+    yield from _models(tensors, steps, batch, lookup)
+
+
+def _step(raw: Message) -> _Step:
+    return _Step(first(raw, "model_name", ""), mapping(raw, "input_map"), mapping(raw, "output_map"))
+
+
+def _flow(tensors: Sequence[Tensor], steps: Sequence[_Step]) -> Iterator[Finding]:
+    written = [name for step in steps for name in step.outputs.values()]
+    read = {name for step in steps for name in step.inputs.values()}
+    for name in sorted({name for name in written if written.count(name) > 1}):
+        yield CODE, f"the tensor {name!r} is written twice"
+    ready = _ready({tensor.name for tensor in tensors if tensor.mode == "input"}, steps)
+    results = {tensor.name for tensor in tensors if tensor.mode == "output"}
+    for tensor in tensors:
+        if tensor.name not in read and tensor.name not in written:
+            yield CODE, f"no step uses the {tensor.mode} {tensor.name!r}"
+        elif tensor.mode == "output" and tensor.name not in ready:
+            yield CODE, f"no step writes the output {tensor.name!r} from the inputs"
+    for name in sorted((read | set(written)) - results):
+        if name not in ready or name not in read:
+            yield CODE, f"the tensor {name!r} is {'never read' if name in ready else 'never written'}"
+
+
+def _ready(given: Set[str], steps: Sequence[_Step]) -> Set[str]:
+    """Return the tensors that have a value in the end."""
+    ready, before = set(given), -1
+    while len(ready) != before:
+        before = len(ready)
+        ready |= {name for step in steps if ready >= set(step.inputs.values()) for name in step.outputs.values()}
+    return ready
+
+
+def _models(tensors: Sequence[Tensor], steps: Sequence[_Step], batch: int, lookup: Lookup) -> Iterator[Finding]:
+    known: Dict[str, Any] = {tensor.name: (tensor.data_type, _dims(tensor.wanted, batch)) for tensor in tensors}
+    for step in steps:
+        served = lookup(step.model)
+        if served is None:
+            yield CODE, f"the repository has no model {step.model!r}"
+            continue
+        if 0 < served.batch < batch:
+            yield CODE, f"max_batch_size is {batch}, and that of {step.model!r} {served.batch}"
+        if served.tensors is not None:
+            yield from _mapped(step, served.tensors, served.batch, known)
+
+
+def _mapped(step: _Step, tensors: Sequence[Tensor], batch: int, known: Dict[str, Any]) -> Iterator[Finding]:
+    for mode, names in (("input", step.inputs), ("output", step.outputs)):
+        own = {tensor.name: tensor for tensor in tensors if tensor.mode == mode}
+        for name in sorted(set(names) - set(own)):
+            yield CODE, f"{step.model!r} has no {mode} {name!r}"
+        if mode == "input":
+            for name in sorted(set(own) - set(names)):
+                if not own[name].optional:
+                    yield CODE, f"the input {name!r} of {step.model!r} is not mapped"
+        for name, tensor in own.items():
+            if name in names:
+                yield from _same(names[name], f"{mode} {name!r} of {step.model!r}", tensor, batch, known)
+
+
+def _same(name: str, where: str, tensor: Tensor, batch: int, known: Dict[str, Any]) -> Iterator[Finding]:
+    data_type, shapes = known.setdefault(name, (tensor.data_type, _dims(tensor.dims, batch)))
+    if data_type != tensor.data_type:
+        yield CODE, f"the tensor {name!r} is {data_type}, the {where} {tensor.data_type}"
+    elif not any(fits(a, b) for a, b in zip(shapes, _dims(tensor.dims, batch))):
+        yield CODE, f"the tensor {name!r} has the dims {shapes[0]}, the {where} {list(tensor.dims)}"
+
+
+def _dims(dims: Sequence[int], batch: int) -> "tuple[List[int], List[int]]":
+    """Return dims without and with the batch."""
+    return list(dims), [-1, *dims] if batch else list(dims)

@@ -1,0 +1,256 @@
+"""Triton's rules. A configuration is judged once, in the order in which the server does it, and each code is a rule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Sequence
+
+from ...contract.companions import CONFIG
+from ...contract.report import ModelReport
+from ..consumer import FILES, Consumer, Rule
+from ..model_files import Model, Plan, read_model
+from . import backend as tensorrt
+from . import core_rules, ensembles, files, versions
+from .core_rules import ENSEMBLE, TENSORRT, Finding
+from .tensors import UNSET, completed, configured
+from .text_format import Message, Schema, first, mapping, parse
+
+SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found in one model, by code."""
+
+    found: Mapping[str, Sequence[str]]
+
+
+@dataclass
+class _Judge:
+    model: Model
+    found: DefaultDict[str, List[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def tell(self, findings: "Iterator[Finding] | Sequence[Finding]", version: str = "") -> None:
+        for code, message in findings:
+            told = f"version {version}: {message}" if version else message
+            if told not in self.found[code]:
+                self.found[code].append(told)
+
+
+def judge(model: Model, release: str = "") -> Judged:
+    """Judge a model directory as Triton would."""
+    del release
+    of = _Judge(model)
+    config = _config(model, of)
+    if config is None:
+        return Judged(of.found)
+    backend = _backend(model, config)
+    if not backend and not config:
+        why = "has no config.pbtxt, no version directory with a model that Triton knows"
+        of.tell([("triton-foreign-directory", f"{model.directory} {why}")])
+        return Judged(of.found)
+    of.tell(core_rules.judge(config, model.directory.name, backend))
+    served, wrong = versions.served(config, model.folders)
+    of.tell(wrong)
+    of.tell(_labels(model, config))
+    if backend == TENSORRT:
+        for version in served:
+            _of_version(of, config, str(version), several=len(served) > 1 or str(version) != "1")
+    else:
+        of.tell(_of_other(model, config, backend, served))
+    return Judged(of.found)
+
+
+def _config(model: Model, of: _Judge) -> Optional[Message]:
+    """Return the configuration, an empty one where there is none, None where it can't be read."""
+    try:
+        text = model.text(CONFIG)
+        return parse(text, SCHEMA) if text is not None else {}
+    except ValueError as error:
+        of.tell([("triton-config", f"config.pbtxt can't be read: {error}")])
+    return None
+
+
+def _backend(model: Model, config: Message) -> str:
+    folder = next(iter(model.folders), "")
+    backend = core_rules.backend_of(config, model.directory.name, model.versions.get(folder, ()))
+    known = {each.name for each in core_rules.BACKENDS}
+    return backend if config or backend in known or model.versions else ""
+
+
+def _labels(model: Model, config: Message) -> Iterator[Finding]:
+    for name, file in core_rules.label_files(config).items():
+        if ".." in Path(file).parts or not (model.directory / file).is_file():
+            yield "triton-labels", f"the label_filename of output {name!r} is {file!r}, which is not in the directory"
+
+
+def _of_version(of: _Judge, config: Message, version: str, *, several: bool) -> None:
+    """Judge the engines of one version directory: one, or one for each kind of GPU."""
+    model, prefix = of.model, version if several else ""
+    default, others = core_rules.default_file(config, TENSORRT), mapping(config, "cc_model_filenames")
+    names = model.versions.get(version, ())
+    absent = [name for name in others.values() if name not in names]
+    there = [name for name in dict.fromkeys([default, *others.values()]) if name in names]
+    if absent or not there:
+        wanted = ", ".join(absent or [default])
+        of.tell([("triton-plan", f"version {version} of {model.directory} has no {wanted}")])
+    plans = [plan for plan in (model.plan(version, name) for name in there) if plan is not None]
+    if there and not plans:
+        why = f" ({'; '.join(model.unread)})" if model.unread else ""
+        of.tell([("engine-record", f"no report.json was written with {version}/{there[0]} of {model.directory}{why}")])
+    for plan in plans:
+        of.tell(tensorrt.judge(config, tensorrt.Engine(plan.report["io"])), prefix)
+        of.tell(_notes(config, plan), prefix)
+
+
+def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
+    io = plan.report["io"]
+    batch, told = tensorrt.batching(config, io), first(config, "max_batch_size", 0)
+    missing = [mode for mode in ("input", "output") if not configured(config, mode)]
+    if missing:
+        yield "triton-completed", f"config.pbtxt lists no {' and no '.join(missing)}; Triton takes the engine's"
+    elif batch > told:
+        yield "triton-completed", f"dims leave out a batch; Triton sets max_batch_size to {batch}"
+    unused = tensorrt.unused_outputs(config, io)
+    if unused:
+        yield "triton-outputs", f"config.pbtxt leaves out the output {', '.join(map(repr, unused))}"
+
+
+def _of_other(model: Model, config: Message, backend: str, served: Sequence[int]) -> Iterator[Finding]:
+    if backend == ENSEMBLE:
+        yield from ensembles.judge(config, lambda name: _lookup(model.directory.parent, name))
+        return
+    batching = first(config, "max_batch_size", 0) > 0
+    for tensor in [tensor for mode in ("input", "output") for tensor in configured(config, mode)]:
+        if tensor.dims and tensor.data_type != UNSET:  # the backend may complete the rest
+            yield from core_rules.of_shape(tensor, batching=batching)
+    file = core_rules.default_file(config, backend)
+    if model.plans and not any(file in model.versions.get(str(version), ()) for version in served):
+        yield "triton-config", f"config.pbtxt is for {backend}, and the engine of this directory needs tensorrt_plan"
+
+
+def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
+    """Return what is known of another model of the repository."""
+    if "/" in name or not (repository / name).is_dir():
+        return None
+    model = read_model(repository / name)
+    config = _config(model, _Judge(model))
+    if config is None:
+        return ensembles.Served(0, None)
+    batch = first(config, "max_batch_size", 0)
+    if _backend(model, config) == TENSORRT and model.report is not None:
+        batch = tensorrt.batching(config, model.io)
+        tensors = [
+            tensor for mode in ("input", "output")
+            for tensor in completed(configured(config, mode), model.io, mode, batching=batch > 0)
+        ]  # fmt: skip
+        return ensembles.Served(batch, tensors)
+    told = [tensor for mode in ("input", "output") for tensor in configured(config, mode)]
+    return ensembles.Served(batch, told if configured(config, "input") and configured(config, "output") else None)
+
+
+def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:
+    del deploy_dir, release
+    return {CONFIG: files.config(report["name"], report["io"], warmup=report["deployment"]["warmup"])}
+
+
+def _told(code: str) -> Callable[[Judged], Iterator[str]]:
+    return lambda judged: iter(judged.found.get(code, ()))
+
+
+def _rule(code: str, meaning: str, hint: str, *, note: bool = False) -> "Dict[str, Rule[Judged]]":
+    return {code: Rule(FILES, meaning, hint, _told(code), note=note)}
+
+
+_AGAIN = "correct it, or remove config.pbtxt and run again: it is written from the engine"
+
+RULES: Dict[str, Rule[Judged]] = {
+    **_rule(
+        "triton-foreign-directory",
+        "Triton loads every directory of the repository, and this one is no model",
+        "move it out of the models directory",
+    ),
+    **_rule(
+        "engine-record",
+        "no record tells the inputs and outputs of the engine, so that nothing could be compared",
+        "let this tool build the engine, or keep the report.json that was written with it",
+    ),
+    **_rule(
+        "triton-plan",
+        "a version directory that Triton serves lacks the file that it would load",
+        "run again, or correct default_model_filename, cc_model_filenames or version_policy",
+    ),
+    **_rule(
+        "triton-version",
+        "the version policy serves a version that is not there, or none",
+        "write version_policy { latest { num_versions: 1 } }, or name versions that are there",
+    ),
+    **_rule(
+        "triton-config",
+        "config.pbtxt is refused by protobuf, or names another model, platform or backend",
+        _AGAIN,
+    ),
+    **_rule(
+        "triton-tensors",
+        "config.pbtxt lists inputs or outputs that the engine lacks, or leaves out an input",
+        _AGAIN,
+    ),
+    **_rule(
+        "triton-type",
+        "a type in config.pbtxt is not the engine's: argmax became int64 with TensorRT 10, int32 before",
+        "write the engine's type, and change what reads this output",
+    ),
+    **_rule(
+        "triton-dims",
+        "dims in config.pbtxt, with the batch before them, do not fit the engine's shape",
+        _AGAIN,
+    ),
+    **_rule(
+        "triton-scalar",
+        "Triton serves scalars in batches alone",
+        "export the model with the shape [1] here",
+    ),
+    **_rule(
+        "triton-batching",
+        "max_batch_size or a preferred batch is not what the engine's profiles allow",
+        "write a max_batch_size within the profiles, or 0 with whole shapes",
+    ),
+    **_rule(
+        "triton-instance",
+        "an instance_group asks for a kind or a profile that the backend does not have",
+        "write kind: KIND_GPU, and profiles that the engine has",
+    ),
+    **_rule(
+        "triton-sequence",
+        "controls or states of sequence_batching do not fit the engine",
+        "correct the control_input or state that is named",
+    ),
+    **_rule(
+        "triton-ensemble",
+        "the steps of an ensemble do not fit each other or their models",
+        "correct the step that is named",
+    ),
+    **_rule(
+        "triton-labels",
+        "a label file is not in the model's directory",
+        "put it there, or remove label_filename",
+    ),
+    **_rule(
+        "triton-completed",
+        "Triton completes the configuration from the engine, unless --disable-auto-complete-config is given",
+        "nothing to do; write what is missing to be independent of that option",
+        note=True,
+    ),
+    **_rule(
+        "triton-outputs",
+        "config.pbtxt leaves out an output, which some versions of the TensorRT backend refuse",
+        "list every output if Triton says \"expected configuration for output\"",
+        note=True,
+    ),
+}  # fmt: skip
+
+CONSUMER: Consumer[Judged] = Consumer(
+    name="triton", rules=RULES, subject=judge, files=_files, concerns=lambda _: True,
+)  # fmt: skip

@@ -1,0 +1,61 @@
+"""Which version directories Triton loads, after VersionsToLoad in triton-inference-server/core."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, List, Optional, Sequence, Tuple
+
+from .core_rules import Finding
+from .text_format import Message, first, messages
+
+_NUMBER = re.compile(r"\s*[+-]?\d+")
+_OTHERS = ("warmup", "initial_state", "configs")
+
+
+def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Finding]]":
+    """Return the versions that the policy serves, and what is wrong with it. A directory ``2.bak`` is version 2."""
+    there = sorted({number for number in map(_number, folders) if number is not None}, reverse=True)
+    wrong = list(_absent(config, there))
+    versions = _chosen(config, there)
+    if not versions and not wrong:
+        told = ", ".join(map(str, there)) or "none"
+        wrong.append(("triton-version", f"the version policy serves no version; the directory has {told}"))
+    return versions, wrong
+
+
+def leading_number(text: str) -> Optional[int]:
+    """Return the number that a text begins with, as C++'s stoll reads it, or None."""
+    match = _NUMBER.match(text)
+    return int(match.group()) if match else None
+
+
+def _number(folder: str) -> Optional[int]:
+    ignored = folder in _OTHERS or (len(folder) > 1 and folder[0] == "0")
+    return None if ignored else leading_number(folder)
+
+
+def _specific(config: Message) -> Optional[List[int]]:
+    for policy in messages(config, "version_policy"):
+        for specific in messages(policy, "specific"):
+            return list(specific.get("versions", ()))
+    return None
+
+
+def _absent(config: Message, there: Sequence[int]) -> Iterator[Finding]:
+    told = _specific(config) or []
+    absent = [version for version in told if version not in there]
+    if absent:
+        yield "triton-version", f"version_policy serves {told}, and there is no version {', '.join(map(str, absent))}"
+
+
+def _chosen(config: Message, there: Sequence[int]) -> List[int]:
+    specific = _specific(config)
+    if specific is not None:
+        return [version for version in there if version in specific]
+    for policy in messages(config, "version_policy"):
+        if "all" in policy:
+            return list(there)
+        for latest in messages(policy, "latest"):
+            return list(there[: first(latest, "num_versions", 0)])
+        return list(there)
+    return list(there[:1])

@@ -1,0 +1,38 @@
+"""The consumers and their releases, as the folders beside this package tell them: their code is the entrypoint's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, Tuple
+
+from .codec import ContractError
+
+_FOLDER = Path(__file__).parents[1] / "consumers"
+
+
+def known() -> Dict[str, Tuple[str, ...]]:
+    """Return the releases of each consumer, the oldest first; none where they make no difference."""
+    folders = sorted(path for path in _FOLDER.iterdir() if (path / "rules.py").is_file())
+    return {folder.name.replace("_", "-"): releases(folder) for folder in folders}
+
+
+def releases(folder: Path) -> Tuple[str, ...]:
+    """Return the releases of which a consumer's folder has data."""
+    names = [file.stem for file in (folder / "releases").glob("*.json")]
+    return tuple(sorted(names, key=lambda name: [int(part) for part in name.split(".") if part.isdigit()]))
+
+
+def check(text: str) -> str:
+    """Return a consumer, such as ``triton`` or ``isaac-ros@5.0``.
+
+    Raises:
+        ContractError: there is no such consumer or release; the message lists those that there are.
+    """
+    name, at, release = text.partition("@")
+    there = known()
+    if name not in there:
+        raise ContractError(f"there is no consumer {name!r}; there are {', '.join(there)}")
+    if at and release not in there[name]:
+        told = ", ".join(f"{name}@{each}" for each in there[name]) or f"{name} without a release"
+        raise ContractError(f"{text!r} is not known; there are {told}")
+    return text

@@ -1,0 +1,70 @@
+"""How engines will be deployed: it stands in their companions and decides nothing of their bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Optional, Tuple
+
+from . import consumers
+from .codec import ContractError
+from .kinds import Flag, ListOf, Text
+from .names import check_printable
+from .report import DeploymentInfo
+from .settings import Record, setting
+
+
+class DeployDir(Text):
+    """An absolute path on another machine or in a container."""
+
+    def decode(self, raw: object, what: str) -> str:
+        return check_path(str(super().decode(raw, what)))
+
+
+class Consumer(Text):
+    """A consumer with or without a release."""
+
+    def decode(self, raw: object, what: str) -> str:
+        return consumers.check(str(super().decode(raw, what)))
+
+
+DEPLOY_DIR = DeployDir("an absolute path")
+CONSUMER = Consumer("a consumer, such as triton or isaac-ros@5.0")
+
+
+@dataclass(frozen=True)
+class Deployment(Record):
+    """Where and for whom; ``deploy_dir`` and ``consumers`` stand at the top of a manifest.
+
+    deploy_dir: the models directory as the consumers see it, such as a mount of their container; None: as it is.
+    consumers: those whose rules count, such as isaac-ros@5.0; none: all, with their default releases.
+    """
+
+    deploy_dir: Optional[str] = setting(DEPLOY_DIR, "", key="")
+    consumers: Tuple[str, ...] = setting(ListOf(CONSUMER, "consumers"), "", default=(), key="")
+    warmup: bool = setting(
+        Flag(),
+        "`true`: `config.pbtxt` has Triton run the engine once, with zeros, before it serves requests; "
+        "for engines whose shapes are known",
+        True,
+        default=False,
+    )
+
+    def info(self) -> DeploymentInfo:
+        """Return the form that stands in reports."""
+        return DeploymentInfo(deploy_dir=self.deploy_dir, consumers=list(self.consumers), warmup=self.warmup)
+
+    def directory(self, name: str, otherwise: str) -> str:
+        """Return a model's directory as the consumers see it. ``otherwise``: where nobody says more."""
+        return otherwise if self.deploy_dir is None else str(PurePosixPath(self.deploy_dir) / name)
+
+
+def check_path(path: str) -> str:
+    """Return a path that may be a deploy directory.
+
+    Raises:
+        ContractError: it is not absolute, or has a character that no file could hold in one line.
+    """
+    if not PurePosixPath(path).is_absolute():
+        raise ContractError(f"the deploy directory {path!r} is no absolute path")
+    return check_printable(path, "the deploy directory")

@@ -1,0 +1,73 @@
+"""Writing the companions of engines anew for another place: nothing is built, and no plan is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from .consumers.lint import model_folders
+from .consumers.model_files import Model, read_model
+from .contract.companions import CONFIG, REPORT
+from .contract.deployment import Deployment
+from .contract.files import write_atomic
+from .errors import InspectError, StageError
+from .publish import of_consumers
+
+_EDITED = (AttributeError, LookupError, TypeError, ValueError)  # what a record that somebody edited leads to
+
+
+def relocate(models_dir: Path, deploy_dir: Optional[str]) -> Dict[str, Any]:
+    """Return ``models``, each with the ``files`` that were written, or the ``error`` that stands in the way.
+
+    config.pbtxt names no place and stays as it is.
+
+    Args:
+        models_dir: the models directory.
+        deploy_dir: the same directory as the consumers see it; None: they see it where it is.
+    """
+    document: Dict[str, Any] = {"models_dir": str(models_dir), "deploy_dir": deploy_dir, "models": [], "error": None}
+    try:
+        folders = model_folders(models_dir)
+    except StageError as error:
+        return {**document, "error": error.info("relocate")}
+    document["models"] = [_relocated(read_model(folder), deploy_dir) for folder in folders]
+    return document
+
+
+def _relocated(model: Model, deploy_dir: Optional[str]) -> Dict[str, Any]:
+    document: Dict[str, Any] = {"name": model.directory.name, "files": [], "error": None}
+    try:
+        document["files"] = _written(model, deploy_dir)
+    except StageError as error:
+        document["error"] = error.info("relocate")
+    except OSError as error:
+        told = f"{error.filename or model.directory} can't be written: {error.strerror}"
+        refused = InspectError("output-not-writable", told, hint="give this user write access")
+        document["error"] = refused.info("relocate")
+    return document
+
+
+def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
+    """Write the files and return their names."""
+    report, directory = model.report, model.directory
+    if report is None or report["engine"] is None or report["name"] != directory.name:
+        raise InspectError(
+            "engine-missing",
+            f"{directory} has no engine with a report.json of its own",
+            hint="relocate what run wrote; move other directories out of the models directory",
+        )
+    deployment = Deployment.from_dict({**report["deployment"], "deploy_dir": deploy_dir})
+    report["deployment"] = deployment.info()
+    plan = model.plans[0]
+    report["engine"]["path"] = str(directory.absolute() / plan.version / plan.file)
+    try:
+        texts = of_consumers(report, str(directory.absolute()))
+    except _EDITED as error:
+        damaged = f"the record of {directory} is damaged: {type(error).__name__}"
+        raise InspectError("engine-missing", damaged, hint="run again: it writes the record anew") from error
+    written = {name: text for name, text in texts.items() if text is not None and name != CONFIG}
+    for name, text in written.items():
+        write_atomic(directory / name, text.encode("utf-8"))
+    write_atomic(directory / REPORT, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
+    return sorted(written)

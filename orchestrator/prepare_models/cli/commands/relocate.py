@@ -1,0 +1,41 @@
+"""``prepare-models relocate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...reports import text
+from ...running import child
+from ...support.terminal import one_line, say
+from ..options import add_deploy_dir, add_json, add_models_dir
+
+EXAMPLE = (
+    "example:\n  prepare-models relocate ~/models --deploy-dir /workspaces/isaac_ros-dev/models\n\n"
+    "isaac_ros.yaml, isaac_ros.launch.py and deepstream.txt are written anew; config.pbtxt stays as it is.\n\n"
+    "exit status: 0 all are written, 1 a model has no record, or its files can't be written"
+)
+
+
+def add_arguments(relocate: argparse.ArgumentParser) -> None:
+    """Add what ``relocate`` takes."""
+    add_models_dir(relocate)
+    add_deploy_dir(relocate, "where it is")
+    add_json(relocate, "outcome")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the companions of engines for another place."""
+    place = ["--deploy-dir", arguments.deploy_dir] if arguments.deploy_dir else []
+    document = child.ask("relocate", *place, "--", str(arguments.models_dir.absolute()))
+    failed = [model for model in (document, *document["models"]) if model["error"]]
+    if arguments.json:
+        text.write(json.dumps(document, indent=2))
+        return EXIT_MODEL_FAILED if failed else EXIT_OK
+    for error in (model["error"] for model in failed):
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
+    done = [model for model in document["models"] if not model["error"]]
+    if done:
+        text.write("\n".join(f"{one_line(model['name'])}: {', '.join(model['files'])}" for model in done))
+    return EXIT_MODEL_FAILED if failed else EXIT_OK
