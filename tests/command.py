@@ -76,6 +76,13 @@ class Workplace:
         assert result.status in (0, 1), result.stderr
         return result.model("model")
 
+    def check(self, **model: Any) -> dict[str, Any]:
+        """Write a manifest of one model, check it and return the model's report."""
+        self.write({"name": "model", **model})
+        result = self.call("check", str(self.manifest), "--json", "--executor", "local")
+        assert result.status in (0, 1), result.stderr
+        return result.model("model")
+
     def call(self, *arguments: str, **variables: str) -> Result:
         """Run any command."""
         done = subprocess.run(

@@ -10,10 +10,11 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 from .consumers import lint
 from .contract import event, external_data, schema
+from .contract.companions import GRAPH
 from .contract.external_data import ExternalDataError
 from .contract.files import partial_file, sha256_file, write_atomic
 from .contract.identity import build_key, identity
@@ -23,6 +24,8 @@ from .contract.report import (
     CHECKED,
     FAILED,
     FETCHED,
+    REWRITING,
+    REWRITTEN,
     VERIFIED,
     Engine,
     MadeBy,
@@ -51,7 +54,10 @@ from .onnx_graph.findings import of_proof
 from .publish import PLAN, clear_room, make_room, publish
 from .verify.comparison import refusal, verify
 
-_STATUS = {JobKind.FETCH: FETCHED, JobKind.RUN: BUILT, JobKind.CHECK: CHECKED, JobKind.VERIFY: VERIFIED}
+_STATUS = {
+    JobKind.FETCH: FETCHED, JobKind.RUN: BUILT, JobKind.CHECK: CHECKED, JobKind.VERIFY: VERIFIED,
+    JobKind.REWRITE: REWRITTEN,
+}  # fmt: skip
 
 
 def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
@@ -90,6 +96,7 @@ class _Run:
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
+        self.rescued = False
 
     def all_stages(self) -> None:
         if "fetch" in self.job.stages:
@@ -109,6 +116,9 @@ class _Run:
         if kind is JobKind.CHECK:
             with self._timed("check") as timing:
                 timing["peak_rss_bytes"] = self._check(fetched, work)
+        elif kind is JobKind.REWRITE:
+            with self._timed("rewrite") as timing:
+                timing["peak_rss_bytes"] = self._check(fetched, work, graph=self.output_dir / GRAPH)
         elif kind is JobKind.VERIFY:
             self._verify_published(fetched, work)
         else:
@@ -149,9 +159,9 @@ class _Run:
         self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
         return fetched
 
-    def _check(self, fetched: Dict[str, Fetched], work: Path) -> int:
-        """Judge the model, and return the peak memory of the process that did."""
-        converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True)
+    def _check(self, fetched: Dict[str, Fetched], work: Path, graph: Optional[Path] = None) -> int:
+        """Judge the model, and return the peak memory of the process that did. ``graph`` receives the rewritten one."""
+        converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True, graph=graph)
         self._note_conversion(converted)
         self.report["io"] = converted.result["io"]
         preflight = converted.result["preflight"] or {}
@@ -159,7 +169,10 @@ class _Run:
         self.report["preflight"] = preflight
         return converted.peak_rss_bytes
 
-    def _converted(self, fetched: Dict[str, Fetched], plan: Path, work: Path, *, check_only: bool = False) -> Converted:
+    def _converted(
+        self, fetched: Dict[str, Fetched], plan: Path, work: Path, *, check_only: bool = False,
+        graph: Optional[Path] = None,
+    ) -> Converted:  # fmt: skip
         cache = fetched.get("calibration_cache")
 
         def on_progress(data: Dict[str, Any]) -> None:
@@ -171,7 +184,7 @@ class _Run:
             self.model, fetched["model"].path, plan,
             work_dir=work, runtime=self.runtime, on_progress=on_progress,
             cache_file=cache.path if cache else None, timing_dir=Path(self.job.cache_dir) / "timing",
-            check_only=check_only, attempts=self.report["attempts"],
+            check_only=check_only, graph=graph, attempts=self.report["attempts"],
         )  # fmt: skip
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
@@ -214,7 +227,7 @@ class _Run:
             verification, timing["peak_rss_bytes"] = verify(
                 model, fetched["model"].path, plan,
                 means=means_of(self.report), findings=of_proof(self.report["precision_proof"]),
-                runtime=self.runtime, work_dir=work, cache_file=cache,
+                runtime=self.runtime, work_dir=work, cache_file=cache, rescued=self.rescued,
             )  # fmt: skip
             self.report["verification"] = verification
             error = refusal(verification)
@@ -241,6 +254,7 @@ class _Run:
                 hint="prepare-models run builds it",
             )
         self.report["precision_proof"], self.report["engine"] = record["precision_proof"], record["engine"]
+        self.rescued = _was_rescued(record["warnings"])
         self.model = dataclasses.replace(self.model, verify=self.model.verify or VerifyConfig())
         cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
         self._verify(fetched, self.output_dir / PLAN, work, cache or _made_cache(self.output_dir))
@@ -256,6 +270,7 @@ class _Run:
         self.report["builder"] = result["builder"]
         self.report["profiles"] = result["profiles"]
         self.report["warnings"] += result["warnings"]
+        self.rescued = _was_rescued(result["warnings"])
         self.report["trtexec_command"] = converted.trtexec_command
 
     def _prove_precision(self, inspected: Inspected) -> None:
@@ -342,6 +357,11 @@ class _Run:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(str(build_log), str(self.log))
             self.report["log"] = str(self.log)
+
+
+def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:
+    """Tell whether a model was rewritten to be buildable."""
+    return any(warning["code"] == REWRITING for warning in warnings)
 
 
 def _made_cache(folder: Path) -> Optional[Path]:

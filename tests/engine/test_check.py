@@ -177,7 +177,7 @@ def test_decrypt_with_a_wrong_key_leaves_no_file(place: Workplace) -> None:
     assert sorted(file.name for file in place.folder.iterdir() if file.is_file()) == ["key", "model.etlt", "plain.onnx"]
 
 
-def test_a_check_tells_what_a_cache_covers_and_claims_no_delivery(place: Workplace) -> None:
+def test_a_check_tells_what_a_cache_covers_and_what_the_engine_would_get(place: Workplace) -> None:
     networks.heavy(place.folder / "model.onnx", layers=4)
     cache = measured(place.folder / "model.onnx", place.folder / "cal.bin")
     cache.write_text("".join(cache.read_text().splitlines(keepends=True)[:-2]), encoding="utf-8")
@@ -185,7 +185,7 @@ def test_a_check_tells_what_a_cache_covers_and_claims_no_delivery(place: Workpla
     place.write({"name": "model", "source": "model.onnx", "precision": "int8", "calibration_cache": "cal.bin"})
     built = place.run().model("model")["precision_proof"]
     assert judged["calibration"] == built["calibration"]
-    assert (judged["delivered"], built["delivered"]) == (None, "int8")
+    assert (judged["delivered"], built["delivered"]) == ("int8", "int8")
 
 
 def test_a_model_of_folded_constants_is_sanitized_on_request(place: Workplace) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import subprocess
 from pathlib import Path
 from typing import Tuple
 
@@ -12,8 +14,8 @@ from prepare_models_entrypoint.errors import InspectError
 from prepare_models_entrypoint.inspect.header import read_header
 
 
-def tensorrt(version: Tuple[int, ...] = (10, 3, 0, 30)) -> bytes:
-    return struct.pack("<4sIIIQ4s", b"ftrt", 0, 239, 0, 64, bytes(version)).ljust(64, b"\0")
+def tensorrt(version: Tuple[int, ...] = (10, 3, 0, 30), size: int = 64) -> bytes:
+    return struct.pack("<4sIIIQ4s", b"ftrt", 0, 239, 0, size, bytes(version)).ljust(64, b"\0")
 
 
 def tensorrt_rtx(size: int, mask: int = 0x7E) -> bytes:
@@ -62,10 +64,53 @@ def test_a_truncated_rtx_plan_is_found_by_the_size_that_it_declares(plan: Path) 
     assert "164 of the 1000 bytes" in refusal(plan)
 
 
+def test_a_truncated_tensorrt_plan_is_found_by_the_size_that_it_declares(plan: Path) -> None:
+    plan.write_bytes(tensorrt(size=1000) + bytes(100))
+    assert "164 of the 1000 bytes" in refusal(plan)
+
+
+@pytest.mark.parametrize("content", [b"ftrt", tensorrt()[:63], tensorrt_rtx(64)[:63]])
+def test_a_plan_that_ends_within_its_header_is_told_so(plan: Path, content: bytes) -> None:
+    plan.write_bytes(content)
+    assert f"after {len(content)} bytes" in refusal(plan)
+
+
+def test_metadata_before_a_plan_are_named_and_the_hint_cuts_them_off(plan: Path) -> None:
+    metadata = json.dumps({"description": "Ultralytics YOLO11n", "imgsz": [640, 640]}).encode()
+    plan.write_bytes(struct.pack("<i", len(metadata)) + metadata + tensorrt())
+    with pytest.raises(InspectError) as caught:
+        read_header(plan)
+    assert "Ultralytics YOLO11n" in caught.value.message
+    command = caught.value.hint.partition(": ")[2]
+    subprocess.run(["sh", "-c", command.replace("> model.plan", "> cut.plan")], check=True, cwd=str(plan.parent))
+    assert read_header(plan.parent / "cut.plan")["version"] == "10.3.0.30"
+
+
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"ftrt", tensorrt()[:63], tensorrt_rtx(64)[:63], b"\x08\x07\x12\x07pytorch".ljust(64, b"\0"), bytes(64)],
+    "head", [struct.pack("<I", 9) + b"{}       ", struct.pack("<I", 1 << 31) + b"{}", b"\2\0\0\0[]ftrt"]
 )
+def test_other_numbers_before_a_plan_are_no_metadata(plan: Path, head: bytes) -> None:
+    plan.write_bytes(head.ljust(80, b"\0"))
+    assert "is no TensorRT plan" in refusal(plan)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n", "a Git LFS pointer"),
+        (b"PK\3\4".ljust(64, b"\0"), "a zip archive"),
+        (b"\x08\x08:\x02\n\x00", "an ONNX model"),
+    ],
+)
+def test_what_is_another_format_is_named(plan: Path, content: bytes, told: str) -> None:
+    plan.write_bytes(content)
+    with pytest.raises(InspectError) as caught:
+        read_header(plan)
+    assert caught.value.code == "source-not-a-model"
+    assert told in caught.value.message
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x07\x12\x07pytorch".ljust(64, b"\0"), bytes(64)])
 def test_another_file_is_refused_with_what_it_starts_with(plan: Path, content: bytes) -> None:
     plan.write_bytes(content)
     message = refusal(plan)

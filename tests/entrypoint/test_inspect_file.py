@@ -43,8 +43,8 @@ def test_what_is_no_file_is_not_found(tmp_path: Path) -> None:
     [
         ("model.txt", "source-not-a-model"),
         ("model", "source-not-a-model"),
-        ("model.plan", "engine-invalid"),
-        ("model.engine", "engine-invalid"),
+        ("model.plan", "source-not-a-model"),
+        ("model.engine", "source-not-a-model"),
         ("model.etlt", "etlt-invalid"),
         ("model.ONNX", "source-not-a-model"),
     ],

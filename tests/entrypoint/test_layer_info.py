@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from prepare_models_entrypoint.contract.precision import Means
 from prepare_models_entrypoint.contract.runtime import backends
 from prepare_models_entrypoint.converters import layer_info
 from prepare_models_entrypoint.converters.messages import is_noise
-from prepare_models_entrypoint.converters.precision import prove
+from prepare_models_entrypoint.converters.precision import Rule, prove
 from prepare_models_entrypoint.errors import ConvertError
 
 REAL = Path(__file__).parents[1] / "data" / "inspector-8.6.0-conv-relu.json"
@@ -26,7 +27,7 @@ def test_an_answer_with_control_characters_is_read() -> None:
 
 def test_an_int8_engine_that_came_out_in_fp32_is_refused() -> None:
     with pytest.raises(ConvertError) as caught:
-        prove("int8", "builder flag INT8", layer_info.read(REAL), allow_fallback=False)
+        prove("int8", Rule(Means.FLAGS, ("INT8",)), layer_info.read(REAL), allow_fallback=False)
     assert caught.value.code == "precision-not-delivered"
 
 

@@ -112,8 +112,18 @@ def test_values(refusals: Refusals, key: str, value: str, what: str, found: str)
         ("inputs: {x: 1x}", expected(4, "models[0].inputs.x", SHAPE, "'1x'")),
         ("inputs: {x: -1x3}", expected(4, "models[0].inputs.x", SHAPE, "'-1x3'")),
         ("inputs: {x: [1, 3]}", expected(4, "models[0].inputs.x", SHAPE, "a list")),
-        ("inputs: {x: 1x0}", expected(4, "models[0].inputs.x", "dimensions of at least 1", "'1x0'")),
-        ("inputs: {'a/b:0': 0}", expected(4, "models[0].inputs.a/b:0", "dimensions of at least 1", "'0'")),
+        (
+            "inputs: {x: {values: 1x3}}",
+            expected(4, "models[0].inputs.x.values", "a whole number, or a list of them", "'1x3'"),
+        ),
+        (
+            "inputs: {x: {values: {min: [1, 2], opt: [1, 0], max: [1, 4]}}}",
+            "4: models[0].inputs.x.values: value 1: expected min <= opt <= max, found 2, 0, 4",
+        ),
+        (
+            "onnx: {constants: {sr: high}}",
+            expected(4, "models[0].onnx.constants.sr", "a number, true or false, or a list of them", "'high'"),
+        ),
         ("inputs: {x: {min: 1, opt: 2}}", "4: models[0].inputs.x: key 'max' is missing"),
         (
             "inputs: {x: {min: 1, opt: 2, max: 3, mid: 2}}",
@@ -121,7 +131,7 @@ def test_values(refusals: Refusals, key: str, value: str, what: str, found: str)
         ),
         (
             "inputs: {x: {min: 1x3, opt: 8x3, max: 4x3}}",
-            "4: models[0].inputs.x: axis 0: expected 0 < min <= opt <= max, found 1, 8, 4",
+            "4: models[0].inputs.x: axis 0: expected 0 <= min <= opt <= max, found 1, 8, 4",
         ),
         (
             "inputs: {x: {min: 1x3, opt: 1x3, max: 3}}",

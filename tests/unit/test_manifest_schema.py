@@ -30,7 +30,9 @@ SOURCES = st.one_of(
     st.from_regex(r"ngc://[a-z]{1,9}(/[a-z]{1,9})?/[a-z]{1,9}:[a-z0-9._]{1,9}/[a-z]{1,9}\.etlt", fullmatch=True),
     st.just("${PREPARE_MODELS_NO_SUCH:-a}.onnx"),
 )
-DIMS = st.lists(st.integers(1, 4096), min_size=1, max_size=5)
+DIMS = st.lists(st.integers(0, 4096), min_size=1, max_size=5)
+WHOLE = st.integers(-(10**17), 10**17)
+VALUES = st.one_of(WHOLE, st.lists(WHOLE, min_size=1, max_size=4))
 
 
 def shape(dims: list[int]) -> str | int:
@@ -38,10 +40,21 @@ def shape(dims: list[int]) -> str | int:
 
 
 def shape_range(dims: list[int]) -> Document:
-    return {"min": shape([1] * len(dims)), "opt": shape(dims), "max": shape([size * 2 for size in dims])}
+    return {"min": shape([0] * len(dims)), "opt": shape(dims), "max": shape([size * 2 for size in dims])}
 
 
-INPUTS = st.dictionaries(WORDS, st.one_of(DIMS.map(shape), DIMS.map(shape_range)), max_size=3)
+def value_range(values: Any) -> Document:
+    return {"values": {"min": values, "opt": values, "max": values}}
+
+
+INPUTS = st.dictionaries(
+    WORDS,
+    st.one_of(
+        DIMS.map(shape), DIMS.map(shape_range), VALUES.map(value_range), VALUES.map(lambda each: {"values": each})
+    ),
+    max_size=3,
+)
+CONSTANTS = st.one_of(WHOLE, st.booleans(), st.floats(-1e9, 1e9), st.lists(WHOLE, min_size=1, max_size=3))
 SETTINGS: dict[str, st.SearchStrategy[Any]] = {
     "precision": st.sampled_from(["fp32", "fp16", "int8", "${PREPARE_MODELS_NO_SUCH:-fp16}"]),
     "key": st.one_of(WORDS, st.fixed_dictionaries({"env": WORDS}), st.fixed_dictionaries({"file": WORDS})),
@@ -62,6 +75,7 @@ MODELS = st.fixed_dictionaries(
         "calibration_cache": SOURCES,
         "inputs": INPUTS,
         "outputs": st.lists(WORDS, max_size=3),
+        "onnx": st.fixed_dictionaries({"constants": st.dictionaries(WORDS, CONSTANTS, max_size=2)}),
         **SETTINGS,
     },
 )
@@ -130,8 +144,14 @@ def test_an_unknown_key_fits_neither(document: Document, data: st.DataObject) ->
         {"key": {"name": "A"}},
         {"key": ["A"]},
         {"inputs": "1x3"},
-        {"inputs": {"x": "1x0"}},
-        {"inputs": {"x": 0}},
+        {"inputs": {"x": {"values": []}}},
+        {"inputs": {"x": {"values": "1x3"}}},
+        {"inputs": {"x": {"values": [1.5]}}},
+        {"inputs": {"x": {"values": 1, "min": 1}}},
+        {"inputs": {"x": {"values": {"min": 1, "opt": 1}}}},
+        {"onnx": {"constants": {"sr": "high"}}},
+        {"onnx": {"constants": {"sr": []}}},
+        {"onnx": {"constants": [1]}},
         {"inputs": {"x": -1}},
         {"inputs": {"x": 1.5}},
         {"inputs": {"x": [1, 3]}},

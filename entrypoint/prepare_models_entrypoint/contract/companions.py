@@ -9,6 +9,9 @@ DEEPSTREAM = "deepstream.txt"
 PROVENANCE = "provenance.json"
 SIGNED = "provenance.dsse.json"
 REPORT = "report.json"
+# The graph that an engine is built from, where only that is asked for; weights that don't fit into it stand beside it.
+GRAPH = "model.onnx"
+GRAPH_WEIGHTS = f"{GRAPH}.weights"
 
 # Every engine has these; DEEPSTREAM is there where nvinfer can feed the engine, SIGNED where somebody signed.
 ALWAYS = (CONFIG, PARAMETERS, LAUNCH, PROVENANCE)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable, List, Mapping, Optional, Tuple
 
 from .files import sha256_file
-from .kinds import ByName, Digest, Dims, File, Flag, Integer, ListOf, Number, OneOf, Shape, Text
+from .kinds import ByName, Constant, Digest, Dims, File, Flag, Integer, ListOf, Number, OneOf, OneOrMore, Shape, Text
 from .settings import REQUIRED, Record, setting
 
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy")
@@ -34,6 +34,13 @@ class OnnxConfig(Record):
         ByName(Shape(), "input names with their shapes"), "shapes that replace the inputs' own", default=dict
     )
     outputs: Tuple[str, ...] = setting(_TENSORS, "tensors that become the outputs, in this order", default=())
+    constants: Mapping[str, Tuple[float, ...]] = setting(
+        ByName(OneOrMore(Constant()), "input names with their values"),
+        "inputs that always have these values, and are no inputs of the engine",
+        {"sr": 16000},
+        default=dict,
+        later=True,
+    )
 
 
 @dataclass(frozen=True)

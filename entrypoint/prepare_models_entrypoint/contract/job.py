@@ -30,6 +30,12 @@ class JobKind(enum.Enum):
     RUN = "run"
     CHECK = "check"
     VERIFY = "verify"
+    REWRITE = "rewrite"
+
+    @property
+    def writes(self) -> bool:
+        """Tell whether such a job leaves something in the model's directory."""
+        return self in (JobKind.RUN, JobKind.REWRITE)
 
     def stages(self, *, fetch: bool = True) -> Tuple[str, ...]:
         """Return the stages of a job. ``fetch``: whether it brings the model's files here first."""
@@ -57,6 +63,7 @@ _AFTER_FETCH: Dict[JobKind, Tuple[str, ...]] = {
     JobKind.RUN: ("convert", "inspect", "verify"),
     JobKind.CHECK: ("check",),
     JobKind.VERIFY: ("verify",),
+    JobKind.REWRITE: ("rewrite",),
 }
 
 _INPUTS = ByName(Shapes(), "input names with their shapes")

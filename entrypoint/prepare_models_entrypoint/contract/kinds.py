@@ -13,6 +13,8 @@ from .source import EXPECTED
 
 Schema = Dict[str, object]
 
+_MOST_DIGITS = 18  # of a number of 64 bits
+
 VARIABLE: Schema = {"$ref": "#/$defs/variable"}
 TEXT: Schema = {"$ref": "#/$defs/text"}
 
@@ -241,12 +243,9 @@ class Shape(Dims):
     expected = "a shape such as 1x3x544x960, or {min:, opt:, max:}"
 
     def parse(self, text: str) -> Tuple[int, ...]:
-        if "," in text:
+        if "," in text or any(len(size) > _MOST_DIGITS for size in text.split("x")):
             raise ValueError(self.expected)
-        dims = super().parse(text)
-        if 0 in dims:
-            raise ValueError("dimensions of at least 1")
-        return dims
+        return super().parse(text)
 
     def schema(self) -> Schema:
         return {"$ref": "#/$defs/shape"}
@@ -299,6 +298,51 @@ class ListOf(Kind):
 
     def schema(self) -> Schema:
         return {"type": "array", "items": self.item.schema()}
+
+
+class Whole(Kind):
+    """A whole number, which may be negative."""
+
+    json = int
+    expected = "a whole number, or a list of them"
+    pattern = f"-?[0-9]{{1,{_MOST_DIGITS}}}"
+
+    def parse(self, text: str) -> int:
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(self.expected)
+        return int(text)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": or_variable(self.pattern)}]}
+
+
+class Constant(Kind):
+    """A value of a tensor: a number, or true or false. Whole numbers stay whole."""
+
+    json = float
+    expected = "a number, true or false, or a list of them"
+    pattern = r"(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|true|True|TRUE|false|False|FALSE)"
+
+    def parse(self, text: str) -> float:
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(self.expected)
+        if text.lower() in ("true", "false"):
+            return int(text.lower() == "true")
+        return int(text) if re.fullmatch(Whole.pattern, text) else float(text)
+
+    def schema(self) -> Schema:
+        texts = {"type": "string", "pattern": or_variable(self.pattern)}
+        return {"anyOf": [{"type": "number"}, {"type": "boolean"}, texts]}
+
+
+class OneOrMore(ListOf):
+    """A value of one kind, or a list of them."""
+
+    def __init__(self, item: Kind) -> None:
+        super().__init__(item, item.expected)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [self.item.schema(), {**super().schema(), "minItems": 1}]}
 
 
 class WordsOrList(ListOf):

@@ -19,6 +19,9 @@ SKIPPED = "skipped"
 FETCHED = "fetched"  # of a job that only fetches; another one goes on with its files
 CHECKED = "checked"
 VERIFIED = "verified"
+REWRITTEN = "rewritten"
+
+REWRITING = "model-rewritten"  # code of the warning that a model was rewritten to be buildable
 STATUSES = (BUILT, RESTORED, UP_TO_DATE, FAILED, SKIPPED)  # that a run's report counts
 
 
@@ -54,12 +57,24 @@ class Material(TypedDict):
     sha256: str
 
 
-class ProfileShapes(TypedDict):
-    """Shapes of one binding in one optimization profile."""
+class ValueRange(TypedDict):
+    """Smallest, best and largest numbers of a shape tensor, an input whose values become sizes inside the network."""
 
     min: List[int]
     opt: List[int]
     max: List[int]
+
+
+class _ProfileShapes(TypedDict):
+    min: List[int]
+    opt: List[int]
+    max: List[int]
+
+
+class ProfileShapes(_ProfileShapes, total=False):
+    """Shapes of one binding in one optimization profile. ``values``: for a shape tensor alone."""
+
+    values: ValueRange
 
 
 class Binding(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 from . import codec
 from .codec import ContractError
@@ -11,31 +11,39 @@ from .codec import ContractError
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """Shapes of one input binding in an optimization profile: minimum, optimum and maximum, as dimensions."""
+    """What one input binding takes in an optimization profile: smallest, best and largest.
+
+    They are shapes, as dimensions; with ``values`` they are the numbers of a shape tensor, an input whose values become
+    sizes inside the network.
+    """
 
     min: Tuple[int, ...]
     opt: Tuple[int, ...]
     max: Tuple[int, ...]
+    values: bool = False
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, object], what: str = "inputs") -> ShapeRange:
-        """Read a range; the three shapes must have one rank and rise from min over opt to max."""
-        codec.check_keys(raw, ("min", "opt", "max"), what)
-        shapes = cls(*(codec.integers(raw, key, what) for key in ("min", "opt", "max")))
+        """Read a range; the three must have one rank and rise from min over opt to max."""
+        codec.check_keys(raw, ("min", "opt", "max", "values"), what)
+        low, mid, high = (codec.integers(raw, key, what) for key in ("min", "opt", "max"))
+        shapes = cls(low, mid, high, values=bool(codec.optional(raw, "values", bool, what)))
         problem = shapes.problem()
         if problem:
             raise ContractError(f"{what}: {problem}")
         return shapes
 
-    def to_dict(self) -> Dict[str, List[int]]:
+    def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
-        return {"min": list(self.min), "opt": list(self.opt), "max": list(self.max)}
+        bounds: Dict[str, object] = {"min": list(self.min), "opt": list(self.opt), "max": list(self.max)}
+        return {**bounds, "values": True} if self.values else bounds
 
     def problem(self) -> Optional[str]:
         """Say what is wrong with the range, or None."""
         if not len(self.min) == len(self.opt) == len(self.max):
             return f"min, opt and max differ in rank ({len(self.min)}, {len(self.opt)}, {len(self.max)})"
+        what, lowest = ("value", "") if self.values else ("axis", "0 <= ")
         for axis, (low, mid, high) in enumerate(zip(self.min, self.opt, self.max)):
-            if not 0 < low <= mid <= high:
-                return f"axis {axis}: expected 0 < min <= opt <= max, found {low}, {mid}, {high}"
+            if not low <= mid <= high or (low < 0 and not self.values):
+                return f"{what} {axis}: expected {lowest}min <= opt <= max, found {low}, {mid}, {high}"
         return None

@@ -20,7 +20,9 @@ from ..contract.runtime import installed_backend
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, timing_cache, weights_in_place
-from .messages import Finding, from_builder_log, is_noise, judge
+from .messages import from_builder_log, is_noise
+from .parser_errors import Finding, judge
+from .profiles import Traits
 from .request import BuildRequest
 from .settings import apply
 
@@ -51,6 +53,7 @@ _DTYPES = {
 }
 
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
+_CHOOSING = 4  # level of the phases in which a builder chooses implementations, after it judged sizes and types
 _PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
 
 
@@ -107,15 +110,21 @@ class Network:
             ) from error
         self.weights: Optional[mmap.mmap] = None
         before = len(self.log.warnings)
+        self.log.errors.clear()  # those of an earlier network, which was rewritten, say nothing of this one
         self._begin(strongly_typed=strongly_typed)
         if check_only and hasattr(self.parser, "load_initializer"):
             self.weights = weights_in_place.parse(self.parser, Path(onnx))
             if self.weights is None:
                 self._begin(strongly_typed=strongly_typed)
         if self.weights is None and not self.parser.parse_from_file(onnx):
-            raise parser_error([self.parser.get_error(index) for index in range(self.parser.num_errors)])
+            raise judge(_findings(self.parser), f"{trt.__name__} {trt.__version__}", Path(onnx))
         self.remarks = self.log.warnings[before:]
+        self._remarked = len(self.log.warnings)
         self.layers: int = self.definition.num_layers
+
+    def warnings(self) -> List[str]:
+        """Return what the builder warned of since the network was parsed."""
+        return self.log.warnings[self._remarked :]
 
     def _begin(self, *, strongly_typed: bool) -> None:
         definition = self.builder.create_network(_creation_flags(strongly_typed=strongly_typed))
@@ -127,6 +136,11 @@ class Network:
         definition = self.definition
         inputs = [_binding(definition.get_input(i), "input") for i in range(definition.num_inputs)]
         return inputs + [_binding(definition.get_output(i), "output") for i in range(definition.num_outputs)]
+
+    def traits(self) -> Dict[str, Traits]:
+        """Return what the parser tells of each input beside its binding."""
+        inputs = (self.definition.get_input(index) for index in range(self.definition.num_inputs))
+        return {tensor.name: _traits(tensor) for tensor in inputs}
 
     def __iter__(self) -> Iterator[trt.ILayer]:
         """Yield the layers."""
@@ -204,6 +218,11 @@ def _binding(tensor: trt.ITensor, mode: str) -> Binding:
     return Binding(name=tensor.name, mode=mode, dtype=dtype, shape=_dims(tensor.shape), profiles=[], source="network")
 
 
+def _traits(tensor: trt.ITensor) -> Traits:
+    axes = range(len(tensor.shape)) if hasattr(tensor, "get_dimension_name") else ()
+    return Traits(tuple(tensor.get_dimension_name(axis) or None for axis in axes), sizes=tensor.is_shape_tensor)
+
+
 def _dims(shape: trt.Dims) -> List[int]:
     return [shape[axis] for axis in range(len(shape))]
 
@@ -214,21 +233,18 @@ def dtype_name(dtype: trt.DataType) -> str:
     return _DTYPES.get(name, name.lower())
 
 
-def parser_error(errors: Sequence[trt.ParserError]) -> ConvertError:
-    """Turn the parser's findings into one error that names nodes and operators."""
-    return judge(
-        [Finding(str(error.code()), _node(error), error.desc()) for error in errors],
-        f"{trt.__name__} {trt.__version__}",
-    )
-
-
-def _node(error: trt.ParserError) -> str:
+def _findings(parser: trt.OnnxParser) -> List[Finding]:
     # node_name and node_operator came with TensorRT 10; 8.6 knows the number of the node only.
-    operator = error.node_operator() if hasattr(error, "node_operator") else ""
-    name = error.node_name() if hasattr(error, "node_name") else f"number {error.node()}"
-    where = f"operator {operator} at node {name!r}: " if operator or error.node() >= 0 else ""
-    description: str = error.desc()
-    return where + description.strip()
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    return [
+        Finding(
+            str(error.code()),
+            error.node_operator() if hasattr(error, "node_operator") else "",
+            error.node_name() if hasattr(error, "node_name") else f"number {error.node()}" if error.node() >= 0 else "",
+            error.desc(),
+        )
+        for error in errors
+    ]
 
 
 class Builder:
@@ -254,7 +270,8 @@ class Builder:
         if model.kept_patterns and flags:
             config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
-        if dynamic or len(profiles) > 1:
+        sizes = any("values" in shapes for profile in profiles for shapes in profile.values())
+        if dynamic or sizes or len(profiles) > 1:
             for profile in profiles:
                 _add_profile(network, config, profile)
 
@@ -275,11 +292,31 @@ class Builder:
             raise ConvertError(
                 "calibration-cache-refused",
                 f"{trt.__name__} {trt.__version__} did not take the calibration cache and asked for samples",
-                hint="the cache has names or an algorithm that this version does not know; see the build log",
+                hint="use the calibration cache of exactly this model, or make one with calibration: {images: DIR}",
             )
         if plan is None:
             raise from_builder_log(network.log.errors)
         return plan
+
+    def rehearse(self, *, whole: bool) -> bool:
+        """Begin the build to hear the builder's objections, and return whether it could be asked.
+
+        The backend must need no GPU to build and report progress. Sizes and types are judged in milliseconds; then the
+        build is cancelled, unless it is to be done as a whole, which shows what the compiler refuses, too.
+        """
+        if not rehearsed() or not hasattr(trt, "IProgressMonitor"):
+            return False
+        rehearsal = _rehearsal(whole=whole)
+        self.config.progress_monitor = rehearsal
+        plan: Any = self.network.builder.build_serialized_network(self.network.definition, self.config)
+        if plan is None and not rehearsal.cancelled:
+            raise from_builder_log(self.network.log.errors)
+        return True
+
+
+def rehearsed() -> bool:
+    """Tell whether this backend builds without running anything on a GPU, so that a check may begin a build."""
+    return hasattr(trt, "ComputeCapability")
 
 
 def _calibrator(cache: Optional[CalibrationCache]) -> Any:
@@ -321,6 +358,8 @@ def _add_profile(network: Network, config: trt.IBuilderConfig, shapes: Dict[str,
         tensor = network.definition.get_input(index)
         one = shapes[tensor.name]
         profile.set_shape(tensor.name, trt.Dims(one["min"]), trt.Dims(one["opt"]), trt.Dims(one["max"]))
+        if "values" in one:
+            profile.set_shape_input(tensor.name, one["values"]["min"], one["values"]["opt"], one["values"]["max"])
     if config.add_optimization_profile(profile) < 0:
         raise from_builder_log(network.log.errors or ["the builder refuses the optimization profile"])
 
@@ -360,6 +399,30 @@ def _monitor(progress: Progress) -> trt.IProgressMonitor:
             self.steps.pop(phase_name, None)
 
     return Monitor()
+
+
+def _rehearsal(*, whole: bool) -> Any:
+    """Return a monitor that cancels a build once it begins to choose implementations, its fourth level of phases."""
+
+    class Rehearsal(trt.IProgressMonitor):  # type: ignore[misc,unused-ignore]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.levels: Dict[str, int] = {}
+            self.cancelled = False
+
+        def phase_start(self, phase_name: str, parent_phase: Optional[str], num_steps: int) -> None:
+            del num_steps
+            self.levels[phase_name] = self.levels.get(parent_phase or "", 0) + 1
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            del step
+            self.cancelled = self.cancelled or (not whole and self.levels.get(phase_name, 0) >= _CHOOSING)
+            return not self.cancelled
+
+        def phase_finish(self, phase_name: str) -> None:
+            del phase_name
+
+    return Rehearsal()
 
 
 def _first(messages: Sequence[str], fallback: object) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data
 from ..contract.conversion import OnnxConfig
@@ -17,7 +19,7 @@ from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInf
 from ..errors import ConvertError
 from ..onnx_graph import calibrate, calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import estimate, gpu_support, messages, options, plugins, preflight
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles
 from .precision import Evidence, prove, rule, unmatched
 from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
@@ -25,45 +27,51 @@ from .request import BuildRequest, BuildResult
 Progress = Callable[[str, int, int], None]
 
 _WRITE_CHUNK = 1 << 20
+_REHEARSED_WHOLE = 64 << 20  # bytes of weights; such a build takes a fraction of a second
+# Errors that a rewrite may get a model past: what parser and builder say of its graph and sizes.
+_RESCUABLE = (
+    "build-failed", "inputs-mismatch", "inputs-missing", "onnx-invalid", "onnx-node-invalid",
+    "onnx-unsupported-operator", "plugin-missing",
+)  # fmt: skip
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
-    """Check the model and, unless the request is for a check only, build it."""
+    """Check the model and, unless the request is for a check only, build it.
+
+    What the backend refuses is tried once more where a small rewrite, which changes no result, makes it buildable.
+    """
     source = Path(request.source)
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
     estimate.check_memory(weights, available=estimate.memory_available())
     backend = _load_backend()
+    whole_file.check_operator_sets(source)
     info = backend.info()
     result["backend"] = info
     _check_options(request, result)
     plugins.load(request.model.plugins, backend)
     cache = _cache(request, progress)
     weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
-    settled = settle(request, cache, progress, weakly=weakly)
-    request = settled.request
-    model = request.model
-    with _parsed(settled, result, backend, cache, progress) as (network, built):
-        bindings: List[Binding] = network.bindings()
-        preflight.check_network(bindings, network.layers)
-        result["warnings"] += messages.from_parser(network.remarks)
-        preflight.check_outputs(bindings, model.outputs)
-        preflight.check_tensor_names(bindings, model.ros)
-        profiles = preflight.resolve_profiles(bindings, model.inputs, model.profiles)
-        result["profiles"], result["io"] = profiles, _with_profiles(bindings, profiles)
-        settled.note(built.proof)
-        result["precision_proof"] = built.proof
-        result["details"] = network.details()
-        result["warnings"] += _unused(request, built)
-        builder = backend.Builder(network, profiles, request, built.flags)
-        result["builder"] = builder.effective
-        if request.check_only:
-            result["preflight"] = estimate.findings(network, bindings, weights, model, Path(request.work_dir))
-            return
-        progress("build", 0, 0)
-        plan = builder.build(built.calibrator, progress=progress)
-    progress("write", 0, 0)
-    result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+    attempt = _Attempt(settle(request, cache, progress, weakly=weakly), backend, weights, cache, progress)
+    try:
+        found = attempt.made(copy.deepcopy(result))
+    except ConvertError as error:
+        attempt.needs = _needs(request, error)
+        if not attempt.needs:
+            raise
+        found = attempt.made(copy.deepcopy(result))
+    result.update(found)
+
+
+def _needs(request: BuildRequest, error: ConvertError) -> Any:
+    """Return the rewrites that may get a model past an error; falsy where there are none."""
+    if error.code not in _RESCUABLE:
+        return None
+    try:
+        from ..onnx_graph import rescue
+    except ImportError:
+        return None
+    return rescue.survey(Path(request.source), request.model)
 
 
 def _check_options(request: BuildRequest, result: BuildResult) -> None:
@@ -81,36 +89,134 @@ class _Built:
         self.proof, self.flags, self.calibrator = proof, flags, calibrator
 
 
-@contextlib.contextmanager
-def _parsed(
-    settled: Settled, result: BuildResult, backend: Any, cache: Optional[CalibrationCache], progress: Progress
-) -> Iterator[Tuple[Any, _Built]]:
-    request = settled.request
-    model = request.model
-    weakly = backend.weakly_typed() and not model.builder.strongly_typed
-    if model.onnx == OnnxConfig() and (weakly or model.precision == "fp32"):
-        progress("parse", 0, 0)
-        network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
-        yield network, _by_flags(request, result, backend, network, cache)
-        return
-    from ..onnx_graph.typed_model import prepared
+@dataclass
+class _Attempt:
+    """One way from the model to the plan. ``needs``: rewrites that the model needs to be buildable."""
 
-    with prepared(
-        dataclasses.replace(model, precision="fp32") if weakly else model,
-        Path(request.source),
-        Path(request.work_dir),
-        cache=cache,
-        on_phase=lambda phase: progress(phase, 0, 0),
-        check_only=request.check_only,
-        findings=settled.findings,
-    ) as typed:
-        progress("parse", 0, 0)
-        network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
-        result["warnings"] += typed.warnings
-        if weakly:
-            yield network, _by_flags(request, result, backend, network, cache)
+    settled: Settled
+    backend: Any
+    weights: int
+    cache: Optional[CalibrationCache]
+    progress: Progress
+    needs: Any = None
+
+    @property
+    def request(self) -> BuildRequest:
+        """Return the request, with the precision that was settled."""
+        return self.settled.request
+
+    def made(self, result: BuildResult) -> BuildResult:
+        """Return the result with what was found and built."""
+        request, model = self.request, self.request.model
+        with self._parsed(result) as (network, built):
+            bindings: List[Binding] = network.bindings()
+            preflight.check_network(bindings, network.layers)
+            self._check_declared(bindings)
+            result["warnings"] += messages.from_parser(network.remarks)
+            preflight.check_outputs(bindings, model.outputs)
+            preflight.check_tensor_names(bindings, model.ros)
+            traits = network.traits()
+            resolved = profiles.resolve(bindings, model.inputs, model.profiles, traits=traits)
+            _check_names(profiles.check_names(traits, resolved))
+            result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
+            self.settled.note(built.proof)
+            result["precision_proof"] = built.proof
+            result["details"] = network.details()
+            result["warnings"] += _unused(request, built)
+            builder = self.backend.Builder(network, resolved, request, built.flags)
+            result["builder"] = builder.effective
+            if request.check_only:
+                found = estimate.findings(network, bindings, self.weights, model, Path(request.work_dir))
+                with _sizes_told(traits, resolved):
+                    found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
+                result["preflight"] = found
+                result["warnings"] += messages.from_builder_warnings(network.warnings())
+                return result
+            self.progress("build", 0, 0)
+            with _sizes_told(traits, resolved):
+                plan = builder.build(built.calibrator, progress=self.progress)
+            result["warnings"] += messages.from_builder_warnings(network.warnings())
+        self.progress("write", 0, 0)
+        result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+        return result
+
+    def _check_declared(self, bindings: List[Binding]) -> None:
+        """Refuse inputs of which the parser made scalars or sizes of 0 because the model says nothing of them."""
+        doubtful = [each for each in bindings if each["mode"] == "input" and (0 in each["shape"] or not each["shape"])]
+        if not doubtful or self.needs:
             return
-        yield network, _Built(typed.proof(model))
+        try:
+            from ..onnx_graph import rescue
+        except ImportError:
+            return
+        static = {*self.request.model.onnx.static_shapes, *self.request.model.onnx.constants}
+        names = [name for name in rescue.undeclared(Path(self.request.source)) if name not in static]
+        if names:
+            raise ConvertError(
+                "inputs-missing",
+                f"the model does not say how large these inputs are: {', '.join(names)}",
+                hint="add their shapes to the manifest under inputs:",
+            )
+
+    def _keep(self, graph: Path) -> None:
+        """Write the graph that the backend is given to the file that was asked for."""
+        if self.request.graph is not None:
+            from ..onnx_graph import typed_model
+
+            typed_model.keep(graph, Path(self.request.graph))
+
+    @contextlib.contextmanager
+    def _parsed(self, result: BuildResult) -> Iterator[Tuple[Any, _Built]]:
+        request, model, backend = self.request, self.request.model, self.backend
+        weakly = backend.weakly_typed() and not model.builder.strongly_typed
+        if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
+            self._keep(Path(request.source))
+            self.progress("parse", 0, 0)
+            network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
+            yield network, _by_flags(request, result, backend, network, self.cache)
+            return
+        from ..onnx_graph.typed_model import prepared
+
+        with prepared(
+            dataclasses.replace(model, precision="fp32") if weakly else model,
+            Path(request.source),
+            Path(request.work_dir),
+            cache=self.cache,
+            on_phase=lambda phase: self.progress(phase, 0, 0),
+            check_only=request.check_only,
+            findings=self.settled.findings,
+            **({"needs": self.needs} if self.needs else {}),
+        ) as typed:
+            result["rewritten"] = typed.path != Path(request.source)
+            self._keep(typed.path)
+            self.progress("parse", 0, 0)
+            network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
+            result["warnings"] += typed.warnings
+            if weakly:
+                yield network, _by_flags(request, result, backend, network, self.cache)
+                return
+            yield network, _Built(typed.proof(model))
+
+
+@contextlib.contextmanager
+def _sizes_told(traits: Mapping[str, profiles.Traits], resolved: List[Dict[str, ProfileShapes]]) -> Iterator[None]:
+    """Add the manifest's sizes to what the builder objects to in them."""
+    try:
+        yield
+    except ConvertError as error:
+        if error.code != "inputs-mismatch":
+            raise
+        raise profiles.with_sizes(error, traits, resolved) from None
+
+
+def _check_names(shared: List[str]) -> None:
+    """Refuse dimensions that share a meaningless name and have different sizes, as the builder would."""
+    if shared:
+        raise ConvertError(
+            "inputs-mismatch",
+            f"the model has one name for dimensions of different sizes: {', '.join(map(repr, shared))}",
+            hint="fix the sizes with onnx: {static_shapes: {INPUT: SHAPE}}",
+        )
 
 
 def _by_flags(
@@ -178,9 +284,9 @@ def _load_backend() -> Any:
     return backend
 
 
-def _with_profiles(bindings: List[Binding], profiles: List[Dict[str, ProfileShapes]]) -> List[Binding]:
+def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShapes]]) -> List[Binding]:
     for binding in bindings:
-        binding["profiles"] = [profile[binding["name"]] for profile in profiles if binding["name"] in profile]
+        binding["profiles"] = [profile[binding["name"]] for profile in resolved if binding["name"] in profile]
     return bindings
 
 

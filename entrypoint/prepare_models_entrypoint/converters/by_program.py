@@ -18,7 +18,7 @@ from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import build_time, gpu_support, layer_info, plugins, preflight, tao_converter, timing_cache, trtexec
+from . import build_time, gpu_support, layer_info, plugins, preflight, profiles, tao_converter, timing_cache, trtexec
 from .messages import from_program
 from .precision import Rule, judge_by_size, prove, rule
 from .ranges import settle
@@ -80,6 +80,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
     gpu_support.check(backend, request.capability, ())
     trtexec.check_model(model, version)
+    whole_file.check_operator_sets(Path(request.source))
     cache = _cache(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(
@@ -92,12 +93,13 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     if bindings:
         preflight.check_outputs(bindings, model.outputs)
         preflight.check_tensor_names(bindings, model.ros)
-        result["io"], result["profiles"] = bindings, preflight.resolve_profiles(bindings, model.inputs, model.profiles)
+        result["io"], result["profiles"] = bindings, profiles.resolve(bindings, model.inputs, model.profiles)
     else:
         result["io"], result["profiles"] = _declared(request)
     if chosen.rewrites:
         _by_rewritten(request, result, version, cache, progress)
         return
+    _keep(request, Path(request.source))
     _run_trtexec(request, result, version, request.source, progress)
     if request.check_only:
         return
@@ -111,6 +113,14 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     result["precision_proof"] = prove(
         model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found
     )
+
+
+def _keep(request: BuildRequest, onnx: Path) -> None:
+    """Write the graph that the converter is given to the file that was asked for."""
+    if request.graph is not None:
+        from ..onnx_graph import typed_model
+
+        typed_model.keep(onnx, Path(request.graph))
 
 
 def _by_rewritten(
@@ -130,6 +140,8 @@ def _by_rewritten(
         findings=settled.findings,
     ) as typed:
         result["warnings"] += typed.warnings
+        result["rewritten"] = typed.path != Path(request.source)
+        _keep(request, typed.path)
         proof = typed.proof(model)
         settled.note(proof)
         result["precision_proof"] = proof
@@ -195,8 +207,7 @@ def _look(
 
 def _declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, ProfileShapes]]]":
     """Return bindings and profiles as the manifest tells them, for models that nothing here can read."""
-    inputs = request.model.inputs
-    shapes = {name: ProfileShapes(min=list(s.min), opt=list(s.opt), max=list(s.max)) for name, s in inputs.items()}
+    shapes = {name: profiles.declared(each) for name, each in request.model.inputs.items()}
     io = [
         Binding(
             name=name, mode="input", dtype="float32", profiles=[one], source="network",
@@ -246,7 +257,11 @@ def _take_plan(request: BuildRequest, result: BuildResult) -> None:
     plan = Path(request.plan)
     size = plan.stat().st_size if plan.exists() else 0
     if not size:
-        raise ConvertError("converter-failed", "the converter ended well and wrote no engine", hint="see the build log")
+        raise ConvertError(
+            "converter-failed",
+            "the converter ended well and wrote no engine",
+            hint="check the room on the disk, or use converter: api",
+        )
     with plan.open("rb+") as stream:
         sync(stream)
     result["engine_bytes"], result["engine_sha256"] = size, sha256_file(plan)

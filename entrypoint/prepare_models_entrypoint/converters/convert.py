@@ -14,16 +14,12 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..contract import converters
 from ..contract.job import ModelJob
-from ..contract.precision import Means
 from ..contract.report import Attempt, RuntimeInfo
-from ..contract.source import Source
 from ..errors import ConvertError, VerifyError
-from ..onnx_graph import calibrate
 from ..processes import Ended, supervise_fork, tail
-from . import build_time, etlt
+from . import build_time, etlt, repeat
 from .memory_retries import rungs
 from .request import BuildRequest, BuildResult
-from .trtexec import command, shell_line
 from .worker import serve
 
 OnProgress = Callable[[Dict[str, Any]], None]
@@ -48,7 +44,7 @@ class Converted:
 def convert(
     model: ModelJob, source: Path, plan: Path, *, work_dir: Path, runtime: RuntimeInfo, on_progress: OnProgress,
     cache_file: Optional[Path] = None, timing_dir: Optional[Path] = None, check_only: bool = False,
-    attempts: Optional[List[Attempt]] = None,
+    graph: Optional[Path] = None, attempts: Optional[List[Attempt]] = None,
 ) -> Converted:  # fmt: skip
     """Build ``plan`` from the model file ``source``.
 
@@ -62,6 +58,7 @@ def convert(
         cache_file: the fetched calibration cache.
         timing_dir: where timing caches are kept between builds; ``durations`` beside it knows what builds took.
         check_only: judge the model and build nothing.
+        graph: receives the ONNX graph that the backend is given.
         attempts: receives the builds that ran out of memory, with what was changed after each.
     """
     started = time.monotonic()
@@ -86,13 +83,14 @@ def convert(
             capability=runtime["gpu"]["compute_capability"] if runtime["gpu"] else None,
             key_fd=key_fd,
             check_only=check_only,
+            graph=str(graph) if graph else None,
         )
-        result, ended = _climb(request, runtime, on_progress, attempts if attempts is not None else [])
+        result, ended, built = _climb(request, runtime, on_progress, attempts if attempts is not None else [])
     if durations is not None and not check_only:
         build_time.remember(durations, model.precision, time.monotonic() - started)
     peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
-    line = None if check_only else _command_line(model, result, choice.converter or "api")
-    return Converted(result, choice.converter or "api", choice.reason, peak, line)
+    command = None if check_only else repeat.line(built, result, choice.converter or "api")
+    return Converted(result, choice.converter or "api", choice.reason, peak, command)
 
 
 def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> converters.Choice:
@@ -120,60 +118,10 @@ def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> con
     raise ConvertError("backend-missing", choice.reason, hint="pip install 'prepare-models[local]'")
 
 
-def _command_line(model: ModelJob, result: BuildResult, converter: str) -> str:
-    if result["command"] is not None:
-        return shell_line(_with_final_name(model, result["command"], converter))
-    argv = command(
-        Source.of(model.source).public,
-        _final_name(model),
-        profiles=result["profiles"],
-        builder=model.builder,
-        precision_flags=_precision_flags(model, result),
-        inputs=[binding["name"] for binding in result["io"] if binding["mode"] == "input"],
-        plugins=[plugin.file for plugin in model.plugins],
-        explicit_shapes=any(-1 in binding["shape"] for binding in result["io"] if binding["mode"] == "input"),
-    )
-    return shell_line([*argv, "--skipInference"])
-
-
-def _final_name(model: ModelJob) -> str:
-    return str(Path(model.deploy_dir) / "1" / "model.plan")
-
-
-def _cache_name(model: ModelJob) -> str:
-    return Source.of(model.calibration_cache).public if model.calibration_cache else calibrate.FILE
-
-
-def _with_final_name(model: ModelJob, argv: List[str], converter: str) -> List[str]:
-    """Return a converter's vector with the source and the engine as the user knows them."""
-    if converter == "trtexec":
-        shown = {
-            "--onnx": Source.of(model.source).public,
-            "--saveEngine": _final_name(model),
-            "--calib": _cache_name(model),
-            "--timingCacheFile": "timing.cache",
-            "--exportLayerInfo": "layers.json",
-        }
-        names = [argument.partition("=")[0] for argument in argv]
-        return [f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)]
-    replaced = {"-e": _final_name(model), "-c": _cache_name(model)}
-    out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
-    return [*out[:-1], Source.of(model.source).public]
-
-
-def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
-    """Return trtexec's flags for what was done by builder flags; a rewritten graph carries its types itself."""
-    proof = result["precision_proof"]
-    if proof is None:
-        return []
-    cache = proof["means"] == Means.FLAGS_AND_CACHE
-    return [f"--{name.lower()}" for name in proof["flags"]] + ([f"--calib={_cache_name(model)}"] if cache else [])
-
-
 def _climb(
     request: BuildRequest, runtime: RuntimeInfo, on_progress: OnProgress, attempts: List[Attempt]
-) -> "tuple[BuildResult, Ended]":
-    """Build; after each build that ran out of memory, try with less."""
+) -> "tuple[BuildResult, Ended, ModelJob]":
+    """Build; after each build that ran out of memory, try with less. The model is what the last attempt was asked."""
     backend = runtime["backend"] or {"name": "tensorrt", "version": "10.0"}
     converter = "api" if request.program is None else "trtexec" if request.key_fd is None else "tao-converter"
     ladder = rungs(request.model, backend=backend["name"], version=backend["version"], converter=converter)
@@ -181,7 +129,7 @@ def _climb(
     kills = _oom_kills()
     while True:
         try:
-            return _run(request, Path(request.work_dir), request.model.timeout_s, on_progress)
+            return (*_run(request, Path(request.work_dir), request.model.timeout_s, on_progress), request.model)
         except ConvertError as error:
             if last is not None and error.code == "builder-option-unavailable":
                 raise last from None  # a rung that this version does not know

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from ..contract.job import ModelJob
 from ..contract.report import Binding, WarningInfo
 from ..errors import ConvertError
-from .preflight import DYNAMIC
+from .profiles import DYNAMIC
 
 # Measured with TensorRT-RTX on eight networks: resident memory is 110 MB and 3.5 to 5.4 times the weights.
 _BASE_BYTES = 110_000_000

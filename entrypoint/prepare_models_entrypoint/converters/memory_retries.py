@@ -41,7 +41,7 @@ def rungs(
         if inputs == dict(model.inputs):
             return
         model = dataclasses.replace(model, inputs=inputs)
-        yield model, {"max_batch": max(shapes.max[0] for shapes in inputs.values())}
+        yield model, {"max_batch": max(shapes.max[0] for shapes in inputs.values() if not shapes.values)}
 
 
 def _smaller(model: ModelJob, name: str, value: int) -> bool:
@@ -61,8 +61,8 @@ def _known(builder: BuilderConfig, model: ModelJob, backend: str, version: str, 
 
 def _halved(shapes: ShapeRange) -> ShapeRange:
     """Return the range with half the largest batch; axis 0 is the batch, and where it is fixed nothing changes."""
-    if not shapes.max or shapes.min[0] == shapes.max[0]:
+    if shapes.values or not shapes.max or shapes.min[0] == shapes.max[0]:
         return shapes
-    most = max(shapes.min[0], shapes.max[0] // 2)
+    most = max(shapes.min[0], shapes.max[0] // 2, 1)
     middle = min(shapes.opt[0], most)
     return ShapeRange(shapes.min, (middle, *shapes.opt[1:]), (most, *shapes.max[1:]))

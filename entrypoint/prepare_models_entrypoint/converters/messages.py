@@ -1,4 +1,4 @@
-"""Known messages of parsers, builders and converters, each with the error that it means."""
+"""Known messages of builders and converters, each with the error that it means and its cause in the user's words."""
 
 from __future__ import annotations
 
@@ -9,70 +9,183 @@ from ..contract.report import WarningInfo
 from ..errors import ConvertError
 
 _REMARKS_KEPT = 5
+_BAD_BOUNDS = re.compile(r"Profile k(?:MIN|MAX) values are not self-consistent")
+# What a backend says of the missing GPU after any error, whatever the error's own cause.
+AFTERWARDS = re.compile(r"cudaError 35|catchCudaError")
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
-_PLUGIN_HINT = "give the library that has it under plugins:, or export the model without this operator"
-
-# Pattern, code, hint. The first match in the table wins.
-TABLE: Tuple[Tuple[str, str, str], ...] = (
-    (
-        r"within workspace limit|insufficient workspace|exceeds? (?:the )?workspace",
-        "workspace-too-small",
-        "raise builder.workspace: no implementation of a layer fits into it",
-    ),
-    (
-        r"OutOfMemory|[Oo]ut of memory|std::bad_alloc|Cuda failure: 2\b|Tactic Device request.*insufficient",
-        "out-of-memory",
-        _MEMORY_HINT,
-    ),
-    (
-        r"FP32 GEMM is not supported",
-        "precision-unavailable",
-        "this compute capability has no fp32 matrix product in TensorRT-RTX; use precision: fp16",
-    ),
-    (
-        r"[Cc]alibration table does not match|[Cc]alibration failure|no calibrator|needs? to be calibrated",
-        "calibration-cache-refused",
-        "use the calibration cache of exactly this model version",
-    ),
-    (
-        r"SM \d+ (?:is )?not supported|[Uu]nsupported SM|no kernel image|Target GPU SM",
-        "compute-capability-unsupported",
-        "use a TensorRT build that has code for this GPU; 10.13.3 has none for SM 8.7, 10.16 has",
-    ),
-    (
-        r"UffParser|[Uu]ff.*pars|encoding key|Failed to decrypt|Decryption failed",
-        "etlt-key-wrong",
-        "check the key on the model's page; the same message comes from a damaged file",
-    ),
-    (r"Plugin not found|getPluginCreator could not find|no importer registered", "plugin-missing", _PLUGIN_HINT),
-    (
-        r"Unsupported ONNX data type|UNSUPPORTED_NODE|[Uu]nsupported operator",
-        "onnx-unsupported-operator",
-        "export the model with operators that TensorRT knows",
-    ),
-    (r"No space left on device", "disk-full", "free disk space, then run again"),
-    (
-        r"libnvinfer[^ ]*: cannot open shared object|CUDA driver|cudaError 35|no CUDA-capable device",
-        "backend-unusable",
-        "check driver and TensorRT libraries of this environment; a container needs the NVIDIA runtime",
-    ),
-    (
-        r"Serialized Engine Version|magicTag|Version tag does not match",
-        "engine-unusable",
-        "the engine is of another TensorRT version: build it anew",
-    ),
-    (r"Could not find any implementation for node", "out-of-memory", _MEMORY_HINT),
-    (r"profile|[Dd]ynamic (?:shape|input)", "inputs-mismatch", "check min, opt and max of the dynamic inputs"),
-    (r"[Uu]nknown option|Unrecognized option|invalid option", "builder-option-unavailable", "remove this setting"),
+_SIZES_HINT = (
+    "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
+    "multiples of 32. The builder's words name the layer and the axis where the sizes clash"
 )
 
 
-def match(texts: Sequence[str]) -> Optional[Tuple[str, str, str]]:
-    """Return code, message and hint of the first entry of the table that fits, or None."""
-    for pattern, code, hint in TABLE:
+class Known(NamedTuple):
+    """A message: pattern, the error's code, what it means, what to do."""
+
+    pattern: str
+    code: str
+    cause: str
+    hint: str
+
+
+# The first match in the table wins.
+TABLE: Tuple[Known, ...] = (
+    Known(
+        r"within workspace limit|insufficient workspace|exceeds? (?:the )?workspace",
+        "workspace-too-small",
+        "no implementation of a layer fits into the workspace",
+        "raise builder.workspace",
+    ),
+    Known(
+        r"OutOfMemory|[Oo]ut of memory|std::bad_alloc|Cuda failure: 2\b|Tactic Device request.*insufficient",
+        "out-of-memory",
+        "there is not enough memory",
+        _MEMORY_HINT,
+    ),
+    Known(
+        r"FP32 GEMM is not supported",
+        "precision-unavailable",
+        "this compute capability has no fp32 matrix product in TensorRT-RTX",
+        "use precision: fp16",
+    ),
+    Known(
+        r"[Cc]alibration table does not match|[Cc]alibration failure|no calibrator|needs? to be calibrated",
+        "calibration-cache-refused",
+        "the calibration cache is not this model's",
+        "use the calibration cache of exactly this model version",
+    ),
+    Known(
+        r"SM \d+ (?:is )?not supported|[Uu]nsupported SM|no kernel image|Target GPU SM",
+        "compute-capability-unsupported",
+        "this TensorRT has no code for the GPU",
+        "use a TensorRT build that has code for this GPU; 10.13.3 has none for SM 8.7, 10.16 has",
+    ),
+    Known(
+        r"UffParser|[Uu]ff.*pars|encoding key|Failed to decrypt|Decryption failed",
+        "etlt-key-wrong",
+        "the model can't be decrypted",
+        "check the key on the model's page; the same message comes from a damaged file",
+    ),
+    Known(
+        r"Plugin not found|getPluginCreator could not find|no importer registered",
+        "plugin-missing",
+        "an operator needs a plugin",
+        "give the library that has it under plugins:, or export the model without this operator",
+    ),
+    Known(
+        r"dedicated kernel",
+        "onnx-unsupported-operator",
+        "TensorRT has no kernel for an Attention operator of this form, and does not take it apart",
+        "export attention as MatMul and Softmax, as opset 22 and earlier have it",
+    ),
+    Known(
+        r"has no runners that implement it",
+        "onnx-unsupported-operator",
+        "this backend has no implementation of the layer that the builder names",
+        "end the network before this layer with onnx: {outputs: [TENSOR]} and compute the rest in the application, "
+        "or build with another TensorRT",
+    ),
+    Known(
+        r"has datatype (?:FP8|FP4|Int4|E8M0|E4M3)\w* but is not (?:produced|consumed) by",
+        "onnx-unsupported-operator",
+        "a tensor of an 8- or 4-bit type is used outside of quantization",
+        "these types are for what stands between QuantizeLinear and DequantizeLinear: export other tensors, inputs and "
+        "outputs in float32 or float16",
+    ),
+    Known(
+        r"(?:`?zero_point`?|`?scale`?) which is not an initializer|zero_?[pP]oint.*(?:constant|initializer)",
+        "onnx-unsupported-operator",
+        "scale and zero point of a Q/DQ node must be constants of the model",
+        "export the model with static quantization; where they are inputs, fix them with onnx: {constants: ...}",
+    ),
+    Known(
+        r"Unsupported ONNX data type|UNSUPPORTED_NODE|[Uu]nsupported operator",
+        "onnx-unsupported-operator",
+        "TensorRT does not know an operator or a type of the model",
+        "export the model with operators that TensorRT knows",
+    ),
+    Known(r"No space left on device", "disk-full", "the disk is full", "free disk space, then run again"),
+    Known(
+        r"Serialized Engine Version|magicTag|Version tag does not match",
+        "engine-unusable",
+        "the engine is of another TensorRT version",
+        "build it anew",
+    ),
+    Known(
+        r"Input dimensions with this name have different|Dimensions with name .* must be equal",
+        "inputs-mismatch",
+        "the model names several dimensions alike, so they have one size, and the manifest gives different ones",
+        "give them the same min, opt and max under inputs:, or fix the sizes with onnx: {static_shapes: ...}",
+    ),
+    Known(
+        r"violate shape constraints|values are not self-consistent|dimensions must be equal|"
+        r"dimensions not compatible|dimension.* cannot be negative|analyzeShapes|performVolumeCheck",
+        "inputs-mismatch",
+        "the network can't be computed with these sizes of its inputs",
+        _SIZES_HINT,
+    ),
+    Known(
+        r"no optimization profile has been defined|missing dimensions in profile|missing shape values",
+        "inputs-missing",
+        "the manifest does not say which sizes an input has",
+        "add the input's shape, or for a shape tensor its values, to the manifest under inputs:",
+    ),
+    Known(
+        r"static dimensions that don't match",
+        "inputs-mismatch",
+        "the manifest gives an input another size than the model fixes",
+        "give the model's own size, or change it with onnx: {static_shapes: ...}",
+    ),
+    Known(
+        r"graphScope|ScopeType|[Cc]onditional",
+        "onnx-unsupported-operator",
+        "the builder can't take the model's branches (If) as they are",
+        "fix the inputs that decide them with onnx: {constants: {INPUT: VALUE}}, and give each input one shape under "
+        "inputs: the branches that these decide are then gone",
+    ),
+    Known(
+        r"Could not find any implementation for node",
+        "out-of-memory",
+        "no implementation of a layer could be run, most often for want of memory",
+        _MEMORY_HINT,
+    ),
+    Known(
+        r"profile|[Dd]ynamic (?:shape|input)",
+        "inputs-mismatch",
+        "the builder refuses the sizes of an input",
+        _SIZES_HINT,
+    ),
+    Known(
+        r"[Uu]nknown option|Unrecognized option|invalid option",
+        "builder-option-unavailable",
+        "the converter has no such option",
+        "remove this setting",
+    ),
+    Known(
+        r"libnvinfer[^ ]*: cannot open shared object|CUDA driver|cudaError 35|no CUDA-capable device",
+        "backend-unusable",
+        "TensorRT finds no driver, or not all of its libraries",
+        "check driver and TensorRT libraries of this environment; a container needs the NVIDIA runtime",
+    ),
+    Known(
+        r"[Mm]yelin",
+        "build-failed",
+        "TensorRT's compiler can't compile a part of the network",
+        "fix the sizes with onnx: {static_shapes: ...}, or build with another TensorRT: its compiler differs",
+    ),
+)
+_UNKNOWN_HINT = (
+    "build it with precision: fp32, then with onnx: {static_shapes: ...}: what builds tells whether precision or "
+    "dynamic sizes are at fault; if neither helps, another TensorRT version may take the model"
+)
+
+
+def match(texts: Sequence[str]) -> Optional[Tuple[Known, str]]:
+    """Return the first entry of the table that fits and the text that it fits, or None."""
+    for known in TABLE:
         for text in texts:
-            if re.search(pattern, text):
-                return code, text, hint
+            if re.search(known.pattern, text):
+                return known, text
     return None
 
 
@@ -87,14 +200,15 @@ def is_noise(message: str) -> bool:
 
 def from_builder_log(errors: Sequence[str]) -> ConvertError:
     """Return the error that the builder's messages amount to."""
-    texts: List[str] = [" ".join(error.split()) for error in errors]
+    every: List[str] = [" ".join(error.split()) for error in errors]
+    texts = [text for text in every if not AFTERWARDS.search(text)] or every
     found = match(texts)
     if found is not None:
-        return ConvertError(found[0], f"the builder gave up: {found[1]}", hint=found[2])
-    told = "; ".join(texts[-3:]) or "it gives no reason"
-    return ConvertError(
-        "build-failed", f"the builder gave up: {told}", hint="the build log has the builder's whole output"
-    )
+        known, text = found
+        return ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
+    told = "; ".join(texts[-3:])
+    why = f"for a reason that is not known here. The builder: {told}" if told else "and gives no reason"
+    return ConvertError("build-failed", f"the builder gave up, {why}", hint=_UNKNOWN_HINT)
 
 
 def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
@@ -104,61 +218,23 @@ def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
     return [WarningInfo(code="parser-warning", message=text, hint=hint) for text in texts[:_REMARKS_KEPT]]
 
 
+def from_builder_warnings(remarks: Sequence[str]) -> List[WarningInfo]:
+    """Return the builder's warnings that tell of requests which the engine will refuse."""
+    texts = dict.fromkeys(" ".join(remark.split()) for remark in remarks if _BAD_BOUNDS.search(remark))
+    hint = "choose min and max so that the network can be computed with them, too, as it can with opt"
+    return [WarningInfo(code="profile-bounds-unusable", message=text, hint=hint) for text in texts]
+
+
 def from_program(name: str, exit_code: int, output: str) -> ConvertError:
     """Return the error that a converter's exit status and output amount to."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     found = match([line for line in lines if re.search(r"\[E\]|[Ee]rror|ERROR|[Ff]ail|nknown option", line)])
     if found is not None:
-        return ConvertError(found[0], f"{name} ended with status {exit_code}: {found[1]}", hint=found[2])
+        known, text = found
+        return ConvertError(known.code, f"{known.cause}. {name} ended with status {exit_code}: {text}", hint=known.hint)
     told = "; ".join(lines[-3:]) or "it printed nothing"
     return ConvertError(
-        "converter-failed", f"{name} ended with status {exit_code}: {told}", hint="the build log has its whole output"
-    )
-
-
-# The parser reports some malformed nodes as internal errors; the words are what tells them.
-_BROKEN = "INVALID_NODE|INVALID_GRAPH|Attribute not found|[Ii]nputs?.*(?:missing|required|expected)"
-
-
-class Finding(NamedTuple):
-    """A parser error: its code's name, the message with node and operator, and the bare description."""
-
-    code: str
-    text: str
-    description: str
-
-
-def judge(findings: Sequence[Finding], who: str) -> ConvertError:
-    """Turn a parser's findings into one error.
-
-    Args:
-        findings: what the parser found.
-        who: name and version of the backend.
-    """
-    missing = [finding for finding in findings if "Plugin not found" in finding.description]
-    if missing:
-        return ConvertError("plugin-missing", f"{who} has no plugin for {_listed(missing)}", hint=_PLUGIN_HINT)
-    unsupported = [finding for finding in findings if "UNSUPPORTED" in finding.code]
-    if unsupported:
-        return ConvertError(
-            "onnx-unsupported-operator",
-            f"{who} can't take {_listed(unsupported)}",
-            hint="export the model with operators that TensorRT knows, or use a backend that has the plugin",
-        )
-    broken = [finding for finding in findings if re.search(_BROKEN, f"{finding.code} {finding.description}")]
-    if broken:
-        return ConvertError(
-            "onnx-node-invalid",
-            f"the model is not well formed: {_listed(broken)}",
-            hint="export the model again; onnx.sanitize: true repairs what constant folding can",
-        )
-    return ConvertError(
-        "onnx-invalid",
-        f"the model can't be parsed: {_listed(findings) or 'the parser gives no reason'}",
-        hint="check that the file is complete and of this format; 'prepare-models inspect FILE' shows what it is",
-    )
-
-
-def _listed(findings: Sequence[Finding]) -> str:
-    more = f" and {len(findings) - 5} more" if len(findings) > 5 else ""
-    return "; ".join(finding.text for finding in findings[:5]) + more
+        "converter-failed", f"{name} ended with status {exit_code}: {told}",
+        hint=f"run {name} by hand with the report's trtexec_command and --verbose, or use converter: api, whose errors "
+        "name the node",
+    )  # fmt: skip

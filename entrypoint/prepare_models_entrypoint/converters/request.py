@@ -19,6 +19,7 @@ class BuildRequest:
     timing_dir: where timing caches are kept. expected_s: seconds that an earlier build took.
     capability: the GPU's, such as 8.7; None without one.
     key_fd: descriptor from which the key of an .etlt is read. check_only: judge the model, build nothing.
+    graph: file that receives the ONNX graph that the backend is given, with everything that was changed in it.
     parent: process id of the entrypoint, with which the build process ends.
     """
 
@@ -34,12 +35,14 @@ class BuildRequest:
     capability: Optional[str] = None
     key_fd: Optional[int] = None
     check_only: bool = False
+    graph: Optional[str] = None
     parent: int = field(default_factory=os.getpid)
 
 
 class BuildResult(TypedDict):
     """What the child found and did. ``error`` excludes everything else; ``engine_*`` describe the plan file.
 
+    rewritten: whether the backend was given another graph than the source's.
     command: the converter's argument vector without secrets, None for the Python API.
     preflight: what a check found. children_rss_bytes: peak memory of programs that the child ran.
     details: the layers of the network.
@@ -54,6 +57,7 @@ class BuildResult(TypedDict):
     warnings: List[WarningInfo]
     engine_bytes: int
     engine_sha256: str
+    rewritten: bool
     command: Optional[List[str]]
     preflight: Optional[Dict[str, Any]]
     children_rss_bytes: int
@@ -72,6 +76,7 @@ def empty_result() -> BuildResult:
         warnings=[],
         engine_bytes=0,
         engine_sha256="",
+        rewritten=False,
         command=None,
         preflight=None,
         children_rss_bytes=0,

@@ -63,7 +63,9 @@ def _check(model: ModelJob, cache: Optional[str]) -> None:
             "tao-converter -t int8 without -c would calibrate on nothing",
             hint="add calibration_cache: with the file from the model's page",
         )
-    unused = [name for name, value in (("keep_fp32", model.keep_fp32), ("plugins", model.plugins)) if value]
+    values = [shapes for profile in (model.inputs, *model.profiles) for shapes in profile.values() if shapes.values]
+    asked = {"keep_fp32": model.keep_fp32, "plugins": model.plugins, "inputs: values": values}
+    unused = [name for name, value in asked.items() if value]
     if unused:
         raise ConvertError(
             "builder-option-unavailable",

@@ -59,16 +59,24 @@ def command(
 
 def _shapes(profiles: Sequence[Profile], *, explicit: bool) -> List[str]:
     argv: List[str] = []
-    fixed = all(shapes["min"] == shapes["max"] for profile in profiles for shapes in profile.values())
+    fixed = all(
+        shapes["min"] == shapes["max"] and "values" not in shapes for profile in profiles for shapes in profile.values()
+    )
     if fixed and len(profiles) <= 1 and not explicit:
         return argv
     for index, profile in enumerate(profiles):
         if len(profiles) > 1:
             argv.append(f"--profile={index}")
         for option, key in (("minShapes", "min"), ("optShapes", "opt"), ("maxShapes", "max")):
-            pairs = (f"{_name(name)}:{'x'.join(map(str, shapes[key]))}" for name, shapes in profile.items())  # type: ignore[literal-required]  # key is one of the three
+            pairs = (f"{_name(name)}:{'x'.join(map(str, _bound(shapes, key)))}" for name, shapes in profile.items())
             argv.append(f"--{option}={','.join(pairs)}")
     return argv
+
+
+def _bound(shapes: ProfileShapes, key: str) -> List[int]:
+    """Return one of an input's three shapes; of a shape tensor trtexec takes the values in their place."""
+    bounds: Mapping[str, List[int]] = shapes.get("values", shapes)  # type: ignore[assignment]  # of either it has the three
+    return bounds[key]
 
 
 def _formats(builder: BuilderConfig, inputs: Sequence[str]) -> List[str]:
@@ -86,6 +94,9 @@ def _settings(builder: BuilderConfig, version: Version) -> List[str]:
     chosen = [(row.option, value) for row, value in builder.chosen()]
     pools = [f"{option.pool[1]}:{_mebibytes(value)}M" for option, value in chosen if option.pool[1]]
     argv = [f"--memPoolSize={','.join(pools)}"] if pools else []
+    if builder.compute_capabilities:
+        targets = ",".join(capability.replace(".", "") for capability in builder.compute_capabilities)
+        argv.append(f"--computeCapabilities={targets}")
     return argv + [
         f"--{argument}"
         for option, value in chosen

@@ -53,6 +53,7 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     answer, peak = load_engine(plan, work_dir, own=True)
     if answer["why_not"] is None:
         _same_names(network, answer["io"])
+        _take_values(network, answer["io"])
         if answer["unknown"]:
             hint = "please report it with the versions of TensorRT that built and that loaded the engine"
             told = f"the engine loads, but parts of its description can't be read: {'; '.join(answer['unknown'])}"
@@ -90,6 +91,15 @@ def load_engine(plan: Path, work_dir: Path, *, own: bool) -> "tuple[Dict[str, An
         reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
         answer = {"io": [], "why_not": f"the process that loads it ended with {reason}"}
     return answer, ended.peak_rss_bytes
+
+
+def _take_values(network: Sequence[Binding], engine: Sequence[Binding]) -> None:
+    """Give the profiles of shape tensors their values, which are the network's: an engine is not asked for them."""
+    known = {binding["name"]: binding["profiles"] for binding in network}
+    for binding in engine:
+        for mine, built in zip(binding["profiles"], known.get(binding["name"], ())):
+            if "values" in built:
+                mine["values"] = built["values"]
 
 
 def _same_names(network: Sequence[Binding], engine: Sequence[Binding]) -> None:

@@ -1,21 +1,34 @@
 """The first bytes of a plan file, which can be read without TensorRT and without a GPU.
 
-TensorRT (``ftrt``): version in bytes 24 to 27, as trtexec's --getPlanVersionOnly reads it; plans of 8.6 and later.
-TensorRT-RTX (``vtrt``): total size at 16, version at 24, compute capabilities at 32, bytes of weights at 56;
-observed on 1.7.
+Both kinds declare their total size in bytes 16 to 23. TensorRT (``ftrt``): version in bytes 24 to 27, as trtexec's
+--getPlanVersionOnly reads it; plans of 8.6 and later. TensorRT-RTX (``vtrt``): version at 24, compute capabilities at
+32, bytes of weights at 56; observed on 1.7.
 """
 
 from __future__ import annotations
 
+import json
+import shlex
 import struct
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, BinaryIO, Dict, List, NamedTuple, Optional
 
+from ..contract import other_formats
 from ..errors import InspectError
+from ..onnx_graph import whole_file
 
 _LENGTH = 64
+_MAGIC = (b"ftrt", b"vtrt")
+_LARGEST_PREAMBLE = 1 << 20
 _LATER = 0x40  # no name in the API; default builds have it, and say "and later" in their documentation
 _CAPABILITIES = {0x01: "7.5", 0x02: "8.0", 0x04: "8.6", 0x08: "8.9", 0x10: "12.0", 0x20: "12.1"}
+
+
+class Preamble(NamedTuple):
+    """JSON that an exporter such as Ultralytics' writes before the plan. ``bytes``: where the plan starts."""
+
+    bytes: int
+    metadata: Dict[str, Any]
 
 
 def read_header(path: Path) -> Dict[str, Any]:
@@ -26,21 +39,19 @@ def read_header(path: Path) -> Dict[str, Any]:
     """
     with open(str(path), "rb") as stream:
         head = stream.read(_LENGTH)
-    size = path.stat().st_size
-    if len(head) < _LENGTH or head[:4] not in (b"ftrt", b"vtrt"):
+        size = path.stat().st_size
+        if len(head) < _LENGTH or head[:4] not in _MAGIC:
+            raise _no_plan(path, head, size, preamble(stream))
+    (declared,) = struct.unpack_from("<Q", head, 16)
+    if declared > size:
         raise InspectError(
             "engine-invalid",
-            f"{path.name} is no TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
-            hint="build it again",
+            f"{path.name} has {size} of the {declared} bytes that it declares: it is truncated",
+            hint="copy or download it again; if that does not help, build it again",
         )
     version = ".".join(str(part) for part in head[24:28])
     if head[:4] == b"ftrt":
         return {"format": "tensorrt", "version": version}
-    (declared,) = struct.unpack_from("<Q", head, 16)
-    if declared > size:
-        raise InspectError(
-            "engine-invalid", f"{path.name} has {size} of the {declared} bytes that it declares", hint="build it again"
-        )
     (mask,) = struct.unpack_from("<I", head, 32)
     (weights,) = struct.unpack_from("<Q", head, 56)
     return {
@@ -50,6 +61,49 @@ def read_header(path: Path) -> Dict[str, Any]:
         "and_later": bool(mask & _LATER),
         "weights_bytes": weights,
     }
+
+
+def preamble(stream: BinaryIO) -> Optional[Preamble]:
+    """Return what stands before the plan of an open file: its length as four bytes, then JSON. None: nothing does."""
+    stream.seek(0)
+    (length,) = struct.unpack("<I", stream.read(4).ljust(4, b"\xff"))
+    if not 2 <= length <= _LARGEST_PREAMBLE:
+        return None
+    text = stream.read(length)
+    if stream.read(4) not in _MAGIC:
+        return None
+    try:
+        metadata = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return Preamble(4 + length, metadata) if isinstance(metadata, dict) else None
+
+
+def _no_plan(path: Path, head: bytes, size: int, before: Optional[Preamble]) -> InspectError:
+    if before is not None:
+        author = before.metadata.get("description") or before.metadata.get("author") or "an exporter"
+        return InspectError(
+            "engine-invalid",
+            f"{path.name} starts with {before.bytes} bytes of metadata of {str(author)[:80]!r} and not with its plan, "
+            "so TensorRT, Triton and Isaac ROS can't load it",
+            hint=f"cut the metadata off: tail -c +{before.bytes + 1} {shlex.quote(path.name)} > model.plan",
+        )
+    known = other_formats.kind(path)
+    if whole_file.verdict(path) == whole_file.WHOLE:
+        known = ("an ONNX model", "give it the ending .onnx")
+    if known is not None and head[:4] not in _MAGIC:
+        return InspectError("source-not-a-model", f"{path.name} is {known[0]}", hint=known[1])
+    if head[:4] in _MAGIC:
+        return InspectError(
+            "engine-invalid",
+            f"{path.name} ends within the header of its plan, after {size} bytes",
+            hint="copy or download it again; if that does not help, build it again",
+        )
+    return InspectError(
+        "engine-invalid",
+        f"{path.name} is no TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
+        hint="check which file this is; plans of TensorRT 8.6 and later start with 'ftrt', of TensorRT-RTX with 'vtrt'",
+    )
 
 
 def _capabilities(mask: int) -> List[str]:

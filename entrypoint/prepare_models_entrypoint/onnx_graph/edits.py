@@ -29,7 +29,10 @@ def _with_shapes(model: ModelProto, changes: OnnxConfig) -> ModelProto:
                 f"onnx.static_shapes names {name!r}; the model's inputs are {', '.join(inputs)}",
                 hint="use the model's own input names",
             )
+        ranked = inputs[name].type.tensor_type.HasField("shape")
         shape = inputs[name].type.tensor_type.shape
+        if not ranked:
+            shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in dims)
         if len(shape.dim) != len(dims):
             raise ConvertError(
                 "inputs-mismatch",

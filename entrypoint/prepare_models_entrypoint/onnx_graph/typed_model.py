@@ -7,27 +7,43 @@ import fnmatch
 import glob
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from onnx import ModelProto, TensorProto
 
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
 from ..contract.precision import Means
-from ..contract.report import Calibration, KeptLayer, PrecisionProof, WarningInfo
+from ..contract.report import REWRITING, Calibration, KeptLayer, PrecisionProof, WarningInfo
 from ..converters.precision import Evidence, Rule, prove, rule, sentence, unmatched
 from ..errors import ConvertError
-from . import batch_norm, calibration_cache, edits, faults, graph, model_file, model_optimizer, proof, quantize
+from . import (
+    batch_norm,
+    calibration_cache,
+    domains,
+    edits,
+    equivalence,
+    faults,
+    folding,
+    graph,
+    model_file,
+    model_optimizer,
+    proof,
+    quantize,
+    rescue,
+)  # fmt: skip
 from .calibration_cache import CalibrationCache
 from .decide import KeptNode
 from .findings import Findings
 from .opsets import lift
 from .prepare import prepare
+from .rescue import Applied, Rescue
 from .retype import retype
 
 # DequantizeLinear has an axis from 13 on, and fp16 scales from 19 on.
 _OPSET_PER_CHANNEL = 13
 _OPSET_HALF_SCALES = 19
+_NOTHING = Rescue()
 
 
 @dataclass
@@ -70,6 +86,7 @@ class TypedModel:
 def prepared(
     job: ModelJob, source: Path, work_dir: Path, *, cache: Optional[CalibrationCache],
     on_phase: Callable[[str], None], check_only: bool = False, findings: Optional[Findings] = None,
+    needs: Rescue = _NOTHING,
 ) -> Iterator[TypedModel]:  # fmt: skip
     """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
 
@@ -81,9 +98,10 @@ def prepared(
         on_phase: called with the name of each step.
         check_only: leave out what takes minutes: fp8 from samples.
         findings: what samples showed; None where nothing was measured.
+        needs: what makes the model buildable; its results stay the same.
     """
-    changed = job.onnx != OnnxConfig()
-    model = as_asked(job, source)
+    changed = job.onnx != OnnxConfig() or bool(needs)
+    model, done = _rescued(job, source, work_dir, needs)
     with _blaming(source):
         evidence = proof.of_graph(model)
     chosen = rule(
@@ -98,6 +116,8 @@ def prepared(
     typed = TypedModel(source, chosen, evidence, findings=findings)
     if findings is not None:
         typed.warnings += findings.warnings
+    if done.told:
+        typed.warnings += _compared(source, model, done, job, work_dir)
     if chosen.rewrites:
         typed.warnings += unmatched(job.kept_patterns, (node.name for node in graph.nodes(model)))
     elif job.kept_patterns and job.precision != "fp32":
@@ -107,7 +127,7 @@ def prepared(
             f"({sentence(chosen.means, requested=job.precision)})",
             hint="remove keep_fp32, or give the model without its own types",
         )
-    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase)
+    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.LOWERED))
     if chosen.rewrites and check_only and job.precision == "fp8":
         model_optimizer.check()
         typed.evidence = None
@@ -130,7 +150,41 @@ def prepared(
 
 def as_asked(job: ModelJob, source: Path) -> ModelProto:
     """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs."""
-    return prepare(edits.apply(model_file.load(source), job.onnx))
+    return prepare(edits.apply(_with_constants(job, source), job.onnx))
+
+
+def _with_constants(job: ModelJob, source: Path) -> ModelProto:
+    model = model_file.load(source)
+    domains.declare(model)
+    model = prepare(model)
+    folding.fix(model, job)
+    return model
+
+
+def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
+    """Return the model as asked and with what it needs, and what the latter is."""
+    model, decided = folding.by_constants(_with_constants(job, source), job, work_dir)
+    model = prepare(edits.apply(model, job.onnx))
+    decidable = bool(job.onnx.constants) or needs.branches
+    model, sized = folding.by_sizes(model, job, work_dir) if decidable else (model, [])
+    done = rescue.apply(model, needs, job)
+    done.told += decided + sized
+    return prepare(model), done
+
+
+def _compared(source: Path, model: ModelProto, done: Applied, job: ModelJob, work_dir: Path) -> List[WarningInfo]:
+    """Return the warnings of a rescue, once its results are known to be the source model's."""
+    file = work_dir / "rewritten.onnx"
+    model_file.save(model, file)
+    why_not = equivalence.check(source, file, job, work_dir)
+    compared = "compared with the source model in ONNX Runtime" if why_not is None else f"not compared: {why_not}"
+    hint = "prepare-models rewrite writes the graph that the engine is built from"
+    return [WarningInfo(code=REWRITING, message=f"{told} ({compared})", hint=hint) for told in done.told]
+
+
+def keep(graph_file: Path, target: Path) -> None:
+    """Write a graph to ``target``, with all of its weights: in it, or in one file beside it where protobuf can't."""
+    model_file.save(model_file.load(graph_file), target)
 
 
 @contextlib.contextmanager
@@ -152,6 +206,7 @@ class _Rewriter:
     work_dir: Path
     typed: TypedModel
     on_phase: Callable[[str], None]
+    added: Dict[str, str]
 
     def rewrite(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
         names = graph.tensor_names(model)
@@ -185,7 +240,7 @@ class _Rewriter:
             model = lift(model, _OPSET_PER_CHANNEL, required=_OPSET_PER_CHANNEL, why="bf16")
         elif graph.has_qdq(model):
             model = lift(model, _OPSET_HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
-        keep = {}
+        keep = dict(self.added)
         for node in graph.nodes(model):
             pattern = next((each for each in self.job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
             if pattern is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..contract import other_formats
+from ..contract import other_formats, wire
 from ..contract.skeleton import OTHER, TRUNCATED, WHOLE, mapped
 from ..contract.skeleton import verdict as verdict_of
 from ..errors import ConvertError
 
-__all__ = ["OTHER", "TRUNCATED", "WHOLE", "check", "verdict"]
+__all__ = ["OTHER", "TRUNCATED", "WHOLE", "check", "check_operator_sets", "verdict"]
+
+_OPERATOR_SETS = 8  # in ModelProto
 
 
 def verdict(path: Path) -> str:
@@ -51,3 +53,16 @@ def check(path: Path) -> None:
         f"{path.name} is not an ONNX model: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
         hint="check that the file is complete and of this format; 'prepare-models inspect FILE' shows what it is",
     )
+
+
+def check_operator_sets(path: Path) -> None:
+    """Refuse a model that does not say of which version its operators are: parsers guess, and each in its own way."""
+    with mapped(path) as view:
+        found = any(field.number == _OPERATOR_SETS for field in wire.fields(view, 0, len(view)))
+    if not found:
+        raise ConvertError(
+            "onnx-invalid",
+            f"{path.name} names no operator set (opset_import is empty), so what its operators mean is not defined",
+            hint="export it again, or write the operator set that it was exported with: "
+            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
+        )

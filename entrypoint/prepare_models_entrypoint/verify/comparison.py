@@ -22,7 +22,7 @@ _LOG_LINES = 5
 
 def verify(
     model: ModelJob, source: Path, plan: Path, *, means: Optional[Means], findings: Optional[Findings],
-    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path],
+    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path], rescued: bool,
 ) -> Tuple[Verification, int]:  # fmt: skip
     """Compare an engine, or the rewritten model that it was built from, with its source model.
 
@@ -37,6 +37,7 @@ def verify(
         runtime: backend and GPU of this environment.
         work_dir: private directory for intermediate files.
         cache_file: the calibration cache.
+        rescued: whether the model was rewritten to be buildable.
 
     Raises:
         VerifyError: nothing could be compared for want of a module, an operator or a usable sample.
@@ -56,6 +57,7 @@ def verify(
             "gpu": gpu["name"] if gpu else None,
             "no_gpu": None if gpu and backend else runtime["gpu_reason"] or "no TensorRT module",
             "findings": findings.to_dict() if findings else None,
+            "rescued": rescued,
             "by_flags": means is not None and means.leaves_the_graph,
         }
         write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)

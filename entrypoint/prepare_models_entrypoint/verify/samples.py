@@ -27,7 +27,7 @@ def shape_of(name: str, declared: "List[Any]", model: ModelJob) -> Tuple[int, ..
     profile = model.inputs or (model.profiles[0] if model.profiles else {})
     if name in model.onnx.static_shapes:
         return tuple(model.onnx.static_shapes[name])
-    if name in profile:
+    if name in profile and not profile[name].values:
         return profile[name].opt
     return tuple(size if isinstance(size, int) and size > 0 else 1 for size in declared)
 

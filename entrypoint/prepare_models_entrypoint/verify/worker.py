@@ -149,6 +149,7 @@ class Comparison:
         if precision == "fp32" and self.model.onnx == OnnxConfig():
             yield Path(self.request["source"])
             return
+        from ..onnx_graph import rescue
         from ..onnx_graph.typed_model import prepared
 
         folder = self.work_dir / name
@@ -156,9 +157,11 @@ class Comparison:
         cache = self.request["cache_file"] if precision != "fp32" else None
         job = dataclasses.replace(self.model, precision=precision)
         scales = calibration_cache.read(Path(cache), cache) if cache else None
+        source = Path(self.request["source"])
+        needs = rescue.survey(source, job) if self.request["rescued"] and name == "candidate" else rescue.Rescue()
         with prepared(
-            job, Path(self.request["source"]), folder, cache=scales, on_phase=lambda _: None,
-            findings=self.findings if precision != "fp32" else None,
+            job, source, folder, cache=scales, on_phase=lambda _: None,
+            findings=self.findings if precision != "fp32" else None, needs=needs,
         ) as typed:  # fmt: skip
             yield typed.path
 

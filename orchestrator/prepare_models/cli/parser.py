@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "fetch, convert and inspect the models of a manifest",
     "plan": "print what run would do, and why",
     "check": "judge the models of a manifest in seconds, without building anything",
+    "rewrite": "write the ONNX graph that an engine is built from",
     "inspect": "describe model files: inputs, outputs, memory, profiles, layers",
     "lint": "check a models directory against what Isaac ROS, Triton and DeepStream need",
     "decrypt": "write the ONNX model of an encrypted .etlt, for a machine that has no codec",

@@ -84,7 +84,7 @@ class BuildingContainers:
         """Do everything but fetch."""
         work = step.work
         sweep(self._site, step)
-        if step.kind is JobKind.RUN:
+        if step.kind.writes:
             work.output_dir.mkdir(parents=True, exist_ok=True)
         try:
             key = work.spec.key.read() if work.spec.key else None
@@ -176,7 +176,7 @@ def _places(step: Step) -> list[Bind]:
     places = [work.cache / name for name in ("work", "logs", "timing")]
     for place in places:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if step.kind is JobKind.RUN:
+    if step.kind.writes:
         places.append(work.output_dir)
     binds = [Bind(place, str(place), read_only=False) for place in places]
     verified = step.kind is JobKind.VERIFY and work.output_dir.is_dir()

@@ -89,6 +89,10 @@ class Executor:
         """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
         return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify"))
 
+    def rewrite(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
+        """Write the graph that an engine would be built from. ``folder``: an empty private directory."""
+        return self.run(Work(JobKind.REWRITE, spec, output_dir.absolute(), folder, "rewrite"))
+
     def run(self, work: Work) -> ModelReport:
         """Do what is to be done with one model and return its report.
 

@@ -65,8 +65,9 @@ class CopiedFiles:
     def back(self, step: Step) -> Mapping[str, Path]:
         """Return report, logs and engine. No timing caches: other builds write theirs meanwhile; nobody could merge."""
         work = step.work
-        made = {str(work.output_dir): step.folder / _MADE} if step.kind is JobKind.RUN else {}
-        return {f"{INSIDE}/out": step.out, str(work.cache / "logs"): work.cache / "logs", **made}
+        made = {JobKind.RUN: step.folder / _MADE, JobKind.REWRITE: work.output_dir}
+        written = {str(work.output_dir): made[step.kind]} if step.kind.writes else {}
+        return {f"{INSIDE}/out": step.out, str(work.cache / "logs"): work.cache / "logs", **written}
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
         """Publish what came back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +14,11 @@ from prepare_models_entrypoint.contract.kinds import (
     Kind,
     ListOf,
     Number,
+    OneOrMore,
     Shape,
     Shapes,
     SourceText,
+    Whole,
     WordsOrList,
 )
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, Setting, keys, rows
@@ -85,6 +87,9 @@ class Reader:
         if isinstance(kind, WordsOrList) and node.kind == "scalar":
             word = self._scalar(kind.word, node)
             return None if word is None else (word,)
+        if isinstance(kind, OneOrMore) and (node.kind == "scalar" or not node.items):
+            value = self._scalar(kind.item, node)
+            return None if value is None else (value,)
         if not self.is_a(node, "list", kind.expected):
             return None
         found = [self.value(kind.item, item) for item in node.items]
@@ -97,15 +102,22 @@ class Reader:
         return {name: value for name, value in found.items() if value is not None}
 
     def _shapes(self, node: Node) -> ShapeRange | None:
+        if "values" not in node.entries:
+            return self._bounds(node, lambda each: self._scalar(Shape(), each), values=False)
+        self.problems.check_keys(node, ("values",))
+        return self._bounds(node.entries["values"], lambda each: self._items(OneOrMore(Whole()), each), values=True)
+
+    def _bounds(self, node: Node, read: Callable[[Node], Any], *, values: bool) -> ShapeRange | None:
         if node.kind != "mapping":
-            shape = self._scalar(Shape(), node)
-            return None if shape is None else ShapeRange(shape, shape, shape)
+            same = read(node)
+            return None if same is None else ShapeRange(same, same, same, values=values)
         ends = ("min", "opt", "max")
         self.problems.check_keys(node, ends, required=ends)
-        shapes = [self._scalar(Shape(), node.entries[end]) for end in ends if end in node.entries]
-        if len(shapes) != len(ends) or None in shapes:
+        found_ends = [read(node.entries[end]) for end in ends if end in node.entries]
+        if len(found_ends) != len(ends) or None in found_ends:
             return None
-        found = ShapeRange(*shapes)
+        low, mid, high = found_ends
+        found = ShapeRange(low, mid, high, values=values)
         problem = found.problem()
         if problem:
             self.problems.add(node, problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prepare_models_entrypoint.contract.kinds import VARIABLE, Schema, Shape
+from prepare_models_entrypoint.contract.kinds import VARIABLE, OneOrMore, Schema, Shape, Whole
 from prepare_models_entrypoint.contract.settings import closed, rows
 from prepare_models_entrypoint.contract.source import KINDS, NGC_EXAMPLE
 
@@ -20,6 +20,8 @@ _SOURCES = (
     "file:///",
     *(kind.pattern for kind in KINDS),
 )
+_VALUES = OneOrMore(Whole()).schema()
+_RANGE_OF_VALUES = closed(dict.fromkeys(_SHAPES, _VALUES), list(_SHAPES))
 _DEFINITIONS: Schema = {
     "variable": {
         "description": "Text with a variable of the environment: ${VAR} or ${VAR:-default}.",
@@ -38,18 +40,23 @@ _DEFINITIONS: Schema = {
         "examples": ["peoplesemseg.onnx", "https://example.com/models.tar.gz!inner/model.onnx", NGC_EXAMPLE],
     },
     "shape": {
-        "description": "Dimensions, each at least 1. A bare integer is a shape of one dimension.",
+        "description": "Dimensions, each at least 0. A bare integer is a shape of one dimension.",
         "anyOf": [
-            {"type": "integer", "minimum": 1},
-            {"type": "string", "pattern": r"^0*[1-9][0-9]*(x0*[1-9][0-9]*)*$|\$\{"},
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": r"^[0-9]{1,18}(x[0-9]{1,18})*$|\$\{"},
         ],
         "examples": ["1x3x544x960", 16],
     },
     "shapes": {
-        "description": "One shape, or min, opt and max of one rank that rise.",
+        "description": "One shape, or min, opt and max of one rank that rise. For an input whose values become sizes "
+        "inside the network (a shape tensor): its values.",
         "anyOf": [
             Shape().schema(),
             closed({end: {"description": told, **Shape().schema()} for end, told in _SHAPES.items()}, list(_SHAPES)),
+            closed(
+                {"values": {"description": "Numbers of a shape tensor.", "anyOf": [_VALUES, _RANGE_OF_VALUES]}},
+                ["values"],
+            ),
         ],
     },
 }

@@ -68,6 +68,7 @@ NAMES: Mapping[type, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
+OPTIONAL: Mapping[type, tuple[str, ...]] = {ProfileShapes: ("values",)}
 TOLD: Mapping[type, Mapping[str, Schema]] = {
     ErrorInfo: {
         "": told("Why a model failed."),
@@ -91,7 +92,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         "sha256": told("Digest of the file, before any decryption.", pattern=_SHA256),
     },
     ProfileShapes: {
-        "": told("Shapes of one binding in one optimization profile."),
+        "": told("Shapes of one binding in one optimization profile; values for a shape tensor alone."),
         "min": told(ref="shape"),
         "opt": told(ref="shape"),
         "max": told(ref="shape"),

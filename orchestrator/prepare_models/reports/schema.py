@@ -10,7 +10,7 @@ from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.settings import closed
 
-from .fields import BUILDER, IDENTITY, NAMES, RUN, TOLD, told, whole
+from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, TOLD, told, whole
 
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 
@@ -53,7 +53,8 @@ def _object(kind: type) -> Schema:
     """Return the schema of a type of the contract, whose keys are all there."""
     about = TOLD.get(kind, {})
     fields = {name: _field(hint, about.get(name, {})) for name, hint in get_type_hints(kind).items()}
-    return {**about.get("", {}), **whole(fields)}
+    required = [name for name in fields if name not in OPTIONAL.get(kind, ())]
+    return {**about.get("", {}), **whole(fields), "required": required}
 
 
 def _field(hint: Any, about: Schema) -> Schema:

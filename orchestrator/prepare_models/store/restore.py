@@ -65,9 +65,12 @@ def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
     spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
     old_plan = report["engine"]["path"] if report["engine"] else ""
     new_plan = str(planned.output_dir / PLAN)
-    command = _in_place(
-        report["trtexec_command"], {old_plan: new_plan, report["source"]: Source.of(spec.source).public}
-    )
+    places = {
+        old_plan: new_plan,
+        report["source"]: Source.of(spec.source).public,
+        f"{report['name']}.onnx": f"{spec.name}.onnx",
+    }
+    command = _in_place(report["trtexec_command"], places)
     if report["engine"]:
         report["engine"]["path"] = new_plan
     if all(each["source_id"] != Source.of(spec.source).id for each in report["materials"] if each["role"] == "model"):

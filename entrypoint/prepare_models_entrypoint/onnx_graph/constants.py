@@ -1,0 +1,72 @@
+"""Values of a graph that are known before it runs: initializers, constants, and what small nodes compute from them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, Optional
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+_LARGEST = 1 << 14  # elements: what is larger is a weight, and no size, switch or window
+_DEEPEST = 40
+_NEWEST_IR = 10
+
+
+class Constants:
+    """Constants of a model's main graph, by tensor name."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._model = model
+        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._producers = {name: node for node in model.graph.node for name in node.output if name}
+        self._known: Dict[str, Any] = {}
+
+    def get(self, name: str) -> Optional[Any]:
+        """Return the value of a tensor as an array, or None where it is large or depends on an input."""
+        return self._value(name, _DEEPEST) if name else None
+
+    def _value(self, name: str, depth: int) -> Optional[Any]:
+        if name not in self._known:
+            self._known[name] = self._computed(name, depth)
+        return self._known[name]
+
+    def _computed(self, name: str, depth: int) -> Optional[Any]:
+        if name in self._tensors:
+            return _array(self._tensors[name])
+        node = self._producers.get(name)
+        if node is None or not depth or not _is_pure(node):
+            return None
+        feeds = {given: self._value(given, depth - 1) for given in node.input if given}
+        if any(value is None for value in feeds.values()):
+            return None
+        return _run(node, name, feeds, self._model)
+
+
+def _array(tensor: TensorProto) -> Optional[Any]:
+    if tensor.data_location == TensorProto.EXTERNAL or math.prod(tensor.dims) > _LARGEST:
+        return None
+    return numpy_helper.to_array(tensor)
+
+
+def _is_pure(node: NodeProto) -> bool:
+    has_body = any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+    return not node.domain and not has_body and not node.op_type.startswith(("Random", "Sequence"))
+
+
+def _run(node: NodeProto, name: str, feeds: Dict[str, Any], model: ModelProto) -> Optional[Any]:
+    inputs = [helper.make_tensor_value_info(given, _type(value), value.shape) for given, value in feeds.items()]
+    graph = helper.make_graph([node], "one", inputs, [helper.make_empty_tensor_value_info(name)])
+    ir = min(model.ir_version or _NEWEST_IR, _NEWEST_IR)
+    one = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=ir)
+    try:
+        (result,) = ReferenceEvaluator(one).run([name], feeds)
+    except Exception:  # noqa: BLE001  # some 200 operators in numpy raise whatever numpy raises: then it is not known
+        return None
+    value = np.asarray(result)
+    return value if value.size <= _LARGEST else None
+
+
+def _type(value: Any) -> int:
+    return int(helper.np_dtype_to_tensor_dtype(value.dtype))

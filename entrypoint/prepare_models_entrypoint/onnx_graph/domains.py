@@ -1,0 +1,36 @@
+"""Operator sets that a model lists for the domains of its operators."""
+
+from __future__ import annotations
+
+from onnx import ModelProto, helper
+
+from ..errors import ConvertError
+from . import graph
+from .schemas import STANDARD
+
+
+def declare(model: ModelProto) -> None:
+    """Give operators of other vendors an operator set where the model lists none: ONNX GraphSurgeon leaves it out.
+
+    Raises:
+        ConvertError: the version of the standard operators is missing, which is nobody's to guess.
+    """
+    known = {item.domain for item in model.opset_import}
+    used = {node.domain for node in graph.nodes(model)} - known
+    if not known & set(STANDARD) and used & set(STANDARD):
+        raise ConvertError(
+            "onnx-invalid",
+            f"the model uses standard operators and lists operator sets for {', '.join(sorted(known)) or 'none'} only",
+            hint="export it again, or write the operator set that it was exported with: "
+            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
+        )
+    for domain in sorted(used - set(graph.STANDARD_DOMAINS)):
+        model.opset_import.append(helper.make_opsetid(domain, 1))
+
+
+def drop_unused(model: ModelProto) -> None:
+    """Remove operator sets that nothing uses; ONNX Runtime lists all that it has, and parsers warn of them."""
+    used = {node.domain for node in graph.nodes(model)} | {function.domain for function in model.functions}
+    kept = [item for item in model.opset_import if item.domain in used or item.domain in graph.STANDARD_DOMAINS]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)

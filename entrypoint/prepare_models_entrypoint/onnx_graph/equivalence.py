@@ -1,0 +1,81 @@
+"""Is a rewritten model still the same function? Both run in ONNX Runtime, where it is installed, on random inputs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from ..contract.files import write_atomic
+from ..contract.job import ModelJob
+from ..contract.launch import command
+from ..errors import ConvertError
+from ..processes import supervise, tail
+
+_TIMEOUT_S = 600.0
+_LARGEST = 1e-3  # of the output's range; a DFT as a matrix product is 1e-5 off
+
+
+def available() -> bool:
+    """Tell whether ONNX Runtime is installed."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
+    """Compare a rewritten model with its source, and return why that was not possible, None where it was.
+
+    Raises:
+        ConvertError: the results differ.
+    """
+    if not available():
+        return "onnxruntime is not installed"
+    shapes, values = _shapes(job), {**_values(job), **job.onnx.constants}
+    answer = run("compare", work_dir, source=str(source), rewritten=str(rewritten), shapes=shapes, values=values)
+    outputs: Dict[str, Any] = answer.get("outputs", {})
+    wrong = {name: apart for name, apart in outputs.items() if isinstance(apart, str) or apart > _LARGEST}
+    if wrong:
+        told = "; ".join(f"{name}: {_told(apart)}" for name, apart in wrong.items())
+        raise ConvertError(
+            "onnx-unsupported-operator",
+            f"TensorRT does not take the model as it is, and rewriting it changed its results ({told})",
+            hint="export the model without the operators that the warnings name, or with static shapes",
+        )
+    why_not: Optional[str] = answer["why_not"]
+    return why_not
+
+
+def run(task: str, work_dir: Path, **arguments: Any) -> Dict[str, Any]:
+    """Have ONNX Runtime do a task in a process of its own; ``why_not`` in the answer says what stood in the way."""
+    request, result, log = (work_dir / f"{task}{ending}" for ending in (".json", "-result.json", ".log"))
+    document = {"task": task, "result": str(result), "parent": os.getpid(), **arguments}
+    write_atomic(request, json.dumps(document).encode("utf-8"), mode=0o600)
+    ended = supervise(
+        command("onnx_graph.runtime_worker", str(request)), log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S
+    )
+    try:
+        answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        how = f"{ended.signal.name}" if ended.signal else f"status {ended.exit_code}"
+        return {"why_not": f"ONNX Runtime ended with {how}: {tail(log, 1)}"}
+    result.unlink()
+    return answer
+
+
+def _shapes(job: ModelJob) -> Dict[str, List[int]]:
+    profile = job.inputs or (job.profiles[0] if job.profiles else {})
+    shapes: Mapping[str, Sequence[int]] = {
+        **{name: one.opt for name, one in profile.items() if not one.values},
+        **job.onnx.static_shapes,
+    }
+    return {name: list(dims) for name, dims in shapes.items()}
+
+
+def _values(job: ModelJob) -> Dict[str, List[int]]:
+    profile = job.inputs or (job.profiles[0] if job.profiles else {})
+    return {name: list(one.opt) for name, one in profile.items() if one.values}
+
+
+def _told(apart: Any) -> str:
+    return apart if isinstance(apart, str) else f"{apart:.3g} of the output's range, at most {_LARGEST:g} is allowed"

@@ -1,0 +1,178 @@
+"""What a builder refuses in a model although a small rewrite, which changes no result, makes it buildable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import onnx
+from onnx import ModelProto, ValueInfoProto
+
+from ..contract.job import ModelJob
+from ..contract.shapes import ShapeRange
+from ..converters import profiles
+from ..errors import ConvertError
+from . import graph, model_file, spectra
+
+LOWERED = "takes the place of a DFT or STFT, which loses its small values in less"
+_LARGEST_FOR_INFERENCE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """Rewrites that a model needs. Falsy where it needs none.
+
+    dimensions: meaningless names that dimensions of different sizes share. nameless: there are dimensions whose name is
+    an empty text, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
+    spectra: there are operators of ``spectra``. branches: there are If, which sizes of the manifest may decide.
+    """
+
+    dimensions: Tuple[str, ...] = ()
+    nameless: bool = False
+    ranks: Tuple[str, ...] = ()
+    spectra: bool = False
+    branches: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.dimensions or self.nameless or self.ranks or self.spectra or self.branches)
+
+
+@dataclass
+class Applied:
+    """What was rewritten, in words, and the names of the nodes that were added."""
+
+    told: List[str] = field(default_factory=list)
+    nodes: List[str] = field(default_factory=list)
+
+
+def survey(source: Path, job: ModelJob) -> Rescue:
+    """Return what a model needs beside what the manifest asks of its graph.
+
+    Raises:
+        ConvertError: dimensions that share a real name have different sizes, or an input has no rank anywhere.
+    """
+    model = model_file.load(source)
+    inputs = list(_inputs(model))
+    traits = {value.name: profiles.Traits(tuple(_names(value))) for value in inputs}
+    shapes = [{name: profiles.declared(each) for name, each in one.items() if not each.values} for one in _wanted(job)]
+    unranked = tuple(value.name for value in inputs if not value.type.tensor_type.HasField("shape"))
+    return Rescue(
+        dimensions=tuple(name for name in profiles.check_names(traits, shapes) if name),
+        nameless=any(dim.HasField("dim_param") and not dim.dim_param for value in inputs for dim in _dims(value)),
+        ranks=tuple(name for name in unranked if name not in job.onnx.static_shapes and name not in job.onnx.constants),
+        spectra=any(node.op_type in spectra.OPERATORS for node in model.graph.node),
+        branches=any(node.op_type == "If" for node in graph.nodes(model)),
+    )
+
+
+def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
+    """Rewrite the model in place.
+
+    Raises:
+        ConvertError: a rewrite needs a size that nothing fixes.
+    """
+    done = Applied()
+    for name in needs.ranks:
+        done.told.append(_give_rank(model, name, job))
+    if needs.dimensions or needs.nameless:
+        done.told += _part_names(model, needs.dimensions)
+    if needs.spectra:
+        kinds = sorted({node.op_type for node in model.graph.node if node.op_type in spectra.OPERATORS})
+        done.nodes += spectra.lower(model, _shapes(model, job))
+        done.told += [f"{kind} became {spectra.OPERATORS[kind]}" for kind in kinds]
+    return done
+
+
+def undeclared(source: Path) -> List[str]:
+    """Return the inputs of which a parser makes something else: without a rank, or with nameless dimensions."""
+    model = model_file.load(source)
+    return [
+        value.name
+        for value in _inputs(model)
+        if not value.type.tensor_type.HasField("shape")
+        or any(dim.HasField("dim_param") and not dim.dim_param for dim in _dims(value))
+    ]
+
+
+def _inputs(model: ModelProto) -> Iterator[ValueInfoProto]:
+    constant = {tensor.name for tensor in model.graph.initializer}
+    return (each for each in model.graph.input if each.name not in constant and each.type.HasField("tensor_type"))
+
+
+def _dims(value: ValueInfoProto) -> List[Any]:
+    return list(value.type.tensor_type.shape.dim)
+
+
+def _names(value: ValueInfoProto) -> Iterator[Optional[str]]:
+    return (dim.dim_param if dim.HasField("dim_param") and dim.dim_param else None for dim in _dims(value))
+
+
+def _wanted(job: ModelJob) -> List[Mapping[str, ShapeRange]]:
+    return [each for each in (job.inputs, *job.profiles) if each]
+
+
+def _give_rank(model: ModelProto, name: str, job: ModelJob) -> str:
+    wanted = [one[name] for one in _wanted(job) if name in one]
+    if not wanted:
+        raise ConvertError(
+            "inputs-missing",
+            f"the model does not say how many dimensions the input {name!r} has",
+            hint=f'add to the manifest  inputs: {{"{name}": SHAPE}}  with the shape that the network was trained with, '
+            "such as 1x3x224x224",
+        )
+    (value,) = (each for each in model.graph.input if each.name == name)
+    shape = value.type.tensor_type.shape
+    for axis in range(len(wanted[0].opt)):
+        sizes = {size for one in wanted for size in (one.min[axis], one.max[axis])}
+        dim = shape.dim.add()
+        if len(sizes) == 1:
+            dim.dim_value = sizes.pop()
+    return f"input {name!r}, which the model gives no rank, has the manifest's {len(wanted[0].opt)} dimensions"
+
+
+def _part_names(model: ModelProto, names: Sequence[str]) -> List[str]:
+    """Take meaningless names from all dimensions that have them: without a name each is of its own size."""
+    told: Dict[str, List[str]] = {}
+    for value in model.graph.input:
+        for axis, dim in enumerate(_dims(value)):
+            if dim.HasField("dim_param") and (not dim.dim_param or dim.dim_param in names):
+                told.setdefault(dim.dim_param, []).append(f"axis {axis} of {value.name!r}")
+                dim.ClearField("dim_param")
+    for value in (*model.graph.output, *model.graph.value_info):
+        for dim in _dims(value):
+            if dim.HasField("dim_param") and (not dim.dim_param or dim.dim_param in names):
+                dim.ClearField("dim_param")
+    return [f"dimensions named {name!r} have sizes of their own: {', '.join(axes)}" for name, axes in told.items()]
+
+
+def _shapes(model: ModelProto, job: ModelJob) -> Dict[str, List[Optional[int]]]:
+    """Return the sizes that tensors have with the shapes of the manifest; None for those that vary."""
+    assumed = ModelProto()
+    assumed.CopyFrom(model)
+    set_fixed_sizes(assumed, job)
+    if assumed.ByteSize() < _LARGEST_FOR_INFERENCE:
+        assumed = onnx.shape_inference.infer_shapes(assumed, data_prop=True)
+    found: Dict[str, List[Optional[int]]] = {t.name: list(t.dims) for t in assumed.graph.initializer}
+    for value in (*assumed.graph.input, *assumed.graph.value_info, *assumed.graph.output):
+        if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
+            found[value.name] = [dim.dim_value if dim.HasField("dim_value") else None for dim in _dims(value)]
+    return found
+
+
+def set_fixed_sizes(model: ModelProto, job: ModelJob) -> List[str]:
+    """Give inputs the sizes that are the same in every profile, and return the names of those that changed."""
+    changed: List[str] = []
+    wanted = _wanted(job)
+    for value in _inputs(model):
+        ranges = [one[value.name] for one in wanted if value.name in one]
+        if len(ranges) < max(len(wanted), 1) or any(
+            each.values or len(each.opt) != len(_dims(value)) for each in ranges
+        ):
+            continue
+        for axis, dim in enumerate(_dims(value)):
+            sizes = {size for each in ranges for size in (each.min[axis], each.max[axis])}
+            if len(sizes) == 1 and not dim.HasField("dim_value"):
+                dim.dim_value = sizes.pop()
+                changed.append(value.name)
+    return list(dict.fromkeys(changed))

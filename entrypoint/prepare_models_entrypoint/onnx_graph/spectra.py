@@ -1,0 +1,162 @@
+"""DFT and STFT as matrix products and convolutions: both are linear, with coefficients that are known beforehand."""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Optional, Sequence
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from ..errors import ConvertError
+from . import graph, types
+from .constants import Constants
+from .names import Names
+
+# What is lowered, and to what.
+OPERATORS = {"DFT": "a matrix product", "STFT": "a convolution"}
+_AXIS_IS_AN_INPUT = 20  # the opset from which on DFT takes its axis as an input
+
+Shape = Sequence[Optional[int]]
+
+
+def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
+    """Replace each DFT and STFT of the main graph, and return the names of the nodes that took their places.
+
+    Args:
+        model: changed in place.
+        shapes: sizes of the tensors by name, None for those that vary.
+
+    Raises:
+        ConvertError: a size that the coefficients depend on varies.
+    """
+    added: List[str] = []
+    kept: List[NodeProto] = []
+    names, constants, scope = Names(model), Constants(model), types.of(model)
+    for node in model.graph.node:
+        if node.op_type not in OPERATORS or node.domain not in graph.STANDARD_DOMAINS:
+            kept.append(node)
+            continue
+        lowered = _Lowered(model, node, names, constants, scope.get(node.input[0]))
+        (lowered.dft if node.op_type == "DFT" else lowered.stft)(shapes.get(node.input[0]))
+        kept += lowered.nodes
+        added += [each.name for each in lowered.nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return added
+
+
+class _Lowered:
+    """The nodes that take the place of one; the last one's output has the name of the original's."""
+
+    def __init__(self, model: ModelProto, node: NodeProto, names: Names, constants: Constants, kind: int) -> None:
+        self.model, self.node, self.names, self.constants = model, node, names, constants
+        self.nodes: List[NodeProto] = []
+        self.attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        self.kind = kind or TensorProto.FLOAT
+
+    def dft(self, shape: Optional[Shape]) -> None:
+        if shape is None:
+            raise self._unknown("the rank of its input")
+        rank = len(shape)
+        axis = self._axis() % rank
+        length, parts = shape[axis], shape[-1]
+        if length is None or parts is None:
+            raise self._unknown(f"axis {axis if length is None else rank - 1} of its input")
+        count = self._number(1) or length
+        inverse, onesided = bool(self.attributes.get("inverse")), bool(self.attributes.get("onesided"))
+        if inverse and onesided:
+            raise self._unknown("the half that a one-sided inverse leaves out")
+        bins = count // 2 + 1 if onesided else count
+        used = min(length, count)
+        kernel = _coefficients(count, bins, parts, inverse=inverse)[:used]
+        tensor = self.node.input[0]
+        if used < length:
+            tensor = self._add("Slice", tensor, *(self._integers([value]) for value in (0, used, axis)))
+        order = [each for each in range(rank - 1) if each != axis] + [axis, rank - 1]
+        tensor = self._permuted(tensor, order)
+        tensor = self._add("Reshape", tensor, self._integers([0] * (rank - 2) + [used * parts]))
+        tensor = self._add("MatMul", tensor, self._weights(kernel.reshape(used * parts, bins * 2)))
+        tensor = self._add("Reshape", tensor, self._integers([0] * (rank - 2) + [bins, 2]))
+        self._finish(self._permuted(tensor, [order.index(each) for each in range(rank)]))
+
+    def stft(self, shape: Optional[Shape]) -> None:
+        if shape is None:
+            raise self._unknown("the rank of its signal")
+        step, length, window = self._number(1), self._number(3), self._array(2)
+        length = length or (len(window) if window is not None else None)
+        parts = shape[2] if len(shape) > 2 else 1
+        if step is None or length is None or parts is None:
+            raise self._unknown("its frame_step, frame_length or window, or the last axis of its signal")
+        if len(self.node.input) > 2 and self.node.input[2] and (window is None or len(window) != length):
+            raise self._unknown("its window, of the frame's length,")
+        bins = length // 2 + 1 if self.attributes.get("onesided", 1) else length
+        kernel = _coefficients(length, bins, parts, inverse=False)
+        if window is not None:
+            kernel *= window.astype(np.float64).reshape(-1, 1, 1, 1)
+        tensor = self.node.input[0]
+        if len(shape) == 2:
+            tensor = self._add("Unsqueeze", tensor, self._integers([2]))
+        tensor = self._add("Transpose", tensor, perm=[0, 2, 1])
+        # One output channel for each bin and part: [2 * bins, parts, length].
+        weights = kernel.reshape(length, parts, bins * 2).transpose(2, 1, 0)
+        tensor = self._add("Conv", tensor, self._weights(weights), strides=[step])
+        tensor = self._add("Transpose", tensor, perm=[0, 2, 1])
+        self._finish(self._add("Reshape", tensor, self._integers([0, 0, bins, 2])))
+
+    def _axis(self) -> int:
+        if graph.opset(self.model) < _AXIS_IS_AN_INPUT:
+            return int(self.attributes.get("axis", 1))
+        if len(self.node.input) < 3 or not self.node.input[2]:
+            return -2
+        axis = self._number(2)
+        if axis is None:
+            raise self._unknown("its axis")
+        return axis
+
+    def _number(self, position: int) -> Optional[int]:
+        value = self._array(position)
+        return int(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
+
+    def _array(self, position: int) -> Optional[Any]:
+        inputs = self.node.input
+        return self.constants.get(inputs[position]) if len(inputs) > position else None
+
+    def _permuted(self, tensor: str, order: List[int]) -> str:
+        return tensor if order == sorted(order) else self._add("Transpose", tensor, perm=order)
+
+    def _add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        name = self.names.fresh(f"{self.node.name or self.node.output[0]}/{operator}")
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def _finish(self, tensor: str) -> None:
+        del tensor  # the last node's, which takes the original's name
+        self.nodes[-1].output[0] = self.node.output[0]
+
+    def _integers(self, values: List[int]) -> str:
+        return self._constant(np.array(values, np.int64))
+
+    def _weights(self, values: Any) -> str:
+        return self._constant(values.astype(helper.tensor_dtype_to_np_dtype(self.kind)))
+
+    def _constant(self, values: Any) -> str:
+        name = self.names.fresh(f"{self.node.name or self.node.output[0]}/constant")
+        self.model.graph.initializer.append(numpy_helper.from_array(values, name))
+        return name
+
+    def _unknown(self, what: str) -> ConvertError:
+        return ConvertError(
+            "onnx-unsupported-operator",
+            f"{self.node.op_type} at node {self.node.name!r} can't become a matrix product: {what} is not fixed",
+            hint="fix the sizes of the model's inputs with onnx: {static_shapes: ...}, and other inputs with "
+            "onnx: {constants: ...}",
+        )
+
+
+def _coefficients(count: int, bins: int, parts: int, *, inverse: bool) -> Any:
+    """Return the transform as an array [count, parts, bins, 2]: from real (and imaginary) values to both parts."""
+    angle = 2 * np.pi / count * (np.outer(np.arange(count), np.arange(bins)) % count)
+    real, imaginary = np.cos(angle), np.sin(angle) if inverse else -np.sin(angle)
+    of_real = np.stack([real, imaginary], -1)
+    of_both = [of_real] if parts == 1 else [of_real, np.stack([-imaginary, real], -1)]
+    return np.stack(of_both, 1) / (count if inverse else 1)

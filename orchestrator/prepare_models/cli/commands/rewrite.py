@@ -1,0 +1,82 @@
+"""``prepare-models rewrite``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.companions import GRAPH, GRAPH_WEIGHTS
+from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+
+from ... import lock, manifest
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...executors import choice
+from ...executors.executor import Executor
+from ...planning import planner
+from ...reports import text
+from ...support.terminal import say
+from ..options import add_executor, add_json
+from .plan import container_options
+
+EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peoplesemsegnet.onnx"
+
+
+def add_arguments(rewrite: argparse.ArgumentParser) -> None:
+    """Add what ``rewrite`` takes."""
+    rewrite.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
+    rewrite.add_argument("name", metavar="NAME", help="model whose graph is written")
+    rewrite.add_argument("-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write")
+    add_executor(rewrite)
+    add_json(rewrite, "report")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the graph that an engine of the manifest is built from."""
+    (spec,) = planner.select(lock.load(arguments.manifest)[0], [arguments.name])
+    output = arguments.output.absolute()
+    if output.suffix.lower() != ".onnx" or not output.parent.is_dir():
+        raise UsageError(
+            f"{arguments.output} can't be written", hint="give a file that ends with .onnx, in a folder that exists"
+        )
+    executor = choice.pick(arguments.executor, container_options(arguments))
+    report = _rewritten(executor, spec, output)
+    if arguments.json:
+        text.write(json.dumps(report, indent=2))
+    elif report["status"] == FAILED:
+        text.write(text.checks([report]))
+    else:
+        _tell(report, output)
+    return EXIT_MODEL_FAILED if report["status"] == FAILED else EXIT_OK
+
+
+def _rewritten(executor: Executor, spec: manifest.ModelSpec, output: Path) -> ModelReport:
+    """Write the graph beside its place and give it its name, which it has as a whole or not at all."""
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
+        made, folder = Path(place, "graph"), Path(place, "work")
+        made.mkdir()
+        folder.mkdir(mode=0o700)
+        report = executor.rewrite(spec, made, folder)
+        if report["status"] == FAILED:
+            return report
+        weights = made / GRAPH_WEIGHTS
+        if weights.exists():
+            beside = output.parent / GRAPH_WEIGHTS
+            if beside.exists():
+                raise UsageError(
+                    f"{beside} exists, and this graph's weights need a file of that name",
+                    hint="remove it, or write into another folder",
+                )
+            os.replace(weights, beside)
+        os.replace(made / GRAPH, output)
+    return report
+
+
+def _tell(report: ModelReport, output: Path) -> None:
+    for warning in report["warnings"]:
+        line = f"{report['name']}: warning [{warning['code']}]: {warning['message']}\n  -> {warning['hint']}"
+        say(line)
+    precision = report["precision_proof"]
+    text.write(f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}")
