@@ -30,7 +30,7 @@ import networks
 from tests.command import Workplace
 from tests.defects import DEFECTS, KEY, external, too_large
 
-from prepare_models_entrypoint.onnx_graph import calibration_cache, graph
+from prepare_models_entrypoint.onnx_graph import calibration_cache, graph, model_file
 
 DEFECT_LIMIT_S = 2.0
 CHECK_LIMIT_S = 1.0
@@ -92,7 +92,7 @@ def three_gigabytes(model: Path) -> None:
 
 def cache(model: Path, target: Path) -> None:
     """Write a calibration cache with a scale for every tensor; a check asks for their names only."""
-    names = graph.tensor_names(graph.load(model, weights=False))
+    names = graph.tensor_names(model_file.load(model))
     target.write_bytes(calibration_cache.write(dict.fromkeys(names, 0.1)))
 
 

@@ -33,8 +33,8 @@ def run(place: Workplace, model: dict[str, Any], **variables: str) -> dict[str, 
 def by_trtexec(place: Workplace, model: dict[str, Any], version: str = "8.6.1", **variables: str) -> dict[str, Any]:
     return run(
         place, {"converter": "trtexec", **model},
-        PREPARE_MODELS_TRTEXEC=trtexec(place), PREPARE_MODELS_DOUBLE_TRT_VERSION=version,
-        PREPARE_MODELS_DOUBLE_ARGV=str(place.folder / "argv.json"), **variables,
+        PREPARE_MODELS_TRTEXEC=trtexec(place), TRT_DOUBLE_TRT_VERSION=version,
+        TRT_DOUBLE_ARGV=str(place.folder / "argv.json"), **variables,
     )  # fmt: skip
 
 
@@ -94,10 +94,10 @@ def test_trtexec_works_on_timings_of_its_own_that_are_kept_by_version_and_device
 def test_an_engine_without_the_precision_that_was_asked_fails(place: Workplace) -> None:
     measured(networks.conv(place.folder / "model.onnx"), place.folder / "cal.bin")
     model = {"source": "model.onnx", "precision": "int8", "calibration_cache": "cal.bin"}
-    report = by_trtexec(place, model, PREPARE_MODELS_DOUBLE_NO_INT8="1")
+    report = by_trtexec(place, model, TRT_DOUBLE_NO_INT8="1")
     assert report["error"]["code"] == "precision-not-delivered"
     assert not (place.models_dir / "model").exists()
-    fallback = by_trtexec(place, {**model, "allow_fallback": True}, PREPARE_MODELS_DOUBLE_NO_INT8="1")
+    fallback = by_trtexec(place, {**model, "allow_fallback": True}, TRT_DOUBLE_NO_INT8="1")
     assert (fallback["status"], fallback["precision_proof"]["delivered"]) == ("built", "fp16")
 
 
@@ -117,7 +117,7 @@ def test_an_option_that_the_version_lacks_is_refused_before_it_runs(
 
 def test_memory_that_runs_out_leads_down_a_ladder_that_is_recorded(place: Workplace) -> None:
     networks.conv(place.folder / "model.onnx")
-    report = by_trtexec(place, {"source": "model.onnx"}, PREPARE_MODELS_DOUBLE_MEMORY_MIB="512")
+    report = by_trtexec(place, {"source": "model.onnx"}, TRT_DOUBLE_MEMORY_MIB="512")
     assert report["status"] == "built", report["error"]
     assert [attempt["changed"]["workspace_bytes"] >> 20 for attempt in report["attempts"]] == [1024, 512]
     assert {attempt["code"] for attempt in report["attempts"]} == {"out-of-memory"}
@@ -125,7 +125,7 @@ def test_memory_that_runs_out_leads_down_a_ladder_that_is_recorded(place: Workpl
 
 def test_memory_that_never_suffices_is_told_with_every_rung(place: Workplace) -> None:
     networks.conv(place.folder / "model.onnx")
-    report = by_trtexec(place, {"source": "model.onnx"}, PREPARE_MODELS_DOUBLE_MEMORY_MIB="1")
+    report = by_trtexec(place, {"source": "model.onnx"}, TRT_DOUBLE_MEMORY_MIB="1")
     assert report["error"]["code"] == "out-of-memory"
     assert len(report["attempts"]) == 4
 
@@ -133,7 +133,7 @@ def test_memory_that_never_suffices_is_told_with_every_rung(place: Workplace) ->
 def test_a_program_that_tells_no_progress_gets_elapsed_time_and_an_estimate(place: Workplace) -> None:
     networks.conv(place.folder / "model.onnx")
     place.write({"name": "model", "source": "model.onnx", "converter": "trtexec"})
-    variables = {"PREPARE_MODELS_TRTEXEC": trtexec(place), "PREPARE_MODELS_DOUBLE_SECONDS": "1.5"}
+    variables = {"PREPARE_MODELS_TRTEXEC": trtexec(place), "TRT_DOUBLE_SECONDS": "1.5"}
     told = []
     for _ in range(2):
         result = place.run("-v", "--log-format", "json", "--force", **variables)
@@ -164,7 +164,7 @@ def by_tao(place: Workplace, model: dict[str, Any], key: str = KEY) -> dict[str,
     program = programs.install("tao_converter", place.folder / "bin" / "tao-converter")
     return run(
         place, {**TAO, **model},
-        PREPARE_MODELS_TAO_CONVERTER=str(program), MODEL_KEY=key, PREPARE_MODELS_DOUBLE_ARGV=str(place.folder / "argv.json"),
+        PREPARE_MODELS_TAO_CONVERTER=str(program), MODEL_KEY=key, TRT_DOUBLE_ARGV=str(place.folder / "argv.json"),
     )  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def test_the_documented_commands_arrive_at_the_program_argument_by_argument(
         **({"calibration_cache": SEED_CACHE} if precision == "int8" else {}),
     }  # fmt: skip
     report = run(
-        place, model, PREPARE_MODELS_TAO_CONVERTER=str(program), PREPARE_MODELS_DOUBLE_ARGV=str(place.folder / "argv.json")
+        place, model, PREPARE_MODELS_TAO_CONVERTER=str(program), TRT_DOUBLE_ARGV=str(place.folder / "argv.json")
     )  # fmt: skip
     assert report["status"] == "built", report["error"]
     given = argv(place)

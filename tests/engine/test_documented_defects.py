@@ -132,7 +132,7 @@ def test_10_and_15_a_command_line_is_whole_and_no_part_of_it_is_run_by_a_shell(p
     networks.conv(place.folder / name)
     trtexec = str(programs.install("trtexec", place.folder / "bin" / "trtexec"))
     argv = place.folder / "argv.json"
-    variables = {"PREPARE_MODELS_TRTEXEC": trtexec, "PREPARE_MODELS_DOUBLE_ARGV": str(argv)}
+    variables = {"PREPARE_MODELS_TRTEXEC": trtexec, "TRT_DOUBLE_ARGV": str(argv)}
     (report,) = run(place, {"name": "score", "source": name, "converter": "trtexec"}, **variables)
     assert report["status"] == "built", report["error"]
     assert json.loads(argv.read_text())[0] == f"--onnx={place.folder / name}"

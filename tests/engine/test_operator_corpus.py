@@ -58,7 +58,8 @@ def corpus() -> list[Any]:
         from onnx.backend.test.case.node import collect_testcases
 
         cases = [case for case in collect_testcases(None) if case.model is not None]
-    return [case for case in cases if any(is_float(value) for value in case.model.graph.input)]
+    models = [(case, case.model) for case in cases]
+    return [case for case, model in models if model and any(is_float(value) for value in model.graph.input)]
 
 
 def is_float(value: onnx.ValueInfoProto) -> bool:

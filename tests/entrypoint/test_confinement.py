@@ -6,7 +6,7 @@ import os
 import resource
 import socket
 from pathlib import Path
-from typing import Callable
+from typing import Callable, List
 
 import pytest
 
@@ -26,7 +26,7 @@ def confined(tmp_path: Path, work: Callable[[], object]) -> str:
         os.write(writer, f"{answer}\n".encode())
         return 0
 
-    lines = []
+    lines: List[bytes] = []
     assert supervise_fork(child, log=tmp_path / "log", on_line=lines.append, timeout_s=30).exit_code == 0
     return b"".join(lines).decode().strip()
 

@@ -1,7 +1,7 @@
 """Double of NVIDIA's tao-converter, which can't be had here: takes the documented options, refuses all others.
 
 It decrypts with NVIDIA's codec and builds a real engine with TensorRT-RTX. It prints the key, as a careless program
-might. Environment: PREPARE_MODELS_DOUBLE_ARGV (file that receives the arguments as JSON).
+might. Environment: TRT_DOUBLE_ARGV (file that receives the arguments as JSON).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ DIMS = 3
 
 
 def main(arguments: list[str]) -> int:
-    if "PREPARE_MODELS_DOUBLE_ARGV" in os.environ:
-        Path(os.environ["PREPARE_MODELS_DOUBLE_ARGV"]).write_text(json.dumps(arguments), encoding="utf-8")
+    if "TRT_DOUBLE_ARGV" in os.environ:
+        Path(os.environ["TRT_DOUBLE_ARGV"]).write_text(json.dumps(arguments), encoding="utf-8")
     values: dict[str, list[str]] = {}
     rest = list(arguments)
     while rest and rest[0].startswith("-"):

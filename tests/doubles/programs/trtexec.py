@@ -1,8 +1,8 @@
 """Double of NVIDIA's trtexec, which can't be had here: takes the options of one version, refuses all others.
 
-The engine is a real one, built with TensorRT-RTX. Environment: PREPARE_MODELS_DOUBLE_TRT_VERSION (8.6.1), PREPARE_MODELS_DOUBLE_ARGV (file that
-receives the arguments as JSON), PREPARE_MODELS_DOUBLE_MEMORY_MIB (a build whose workspace is not limited to this runs out of memory),
-PREPARE_MODELS_DOUBLE_NO_INT8 (a build with --int8 reports no int8 layer), PREPARE_MODELS_DOUBLE_SECONDS (that the build takes at least).
+The engine is a real one, built with TensorRT-RTX. Environment: TRT_DOUBLE_TRT_VERSION (8.6.1), TRT_DOUBLE_ARGV (file that
+receives the arguments as JSON), TRT_DOUBLE_MEMORY_MIB (a build whose workspace is not limited to this runs out of memory),
+TRT_DOUBLE_NO_INT8 (a build with --int8 reports no int8 layer), TRT_DOUBLE_SECONDS (that the build takes at least).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 OPTIONS = json.loads((Path(__file__).parent / "options.json").read_text(encoding="utf-8"))["trtexec"]
-VERSION = os.environ.get("PREPARE_MODELS_DOUBLE_TRT_VERSION", "8.6.1")
+VERSION = os.environ.get("TRT_DOUBLE_TRT_VERSION", "8.6.1")
 
 
 def main(arguments: list[str]) -> int:
@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> int:
     print(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{tag}] # trtexec {' '.join(arguments)}")
     if arguments == ["--help"]:
         return 0
-    if "PREPARE_MODELS_DOUBLE_ARGV" in os.environ:
-        Path(os.environ["PREPARE_MODELS_DOUBLE_ARGV"]).write_text(json.dumps(arguments), encoding="utf-8")
+    if "TRT_DOUBLE_ARGV" in os.environ:
+        Path(os.environ["TRT_DOUBLE_ARGV"]).write_text(json.dumps(arguments), encoding="utf-8")
     options: dict[str, str] = {}
     for argument in arguments:
         name, _, value = argument[2:].partition("=")
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 
 def build(options: dict[str, str]) -> int:
-    limit = os.environ.get("PREPARE_MODELS_DOUBLE_MEMORY_MIB")
+    limit = os.environ.get("TRT_DOUBLE_MEMORY_MIB")
     workspace = options.get("memPoolSize", "workspace:999999M").partition("workspace:")[2].partition("M")[0]
     if limit and float(workspace) > float(limit):
         return failed(
@@ -43,7 +43,7 @@ def build(options: dict[str, str]) -> int:
         )
     if "calib" in options and not Path(options["calib"]).is_file():
         return failed("this double refuses what trtexec does not: a calibration cache that is not there")
-    time.sleep(float(os.environ.get("PREPARE_MODELS_DOUBLE_SECONDS", "0")))
+    time.sleep(float(os.environ.get("TRT_DOUBLE_SECONDS", "0")))
     engine = engine_of(options["onnx"], shapes(options))
     if engine is None:
         return failed("ModelImporter.cpp: Failed to parse the model")
@@ -52,7 +52,7 @@ def build(options: dict[str, str]) -> int:
         with Path(options["timingCacheFile"]).open("a", encoding="ascii") as timings:
             timings.write(f"{Path(options['onnx']).name}\n")
     if "exportLayerInfo" in options:
-        quantized = "int8" in options and "PREPARE_MODELS_DOUBLE_NO_INT8" not in os.environ
+        quantized = "int8" in options and "TRT_DOUBLE_NO_INT8" not in os.environ
         kind = "Int8" if quantized else "Half" if "fp16" in options else "Float"
         layer = {"LayerType": "CaskConvolution", "Inputs": [{"Format/Datatype": f"Row major {kind} format"}]}
         Path(options["exportLayerInfo"]).write_text(json.dumps({"Layers": [layer], "Bindings": []}), encoding="utf-8")
