@@ -1,8 +1,8 @@
 """Double of NVIDIA's trtexec, which can't be had here: takes the options of one version, refuses all others.
 
-The engine is a real one, built with TensorRT-RTX. Environment: TRT_DOUBLE_TRT_VERSION (8.6.1), TRT_DOUBLE_ARGV (file that
-receives the arguments as JSON), TRT_DOUBLE_MEMORY_MIB (a build whose workspace is not limited to this runs out of memory),
-TRT_DOUBLE_NO_INT8 (a build with --int8 reports no int8 layer), TRT_DOUBLE_SECONDS (that the build takes at least).
+The engine is a real one, built with TensorRT-RTX. Environment: TRT_DOUBLE_TRT_VERSION (8.6.1), TRT_DOUBLE_ARGV (file
+that receives the arguments as JSON), TRT_DOUBLE_MEMORY_MIB (a build whose workspace is not limited to this runs out of
+memory), TRT_DOUBLE_NO_INT8 (a build with --int8 reports no int8 layer), TRT_DOUBLE_SECONDS (that the build takes).
 """
 
 from __future__ import annotations
