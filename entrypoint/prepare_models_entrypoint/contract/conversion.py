@@ -58,8 +58,8 @@ class TaoConfig(Record):
 
 
 @dataclass(frozen=True)
-class CalibrationConfig(Record):
-    """Calibration from samples: a directory of images, .npy or .npz files, and how an image becomes the input tensor.
+class SampleConfig(Record):
+    """Samples: a directory of images, .npy or .npz files, and how an image becomes the input tensor.
 
     A pixel p of 0..255 becomes ``(p * scale - mean) / std``; an input of whole numbers takes pixels as they are where
     none of these is set.
@@ -78,13 +78,6 @@ class CalibrationConfig(Record):
     limit: int = setting(
         Integer("a number of samples", 1), "at most this many samples, in the order of their names", default=100
     )
-    method: str = setting(
-        OneOf(*CALIBRATION_METHODS),
-        "how ranges become scales: `minmax` takes the largest value, `entropy` loses the least information, as "
-        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values",
-        default=CALIBRATION_METHODS[0],
-        later=True,
-    )
 
     def samples(self) -> List[Path]:
         """Return the sample files that are used, sorted by name; none where the directory is not there."""
@@ -95,3 +88,16 @@ class CalibrationConfig(Record):
         """Return the digest of the samples' bytes in their order, whatever their names; None without any sample."""
         digests = [sha256(file) for file in self.samples()]
         return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
+
+
+@dataclass(frozen=True)
+class CalibrationConfig(SampleConfig):
+    """Calibration from samples."""
+
+    method: str = setting(
+        OneOf(*CALIBRATION_METHODS),
+        "how ranges become scales: `minmax` takes the largest value, `entropy` loses the least information, as "
+        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values",
+        default=CALIBRATION_METHODS[0],
+        later=True,
+    )

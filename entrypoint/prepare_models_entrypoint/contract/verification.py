@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from .conversion import CalibrationConfig
+from .conversion import SampleConfig
 from .files import sha256_file
 from .kinds import ByName, File, Integer, Interval, Number
 from .settings import Nested, Record, setting
@@ -65,9 +65,7 @@ class VerifyConfig(Record):
 
     EXCLUSIVE = ("images", "npz", "random")
 
-    images: Optional[CalibrationConfig] = setting(
-        Nested(CalibrationConfig), "samples, as for a calibration", inline=True
-    )
+    images: Optional[SampleConfig] = setting(Nested(SampleConfig), "samples, as for a calibration", inline=True)
     npz: Optional[str] = setting(
         File("the path of a .npz file"), "file of arrays by input name, samples along the first axis"
     )

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from ..contract.conversion import PIXEL_SCALE, SAMPLE_ENDINGS, CalibrationConfig
+from ..contract.conversion import PIXEL_SCALE, SAMPLE_ENDINGS, SampleConfig
 from ..errors import ConvertError
 
 Feed = Dict[str, Any]
@@ -25,7 +25,7 @@ class Input(NamedTuple):
     shape: Tuple[int, ...]
 
 
-def files(config: CalibrationConfig) -> List[Path]:
+def files(config: SampleConfig) -> List[Path]:
     """Return the sample files, sorted by name.
 
     Raises:
@@ -41,7 +41,7 @@ def files(config: CalibrationConfig) -> List[Path]:
     return found
 
 
-def check(paths: Sequence[Path], config: CalibrationConfig, inputs: Sequence[Input]) -> None:
+def check(paths: Sequence[Path], config: SampleConfig, inputs: Sequence[Input]) -> None:
     """Refuse samples that do not fit the inputs; images are opened and not decoded.
 
     Raises:
@@ -55,7 +55,7 @@ def check(paths: Sequence[Path], config: CalibrationConfig, inputs: Sequence[Inp
             _opened(path, lambda image: image.verify())
 
 
-def feeds(paths: Sequence[Path], config: CalibrationConfig, inputs: Sequence[Input]) -> Iterator[Feed]:
+def feeds(paths: Sequence[Path], config: SampleConfig, inputs: Sequence[Input]) -> Iterator[Feed]:
     """Yield feeds of full batches; the last one is filled up with its own samples."""
     batch = max([each.shape[0] for each in inputs if each.shape], default=1)
     waiting: List[Feed] = []
@@ -85,7 +85,7 @@ def _joined(samples: Sequence[Feed], inputs: Sequence[Input]) -> Feed:
     return joined
 
 
-def one(path: Path, config: CalibrationConfig, inputs: Sequence[Input]) -> Feed:
+def one(path: Path, config: SampleConfig, inputs: Sequence[Input]) -> Feed:
     """Return one file's arrays by input name: of the whole shape, or with a batch of 1.
 
     An image is resized to the input's height and width, a pixel p becomes ``(p * scale - mean) / std``, or stays what
@@ -160,7 +160,7 @@ def _typed(array: Any, path: Path, to: Input) -> Any:
     return np.ascontiguousarray(array, dtype)
 
 
-def _image(path: Path, config: CalibrationConfig, to: Input) -> Any:
+def _image(path: Path, config: SampleConfig, to: Input) -> Any:
     height, width = _size(path, config, to)
     mode = "L" if config.colour == "gray" else "RGB"
     pixels = _opened(path, lambda image: np.asarray(image.convert(mode).resize((width, height))))
@@ -174,12 +174,12 @@ def _image(path: Path, config: CalibrationConfig, to: Input) -> Any:
     return (values.transpose(2, 0, 1) if config.layout == "nchw" else values)[None]
 
 
-def _scaled(pixels: Any, config: CalibrationConfig) -> Any:
+def _scaled(pixels: Any, config: SampleConfig) -> Any:
     values = pixels.astype(np.float32) * np.float32(config.scale)
     return (values - np.asarray(config.mean or 0, np.float32)) / np.asarray(config.std or 1, np.float32)
 
 
-def _size(path: Path, config: CalibrationConfig, to: Input) -> Tuple[int, int]:
+def _size(path: Path, config: SampleConfig, to: Input) -> Tuple[int, int]:
     """Return height and width to which an image is resized."""
     shape = "x".join(map(str, to.shape))
     if len(to.shape) != 4:

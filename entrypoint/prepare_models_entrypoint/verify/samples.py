@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from ..contract.conversion import CalibrationConfig
+from ..contract.conversion import SampleConfig
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
 from ..errors import ConvertError, VerifyError
@@ -49,7 +49,7 @@ def feeds(config: VerifyConfig, inputs: List[Input]) -> Tuple[str, Iterator[Feed
     return f"{config.count} random samples (seed {config.seed})", _random(config, inputs)
 
 
-def _of_images(config: CalibrationConfig, inputs: List[Input], files: List[Path]) -> Iterator[Feed]:
+def _of_images(config: SampleConfig, inputs: List[Input], files: List[Path]) -> Iterator[Feed]:
     wanted = [sample_files.Input(*each) for each in inputs]
     feeds = sample_files.feeds(files, config, wanted)
     while True:

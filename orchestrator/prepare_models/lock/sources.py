@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import other_formats
-from prepare_models_entrypoint.contract.conversion import CalibrationConfig
+from prepare_models_entrypoint.contract.conversion import SampleConfig
 from prepare_models_entrypoint.contract.external_data import ExternalDataError, files
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import Source
@@ -96,7 +96,7 @@ def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
         raise HostError(f"{path} can't be read: {error.strerror}", hint="check the path in the manifest") from None
 
 
-def sample_sets(spec: ModelSpec) -> Iterator[tuple[str, CalibrationConfig]]:
+def sample_sets(spec: ModelSpec) -> Iterator[tuple[str, SampleConfig]]:
     """Yield the directories of samples that a model names, each with its role."""
     if spec.calibration is not None:
         yield "calibration_samples", spec.calibration
