@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, Optional, Sequence
 from .consumers import lint
 from .contract import event, external_data, schema
 from .contract.companions import GRAPH
+from .contract.environment import RuntimeInfo
 from .contract.external_data import ExternalDataError
 from .contract.files import partial_file, sha256_file, write_atomic
 from .contract.identity import build_key, identity
@@ -32,7 +33,6 @@ from .contract.report import (
     Material,
     ModelReport,
     Origin,
-    RuntimeInfo,
     StageResult,
     WarningInfo,
     blank,

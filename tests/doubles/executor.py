@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prepare_models.executors.executor import Executor
 from prepare_models.executors.work import Work
-from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, RuntimeInfo, WarningInfo
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, WarningInfo
 
 from ..unit.records import RUNTIME, digest, report_of
 

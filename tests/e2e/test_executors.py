@@ -21,9 +21,10 @@ from prepare_models.executors.outcome import Outcome
 from prepare_models.executors.work import Lines, OnEvent, Step, Work
 from prepare_models.manifest import load
 from prepare_models.running import child
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport, RuntimeInfo
+from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 from tests import networks
 from tests.command import Workplace
 

@@ -9,9 +9,9 @@ import pytest
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import TaoConfig
 from prepare_models_entrypoint.contract.converters import choose
+from prepare_models_entrypoint.contract.environment import Converters
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.precision import Means
-from prepare_models_entrypoint.contract.report import Converters
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.converters import gpu_support, layer_info, options, tao_converter, trtexec
 from prepare_models_entrypoint.converters.estimate import check_memory, isaac_ros, memory_needed

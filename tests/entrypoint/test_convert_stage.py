@@ -8,8 +8,8 @@ from typing import Any, Optional
 
 import pytest
 
+from prepare_models_entrypoint.contract.environment import BackendInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.contract.report import BackendInfo, RuntimeInfo
 from prepare_models_entrypoint.converters import convert
 from prepare_models_entrypoint.errors import ConvertError
 

@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.inspect import compatibility
 
 TENSORRT = {"format": "tensorrt", "version": "10.3.0.30"}

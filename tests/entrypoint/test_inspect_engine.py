@@ -9,7 +9,7 @@ from typing import Any, Dict
 
 import pytest
 
-from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.inspect import plan_file
 
 from .test_header import tensorrt

@@ -9,18 +9,16 @@ from typing import Any
 
 from prepare_models.manifest import ModelSpec
 from prepare_models.running.jobs import model_job
+from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.identity import build_key, identity
 from prepare_models_entrypoint.contract.report import (
     BUILT,
-    BackendInfo,
     Binding,
     Engine,
-    GpuInfo,
     Material,
     ModelReport,
     PrecisionProof,
     ProfileShapes,
-    RuntimeInfo,
     StageResult,
     blank,
 )

@@ -26,7 +26,8 @@ from prepare_models.running.jobs import model_job
 from prepare_models.store import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
-from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, ProfileShapes, RuntimeInfo
+from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.report import ProfileShapes
 from prepare_models_entrypoint.contract.source import Source, ngc_file
 from prepare_models_entrypoint.converters import tao_converter, trtexec
 

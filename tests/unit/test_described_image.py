@@ -22,7 +22,7 @@ from prepare_models.executors import choice
 from prepare_models.executors.options import ContainerOptions
 from prepare_models.machine import environments, platforms
 from prepare_models.machine import facts as machine
-from prepare_models_entrypoint.contract.report import RuntimeInfo
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from tests.command import COMMAND
 from tests.doubles.image_engine import ImageEngine
 

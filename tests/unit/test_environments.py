@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prepare_models.machine.environments import machine_facts, remembered
-from prepare_models_entrypoint.contract.report import RuntimeInfo
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 
 from .records import RUNTIME
 

@@ -22,8 +22,8 @@ from prepare_models.store import Turn, open_store, restore
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import OnnxConfig
+from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 

@@ -15,6 +15,7 @@ from prepare_models.reports.schema import report_schema
 from prepare_models.running.runner import Run
 from prepare_models.store import open_store
 from prepare_models.support.file_digests import Digests
+from prepare_models_entrypoint.contract import comparison, environment
 from prepare_models_entrypoint.contract import report as contract
 from prepare_models_entrypoint.contract.identity import LABELS
 
@@ -99,13 +100,13 @@ _OPTIONAL = {"profile_shapes": ("values",)}  # of shape tensors alone
         ("engine", contract.Engine),
         ("stage", contract.StageResult),
         ("precision_proof", contract.PrecisionProof),
-        ("backend", contract.BackendInfo),
-        ("gpu", contract.GpuInfo),
-        ("runtime", contract.RuntimeInfo),
+        ("backend", environment.BackendInfo),
+        ("gpu", environment.GpuInfo),
+        ("runtime", environment.RuntimeInfo),
         ("made_by", contract.MadeBy),
-        ("verification", contract.Verification),
-        ("comparison", contract.OutputComparison),
-        ("latency", contract.Latency),
+        ("verification", comparison.Verification),
+        ("comparison", comparison.OutputComparison),
+        ("latency", comparison.Latency),
     ],
 )
 def test_the_schema_knows_every_key_of_the_contract(definition: str, kind: type) -> None:

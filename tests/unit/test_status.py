@@ -15,7 +15,7 @@ from prepare_models.manifest import ModelSpec
 from prepare_models.planning.status import Here, Verdict, here, verdicts
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
-from prepare_models_entrypoint.contract.report import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 
 from .records import RUNTIME, digest, lay_down, read_report, write_report
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Tuple
 
-from .report import Converters
+from .environment import Converters
 
 # Where NVIDIA's images and JetPack put the programs; the link of the Isaac ROS images comes first.
 TRTEXEC_PATHS = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")

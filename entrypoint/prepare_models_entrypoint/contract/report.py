@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Optional, TypedDict
 
 from . import schema
 from .codec import ContractError
+from .comparison import Verification
+from .environment import RuntimeInfo
 from .source import Source
 
 SCHEMA_VERSION = 1
@@ -218,138 +220,6 @@ class Attempt(TypedDict):
     code: str
     message: str
     changed: Dict[str, Any]
-
-
-class OutputComparison(TypedDict):
-    """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
-
-    elements: values compared. non_finite: values that are finite in one result alone. problems: thresholds missed.
-    disagreeing: of whole numbers, those that differ; otherwise, the places whose largest value is at another index.
-    histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is 1/per_decade of
-    a decade wide. points: some [reference, candidate] values.
-    """
-
-    name: str
-    dtype: str
-    elements: int
-    non_finite: int
-    mean_abs: float
-    max_abs: Optional[float]
-    max_rel: Optional[float]
-    max_of_range: Optional[float]
-    cosine: Optional[float]
-    argmax: Optional[float]
-    disagreeing: Optional[int]
-    thresholds: Dict[str, float]
-    problems: List[str]
-    histogram: Dict[str, Any]
-    points: List[List[float]]
-
-
-class Latency(TypedDict):
-    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory beside the weights."""
-
-    iterations: int
-    throughput_per_s: float
-    median_ms: float
-    p99_ms: float
-    execution_memory_bytes: Optional[int]
-
-
-class TensorScale(TypedDict):
-    """What the scale of a tensor can hold, and the largest absolute value that it had on the samples."""
-
-    tensor: str
-    holds: float
-    reached: float
-
-
-class ScaleFit(TypedDict):
-    """How the scales of a calibration cache fit the samples of a verification.
-
-    median_room: median over the tensors of what the scale holds over what was reached. problem: None within ``limit``.
-    judged: whether a problem refuses the engine. widest: the tensors with most room.
-    """
-
-    tensors: int
-    median_room: float
-    limit: float
-    problem: Optional[str]
-    judged: bool
-    widest: List[TensorScale]
-
-
-class Verification(TypedDict):
-    """What was compared with what, and how it came out.
-
-    verdict: passed, failed or not-compared. statement: the same for people. candidate: engine, rewritten-onnx or None.
-    origin: where a rewritten model that failed first leaves its source (node and tensor), None where nobody looked.
-    scales: None without a calibration cache, and in records of versions that did not look.
-    engine_not_run, latency_absent: why not, None where it was. settings: the ``verify`` of the job.
-    """
-
-    verdict: str
-    statement: str
-    reference: str
-    candidate: Optional[str]
-    engine_not_run: Optional[str]
-    samples: str
-    outputs: List[OutputComparison]
-    origin: Optional[str]
-    scales: Optional[ScaleFit]
-    latency: Optional[Latency]
-    latency_absent: Optional[str]
-    settings: Dict[str, Any]
-
-
-class BackendInfo(TypedDict):
-    """The module that builds engines (tensorrt or tensorrt_rtx) and its exact version."""
-
-    name: str
-    version: str
-
-
-class GpuInfo(TypedDict):
-    """A CUDA device. ``compute_capability`` such as 8.7; ``cuda_version`` is the newest that the driver serves."""
-
-    name: str
-    compute_capability: str
-    driver: Optional[str]
-    cuda_version: str
-
-
-class Converters(TypedDict):
-    """Paths of NVIDIA's programs, None where they are missing, and whether the .etlt codec is installed."""
-
-    trtexec: Optional[str]
-    tao_converter: Optional[str]
-    etlt_codec: bool
-
-
-class _Runtime(TypedDict):
-    python: str
-    machine: str
-    backend: Optional[BackendInfo]
-    gpu: Optional[GpuInfo]
-    gpu_reason: Optional[str]
-
-
-class RuntimeInfo(_Runtime, total=False):
-    """The process that converts: interpreter, architecture, backend, and its GPU or the reason that it has none.
-
-    system: operating system in small letters. board: module of a Jetson, such as p3767-0000; None elsewhere.
-    programs: the first 16 hexadecimal digits of the sha256 of trtexec and tao-converter, where they are there.
-    library: version of the TensorRT library that programs load, None where it isn't found.
-    etlt_codec: whether NVIDIA's codec for .etlt is installed.
-    packages: versions of the Python packages that change networks before the builder sees them.
-    """
-
-    system: str
-    board: Optional[str]
-    programs: Dict[str, str]
-    library: Optional[str]
-    etlt_codec: bool
-    packages: Dict[str, str]
 
 
 class DeploymentInfo(TypedDict):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import converters, packages
+from .environment import BackendInfo, GpuInfo, RuntimeInfo
 from .files import sha256_file
-from .report import BackendInfo, GpuInfo, RuntimeInfo
 
 # Module and the distributions that may carry it. Full TensorRT comes first: Triton and Isaac ROS load its engines.
 BACKENDS = (

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
-from ..contract.report import BackendInfo, Binding, EngineDetails, Layer, ProfileShapes
+from ..contract.environment import BackendInfo
+from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
 from ..contract.runtime import installed_backend
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache

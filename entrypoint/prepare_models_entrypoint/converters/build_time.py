@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, Iterator, Optional
 
+from ..contract.environment import RuntimeInfo
 from ..contract.files import write_atomic
 from ..contract.identity import target
 from ..contract.job import ModelJob
-from ..contract.report import RuntimeInfo
 from ..contract.source import Source
 
 PHASE = "elapsed"

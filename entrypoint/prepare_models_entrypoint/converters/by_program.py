@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract import external_data
+from ..contract.environment import BackendInfo
 from ..contract.files import sha256_file, sync
 from ..contract.job import AUTO
 from ..contract.precision import Means
-from ..contract.report import BackendInfo, Binding, Calibration, ProfileShapes, WarningInfo
+from ..contract.report import Binding, Calibration, ProfileShapes, WarningInfo
 from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file

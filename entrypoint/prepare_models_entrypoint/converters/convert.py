@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..contract import converters
+from ..contract.environment import RuntimeInfo
 from ..contract.job import ModelJob
-from ..contract.report import Attempt, RuntimeInfo
+from ..contract.report import Attempt
 from ..errors import ConvertError, VerifyError
 from ..processes import Ended, supervise_fork, tail
 from . import build_time, etlt, repeat

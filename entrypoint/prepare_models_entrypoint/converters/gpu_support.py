@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
-from ..contract.report import BackendInfo, WarningInfo
+from ..contract.environment import BackendInfo
+from ..contract.report import WarningInfo
 from ..contract.settings import Version
 from ..errors import ConvertError
 from .options import version_of

@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, TypedDict
 
+from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
-from ..contract.report import BackendInfo, Binding, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.report import Binding, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from ..contract.environment import RuntimeInfo
 from ..contract.files import write_atomic
 from ..contract.identity import target
 from ..contract.launch import command
-from ..contract.report import Binding, EngineDetails, RuntimeInfo, WarningInfo
+from ..contract.report import Binding, EngineDetails, WarningInfo
 from ..converters import layer_info
 from ..converters.precision import Evidence
 from ..errors import InspectError

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..contract import runtime
+from ..contract.environment import RuntimeInfo
 from ..contract.files import sha256_file
-from ..contract.report import RuntimeInfo
 from . import compatibility
 from .built_plan import load_engine
 from .header import read_header

@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
+from ..contract.comparison import Verification
+from ..contract.environment import RuntimeInfo
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
-from ..contract.report import RuntimeInfo, Verification
 from ..converters.convert import plain_model
 from ..errors import VerifyError
 from ..onnx_graph.findings import Findings

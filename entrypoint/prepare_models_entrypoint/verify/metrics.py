@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from ..contract.report import OutputComparison
+from ..contract.comparison import OutputComparison
 from ..contract.verification import Thresholds
 
 # Bounds of the histogram's bins: powers of ten of the absolute difference, four bins to a decade.

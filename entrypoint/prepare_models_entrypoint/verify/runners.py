@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
 import numpy as np
 
-from ..contract.report import Latency
+from ..contract.comparison import Latency
 from ..errors import VerifyError
 
 _WARM_UP, _MOST, _LEAST_S = 10, 500, 2.0

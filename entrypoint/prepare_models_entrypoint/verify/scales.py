@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from ..contract.report import ScaleFit, TensorScale
+from ..contract.comparison import ScaleFit, TensorScale
 from ..contract.verification import SCALE_ROOM, VerifyConfig
 from . import runners
 

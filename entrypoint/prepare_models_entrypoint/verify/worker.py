@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from ..contract.comparison import Latency, OutputComparison, ScaleFit, Verification
 from ..contract.conversion import OnnxConfig
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
-from ..contract.report import Latency, OutputComparison, ScaleFit, Verification
 from ..contract.verification import VerifyConfig
 from ..converters.precision import rule
 from ..errors import VerifyError, outcome

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
-from prepare_models_entrypoint.contract.report import RuntimeInfo
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 
 from ..docker import address, socket
 from ..docker.daemon import CONTRACT_LABEL, Image, caller_umask

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, RuntimeInfo, blank
+from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, blank
 
 from ..errors import InterruptedRunError
 from ..manifest.model import ModelSpec

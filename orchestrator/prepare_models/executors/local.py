@@ -11,8 +11,9 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from prepare_models_entrypoint.contract import converters, runtime
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport, RuntimeInfo
+from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
 from ..lock import facts
 from ..machine.environments import machine_facts, remembered

@@ -9,8 +9,8 @@ import queue
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import UMASK_VARIABLE
-from prepare_models_entrypoint.contract.report import RuntimeInfo
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 
 from ..docker import gpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform as system
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.report import RuntimeInfo
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 
 from .. import __version__
 from .document import Facts

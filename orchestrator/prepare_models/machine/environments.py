@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import write_atomic
-from prepare_models_entrypoint.contract.report import RuntimeInfo
 
 from ..docker.gpu import NONE
 from ..support.paths import cache_dir

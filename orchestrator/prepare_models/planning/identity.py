@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import downloads, external_data
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.identity import identity
-from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo
+from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest.model import ModelSpec

@@ -11,9 +11,10 @@ from typing import Any
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_data import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
-from prepare_models_entrypoint.contract.report import ModelReport, RuntimeInfo, problem_of_record, read_record
+from prepare_models_entrypoint.contract.report import ModelReport, problem_of_record, read_record
 
 from ..errors import UsageError
 from ..manifest.model import Manifest, ModelSpec

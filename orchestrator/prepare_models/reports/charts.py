@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from prepare_models_entrypoint.contract.report import Layer, ModelReport, OutputComparison
+from prepare_models_entrypoint.contract.comparison import OutputComparison
+from prepare_models_entrypoint.contract.report import Layer, ModelReport
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _STAGES = ("fetch", "convert", "inspect", "verify")

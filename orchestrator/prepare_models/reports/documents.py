@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, RuntimeInfo, read
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, read
 
 from ..errors import UsageError
 

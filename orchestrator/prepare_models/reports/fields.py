@@ -4,37 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prepare_models_entrypoint.contract.comparison import Latency, OutputComparison, ScaleFit, TensorScale, Verification
+from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.job import AUTO, CONVERTERS, PRECISIONS
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.precision import Means
 from prepare_models_entrypoint.contract.report import (
     SCHEMA_VERSION,
     STATUSES,
-    BackendInfo,
     Binding,
     Calibration,
     DeploymentInfo,
     Engine,
     EngineDetails,
     ErrorInfo,
-    GpuInfo,
     KeptLayer,
-    Latency,
     Layer,
     MadeBy,
     Material,
     ModelReport,
     Origin,
-    OutputComparison,
     PrecisionChoice,
     PrecisionProof,
     ProfileShapes,
-    RuntimeInfo,
-    ScaleFit,
     StageResult,
     TensorNames,
-    TensorScale,
-    Verification,
     WarningInfo,
 )
 from prepare_models_entrypoint.contract.settings import closed

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..support.terminal import one_line, printable
 
 if TYPE_CHECKING:
-    from prepare_models_entrypoint.contract.report import Binding, ModelReport, ScaleFit
+    from prepare_models_entrypoint.contract.comparison import ScaleFit
+    from prepare_models_entrypoint.contract.report import Binding, ModelReport
 
 
 def summary(report: Mapping[str, Any]) -> str:

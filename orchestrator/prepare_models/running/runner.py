@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
@@ -27,7 +28,6 @@ from prepare_models_entrypoint.contract.report import (
     UP_TO_DATE,
     ErrorInfo,
     ModelReport,
-    RuntimeInfo,
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from prepare_models_entrypoint.contract.report import RuntimeInfo
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 
 from ... import lock
 from ...errors import EXIT_OK

@@ -1,0 +1,87 @@
+"""How an engine and its source model compare: the part of the report that a verification writes."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, TypedDict
+
+
+class OutputComparison(TypedDict):
+    """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
+
+    elements: values compared. non_finite: values that are finite in one result alone. problems: thresholds missed.
+    disagreeing: of whole numbers, those that differ; otherwise, the places whose largest value is at another index.
+    histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is 1/per_decade of
+    a decade wide. points: some [reference, candidate] values.
+    """
+
+    name: str
+    dtype: str
+    elements: int
+    non_finite: int
+    mean_abs: float
+    max_abs: Optional[float]
+    max_rel: Optional[float]
+    max_of_range: Optional[float]
+    cosine: Optional[float]
+    argmax: Optional[float]
+    disagreeing: Optional[int]
+    thresholds: Dict[str, float]
+    problems: List[str]
+    histogram: Dict[str, Any]
+    points: List[List[float]]
+
+
+class Latency(TypedDict):
+    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory beside the weights."""
+
+    iterations: int
+    throughput_per_s: float
+    median_ms: float
+    p99_ms: float
+    execution_memory_bytes: Optional[int]
+
+
+class TensorScale(TypedDict):
+    """What the scale of a tensor can hold, and the largest absolute value that it had on the samples."""
+
+    tensor: str
+    holds: float
+    reached: float
+
+
+class ScaleFit(TypedDict):
+    """How the scales of a calibration cache fit the samples of a verification.
+
+    median_room: median over the tensors of what the scale holds over what was reached. problem: None within ``limit``.
+    judged: whether a problem refuses the engine. widest: the tensors with most room.
+    """
+
+    tensors: int
+    median_room: float
+    limit: float
+    problem: Optional[str]
+    judged: bool
+    widest: List[TensorScale]
+
+
+class Verification(TypedDict):
+    """What was compared with what, and how it came out.
+
+    verdict: passed, failed or not-compared. statement: the same for people. candidate: engine, rewritten-onnx or None.
+    origin: where a rewritten model that failed first leaves its source (node and tensor), None where nobody looked.
+    scales: None without a calibration cache, and in records of versions that did not look.
+    engine_not_run, latency_absent: why not, None where it was. settings: the ``verify`` of the job.
+    """
+
+    verdict: str
+    statement: str
+    reference: str
+    candidate: Optional[str]
+    engine_not_run: Optional[str]
+    samples: str
+    outputs: List[OutputComparison]
+    origin: Optional[str]
+    scales: Optional[ScaleFit]
+    latency: Optional[Latency]
+    latency_absent: Optional[str]
+    settings: Dict[str, Any]

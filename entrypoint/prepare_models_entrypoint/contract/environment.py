@@ -1,0 +1,55 @@
+"""What builds, and where: the part of the report that describes the process beside TensorRT."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional, TypedDict
+
+
+class BackendInfo(TypedDict):
+    """The module that builds engines (tensorrt or tensorrt_rtx) and its exact version."""
+
+    name: str
+    version: str
+
+
+class GpuInfo(TypedDict):
+    """A CUDA device. ``compute_capability`` such as 8.7; ``cuda_version`` is the newest that the driver serves."""
+
+    name: str
+    compute_capability: str
+    driver: Optional[str]
+    cuda_version: str
+
+
+class Converters(TypedDict):
+    """Paths of NVIDIA's programs, None where they are missing, and whether the .etlt codec is installed."""
+
+    trtexec: Optional[str]
+    tao_converter: Optional[str]
+    etlt_codec: bool
+
+
+class _Runtime(TypedDict):
+    python: str
+    machine: str
+    backend: Optional[BackendInfo]
+    gpu: Optional[GpuInfo]
+    gpu_reason: Optional[str]
+
+
+class RuntimeInfo(_Runtime, total=False):
+    """The process that converts: interpreter, architecture, backend, and its GPU or the reason that it has none.
+
+    system: operating system in small letters. board: module of a Jetson, such as p3767-0000; None elsewhere.
+    programs: the first 16 hexadecimal digits of the sha256 of trtexec and tao-converter, where they are there.
+    library: version of the TensorRT library that programs load, None where it isn't found.
+    etlt_codec: whether NVIDIA's codec for .etlt is installed.
+    packages: versions of the Python packages that change networks before the builder sees them.
+    """
+
+    system: str
+    board: Optional[str]
+    programs: Dict[str, str]
+    library: Optional[str]
+    etlt_codec: bool
+    packages: Dict[str, str]
