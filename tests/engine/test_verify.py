@@ -145,6 +145,7 @@ def requested(tmp_path: Path, source: Path, *, no_gpu: str | None, precision: st
     request = {
         "model": model.to_dict(), "source": str(source), "plan": "model.plan", "work_dir": str(tmp_path),
         "cache_file": None, "backend": None, "gpu": "GPU double", "no_gpu": no_gpu, "by_flags": False, "findings": None,
+        "rescued": False,
     }  # fmt: skip
     return json.loads(json.dumps(worker.Comparison(request).verification()))
 

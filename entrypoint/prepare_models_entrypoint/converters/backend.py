@@ -11,7 +11,6 @@ import fnmatch
 import importlib
 import mmap
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
@@ -106,7 +105,7 @@ class Network:
             raise ConvertError(
                 "backend-unusable",
                 f"{trt.__name__} {trt.__version__} creates no builder: "
-                + _first([*self.log.errors, *self.log.warnings], error),
+                + first([*self.log.errors, *self.log.warnings], error),
                 hint="full TensorRT needs an NVIDIA GPU and driver; without one install tensorrt-rtx-cu13",
             ) from error
         self.weights: Optional[mmap.mmap] = None
@@ -426,41 +425,6 @@ def _rehearsal(*, whole: bool) -> Any:
     return Rehearsal()
 
 
-def _first(messages: Sequence[str], fallback: object) -> str:
+def first(messages: Sequence[str], fallback: object) -> str:
     """Return the first thing that went wrong: what follows it is mostly its consequence."""
     return messages[0].strip() if messages else str(fallback)
-
-
-@dataclass
-class Loaded:
-    """An engine, or why it doesn't load. ``log`` and ``runtime`` live as long as it does."""
-
-    engine: Any
-    why_not: Optional[str]
-    log: Log
-    runtime: Any
-
-
-def load_engine(plan: Path, *, own: bool) -> Loaded:
-    """Load an engine. Only where a CUDA device exists: elsewhere TensorRT may crash.
-
-    Args:
-        plan: the plan file.
-        own: whether it was built here; then the lean runtime that ``version_compatible`` put inside may run.
-    """
-    log = Log()
-    runtime: Any = trt.Runtime(log)
-    if own and hasattr(runtime, "engine_host_code_allowed"):
-        runtime.engine_host_code_allowed = True
-    engine = runtime.deserialize_cuda_engine(plan.read_bytes())
-    why_not = _first(log.errors, "the runtime gives no reason") if engine is None else None
-    return Loaded(engine, why_not, log, runtime)
-
-
-def memory_of(engine: Any) -> Optional[int]:
-    """Return the device memory in bytes that one execution needs beside the weights, None where the engine can't say.
-
-    ``device_memory_size`` ended with TensorRT 11, ``_v2`` came with 10.1, and answers 0 for an engine of TensorRT 8.
-    """
-    sizes = [getattr(engine, name, 0) for name in ("device_memory_size_v2", "device_memory_size")]
-    return next((int(size) for size in sizes if size), None)

@@ -26,9 +26,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _read(plan: str, *, own: bool) -> Dict[str, Any]:
-    from ..converters import backend
+    from ..converters import backend, engine_loading
 
-    loaded = backend.load_engine(Path(plan), own=own)
+    loaded = engine_loading.load_engine(Path(plan), own=own)
     if loaded.engine is None:
         return {"io": [], "why_not": loaded.why_not}
     engine, unknown = loaded.engine, []
@@ -49,7 +49,7 @@ def _read(plan: str, *, own: bool) -> Dict[str, Any]:
         "details": EngineDetails(
             source="engine",
             name=part("name", lambda: str(engine.name)) or "",
-            device_memory_bytes=part("memory", lambda: backend.memory_of(engine)),
+            device_memory_bytes=part("memory", lambda: engine_loading.memory_of(engine)),
             streamable_weights_bytes=part("weights", lambda: getattr(engine, "streamable_weights_size", None)),
             layers=layer_info.layers(layers) or part("layers", lambda: _nameless(engine.num_layers)) or [],
         ),

@@ -86,9 +86,9 @@ class Engine:
 
 def engine_of(plan: Path) -> Engine:
     """Load an engine. Only where a CUDA device exists: elsewhere TensorRT may crash."""
-    from ..converters import backend
+    from ..converters import engine_loading
 
-    loaded = backend.load_engine(plan, own=True)
+    loaded = engine_loading.load_engine(plan, own=True)
     return Engine(loaded.engine, loaded.why_not, loaded)
 
 
@@ -158,6 +158,6 @@ def _times(active: Any, feed: Mapping[str, Any]) -> Iterator[float]:
 
 def memory_of(engine: Any) -> Optional[int]:
     """Return the device memory in bytes that one execution of an engine needs beside its weights."""
-    from ..converters import backend
+    from ..converters import engine_loading
 
-    return backend.memory_of(engine)
+    return engine_loading.memory_of(engine)

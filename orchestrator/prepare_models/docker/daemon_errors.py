@@ -80,12 +80,6 @@ ROWS: tuple[Row, ...] = (
         "check network, firewall and the daemon's proxy; without a network: prepare-models image load",
     ),
     Row(
-        ("401 Unauthorized",),
-        "registry-refused",
-        "the registry refused the log-in",
-        "docker login REGISTRY; for nvcr.io the user is $oauthtoken and the password an NGC API key",
-    ),
-    Row(
         ("no matching manifest for",),
         "image-unfit",
         "the registry has this image, but not for this machine's architecture",
@@ -98,16 +92,10 @@ ROWS: tuple[Row, ...] = (
         "pip install --upgrade 'docker>=7.1'",
     ),
     Row(
-        ("client version", "is too old"),
+        ("client version", "is too"),
         "docker-refused",
-        "the engine no longer speaks this client's API version",
-        "unset DOCKER_API_VERSION, or pip install --upgrade docker",
-    ),
-    Row(
-        ("client version", "is too new"),
-        "docker-refused",
-        "the engine is older than the API version that this client was given",
-        "unset DOCKER_API_VERSION, or update Docker",
+        "the engine does not speak this client's API version",
+        "unset DOCKER_API_VERSION, or update the older of the two: pip install --upgrade docker, or Docker itself",
     ),
     Row(
         ("ounts denied",),
@@ -297,7 +285,7 @@ ROWS: tuple[Row, ...] = (
         "docker login REGISTRY; for nvcr.io the user is $oauthtoken and the password an NGC API key",
     ),
     Row(
-        ("unauthorized",),
+        ("nauthorized",),
         "registry-refused",
         "the registry refused the log-in",
         "docker login REGISTRY; for nvcr.io the user is $oauthtoken and the password an NGC API key",
