@@ -1,4 +1,4 @@
-"""Loading an engine on a machine with a GPU: elsewhere TensorRT may crash. Like the backend, for child processes alone."""
+"""Loading an engine on a machine with a GPU: elsewhere TensorRT may crash. As the backend, for child processes only."""
 
 from __future__ import annotations
 

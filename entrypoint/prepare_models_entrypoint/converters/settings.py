@@ -48,7 +48,7 @@ def _set(trt: Any, config: Any, row: Setting, value: Any) -> None:
         if not hasattr(config, option.attribute):
             raise _missing(row.key)
         setattr(config, option.attribute, value)
-    elif value in option.flags:
+    elif isinstance(value, (bool, str)) and value in option.flags:
         config.set_flag(_member(trt.BuilderFlag, option.flags[value], row.key))
     elif value is False and option.flags:
         config.clear_flag(_member(trt.BuilderFlag, option.flags[True], row.key))

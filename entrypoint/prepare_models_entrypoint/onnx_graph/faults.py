@@ -21,6 +21,8 @@ def of(model: ModelProto) -> Optional[str]:
         onnx.checker.check_model(model_file.without_weights(model))
     except onnx.checker.ValidationError as error:
         return str(error).strip()
+    except UnicodeDecodeError:  # of the checker's own message, which repeats the name
+        return "a name in it is not UTF-8"
     return None
 
 
