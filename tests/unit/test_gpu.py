@@ -58,6 +58,7 @@ def test_way_to_the_gpu(engine: Daemon, machine: Machine, way: str) -> None:
         (docker("20.10.21", 1, 41), JETSON, "all", "neither the runtime nvidia nor a CDI device"),
         (docker("20.10.21", 1, 41, runtimes=("nvidia",)), JETSON, "1", "a Jetson has one GPU"),
         (podman("4.3.1"), WITH_SPEC, "all", "drops GPU requests"),
+        (podman("4.9.4"), JETSON, "all", "drops GPU requests"),
         (podman("5.4.2"), WORKSTATION, "all", "through CDI only"),
         (docker("26.1.5", 1, 45), WITH_SPEC, "7", "no CDI device nvidia.com/gpu=7"),
         (docker("18.09", 1, 39), WORKSTATION, "all", "no way to a GPU"),

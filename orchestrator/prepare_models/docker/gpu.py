@@ -48,7 +48,12 @@ def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
         raise UsageError(f"--gpu {wanted} names no GPU", hint="write none, all, a number or a UUID of: nvidia-smi -L")
     if wanted == NONE:
         return WITHOUT
-    if machine.l4t is not None:
+    if daemon.podman and version_of(daemon) < (5, 4):
+        raise HostError(
+            f"Podman {daemon.version} drops GPU requests of its Docker-compatible API without a word",
+            hint="use Podman 5.4 or later with a CDI specification, or Docker",
+        )
+    if machine.jetson:
         return _on_jetson(daemon, machine, wanted)
     if daemon.podman:
         return _on_podman(daemon, machine, wanted)
@@ -105,11 +110,6 @@ def _on_jetson(daemon: Daemon, machine: Machine, wanted: str) -> Access:
 
 
 def _on_podman(daemon: Daemon, machine: Machine, wanted: str) -> Access:
-    if version_of(daemon) < (5, 4):
-        raise HostError(
-            f"Podman {daemon.version} drops GPU requests of its Docker-compatible API without a word",
-            hint="use Podman 5.4 or later with a CDI specification, or Docker",
-        )
     cdi = offered_cdi(daemon, machine)
     if not cdi:
         raise HostError(

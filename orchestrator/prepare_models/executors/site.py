@@ -128,7 +128,7 @@ class Site:
     ) -> RunSpec:
         """Describe a container of the image: the caller's user, groups and umask, and what else all of them have."""
         daemon = self.containers.daemon
-        devices = self._machine.device_groups if self._machine.l4t is not None and access.way != gpu.NONE else ()
+        devices = self._machine.device_groups if self._machine.jetson and access.way != gpu.NONE else ()
         board = {BOARD_VARIABLE: self._machine.board} if self._machine.board else {}
         return RunSpec(
             image=self.image.id,
@@ -148,7 +148,7 @@ class Site:
         """Return the memory limit. A Jetson's GPU uses the same memory, so there is none unless the user wants one."""
         if self._options.memory_bytes is not None:
             return self._options.memory_bytes
-        return 0 if self._machine.l4t else int(self.containers.daemon.memory_bytes * _MEMORY_SHARE)
+        return 0 if self._machine.jetson else int(self.containers.daemon.memory_bytes * _MEMORY_SHARE)
 
     @contextlib.contextmanager
     def gpu(self) -> Iterator[gpu.Access]:
