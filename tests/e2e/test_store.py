@@ -223,7 +223,7 @@ def test_two_hosts_give_the_same_key_and_the_same_bytes(tmp_path: Path) -> None:
                 "LC_ALL": "C.UTF-8",
                 "PYTHONHASHSEED": "2",
                 "USER": "nobody",
-                "HOME": "/nonexistent",
+                "HOME": str(tmp_path / "home"),
             },
             ELSEWHERE if may_unshare() else [],
         ),

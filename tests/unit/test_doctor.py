@@ -46,7 +46,7 @@ def test_ca_file_without_a_certificate_fails(variable: str, tmp_path: Path) -> N
     assert finding["fix"] == f"correct or unset {variable}"
 
 
-@pytest.mark.parametrize("arguments", [["--root", "/nonexistent"], ["--root", __file__], ["--platform", "nosuch"]])
+@pytest.mark.parametrize("arguments", [["--root", "/no/such/root"], ["--root", __file__], ["--platform", "nosuch"]])
 def test_wrong_arguments_are_usage_errors(arguments: list[str]) -> None:
     done = subprocess.run([COMMAND, "doctor", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
