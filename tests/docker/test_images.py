@@ -67,7 +67,7 @@ def run_python(daemon: Daemon, image: str, code: str) -> None:
     daemon.client.containers.run(image, ["-c", code], entrypoint="python3", network_mode="none", remove=True)
 
 
-VERIFIES = "from prepare_models_entrypoint.verify import runners, worker; runners.load(None)"
+VERIFIES = "from prepare_models_entrypoint.verify import runners, worker; import onnx, onnxruntime, polygraphy, PIL"
 
 
 @pytest.mark.parametrize("platform", ["x86_64-trt8.6", "jetpack5"])
