@@ -14,7 +14,7 @@ from .registry import Chosen, choose
 
 def of_engine(report: ModelReport, directory: Path, consumers: Sequence[str] = ()) -> List[WarningInfo]:
     """Return what an engine's consumers will object to. ``consumers``: those that the manifest names."""
-    model = Model(directory, report)
+    model = Model(directory, report, published=False)
     return [_info(finding) for finding in _findings(model, consumers, (ENGINE,)) if not finding.note]
 
 

@@ -33,6 +33,7 @@ class Model:
     report: of the engine; None where no record of an engine in this directory is there.
     plans: engines with their records. versions: names of the version directories with the files in them.
     folders: names of all directories. unread: why records can't be read.
+    published: whether the files in the directory are this engine's; those of an earlier one say nothing about it.
     """
 
     directory: Path
@@ -41,6 +42,7 @@ class Model:
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     folders: Sequence[str] = ()
     unread: Sequence[str] = ()
+    published: bool = True
 
     @property
     def io(self) -> List[Binding]:
@@ -52,11 +54,13 @@ class Model:
         return [binding for binding in self.io if binding["mode"] == mode]
 
     def text(self, name: str) -> Optional[str]:
-        """Return what a file of the directory says, None where it is missing.
+        """Return what a file of the engine's directory says, None where it is missing.
 
         Raises:
             ValueError: it can't be read, and the message says why.
         """
+        if not self.published:
+            return None
         try:
             return read_small(self.directory / name, largest=_LARGEST_TEXT).decode("utf-8")
         except (FileNotFoundError, NotADirectoryError):
