@@ -67,14 +67,15 @@ def _own_word(module: str, origin: str) -> Optional[str]:
         origin: the file that would be imported, for which the answer is remembered.
     """
     del origin
-    code = f"import sys; sys.path[:] = {sys.path!r}; import {module}; print({module}.__version__)"
+    path = [place for place in sys.path if os.path.isabs(place)]  # a relative one is the current directory
+    code = f"import sys; sys.path[:] = {path!r}; import {module}; print({module}.__version__)"
     try:
         answer = subprocess.run(
             [sys.executable, "-I", "-c", code],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             check=False,
-            timeout=60,
+            timeout=_ANSWER_S,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
