@@ -94,7 +94,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "archive-damaged": ErrorCode("container", "`image load` got a damaged file", "Copy it again and compare its sha256."),
     "container-killed": ErrorCode("container", "a container was killed from outside", "Run again; if it was memory, raise `--memory`."),
     "bundle-missing": ErrorCode("bundle", "no such file", "Check the path."),
-    "bundle-damaged": ErrorCode("bundle", "a byte is not as it was written, or something is missing or too much", "Copy the bundle again, with all of its volumes."),
+    "bundle-damaged": ErrorCode("bundle", "a byte is not as it was written, or something is missing or too much", "Copy the bundle again, whole."),
     "bundle-incomplete": ErrorCode("bundle", "a base is not given, or a `${VAR}` of the manifest asks for a file that is not in it", "Give `--base`, or set the variable as when the bundle was made."),
     "bundle-signature": ErrorCode("bundle", "not signed, or not by this key", "Get the bundle from whom you trust, and the key that belongs to it."),
     "bundle-version": ErrorCode("bundle", "made by a newer version of the tool", "Install that version."),
