@@ -16,7 +16,7 @@ from .consumers import lint
 from .contract import event, external_data, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
-from .contract.external_data import ExternalDataError
+from .contract.external_errors import ExternalDataError
 from .contract.files import partial_file, sha256_file, write_atomic
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob

@@ -12,8 +12,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDic
 from .builder import BuilderConfig
 from .converters import Choice, choose, is_encrypted
 from .environment import Converters, RuntimeInfo
-from .job import AUTO, ModelJob
+from .job import ModelJob
 from .packages import taking_part
+from .precision import AUTO
 
 # Version of what this tool itself does to a network before the builder sees it. Raise it with every change that gives
 # other engines for the same input.

@@ -12,15 +12,15 @@ from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .deployment import Deployment
+from .groups import Nested, several
 from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text, WordsOrList
 from .pins import NO_PINS, Pins
+from .precision import AUTO, NONE, PRECISIONS
 from .ros import RosConfig
-from .settings import REQUIRED, Nested, Record, rows, setting, several
+from .settings import REQUIRED, Record, rows, setting
 from .shapes import ShapeRange
 from .verification import VerifyConfig
 
-PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
-AUTO, NONE = "auto", "none"
 CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 
 

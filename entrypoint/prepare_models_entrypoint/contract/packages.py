@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Dict, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Set, Tuple
 
 from .conversion import OnnxConfig
-from .job import AUTO, ModelJob
+from .precision import AUTO
+
+if TYPE_CHECKING:
+    from .job import ModelJob
 
 # Each package and the distributions that may carry it.
 PACKAGES = {

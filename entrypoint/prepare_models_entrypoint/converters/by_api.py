@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from ..contract import external_data
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
-from ..contract.job import AUTO
+from ..contract.precision import AUTO
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file

@@ -12,8 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from ..contract import external_data
 from ..contract.environment import BackendInfo
 from ..contract.files import sha256_file, sync
-from ..contract.job import AUTO
-from ..contract.precision import Means
+from ..contract.precision import AUTO, Means
 from ..contract.report import Binding, Calibration, ProfileShapes, WarningInfo
 from ..contract.settings import Version
 from ..errors import ConvertError

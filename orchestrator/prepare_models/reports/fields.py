@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from prepare_models_entrypoint.contract.comparison import Latency, OutputComparison, ScaleFit, TensorScale, Verification
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
-from prepare_models_entrypoint.contract.job import AUTO, CONVERTERS, PRECISIONS
+from prepare_models_entrypoint.contract.groups import closed
+from prepare_models_entrypoint.contract.job import CONVERTERS
 from prepare_models_entrypoint.contract.kinds import Schema
-from prepare_models_entrypoint.contract.precision import Means
+from prepare_models_entrypoint.contract.precision import AUTO, PRECISIONS, Means
 from prepare_models_entrypoint.contract.report import (
     SCHEMA_VERSION,
     STATUSES,
@@ -31,7 +32,6 @@ from prepare_models_entrypoint.contract.report import (
     TensorNames,
     WarningInfo,
 )
-from prepare_models_entrypoint.contract.settings import closed
 
 _STAGES = ("fetch", "check", "convert", "inspect", "verify")
 _MEANS = tuple(means.value for means in Means)
