@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data
+from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
+from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, repeat
 from .precision import Evidence, prove, rule, unmatched
 from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
@@ -62,6 +64,17 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
             raise
         found = attempt.made(copy.deepcopy(result))
     result.update(found)
+
+
+def takes(builder: BuilderConfig) -> bool:
+    """Tell that the API has every option: ``options.check`` knows which versions lack some."""
+    del builder
+    return True
+
+
+def line(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the line of trtexec that gives the same engine, or None where no option says what was done."""
+    return repeat.equivalent(model, result)
 
 
 def _needs(request: BuildRequest, error: ConvertError) -> Any:

@@ -15,8 +15,8 @@ from ..contract.report import Binding, EngineDetails, ErrorInfo, PrecisionProof,
 class BuildRequest:
     """One engine to build.
 
-    source: the model file, plain ONNX except for tao-converter. plan: the unfinished file that receives the engine.
-    program: path of trtexec or tao-converter, None for the Python API. cache_file: the calibration cache.
+    source: the model file, plain ONNX except for a converter of encrypted ones. plan: the unfinished engine file.
+    converter: its name. program: path of the converter, None for the Python API. cache_file: the calibration cache.
     timing_dir: where timing caches are kept. expected_s: seconds that an earlier build took.
     capability: the GPU's, such as 8.7; None without one.
     key_fd: descriptor from which the key of an .etlt is read. check_only: judge the model, build nothing.
@@ -29,6 +29,7 @@ class BuildRequest:
     plan: str
     work_dir: str
     result: str
+    converter: str = "api"
     program: Optional[str] = None
     cache_file: Optional[str] = None
     timing_dir: Optional[str] = None

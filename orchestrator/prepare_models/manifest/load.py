@@ -169,7 +169,7 @@ class _Loader(Reader):
             self.problems.add(node.entries["calibration"], "give calibration: or calibration_cache:, not both")
         if spec.profiles and spec.inputs:
             self.problems.add(node.entries["profiles"], "give inputs: or profiles:, not both")
-        if "tao" in node.entries and spec.converter in ("api", "trtexec"):
+        if "tao" in node.entries and spec.converter not in (AUTO, "tao-converter"):
             self.problems.add(
                 node.entries["tao"], f"these are options of tao-converter, not of converter: {spec.converter}"
             )
