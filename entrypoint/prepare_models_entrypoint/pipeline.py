@@ -165,9 +165,7 @@ class _Run:
         converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True, graph=graph)
         self._note_conversion(converted)
         self.report["io"] = converted.result["io"]
-        preflight = converted.result["preflight"] or {}
-        self.report["warnings"] += preflight.pop("warnings", [])
-        self.report["preflight"] = preflight
+        self.report["preflight"] = {**(converted.result["preflight"] or {})}
         return converted.peak_rss_bytes
 
     def _converted(

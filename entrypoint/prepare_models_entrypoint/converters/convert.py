@@ -23,7 +23,7 @@ from .memory_retries import rungs
 from .request import BuildRequest, BuildResult
 from .worker import serve
 
-OnProgress = Callable[[Dict[str, Any]], None]
+OnProgress = Callable[[Dict[str, object]], None]
 
 _LOG_LINES = 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, TypedDict
+from typing import Dict, List, Optional, TypedDict
 
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
@@ -41,6 +41,23 @@ class BuildRequest:
     parent: int = field(default_factory=os.getpid)
 
 
+class Preflight(TypedDict):
+    """What a check found of a model. Sizes are in bytes, None where nothing tells them.
+
+    layer_types: number of layers by type. memory_bytes: estimate of the build. plugins: files of libraries.
+    rehearsed: whether the builder was asked for its objections.
+    """
+
+    layers: int
+    layer_types: Dict[str, int]
+    memory_bytes: int
+    memory_available_bytes: Optional[int]
+    disk_bytes: int
+    disk_free_bytes: int
+    plugins: List[str]
+    rehearsed: bool
+
+
 class BuildResult(TypedDict):
     """What the child found and did. ``error`` excludes everything else; ``engine_*`` describe the plan file.
 
@@ -53,7 +70,7 @@ class BuildResult(TypedDict):
     error: Optional[ErrorInfo]
     backend: Optional[BackendInfo]
     precision_proof: Optional[PrecisionProof]
-    builder: Dict[str, Any]
+    builder: Dict[str, object]
     profiles: List[Dict[str, ProfileShapes]]
     io: List[Binding]
     warnings: List[WarningInfo]
@@ -61,7 +78,7 @@ class BuildResult(TypedDict):
     engine_sha256: str
     rewritten: bool
     command: Optional[List[str]]
-    preflight: Optional[Dict[str, Any]]
+    preflight: Optional[Preflight]
     children_rss_bytes: int
     details: Optional[EngineDetails]
 
