@@ -120,7 +120,7 @@ class LocalPython:
 
 def unavailable() -> str | None:
     """Say why this Python can't build engines, or return None."""
-    if runtime.installed_backend() is None and converters.find()["trtexec"] is None:
+    if runtime.installed_backend() is None and not converters.find().reads_onnx:
         return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
     return None
 
