@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "orchestrator"), str(ROOT / "entrypoint")]
 
-from prepare_models.manifest.model import MODEL_ROWS, Ngc  # noqa: E402  # the tree's own, installed or not
+from prepare_models.machine.jetpacks import releases  # noqa: E402  # the tree's own, installed or not
+from prepare_models.manifest.model import MODEL_ROWS, Ngc  # noqa: E402
 from prepare_models_entrypoint.consumers.registry import CONSUMERS  # noqa: E402
 from prepare_models_entrypoint.contract import known_faults  # noqa: E402
 from prepare_models_entrypoint.contract.builder import BuilderConfig  # noqa: E402
@@ -111,6 +112,31 @@ def _only(fault: known_faults.Fault) -> str:
     return "; ".join([*(["/".join(fault.precisions)] if fault.precisions else []), *gpus, *shapes, *options])
 
 
+def jetpacks() -> str:
+    """Return the table of JetPacks."""
+    lines = [
+        (
+            row.jetpack,
+            _l4t(row.l4t),
+            row.tensorrt + (f", {row.newer}" if row.newer else ""),
+            row.cuda,
+            row.python,
+        )
+        for row in releases()
+    ]
+    return table(("JetPack", "L4T", "TensorRT", "CUDA", "Python"), lines)
+
+
+def _l4t(releases: tuple[str, ...]) -> str:
+    if not releases:
+        return "not known"
+    first, last = releases
+    open_end = last.partition(".99")[0]
+    if last != open_end:
+        return f"{first}, later {open_end}.x"
+    return first if first == last else f"{first} to {last}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "model": lambda: settings(MODEL_ROWS),
     "builder": builder,
@@ -127,6 +153,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors-tool": errors("tool"),
     "rules": rules,
     "faults": faults,
+    "jetpacks": jetpacks,
 }
 
 

@@ -18,7 +18,7 @@ from ..docker import daemon_errors, gpu
 from ..docker.daemon import Daemon
 from ..errors import HostError
 from ..support.paths import cache_dir
-from . import local_builds, platforms
+from . import jetpacks, local_builds, platforms
 from .facts import Machine
 from .findings import CONTAINERS, FAIL, OK, WARN, Finding, judged
 from .platforms import Platform
@@ -89,6 +89,8 @@ def _machine(machine: Machine) -> Iterator[Finding]:
         board = f"{machine.model or 'a Jetson'} ({soc}{module}), L4T "
         board += platforms.dotted(machine.l4t) if machine.l4t else "unknown"
         yield Finding("machine", OK if machine.l4t else WARN, board, "" if machine.l4t else "name its --platform")
+        if machine.l4t:
+            yield Finding("JetPack", OK, jetpacks.told(machine))
     else:
         for card in machine.gpus:
             capability = card.compute_capability or "unknown"
