@@ -22,6 +22,7 @@ COMMANDS = {
     "decrypt": "write the ONNX model of an encrypted .etlt, for a machine that has no codec",
     "fetch": "download and verify files",
     "ngc": "search NGC's catalogue",
+    "gather": "write one Triton repository of engines that several GPUs built",
     "relocate": "write the files that consumers read for another place; nothing is built",
     "verify": "compare engines with their source models, output by output",
     "report": "render a report for people or CI, or compare two",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.files import remove_partials
@@ -28,6 +29,7 @@ from prepare_models_entrypoint.contract.report import (
     UP_TO_DATE,
     ErrorInfo,
     ModelReport,
+    WarningInfo,
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source
@@ -41,6 +43,7 @@ from ..planning import planner
 from ..store import Store, restore
 from ..support.file_digests import Digests
 from ..support.paths import cache_dir
+from .jobs import model_job
 from .writer_lock import Held, model_lock
 
 
@@ -55,6 +58,9 @@ class Observer:
 
     def event(self, event: Event) -> None:
         """Hear an event of the entrypoint."""
+
+    def warned(self, warning: WarningInfo) -> None:
+        """Hear, before a build, what is known against this TensorRT. Each warning is given once in a run."""
 
     def finished(self, report: ModelReport) -> None:
         """Take the report of a model that is done."""
@@ -80,11 +86,12 @@ class Run:
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def __post_init__(self) -> None:
-        self._stop = threading.Event()
+        self._stop, self._guard = threading.Event(), threading.Lock()
         self._why_skipped = ""
         self._runtime: RuntimeInfo = self.executor.describe()
         self._planner = planner.Planner(self.models_dir, self._runtime, self.store, self.digests, self.force)
         self._reports: dict[str, ModelReport] = {}
+        self._told: set[str] = set()
 
     def models(self) -> None:
         """Work on all models; what became of them is in ``report()``, also after an interruption.
@@ -183,6 +190,7 @@ class Run:
                 return restore.restore(entry, planned)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
+            self._warn(spec)
             report = self.executor.run(self._work(planned, lock))
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
@@ -191,6 +199,14 @@ class Run:
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
+
+    def _warn(self, spec: ModelSpec) -> None:
+        for warning in known_faults.of_build(model_job(spec, output_dir=Path()), self._runtime):
+            with self._guard:
+                new = warning["message"] not in self._told
+                self._told.add(warning["message"])
+            if new:
+                self.observer.warned(warning)
 
     def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
         return Work(
