@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prepare_models.manifest import ModelSpec
+from prepare_models.manifest.model import ModelSpec
 from prepare_models.reports import inspection, text
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, blank
 

@@ -58,7 +58,7 @@ class Site:
         self.platform = options.platform_for(self._machine)
         self._name = options.image_for(self.platform)
         self.image = self._find_image()
-        wanted = options.gpu_for(self.platform)
+        wanted = self._wanted = gpu.wanted(options.gpu, self.platform)
         self._access = gpu.choose(daemon, self._machine, wanted)
         self._gpus: queue.Queue[gpu.Access] | None = None
         if self._access.way != gpu.NONE:
@@ -95,7 +95,7 @@ class Site:
         facts = [self.image.id, self._machine.board, *machine_now]
         answer = remembered(facts, self._ask, lasting=lambda found: without or found["gpu"] is not None)
         if without or answer["gpu"] is not None:
-            remember(image_facts(self.image.id, self._machine, self._options.gpu_for(self.platform)), answer)
+            remember(image_facts(self.image.id, self._machine, self._wanted), answer)
         return answer
 
     def _ask(self) -> RuntimeInfo:

@@ -18,7 +18,6 @@ from prepare_models_entrypoint.contract.report import ModelReport, problem_of_re
 
 from ..errors import UsageError
 from ..manifest.model import Manifest, ModelSpec
-from ..running.jobs import model_job
 from ..store import Store
 from ..support import paths
 from ..support.file_digests import Digests
@@ -225,4 +224,4 @@ def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
 
 def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
     """Return the converter that will be used, as far as it can be told before the file is there, and why."""
-    return converter_of(model_job(spec, output_dir=Path()), runtime)
+    return converter_of(spec.job(Path()), runtime)

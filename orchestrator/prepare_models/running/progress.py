@@ -15,14 +15,30 @@ from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport
 
 from ..planning.planner import PlannedModel
+from ..support.display import display
 from ..support.paths import first_time
-from .runner import Observer
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
 _HEARTBEAT_S = 60
+
+
+class Observer:
+    """Hears what a run does. This one keeps silent."""
+
+    def planned(self, model: PlannedModel) -> None:
+        """Take what will be done for a model."""
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Hear that another process works on the model."""
+
+    def event(self, event: Event) -> None:
+        """Hear an event of the entrypoint."""
+
+    def finished(self, report: ModelReport) -> None:
+        """Take the report of a model that is done."""
 
 
 class Lines(Observer):
@@ -150,26 +166,12 @@ def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextMa
 
         logger = log.configure(log_format=log_format, verbose=verbose)
         if log_format == "text" and sys.stderr.isatty():
-            with _display() as progress:
+            with display() as progress:
                 yield Live(logger, progress)
         else:
             yield Lines(logger)
 
     return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
-
-
-def _display() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[stage]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _seconds(event: Event) -> float:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
@@ -41,23 +40,8 @@ from ..planning import planner
 from ..store import Store, restore
 from ..support.file_digests import Digests
 from ..support.paths import cache_dir
+from .progress import Observer
 from .writer_lock import Held, model_lock
-
-
-class Observer:
-    """Hears what a run does. This one keeps silent."""
-
-    def planned(self, model: planner.PlannedModel) -> None:
-        """Take what will be done for a model."""
-
-    def waiting(self, name: str, owner: str) -> None:
-        """Hear that another process works on the model."""
-
-    def event(self, event: Event) -> None:
-        """Hear an event of the entrypoint."""
-
-    def finished(self, report: ModelReport) -> None:
-        """Take the report of a model that is done."""
 
 
 @dataclass

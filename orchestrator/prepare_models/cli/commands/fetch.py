@@ -13,7 +13,8 @@ from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import table, write
 from ...running.connection import ConnectionSpec
-from ...running.fetch_process import Fetching, progress_line
+from ...running.fetch_process import Fetching, counted
+from ...support.display import byte_lines
 from ...support.paths import make, make_cache
 from ...support.terminal import say
 from ..options import add_output, positive, seconds
@@ -57,8 +58,8 @@ def main(arguments: argparse.Namespace) -> int:
     show = not (arguments.quiet or arguments.json)
     on_result = _tell if show else lambda _: None
     with (
-        progress_line(show=show) as on_event,
-        Fetching(job, network, on_result=on_result, on_event=on_event, fork=True) as fetching,
+        byte_lines(show=show) as line,
+        Fetching(job, network, on_result=on_result, on_event=counted(line("fetched")), fork=True) as fetching,
     ):
         results = fetching.results()
     if arguments.json:
