@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -58,13 +59,18 @@ class Side:
     def cost(self, argv: list[str]) -> Cost:
         """Run a command to its good end."""
         os.sync()  # what was left unwritten would be charged to this command's fsync
-        before, started = os.times(), time.perf_counter()
+        before, started = _children_s(), time.perf_counter()
         ended = subprocess.run(argv, capture_output=True, env=self.environment, check=False)
-        wall, after = time.perf_counter() - started, os.times()
+        wall, cpu = time.perf_counter() - started, _children_s() - before
         if ended.returncode != 0:
             raise SystemExit(f"{' '.join(argv[:3])} ended with {ended.returncode}: {ended.stderr.decode()[-2000:]}")
-        cpu = after.children_user - before.children_user + after.children_system - before.children_system
         return Cost(wall, cpu)
+
+
+def _children_s() -> float:
+    """Return the processor's time of all children that ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 # Makes what a side needs, and returns what is measured.
