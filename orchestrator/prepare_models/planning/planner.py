@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -91,9 +90,17 @@ def with_deployment(
     specs: Sequence[ModelSpec], deploy_dir: str | None, consumers: Sequence[str]
 ) -> tuple[ModelSpec, ...]:
     """Return models for another deployment; what is None or empty stays as the manifest has it."""
-    changed: dict[str, Any] = {"deploy_dir": deploy_dir, "consumers": tuple(consumers)}
-    given = {key: value for key, value in changed.items() if value}
-    return tuple(replace(spec, deployment=replace(spec.deployment, **given)) for spec in specs)
+    return tuple(
+        replace(
+            spec,
+            deployment=replace(
+                spec.deployment,
+                deploy_dir=deploy_dir or spec.deployment.deploy_dir,
+                consumers=tuple(consumers) or spec.deployment.consumers,
+            ),
+        )
+        for spec in specs
+    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
@@ -145,9 +145,9 @@ class Fetching:
             event = Event.from_line(line.decode("utf-8"))
             closed = closed or event.kind == events.CLOSED
             if event.kind == events.SOURCE_FINISHED:
-                data: Any = dict(event.data)
-                found.append(data)
-                self._on_result(data)
+                result = cast("FetchResult", event.data)
+                found.append(result)
+                self._on_result(result)
             else:
                 self._on_event(event)
         status = running.wait()

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
@@ -20,6 +20,7 @@ from ..support.paths import first_time
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from structlog.typing import FilteringBoundLogger
 
 
 _HEARTBEAT_S = 60
@@ -44,7 +45,7 @@ class Observer:
 class Lines(Observer):
     """One log line for each thing that matters."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
 
     def planned(self, model: PlannedModel) -> None:
@@ -81,7 +82,7 @@ class Lines(Observer):
 class Live(Lines):
     """A line for each model at work, with stage, phase, bytes or steps, and elapsed time."""
 
-    def __init__(self, log: Any, progress: Progress) -> None:
+    def __init__(self, log: FilteringBoundLogger, progress: Progress) -> None:
         super().__init__(log)
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
@@ -99,7 +100,9 @@ class Live(Lines):
         if event.kind == events.STAGE_STARTED:
             self._progress.update(task, stage=event.stage, total=None, completed=0)
         elif event.kind == events.PROGRESS:
-            self._progress.update(task, stage=f"{event.stage}: {_amount(event)}", **_steps(event))
+            total = event.data.get("total") or None
+            done = event.data.get("done", 0) if total else 0
+            self._progress.update(task, stage=f"{event.stage}: {_amount(event)}", total=total, completed=done)
 
     def finished(self, report: ModelReport) -> None:
         """Take the model's line away and tell errors and warnings above the display."""
@@ -186,8 +189,3 @@ def _amount(event: Event) -> str:
     if phase == "elapsed":
         return f"{done} s, about {total} s last time" if total else f"{done} s"
     return str(phase)
-
-
-def _steps(event: Event) -> dict[str, Any]:
-    total = event.data.get("total") or None
-    return {"total": total, "completed": event.data.get("done", 0) if total else 0}

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import remove_partials
@@ -37,6 +36,7 @@ from ..executors.executor import Executor
 from ..executors.work import Work
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner
+from ..reports import documents
 from ..store import Store, restore
 from ..support.file_digests import Digests
 from ..support.paths import cache_dir
@@ -90,29 +90,29 @@ class Run:
             finally:
                 self.digests.save()
 
-    def report(self, started: float) -> dict[str, Any]:
+    def report(self, started: float) -> documents.Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         reports = [self._reports.get(spec.name) or self._skipped(spec) for spec in self.specs]
         counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "tool": {"name": "prepare-models", "version": __version__},
-            "run_id": self.run_id,
-            "manifest": str(self.manifest.path),
-            "models_dir": str(self.models_dir),
-            "started_at": _timestamp(started),
-            "seconds": round(time.time() - started, 3),
-            "host": {
-                "system": f"{platform.system()} {platform.release()}",
-                "machine": platform.machine(),
-                "python": platform.python_version(),
-                "cpus": os.cpu_count(),
-            },
-            "executor": self.executor.name,
-            "runtime": self._seen_runtime(reports),
-            "summary": counts,
-            "models": reports,
-        }
+        return documents.Run(
+            schema_version=SCHEMA_VERSION,
+            tool={"name": "prepare-models", "version": __version__},
+            run_id=self.run_id,
+            manifest=str(self.manifest.path),
+            models_dir=str(self.models_dir),
+            started_at=_timestamp(started),
+            seconds=round(time.time() - started, 3),
+            host=documents.Host(
+                system=f"{platform.system()} {platform.release()}",
+                machine=platform.machine(),
+                python=platform.python_version(),
+                cpus=os.cpu_count(),
+            ),
+            executor=self.executor.name,
+            runtime=self._seen_runtime(reports),
+            summary=counts,
+            models=reports,
+        )
 
     def _model(self, spec: ModelSpec) -> None:
         if self._stop.is_set():

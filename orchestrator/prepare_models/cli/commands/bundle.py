@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from ...bundle.index import Index
 from ...errors import EXIT_OK, UsageError
@@ -141,9 +140,8 @@ def _list(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _facts(index: Index) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(index.to_bytes())
-    return {"index": index.digest, **document}
+def _facts(index: Index) -> dict[str, object]:
+    return {"index": index.digest, **json.loads(index.to_bytes())}
 
 
 def _told(index: Index) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 
@@ -42,7 +41,7 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _row(model: plan.PlannedModel, runtime: RuntimeInfo) -> dict[str, Any]:
+def _row(model: plan.PlannedModel, runtime: RuntimeInfo) -> dict[str, object]:
     choice = plan.converter(model.spec, runtime)
     return {
         "name": model.spec.name,

@@ -6,13 +6,12 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract.workspace import sweep
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...manifest import licences
-from ...reports import forms, html, text
+from ...reports import documents, forms, html, text
 from ...running import progress
 from ...running.prefetch import fetching_ahead
 from ...running.runner import Run
@@ -102,14 +101,14 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_MODEL_FAILED if report["summary"]["failed"] else EXIT_OK
 
 
-def _document(report: dict[str, Any]) -> str:
+def _document(report: documents.Run) -> str:
     """Return a report as JSON, each model on a line of its own: indented, two thousand of them take 20 s to write."""
     head = json.dumps({**report, "models": []}, indent=2)
     models = ",\n    ".join(map(json.dumps, report["models"]))
     return f"{head.removesuffix('[]' + chr(10) + '}')}[\n    {models}\n  ]\n}}"
 
 
-def _write(report: dict[str, Any], document: str, models_dir: Path, arguments: argparse.Namespace) -> None:
+def _write(report: documents.Run, document: str, models_dir: Path, arguments: argparse.Namespace) -> None:
     for target in filter(None, (models_dir / "report.json", arguments.report)):
         forms.save(target, document + "\n")
     for form, render in forms.FORMS.items():
