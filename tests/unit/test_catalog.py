@@ -77,7 +77,7 @@ def test_the_catalog_has_every_published_model() -> None:
 def test_an_entry_fits_schema_url_form_and_plan(entry: Entry, tmp_path: Path) -> None:
     document = {"version": 1, "models": [{"name": entry.name, **entry.manifest}]}
     VALIDATOR.validate(document)
-    sources = [entry.manifest[key] for key in ("source", "calibration_cache") if key in entry.manifest]
+    sources = [str(entry.manifest[key]) for key in ("source", "calibration_cache") if key in entry.manifest]
     for source in sources:
         assert Source.of(source).problem is None
         assert ngc_file(Source.of(source).outer.text), source
