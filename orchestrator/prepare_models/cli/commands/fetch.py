@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     on_result = _tell if show else lambda _: None
     with (
         progress_line(show=show) as on_event,
-        Fetching(job, network, on_result=on_result, on_event=on_event, fork=True) as fetching,
+        Fetching(job, network, on_result=on_result, on_event=on_event) as fetching,
     ):
         results = fetching.results()
     if arguments.json:
