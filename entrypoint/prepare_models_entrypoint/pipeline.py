@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence
 
 from .consumers import lint
-from .contract import event, external_data, schema
+from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
 from .contract.external_errors import ExternalDataError
@@ -173,6 +173,7 @@ class _Run:
         graph: Optional[Path] = None,
     ) -> Converted:  # fmt: skip
         cache = fetched.get("calibration_cache")
+        self.report["warnings"] += known_faults.of_build(self.model, self.runtime)
 
         def on_progress(data: Dict[str, Any]) -> None:
             for file in () if check_only else fetched.values():

@@ -127,7 +127,8 @@ def test_defaults_of_run() -> None:
     arguments = parser().parse_args(["run", "m.yaml"])
     assert arguments.models_dir == Path("models")
     assert (arguments.executor, arguments.jobs, arguments.names) == ("auto", 1, [])
-    assert not any((arguments.fail_fast, arguments.force, arguments.dry_run, arguments.json))
+    assert not any((arguments.fail_fast, arguments.force, arguments.json))
+    assert (arguments.command, parser().parse_args(["run", "m.yaml", "--dry-run"]).command) == ("run", "plan")
 
 
 @pytest.mark.parametrize(("flag", "fail_fast"), [("--keep-going", False), ("--fail-fast", True)])

@@ -21,7 +21,6 @@ from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
 from ..manifest.model import ModelSpec
-from ..running.jobs import model_job
 from ..support.paths import contents_dir
 
 OnEvent = Callable[[Event], None]
@@ -130,7 +129,7 @@ class Step:
             image: digest of the container image that it runs in.
         """
         work = self.work
-        model = model_job(work.spec, output_dir=work.output_dir, key_file=key_file, timeout_s=work.timeout_s)
+        model = work.spec.job(work.output_dir, key_file=key_file, timeout_s=work.timeout_s)
         job = Job(
             run_id=work.run_id,
             models=(replace(model, done=tuple(self.done)),),

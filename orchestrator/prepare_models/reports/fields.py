@@ -53,7 +53,7 @@ def whole(fields: Mapping[str, object], description: str = "") -> Schema:
 
 
 # Types whose names in the schema are not their own, and what is told of types ("") and of their fields.
-NAMES: Mapping[type, str] = {
+NAMES: Mapping[object, str] = {
     ErrorInfo: "error",
     WarningInfo: "warning",
     StageResult: "stage",
@@ -64,8 +64,8 @@ NAMES: Mapping[type, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
-OPTIONAL: Mapping[type, tuple[str, ...]] = {ProfileShapes: ("values",)}
-TOLD: Mapping[type, Mapping[str, Schema]] = {
+OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",)}
+TOLD: Mapping[object, Mapping[str, Schema]] = {
     ErrorInfo: {
         "": told("Why a model failed."),
         "code": told("Stable code of the failure.", pattern="^[a-z0-9]+(-[a-z0-9]+)*$", examples=["outputs-mismatch"]),
