@@ -14,7 +14,21 @@ from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
 from .deployment import Deployment
 from .groups import Nested, several
-from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text, WordsOrList
+from .kinds import (
+    ByName,
+    DigestText,
+    File,
+    Flag,
+    Json,
+    Kind,
+    ListOf,
+    Number,
+    OneOf,
+    Shapes,
+    SourceText,
+    Text,
+    WordsOrList,
+)
 from .pins import NO_PINS, Pins
 from .precision import AUTO, NONE, PRECISIONS
 from .ros import RosConfig
@@ -100,7 +114,7 @@ class ModelSettings(Record):
     """
 
     sha256: Optional[str] = setting(
-        Digest(),
+        DigestText(),
         "the digest that the source must have; without it the report records the one it has, "
         "and a [lock](lock.md) pins it",
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -112,7 +126,7 @@ class ModelSettings(Record):
     calibration_cache: Optional[str] = setting(
         SourceText(), "a source like that of the model, but not http://: TensorRT's or TAO's int8 calibration cache"
     )
-    calibration_sha256: Optional[str] = setting(Digest(), "", key="")
+    calibration_sha256: Optional[str] = setting(DigestText(), "", key="")
     inputs: Mapping[str, ShapeRange] = setting(
         _INPUTS,
         "shapes of dynamic inputs by binding name; a static model needs none",
