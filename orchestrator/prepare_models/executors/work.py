@@ -13,6 +13,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.job import Job, JobKind
 from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import ModelReport, StageResult, read
@@ -200,5 +201,5 @@ def _weights(model: Path) -> tuple[Path, ...]:
     """Return a model's weights files; of one whose weights are not as they must be none: the entrypoint refuses it."""
     try:
         return external_data.files(model)
-    except (external_data.ExternalDataError, OSError):
+    except (ExternalDataError, OSError):
         return ()

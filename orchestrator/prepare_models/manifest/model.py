@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import key_file
+from prepare_models_entrypoint.contract.groups import Nested, closed, keys
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import File, Kind, Schema, SourceText, Text
-from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
+from prepare_models_entrypoint.contract.settings import REQUIRED, Record, rows, setting
 
 from ..errors import KeyUnavailableError
 from ..running.connection import ConnectionSpec

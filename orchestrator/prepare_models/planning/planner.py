@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.external_data import ExternalDataError
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, problem_of_record, read_record
 

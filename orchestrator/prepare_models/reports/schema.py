@@ -6,9 +6,9 @@ import re
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import ModelReport
-from prepare_models_entrypoint.contract.settings import closed
 
 from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, TOLD, told, whole
 

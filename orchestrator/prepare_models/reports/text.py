@@ -10,7 +10,7 @@ from ..support.terminal import one_line, printable
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.comparison import ScaleFit
-    from prepare_models_entrypoint.contract.report import Binding, ModelReport
+    from prepare_models_entrypoint.contract.report import Binding, ModelReport, WarningInfo
 
     from .documents import Run
 
@@ -67,6 +67,14 @@ def _paths(report: Run) -> list[str]:
 def plan(rows: Iterable[tuple[str, str, str]]) -> str:
     """Return the table of what would be done: model, action with its reason, converter."""
     return table(("MODEL", "STATE", "CONVERTER"), list(rows))
+
+
+def warnings(found: Iterable[WarningInfo]) -> list[str]:
+    """Return lines for warnings that are of no model in particular."""
+    lines: list[str] = []
+    for warning in found:
+        lines += ["", f"warning [{warning['code']}]: {warning['message']}", f"  -> {warning['hint']}"]
+    return lines
 
 
 def checks(reports: Sequence[ModelReport]) -> str:

@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import event as events
+from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport
+from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport, WarningInfo
 
 from ..planning.planner import PlannedModel
 from ..support.display import display
@@ -37,6 +38,9 @@ class Observer:
 
     def event(self, event: Event) -> None:
         """Hear an event of the entrypoint."""
+
+    def warned(self, warning: WarningInfo) -> None:
+        """Hear, before a build, what is known against this TensorRT. Each warning is given once in a run."""
 
     def finished(self, report: ModelReport) -> None:
         """Take the report of a model that is done."""
@@ -76,7 +80,12 @@ class Lines(Observer):
             if first_time(f"licence {page}"):
                 self._log.info("terms of use", model=report["name"], page=page)
         for warning in report["warnings"] if report["stages"] else ():
-            self._log.warning(warning["message"], model=report["name"], code=warning["code"], hint=warning["hint"])
+            if warning["code"] != known_faults.CODE:  # they were told before the build
+                self._log.warning(warning["message"], model=report["name"], code=warning["code"], hint=warning["hint"])
+
+    def warned(self, warning: WarningInfo) -> None:
+        """Log the warning."""
+        self._log.warning(warning["message"], code=warning["code"], hint=warning["hint"])
 
 
 class Live(Lines):
@@ -143,6 +152,10 @@ class Background(Observer):
     def event(self, event: Event) -> None:
         """Pass on."""
         self._calls.put(lambda observer: observer.event(event))
+
+    def warned(self, warning: WarningInfo) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.warned(warning))
 
     def finished(self, report: ModelReport) -> None:
         """Pass on."""

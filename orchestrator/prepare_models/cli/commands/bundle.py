@@ -14,7 +14,7 @@ from ...reports.text import table, write
 from ...running.fetch_process import counted
 from ...support import paths
 from ...support.display import byte_lines
-from ..options import add_bases, add_json, add_output, command, size
+from ..options import add_bases, add_json, add_output, command
 
 EXAMPLE = """\
 example:
@@ -36,7 +36,7 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
     )
     listed = command(actions, "ls", "list what is in a bundle", "example:\n  prepare-models bundle ls site.bundle")
     for each in (verify, listed):
-        each.add_argument("bundle", type=Path, metavar="FILE", help="bundle, or the first of its volumes")
+        each.add_argument("bundle", type=Path, metavar="FILE", help="bundle")
     add_bases(verify)
     verify.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed it (PEM)")
     add_json(listed, "index")
@@ -46,7 +46,7 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
 def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     create = command(
         actions, "create", "make a bundle from a locked manifest",
-        "example:\n  prepare-models bundle create models.yaml -o site.bundle --platform rtx --split 4GB",
+        "example:\n  prepare-models bundle create models.yaml -o site.bundle --platform rtx",
     )  # fmt: skip
     create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock beside it")
     create.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bundle to write")
@@ -55,7 +55,6 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
         help="put this platform's image in; local: wheels that build without containers; several times",
     )  # fmt: skip
     add_bases(create)
-    create.add_argument("--split", type=size, metavar="SIZE", help="write volumes of this size, such as 4GB")
     create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
     create.add_argument("--arch", choices=("x86_64", "aarch64"), help="its machine (default: this one's)")
     create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
@@ -93,7 +92,6 @@ def _create(arguments: argparse.Namespace) -> int:
         given_wheels=arguments.wheels,
         timing=arguments.timing_caches,
         engines=arguments.engines,
-        volume_bytes=arguments.split,
         sign_key=arguments.sign_key,
         accept_eula=licences.accepted(flag=arguments.accept_eula),
     )

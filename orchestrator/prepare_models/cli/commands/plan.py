@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
+from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.report import WarningInfo
 
 from ...errors import EXIT_OK
 from ...planning import planner as plan
@@ -33,12 +37,21 @@ def main(arguments: argparse.Namespace) -> int:
     planner = plan.Planner(models_dir, runtime, open_store(digests), digests, arguments.force)
     planned = [planner.plan(spec) for spec in specs]
     digests.save()
+    warnings = _warnings(planned, runtime)
     if arguments.json:
         models = [_row(model, runtime) for model in planned]
-        text.write(json.dumps({"executor": executor.name, "runtime": runtime, "models": models}, indent=2))
+        document = {"executor": executor.name, "runtime": runtime, "models": models, "warnings": warnings}
+        text.write(json.dumps(document, indent=2))
     else:
-        text.write(text.plan(_cells(model, runtime) for model in planned))
+        text.write("\n".join([text.plan(_cells(model, runtime) for model in planned), *text.warnings(warnings)]))
     return EXIT_OK
+
+
+def _warnings(planned: Sequence[plan.PlannedModel], runtime: RuntimeInfo) -> list[WarningInfo]:
+    """Return what is known against the TensorRT of the builds to come, each once."""
+    builds = [model.spec for model in planned if model.action in (plan.BUILD, plan.REBUILD)]
+    found = [each for spec in builds for each in known_faults.of_build(spec.job(Path()), runtime)]
+    return list({each["message"]: each for each in found}.values())
 
 
 def _row(model: plan.PlannedModel, runtime: RuntimeInfo) -> dict[str, object]:
