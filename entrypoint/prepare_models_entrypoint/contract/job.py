@@ -11,9 +11,11 @@ from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from .deepstream import DeepStreamConfig
 from .deployment import Deployment
 from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text, WordsOrList
 from .pins import NO_PINS, Pins
+from .report import DeploymentInfo
 from .ros import RosConfig
 from .settings import REQUIRED, Nested, Record, rows, setting, several
 from .shapes import ShapeRange
@@ -181,6 +183,11 @@ class ModelSettings(Record):
         Nested(Deployment), "how Triton serves the engine", {"warmup": True}, default=Deployment(), key="triton",
         later=True,
     )  # fmt: skip
+    deepstream: DeepStreamConfig = setting(
+        Nested(DeepStreamConfig), "what DeepStream's nvinfer does before and after the engine",
+        {"labels": ["Person", "Bag", "Face"], "properties": {"network-type": 0}},
+        default=DeepStreamConfig(), later=True,
+    )  # fmt: skip
     verify: Optional[VerifyConfig] = setting(
         Nested(VerifyConfig),
         "compare the engine with its source model before it is published; see [verify.md](verify.md)",
@@ -200,6 +207,13 @@ class ModelSettings(Record):
         """Whether samples decide what stays in fp32; None where that was left open: those of the user do."""
         words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
         return words[-1] == AUTO if words else None
+
+    def deployed(self) -> DeploymentInfo:
+        """Return what the companions are written for, as it stands in reports."""
+        found, nvinfer = self.deployment.info(), self.deepstream.info()
+        if nvinfer:
+            found["deepstream"] = nvinfer
+        return found
 
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""

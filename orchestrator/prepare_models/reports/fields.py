@@ -64,7 +64,7 @@ NAMES: Mapping[type, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
-OPTIONAL: Mapping[type, tuple[str, ...]] = {ProfileShapes: ("values",)}
+OPTIONAL: Mapping[type, tuple[str, ...]] = {ProfileShapes: ("values",), DeploymentInfo: ("deepstream",)}
 TOLD: Mapping[type, Mapping[str, Schema]] = {
     ErrorInfo: {
         "": told("Why a model failed."),
@@ -270,6 +270,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
         "": told("What the files that consumers read were written for."),
         "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
         "consumers": told("Those whose rules count, such as isaac-ros@5.0; empty: all."),
+        "deepstream": told("Labels and keys of nvinfer; missing where the manifest says nothing of them."),
         "warmup": told("Whether Triton runs the engine once before it serves requests."),
     },
     MadeBy: {
