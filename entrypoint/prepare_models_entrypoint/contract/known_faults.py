@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import List, Mapping, Optional, Sequence, Tuple
 
 from .environment import RuntimeInfo
-from .job import AUTO, ModelSettings
+from .job import ModelSettings
+from .precision import AUTO
 from .report import WarningInfo
 
 CODE = "tensorrt-known-fault"

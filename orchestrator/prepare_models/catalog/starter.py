@@ -6,7 +6,6 @@ import json
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 from . import PREFIX, Entry
 
@@ -44,13 +43,13 @@ def _model(entry: Entry) -> str:
     return "\n".join([*(f"  {line}" for line in wrapped), *head, *told]) + "\n"
 
 
-def _yaml(key: str, value: Any) -> list[str]:
+def _yaml(key: str, value: object) -> list[str]:
     if isinstance(value, dict):
         return [f"{key}:", *(f"  {json.dumps(name)}: {_flow(item)}" for name, item in value.items())]
     return [f"{key}: {_flow(value)}"]
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     quoted = isinstance(value, list) or (isinstance(value, str) and not _PLAIN.fullmatch(value))

@@ -23,7 +23,7 @@ _CODEC = "pip install cryptography and then pip install --no-deps nvidia-eff-tao
 
 def unavailable() -> str | None:
     """Say why this Python can't build engines, or return None."""
-    if runtime.installed_backend() is None and converters.find()["trtexec"] is None:
+    if runtime.installed_backend() is None and not converters.find().reads_onnx:
         return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
     return None
 
@@ -36,10 +36,8 @@ def examine(machine: Machine, install: str) -> Iterator[Finding]:
         yield Finding("onnx here", OK, f"onnx {installed['onnx']}", of=LOCAL)
     else:
         yield Finding("onnx here", WARN, "onnx is not installed: models can't be changed", install, of=LOCAL)
-    yield _codec(found["etlt_codec"])
-    programs = [f"{name} {path}" for name, path in (
-        ("trtexec", found["trtexec"]), ("tao-converter", found["tao_converter"])
-    ) if path]  # fmt: skip
+    yield _codec(found.codec)
+    programs = [f"{name} {path}" for name, path in found.programs.items()]
     yield Finding("converters here", OK, ", ".join(programs) or "no trtexec, no tao-converter", of=LOCAL)
     there = [name for name, needed in EXTRAS.items() if set(needed) <= set(installed)]
     absent = [name for name in EXTRAS if name not in there]

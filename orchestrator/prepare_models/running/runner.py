@@ -13,11 +13,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
@@ -29,7 +27,6 @@ from prepare_models_entrypoint.contract.report import (
     UP_TO_DATE,
     ErrorInfo,
     ModelReport,
-    WarningInfo,
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source
@@ -40,30 +37,12 @@ from ..executors.executor import Executor
 from ..executors.work import Work
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner
+from ..reports import documents
 from ..store import Store, restore
 from ..support.file_digests import Digests
 from ..support.paths import cache_dir
-from .jobs import model_job
+from .progress import Observer
 from .writer_lock import Held, model_lock
-
-
-class Observer:
-    """Hears what a run does. This one keeps silent."""
-
-    def planned(self, model: planner.PlannedModel) -> None:
-        """Take what will be done for a model."""
-
-    def waiting(self, name: str, owner: str) -> None:
-        """Hear that another process works on the model."""
-
-    def event(self, event: Event) -> None:
-        """Hear an event of the entrypoint."""
-
-    def warned(self, warning: WarningInfo) -> None:
-        """Hear, before a build, what is known against this TensorRT. Each warning is given once in a run."""
-
-    def finished(self, report: ModelReport) -> None:
-        """Take the report of a model that is done."""
 
 
 @dataclass
@@ -113,29 +92,29 @@ class Run:
             finally:
                 self.digests.save()
 
-    def report(self, started: float) -> dict[str, Any]:
+    def report(self, started: float) -> documents.Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         reports = [self._reports.get(spec.name) or self._skipped(spec) for spec in self.specs]
         counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "tool": {"name": "prepare-models", "version": __version__},
-            "run_id": self.run_id,
-            "manifest": str(self.manifest.path),
-            "models_dir": str(self.models_dir),
-            "started_at": _timestamp(started),
-            "seconds": round(time.time() - started, 3),
-            "host": {
-                "system": f"{platform.system()} {platform.release()}",
-                "machine": platform.machine(),
-                "python": platform.python_version(),
-                "cpus": os.cpu_count(),
-            },
-            "executor": self.executor.name,
-            "runtime": self._seen_runtime(reports),
-            "summary": counts,
-            "models": reports,
-        }
+        return documents.Run(
+            schema_version=SCHEMA_VERSION,
+            tool={"name": "prepare-models", "version": __version__},
+            run_id=self.run_id,
+            manifest=str(self.manifest.path),
+            models_dir=str(self.models_dir),
+            started_at=_timestamp(started),
+            seconds=round(time.time() - started, 3),
+            host=documents.Host(
+                system=f"{platform.system()} {platform.release()}",
+                machine=platform.machine(),
+                python=platform.python_version(),
+                cpus=os.cpu_count(),
+            ),
+            executor=self.executor.name,
+            runtime=self._seen_runtime(reports),
+            summary=counts,
+            models=reports,
+        )
 
     def _model(self, spec: ModelSpec) -> None:
         if self._stop.is_set():
@@ -201,7 +180,7 @@ class Run:
         return {**report, "reason": planned.told(), "licences": licences}
 
     def _warn(self, spec: ModelSpec) -> None:
-        for warning in known_faults.of_build(model_job(spec, output_dir=Path()), self._runtime):
+        for warning in known_faults.of_build(spec.job(Path()), self._runtime):
             with self._guard:
                 new = warning["message"] not in self._told
                 self._told.add(warning["message"])

@@ -270,5 +270,5 @@ RULES: Dict[str, Rule[Judged]] = {
 }  # fmt: skip
 
 CONSUMER: Consumer[Judged] = Consumer(
-    name="triton", rules=RULES, subject=judge, files=_files, concerns=lambda _: True,
+    name="triton", place=1, rules=RULES, subject=judge, files=_files, concerns=lambda _: True,
 )  # fmt: skip
