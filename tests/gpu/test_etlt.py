@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests import networks
@@ -14,14 +12,14 @@ pytest.importorskip("eff_tao_encryption.tao_codec.tao_codec", reason="NVIDIA's c
 
 
 @pytest.fixture
-def encrypted(place: Workplace) -> Iterator[Workplace]:
+def encrypted(place: Workplace) -> Workplace:
     from tests.defects import encrypt
 
     plain = networks.conv(place.folder / "plain.onnx", (1, 3, 64, 64), channels=64)
     encrypt(plain, place.folder / "model.etlt")
     measured(plain, place.folder / "model.cache")
     plain.unlink()
-    yield place
+    return place
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

@@ -14,10 +14,11 @@ from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import BUILT, UP_TO_DATE, ModelReport
 
-from .. import manifest
 from ..executors.executor import Executor
 from ..machine import doctor, facts
-from ..running.runner import Observer, Run
+from ..manifest.load import load
+from ..running.progress import Observer
+from ..running.runner import Run
 from ..store import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
@@ -69,7 +70,9 @@ class Selftest:
 
     def _doctor(self) -> None:
         """What doctor calls a failure is a warning here: the steps that follow show what works."""
-        findings = doctor.examine(facts.probe(), models_dir=self.work, platform=None)
+        findings = doctor.examine(
+            facts.probe(), models_dir=self.work, platform=None, automatic=doctor.Automatic(self._executor.name)
+        )
         self.outcome.findings = findings
         bad = [finding for finding in findings if finding.status != OK]
         message = "; ".join(f"{finding.name}: {finding.message}" for finding in bad) or "nothing is missing"
@@ -104,7 +107,7 @@ class Selftest:
 
     def _runs(self, names: list[str] | None = None) -> list[ModelReport]:
         paths.make_cache()
-        loaded = manifest.load(_MANIFEST)
+        loaded = load(_MANIFEST)
         digests = open_digests()
         run = Run(
             manifest=loaded,
