@@ -22,7 +22,7 @@ SAID = [
         "cdi-stale",
         "nvidia-ctk cdi generate",
     ),
-    ("ldcache error: open failed: /sbin/ldconfig.real: no such file or directory", "gpu-unavailable", "@/sbin/ldconfig"),
+    ("ldcache error: open failed: /sbin/ldconfig.real: no such file", "gpu-unavailable", "@/sbin/ldconfig"),
     ("nvidia-container-cli: container error: cgroup subsystem devices not found", "gpu-unavailable", "no-cgroups"),
     ("net/http: TLS handshake timeout", "registry-timeout", "firewall"),
     ("lookup nvcr.io on 127.0.0.53:53: server misbehaving", "registry-unreachable", "DNS"),
@@ -70,7 +70,7 @@ SAID = [
         "iptables-raw-missing",
         "DOCKER_INSECURE_NO_IPTABLES_RAW=1",
     ),
-    ("toomanyrequests: You have reached your unauthenticated pull rate limit.", "registry-rate-limited", "docker login"),
+    ("toomanyrequests: You have reached your pull rate limit.", "registry-rate-limited", "docker login"),
     (
         (
             'Get "https://registry.example/v2/": tls: failed to verify certificate: x509: certificate '
