@@ -55,7 +55,7 @@ NAMES: Mapping[object, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
-OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",)}
+OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",), DeploymentInfo: ("deepstream",)}
 TOLD: Mapping[object, Mapping[str, Schema]] = {
     **COMPARED,
     ErrorInfo: {
@@ -205,6 +205,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "": told("What the files that consumers read were written for."),
         "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
         "consumers": told("Those whose rules count, such as isaac-ros@5.0; empty: all."),
+        "deepstream": told("Labels and keys of nvinfer; missing where the manifest says nothing of them."),
         "warmup": told("Whether Triton runs the engine once before it serves requests."),
     },
     MadeBy: {
