@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Optional
 
-from ..contract.job import AUTO
+from ..contract.precision import AUTO
 from ..contract.report import PrecisionChoice, PrecisionProof
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Dict, FrozenSet, Iterator, Optional, Protocol, Sequence
 
-from ..contract.job import AUTO
+from ..contract.precision import AUTO
 from ..errors import ConvertError
 from . import parser_errors
 from .request import BuildResult
