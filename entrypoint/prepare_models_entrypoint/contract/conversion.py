@@ -12,7 +12,7 @@ from .kinds import ByName, Constant, Digest, Dims, File, Flag, Integer, ListOf, 
 from .settings import REQUIRED, Record, setting
 
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
-CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
+CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile")
 PIXEL_SCALE = 1.0 / 255.0
 
 _TENSORS = ListOf(Text("tensor names"), "a list of tensor names")
@@ -97,7 +97,8 @@ class CalibrationConfig(SampleConfig):
     method: str = setting(
         OneOf(*CALIBRATION_METHODS),
         "how ranges become scales: `minmax` takes the largest value, `entropy` loses the least information, as "
-        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values",
+        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values; `auto` takes the one with which the "
+        "outputs are nearest to the source's",
         default=CALIBRATION_METHODS[0],
         later=True,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from . import codec
@@ -200,6 +200,13 @@ class ModelSettings(Record):
         """Whether samples decide what stays in fp32; None where that was left open: those of the user do."""
         words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
         return words[-1] == AUTO if words else None
+
+    @property
+    def judged(self) -> Optional[VerifyConfig]:
+        """How the engine is compared with its source; samples of a calibration serve where none are given for that."""
+        if self.calibration is None or (self.verify is not None and self.verify.has_samples):
+            return self.verify
+        return replace(self.verify or VerifyConfig(), images=self.calibration)
 
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""

@@ -184,7 +184,7 @@ class _Attempt:
             Path(request.work_dir),
             cache=self.cache,
             on_phase=lambda phase: self.progress(phase, 0, 0),
-            check_only=request.check_only,
+            check_only=request.check_only and request.graph is None,
             findings=self.settled.findings,
             **({"needs": self.needs} if self.needs else {}),
         ) as typed:
@@ -281,7 +281,7 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source))
-    return calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
+    return calibrate.produce(model, request.model, made, progress)
 
 
 def _load_backend() -> Any:
