@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, List, Mapping, Optional, Tuple
 
 from .files import sha256_file
 from .kinds import ByName, Constant, Digest, Dims, File, Flag, Integer, ListOf, Number, OneOf, OneOrMore, Shape, Text
-from .settings import REQUIRED, Record, setting
+from .settings import REQUIRED, Record, rows, setting
 
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile")
@@ -102,3 +102,8 @@ class CalibrationConfig(SampleConfig):
         default=CALIBRATION_METHODS[0],
         later=True,
     )
+
+    def plain(self, most: int) -> SampleConfig:
+        """Return its samples alone, ``most`` of them."""
+        config = SampleConfig(**{row.name: getattr(self, row.name) for row in rows(SampleConfig)})
+        return replace(config, limit=min(self.limit, most))

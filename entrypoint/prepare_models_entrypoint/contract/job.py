@@ -22,6 +22,8 @@ from .settings import REQUIRED, Record, rows, setting
 from .shapes import ShapeRange
 from .verification import VerifyConfig
 
+_OF_CALIBRATION = 16  # of its samples, to compare results on
+
 
 class JobKind(enum.Enum):
     """What is done with a model."""
@@ -203,9 +205,10 @@ class ModelSettings(Record):
     @property
     def judged(self) -> Optional[VerifyConfig]:
         """How the engine is compared with its source; samples of a calibration serve where none are given for that."""
-        if self.calibration is None or (self.verify is not None and self.verify.has_samples):
+        exported = self.verify is None and self.precision == "fp32"
+        if self.calibration is None or exported or (self.verify is not None and self.verify.has_samples):
             return self.verify
-        return replace(self.verify or VerifyConfig(), images=self.calibration)
+        return replace(self.verify or VerifyConfig(), images=self.calibration.plain(_OF_CALIBRATION))
 
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""

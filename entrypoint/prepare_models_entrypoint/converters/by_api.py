@@ -266,9 +266,7 @@ def _by_flags(
     if chosen.calibrator and cache is not None:
         wanted = network.activations()
         found = calibration_cache.coverage(cache, wanted, network.tensors())
-        for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
-            hint = "use the calibration cache of exactly this model version"
-            result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+        result["warnings"] += calibration_cache.check(found, allow_fallback=model.allow_fallback)
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
         network.keep_fp32(model.kept_patterns)
@@ -311,7 +309,12 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source))
-    return calibrate.produce(model, request.model, made, progress)
+    try:
+        return calibrate.produce(model, request.model, made, progress)
+    except ConvertError as error:
+        if request.model.precision != AUTO or error.code != "precision-not-delivered":
+            raise
+        return CalibrationCache.of_nothing(error.message)
 
 
 def _check_backend() -> None:

@@ -12,7 +12,8 @@ from onnx import ModelProto, helper
 
 from ..contract.conversion import CALIBRATION_METHODS, CalibrationConfig
 from ..contract.files import write_atomic
-from ..contract.job import AUTO, ModelJob
+from ..contract.job import ModelJob
+from ..contract.precision import AUTO
 from ..contract.verification import VerifyConfig
 from ..converters import profiles
 from ..errors import ConvertError
@@ -94,7 +95,7 @@ def _check_share(found: harm.Harm, left_out: Mapping[str, str], *, allow_fallbac
     raise ConvertError(
         "precision-not-delivered",
         f"for the outputs to be right on the samples, {staying} would have to stay out of int8; worst are {shown}",
-        hint="use precision: fp16, or set wider thresholds under verify: if such outputs serve you",
+        hint="use precision: fp16 or auto, or set wider thresholds under verify: if such outputs serve you",
     )
 
 
