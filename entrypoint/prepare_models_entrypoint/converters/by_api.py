@@ -236,7 +236,7 @@ class _Attempt:
             Path(request.work_dir),
             cache=self.cache,
             on_phase=lambda phase: self.progress(phase, 0, 0),
-            check_only=request.check_only,
+            check_only=request.check_only and request.graph is None,
             findings=self.settled.findings,
             **({"needs": self.needs} if self.needs else {}),
         ) as typed, refused.located(typed.path, source):
@@ -291,9 +291,7 @@ def _by_flags(
     if chosen.calibrator and cache is not None:
         wanted = network.activations()
         found = calibration_cache.coverage(cache, wanted, network.tensors())
-        for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
-            hint = "use the calibration cache of exactly this model version"
-            result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+        result["warnings"] += calibration_cache.check(found, allow_fallback=model.allow_fallback)
     kept: List[KeptLayer] = []
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
@@ -337,7 +335,12 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source))
-    return calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
+    try:
+        return calibrate.produce(model, request.model, made, progress)
+    except ConvertError as error:
+        if request.model.precision != AUTO or error.code != "precision-not-delivered":
+            raise
+        return CalibrationCache.of_nothing(error.message)
 
 
 def _check_backend() -> None:

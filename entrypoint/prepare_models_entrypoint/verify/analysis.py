@@ -41,12 +41,11 @@ class Samples:
 
 def samples_of(job: ModelJob) -> Samples:
     """Return the samples of a model: those of its verification, else of its calibration, else random numbers."""
-    if job.verify is not None:
-        real = job.verify.images is not None or job.verify.npz is not None or bool(job.verify.ranges)
-        return Samples(job.verify, real, asked=True)
-    if job.calibration is not None:
-        return Samples(VerifyConfig(images=job.calibration), real=True, asked=False)
-    return Samples(VerifyConfig(count=1), real=False, asked=False)
+    config = job.judged
+    if config is None:
+        return Samples(VerifyConfig(count=1), real=False, asked=False)
+    real = config.images is not None or config.npz is not None or bool(config.ranges)
+    return Samples(config, real, asked=job.verify is not None)
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
