@@ -113,7 +113,7 @@ def test_random_numbers_that_nobody_asked_for_keep_and_warn(tmp_path: Path) -> N
     assert [warning["code"] for warning in findings.warnings] == ["ranges-from-random"]
     assert "planted_matmul" in findings.warnings[0]["message"]
     assert found(networks.conv(tmp_path / "conv.onnx"), None) == Findings(
-        {}, "1 random samples (seed 0)", trusted=False
+        {}, "1 random samples (seed 0)", trusted=False, runs=1
     )
     assert found(source, None, keep_fp32=("none",)) is None
 
