@@ -97,29 +97,33 @@ class Watched:
         """Run one sample, and return the outputs."""
         values = dict(feed)
         self.runs += 1
+        self._take(values)
         for start, end in self._pace:
             found = self.model.advance(values, start, end, observed=True)
             self._pace.took(found)
-            self.observed_bytes += _bytes(found)
-            for name, value in found.items():
-                if is_float(value):
-                    self.seen.setdefault(name, Seen()).take(value, None)
+            self._take(found)
         return self.model.results(values)
+
+    def _take(self, found: Values) -> None:
+        self.observed_bytes += _bytes(found)
+        for name, value in found.items():
+            if is_float(value):
+                self.seen.setdefault(name, Seen()).take(value, None)
 
 
 @dataclass
 class Fix:
-    """Other values for tensors of the twin, by their names there, from the node at ``place`` in the model on."""
+    """Other results of a node: of the one at ``place`` in the model, in the order of its outputs."""
 
     place: int
-    values: Values
+    results: Sequence[Any]
 
 
 class Repair(Protocol):
     """Looks at the nodes one by one while a pair runs, and may change what the twin goes on with."""
 
     def fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
-        """Return what to change of the results of the nodes ``start`` to ``end``, None for nothing (more)."""
+        """Return the first node from ``start`` to ``end`` (exclusive) that has other results, None where none has."""
 
 
 class Lockstep:
@@ -134,7 +138,8 @@ class Lockstep:
     def __init__(self, model: ModelProto, twin: ModelProto, names: Mapping[str, str]) -> None:
         self.model, self.twin, self.names = Segments(model), Segments(twin), names
         self.seen: Dict[str, Seen] = {}
-        self._ends = _ends(self.model.nodes, self.twin.nodes)
+        self._places = {node.name: place for place, node in enumerate(self.twin.nodes) if node.name}
+        self._ends = _ends(self.model.nodes, self._places, len(self.twin.nodes))
         self._pace = _Pace(self.model)
 
     def run(self, feed: Mapping[str, Any], repair: Optional[Repair] = None) -> Tuple[Values, Values]:
@@ -149,10 +154,13 @@ class Lockstep:
             self._pace.took(found)
             fix = repair.fix(found, theirs, start, end) if repair is not None else None
             while repair is not None and fix is not None:
-                twins = {**before, **theirs, **fix.values}
-                after = min(till, self._ends[fix.place])
-                theirs = {**theirs, **fix.values, **self.twin.advance(twins, after, till, observed=True)}
-                fix = repair.fix(found, theirs, fix.place + 1, end)
+                twin = self._places[self.model.nodes[fix.place].name]
+                if not self.twin.can_start(twin + 1):
+                    break
+                theirs.update(zip(self.twin.nodes[twin].output, fix.results))
+                twins = {**before, **theirs}
+                theirs.update(self.twin.advance(twins, twin + 1, till, observed=True))
+                fix = repair.fix(found, theirs, fix.place, end)
             self._take(found, theirs)
             at = till
         return self.model.results(values), self.twin.results(twins)
@@ -163,14 +171,13 @@ class Lockstep:
                 self.seen.setdefault(name, Seen()).take(value, theirs.get(self.names.get(name, name)))
 
 
-def _ends(nodes: Sequence[NodeProto], twins: Sequence[NodeProto]) -> List[int]:
-    """Return, by the place of a node, how many nodes of the twin do what the nodes up to there do."""
-    places = {node.name: index for index, node in enumerate(twins) if node.name}
+def _ends(nodes: Sequence[NodeProto], places: Mapping[str, int], count: int) -> List[int]:
+    """Return, by the place of a node, how many of the twin's ``count`` nodes do what the nodes up to there do."""
     shared = {places[node.name] for node in nodes if node.name in places}
     ends, reached = [], 0
     for node in nodes:
         reached = max(reached, places.get(node.name, -1) + 1)
-        while reached < len(twins) and reached not in shared:
+        while reached < count and reached not in shared:
             reached += 1
         ends.append(reached)
     return ends

@@ -47,6 +47,10 @@ class Segments:
         end = min(wanted, len(self.nodes))
         return max(end, last + 1) if start <= last and end > first >= 0 else end
 
+    def can_start(self, start: int) -> bool:
+        """Tell whether a segment can start there: not between nodes that hand on sequences."""
+        return not self._sequences or not self._sequences[0] < start <= self._sequences[-1]
+
     def advance(self, values: Values, start: int, end: int, *, observed: bool = False) -> Values:
         """Run nodes ``start`` to ``end`` (exclusive) on ``values``, which afterwards has what later nodes read.
 

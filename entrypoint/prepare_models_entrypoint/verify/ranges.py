@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from onnx import ModelProto
 
@@ -23,10 +23,9 @@ from .repairs import Repairs, Spoilt, Ways, with_bodies
 SAMPLES = 2  # on which ranges are measured; with the run beside the narrow model, the model runs three times at most
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
-_TRIED = 4  # narrow forms, where thresholds are missed
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _SPARE = 0.05  # of the compute layers, for outputs that come near a threshold without missing it
-_DEEPER, _DEEPEST = 4, 64
+_DEEPER = 4  # times what was measured to be enough, where it is not
 
 Values = Mapping[str, Any]
 # Judges the outputs of the samples against those of the source; returns what misses a threshold, and the largest error.
@@ -110,18 +109,25 @@ class _Form:
 
     keep: Dict[str, str]
     judgement: Judgement
-    narrow: retype.Retyped
-    worst: int = 0  # the sample
+    worst: int  # the sample
+    is_dear: bool  # it leaves more than ``_SPARE`` of the compute layers in fp32
 
-    def merit(self) -> Tuple[bool, bool, float, int]:
+    def merit(self) -> Tuple[bool, bool, bool, float, int]:
         """Return what makes one form better than another: the least is best."""
-        error = math.inf if math.isnan(self.judgement.error) else self.judgement.error
-        return bool(self.judgement.doubtful), bool(self.judgement.problems), error, len(self.keep)
+        judged = self.judgement
+        error = math.inf if math.isnan(judged.error) else judged.error
+        dear = self.is_dear and not judged.problems
+        return bool(judged.problems), dear, bool(judged.doubtful), error, len(self.keep)
+
+    def is_right(self) -> bool:
+        """Tell whether there is nothing to look for."""
+        return not self.judgement.problems and (self.is_dear or not self.judgement.doubtful)
 
 
 class _Search:
     def __init__(self, source: Source, target: str, judge: Judge, keep: Dict[str, str]) -> None:
         self.source, self.target, self.judge, self.keep = source, target, judge, keep
+        self.layers = {node.name for node in graph.nodes(source.model) if node.op_type in COMPUTE}
         self.forms = 0
 
     def _narrow(self, keep: Mapping[str, str]) -> retype.Retyped:
@@ -132,33 +138,26 @@ class _Search:
     def tried(self, keep: Dict[str, str]) -> _Form:
         """Return what came of a narrow form."""
         self.forms += 1
-        narrow = self._narrow(keep)
-        twin = Segments(rounding.rounded(narrow.model).model)
+        twin = Segments(rounding.rounded(self._narrow(keep).model).model)
         pairs = [(right, twin.run(feed)) for right, feed in zip(self.source.outputs(), self.source.feeds)]
         apart = [self.judge([pair]) for pair in pairs]
         worst = max(range(len(pairs)), key=lambda index: (len(apart[index].problems), apart[index].error))
-        return _Form(keep, self.judge(pairs), narrow, worst)
+        more = sum(name in self.layers for name in keep.keys() - self.keep.keys())
+        return _Form(keep, self.judge(pairs), worst, is_dear=more > _SPARE * len(self.layers))
 
     def grown(self, first: _Form) -> _Form:
         """Return the best form that keeps what rounding spoils, or ``first``."""
         spoilt = self._spoilt(first)
         ways, best = Ways(self.source.model), first
-        helped = {each.name: each.depth for each in spoilt if each.depth is not None}
-        if helped:
-            best = min(best, self._with(ways, spoilt, helped), key=_Form.merit)
-        deeper = {each.name: _DEEPER * (each.depth or 1) for each in spoilt}
-        while best.judgement.problems and deeper and not self._is_spent():
-            best = min(best, self._with(ways, spoilt, deeper), key=_Form.merit)
-            if min(deeper.values()) >= _DEEPEST:
-                break
-            deeper = {name: min(_DEEPEST, _DEEPER * depth) for name, depth in deeper.items()}
+        for depths in _deeper_and_deeper(spoilt):
+            if not best.is_right() and not self._is_spent():
+                best = min(best, self._with(ways, spoilt, depths), key=_Form.merit)
         return best
 
     def _spoilt(self, form: _Form) -> List[Spoilt]:
         """Run the model once more, beside a form of it."""
-        layers = sum(node.op_type in COMPUTE for node in graph.nodes(self.source.model))
         doubtful = form.judgement.doubtful
-        spare = None if form.judgement.problems else int(_SPARE * layers)
+        spare = None if form.judgement.problems else int(_SPARE * len(self.layers))
         repairs = Repairs(self.source.model, self._narrow(form.keep), self.target, doubtful=doubtful, spare=spare)
         self.source.runs += 1
         repairs.run(dict(self.source.feeds[form.worst]))
@@ -173,7 +172,17 @@ class _Search:
         return self.tried(keep)
 
     def _is_spent(self) -> bool:
-        return self.forms >= _TRIED or self.forms * self.source.observed_bytes > _BYTES
+        return self.forms * self.source.observed_bytes > _BYTES
+
+
+def _deeper_and_deeper(spoilt: Sequence[Spoilt]) -> Iterator[Dict[str, int]]:
+    """Yield what to try: how far up from each node fp32 reaches, by its name."""
+    tried: List[Dict[str, int]] = [{}]
+    for rung in range(3):
+        tried.append({each.name: each.depths[rung] for each in spoilt if each.depths})
+        if tried[-1] != tried[-2]:
+            yield tried[-1]
+    yield {each.name: _DEEPER * max((1, *each.depths)) for each in spoilt}
 
 
 def _overflowing(source: Source, target: str) -> Dict[str, str]:

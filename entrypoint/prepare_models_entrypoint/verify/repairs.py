@@ -11,20 +11,20 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto
 
 from ..onnx_graph import retype, rounding
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Fix, Lockstep, Seen, is_float
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Values
-from ..onnx_graph.values import NARROW
 from ..onnx_graph.walk import bodies, graphs
 
 _UNITS = {"fp16": 2.0**-11, "bf16": 2.0**-8}
 _FAR = 10  # units; of a tensor's magnitude
 _JUMP = 4  # times what a node's inputs are off; in between, rounding only adds up
 _ENOUGH = 1.25  # times the least error that is to be had
+_SHARES = (1 / 4, 1 / 16, 0.0)  # of an error that may stay
 _DEPTHS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _REMEMBERED = 256 << 20  # bytes of the twin's latest values
 _IDLE = FOLLOW | {"Constant"}
@@ -32,11 +32,15 @@ _IDLE = FOLLOW | {"Constant"}
 
 @dataclass
 class Spoilt:
-    """A node whose result rounding spoils. depth: how many nodes up stay in fp32, None where that does not help."""
+    """A node whose result rounding spoils.
+
+    depths: how many nodes up have to stay in fp32 for most of the error to go away, for more of it, and for all that
+    can go; empty where it does not help.
+    """
 
     name: str
     why: str
-    depth: Optional[int]
+    depths: Tuple[int, ...] = ()
 
 
 class Ways:
@@ -95,13 +99,11 @@ class Repairs:
     def __init__(
         self, model: ModelProto, narrow: retype.Retyped, target: str, *, doubtful: Set[str], spare: Optional[int]
     ) -> None:
-        self.ways, self.unit, self.narrow = Ways(model), _UNITS[target], NARROW[target]
-        self.spare = spare
+        self.ways, self.unit, self.spare = Ways(model), _UNITS[target], spare
         self.spoilt: List[Spoilt] = []
         self.computing: Set[str] = set()
-        self._halves = dict(narrow.retyped)
         twin = rounding.rounded(narrow.model)
-        self._wide = {name: twin.wide.get(half, half) for name, half in self._halves.items()}
+        self._wide = {name: twin.wide.get(half, half) for name, half in narrow.retyped.items()}
         self._pair = Lockstep(model, twin.model, self._wide)
         self._leading = self.ways.leading(doubtful)
         self._errors: Dict[str, float] = {}
@@ -124,7 +126,8 @@ class Repairs:
                     self._take(name, found[name], theirs.get(self._wide.get(name, name)))
             error = max((self._errors.get(name, 0.0) for name in node.output), default=0.0)
             far = error > _FAR * self.unit and error > _JUMP * max(before, self.unit)
-            if far and node.name in self._leading and node.op_type not in FOLLOW:
+            known = bool(self.spoilt) and self.spoilt[-1].name == node.name
+            if far and not known and node.name in self._leading and node.op_type not in FOLLOW:
                 fixed = self._repaired(node, found)
                 if fixed is not None:
                     return Fix(place, fixed)
@@ -145,8 +148,8 @@ class Repairs:
             _, old = self._values.popitem(last=False)
             self._remembered -= old.nbytes
 
-    def _repaired(self, node: NodeProto, found: Values) -> Optional[Values]:
-        """Return the twin's values of a node's outputs with as much in fp32 as that takes, None where it is no use."""
+    def _repaired(self, node: NodeProto, found: Values) -> Optional[List[Any]]:
+        """Return a node's results with as much in fp32 as that takes, None where it is no use."""
         worst = max(node.output, key=lambda name: self._errors.get(name, 0.0))
         before = self._errors[worst]
         why = _why(worst, before)
@@ -166,12 +169,15 @@ class Repairs:
                 break
         least = min((error for _, error, _ in tried), default=math.inf)
         if not least <= before / 2:
-            self.spoilt.append(Spoilt(node.name, why, None))
+            self.spoilt.append(Spoilt(node.name, why))
             return None
-        depth, _, values = next(each for each in tried if each[1] <= max(_ENOUGH * least, _JUMP * self.unit))
-        self.spoilt.append(Spoilt(node.name, why, depth))
+        limit = max(_ENOUGH * least, _JUMP * self.unit)
+        limits = [max(limit, share * min(before, 1.0)) for share in _SHARES]
+        chosen = [next(each for each in tried if each[1] <= most) for most in limits]
+        self.spoilt.append(Spoilt(node.name, why, tuple(depth for depth, _, _ in chosen)))
+        depth, _, values = chosen[0]
         self.computing.update(each.name for each in self.ways.up(node.name, depth)[0] if each.op_type in COMPUTE)
-        return self._replaced(values, found)
+        return [values[name] if name else None for name in node.output]
 
     def _is_affordable(self, nodes: Iterable[NodeProto]) -> bool:
         more = {node.name for node in nodes if node.op_type in COMPUTE}
@@ -187,21 +193,6 @@ class Repairs:
         if any(name not in model.stored for name in read - values.keys()):
             return None
         return model.part(places, values, [name for name in node.output if name])
-
-    def _replaced(self, values: Values, found: Values) -> Values:
-        """Return values by the names that the twin has for them, and take note of what they are off."""
-        replaced: Values = {}
-        for name, value in values.items():
-            if not is_float(value) or name not in self._halves:
-                replaced[name] = rounded = value
-            else:
-                half = self.narrow.rounded(value)
-                rounded = half.astype("float32")
-                replaced[self._halves[name]] = half if self.narrow.kind == TensorProto.FLOAT16 else rounded
-                replaced[self._wide[name]] = rounded
-                replaced[name] = rounded if self._halves[name] != name else replaced[name]
-            self._take(name, found[name], rounded)
-        return replaced
 
 
 def _error(value: Any, twin: Optional[Any]) -> float:
