@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
+import numpy as np
 from onnx import ModelProto, NodeProto
 
 from ..onnx_graph import retype, rounding
@@ -105,7 +106,7 @@ class Repairs:
         twin = rounding.rounded(narrow.model)
         self._wide = {name: twin.wide.get(half, half) for name, half in narrow.retyped.items()}
         self._pair = Lockstep(model, twin.model, self._wide)
-        self._leading = self.ways.leading(doubtful)
+        self._doubtful, self._leading = doubtful, self.ways.leading(doubtful)
         self._errors: Dict[str, float] = {}
         self._values: "OrderedDict[str, Any]" = OrderedDict()
         self._remembered = 0
@@ -135,8 +136,11 @@ class Repairs:
 
     def _take(self, name: str, value: Any, twin: Optional[Any]) -> None:
         if is_float(value):
-            self._errors[name] = _error(value, twin)
+            self._errors[name] = self._error(name, value, twin)
         self._remember(name, value if twin is None else twin)
+
+    def _error(self, name: str, value: Any, twin: Optional[Any]) -> float:
+        return _error(value, twin) * (_over_range(value) if name in self._doubtful else 1.0)
 
     def _remember(self, name: str, value: Any) -> None:
         if not hasattr(value, "nbytes"):
@@ -152,7 +156,7 @@ class Repairs:
         """Return a node's results with as much in fp32 as that takes, None where it is no use."""
         worst = max(node.output, key=lambda name: self._errors.get(name, 0.0))
         before = self._errors[worst]
-        why = _why(worst, before)
+        why = _why(worst, before, "range" if worst in self._doubtful else "magnitude")
         tried: List[Tuple[int, float, Values]] = []
         size = 0
         for depth in _DEPTHS:
@@ -163,7 +167,7 @@ class Repairs:
             values = self._in_full(kept, moving, node) if self._is_affordable(kept) else None
             if values is None:
                 break
-            errors = [_error(found[name], values[name]) for name in values if is_float(found.get(name))]
+            errors = [self._error(name, found[name], values[name]) for name in values if is_float(found.get(name))]
             tried.append((depth, max(errors, default=0.0), values))
             if tried[-1][1] <= _JUMP * self.unit:
                 break
@@ -195,14 +199,21 @@ class Repairs:
         return model.part(places, values, [name for name in node.output if name])
 
 
+def _over_range(value: Any) -> float:
+    """Return the largest magnitude of finite values over their range: by the latter an output is judged."""
+    finite = value[np.isfinite(value)]
+    spread = float(np.ptp(finite)) if finite.size else 0.0
+    return float(np.abs(finite).max()) / spread if spread else 1.0
+
+
 def _error(value: Any, twin: Optional[Any]) -> float:
     seen = Seen()
     seen.take(value, twin)
     return seen.relative
 
 
-def _why(tensor: str, share: float) -> str:
-    moved = f"by {100 * share:.2g} % of its magnitude" if share != math.inf else "to infinity"
+def _why(tensor: str, share: float, whole: str) -> str:
+    moved = f"by {100 * share:.2g} % of its {whole}" if share != math.inf else "to infinity"
     return f"rounding moves {tensor!r} {moved}"
 
 
