@@ -33,6 +33,7 @@ class Settled:
         proof["requested"] = self.requested
         if self.findings is not None:
             proof["measured"], proof["choices"] = self.findings.measured, self.findings.choices
+            proof["measured_runs"] = self.findings.runs
 
     def keeping(self, nodes: Dict[str, str]) -> Settled:
         """Return the same with more nodes in fp32, given with reasons."""
