@@ -12,6 +12,7 @@ from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
+from .deepstream import DeepStreamConfig
 from .deployment import Deployment
 from .groups import Nested, several
 from .kinds import (
@@ -31,6 +32,7 @@ from .kinds import (
 )
 from .pins import NO_PINS, Pins
 from .precision import AUTO, NONE, PRECISIONS
+from .report import DeploymentInfo
 from .ros import RosConfig
 from .settings import REQUIRED, Record, rows, setting
 from .shapes import ShapeRange
@@ -194,6 +196,11 @@ class ModelSettings(Record):
         Nested(Deployment), "how Triton serves the engine", {"warmup": True}, default=Deployment(), key="triton",
         later=True,
     )  # fmt: skip
+    deepstream: DeepStreamConfig = setting(
+        Nested(DeepStreamConfig), "what DeepStream's nvinfer does before and after the engine",
+        {"labels": ["Person", "Bag", "Face"], "properties": {"network-type": 0}},
+        default=DeepStreamConfig(), later=True,
+    )  # fmt: skip
     verify: Optional[VerifyConfig] = setting(
         Nested(VerifyConfig),
         "compare the engine with its source model before it is published; see [verify.md](verify.md)",
@@ -213,6 +220,13 @@ class ModelSettings(Record):
         """Whether samples decide what stays in fp32; None where that was left open: those of the user do."""
         words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
         return words[-1] == AUTO if words else None
+
+    def deployed(self) -> DeploymentInfo:
+        """Return what the companions are written for, as it stands in reports."""
+        found, nvinfer = self.deployment.info(), self.deepstream.info()
+        if nvinfer:
+            found["deepstream"] = nvinfer
+        return found
 
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""

@@ -210,8 +210,8 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
         return f"the engine was moved here from {built_at}, which the files beside it name"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
         return "the names of tensors in ROS messages changed"
-    if record["deployment"] != spec.deployment.info():
-        return "deploy_dir, consumers or warm-up changed"
+    if record["deployment"] != spec.deployed():
+        return "deploy_dir, consumers, warm-up or deepstream changed"
     return None
 
 
