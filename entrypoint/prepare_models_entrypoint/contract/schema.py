@@ -65,13 +65,13 @@ def read(kind: Type[T], value: object, what: str) -> T:
         ContractError: it is not of this type; the message names the place in it.
     """
     try:
-        return cast("T", _reader(kind)(value, what))
+        return cast("T", _reader(kind)(value, what))  # type: ignore[arg-type]  # types are hashable
     except RecursionError:
         raise ContractError(f"{what}: nested too deeply") from None
 
 
 @lru_cache(maxsize=None)
-def _reader(kind: object) -> Reader:
+def _reader(kind: Any) -> Reader:
     """Return what reads values of a type, made once for each."""
     if kind in _SCALARS:
         return _SCALARS[kind]
