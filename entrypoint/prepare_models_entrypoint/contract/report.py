@@ -221,7 +221,7 @@ class Attempt(TypedDict):
 
     code: str
     message: str
-    changed: Dict[str, Any]
+    changed: Dict[str, object]
 
 
 class _Deployment(TypedDict):
@@ -271,7 +271,7 @@ class ModelReport(TypedDict):
     engine: Optional[Engine]
     build_key: Optional[str]
     identity: Optional[Dict[str, Any]]
-    builder: Dict[str, Any]
+    builder: Dict[str, object]
     profiles: List[Dict[str, ProfileShapes]]
     io: List[Binding]
     stages: List[StageResult]
@@ -282,7 +282,7 @@ class ModelReport(TypedDict):
     log: Optional[str]
     converter_reason: str
     attempts: List[Attempt]
-    preflight: Optional[Dict[str, Any]]
+    preflight: Optional[Dict[str, object]]
     details: Optional[EngineDetails]
     tensor_names: Optional[TensorNames]
     verification: Optional[Verification]
@@ -333,7 +333,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
     )  # fmt: skip
 
 
-def read(raw: Any) -> ModelReport:
+def read(raw: object) -> ModelReport:
     """Return ``raw``, parsed JSON, as a model report.
 
     Raises:

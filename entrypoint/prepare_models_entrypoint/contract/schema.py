@@ -14,13 +14,13 @@ import types
 import typing
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union, cast
 
 from .codec import ContractError
 from .files import read_small
 
 T = TypeVar("T")
-Reader = Callable[[Any, str], Any]
+Reader = Callable[[object, str], object]
 
 LARGEST_DOCUMENT = 64 << 20
 _LARGEST_INT = 1 << 63
@@ -53,7 +53,7 @@ def loads(data: Union[str, bytes]) -> Any:
         raise ContractError(f"not JSON: {type(error).__name__}: {error}") from None
 
 
-def read(kind: Type[T], value: Any, what: str) -> T:
+def read(kind: Type[T], value: object, what: str) -> T:
     """Return a JSON value as what a TypedDict or a dataclass describes.
 
     Args:
@@ -65,10 +65,9 @@ def read(kind: Type[T], value: Any, what: str) -> T:
         ContractError: it is not of this type; the message names the place in it.
     """
     try:
-        result: T = _reader(kind)(value, what)  # type: ignore[arg-type]  # types are hashable
+        return cast("T", _reader(kind)(value, what))  # type: ignore[arg-type]  # types are hashable
     except RecursionError:
         raise ContractError(f"{what}: nested too deeply") from None
-    return result
 
 
 @lru_cache(maxsize=None)
@@ -76,7 +75,7 @@ def _reader(kind: Any) -> Reader:
     """Return what reads values of a type, made once for each."""
     if kind in _SCALARS:
         return _SCALARS[kind]
-    if kind is Any:
+    if kind in (Any, object):
         return _anything
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in _UNIONS:
@@ -90,7 +89,7 @@ def _reader(kind: Any) -> Reader:
     return _fields(kind) if dataclasses.is_dataclass(kind) else _keys(kind)
 
 
-def _string(value: Any, where: str) -> str:
+def _string(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise _expected("a string", value, where)
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
@@ -98,23 +97,23 @@ def _string(value: Any, where: str) -> str:
     return value
 
 
-def _flag(value: Any, where: str) -> bool:
+def _flag(value: object, where: str) -> bool:
     if not isinstance(value, bool):
         raise _expected("true or false", value, where)
     return value
 
 
-def _whole(value: Any, where: str) -> int:
+def _whole(value: object, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -_LARGEST_INT <= value < _LARGEST_INT:
         raise _expected("a whole number of 64 bits", value, where)
     return value
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: object, where: str) -> float:
     return value if isinstance(value, float) else _whole(value, where)
 
 
-def _anything(value: Any, where: str) -> Any:
+def _anything(value: object, where: str) -> object:
     """Take any JSON, which is looked at by whoever uses it; but none that can't be written again."""
     if isinstance(value, dict):
         for key, each in value.items():
@@ -128,15 +127,15 @@ def _anything(value: Any, where: str) -> Any:
     return value
 
 
-_SCALARS: Dict[Any, Reader] = {str: _string, bool: _flag, int: _whole, float: _number}
+_SCALARS: Dict[object, Reader] = {str: _string, bool: _flag, int: _whole, float: _number}
 
 
 def _optional(inner: Reader) -> Reader:
     return lambda value, where: None if value is None else inner(value, where)
 
 
-def _items(inner: Reader, make: Callable[[List[Any]], Sequence[Any]]) -> Reader:
-    def read_items(value: Any, where: str) -> Sequence[Any]:
+def _items(inner: Reader, make: Callable[[List[object]], Sequence[object]]) -> Reader:
+    def read_items(value: object, where: str) -> Sequence[object]:
         if not isinstance(value, (list, tuple)):
             raise _expected("a list", value, where)
         return make([inner(each, f"{where}[{number}]") for number, each in enumerate(value)])
@@ -145,7 +144,7 @@ def _items(inner: Reader, make: Callable[[List[Any]], Sequence[Any]]) -> Reader:
 
 
 def _entries(inner: Reader) -> Reader:
-    def read_entries(value: Any, where: str) -> Dict[str, Any]:
+    def read_entries(value: object, where: str) -> Dict[str, object]:
         if not isinstance(value, dict):
             raise _expected("an object", value, where)
         return {_string(key, where): inner(each, f"{where}.{key}") for key, each in value.items()}
@@ -157,13 +156,13 @@ def _keys(kind: Any) -> Reader:
     """Return the reader of a TypedDict."""
     readers = {name: (_reader(hint), _empty(hint)) for name, hint in typing.get_type_hints(kind).items()}
 
-    def read_keys(value: Any, where: str) -> Dict[str, Any]:
+    def read_keys(value: object, where: str) -> Dict[str, object]:
         if not isinstance(value, dict):
             raise _expected("an object", value, where)
         for name, (reader, empty) in readers.items():
             if name in value:
                 value[name] = reader(value[name], f"{where}.{name}")
-            elif empty is not _ABSENT and kind.__total__:
+            elif empty is not None and kind.__total__:
                 value[name] = empty()
             elif kind.__total__:
                 raise ContractError(f"{where}: {name!r} is missing")
@@ -179,7 +178,7 @@ def _fields(kind: Any) -> Reader:
     readers = {field.name: _reader(hints[field.name]) for field in fields}
     needed = {field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING}
 
-    def read_fields(value: Any, where: str) -> Any:
+    def read_fields(value: object, where: str) -> object:
         if not isinstance(value, dict):
             raise _expected("an object", value, where)
         unknown, missing = sorted(set(value) - set(readers)), sorted(needed - set(value))
@@ -191,22 +190,19 @@ def _fields(kind: Any) -> Reader:
     return read_fields
 
 
-_ABSENT = object()
-
-
-def _empty(hint: Any) -> Any:
+def _empty(hint: object) -> Optional[Callable[[], object]]:
     """Return what makes the empty value of a type, if it has one."""
     origin = typing.get_origin(hint)
     if origin in _UNIONS:
         return lambda: None
-    return {list: list, dict: dict}.get(origin, _ABSENT)
+    return list if origin is list else dict if origin is dict else None
 
 
-def _expected(wanted: str, value: Any, where: str) -> ContractError:
+def _expected(wanted: str, value: object, where: str) -> ContractError:
     return ContractError(f"{where}: expected {wanted}, found {_named(value)}")
 
 
-def _named(value: Any) -> str:
+def _named(value: object) -> str:
     return next((name for kind, name in _NAMES if isinstance(value, kind)), "null")
 
 
