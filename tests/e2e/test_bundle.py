@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,14 +185,16 @@ def test_a_bundle_is_made_the_same_wherever_and_whenever(site: Site, tmp_path: P
     assert made.status == 0, made.stderr
     assert other.read_bytes() == site.bundle.read_bytes()
     with_tool = [tmp_path / f"{number}.bundle" for number in range(2)]
-    for target in with_tool:
-        assert create(site.place, target).status == 0
+    for target, zone in zip(with_tool, ("Asia/Tokyo", "America/Lima"), strict=True):
+        made = create(site.place, target, TZ=zone)
+        assert made.status == 0, made.stderr
     assert with_tool[0].read_bytes() == with_tool[1].read_bytes()
+    installs_without_an_index(with_tool[0], tmp_path)
 
 
-def test_the_tool_in_it_installs_without_an_index(site: Site, tmp_path: Path) -> None:
-    bundle, wheels, fresh = tmp_path / "tool.bundle", tmp_path / "wheels", tmp_path / "fresh"
-    assert create(site.place, bundle).status == 0
+def installs_without_an_index(bundle: Path, tmp_path: Path) -> None:
+    """Install the tool that is in a bundle as the documentation says."""
+    wheels, fresh = tmp_path / "wheels", tmp_path / "venv"
     (script,) = re.findall("```python\n(.*?)```", (ROOT / "docs" / "air-gap.md").read_text(), re.DOTALL)
     with bundle.open("rb") as stream:  # by a Python that has nothing installed
         subprocess.run([sys.executable, "-I", "-S", "-c", script, str(wheels)], check=True, stdin=stream)
@@ -207,6 +210,62 @@ def test_the_tool_in_it_installs_without_an_index(site: Site, tmp_path: Path) ->
         "every byte is as it was written"
         in subprocess.run(installed, check=True, capture_output=True, text=True).stdout
     )
+
+
+def test_who_can_reach_no_index_leaves_the_tool_out(site: Site, tmp_path: Path) -> None:
+    closed = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    closed |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "PIP_CACHE_DIR": str(tmp_path / "pip")}
+    made = create(site.place, tmp_path / "x.bundle", **closed)
+    assert (made.status, "[wheel-missing]" in made.stderr, "--no-wheels" in made.stderr) == (1, True, True), made.stderr
+    assert not (tmp_path / "x.bundle").exists()
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone that the tool was installed from, without ``--editable``, into an environment that has no pip."""
+    folder = tmp_path_factory.mktemp("clone")
+    (folder / "source").mkdir()
+    for name in ("orchestrator", "entrypoint", "docker"):
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source" / name)
+    uv = str(Path(sys.executable).parent / "uv")
+    python = str(folder / "venv" / "bin" / "python")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder / "venv")], check=True)
+    for what in (("-r", str(ROOT / ".ci/locks/local.txt")), (str(folder / "source"),)):
+        subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--python", python, *what], check=True)
+    return folder
+
+
+def test_an_installation_from_a_clone_is_carried_while_the_clone_is_there(clone: Path, tmp_path: Path) -> None:
+    networks.conv(tmp_path / "own.onnx")
+    place = Workplace(tmp_path)
+    place.write({"name": "own", "source": "own.onnx"})
+    assert place.call("lock", str(place.manifest), "--platform", "local").status == 0
+
+    def create() -> Result:
+        arguments = ("bundle", "create", place.manifest, "-o", tmp_path / "x.bundle", "--json")
+        done = subprocess.run(
+            [clone / "venv/bin/prepare-models", *arguments],
+            capture_output=True, text=True, cwd=tmp_path, check=False, env=place.environment(),
+        )  # fmt: skip
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    lacking = create()
+    assert lacking.status == 3, lacking.stderr
+    (advice,) = re.findall(r"(uv pip install .* pip|\S+ -m ensurepip); or", lacking.stderr)
+    subprocess.run(advice, shell=True, check=True)  # the hint, to the letter
+    made = create()
+    assert made.status == 0, made.stderr
+    assert "prepare_models-" in "".join(wheel["name"] for wheel in json.loads(made.stdout)["wheels"])
+    ours = clone / "source/orchestrator/prepare_models/__init__.py"
+    ours.write_text(ours.read_text() + "# pulled\n")
+    changed = create()
+    assert (changed.status, "[wheel-changed]" in changed.stderr) == (1, True), changed.stderr
+    shutil.rmtree(clone / "source")
+    gone = create()
+    assert (gone.status, f"{clone / 'source'}, which is gone" in gone.stderr) == (1, True), gone.stderr
+    assert "--wheels DIR" in gone.stderr
 
 
 def test_a_damaged_bundle_runs_nothing(site: Site, tmp_path: Path) -> None:

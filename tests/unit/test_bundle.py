@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,12 +21,11 @@ from prepare_models.bundle.contents import Contents, spool
 from prepare_models.bundle.create import Order, create
 from prepare_models.bundle.index import BundledModel, Index, ModelFile, Named, parse
 from prepare_models.bundle.unpack import read_index, unpack, verify
-from prepare_models.bundle.volumes import volume, writing
 from prepare_models.docker.tar_streams import END
 from prepare_models.errors import BundleError, HostError, ManifestError
 from prepare_models.lock import Lock, LockedFile, path_of, write
 from prepare_models.lock.make import make as make_lock
-from prepare_models.manifest import load
+from prepare_models.manifest.load import load
 from prepare_models.signing import openssl
 
 MODEL = random.Random(7).randbytes(1500)
@@ -37,9 +37,7 @@ def silent(done: int, total: int) -> None:
     assert done <= total
 
 
-def make(
-    target: Path, *, change: Change = lambda index: index, split: int | None = None, manifest: bytes = MANIFEST
-) -> Index:
+def make(target: Path, *, change: Change = lambda index: index, manifest: bytes = MANIFEST) -> Index:
     """Write a small bundle with one model that zstd can't make smaller and one that it can."""
     with spool(target) as folder:
         contents = Contents(folder, {})
@@ -53,9 +51,7 @@ def make(
             timing=(Named("a.cache", other),),
         )
         index = change(replace(index, contents=contents.index))
-        with writing(target, split) as writer:
-            contents.write(index, writer, silent)
-            writer.finish()
+        contents.write(index, target, silent)
     return index
 
 
@@ -213,9 +209,7 @@ def test_what_zstd_made_very_small_is_unpacked_in_pieces(tmp_path: Path) -> None
         contents = Contents(folder, {})
         pattern = (os.urandom(4096) + bytes((1 << 20) - 4096) for _ in range(64))
         zeros = Named("zeros", contents.add_stream(pattern))
-        with writing(target, None) as writer:
-            contents.write(Index("0", zeros, zeros, (), contents=contents.index), writer, silent)
-            writer.finish()
+        contents.write(Index("0", zeros, zeros, (), contents=contents.index), target, silent)
     assert target.stat().st_size < 1 << 20
     with target.open("rb") as stream:
         for _ in archive.Reader(stream).walk(lambda _: lambda piece: sizes.append(len(piece))):
@@ -223,25 +217,14 @@ def test_what_zstd_made_very_small_is_unpacked_in_pieces(tmp_path: Path) -> None
     assert (sum(sizes), max(sizes)) == (64 << 20, 1 << 20)
 
 
-def test_volumes_are_one_bundle(tmp_path: Path, bundle: Path) -> None:
-    split = tmp_path / "split.bundle"
-    make(split, split=1000)
-    parts = sorted(tmp_path.glob("split.bundle.*"))
-    assert len(parts) == -(-bundle.stat().st_size // 1000)
-    assert b"".join(part.read_bytes() for part in parts) == bundle.read_bytes()
-    assert verify(split, (), None, silent) == verify(volume(split, 1), (), None, silent)
-    parts[2].rename(tmp_path / "away")
-    with pytest.raises(BundleError, match="is a volume missing"):
-        verify(split, (), None, silent)
-
-
-def test_an_earlier_bundle_of_the_name_is_replaced_whole(tmp_path: Path) -> None:
-    target = tmp_path / "site.bundle"
-    for split in (500, 1500, None, 1500):
-        make(target, split=split)
-        verify(target, (), None, silent)
-    assert sorted(file.name[-4:] for file in tmp_path.iterdir())[:2] == [".001", ".002"]
-    assert not target.exists()
+def test_parts_of_a_bundle_are_named_as_such(tmp_path: Path, bundle: Path) -> None:
+    bundle.rename(tmp_path / "site.bundle.aa")
+    with pytest.raises(BundleError, match=r"site.bundle doesn't exist") as told:
+        verify(bundle, (), None, silent)
+    subprocess.run(told.value.hint.partition(": ")[2], shell=True, check=True)  # the hint, to the letter
+    verify(bundle, (), None, silent)
+    with pytest.raises(BundleError, match="is a directory"):
+        verify(tmp_path, (), None, silent)
 
 
 def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
@@ -254,8 +237,7 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         make(target, change=fail)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".site.bundle.x.spool.prepare-models-partial").mkdir()  # of a process that was killed
-    for name in ("site.bundle", "site.bundle.007"):
-        (tmp_path / f".{name}.x.prepare-models-partial").write_bytes(b"half")
+    (tmp_path / ".site.bundle.x.prepare-models-partial").write_bytes(b"half")
     make(target)
     assert [file.name for file in tmp_path.iterdir()] == ["site.bundle"]
 

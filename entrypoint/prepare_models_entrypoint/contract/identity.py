@@ -10,10 +10,12 @@ import json
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDict
 
 from .builder import BuilderConfig
-from .converters import Choice, choose, is_encrypted
-from .environment import Converters, RuntimeInfo
-from .job import AUTO, ModelJob
+from .converters import Case, Choice, Found, choose, is_encrypted
+from .digest import Digest, Pending
+from .environment import RuntimeInfo
+from .job import ModelJob
 from .packages import taking_part
+from .precision import AUTO
 
 # Version of what this tool itself does to a network before the builder sees it. Raise it with every change that gives
 # other engines for the same input.
@@ -55,12 +57,12 @@ def identity(
     job: ModelJob,
     runtime: RuntimeInfo,
     *,
-    model_sha256: str,
-    calibration_sha256: Optional[str],
-    weights_sha256: Optional[str] = None,
+    model_sha256: Digest,
+    calibration_sha256: Optional[Digest],
+    weights_sha256: Optional[Digest] = None,
     samples_sha256: Optional[str] = None,
 ) -> Dict[str, Any]:
-    """Return the fields that decide the bytes of an engine.
+    """Return the fields that decide the bytes of an engine; a digest that is pending stays so, and there is no key yet.
 
     Args:
         job: what the manifest asks.
@@ -98,13 +100,11 @@ def converter_of(job: ModelJob, runtime: RuntimeInfo) -> Choice:
     backend = runtime["backend"]
     return choose(
         job.converter,
-        encrypted=is_encrypted(job.source.partition("?")[0]),
-        payload=None,
-        bindings=backend["name"] if backend else None,
-        found=Converters(
-            trtexec=programs.get("trtexec"),
-            tao_converter=programs.get("tao-converter"),
-            etlt_codec=runtime.get("etlt_codec", True),
+        Case(
+            encrypted=is_encrypted(job.source.partition("?")[0]),
+            payload=None,
+            bindings=backend["name"] if backend else None,
+            found=Found(programs, runtime.get("etlt_codec", True)),
         ),
     )
 
@@ -157,7 +157,7 @@ def target(runtime: RuntimeInfo, builder: BuilderConfig = BuilderConfig()) -> Op
 
 
 def build_key(fields: Mapping[str, Any]) -> str:
-    """Return the sha256 of an identity, in hexadecimal digits."""
+    """Return the sha256 of an identity, in hexadecimal digits. Its digests are known."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
@@ -209,7 +209,7 @@ def _leaves(name: str, value: Any) -> Iterator[Tuple[str, Any]]:
         for key in value:
             yield from _leaves(f"{name}.{key}", value[key])
     else:
-        yield name, value
+        yield name, value.value if isinstance(value, Pending) else value
 
 
 def _short(value: Any) -> str:

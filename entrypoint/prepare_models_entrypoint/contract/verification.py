@@ -8,8 +8,9 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from .conversion import SampleConfig
 from .files import sha256_file
+from .groups import Nested
 from .kinds import ByName, File, Integer, Interval, Number
-from .settings import Nested, Record, setting
+from .settings import Record, setting
 
 METRICS = ("max_abs", "max_rel", "max_of_range", "cosine", "argmax")
 _AT_LEAST_0 = Number("a number of at least 0", low=0)
@@ -86,6 +87,12 @@ class VerifyConfig(Record):
         "tensors; 1.7 unless set, and then judged by eight real samples or more",
         later=True,
     )
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether it says which samples are taken, be it random ones of a certain kind."""
+        random = (self.seed, self.count, self.ranges) != (0, 4, {})
+        return self.images is not None or self.npz is not None or random
 
     def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
         """Return the digest of the samples' bytes; None for random ones, and where they are not there."""

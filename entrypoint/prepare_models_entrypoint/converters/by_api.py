@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data
+from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
-from ..contract.job import AUTO
-from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.job import ModelJob
+from ..contract.precision import AUTO
+from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization
+from ..onnx_graph.findings import Findings
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, refused, repeat
+from .converter import Progress
 from .precision import Evidence, prove, rule, unmatched
 from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
 
-Progress = Callable[[str, int, int], None]
+if TYPE_CHECKING:
+    from ..onnx_graph.rescue import Rescue
+    from .backend import Network, trt
 
 _WRITE_CHUNK = 1 << 20
 _REHEARSED_WHOLE = 64 << 20  # bytes of weights; such a build takes a fraction of a second
-# Errors that a rewrite may get a model past: what parser and builder say of its graph and sizes.
-_RESCUABLE = (
-    "build-failed", "inputs-mismatch", "inputs-missing", "onnx-invalid", "onnx-node-invalid",
-    "onnx-unsupported-operator", "plugin-missing",
-)  # fmt: skip
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
@@ -44,35 +44,30 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
     estimate.check_memory(weights, available=estimate.memory_available())
-    backend = _load_backend()
+    _check_backend()
+    from . import backend
+
     whole_file.check_operator_sets(source)
     info = backend.info()
     result["backend"] = info
     _check_options(request, result)
-    plugins.load(request.model.plugins, backend)
+    plugins.load(request.model.plugins, backend.trt, backend.LOG)
     quantization.check(source)
     cache = _cache(request, progress)
     weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
-    attempt = _Attempt(settle(request, cache, progress, weakly=weakly), backend, weights, cache, progress)
-    try:
-        found = attempt.made(copy.deepcopy(result))
-    except ConvertError as error:
-        attempt.needs = _needs(request, error)
-        if not attempt.needs:
-            raise
-        found = attempt.made(copy.deepcopy(result))
-    result.update(found)
+    attempt = _Attempt(settle(request, cache, progress, weakly=weakly), weights, cache, progress)
+    result.update(refused.best(attempt, result))
 
 
-def _needs(request: BuildRequest, error: ConvertError) -> Any:
-    """Return the rewrites that may get a model past an error; falsy where there are none."""
-    if error.code not in _RESCUABLE:
-        return None
-    try:
-        from ..onnx_graph import rescue
-    except ImportError:
-        return None
-    return rescue.survey(Path(request.source), request.model)
+def takes(builder: BuilderConfig) -> bool:
+    """Tell that the API has every option: ``options.check`` knows which versions lack some."""
+    del builder
+    return True
+
+
+def line(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the line of trtexec that gives the same engine, or None where no option says what was done."""
+    return repeat.equivalent(model, result)
 
 
 def _check_options(request: BuildRequest, result: BuildResult) -> None:
@@ -83,10 +78,17 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
         result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
 
 
+@dataclass
 class _Built:
     """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
 
-    def __init__(self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Any = None) -> None:
+    proof: PrecisionProof
+    flags: Tuple[str, ...] = ()
+    calibrator: Optional[CalibrationCache] = None
+
+    def __init__(
+        self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Optional[CalibrationCache] = None
+    ) -> None:
         self.proof, self.flags, self.calibrator = proof, flags, calibrator
 
 
@@ -95,22 +97,69 @@ class _Attempt:
     """One way from the model to the plan. ``needs``: rewrites that the model needs to be buildable."""
 
     settled: Settled
-    backend: Any
     weights: int
     cache: Optional[CalibrationCache]
     progress: Progress
-    needs: Any = None
+    needs: Optional[Rescue] = None
 
     @property
     def request(self) -> BuildRequest:
         """Return the request, with the precision that was settled."""
         return self.settled.request
 
+    @property
+    def precision(self) -> str:
+        """Return the precision to which the graph is rewritten, fp32 where the builder or the model decides."""
+        return "fp32" if self._weakly() else self.request.model.precision
+
+    @property
+    def requested(self) -> str:
+        """Return the precision that the manifest names."""
+        return self.settled.requested
+
+    @property
+    def sized(self) -> bool:
+        """Tell whether the manifest gives sizes."""
+        model = self.request.model
+        return bool(model.inputs or model.profiles or model.onnx.static_shapes)
+
+    def rescued(self) -> Optional[_Attempt]:
+        """Return the attempt with rewrites that may make the model buildable, None where there are none."""
+        try:
+            from ..onnx_graph import rescue
+        except ImportError:
+            return None
+        needs = rescue.survey(Path(self.request.source), self.request.model)
+        return dataclasses.replace(self, needs=needs) if needs else None
+
+    def keeping(self, nodes: Dict[str, str]) -> _Attempt:
+        """Return the attempt with more nodes in fp32, given with reasons."""
+        return dataclasses.replace(self, settled=self.settled.keeping(nodes))
+
+    def in_fp32(self, *, check_only: bool) -> _Attempt:
+        """Return the attempt without any change of precision."""
+        return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=check_only))
+
+    def unrunnable(self) -> Optional[str]:
+        """Return why ONNX Runtime can't run the source model either, None where it can or is not here."""
+        try:
+            from ..onnx_graph import equivalence
+        except ImportError:
+            return None
+        return equivalence.runs(Path(self.request.source), self.request.model, Path(self.request.work_dir))
+
+    def _weakly(self) -> bool:
+        from . import backend
+
+        return backend.weakly_typed() and not self.request.model.builder.strongly_typed
+
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
+        from .builder import Builder
+
         request, model = self.request, self.request.model
         with self._parsed(result) as (network, built):
-            bindings: List[Binding] = network.bindings()
+            bindings = network.bindings()
             preflight.check_network(bindings, network.layers)
             self._check_declared(bindings)
             result["warnings"] += messages.from_parser(network.remarks)
@@ -124,14 +173,14 @@ class _Attempt:
             result["precision_proof"] = built.proof
             result["details"] = network.details()
             result["warnings"] += _unused(request, built)
-            builder = self.backend.Builder(network, resolved, request, built.flags)
+            builder = Builder(network, resolved, request, built.flags)
             result["builder"] = builder.effective
             if request.check_only:
-                found = estimate.findings(network, bindings, self.weights, model, Path(request.work_dir))
+                found = estimate.findings(network, self.weights, model, Path(request.work_dir))
                 with _sizes_told(traits, resolved):
                     found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
-                result["warnings"] += messages.from_builder_warnings(network.warnings())
+                result["warnings"] += messages.from_builder_warnings(network.warnings()) + estimate.isaac_ros(bindings)
                 return result
             self.progress("build", 0, 0)
             with _sizes_told(traits, resolved):
@@ -167,34 +216,37 @@ class _Attempt:
             typed_model.keep(graph, Path(self.request.graph))
 
     @contextlib.contextmanager
-    def _parsed(self, result: BuildResult) -> Iterator[Tuple[Any, _Built]]:
-        request, model, backend = self.request, self.request.model, self.backend
-        weakly = backend.weakly_typed() and not model.builder.strongly_typed
+    def _parsed(self, result: BuildResult) -> Iterator[Tuple[Network, _Built]]:
+        from . import backend
+
+        request, model = self.request, self.request.model
+        source, weakly = Path(request.source), self._weakly()
         if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
-            self._keep(Path(request.source))
+            self._keep(source)
             self.progress("parse", 0, 0)
-            network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
-            yield network, _by_flags(request, result, backend, network, self.cache)
+            with refused.located(source, source):
+                network = backend.Network(source, source, strongly_typed=not weakly, check_only=request.check_only)
+                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
             return
         from ..onnx_graph.typed_model import prepared
 
         with prepared(
             dataclasses.replace(model, precision="fp32") if weakly else model,
-            Path(request.source),
+            source,
             Path(request.work_dir),
             cache=self.cache,
             on_phase=lambda phase: self.progress(phase, 0, 0),
-            check_only=request.check_only,
+            check_only=request.check_only and request.graph is None,
             findings=self.settled.findings,
             **({"needs": self.needs} if self.needs else {}),
-        ) as typed:
-            result["rewritten"] = typed.path != Path(request.source)
+        ) as typed, refused.located(typed.path, source):
+            result["rewritten"] = typed.path != source
             self._keep(typed.path)
             self.progress("parse", 0, 0)
-            network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
+            network = backend.Network(typed.path, source, strongly_typed=not weakly, check_only=request.check_only)
             result["warnings"] += typed.warnings
             if weakly:
-                yield network, _by_flags(request, result, backend, network, self.cache)
+                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
                 return
             yield network, _Built(typed.proof(model))
 
@@ -221,10 +273,13 @@ def _check_names(shared: List[str]) -> None:
 
 
 def _by_flags(
-    request: BuildRequest, result: BuildResult, backend: Any, network: Any, cache: Optional[CalibrationCache]
-) -> _Built:
+    request: BuildRequest, result: BuildResult, network: Network, cache: Optional[CalibrationCache],
+    findings: Optional[Findings],
+) -> _Built:  # fmt: skip
+    from . import backend
+
     model = request.model
-    has_qdq: bool = network.has_qdq()
+    has_qdq = network.has_qdq()
     chosen = rule(
         model.precision,
         flags=backend.flag_names(),
@@ -236,16 +291,15 @@ def _by_flags(
     if chosen.calibrator and cache is not None:
         wanted = network.activations()
         found = calibration_cache.coverage(cache, wanted, network.tensors())
-        for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
-            hint = "use the calibration cache of exactly this model version"
-            result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+        result["warnings"] += calibration_cache.check(found, allow_fallback=model.allow_fallback)
+    kept: List[KeptLayer] = []
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
-        network.keep_fp32(model.kept_patterns)
+        kept = network.keep_fp32(model.kept_patterns, findings.keep if findings else {})
         result["warnings"] += unmatched(model.kept_patterns, (layer.name for layer in network))
     else:
         evidence = Evidence("graph", network.precisions())
-    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found)
+    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found, kept=kept)
     return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
 
 
@@ -281,10 +335,16 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source))
-    return calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
+    try:
+        return calibrate.produce(model, request.model, made, progress)
+    except ConvertError as error:
+        if request.model.precision != AUTO or error.code != "precision-not-delivered":
+            raise
+        return CalibrationCache.of_nothing(error.message)
 
 
-def _load_backend() -> Any:
+def _check_backend() -> None:
+    """Import the backend, or say why it can't be used."""
     try:
         from . import backend
     except (ImportError, OSError) as error:
@@ -293,7 +353,7 @@ def _load_backend() -> Any:
             f"the TensorRT module does not load: {error}",
             hint="install 'prepare-models[local]' again, or check the driver and libraries of this environment",
         ) from error
-    return backend
+    del backend
 
 
 def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShapes]]) -> List[Binding]:
@@ -302,7 +362,7 @@ def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShap
     return bindings
 
 
-def write_plan(plan: Any, path: str) -> "tuple[int, str]":
+def write_plan(plan: trt.IHostMemory, path: str) -> "tuple[int, str]":
     """Write the plan and bring it to the disk; meanwhile hash it."""
     view, digest = memoryview(plan), hashlib.sha256()
     hashing = threading.Thread(target=digest.update, args=(view,))

@@ -271,11 +271,6 @@ class _Rewriter:
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""
         self.typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
-        for told in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
-            self.typed.warnings.append(
-                WarningInfo(
-                    code="calibration-incomplete",
-                    message=f"{told}; {len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}",
-                    hint="use the calibration cache of exactly this model version",
-                )
-            )
+        for warning in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
+            layers = f"{len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}"
+            self.typed.warnings.append(WarningInfo(**{**warning, "message": f"{warning['message']}; {layers}"}))

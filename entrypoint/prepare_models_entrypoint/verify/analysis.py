@@ -23,7 +23,7 @@ from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import lift
 from ..onnx_graph.typed_model import as_asked
 from . import needs, ranges, runners, samples
-from .judging import judge
+from .judging import Judgement, judge
 
 # Without samples, random ones are run only where that is quick.
 _LARGEST_UNASKED = 256 << 20
@@ -41,12 +41,11 @@ class Samples:
 
 def samples_of(job: ModelJob) -> Samples:
     """Return the samples of a model: those of its verification, else of its calibration, else random numbers."""
-    if job.verify is not None:
-        real = job.verify.images is not None or job.verify.npz is not None or bool(job.verify.ranges)
-        return Samples(job.verify, real, asked=True)
-    if job.calibration is not None:
-        return Samples(VerifyConfig(images=job.calibration), real=True, asked=False)
-    return Samples(VerifyConfig(count=1), real=False, asked=False)
+    config = job.judged
+    if config is None:
+        return Samples(VerifyConfig(count=1), real=False, asked=False)
+    real = config.images is not None or config.npz is not None or bool(config.ranges)
+    return Samples(config, real, asked=job.verify is not None)
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
@@ -147,7 +146,7 @@ def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], t
     return Findings(told, described, trusted=grow, runs=found.runs, warnings=warnings)
 
 
-def _on_random(keep: Dict[str, str], judgement: ranges.Judgement, target: str) -> List[WarningInfo]:
+def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[WarningInfo]:
     """Return the warning that random numbers showed something: they may show too much or too little."""
     if not keep and not judgement.problems:
         return []

@@ -8,7 +8,8 @@ from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto
 
-from ..contract.job import AUTO, ModelJob
+from ..contract.job import ModelJob
+from ..contract.precision import AUTO
 from ..contract.report import PrecisionChoice, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import graph
@@ -73,6 +74,8 @@ class _Chooser:
             return _row(precision, "chosen", "as exported", error=0.0)
         if precision == "int8" and self.cache is None and not graph.has_qdq(self.model):
             return _row(precision, "impossible", "there is no calibration, and the model has no Q/DQ nodes")
+        if precision == "int8" and self.cache is not None and self.cache.refused is not None:
+            return _row(precision, "missed", self.cache.refused)
         self.on_phase(f"weigh {precision}")
         if self.findings is None:
             asked = replace(self.job, precision="fp16", keep_fp32=(*self.job.kept_patterns, AUTO))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto
 
@@ -18,6 +18,7 @@ from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Seen, Watched
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Segments
+from .judging import Judge, Judgement, Values
 from .repairs import Repairs, Spoilt, Ways, with_bodies
 
 SAMPLES = 2  # on which ranges are measured; with the run beside the narrow model, the model runs three times at most
@@ -26,23 +27,6 @@ _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _SPARE = 0.05  # of the compute layers, for outputs that come near a threshold without missing it
 _DEEPER = 4  # times what was measured to be enough, where it is not
-
-Values = Mapping[str, Any]
-# Judges the outputs of the samples against those of the source; returns what misses a threshold, and the largest error.
-Judge = Callable[[Sequence[Tuple[Values, Values]]], "Judgement"]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a comparison of all outputs found.
-
-    doubtful: outputs that come near a threshold or miss it. problems: what misses a threshold, by output.
-    error: the largest error of an output over the output's range.
-    """
-
-    doubtful: Set[str]
-    problems: Mapping[str, Sequence[str]]
-    error: float
 
 
 @dataclass

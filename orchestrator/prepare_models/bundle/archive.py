@@ -10,15 +10,17 @@ flipped byte is found wherever it is. Any tar program unpacks a bundle.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tarfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 import zstandard
 
 from ..docker.tar_streams import END, padding
-from ..errors import BundleError
+from ..errors import BundleError, HostError
 from .index import Content, Index, parse
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -109,9 +111,12 @@ class Reader:
         parts: list[bytes] = []
         left = size
         while left:
-            part = self._stream.read(left)
+            try:
+                part = self._stream.read(left)
+            except OSError as error:
+                raise _unreadable("the bundle", error) from None
             if not part:
-                raise damaged(f"it ends within {what}; is a volume missing?")
+                raise damaged(f"it ends within {what}; is a part missing?")
             parts.append(part)
             left -= len(part)
         self._on_bytes(size)
@@ -145,6 +150,32 @@ class _Stored:
         while self.read(_CHUNK):
             pass
         return self._digest.hexdigest()
+
+
+@contextlib.contextmanager
+def opened(bundle: Path) -> Iterator[BinaryIO]:
+    """Yield the bytes of a bundle, which may be a pipe.
+
+    Raises:
+        BundleError: there is none. HostError: it can't be read.
+    """
+    if not (bundle.is_file() or bundle.is_fifo()):
+        if bundle.is_dir():
+            raise BundleError("bundle-missing", f"{bundle} is a directory, not a bundle", hint="give the bundle's file")
+        what = "is not a file or a pipe" if bundle.exists() else "doesn't exist"
+        raise BundleError(
+            "bundle-missing", f"{bundle} {what}", hint=f"check the path; parts of it: cat {bundle}.?? > {bundle}"
+        )
+    try:
+        stream = bundle.open("rb", buffering=_CHUNK)
+    except OSError as error:
+        raise _unreadable(str(bundle), error) from None
+    with stream:
+        yield stream
+
+
+def _unreadable(what: str, error: OSError) -> HostError:
+    return HostError(f"{what} can't be read: {error.strerror}", hint="check the medium and its permissions")
 
 
 def damaged(what: str) -> BundleError:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 
-from prepare_models_entrypoint.contract.files import PARTIAL
+from prepare_models_entrypoint.contract.files import PARTIAL, partial_of, replace, sync
 
 from ..docker.tar_streams import END, padding
 from ..errors import BundleError, HostError
 from ..running.writer_lock import locked_now
 from .archive import header, index_name, member
 from .index import MOST_UNPACKED, Content, Index
-from .volumes import Writer
 
 _CHUNK = 1 << 20
 _LEVEL = 3
@@ -86,8 +86,20 @@ class Contents:
                 stream.write(chunk)
         return self.add(Path(name))
 
-    def write(self, index: Index, writer: Writer, on_bytes: OnBytes) -> None:
-        """Write the whole bundle; ``on_bytes`` hears how many of how many bytes of its contents are written."""
+    def write(self, index: Index, target: Path, on_bytes: OnBytes) -> None:
+        """Write the whole bundle, which takes its name when all of it is on the disk.
+
+        Args:
+            index: what it holds.
+            target: where it goes.
+            on_bytes: hears how many of how many bytes of its contents are written.
+        """
+        with partial_of(target) as (stream, partial, final):
+            self._write(index, stream, on_bytes)
+            sync(stream)
+            replace(partial, final)
+
+    def _write(self, index: Index, writer: BinaryIO, on_bytes: OnBytes) -> None:
         here = [content for content in index.contents if not content.base]
         total, done = sum(content.stored_bytes for content in here), 0
         writer.write(member(index_name(index.digest), index.to_bytes()))
@@ -133,7 +145,7 @@ class Contents:
         digest = plain.hexdigest()
         if digest in self._base:
             Path(name).unlink()
-            return replace(self._base[digest], base=True), file
+            return dataclasses.replace(self._base[digest], base=True), file
         if stored < size * worth and size <= MOST_UNPACKED * stored:
             if file.parent == self._spool:
                 file.unlink()

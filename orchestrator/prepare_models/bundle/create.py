@@ -32,7 +32,6 @@ from . import images, wheels
 from .contents import Contents, OnBytes, spool
 from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
-from .volumes import writing
 
 _SPARE = 64 << 20
 
@@ -45,7 +44,7 @@ class Order:
     the name of its image. bases: bundles that need not be repeated. wheels: the Python that installs the tool, None for
     no wheels; extras: of the tool; given_wheels: a directory of them. timing: whether timing caches go along,
     and engines of this machine's store.
-    volume_bytes: size of a volume. sign_key: private key.
+    sign_key: private key.
     """
 
     manifest: Path
@@ -57,7 +56,6 @@ class Order:
     given_wheels: Path | None = None
     timing: bool = False
     engines: bool = False
-    volume_bytes: int | None = None
     sign_key: Path | None = None
     accept_eula: bool = False
 
@@ -91,9 +89,8 @@ def create(
             contents = Contents(folder, base, on_measured)
             index = _gathered(order, (manifest, lock), contents, on_event, folder)
             index = replace(index, bases=tuple(each.digest for each in bases), contents=contents.index)
-            with writing(order.target, order.volume_bytes) as writer:
-                contents.write(index, writer, on_written)
-                files = writer.finish()
+            contents.write(index, order.target, on_written)
+        files = [order.target]
         if order.sign_key is not None:
             files.append(openssl.sign(index.to_bytes(), order.target, order.sign_key))
     except OSError as error:

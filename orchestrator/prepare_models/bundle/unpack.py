@@ -19,12 +19,12 @@ from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
 
-from .. import manifest
 from ..errors import BundleError, HostError
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.pins import fetched_pins
 from ..lock.sources import Wanted, pinnable
+from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
@@ -32,10 +32,9 @@ from ..signing import openssl
 from ..store import open_store
 from ..support.paths import cache_dir, contents_dir, enter_scope
 from . import folders, images
-from .archive import Reader, Sink, damaged
+from .archive import Reader, Sink, damaged, opened
 from .contents import OnBytes, spool
 from .index import BundledImage, BundledModel, Content, Index, ModelFile
-from .volumes import reading, volumes
 
 _SPARE = 64 << 20
 
@@ -92,7 +91,7 @@ def verify(bundle: Path, bases: Sequence[Path], public_key: Path | None, on_byte
 
 def read_index(bundle: Path) -> Index:
     """Return the index of a bundle, whose own digest is checked and nothing else."""
-    with reading(bundle) as stream:
+    with opened(bundle) as stream:
         return Reader(stream).index
 
 
@@ -153,14 +152,15 @@ def load_image(site: Site, image: BundledImage) -> None:
 def _verified(
     bundle: Path, public_key: Path | None, on_bytes: OnBytes, sink_of: Callable[[Index, Content], Sink | None]
 ) -> Index:
-    total, done = sum(file.stat().st_size for file in volumes(bundle)), 0
+    done = 0
 
     def tell(count: int) -> None:
         nonlocal done
         done += count
         on_bytes(done, max(total, done))  # of a pipe nothing tells the size
 
-    with reading(bundle) as stream:
+    with opened(bundle) as stream:
+        total = bundle.stat().st_size
         reader = Reader(stream, tell)
         if public_key is not None:
             openssl.check(reader.index_bytes, bundle, public_key)
@@ -269,7 +269,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
     _store_engines(index, work, origin)
     _put(work.path(index.manifest.sha256), folder / index.manifest.name)
     lock = parse_lock(work.path(index.lock.sha256).read_text(encoding="utf-8"), index.lock.name)
-    loaded = manifest.load(folder / index.manifest.name)
+    loaded = load_manifest(folder / index.manifest.name)
     if len(loaded.models) != len(index.models):
         raise damaged("its manifest has other models than its index")
     models = tuple(

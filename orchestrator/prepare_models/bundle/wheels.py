@@ -1,31 +1,34 @@
-"""The tool's own wheels: packed again from what is installed here, or downloaded for another machine."""
+"""The tool's own wheels, which pip gets for the bundle: from the user's index, as the user has configured it."""
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
-import io
+import importlib.util
+import json
 import platform as system
-import re
+import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
-from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 
-from ..errors import BundleError, UsageError
+from ..errors import BundleError, HostError, UsageError
+from ..running import child
 
-_SELF = "prepare-models"
-_OWN_WHEEL = b"Wheel-Version: 1.0\nGenerator: prepare-models\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_LEFT_OUT = re.compile(r"\.\.|.*\.pyc$|.*\.dist-info/(INSTALLER|REQUESTED|RECORD|direct_url\.json|uv_cache\.json)$")
+_SELF = canonicalize_name("prepare-models")
+_OURS = ("prepare_models/", "prepare_models_entrypoint/")
+_WITHOUT = "leave the tool out of the bundle with --no-wheels"
+_INSTEAD = f"put its wheel into a directory and give --wheels DIR, or {_WITHOUT}"
+_EPOCH = "315532800"  # 1980: the first time that a zip can tell
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Target:
             "implementation_name": "cpython", "platform_python_implementation": "CPython", "extra": "",
         }  # fmt: skip
 
+    def options(self) -> list[str]:
+        """Return how pip is asked for wheels of this target."""
+        platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in (28, 17)] + [f"manylinux2014_{self.machine}"]
+        words = [word for platform in platforms for word in ("--platform", platform)]
+        return ["--only-binary=:all:", "--implementation", "cp", "--python-version", self.python, *words]
+
 
 def collect(target: Target, extras: frozenset[str], given: Path | None, work: Path) -> list[Path]:
     """Return wheels with which ``pip install --no-index`` installs this tool on a target.
@@ -58,15 +67,20 @@ def collect(target: Target, extras: frozenset[str], given: Path | None, work: Pa
         target: the Python that installs them.
         extras: extras of the tool.
         given: directory of wheels, which are taken before any other.
-        work: directory that receives what is packed or downloaded.
+        work: directory that receives what pip gets.
 
     Raises:
         BundleError: a wheel for the target can't be had.
+        UsageError: the directory is missing.
+        HostError: this Python has no pip.
     """
     if given is not None and not given.is_dir():
         raise UsageError(f"{given} is no directory", hint="give the directory of the wheels")
-    theirs = {name: file for file in _wheels(given) if (name := _name(file)) is not None}
-    return [theirs.get(name) or _wheel(found, target, work) for name, found in sorted(_closure(target, extras).items())]
+    theirs = _by_name(given) if given is not None else {}
+    wanted = _closure(target, extras)
+    missing = {name: found for name, found in sorted(wanted.items()) if name not in theirs}
+    got = _from_pip(missing, target, work / "wheels") if missing else {}
+    return [theirs.get(name) or got[name] for name in sorted(wanted)]
 
 
 def _closure(target: Target, extras: frozenset[str]) -> dict[NormalizedName, Distribution]:
@@ -82,7 +96,7 @@ def _closure(target: Target, extras: frozenset[str]) -> dict[NormalizedName, Dis
         except PackageNotFoundError:
             raise BundleError(
                 "wheel-missing", f"{name} is not installed here, so its version is not known",
-                hint="install it, or leave it out with --no-wheels",
+                hint=f"install it, or {_WITHOUT}",
             ) from None  # fmt: skip
         for text in found[key].requires or ():
             requirement = Requirement(text)
@@ -92,110 +106,95 @@ def _closure(target: Target, extras: frozenset[str]) -> dict[NormalizedName, Dis
     return found
 
 
-def _wheel(found: Distribution, target: Target, work: Path) -> Path:
-    name = found.metadata["Name"]
-    if canonicalize_name(name) == _SELF:
-        return _packed(found, ["py3-none-any"], _own_files(), work)
-    tags = re.findall(r"^Tag: (.+)$", found.read_text("WHEEL") or "", re.MULTILINE)
-    if tags and (target == Target.here() or all(tag.endswith("-none-any") for tag in tags)):
-        return _packed(found, tags, dict(_installed_files(found)), work)
-    return _downloaded(name, found.version, target, work)
+def _from_pip(missing: dict[NormalizedName, Distribution], target: Target, folder: Path) -> dict[NormalizedName, Path]:
+    """Let pip bring wheels into a new folder; what was installed from a place of its own comes from there again."""
+    _require_pip()
+    folder.mkdir()
+    places = {name: place for name, found in missing.items() if (place := _place(found)) is not None}
+    _pip(folder, ["wheel"], [f"{name} @ {place}" for name, place in places.items()])
+    pinned = [f"{name}=={found.version}" for name, found in missing.items() if name not in places]
+    here = target == Target.here()
+    _pip(folder, ["wheel"] if here else ["download", "--dest", ".", *target.options()], pinned)
+    got = _by_name(folder)
+    for name, found in missing.items():
+        if name not in got or (name in places and not here and not got[name].stem.endswith("-none-any")):
+            what = f"no wheel of {name} {found.version} for Python {target.python} on {target.machine}"
+            raise BundleError("wheel-missing", what, hint=_INSTEAD)
+    if _SELF in missing:
+        _check_own(missing[_SELF], got[_SELF])
+    return got
 
 
-def _own_files() -> dict[str, Path]:
-    import prepare_models
-    import prepare_models_entrypoint.contract
-
-    from ..docker.images import docker_directory
-
-    entrypoint = Path(prepare_models_entrypoint.contract.__file__).parents[1]
-    roots = {
-        "prepare_models": Path(prepare_models.__path__[0]),
-        "prepare_models_entrypoint": entrypoint,
-        "prepare_models/dockerfiles": docker_directory(),
-    }
-    return {
-        f"{prefix}/{file.relative_to(root).as_posix()}": file
-        for prefix, root in roots.items()
-        for file in root.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
-    }
+def _require_pip() -> None:
+    if importlib.util.find_spec("pip") is None:
+        by_uv = f"uv pip install --python {sys.executable} pip"
+        install = by_uv if shutil.which("uv") else f"{sys.executable} -m ensurepip"
+        raise HostError(f"wheels are got with pip, which {sys.executable} lacks", hint=f"{install}; or {_WITHOUT}")
 
 
-def _installed_files(found: Distribution) -> Iterator[tuple[str, Path]]:
-    for entry in found.files or ():
-        name, file = entry.as_posix(), Path(str(entry.locate()))
-        if _LEFT_OUT.match(name):
-            continue
-        if entry.hash is not None and _record_digest(file.read_bytes()) != f"{entry.hash.mode}={entry.hash.value}":
-            raise BundleError(
-                "wheel-changed", f"{file} is not as {found.metadata['Name']} installed it", hint="install it again"
-            )
-        yield name, file
-
-
-def _packed(found: Distribution, tags: list[str], files: Mapping[str, Path], work: Path) -> Path:
-    """Write a wheel; the same files give the same bytes."""
-    stem = f"{canonicalize_name(found.metadata['Name']).replace('-', '_')}-{found.version}"
-    data = {name: file.read_bytes() for name, file in files.items()}
-    info = next((name.partition("/")[0] for name in data if name.partition("/")[0].endswith(".dist-info")), None)
-    info = info or f"{stem}.dist-info"
-    if f"{info}/METADATA" not in data:  # the tool itself, whose metadata an editable installation keeps elsewhere
-        for name in ("METADATA", "entry_points.txt"):
-            data[f"{info}/{name}"] = (found.read_text(name) or "").encode("utf-8")
-        data[f"{info}/WHEEL"] = _OWN_WHEEL
-    rows = [(name, _record_digest(content), len(content)) for name, content in sorted(data.items())]
-    record = io.StringIO()
-    csv.writer(record, lineterminator="\n").writerows([*rows, (f"{info}/RECORD", "", "")])
-    data[f"{info}/RECORD"] = record.getvalue().encode("utf-8")
-    target = work / f"{stem}-{_compressed(tags)}.whl"
-    with zipfile.ZipFile(target, "w") as pack:
-        for name, content in sorted(data.items()):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.external_attr = 0o100644 << 16
-            pack.writestr(entry, content, zipfile.ZIP_DEFLATED, 1)  # what any pip can read; the bundle leaves it so
-    return target
-
-
-def _compressed(tags: list[str]) -> str:
-    """Return the tags of a wheel as they stand in its name."""
-    parsed = [Tag(*tag.split("-", 2)) for tag in tags]
-    parts = ([tag.interpreter for tag in parsed], [tag.abi for tag in parsed], [tag.platform for tag in parsed])
-    return "-".join(".".join(dict.fromkeys(part)) for part in parts)
-
-
-def _record_digest(content: bytes) -> str:
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode("ascii")
-
-
-def _downloaded(name: str, version: str, target: Target, work: Path) -> Path:
-    folder = work / "downloaded"
-    folder.mkdir(exist_ok=True)
-    platforms = [f"manylinux_2_{minor}_{target.machine}" for minor in (28, 17)] + [f"manylinux2014_{target.machine}"]
-    command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-        "--only-binary=:all:", "--implementation", "cp", "--python-version", target.python, "--dest", str(folder),
-        *(word for platform in platforms for word in ("--platform", platform)), f"{name}=={version}",
-    ]  # fmt: skip
-    # There, as -m looks into the current directory for modules first, which may be anybody's.
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    found = [file for file in _wheels(folder) if _name(file) == canonicalize_name(name)]
-    if done.returncode or not found:
-        last = "".join(done.stderr.strip().splitlines()[-1:])
+def _pip(folder: Path, action: Sequence[str], requirements: Iterable[str]) -> None:
+    """Run pip in a folder, as -m looks there for modules first, and the current directory may be anybody's."""
+    wanted = list(requirements)
+    if not wanted:
+        return
+    command = [sys.executable, "-m", "pip", *action, "--quiet", "--no-input", "--no-deps", *wanted]
+    environment = {**child.environment(), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "SOURCE_DATE_EPOCH": _EPOCH}
+    done = subprocess.run(
+        command, capture_output=True, stdin=subprocess.DEVNULL, text=True, check=False, cwd=folder, env=environment
+    )
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        said = [line for line in lines if line.lower().startswith("error")] or lines or [f"status {done.returncode}"]
         raise BundleError(
-            "wheel-missing",
-            f"no wheel of {name} {version} for Python {target.python} on {target.machine}: {last}",
-            hint="put it into a directory and give --wheels DIR, or leave wheels out with --no-wheels",
-        )
-    return found[0]
+            "wheel-missing", f"pip can't get the wheels of this tool: {said[-1]}",
+            hint=f"see to pip's index and network (pip config list); or {_INSTEAD}",
+        )  # fmt: skip
 
 
-def _wheels(folder: Path | None) -> list[Path]:
-    return sorted(folder.glob("*.whl")) if folder is not None else []
+def _place(found: Distribution) -> str | None:
+    """Return the URL that a package was installed from, None for one from an index.
 
-
-def _name(file: Path) -> NormalizedName | None:
-    try:
-        return parse_wheel_filename(file.name)[0]
-    except InvalidWheelFilename:
+    Raises:
+        BundleError: it is a directory or file that is gone.
+    """
+    origin = _origin(found)
+    if origin is None:
         return None
+    url, version = origin["url"], origin.get("vcs_info")
+    parts = urlsplit(url)
+    if version is not None:
+        url = f"{version['vcs']}+{url}@{version['commit_id']}"
+    elif parts.scheme == "file" and not Path(url2pathname(parts.path)).exists():
+        name, path = found.metadata["Name"], url2pathname(parts.path)
+        raise BundleError("wheel-missing", f"{name} was installed from {path}, which is gone", hint=_INSTEAD)
+    return f"{url}#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else str(url)
+
+
+def _origin(found: Distribution) -> dict[str, Any] | None:
+    """Return what PEP 610 records of where a package came from, None for one from an index."""
+    text = found.read_text("direct_url.json")
+    return json.loads(text) if text is not None else None
+
+
+def _check_own(found: Distribution, wheel: Path) -> None:
+    """Refuse a wheel of other code than that which runs here: of a clone that went on, or of somebody's namesake."""
+    if (_origin(found) or {}).get("dir_info", {}).get("editable"):  # what lies in its directory is what runs
+        return
+    installed = {str(entry): f"{entry.hash.mode}={entry.hash.value}" for entry in found.files or () if entry.hash}
+    installed = {name: digest for name, digest in installed.items() if name.startswith(_OURS)}
+    with zipfile.ZipFile(wheel) as archive:
+        (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+        rows = list(csv.reader(archive.read(record).decode("utf-8").splitlines()))
+    if {name: digest for name, digest, _ in rows if name.startswith(_OURS)} != installed:
+        what = f"{_place(found) or 'the index'} has another {_SELF} than the one that is installed"
+        raise BundleError("wheel-changed", what, hint=f"install it again from there; or {_INSTEAD}")
+
+
+def _by_name(folder: Path) -> dict[NormalizedName, Path]:
+    found = {}
+    for file in sorted(folder.glob("*.whl")):
+        try:
+            found[parse_wheel_filename(file.name)[0]] = file
+        except InvalidWheelFilename:
+            continue
+    return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 from . import PREFIX, Entry
 
@@ -21,6 +21,7 @@ version: 1
 models:
 """
 _WIDTH = 116
+_PLAIN = re.compile(r"[A-Za-z/]\S*|\d+(x\d+)+")  # what YAML reads as the same text without quotes
 
 
 def manifest(chosen: Sequence[Entry]) -> str:
@@ -42,13 +43,14 @@ def _model(entry: Entry) -> str:
     return "\n".join([*(f"  {line}" for line in wrapped), *head, *told]) + "\n"
 
 
-def _yaml(key: str, value: Any) -> list[str]:
+def _yaml(key: str, value: object) -> list[str]:
     if isinstance(value, dict):
         return [f"{key}:", *(f"  {json.dumps(name)}: {_flow(item)}" for name, item in value.items())]
     return [f"{key}: {_flow(value)}"]
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {item}" for key, item in value.items()) + "}"
-    return json.dumps(value) if isinstance(value, list) or " " in str(value) else str(value)
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    quoted = isinstance(value, list) or (isinstance(value, str) and not _PLAIN.fullmatch(value))
+    return json.dumps(value) if quoted else str(value)

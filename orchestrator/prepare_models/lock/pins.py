@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.pins import Pins
 
-from .. import manifest
 from ..errors import UsageError
+from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
 from ..support.file_digests import open_digests
 from .document import Lock, path_of, read
@@ -25,7 +25,7 @@ def load(file: Path, *, locked: bool = False) -> tuple[Manifest, Lock | None]:
     Raises:
         ManifestError, LockError, UsageError: manifest or lock is wrong, differs, or is missing though it is wanted.
     """
-    loaded, lock = manifest.load(file), read(path_of(file))
+    loaded, lock = load_manifest(file), read(path_of(file))
     if lock is None:
         if locked:
             raise UsageError(f"{path_of(file)} is not there", hint=f"write it: prepare-models lock {file}")

@@ -6,11 +6,10 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
@@ -18,6 +17,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from prepare_models_entrypoint.contract.pins import NO_PINS, Pins
 
 from ..errors import HostError, SourcesError
+from ..support.display import OnBytes
 from ..support.paths import contents_dir
 from . import child
 from .connection import ConnectionSpec
@@ -28,27 +28,16 @@ OnEvent = Callable[[Event], None]
 _TERM_GRACE_S = 3.0
 
 
-@contextlib.contextmanager
-def progress_line(*, show: bool) -> Iterator[OnEvent]:
-    """Yield what turns events into one line on the terminal: how many bytes of all files are here."""
-    if not show or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    done: dict[str, tuple[int, int]] = {}
+def counted(on_bytes: OnBytes) -> OnEvent:
+    """Return what hears events and tells how many bytes of all sources are here."""
+    sizes: dict[str, tuple[int, int]] = {}
 
     def tell(event: Event) -> None:
-        if event.kind != events.PROGRESS:
-            return
-        done[str(event.data.get("source"))] = int(event.data["done"]), int(event.data["total"])
-        here, total = (sum(sizes) / 1e6 for sizes in zip(*done.values(), strict=True))
-        sys.stderr.write(f"\r\x1b[K{here:.1f} of {total:.1f} MB in {len(done)} file(s)")
-        sys.stderr.flush()
+        if event.kind == events.PROGRESS:
+            sizes[str(event.data.get("source"))] = int(event.data["done"]), int(event.data["total"])
+            on_bytes(*map(sum, zip(*sizes.values(), strict=True)))
 
-    try:
-        yield tell
-    finally:
-        if done:
-            sys.stderr.write("\r\x1b[K")
+    return tell
 
 
 def fetch_sources(
@@ -90,7 +79,6 @@ class Fetching:
         network: how sources are reached, secrets included.
         on_result: called with the outcome of each source.
         on_event: called with everything else that the child tells.
-        fork: whether the child is a copy of this process, which must not have other threads then.
     """
 
     def __init__(
@@ -100,12 +88,11 @@ class Fetching:
         *,
         on_result: OnResult,
         on_event: OnEvent = lambda _: None,
-        fork: bool = False,
     ) -> None:
-        self._job, self._network, self._fork = job, network, fork
+        self._job, self._network = job, network
         self._on_result, self._on_event = on_result, on_event
         self._open = contextlib.ExitStack()
-        self._child: subprocess.Popen[bytes] | child.Copy | None = None
+        self._child: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
     def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
@@ -120,14 +107,11 @@ class Fetching:
             job = self._job._replace(network=self._network.with_secrets(child.path_of(secret)))
             asked = stack.enter_context(child.secret_file(json.dumps(job.to_dict())))
             arguments = ("fetch", str(child.path_of(asked)), "--parent", str(os.getpid()))
-            if self._fork:
-                self._child = child.Copy(*arguments, stderr=self._log.fileno())
-            else:
-                self._child = subprocess.Popen(
-                    child.argv(*arguments),
-                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
-                    pass_fds=[given for given in (asked, secret) if given is not None], start_new_session=True,
-                )  # fmt: skip
+            self._child = subprocess.Popen(
+                child.argv(*arguments),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
+                pass_fds=[given for given in (asked, secret) if given is not None], start_new_session=True,
+            )  # fmt: skip
             stack.callback(self._end)
             self._open = stack.pop_all()
 
@@ -156,9 +140,9 @@ class Fetching:
             event = Event.from_line(line.decode("utf-8"))
             closed = closed or event.kind == events.CLOSED
             if event.kind == events.SOURCE_FINISHED:
-                data: Any = dict(event.data)
-                found.append(data)
-                self._on_result(data)
+                result = cast("FetchResult", event.data)
+                found.append(result)
+                self._on_result(result)
             else:
                 self._on_event(event)
         status = running.wait()
@@ -166,7 +150,7 @@ class Fetching:
             raise HostError(f"the entrypoint ended with status {status}: {self._last_words()}", hint="run again")
         return found
 
-    def _running(self) -> subprocess.Popen[bytes] | child.Copy:
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None:
             raise ValueError("results() belongs into the block")
         return self._child

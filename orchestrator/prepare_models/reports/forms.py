@@ -1,0 +1,35 @@
+"""The forms of a report that are files: HTML, Markdown, JUnit XML."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.files import write_atomic
+
+from ..errors import HostError
+from . import documents
+
+FORMS = ("html", "markdown", "junit")  # a module each
+
+
+def render(form: str, run: documents.Run) -> str:
+    """Return the report of a run in a form.
+
+    Raises:
+        HostError: what draws it is not installed.
+    """
+    rendered: str = importlib.import_module(f"{__package__}.{form}").render(run)
+    return rendered
+
+
+def save(file: Path, rendered: str) -> None:
+    """Write a rendered report.
+
+    Raises:
+        HostError: the file can't be written.
+    """
+    try:
+        write_atomic(file, rendered.encode("utf-8"))
+    except OSError as error:
+        raise HostError(f"{file} can't be written: {error.strerror}", hint="free space or give write access") from None
