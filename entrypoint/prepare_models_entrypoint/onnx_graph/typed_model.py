@@ -126,13 +126,14 @@ def prepared(
             f"({sentence(chosen.means, requested=job.precision)})",
             hint="remove keep_fp32, or give the model without its own types",
         )
-    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.LOWERED))
+    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.SPECTRUM))
     if chosen.rewrites and check_only and job.precision == "fp8":
         model_optimizer.check()
         typed.evidence = None
     elif chosen.rewrites:
         with _blaming(source):
-            model, changed = rewriter.rewrite(model, chosen.rewrites), not typed.already
+            model = rewriter.rewrite(model, chosen.rewrites)
+            changed = changed or not typed.already
             typed.evidence = proof.of_graph(model)
     if not changed:
         yield typed
