@@ -87,7 +87,9 @@ class _Lowered:
             raise self._wrong(f"one-sided, it takes {kind} values, and its input has others")
         if inverse and onesided:
             count = self._number(1) or 2 * (length - 1)
-            return _real_inverse(count)[:length]
+            if count // 2 + 1 != length:
+                raise self._unusual(f"an inverse of {count} values from {length}")
+            return _real_inverse(count)
         count = self._number(1) or length
         bins = count // 2 + 1 if onesided else count
         return _coefficients(count, bins, parts, inverse=inverse)[:length]
@@ -181,6 +183,13 @@ class _Lowered:
             f"{self.node.op_type} at node {self.node.name!r} can't become a matrix product: {what} is not fixed",
             hint="fix the sizes of the model's inputs with onnx: {static_shapes: ...}, and other inputs with "
             "onnx: {constants: ...}",
+        )
+
+    def _unusual(self, what: str) -> ConvertError:
+        return ConvertError(
+            "onnx-unsupported-operator",
+            f"{self.node.op_type} at node {self.node.name!r} can't become a matrix product: it is {what}",
+            hint="export the model without dft_length there, or with the one that the input's size gives",
         )
 
     def _wrong(self, why: str) -> ConvertError:

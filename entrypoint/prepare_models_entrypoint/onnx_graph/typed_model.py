@@ -156,9 +156,8 @@ def as_asked(job: ModelJob, source: Path) -> ModelProto:
 def _with_constants(job: ModelJob, source: Path) -> ModelProto:
     model = model_file.load(source)
     domains.declare(model)
-    model = prepare(model)
-    folding.fix(model, job)
-    return model
+    folding.fix(model, job)  # while inputs with a default are inputs
+    return prepare(model)
 
 
 def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
