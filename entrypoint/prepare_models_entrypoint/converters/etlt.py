@@ -15,6 +15,7 @@ from ..confinement import note_secret
 from ..contract import key_file
 from ..contract.files import partial_of, replace, sha256_file, sync
 from ..errors import ConvertError, outcome
+from ..foreign import ForeignError, foreign
 from ..onnx_graph import whole_file
 
 _LONGEST_NAME = 4096
@@ -120,8 +121,9 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                decrypt_stream(source, plain, key, encryption=True, rewind=False)
-            except Exception as error:  # the codec lets through whatever its cipher raises
+                with foreign():  # the codec lets through whatever its cipher raises
+                    decrypt_stream(source, plain, key, encryption=True, rewind=False)
+            except ForeignError as error:
                 raise ConvertError(
                     "etlt-invalid", f"{path.name} can't be decrypted: {error}", hint="download the file again"
                 ) from error

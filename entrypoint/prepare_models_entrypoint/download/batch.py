@@ -22,7 +22,7 @@ from ..sources.body import Promise, Remote
 from ..sources.http import safe_name
 from .content_store import key_of, store_of
 from .deliver import deliver, tidy
-from .digest import Digest
+from .digest import FileDigest
 from .disk_space import check_both
 from .fetch import Fetched, fetch, remote_of
 from .part import progress_of
@@ -174,7 +174,7 @@ class _Many:
             return False
         if item.source.path is None and external_data.locations(target):
             return False  # its weights have to be there, too
-        fetched = Fetched(target, target.stat().st_size, Digest(item.sha256), pinned=True, promised="manifest")
+        fetched = Fetched(target, target.stat().st_size, FileDigest(item.sha256), pinned=True, promised="manifest")
         self._finished(item.source, fetched, target)
         return True
 

@@ -17,7 +17,7 @@ from ..sources.body import Remote
 from ..sources.local import check, refuse_pointer
 from .cached import Obtain
 from .content_store import store_of
-from .digest import Digest
+from .digest import FileDigest
 from .external import Weights, of_model, together
 from .transfer import mismatch
 
@@ -34,7 +34,7 @@ class Fetched(NamedTuple):
 
     path: Path
     bytes: int
-    digest: Digest
+    digest: FileDigest
     pinned: bool
     fresh: bool = False
     promised: Optional[str] = None
@@ -110,7 +110,7 @@ def _one(
     refuse_pointer(stored.blob, remote.label)
     path = stored.path if obtain.copy_to is None else stored.blob
     return Fetched(
-        path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised,
+        path, stored.bytes, FileDigest(stored.sha256), sha256 is not None, got.fetched, got.promised,
         remote.licence, remote.revision,
     )  # fmt: skip
 
@@ -138,8 +138,8 @@ def remote_of(source: Source, access: Access, pins: Pins) -> Remote:
 def _local(path: Path, sha256: Optional[str]) -> Fetched:
     size = path.stat().st_size
     if sha256 is None:
-        return Fetched(path, size, Digest(of=path), False)
+        return Fetched(path, size, FileDigest(of=path), False)
     found = sha256_file(path)
     if found != sha256:
         raise mismatch(str(path), expected=sha256, found=found)
-    return Fetched(path, size, Digest(found), True, promised="manifest")
+    return Fetched(path, size, FileDigest(found), True, promised="manifest")

@@ -9,8 +9,8 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...reports.forms import save
 from ...running import progress
-from ...selftest import Selftest
 from ...selftest.outcome import OK, Step, private_words
+from ...selftest.steps import Selftest
 from .. import selection
 from ..options import add_executor, add_output
 
