@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import mmap
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from prepare_models_entrypoint.contract.files import PARTIAL
 from tests import networks
 from tests.command import Workplace
 from tests.simulators.web import Answer, Request, Server
@@ -30,6 +32,7 @@ _ENTRY, _HEADER = struct.Struct("lq"), struct.Struct("llll")
 _LEDGER_BYTES = _HEADER.size + 65536 * _ENTRY.size
 _NEVER = 70  # the exit status of a bug
 _CROWD = 8
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Plan(NamedTuple):
@@ -43,7 +46,12 @@ class Plan(NamedTuple):
 def plan_of(seed: int) -> Plan:
     """Return what a seed decides."""
     chance = random.Random(seed)
-    return Plan(chance.choice(FAULTS), chance.choice(STATES), chance.random())
+    fault = chance.choice(FAULTS)
+    if fault == "flip":
+        return Plan(fault, chance.choice(STATES[1:]), 0.0)
+    if fault in ("network", "cut"):
+        return Plan(fault, "empty", chance.random())
+    return Plan(fault, chance.choice(STATES), chance.random())
 
 
 def compiled(folder: Path) -> Path:
@@ -58,6 +66,7 @@ class Ledger:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        file.unlink(missing_ok=True)  # what another run has of it stays as it is
         file.write_bytes(bytes(_LEDGER_BYTES))
         with file.open("r+b") as stream:
             self._shared = mmap.mmap(stream.fileno(), _LEDGER_BYTES)
@@ -104,15 +113,19 @@ class Chaos:
         self._content = networks.conv(folder / "net.onnx").read_bytes()
 
     def __enter__(self) -> Chaos:  # noqa: PYI034  # Self came with Python 3.11
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._server.__enter__()
         self._begin()
-        self._expected, self._acts, self._received = {}, 0, 0
-        ledger = self._ledger()
-        assert self._start(ledger, "none").wait() == 0, "without a fault"
-        self._acts, self._received = ledger.acts, ledger.received
-        assert self._acts > 10, "the library is loaded and counts"
-        self._expected = self._published()
-        shutil.copytree(self.place.folder, self._template, symlinks=True)
+        self._expected, self._counts = {}, {}
+        for state in STATES:
+            self._set_up(state)
+            ledger = self._ledger()
+            assert self._start(ledger, "none", *self._arguments(state)).wait() == 0, "without a fault"
+            self._counts[state] = ledger.acts, ledger.received
+            if state == "empty":
+                self._expected = self._published()
+                shutil.copytree(self.place.folder, self._template, symlinks=True)
+        assert min(self._counts["empty"]) > 1, "the library is loaded and counts"
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -174,13 +187,17 @@ class Chaos:
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if capture else subprocess.DEVNULL,
         )  # fmt: skip
 
+    @staticmethod
+    def _arguments(state: str) -> list[str]:
+        return ["--force"] if state == "built" else []
+
     def _disturbed(self, plan: Plan, chance: random.Random, ledger: Ledger) -> list[str]:
         """Run with a fault and return what was wrong with its end."""
-        acts = self._received if plan.fault == "network" else self._acts
+        acts = self._counts[plan.state][plan.fault == "network"]
         name = {"power": "stop"}.get(plan.fault, plan.fault)
         fault = "none" if plan.fault in ("random-kill", "cut") else f"{name}:{1 + int(plan.at * acts)}"
         self._cut_after = int(plan.at * len(self._content)) if plan.fault == "cut" else None
-        run = self._start(ledger, fault, *(["--force"] if plan.state == "built" else []), capture=True)
+        run = self._start(ledger, fault, *self._arguments(plan.state), capture=True)
         if plan.fault == "random-kill":
             time.sleep(plan.at * 2)
             with contextlib.suppress(ProcessLookupError):
@@ -190,18 +207,17 @@ class Chaos:
                 time.sleep(0.01)
             self._cut_power(run, ledger)
         _, told = run.communicate()
+        wait_for_orphans()
         bug = run.returncode == _NEVER or b"Traceback" in told
         return [f"the run ends with {run.returncode}: {told.decode()[-2000:]}"] if bug else []
 
     def _cut_power(self, run: subprocess.Popen[bytes], ledger: Ledger) -> None:
         """Kill everything at once, and take from each file what nobody had synced."""
-        everybody = below(run.pid)
-        for pid in (run.pid, *everybody):
+        for pid in (run.pid, *below(run.pid)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         run.wait()
-        while any(is_alive(pid) for pid in everybody):
-            time.sleep(0.01)
+        wait_for_orphans()
         lost = ledger.unsynced()
         for file in self._files():
             status = file.stat()
@@ -230,6 +246,7 @@ class Chaos:
             time.sleep(chance.uniform(0.0, 1.0))
             run.kill()
         ends = [(run.communicate()[1], run.returncode) for run in runs]
+        wait_for_orphans()
         return [
             f"one of many ends with {status}: {told.decode()[-2000:]}" for told, status in ends if status not in (0, -9)
         ]
@@ -271,13 +288,11 @@ class Chaos:
 
     def _leftovers(self) -> list[str]:
         """Return what is there and would not be if there had been no fault."""
-        allowed = {file.relative_to(self._template).parent for file in self._template.rglob("*")}
-        return [
-            f"{path.relative_to(self.place.folder)} is left over"
-            for path in self.place.folder.rglob("*")
-            if "prepare-models-partial" in path.name or path.relative_to(self.place.folder).parent not in allowed
-            or (path.parent.name in ("parts", "tmp", "work") and path.name != ".lock")
-        ]  # fmt: skip
+        here, usual = self.place.folder, {file.relative_to(self._template).parent for file in self._template.rglob("*")}
+        found = [path for path in here.rglob("*") if path.parent.name != "logs"]  # they tell why something failed
+        strange = [path for path in found if path.relative_to(here).parent not in usual or PARTIAL in path.name]
+        busy = [path for path in found if path.parent.name in ("parts", "tmp", "work") and path.name != ".lock"]
+        return [f"{path.relative_to(here)} is left over" for path in (*strange, *busy)]
 
 
 def below(pid: int) -> list[int]:
@@ -290,9 +305,8 @@ def below(pid: int) -> list[int]:
     return found
 
 
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs."""
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+def wait_for_orphans() -> None:
+    """Wait for the processes whose parent ended before them: they are this one's children then."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)

@@ -115,7 +115,7 @@ int link(const char *from, const char *to) {
 }
 
 ssize_t recv(int descriptor, void *data, size_t size, int flags) {
-  if (ledger && strcmp(fault, "network") == 0 && atomic_fetch_add(&ledger->received, 1) + 1 == when) FAIL(ECONNRESET);
+  if (ledger && atomic_fetch_add(&ledger->received, 1) + 1 == when && strcmp(fault, "network") == 0) FAIL(ECONNRESET);
   return NEXT(recv)(descriptor, data, size, flags);
 }
 

@@ -19,8 +19,6 @@ _LARGEST_DENSE = 1 << 26  # elements of a sparse tensor that is written out
 
 
 def prepare(model: ModelProto) -> ModelProto:
-    """Return the model with its functions inlined, each node named uniquely, and initializers that are no inputs.
-
     """Return the model with functions inlined, each node named uniquely, and initializers that are no inputs.
     """
     if model.functions:
