@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,11 @@ class Lock:
     def file(self, model: str, role: str) -> LockedFile | None:
         """Return the file that a model has once: its model or its calibration cache."""
         return next((file for file in self.models.get(model, ()) if file.role == role), None)
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the document, which is what a signature is of."""
+        return hashlib.sha256(self.to_json().encode("utf-8")).hexdigest()
 
     def to_json(self) -> str:
         """Return the document; the same facts give the same text."""

@@ -10,7 +10,7 @@ from typing import Any
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 
 from ... import lock
-from ...errors import EXIT_OK
+from ...errors import EXIT_OK, UsageError
 from ...executors import choice
 from ...executors.executor import Executor
 from ...executors.options import ContainerOptions
@@ -20,6 +20,7 @@ from ...reports import text
 from ...store import open_store
 from ...support.file_digests import open_digests
 from ..options import add_output, add_selection
+from ..trusting import trusted
 
 EXAMPLE = "example:\n  prepare-models plan models.yaml --json"
 
@@ -73,7 +74,11 @@ def prepare(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec
         loaded, held_to, options = opened(arguments, container_options(arguments))
     else:
         options = container_options(arguments)
-        loaded, known = lock.load(arguments.manifest, locked=arguments.locked)
+        if arguments.require_signed and not arguments.locked:
+            raise UsageError(
+                "--require-signed needs --locked or --bundle", hint="give --locked: the lock is what is signed"
+            )
+        loaded, known = lock.load(arguments.manifest, locked=arguments.locked, keys=trusted(arguments))
         held_to = known if arguments.locked else None
     specs = plan.with_tensor_names(plan.select(loaded, arguments.names), dict(arguments.tensor_names))
     specs = plan.with_deployment(specs, arguments.deploy_dir, arguments.consumer)
