@@ -91,6 +91,14 @@ def docker(session: nox.Session) -> None:
     session.run("pytest", "tests/docker", *session.posargs)
 
 
+@nox.session(python=THIS, venv_params=["--system-site-packages"])
+def gpu(session: nox.Session) -> None:
+    """Real engines on this machine's GPU, with the TensorRT that its Python has; not part of CI."""
+    install(session, "dev")
+    session.run("prepare-models", "selftest", "--executor", "local", "-o", ".ci/artifacts/selftest.json")
+    session.run("pytest", "tests/gpu", *session.posargs)
+
+
 @nox.session(python=THIS)
 def sdk(session: nox.Session) -> None:
     """NVIDIA's own NGC SDK against the simulator of NGC."""

@@ -13,8 +13,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "orchestrator"), str(ROOT / "entrypoint")]
 
-from prepare_models.manifest.model import MODEL_ROWS, Ngc  # noqa: E402  # the tree's own, installed or not
+from prepare_models.machine.jetpacks import releases  # noqa: E402  # the tree's own, installed or not
+from prepare_models.manifest.model import MODEL_ROWS, Ngc  # noqa: E402
 from prepare_models_entrypoint.consumers.registry import CONSUMERS  # noqa: E402
+from prepare_models_entrypoint.contract import known_faults  # noqa: E402
 from prepare_models_entrypoint.contract.builder import BuilderConfig  # noqa: E402
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, TaoConfig  # noqa: E402
 from prepare_models_entrypoint.contract.error_codes import ERRORS  # noqa: E402
@@ -23,7 +25,7 @@ from prepare_models_entrypoint.contract.ros import RosConfig  # noqa: E402
 from prepare_models_entrypoint.contract.settings import Option, Setting, rows  # noqa: E402
 from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig  # noqa: E402
 
-FILES = ("manifest.md", "errors.md", "docker.md", "air-gap.md", "lint.md", "report.md")
+FILES = ("manifest.md", "errors.md", "docker.md", "air-gap.md", "lint.md", "platforms.md", "report.md")
 _MARKED = re.compile(r"(<!-- table: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -85,6 +87,56 @@ def rules() -> str:
     return table(["code", "consumer", "looks at", "what is wrong", "what to do"], rows)
 
 
+def faults() -> str:
+    """Return the table of what is known against versions of TensorRT."""
+    lines = [
+        (
+            fault.first if fault.first == fault.last else f"{fault.first} to {fault.last}",
+            _only(fault),
+            f"{fault.what}; {fault.confirmed}",
+            fault.hint,
+            ", ".join(f"[{number}]({source})" for number, source in enumerate(fault.sources, 1)),
+        )
+        for fault in known_faults.table()
+    ]
+    return table(("TensorRT", "of", "what", "what to do", "reference"), lines)
+
+
+def _only(fault: known_faults.Fault) -> str:
+    options = [
+        f"`{name}: {', '.join(map(str, values)).lower()}`" if values else f"`{name}`"
+        for name, values in fault.settings.items()
+    ]
+    gpus = [f"compute capability {', '.join(fault.capabilities)}"] if fault.capabilities else []
+    shapes = ["dynamic shapes"] if fault.dynamic else []
+    return "; ".join([*(["/".join(fault.precisions)] if fault.precisions else []), *gpus, *shapes, *options])
+
+
+def jetpacks() -> str:
+    """Return the table of JetPacks."""
+    lines = [
+        (
+            row.jetpack,
+            _l4t(row.l4t),
+            row.tensorrt + (f", {row.newer}" if row.newer else ""),
+            row.cuda,
+            row.python,
+        )
+        for row in releases()
+    ]
+    return table(("JetPack", "L4T", "TensorRT", "CUDA", "Python"), lines)
+
+
+def _l4t(releases: tuple[str, ...]) -> str:
+    if not releases:
+        return "not known"
+    first, last = releases
+    open_end = last.partition(".99")[0]
+    if last != open_end:
+        return f"{first}, later {open_end}.x"
+    return first if first == last else f"{first} to {last}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "model": lambda: settings(MODEL_ROWS),
     "builder": builder,
@@ -100,6 +152,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors-bundles": errors("bundle"),
     "errors-tool": errors("tool"),
     "rules": rules,
+    "faults": faults,
+    "jetpacks": jetpacks,
 }
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from .contract import event
 from .contract.codec import CONTRACT_VERSION
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Parse the command line and run the command."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _stop)
+    if os.environ.get(UMASK_VARIABLE):
+        os.umask(int(os.environ[UMASK_VARIABLE], 8))
+    if arguments.command == "run":
+        return run_job(arguments.job, arguments.control, arguments.parent)
+    if arguments.command == "fetch":
+        return fetch_job(arguments.job, arguments.parent)
+    sys.stdout.write(json.dumps(_ANSWERS[arguments.command](arguments)) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prepare_models_entrypoint", description="The in-container half of prepare-models."
     )
@@ -47,6 +60,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     rules = commands.add_parser("lint", help="check a models directory, print the findings as JSON")
     rules.add_argument("models_dir", type=Path, help="models directory")
     rules.add_argument("--consumer", action="append", default=[], help="such as triton or isaac-ros@5.0")
+    several = commands.add_parser("gather", help="write one repository of several GPUs, print the outcome as JSON")
+    several.add_argument("repository", type=Path)
+    several.add_argument("sources", nargs="+", type=Path)
     move = commands.add_parser("relocate", help="write companions for another place, print the outcome as JSON")
     move.add_argument("models_dir", type=Path, help="models directory")
     move.add_argument("--deploy-dir", help="the same directory as the consumers see it")
@@ -57,40 +73,62 @@ def main(argv: Optional[List[str]] = None) -> int:
     restore = commands.add_parser("restore", help="publish an engine that was built before, print the outcome as JSON")
     restore.add_argument("request", type=Path, help="request, JSON")
     commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")
-    arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _stop)
-    if os.environ.get(UMASK_VARIABLE):
-        os.umask(int(os.environ[UMASK_VARIABLE], 8))
-    if arguments.command == "run":
-        return run_job(arguments.job, arguments.control, arguments.parent)
-    if arguments.command == "fetch":
-        return fetch_job(arguments.job, arguments.parent)
-    if arguments.command == "ngc":
-        from .sources.ngc.catalogue import answer
+    return parser
 
-        return _print(answer(json.loads(arguments.question.read_text(encoding="utf-8"))))
-    if arguments.command == "inspect":
-        from .inspect.file import describe_all
 
-        wanted = {"layers": arguments.layers, "weights": arguments.weights}
-        return _print({"files": describe_all(arguments.files, arguments.key_file, **wanted)})
-    if arguments.command == "lint":
-        from .consumers.lint import of_directory
+def _ngc(arguments: argparse.Namespace) -> object:
+    from .sources.ngc.catalogue import answer
 
-        return _print(of_directory(arguments.models_dir, tuple(arguments.consumer)))
-    if arguments.command == "relocate":
-        from .relocate import relocate
+    return answer(json.loads(arguments.question.read_text(encoding="utf-8")))
 
-        return _print(relocate(arguments.models_dir, arguments.deploy_dir))
-    if arguments.command == "decrypt":
-        from .converters.etlt import decrypt_file
 
-        return _print(decrypt_file(arguments.file, arguments.key_file, arguments.output))
-    if arguments.command == "restore":
-        return _print({"error": _restored(arguments.request)})
+def _inspect(arguments: argparse.Namespace) -> object:
+    from .inspect.file import describe_all
+
+    wanted = {"layers": arguments.layers, "weights": arguments.weights}
+    return {"files": describe_all(arguments.files, arguments.key_file, **wanted)}
+
+
+def _lint(arguments: argparse.Namespace) -> object:
+    from .consumers.lint import of_directory
+
+    return of_directory(arguments.models_dir, tuple(arguments.consumer))
+
+
+def _gather(arguments: argparse.Namespace) -> object:
+    from .gather import gather
+
+    return gather(arguments.sources, arguments.repository)
+
+
+def _relocate(arguments: argparse.Namespace) -> object:
+    from .relocate import relocate
+
+    return relocate(arguments.models_dir, arguments.deploy_dir)
+
+
+def _decrypt(arguments: argparse.Namespace) -> object:
+    from .converters.etlt import decrypt_file
+
+    return decrypt_file(arguments.file, arguments.key_file, arguments.output)
+
+
+def _restore(arguments: argparse.Namespace) -> object:
+    return {"error": _restored(arguments.request)}
+
+
+def _describe(arguments: argparse.Namespace) -> object:
+    del arguments
     from .contract import runtime
 
-    return _print({"contract": CONTRACT_VERSION, **runtime.probe()})
+    return {"contract": CONTRACT_VERSION, **runtime.probe()}
+
+
+# Commands that print one JSON document; each imports what it needs when it runs.
+_ANSWERS: Dict[str, Callable[[argparse.Namespace], object]] = {
+    "ngc": _ngc, "inspect": _inspect, "lint": _lint, "gather": _gather, "relocate": _relocate, "decrypt": _decrypt,
+    "restore": _restore, "describe": _describe,
+}  # fmt: skip
 
 
 def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
@@ -145,11 +183,6 @@ def _restored(request: Path) -> Optional[ErrorInfo]:
     from .publish import restore
 
     return outcome(lambda: restore(json.loads(request.read_text(encoding="utf-8"))), None)
-
-
-def _print(document: Any) -> int:
-    sys.stdout.write(json.dumps(document) + "\n")
-    return 0
 
 
 def _stop(number: int, frame: Any) -> None:

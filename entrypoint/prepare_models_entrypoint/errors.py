@@ -16,7 +16,7 @@ import os
 from typing import TYPE_CHECKING, Callable, Optional
 
 from .contract.error_codes import ERRORS
-from .contract.external_data import ExternalDataError, UnreadableError
+from .contract.external_errors import ExternalDataError, UnreadableError
 from .masking import mask
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Sequence
 
 from .consumers import lint
-from .contract import event, external_data, schema
+from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
-from .contract.external_data import ExternalDataError
+from .contract.external_errors import ExternalDataError
 from .contract.files import partial_file, sha256_file, write_atomic
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
@@ -165,9 +165,7 @@ class _Run:
         converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True, graph=graph)
         self._note_conversion(converted)
         self.report["io"] = converted.result["io"]
-        preflight = converted.result["preflight"] or {}
-        self.report["warnings"] += preflight.pop("warnings", [])
-        self.report["preflight"] = preflight
+        self.report["preflight"] = {**(converted.result["preflight"] or {})}
         return converted.peak_rss_bytes
 
     def _converted(
@@ -175,6 +173,7 @@ class _Run:
         graph: Optional[Path] = None,
     ) -> Converted:  # fmt: skip
         cache = fetched.get("calibration_cache")
+        self.report["warnings"] += known_faults.of_build(self.model, self.runtime)
 
         def on_progress(data: Dict[str, Any]) -> None:
             for file in () if check_only else fetched.values():

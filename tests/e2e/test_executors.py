@@ -19,7 +19,7 @@ from prepare_models.executors.executor import Executor
 from prepare_models.executors.local import LocalPython
 from prepare_models.executors.outcome import Outcome
 from prepare_models.executors.work import Lines, OnEvent, Step, Work
-from prepare_models.manifest import load
+from prepare_models.manifest.load import load
 from prepare_models.running import child
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import Event

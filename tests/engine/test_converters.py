@@ -264,10 +264,10 @@ def test_programs_are_found_where_each_platform_has_them(
     tmp_path: Path, machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert find(root=tmp_path, machine=machine)["tao_converter"] is None
+    assert find(root=tmp_path, machine=machine).programs.get("tao-converter") is None
     own = programs.install("tao_converter", tmp_path / TAO_PATHS[machine].lstrip("/"))
-    assert find(root=tmp_path, machine=machine)["tao_converter"] == str(own)
+    assert find(root=tmp_path, machine=machine).programs["tao-converter"] == str(own)
     link = programs.install("tao_converter", tmp_path / TAO_LINK.lstrip("/"))
-    assert find(root=tmp_path, machine=machine)["tao_converter"] == str(link)
+    assert find(root=tmp_path, machine=machine).programs["tao-converter"] == str(link)
     trtexec = programs.install("trtexec", tmp_path / TRTEXEC_PATHS[0].lstrip("/"))
-    assert find(root=tmp_path, machine=machine)["trtexec"] == str(trtexec)
+    assert find(root=tmp_path, machine=machine).programs["trtexec"] == str(trtexec)

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from prepare_models.errors import PrepareModelsError
-from prepare_models.manifest import load
+from prepare_models.manifest.load import load
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.runtime import probe
 from prepare_models_entrypoint.converters import convert, etlt

@@ -8,8 +8,7 @@ import pytest
 
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import TaoConfig
-from prepare_models_entrypoint.contract.converters import choose
-from prepare_models_entrypoint.contract.environment import Converters
+from prepare_models_entrypoint.contract.converters import Case, Found, choose
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.precision import Means
 from prepare_models_entrypoint.contract.shapes import ShapeRange
@@ -132,8 +131,9 @@ def test_an_engine_too_small_for_a_higher_precision_shows_its_own(
     assert ("unproven" in told) is (not shown and requested != "fp32")
 
 
-def found(trtexec_: Optional[str] = None, tao: Optional[str] = None, codec: bool = False) -> Converters:
-    return Converters(trtexec=trtexec_, tao_converter=tao, etlt_codec=codec)
+def found(trtexec_: Optional[str] = None, tao: Optional[str] = None, codec: bool = False) -> Found:
+    paths = {"trtexec": trtexec_, "tao-converter": tao}
+    return Found({name: path for name, path in paths.items() if path}, codec)
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def found(trtexec_: Optional[str] = None, tao: Optional[str] = None, codec: bool
     ],
 )
 def test_the_converter_and_why(
-    asked: str, etlt: Optional[str], bindings: Optional[str], programs: Converters, expected: Optional[str]
+    asked: str, etlt: Optional[str], bindings: Optional[str], programs: Found, expected: Optional[str]
 ) -> None:
-    choice = choose(asked, encrypted=etlt is not None, payload=etlt, bindings=bindings, found=programs)
+    choice = choose(asked, Case(etlt is not None, etlt, bindings, programs))
     assert choice.converter == expected
     assert choice.reason
 

@@ -82,7 +82,7 @@ input { name: "threshold" data_type: TYPE_FP32 dims: [1] reshape { shape: [] } }
 output { name: "output0" data_type: TYPE_FP32 dims: [5] }
 """
 
-GOOD: Dict[str, Tuple[List[Binding], str]] = {
+GOOD: Dict[str, Tuple[Sequence[Binding], str]] = {
     "batch 1 of a profile": (ONE, "max_batch_size: 1\n" + io()),
     "batch 1 of fixed shapes": (STATIC, "max_batch_size: 1\n" + io()),
     "no batch": (STATIC, io(batch=False)),
@@ -133,7 +133,7 @@ GOOD: Dict[str, Tuple[List[Binding], str]] = {
     ),
 }  # fmt: skip
 
-BAD: Dict[str, Tuple[List[Binding], str, str]] = {
+BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
     "an unknown field": (FOUR, "max_queue_delay_microseconds: 100\nmax_batch_size: 4\n" + io(), "triton-config"),
     "a missing colon": (FOUR, "max_batch_size 4\n" + io(), "triton-config"),
     "a doubled field": (FOUR, "max_batch_size: 4\nmax_batch_size: 4\n" + io(), "triton-config"),
@@ -342,6 +342,8 @@ BROKEN_ENSEMBLES: Sequence[Mapping[str, str]] = (
     {"max_batch_size: 4": "max_batch_size: 8"},
     {"max_batch_size: 4": "max_batch_size: 4 instance_group { kind: KIND_GPU }"},
     {'input_map { key: "images" value: "image" }': ""},
+    {'"seg" model_version: -1': '"seg" model_version: 2'},
+    {'"seg" model_version: -1': '"seg"'},  # which is version 0
 )
 
 

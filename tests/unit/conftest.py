@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from prepare_models.errors import ManifestError
-from prepare_models.manifest import Manifest, load
+from prepare_models.manifest.load import load
+from prepare_models.manifest.model import Manifest
 from prepare_models.support.paths import leave_scope
 
 Load = Callable[[str], Manifest]

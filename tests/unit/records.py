@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prepare_models.manifest import ModelSpec
-from prepare_models.running.jobs import model_job
+from prepare_models.manifest.model import ModelSpec
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.identity import build_key, identity
 from prepare_models_entrypoint.contract.report import (
@@ -49,7 +48,7 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
     report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
     sources = {"model": spec.source, "calibration_cache": spec.calibration_cache or ""}
     fields = identity(
-        model_job(spec, output_dir=output_dir),
+        spec.job(output_dir),
         runtime,
         model_sha256=digests["model"],
         calibration_sha256=digests.get("calibration_cache"),

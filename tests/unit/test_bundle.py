@@ -25,7 +25,7 @@ from prepare_models.docker.tar_streams import END
 from prepare_models.errors import BundleError, HostError, ManifestError
 from prepare_models.lock import Lock, LockedFile, path_of, write
 from prepare_models.lock.make import make as make_lock
-from prepare_models.manifest import load
+from prepare_models.manifest.load import load
 
 MODEL = random.Random(7).randbytes(1500)
 MANIFEST = b"version: 1\nmodels:\n- {name: net, source: net.onnx}\n"

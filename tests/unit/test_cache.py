@@ -12,7 +12,7 @@ import pytest
 
 from prepare_models.__main__ import main
 from prepare_models.bundle import folders
-from prepare_models.manifest import ModelSpec
+from prepare_models.manifest.model import ModelSpec
 from prepare_models.running.writer_lock import locked_now
 from prepare_models.store import PLAN, open_store
 from prepare_models.store.contents import KINDS

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from prepare_models import catalog
 from prepare_models.__main__ import main
 from prepare_models.catalog import Entry, starter
-from prepare_models.manifest import ModelSpec, load
+from prepare_models.manifest.load import load
+from prepare_models.manifest.model import ModelSpec
 from prepare_models.manifest.schema import manifest_schema
 from prepare_models.planning import planner
-from prepare_models.running.jobs import model_job
 from prepare_models.store import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
@@ -77,7 +77,7 @@ def test_the_catalog_has_every_published_model() -> None:
 def test_an_entry_fits_schema_url_form_and_plan(entry: Entry, tmp_path: Path) -> None:
     document = {"version": 1, "models": [{"name": entry.name, **entry.manifest}]}
     VALIDATOR.validate(document)
-    sources = [entry.manifest[key] for key in ("source", "calibration_cache") if key in entry.manifest]
+    sources = [str(entry.manifest[key]) for key in ("source", "calibration_cache") if key in entry.manifest]
     for source in sources:
         assert Source.of(source).problem is None
         assert ngc_file(Source.of(source).outer.text), source
@@ -252,7 +252,7 @@ def tao_vector(spec: ModelSpec, words: list[str]) -> list[str]:
     engine = words[words.index("-e") + 1]
     source = next(word for word in words[1:] if word.endswith(".etlt"))
     cache = words[words.index("-c") + 1] if "-c" in words else None
-    job = model_job(spec, output_dir=Path("out"))
+    job = spec.job(Path("out"))
     key = words[words.index("-k") + 1]
     return tao_converter.command(job, program=words[0], key=key, etlt=source, engine=engine, cache=cache)
 
@@ -287,6 +287,6 @@ def test_a_documented_command_comes_out_of_its_manifest(tmp_path: Path, model: s
 def test_the_settings_of_the_manifest_reach_the_job(tmp_path: Path) -> None:
     builder = {"workspace": "1GiB", "dla_core": 1, "io_formats": {"x": "fp16:chw"}, "compute_capabilities": ["8.6"]}
     (spec,) = loaded(tmp_path, [{"name": "model", "source": "m.onnx", "builder": builder}])
-    assert model_job(spec, output_dir=Path("out")).builder == BuilderConfig(
+    assert spec.job(Path("out")).builder == BuilderConfig(
         workspace_bytes=1 << 30, dla_core=1, io_formats={"x": "fp16:chw"}, compute_capabilities=("8.6",)
     )

@@ -127,7 +127,8 @@ def test_defaults_of_run() -> None:
     arguments = parser().parse_args(["run", "m.yaml"])
     assert arguments.models_dir == Path("models")
     assert (arguments.executor, arguments.jobs, arguments.names) == ("auto", 1, [])
-    assert not any((arguments.fail_fast, arguments.force, arguments.dry_run, arguments.json))
+    assert not any((arguments.fail_fast, arguments.force, arguments.json))
+    assert (arguments.command, parser().parse_args(["run", "m.yaml", "--dry-run"]).command) == ("run", "plan")
 
 
 @pytest.mark.parametrize(("flag", "fail_fast"), [("--keep-going", False), ("--fail-fast", True)])
@@ -192,23 +193,3 @@ def test_the_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_dir() == tmp_path / ".cache" / "prepare-models"
-
-
-def test_a_command_is_one_module_and_one_line_in_a_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from prepare_models.cli import commands
-    from prepare_models.cli.parser import COMMANDS as TABLE
-
-    (tmp_path / "toy.py").write_text(
-        'EXAMPLE = "example:\\n  prepare-models toy 3"\n\n\n'
-        'def add_arguments(toy):\n    toy.add_argument("count", type=int)\n\n\n'
-        "def main(arguments):\n    return arguments.count\n",
-        encoding="utf-8",
-    )
-    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
-    monkeypatch.setitem(TABLE, "toy", "count")
-    assert main(["toy", "3"]) == 3
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert "toy" in capsys.readouterr().out

@@ -22,7 +22,7 @@ def findings(**variables: str) -> dict[str, dict[str, Any]]:
     """Return what is found where no engine answers and nothing else is set than ``variables``."""
     environment = {**{name: os.environ[name] for name in ("PATH", "HOME")}, "DOCKER_HOST": "unix:///none", **variables}
     done = subprocess.run([COMMAND, "doctor", "--json"], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode in (0, 1), done.stderr
     return {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prepare_models.errors import KeyUnavailableError
-from prepare_models.manifest import Key, ModelSpec
+from prepare_models.manifest.model import Key, ModelSpec
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 

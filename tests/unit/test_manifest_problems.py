@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prepare_models.errors import EXIT_USAGE, ManifestError
-from prepare_models.manifest import load
+from prepare_models.manifest.load import load
 from prepare_models_entrypoint.contract.source import EXPECTED
 
 from .conftest import Refusals

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from prepare_models.__main__ import main
 from prepare_models.errors import ManifestError
-from prepare_models.manifest import load
+from prepare_models.manifest.load import load
 from prepare_models.manifest.schema import manifest_schema
 
 Document = dict[str, Any]

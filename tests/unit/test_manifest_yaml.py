@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prepare_models.errors import ManifestError
-from prepare_models.manifest import load
+from prepare_models.manifest.load import load
 from prepare_models.manifest.nodes import substitute
 
 from .conftest import Load, Refusals

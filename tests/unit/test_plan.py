@@ -14,10 +14,9 @@ import pytest
 
 from prepare_models.errors import UsageError
 from prepare_models.machine import facts
-from prepare_models.manifest import Manifest, ModelSpec
+from prepare_models.manifest.model import Manifest, ModelSpec
 from prepare_models.planning import planner as plan
 from prepare_models.planning import status
-from prepare_models.running.jobs import model_job
 from prepare_models.store import Turn, open_store, restore
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
@@ -343,7 +342,7 @@ def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:
     spec = dataclasses.replace(
         built.spec, precision="fp16", outputs=("y",), inputs={"x": ShapeRange((1,), (2,), (3,))}, sha256="a" * 64
     )
-    job = model_job(spec, output_dir=Path("/models/seg"), key_file=Path("/proc/self/fd/9"), timeout_s=7.5)
+    job = spec.job(Path("/models/seg"), key_file=Path("/proc/self/fd/9"), timeout_s=7.5)
     raw = json.loads(json.dumps(job.to_dict()))
     assert raw == {
         "name": "seg",

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from prepare_models.manifest import load
+from prepare_models.manifest.load import load
 from prepare_models.reports.schema import report_schema
 from prepare_models.running.runner import Run
 from prepare_models.store import open_store

@@ -11,7 +11,7 @@ import pytest
 
 from prepare_models.__main__ import main
 from prepare_models.machine.facts import Gpu, Machine
-from prepare_models.manifest import ModelSpec
+from prepare_models.manifest.model import ModelSpec
 from prepare_models.planning.status import Here, Verdict, here, verdicts
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models.manifest import ModelSpec
+from prepare_models.manifest.model import ModelSpec
 from prepare_models.store import CALIBRATION, PLAN, open_store
 from prepare_models.store.local import LocalStore
 from prepare_models.support.file_digests import Digests

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prepare_models.manifest import ModelSpec
+from prepare_models.manifest.model import ModelSpec
 from prepare_models.reports import inspection, text
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, blank
 
@@ -24,7 +24,7 @@ def failed_report() -> ModelReport:
     return report
 
 
-def run_report(*models: ModelReport) -> dict[str, Any]:
+def run_report(*models: ModelReport) -> Any:
     counts = {status: sum(m["status"] == status for m in models) for status in ("built", "up-to-date", "failed")}
     return {"models": models, "summary": counts, "seconds": 12.345, "models_dir": "/models"}
 

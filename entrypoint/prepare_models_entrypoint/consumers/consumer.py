@@ -46,6 +46,7 @@ class Consumer(Generic[S]):
     releases: those that are known, the oldest first; none where they make no difference. default: the one that counts
     where nobody chooses. subject: what the rules look at, read once. files: texts by file name, None for a file that
     an engine shall not have. concerns: whether the consumer is meant where nobody names one.
+    place: where it stands among the others in findings and documentation, the lowest first.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Consumer(Generic[S]):
     concerns: Callable[[Model], bool]
     releases: Tuple[str, ...] = ()
     default: str = ""
+    place: int = 100
 
     def label(self, release: str) -> str:
         """Return the name with the release, such as isaac-ros@4.6."""

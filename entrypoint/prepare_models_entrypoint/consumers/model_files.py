@@ -88,8 +88,9 @@ def read_model(folder: Path) -> Model:
 def _plans(folder: Path, version: str, names: Sequence[str], unread: List[str]) -> Iterator[Plan]:
     """Yield the files of a version that a record describes: one beside them, or one that is of the directory."""
     digests: Dict[str, str] = {}
-    for place in (folder / version, folder):
-        report = _record(place / REPORT, unread)
+    own = [folder / version / name for name in names if name.endswith(f".{REPORT}")]  # one of each engine
+    for file in (*own, folder / version / REPORT, folder / REPORT):
+        report = _record(file, unread)
         engine = report["engine"] if report is not None else None
         if report is None or engine is None:
             continue
@@ -101,7 +102,7 @@ def _plans(folder: Path, version: str, names: Sequence[str], unread: List[str]) 
 
 def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
     """Return the files that a record may be of: those of its size, so that no others need be read."""
-    files = [name for name in names if name != REPORT and (folder / name).is_file()]
+    files = [name for name in names if not name.endswith(REPORT) and (folder / name).is_file()]
     same = [name for name in files if (folder / name).stat().st_size == size]
     return same or [name for name in files if name.endswith(_PLANS)]
 

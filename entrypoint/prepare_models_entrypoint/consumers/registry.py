@@ -1,16 +1,23 @@
-"""The consumers that there are: a new one is a folder beside this file, and a line here."""
+"""The consumers that there are: each folder beside this file whose ``rules.py`` has a ``CONSUMER``."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Dict, List, Sequence, Tuple
 
-from ..contract.consumers import check
+from ..contract.consumers import check, known
 from .consumer import AnyConsumer
-from .deepstream.rules import CONSUMER as DEEPSTREAM
-from .isaac_ros.rules import CONSUMER as ISAAC_ROS
-from .triton.rules import CONSUMER as TRITON
 
-CONSUMERS: Dict[str, AnyConsumer] = {consumer.name: consumer for consumer in (ISAAC_ROS, TRITON, DEEPSTREAM)}
+
+def _of_folder(name: str) -> AnyConsumer:
+    rules = importlib.import_module(f"{__package__}.{name.replace('-', '_')}.rules")
+    consumer: AnyConsumer = rules.CONSUMER
+    return consumer
+
+
+CONSUMERS: Dict[str, AnyConsumer] = {
+    consumer.name: consumer for consumer in sorted(map(_of_folder, known()), key=lambda consumer: consumer.place)
+}
 
 Chosen = List[Tuple[AnyConsumer, str]]
 

@@ -1,4 +1,8 @@
-"""Which converters an environment has, and which one is used for a model. Both sides import this."""
+"""The converters that there are, which of them an environment has, and which one is used for a model.
+
+A converter is a row of ``KINDS`` here and a module ``by_NAME`` of ``prepare_models_entrypoint.converters``, which has
+the functions of ``converters/converter.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple
-
-from .environment import Converters
+from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 # Where NVIDIA's images and JetPack put the programs; the link of the Isaac ROS images comes first.
 TRTEXEC_PATHS = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
@@ -19,8 +21,87 @@ TAO_PATHS = {
     "x86_64": "/opt/nvidia/tao/tao-converter-x86-tensorrt8.0/tao-converter",
     "aarch64": "/opt/nvidia/tao/jp5/tao-converter",
 }
-TRTEXEC_VARIABLE = "PREPARE_MODELS_TRTEXEC"
-TAO_VARIABLE = "PREPARE_MODELS_TAO_CONVERTER"
+
+
+class Found(NamedTuple):
+    """What an environment has. programs: paths by the name of the converter. codec: whether .etlt can be decrypted."""
+
+    programs: Mapping[str, str] = {}
+    codec: bool = False
+
+    @property
+    def reads_onnx(self) -> bool:
+        """Whether a program builds from plain models."""
+        return any(kind.name in self.programs for kind in KINDS if not kind.encrypted)
+
+
+class Case(NamedTuple):
+    """What a converter is chosen for.
+
+    encrypted: whether the model is an .etlt. payload: onnx or uff; None where the file was not read yet.
+    bindings: name of the TensorRT module of this Python, None without one. found: programs of the environment.
+    """
+
+    encrypted: bool
+    payload: Optional[str]
+    bindings: Optional[str]
+    found: Found
+
+    @property
+    def is_uff(self) -> bool:
+        """Whether only tao-converter reads the model."""
+        return self.encrypted and self.payload == "uff"
+
+
+def _asked_for(case: Case) -> str:
+    del case
+    return ""
+
+
+class Converter(NamedTuple):
+    """A way from a model to an engine.
+
+    program: whether it is a program rather than this Python's module; it is searched for on PATH under its name, unless
+    ``variable`` names it, and at ``paths`` and the one of this architecture in ``machines``.
+    encrypted: it takes .etlt files as they are, and nothing else.
+    auto: says why the manifest's ``auto`` means it, or nothing where it does not.
+    """
+
+    name: str
+    auto: Callable[[Case], str] = _asked_for
+    program: bool = True
+    variable: str = ""
+    paths: Sequence[str] = ()
+    machines: Mapping[str, str] = {}
+    encrypted: bool = False
+
+
+def _auto_api(case: Case) -> str:
+    return f"Python module {case.bindings}" if case.bindings and not case.is_uff else ""
+
+
+def _auto_trtexec(case: Case) -> str:
+    return "no Python module of TensorRT here" if "trtexec" in case.found.programs and not case.is_uff else ""
+
+
+def _auto_tao(case: Case) -> str:
+    if "tao-converter" not in case.found.programs:
+        return ""
+    if case.is_uff:
+        return "a UFF network, which only tao-converter reads"
+    return "" if case.found.codec else "the one program here that can decrypt an .etlt"
+
+
+KINDS = (
+    Converter("api", _auto_api, program=False),
+    Converter("trtexec", _auto_trtexec, variable="PREPARE_MODELS_TRTEXEC", paths=TRTEXEC_PATHS),
+    Converter(
+        "tao-converter", _auto_tao, variable="PREPARE_MODELS_TAO_CONVERTER", paths=(TAO_LINK,), machines=TAO_PATHS,
+        encrypted=True,
+    ),
+)  # fmt: skip
+CONVERTERS = tuple(kind.name for kind in KINDS)
+_BY_NAME = {kind.name: kind for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -31,30 +112,33 @@ class Choice:
     reason: str
 
 
+def kind_of(name: str) -> Converter:
+    """Return the converter of a name."""
+    return _BY_NAME[name]
+
+
 def is_encrypted(name: str) -> bool:
     """Tell from the name of a file, in small or capital letters, whether it is an encrypted TAO model."""
     return name.lower().endswith(".etlt")
 
 
-def find(*, root: Path = Path("/"), machine: Optional[str] = None) -> Converters:
+def find(*, root: Path = Path("/"), machine: Optional[str] = None) -> Found:
     """Return the programs that this environment has. ``root`` and ``machine`` stand in for this computer's own."""
-    tao_paths = (TAO_LINK, TAO_PATHS.get(machine or platform.machine(), TAO_LINK))
-    return Converters(
-        trtexec=_program("trtexec", TRTEXEC_VARIABLE, TRTEXEC_PATHS, root),
-        tao_converter=_program("tao-converter", TAO_VARIABLE, tao_paths, root),
-        etlt_codec=has_codec(),
-    )
+    paths = {kind.name: _program(kind, root, machine or platform.machine()) for kind in KINDS if kind.program}
+    programs: Dict[str, str] = {name: path for name, path in paths.items() if path}
+    return Found(programs, has_codec())
 
 
-def _program(name: str, variable: str, paths: Tuple[str, ...], root: Path) -> Optional[str]:
-    chosen = os.environ.get(variable)
+def _program(kind: Converter, root: Path, machine: str) -> Optional[str]:
+    chosen = os.environ.get(kind.variable) if kind.variable else None
     if chosen:
         return chosen
-    for path in paths:
+    own = (kind.machines[machine],) if machine in kind.machines else ()
+    for path in (*kind.paths, *own):
         file = root / path.lstrip("/")
         if os.access(str(file), os.X_OK) and file.is_file():
             return str(file)
-    return shutil.which(name)
+    return shutil.which(kind.name)
 
 
 def has_codec() -> bool:
@@ -65,42 +149,26 @@ def has_codec() -> bool:
         return False
 
 
-def choose(
-    wanted: str, *, encrypted: bool, payload: Optional[str], bindings: Optional[str], found: Converters
-) -> Choice:
-    """Choose the converter for a model.
-
-    Args:
-        wanted: the manifest's ``converter``.
-        encrypted: whether the model is an .etlt.
-        payload: onnx or uff; None where the file was not read yet.
-        bindings: name of the TensorRT module of this Python, None without one.
-        found: programs of the environment.
-    """
+def choose(wanted: str, case: Case) -> Choice:
+    """Choose the converter for a model; ``wanted`` is the manifest's ``converter``."""
     if wanted != "auto":
-        return _explicit(wanted, encrypted=encrypted, bindings=bindings, found=found)
-    if encrypted and payload == "uff":
-        if found["tao_converter"]:
-            return Choice("tao-converter", "a UFF network, which only tao-converter reads")
+        return _explicit(kind_of(wanted), case)
+    for kind in sorted(KINDS, key=lambda kind: not kind.encrypted):
+        reason = kind.auto(case) if case.encrypted or not kind.encrypted else ""
+        if reason:
+            return Choice(kind.name, reason)
+    if case.is_uff:
         return Choice(None, "it holds a UFF network, and tao-converter (TensorRT 8) is not here")
-    if encrypted and not found["etlt_codec"] and found["tao_converter"]:
-        return Choice("tao-converter", "the one program here that can decrypt an .etlt")
-    if bindings:
-        return Choice("api", f"Python module {bindings}")
-    if found["trtexec"]:
-        return Choice("trtexec", "no Python module of TensorRT here")
     return Choice(None, "neither a Python module of TensorRT nor trtexec is here")
 
 
-def _explicit(wanted: str, *, encrypted: bool, bindings: Optional[str], found: Converters) -> Choice:
-    if wanted == "api":
-        return (
-            Choice("api", "the manifest says so") if bindings else Choice(None, "no Python module of TensorRT is here")
-        )
-    program = found["trtexec"] if wanted == "trtexec" else found["tao_converter"]
-    if wanted == "tao-converter" and not encrypted:
-        return Choice(None, "tao-converter reads .etlt files only")
-    if program is None:
-        where = ", ".join(TRTEXEC_PATHS if wanted == "trtexec" else (TAO_LINK, *TAO_PATHS.values()))
-        return Choice(None, f"{wanted} is neither on PATH nor at {where}")
-    return Choice(wanted, "the manifest says so")
+def _explicit(kind: Converter, case: Case) -> Choice:
+    if not kind.program and not case.bindings:
+        return Choice(None, "no Python module of TensorRT is here")
+    if kind.encrypted and not case.encrypted:
+        return Choice(None, f"{kind.name} reads .etlt files only")
+    if kind.program and kind.name not in case.found.programs:
+        places: Tuple[str, ...] = (*kind.paths, *kind.machines.values())
+        where = f"neither on PATH nor at {', '.join(places)}" if places else "not on PATH"
+        return Choice(None, f"{kind.name} is {where}")
+    return Choice(kind.name, "the manifest says so")

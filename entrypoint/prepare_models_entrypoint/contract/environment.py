@@ -21,14 +21,6 @@ class GpuInfo(TypedDict):
     cuda_version: str
 
 
-class Converters(TypedDict):
-    """Paths of NVIDIA's programs, None where they are missing, and whether the .etlt codec is installed."""
-
-    trtexec: Optional[str]
-    tao_converter: Optional[str]
-    etlt_codec: bool
-
-
 class _Runtime(TypedDict):
     python: str
     machine: str

@@ -10,10 +10,11 @@ import json
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDict
 
 from .builder import BuilderConfig
-from .converters import Choice, choose, is_encrypted
-from .environment import Converters, RuntimeInfo
-from .job import AUTO, ModelJob
+from .converters import Case, Choice, Found, choose, is_encrypted
+from .environment import RuntimeInfo
+from .job import ModelJob
 from .packages import taking_part
+from .precision import AUTO
 
 # Version of what this tool itself does to a network before the builder sees it. Raise it with every change that gives
 # other engines for the same input.
@@ -98,13 +99,11 @@ def converter_of(job: ModelJob, runtime: RuntimeInfo) -> Choice:
     backend = runtime["backend"]
     return choose(
         job.converter,
-        encrypted=is_encrypted(job.source.partition("?")[0]),
-        payload=None,
-        bindings=backend["name"] if backend else None,
-        found=Converters(
-            trtexec=programs.get("trtexec"),
-            tao_converter=programs.get("tao-converter"),
-            etlt_codec=runtime.get("etlt_codec", True),
+        Case(
+            encrypted=is_encrypted(job.source.partition("?")[0]),
+            payload=None,
+            bindings=backend["name"] if backend else None,
+            found=Found(programs, runtime.get("etlt_codec", True)),
         ),
     )
 

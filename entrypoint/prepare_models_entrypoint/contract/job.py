@@ -11,17 +11,16 @@ from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from .converters import CONVERTERS
 from .deployment import Deployment
+from .groups import Nested, several
 from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text, WordsOrList
 from .pins import NO_PINS, Pins
+from .precision import AUTO, NONE, PRECISIONS
 from .ros import RosConfig
-from .settings import REQUIRED, Nested, Record, rows, setting, several
+from .settings import REQUIRED, Record, rows, setting
 from .shapes import ShapeRange
 from .verification import VerifyConfig
-
-PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
-AUTO, NONE = "auto", "none"
-CONVERTERS = ("auto", "api", "trtexec", "tao-converter")
 
 
 class JobKind(enum.Enum):
@@ -130,7 +129,7 @@ class ModelSettings(Record):
         Nested(BuilderConfig, "builder options"), "builder configuration, see below",
         {"workspace": "2GiB", "optimization_level": 3}, default=BuilderConfig(),
     )  # fmt: skip
-    converter: str = setting(OneOf(*CONVERTERS), "what builds the engine; `auto` chooses", default="auto")
+    converter: str = setting(OneOf(AUTO, *CONVERTERS), "what builds the engine; `auto` chooses", default="auto")
     timeout_s: Optional[float] = setting(Number(), "", key="")
     profiles: Tuple[Mapping[str, ShapeRange], ...] = setting(
         ListOf(_INPUTS, "a list of profiles, each with shapes by input name"),

@@ -257,7 +257,14 @@ class Shapes(Kind):
     expected = Shape.expected
 
     def decode(self, raw: object, what: str) -> ShapeRange:
-        return ShapeRange.from_dict(codec.typed(raw, dict, what), what)
+        found: Mapping[str, object] = codec.typed(raw, dict, what)
+        codec.check_keys(found, ("min", "opt", "max", "values"), what)
+        low, mid, high = (codec.integers(found, key, what) for key in ("min", "opt", "max"))
+        shapes = ShapeRange(low, mid, high, values=bool(codec.optional(found, "values", bool, what)))
+        problem = shapes.problem()
+        if problem:
+            raise ContractError(f"{what}: {problem}")
+        return shapes
 
     def encode(self, value: ShapeRange) -> object:
         return value.to_dict()

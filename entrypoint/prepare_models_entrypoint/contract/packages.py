@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Dict, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Set, Tuple
 
 from .conversion import OnnxConfig
-from .job import AUTO, ModelJob
+from .converters import kind_of
+from .precision import AUTO
+
+if TYPE_CHECKING:
+    from .job import ModelJob
 
 # Each package and the distributions that may carry it.
 PACKAGES = {
@@ -49,11 +53,11 @@ def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[st
 
     Args:
         job: what is asked.
-        converter: api, trtexec or tao-converter; None where nothing converts.
+        converter: name of a converter; None where nothing converts.
         backend: name of what builds.
         version: its version.
     """
-    if converter in (None, "tao-converter"):
+    if converter is None or kind_of(converter).encrypted:
         return set()
     found = set(_of_changes(job.onnx))
     if job.calibration is not None and job.precision in ("int8", "fp8", AUTO):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
+AUTO, NONE = "auto", "none"  # words of a manifest: the tool decides, and nothing
+
 
 class Means(str, Enum):
     """What brings a precision about."""

@@ -125,9 +125,8 @@ def _board() -> Optional[str]:
 
 def _programs() -> Dict[str, str]:
     """Return what tells versions of NVIDIA's programs apart: they have no option that does."""
-    found = converters.find()
-    paths = {"trtexec": found["trtexec"], "tao-converter": found["tao_converter"]}
-    return {name: sha256_file(path)[:16] for name, path in paths.items() if path and os.path.isfile(path)}
+    paths = converters.find().programs
+    return {name: sha256_file(path)[:16] for name, path in paths.items() if os.path.isfile(path)}
 
 
 def _probe_in_a_copy() -> Tuple[Optional[GpuInfo], Optional[str]]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Mapping, Optional, Tuple
-
-from . import codec
-from .codec import ContractError
+from typing import Dict, Optional, Tuple
 
 
 @dataclass(frozen=True)
@@ -22,24 +19,13 @@ class ShapeRange:
     max: Tuple[int, ...]
     values: bool = False
 
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, object], what: str = "inputs") -> ShapeRange:
-        """Read a range; the three must have one rank and rise from min over opt to max."""
-        codec.check_keys(raw, ("min", "opt", "max", "values"), what)
-        low, mid, high = (codec.integers(raw, key, what) for key in ("min", "opt", "max"))
-        shapes = cls(low, mid, high, values=bool(codec.optional(raw, "values", bool, what)))
-        problem = shapes.problem()
-        if problem:
-            raise ContractError(f"{what}: {problem}")
-        return shapes
-
     def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
         bounds: Dict[str, object] = {"min": list(self.min), "opt": list(self.opt), "max": list(self.max)}
         return {**bounds, "values": True} if self.values else bounds
 
     def problem(self) -> Optional[str]:
-        """Say what is wrong with the range, or None."""
+        """Say what is wrong with the range, or None: the three have one rank and rise from min over opt to max."""
         if not len(self.min) == len(self.opt) == len(self.max):
             return f"min, opt and max differ in rank ({len(self.min)}, {len(self.opt)}, {len(self.max)})"
         what, lowest = ("value", "") if self.values else ("axis", "0 <= ")

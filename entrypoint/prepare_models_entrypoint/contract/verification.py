@@ -8,8 +8,9 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from .conversion import SampleConfig
 from .files import sha256_file
+from .groups import Nested
 from .kinds import ByName, File, Integer, Interval, Number
-from .settings import Nested, Record, setting
+from .settings import Record, setting
 
 METRICS = ("max_abs", "max_rel", "max_of_range", "cosine", "argmax")
 _AT_LEAST_0 = Number("a number of at least 0", low=0)

@@ -1,4 +1,4 @@
-"""Building with the TensorRT Python API: one code for ``tensorrt`` 8.6 to 11 and ``tensorrt_rtx``.
+"""The TensorRT module and its networks: one code for ``tensorrt`` 8.6 to 11 and ``tensorrt_rtx``.
 
 What differs between them is found by looking for names, never by comparing versions. This module imports the backend,
 so only a child process may import it.
@@ -6,25 +6,21 @@ so only a child process may import it.
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import importlib
 import mmap
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence
 
 from ..contract.environment import BackendInfo
-from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
+from ..contract.report import Binding, EngineDetails, Layer
 from ..contract.runtime import installed_backend
 from ..errors import ConvertError
-from ..onnx_graph.calibration_cache import CalibrationCache
-from . import build_time, timing_cache, weights_in_place
-from .messages import from_builder_log, is_noise
+from . import weights_in_place
+from .messages import is_noise
 from .parser_errors import Finding, judge
 from .profiles import Traits
-from .request import BuildRequest
-from .settings import apply
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -34,9 +30,7 @@ else:
         raise ImportError("neither tensorrt nor tensorrt_rtx is installed")
     trt = importlib.import_module(_installed["name"])
 
-__all__ = ["LOG", "Builder", "Log", "Network", "dtype_name", "flag_names", "info", "trt", "weakly_typed"]
-
-Progress = Callable[[str, int, int], None]
+__all__ = ["LOG", "Log", "Network", "dtype_name", "first", "flag_names", "info", "trt", "weakly_typed"]
 
 _DTYPES = {
     "FLOAT": "float32",
@@ -53,7 +47,6 @@ _DTYPES = {
 }
 
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
-_CHOOSING = 4  # level of the phases in which a builder chooses implementations, after it judged sizes and types
 _PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
 
 
@@ -101,7 +94,7 @@ class Network:
         self.log = LOG
         try:
             self.builder = trt.Builder(self.log)
-        except Exception as error:  # the binding raises several types when the library has no device
+        except (RuntimeError, TypeError, ValueError) as error:  # of pybind11, when the library has no device
             raise ConvertError(
                 "backend-unusable",
                 f"{trt.__name__} {trt.__version__} creates no builder: "
@@ -245,184 +238,6 @@ def _findings(parser: trt.OnnxParser) -> List[Finding]:
         )
         for error in errors
     ]
-
-
-class Builder:
-    """A network with everything that the manifest asks of its build; refuses what this backend can't be asked."""
-
-    def __init__(
-        self, network: Network, profiles: List[Dict[str, ProfileShapes]], request: BuildRequest, flags: Sequence[str]
-    ) -> None:
-        """Configure the build.
-
-        Args:
-            network: what was parsed.
-            profiles: min, opt and max shape of every input, for each optimization profile.
-            request: settings of the manifest, and where timing caches are kept.
-            flags: names of the builder flags that bring the precision about.
-        """
-        model = request.model
-        self.network, self.request = network, request
-        self.config = config = network.builder.create_builder_config()
-        self.effective: Dict[str, Any] = apply(trt, config, network.definition, model.builder, flags)
-        if flags and model.builder.profiling_verbosity is None:
-            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else an engine can't tell its precision
-        if model.kept_patterns and flags:
-            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-        dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
-        sizes = any("values" in shapes for profile in profiles for shapes in profile.values())
-        if dynamic or sizes or len(profiles) > 1:
-            for profile in profiles:
-                _add_profile(network, config, profile)
-
-    def build(self, cache: Optional[CalibrationCache], *, progress: Progress) -> Any:
-        """Return the plan as a bytes-like object.
-
-        Args:
-            cache: calibration cache for a builder that takes one.
-            progress: called with phase name, step and number of steps.
-        """
-        config, network = self.config, self.network
-        calibrator = _calibrator(cache)
-        if calibrator is not None:
-            config.int8_calibrator = calibrator
-        with timing_cache.cache(trt, config, self.request), _watched(config, progress, self.request.expected_s):
-            plan = network.builder.build_serialized_network(network.definition, config)
-        if calibrator is not None and calibrator.asked:
-            raise ConvertError(
-                "calibration-cache-refused",
-                f"{trt.__name__} {trt.__version__} did not take the calibration cache and asked for samples",
-                hint="use the calibration cache of exactly this model, or make one with calibration: {images: DIR}",
-            )
-        if plan is None:
-            raise from_builder_log(network.log.errors)
-        return plan
-
-    def rehearse(self, *, whole: bool) -> bool:
-        """Begin the build to hear the builder's objections, and return whether it could be asked.
-
-        The backend must need no GPU to build and report progress. Sizes and types are judged in milliseconds; then the
-        build is cancelled, unless it is to be done as a whole, which shows what the compiler refuses, too.
-        """
-        if not rehearsed() or not hasattr(trt, "IProgressMonitor"):
-            return False
-        rehearsal = _rehearsal(whole=whole)
-        self.config.progress_monitor = rehearsal
-        plan: Any = self.network.builder.build_serialized_network(self.network.definition, self.config)
-        if plan is None and not rehearsal.cancelled:
-            raise from_builder_log(self.network.log.errors)
-        return True
-
-
-def rehearsed() -> bool:
-    """Tell whether this backend builds without running anything on a GPU, so that a check may begin a build."""
-    return hasattr(trt, "ComputeCapability")
-
-
-def _calibrator(cache: Optional[CalibrationCache]) -> Any:
-    """Return a calibrator that hands out the cache and nothing else: it never calibrates and never writes."""
-    if cache is None:
-        return None
-    base: Any = {
-        "EntropyCalibration2": trt.IInt8EntropyCalibrator2,
-        "MinMaxCalibration": trt.IInt8MinMaxCalibrator,
-        "EntropyCalibration": trt.IInt8EntropyCalibrator,
-    }[cache.algorithm]
-
-    class CacheOnly(base):  # type: ignore[misc]  # which base it has is the cache's affair
-        def __init__(self, blob: bytes) -> None:
-            base.__init__(self)
-            self.blob = blob
-            self.asked = False
-
-        def get_batch_size(self) -> int:
-            return 1
-
-        def get_batch(self, names: List[str]) -> Optional[List[int]]:
-            del names
-            self.asked = True
-            return None
-
-        def read_calibration_cache(self) -> bytes:
-            return self.blob
-
-        def write_calibration_cache(self, cache: bytes) -> None:
-            del cache
-
-    return CacheOnly(cache.for_version(trt.__version__))
-
-
-def _add_profile(network: Network, config: trt.IBuilderConfig, shapes: Dict[str, ProfileShapes]) -> None:
-    profile = network.builder.create_optimization_profile()
-    for index in range(network.definition.num_inputs):
-        tensor = network.definition.get_input(index)
-        one = shapes[tensor.name]
-        profile.set_shape(tensor.name, trt.Dims(one["min"]), trt.Dims(one["opt"]), trt.Dims(one["max"]))
-        if "values" in one:
-            profile.set_shape_input(tensor.name, one["values"]["min"], one["values"]["opt"], one["values"]["max"])
-    if config.add_optimization_profile(profile) < 0:
-        raise from_builder_log(network.log.errors or ["the builder refuses the optimization profile"])
-
-
-@contextlib.contextmanager
-def _watched(config: trt.IBuilderConfig, progress: Progress, expected_s: Optional[float]) -> Iterator[None]:
-    """Report the build's phases where the backend has a progress monitor (TensorRT 9 and later), else the time."""
-    if not hasattr(trt, "IProgressMonitor"):
-        with build_time.told(progress, expected_s):
-            yield
-        return
-    monitor = _monitor(progress)
-    config.progress_monitor = monitor
-    yield
-    del monitor  # not before: the configuration does not keep it alive
-
-
-def _monitor(progress: Progress) -> trt.IProgressMonitor:
-    """Return a monitor that reports the outermost phases."""
-
-    class Monitor(trt.IProgressMonitor):
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.steps: Dict[str, int] = {}
-
-        def phase_start(self, phase_name: str, parent_phase: Optional[str], num_steps: int) -> None:
-            if not parent_phase:
-                self.steps[phase_name] = num_steps
-                progress(phase_name, 0, num_steps)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            if phase_name in self.steps:
-                progress(phase_name, step + 1, self.steps[phase_name])
-            return True
-
-        def phase_finish(self, phase_name: str) -> None:
-            self.steps.pop(phase_name, None)
-
-    return Monitor()
-
-
-def _rehearsal(*, whole: bool) -> Any:
-    """Return a monitor that cancels a build once it begins to choose implementations, its fourth level of phases."""
-
-    class Rehearsal(trt.IProgressMonitor):  # type: ignore[misc,unused-ignore]
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.levels: Dict[str, int] = {}
-            self.cancelled = False
-
-        def phase_start(self, phase_name: str, parent_phase: Optional[str], num_steps: int) -> None:
-            del num_steps
-            self.levels[phase_name] = self.levels.get(parent_phase or "", 0) + 1
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            del step
-            self.cancelled = self.cancelled or (not whole and self.levels.get(phase_name, 0) >= _CHOOSING)
-            return not self.cancelled
-
-        def phase_finish(self, phase_name: str) -> None:
-            del phase_name
-
-    return Rehearsal()
 
 
 def first(messages: Sequence[str], fallback: object) -> str:

@@ -9,22 +9,27 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data
+from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
-from ..contract.job import AUTO
+from ..contract.job import ModelJob
+from ..contract.precision import AUTO
 from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, repeat
+from .converter import Progress
 from .precision import Evidence, prove, rule, unmatched
 from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
 
-Progress = Callable[[str, int, int], None]
+if TYPE_CHECKING:
+    from ..onnx_graph.rescue import Rescue
+    from .backend import Network, trt
 
 _WRITE_CHUNK = 1 << 20
 _REHEARSED_WHOLE = 64 << 20  # bytes of weights; such a build takes a fraction of a second
@@ -44,16 +49,18 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
     estimate.check_memory(weights, available=estimate.memory_available())
-    backend = _load_backend()
+    _check_backend()
+    from . import backend
+
     whole_file.check_operator_sets(source)
     info = backend.info()
     result["backend"] = info
     _check_options(request, result)
-    plugins.load(request.model.plugins, backend)
+    plugins.load(request.model.plugins, backend.trt, backend.LOG)
     quantization.check(source)
     cache = _cache(request, progress)
     weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
-    attempt = _Attempt(settle(request, cache, progress, weakly=weakly), backend, weights, cache, progress)
+    attempt = _Attempt(settle(request, cache, progress, weakly=weakly), weights, cache, progress)
     try:
         found = attempt.made(copy.deepcopy(result))
     except ConvertError as error:
@@ -64,7 +71,18 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     result.update(found)
 
 
-def _needs(request: BuildRequest, error: ConvertError) -> Any:
+def takes(builder: BuilderConfig) -> bool:
+    """Tell that the API has every option: ``options.check`` knows which versions lack some."""
+    del builder
+    return True
+
+
+def line(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the line of trtexec that gives the same engine, or None where no option says what was done."""
+    return repeat.equivalent(model, result)
+
+
+def _needs(request: BuildRequest, error: ConvertError) -> Optional[Rescue]:
     """Return the rewrites that may get a model past an error; falsy where there are none."""
     if error.code not in _RESCUABLE:
         return None
@@ -83,10 +101,17 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
         result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
 
 
+@dataclass
 class _Built:
     """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
 
-    def __init__(self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Any = None) -> None:
+    proof: PrecisionProof
+    flags: Tuple[str, ...] = ()
+    calibrator: Optional[CalibrationCache] = None
+
+    def __init__(
+        self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Optional[CalibrationCache] = None
+    ) -> None:
         self.proof, self.flags, self.calibrator = proof, flags, calibrator
 
 
@@ -95,11 +120,10 @@ class _Attempt:
     """One way from the model to the plan. ``needs``: rewrites that the model needs to be buildable."""
 
     settled: Settled
-    backend: Any
     weights: int
     cache: Optional[CalibrationCache]
     progress: Progress
-    needs: Any = None
+    needs: Optional[Rescue] = None
 
     @property
     def request(self) -> BuildRequest:
@@ -108,9 +132,11 @@ class _Attempt:
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
+        from .builder import Builder
+
         request, model = self.request, self.request.model
         with self._parsed(result) as (network, built):
-            bindings: List[Binding] = network.bindings()
+            bindings = network.bindings()
             preflight.check_network(bindings, network.layers)
             self._check_declared(bindings)
             result["warnings"] += messages.from_parser(network.remarks)
@@ -124,14 +150,14 @@ class _Attempt:
             result["precision_proof"] = built.proof
             result["details"] = network.details()
             result["warnings"] += _unused(request, built)
-            builder = self.backend.Builder(network, resolved, request, built.flags)
+            builder = Builder(network, resolved, request, built.flags)
             result["builder"] = builder.effective
             if request.check_only:
-                found = estimate.findings(network, bindings, self.weights, model, Path(request.work_dir))
+                found = estimate.findings(network, self.weights, model, Path(request.work_dir))
                 with _sizes_told(traits, resolved):
                     found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
-                result["warnings"] += messages.from_builder_warnings(network.warnings())
+                result["warnings"] += messages.from_builder_warnings(network.warnings()) + estimate.isaac_ros(bindings)
                 return result
             self.progress("build", 0, 0)
             with _sizes_told(traits, resolved):
@@ -167,14 +193,16 @@ class _Attempt:
             typed_model.keep(graph, Path(self.request.graph))
 
     @contextlib.contextmanager
-    def _parsed(self, result: BuildResult) -> Iterator[Tuple[Any, _Built]]:
-        request, model, backend = self.request, self.request.model, self.backend
+    def _parsed(self, result: BuildResult) -> Iterator[Tuple[Network, _Built]]:
+        from . import backend
+
+        request, model = self.request, self.request.model
         weakly = backend.weakly_typed() and not model.builder.strongly_typed
         if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
             self._keep(Path(request.source))
             self.progress("parse", 0, 0)
             network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
-            yield network, _by_flags(request, result, backend, network, self.cache)
+            yield network, _by_flags(request, result, network, self.cache)
             return
         from ..onnx_graph.typed_model import prepared
 
@@ -194,7 +222,7 @@ class _Attempt:
             network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
             result["warnings"] += typed.warnings
             if weakly:
-                yield network, _by_flags(request, result, backend, network, self.cache)
+                yield network, _by_flags(request, result, network, self.cache)
                 return
             yield network, _Built(typed.proof(model))
 
@@ -221,10 +249,12 @@ def _check_names(shared: List[str]) -> None:
 
 
 def _by_flags(
-    request: BuildRequest, result: BuildResult, backend: Any, network: Any, cache: Optional[CalibrationCache]
+    request: BuildRequest, result: BuildResult, network: Network, cache: Optional[CalibrationCache]
 ) -> _Built:
+    from . import backend
+
     model = request.model
-    has_qdq: bool = network.has_qdq()
+    has_qdq = network.has_qdq()
     chosen = rule(
         model.precision,
         flags=backend.flag_names(),
@@ -284,7 +314,8 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
     return calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
 
 
-def _load_backend() -> Any:
+def _check_backend() -> None:
+    """Import the backend, or say why it can't be used."""
     try:
         from . import backend
     except (ImportError, OSError) as error:
@@ -293,7 +324,7 @@ def _load_backend() -> Any:
             f"the TensorRT module does not load: {error}",
             hint="install 'prepare-models[local]' again, or check the driver and libraries of this environment",
         ) from error
-    return backend
+    del backend
 
 
 def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShapes]]) -> List[Binding]:
@@ -302,7 +333,7 @@ def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShap
     return bindings
 
 
-def write_plan(plan: Any, path: str) -> "tuple[int, str]":
+def write_plan(plan: trt.IHostMemory, path: str) -> "tuple[int, str]":
     """Write the plan and bring it to the disk; meanwhile hash it."""
     view, digest = memoryview(plan), hashlib.sha256()
     hashing = threading.Thread(target=digest.update, args=(view,))

@@ -10,7 +10,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..contract import converters
 from ..contract.environment import RuntimeInfo
@@ -18,12 +18,12 @@ from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..errors import ConvertError, VerifyError
 from ..processes import Ended, supervise_fork, tail
-from . import build_time, etlt, repeat
+from . import build_time, converter, etlt
 from .memory_retries import rungs
 from .request import BuildRequest, BuildResult
 from .worker import serve
 
-OnProgress = Callable[[Dict[str, Any]], None]
+OnProgress = Callable[[Dict[str, object]], None]
 
 _LOG_LINES = 5
 
@@ -64,20 +64,18 @@ def convert(
     """
     started = time.monotonic()
     durations = build_time.file_for(timing_dir.with_name("durations"), model, runtime) if timing_dir else None
-    choice = choose_converter(model, source, runtime)
-    programs = converters.find()
-    program = {"trtexec": programs["trtexec"], "tao-converter": programs["tao_converter"]}.get(choice.converter or "")
+    kind, reason = choose_converter(model, source, runtime)
     with contextlib.ExitStack() as stack:
-        encrypted = choice.converter == "tao-converter"
-        key_fd = stack.enter_context(_key(model, source)) if encrypted else None
-        file = source if encrypted else stack.enter_context(plain_model(model, source, work_dir))
+        key_fd = stack.enter_context(_key(model, source)) if kind.encrypted else None
+        file = source if kind.encrypted else stack.enter_context(plain_model(model, source, work_dir))
         request = BuildRequest(
             model=model,
             source=str(file),
             plan=str(plan),
             work_dir=str(work_dir),
             result=str(work_dir / "result.json"),
-            program=program,
+            converter=kind.name,
+            program=converters.find().programs.get(kind.name),
             cache_file=str(cache_file) if cache_file else None,
             timing_dir=str(timing_dir) if timing_dir else None,
             expected_s=build_time.expected(durations, model.precision) if durations else None,
@@ -90,24 +88,30 @@ def convert(
     if durations is not None and not check_only:
         build_time.remember(durations, model.precision, time.monotonic() - started)
     peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
-    command = None if check_only else repeat.line(built, result, choice.converter or "api")
-    return Converted(result, choice.converter or "api", choice.reason, peak, command)
+    command = None if check_only else converter.load(kind.name).line(built, result)
+    return Converted(result, kind.name, reason, peak, command)
 
 
-def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> converters.Choice:
-    """Return the converter for a model, or refuse one that nothing here can convert."""
+def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tuple[converters.Converter, str]:
+    """Return the converter for a model, and why this one.
+
+    Raises:
+        ConvertError: nothing here can convert it, or not the converter that the manifest names.
+    """
     encrypted = converters.is_encrypted(source.name)
     header = etlt.read_header(source) if encrypted else None
     backend = runtime["backend"]
     choice = converters.choose(
         model.converter,
-        encrypted=encrypted,
-        payload=header.payload if header else None,
-        bindings=backend["name"] if backend else None,
-        found=converters.find(),
+        converters.Case(
+            encrypted=encrypted,
+            payload=header.payload if header else None,
+            bindings=backend["name"] if backend else None,
+            found=converters.find(),
+        ),
     )
     if choice.converter is not None:
-        return choice
+        return converters.kind_of(choice.converter), choice.reason
     if header is not None and header.payload == "uff":
         raise etlt.is_uff(source, header)
     if model.converter != "auto":
@@ -124,8 +128,8 @@ def _climb(
 ) -> "tuple[BuildResult, Ended, ModelJob]":
     """Build; after each build that ran out of memory, try with less. The model is what the last attempt was asked."""
     backend = runtime["backend"] or {"name": "tensorrt", "version": "10.0"}
-    converter = "api" if request.program is None else "trtexec" if request.key_fd is None else "tao-converter"
-    ladder = rungs(request.model, backend=backend["name"], version=backend["version"], converter=converter)
+    takes = converter.load(request.converter).takes
+    ladder = rungs(request.model, backend=backend["name"], version=backend["version"], takes=takes)
     last: Optional[ConvertError] = None
     kills = _oom_kills()
     while True:

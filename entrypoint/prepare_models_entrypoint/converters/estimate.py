@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from ..contract.job import ModelJob
 from ..contract.report import Binding, WarningInfo
 from ..errors import ConvertError
 from .profiles import DYNAMIC
+from .request import Preflight
+
+if TYPE_CHECKING:
+    from .backend import Network
 
 # Measured with TensorRT-RTX on eight networks: resident memory is 110 MB and 3.5 to 5.4 times the weights.
 _BASE_BYTES = 110_000_000
@@ -20,28 +24,25 @@ _MEMORY_FILE = Path("/proc/meminfo")
 _ISAAC_OUTPUTS = ("float32", "int8", "int32", "int64", "uint8")
 
 
-def findings(
-    network: Any, bindings: Sequence[Binding], weights: int, model: ModelJob, work_dir: Path
-) -> Dict[str, Any]:
+def findings(network: Network, weights: int, model: ModelJob, work_dir: Path) -> Preflight:
     """Return the preflight section of a report.
 
     Args:
         network: the parsed network.
-        bindings: its inputs and outputs.
         weights: bytes of the model file.
         model: what is asked.
         work_dir: directory on the disk where the work is done.
     """
-    return {
-        "layers": network.layers,
-        "layer_types": dict(Counter(layer.type.name.lower() for layer in network)),
-        "memory_bytes": memory_needed(weights),
-        "memory_available_bytes": memory_available(),
-        "disk_bytes": 2 * weights,
-        "disk_free_bytes": shutil.disk_usage(str(work_dir)).free,
-        "plugins": [plugin.file for plugin in model.plugins],
-        "warnings": isaac_ros(bindings),
-    }
+    return Preflight(
+        layers=network.layers,
+        layer_types=dict(Counter(layer.type.name.lower() for layer in network)),
+        memory_bytes=memory_needed(weights),
+        memory_available_bytes=memory_available(),
+        disk_bytes=2 * weights,
+        disk_free_bytes=shutil.disk_usage(str(work_dir)).free,
+        plugins=[plugin.file for plugin in model.plugins],
+        rehearsed=False,
+    )
 
 
 def memory_needed(weights: int) -> int:

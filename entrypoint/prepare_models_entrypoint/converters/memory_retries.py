@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Tuple
 
 from ..contract.builder import BuilderConfig
 from ..contract.job import ModelJob
@@ -21,17 +21,23 @@ _BUILDER_RUNGS: Tuple[Mapping[str, Any], ...] = (
 
 
 def rungs(
-    model: ModelJob, *, backend: str, version: str, converter: str = "api"
+    model: ModelJob, *, backend: str, version: str, takes: Callable[[BuilderConfig], bool] = lambda _: True
 ) -> Iterator[Tuple[ModelJob, Dict[str, Any]]]:
     """Yield ever smaller requests, each with what it changed.
 
-    Settings that backend or converter do not know are left out, and one that the manifest set lower stays. The largest
-    batch is halved last, and only where the manifest allows a fallback: it changes what the engine can do.
+    Settings that the backend does not know or the converter does not take are left out, and one that the manifest set
+    lower stays. The largest batch is halved last, and only where the manifest allows a fallback: it changes what the
+    engine can do.
     """
+
+    def known(builder: BuilderConfig) -> bool:
+        return takes(builder) and _known(builder, model, backend, version)
+
     for rung in _BUILDER_RUNGS:
-        changed = {name: value for name, value in rung.items() if _smaller(model, name, value)}
         changed = {
-            k: v for k, v in changed.items() if _known(BuilderConfig(**{k: v}), model, backend, version, converter)
+            name: value
+            for name, value in rung.items()
+            if _smaller(model, name, value) and known(BuilderConfig(**{name: value}))
         }
         if changed:
             model = dataclasses.replace(model, builder=dataclasses.replace(model.builder, **changed))
@@ -49,14 +55,12 @@ def _smaller(model: ModelJob, name: str, value: int) -> bool:
     return current is None or current > value
 
 
-def _known(builder: BuilderConfig, model: ModelJob, backend: str, version: str, converter: str) -> bool:
+def _known(builder: BuilderConfig, model: ModelJob, backend: str, version: str) -> bool:
     try:
         options.check(builder, backend, version, precision=model.precision, has_gpu=True)
-        if converter == "tao-converter":
-            options.check_tao(builder)
     except ConvertError:
         return False
-    return converter != "trtexec" or not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
+    return True
 
 
 def _halved(shapes: ShapeRange) -> ShapeRange:

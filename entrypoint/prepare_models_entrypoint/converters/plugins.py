@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import Any, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Sequence
 
 from ..contract.conversion import Plugin
 from ..contract.files import sha256_file
 from ..errors import ConvertError
+
+if TYPE_CHECKING:
+    from .backend import Log
 
 
 def verify(plugins: Sequence[Plugin]) -> None:
@@ -24,11 +28,11 @@ def verify(plugins: Sequence[Plugin]) -> None:
             )
 
 
-def load(plugins: Sequence[Plugin], backend: Any) -> None:
+def load(plugins: Sequence[Plugin], trt: ModuleType, log: Log) -> None:
     """Load the backend's own plugins, where it has any, and those of the manifest."""
     verify(plugins)
-    if hasattr(backend.trt, "init_libnvinfer_plugins"):
-        backend.trt.init_libnvinfer_plugins(backend.LOG, "")
+    if hasattr(trt, "init_libnvinfer_plugins"):
+        trt.init_libnvinfer_plugins(log, "")
     for plugin in plugins:
         try:
             ctypes.CDLL(plugin.file, mode=ctypes.RTLD_GLOBAL)

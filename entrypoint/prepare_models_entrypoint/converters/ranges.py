@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from ..contract.job import AUTO
+from ..contract.precision import AUTO
 from ..contract.report import PrecisionProof
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache

@@ -1,4 +1,4 @@
-"""The command line that gives the same engine without this tool."""
+"""The command line that gives the same engine without this tool, and the names that its files have for the user."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .trtexec import command, shell_line
 _API_ONLY = ("tactic_dram_bytes",)
 
 
-def line(model: ModelJob, result: BuildResult, converter: str) -> Optional[str]:
-    """Return the line, or None where no option says what was done.
+def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the line of trtexec for what the Python API did, or None where no option says what was done.
 
     A file that is not on this machine under a name of its own is ``<name>.onnx``, which ``prepare-models rewrite``
     writes: a rewritten graph, a decrypted model, a member of an archive.
@@ -25,10 +25,7 @@ def line(model: ModelJob, result: BuildResult, converter: str) -> Optional[str]:
     Args:
         model: what was built, with the settings of the last attempt.
         result: what came of it.
-        converter: api, trtexec or tao-converter.
     """
-    if result["command"] is not None:
-        return shell_line(_with_final_names(model, result, converter))
     backend = result["backend"]["name"] if result["backend"] else ""
     chosen = [row.name for row, _ in model.builder.chosen()]
     by_flags = _precision_flags(model, result)
@@ -41,7 +38,7 @@ def line(model: ModelJob, result: BuildResult, converter: str) -> Optional[str]:
     inputs = [binding for binding in result["io"] if binding["mode"] == "input"]
     argv = command(
         graph_name(model, result),
-        _plan_name(model),
+        plan_name(model),
         profiles=result["profiles"],
         builder=model.builder,
         precision_flags=by_flags,
@@ -63,7 +60,7 @@ def graph_name(model: ModelJob, result: BuildResult) -> str:
     return source.public
 
 
-def _source_name(model: ModelJob) -> str:
+def source_name(model: ModelJob) -> str:
     """Return the source's path, or the name of the file that fetching it gives."""
     source = Source.of(model.source)
     if source.path is not None:
@@ -71,30 +68,14 @@ def _source_name(model: ModelJob) -> str:
     return PurePosixPath(source.inner or source.public.partition("?")[0]).name
 
 
-def _plan_name(model: ModelJob) -> str:
+def plan_name(model: ModelJob) -> str:
+    """Return the path of the published engine, as its consumers see it."""
     return str(Path(model.deploy_dir) / "1" / "model.plan")
 
 
-def _cache_name(model: ModelJob) -> str:
+def cache_name(model: ModelJob) -> str:
+    """Return the calibration cache as the manifest names it, or the file that is kept beside the engine."""
     return Source.of(model.calibration_cache).public if model.calibration_cache else calibration_cache.FILE
-
-
-def _with_final_names(model: ModelJob, result: BuildResult, converter: str) -> List[str]:
-    """Return a converter's vector with the source and the engine as the user knows them."""
-    argv = result["command"] or []
-    if converter == "trtexec":
-        shown = {
-            "--onnx": graph_name(model, result),
-            "--saveEngine": _plan_name(model),
-            "--calib": _cache_name(model),
-            "--timingCacheFile": "timing.cache",
-            "--exportLayerInfo": "layers.json",
-        }
-        names = [argument.partition("=")[0] for argument in argv]
-        return [f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)]
-    replaced = {"-e": _plan_name(model), "-c": _cache_name(model)}
-    out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
-    return [*out[:-1], _source_name(model)]
 
 
 def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
@@ -102,5 +83,5 @@ def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
     proof = result["precision_proof"]
     if proof is None:
         return []
-    cache = [f"--calib={_cache_name(model)}"] if proof["means"] == Means.FLAGS_AND_CACHE else []
+    cache = [f"--calib={cache_name(model)}"] if proof["means"] == Means.FLAGS_AND_CACHE else []
     return [f"--{name.lower()}" for name in proof["flags"]] + cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, TypedDict
+from typing import Dict, List, Optional, TypedDict
 
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
@@ -15,8 +15,8 @@ from ..contract.report import Binding, EngineDetails, ErrorInfo, PrecisionProof,
 class BuildRequest:
     """One engine to build.
 
-    source: the model file, plain ONNX except for tao-converter. plan: the unfinished file that receives the engine.
-    program: path of trtexec or tao-converter, None for the Python API. cache_file: the calibration cache.
+    source: the model file, plain ONNX except for a converter of encrypted ones. plan: the unfinished engine file.
+    converter: its name. program: path of the converter, None for the Python API. cache_file: the calibration cache.
     timing_dir: where timing caches are kept. expected_s: seconds that an earlier build took.
     capability: the GPU's, such as 8.7; None without one.
     key_fd: descriptor from which the key of an .etlt is read. check_only: judge the model, build nothing.
@@ -29,6 +29,7 @@ class BuildRequest:
     plan: str
     work_dir: str
     result: str
+    converter: str = "api"
     program: Optional[str] = None
     cache_file: Optional[str] = None
     timing_dir: Optional[str] = None
@@ -38,6 +39,23 @@ class BuildRequest:
     check_only: bool = False
     graph: Optional[str] = None
     parent: int = field(default_factory=os.getpid)
+
+
+class Preflight(TypedDict):
+    """What a check found of a model. Sizes are in bytes, None where nothing tells them.
+
+    layer_types: number of layers by type. memory_bytes: estimate of the build. plugins: files of libraries.
+    rehearsed: whether the builder was asked for its objections.
+    """
+
+    layers: int
+    layer_types: Dict[str, int]
+    memory_bytes: int
+    memory_available_bytes: Optional[int]
+    disk_bytes: int
+    disk_free_bytes: int
+    plugins: List[str]
+    rehearsed: bool
 
 
 class BuildResult(TypedDict):
@@ -52,7 +70,7 @@ class BuildResult(TypedDict):
     error: Optional[ErrorInfo]
     backend: Optional[BackendInfo]
     precision_proof: Optional[PrecisionProof]
-    builder: Dict[str, Any]
+    builder: Dict[str, object]
     profiles: List[Dict[str, ProfileShapes]]
     io: List[Binding]
     warnings: List[WarningInfo]
@@ -60,7 +78,7 @@ class BuildResult(TypedDict):
     engine_sha256: str
     rewritten: bool
     command: Optional[List[str]]
-    preflight: Optional[Dict[str, Any]]
+    preflight: Optional[Preflight]
     children_rss_bytes: int
     details: Optional[EngineDetails]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
 from ..contract.builder import BuilderConfig
 from ..contract.settings import Setting, rows
 from ..errors import ConvertError
+
+if TYPE_CHECKING:
+    from tensorrt import BuilderFlag, IBuilderConfig, INetworkDefinition
 
 # Builder options that reach the builder by code of their own.
 _OTHERWISE = ("timing_cache", "dla_core", "strongly_typed", "int8_remainder", "compute_capabilities", "io_formats")
@@ -22,7 +26,9 @@ _LAYOUTS = {
 }
 
 
-def apply(trt: Any, config: Any, network: Any, builder: BuilderConfig, flags: Sequence[str]) -> Dict[str, Any]:
+def apply(
+    trt: ModuleType, config: IBuilderConfig, network: INetworkDefinition, builder: BuilderConfig, flags: Sequence[str]
+) -> Dict[str, object]:
     """Set everything that the manifest names, and the flags of the precision.
 
     Returns:
@@ -38,9 +44,9 @@ def apply(trt: Any, config: Any, network: Any, builder: BuilderConfig, flags: Se
     return _effective(trt, config)
 
 
-def _set(trt: Any, config: Any, row: Setting, value: Any) -> None:
+def _set(trt: ModuleType, config: IBuilderConfig, row: Setting, value: object) -> None:
     option = row.option
-    if option.pool[0]:
+    if option.pool[0] and isinstance(value, int):
         config.set_memory_pool_limit(_member(trt.MemoryPoolType, option.pool[0], row.key), value)
     elif option.attribute:
         if option.enumeration:
@@ -56,7 +62,7 @@ def _set(trt: Any, config: Any, row: Setting, value: Any) -> None:
         raise _missing(row.key)
 
 
-def _compute_capabilities(trt: Any, config: Any, builder: BuilderConfig) -> None:
+def _compute_capabilities(trt: ModuleType, config: Any, builder: BuilderConfig) -> None:
     if builder.compute_capabilities:
         config.num_compute_capabilities = len(builder.compute_capabilities)
         for index, capability in enumerate(builder.compute_capabilities):
@@ -64,13 +70,13 @@ def _compute_capabilities(trt: Any, config: Any, builder: BuilderConfig) -> None
             config.set_compute_capability(_member(trt.ComputeCapability, name, "compute_capabilities"), index)
 
 
-def _device(trt: Any, config: Any, builder: BuilderConfig) -> None:
+def _device(trt: ModuleType, config: IBuilderConfig, builder: BuilderConfig) -> None:
     if builder.dla_core is not None:
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = builder.dla_core
 
 
-def _io_formats(trt: Any, network: Any, builder: BuilderConfig) -> None:
+def _io_formats(trt: ModuleType, network: INetworkDefinition, builder: BuilderConfig) -> None:
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     tensors += [network.get_output(index) for index in range(network.num_outputs)]
     by_name = {tensor.name: tensor for tensor in tensors}
@@ -86,7 +92,8 @@ def _io_formats(trt: Any, network: Any, builder: BuilderConfig) -> None:
         by_name[name].allowed_formats = 1 << int(_member(trt.TensorFormat, _LAYOUTS[layout], "io_formats"))
 
 
-def _member(enumeration: Any, member: str, key: str) -> Any:
+def _member(enumeration: object, member: str, key: str) -> Any:
+    """Return a member of an enumeration of the backend; which one, the table of settings says."""
     found = getattr(enumeration, member, None)
     if found is None:
         raise _missing(key)
@@ -101,17 +108,17 @@ def _missing(key: str) -> ConvertError:
     )
 
 
-def _effective(trt: Any, config: Any) -> Dict[str, Any]:
+def _effective(trt: ModuleType, config: IBuilderConfig) -> Dict[str, object]:
     numbers = [row for row in rows(BuilderConfig) if row.option.attribute and not row.option.enumeration]
     found = {row.name: getattr(config, row.option.attribute, None) for row in numbers}
     return {"workspace_bytes": _workspace(trt, config), **found, "flags": _set_flags(trt, config)}
 
 
-def _set_flags(trt: Any, config: Any) -> List[str]:
-    is_set: Callable[[Any], object] = config.get_flag
+def _set_flags(trt: ModuleType, config: IBuilderConfig) -> List[str]:
+    is_set: Callable[[BuilderFlag], bool] = config.get_flag
     return [name for name, flag in trt.BuilderFlag.__members__.items() if is_set(flag)]
 
 
-def _workspace(trt: Any, config: Any) -> Optional[int]:
+def _workspace(trt: ModuleType, config: IBuilderConfig) -> Optional[int]:
     limit: int = config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE)
     return limit if 0 < limit < 2**63 else None

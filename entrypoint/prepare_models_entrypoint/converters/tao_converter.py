@@ -8,8 +8,7 @@ from ..contract.job import ModelJob
 from ..contract.shapes import ShapeRange
 from ..errors import ConvertError
 from .options import check_tao
-
-MASK = "***"
+from .program import MASK
 
 
 def command(

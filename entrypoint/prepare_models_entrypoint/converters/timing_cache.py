@@ -6,25 +6,29 @@ import contextlib
 import fcntl
 import hashlib
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import TYPE_CHECKING, Iterator, Optional, cast
 
 from ..contract import runtime
+from ..contract.environment import BackendInfo
 from ..contract.files import write_atomic
 from .request import BuildRequest
 
+if TYPE_CHECKING:
+    from .backend import trt
+
 
 @contextlib.contextmanager
-def cache(trt: Any, config: Any, request: BuildRequest) -> Iterator[None]:
+def cache(config: trt.IBuilderConfig, backend: BackendInfo, request: BuildRequest) -> Iterator[None]:
     """Give the builder the timings of earlier builds, and keep what it measured, merged with what others did."""
     wanted = request.model.builder.timing_cache
-    if request.timing_dir is None or wanted is False or trt.__name__ == "tensorrt_rtx":
+    if request.timing_dir is None or wanted is False or backend["name"] == "tensorrt_rtx":
         yield
         return
-    file = file_for(Path(request.timing_dir), trt.__name__, trt.__version__)
+    file = file_for(Path(request.timing_dir), backend["name"], backend["version"])
     with contextlib.suppress(OSError):
         config.set_timing_cache(config.create_timing_cache(_read(file)), ignore_mismatch=False)
     yield
-    measured = config.get_timing_cache()
+    measured = cast("Optional[trt.ITimingCache]", config.get_timing_cache())
     if measured is None:
         return
     with locked(file):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import mmap
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 from ..contract import skeleton
 
+if TYPE_CHECKING:
+    from .backend import trt
 
-def parse(parser: Any, source: Path) -> Optional[mmap.mmap]:
+
+def parse(parser: trt.OnnxParser, source: Path) -> Optional[mmap.mmap]:
     """Parse ``source``, and return what has to outlive the parser; None where it has to parse the file as a whole.
 
     That is the case, too, where the parser refuses something: its words shall be those on the file as it is.

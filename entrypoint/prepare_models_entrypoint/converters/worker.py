@@ -13,6 +13,7 @@ from ..confinement import confine
 from ..contract.files import write_atomic
 from ..errors import outcome
 from ..processes import die_with_parent, show_as
+from . import converter
 from .request import BuildRequest, BuildResult, empty_result
 
 _PROGRESS_INTERVAL_S = 0.2
@@ -53,11 +54,4 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
         from ..verify import needs
 
         needs.check(request.model, Path(request.source))
-    if request.program is None:
-        from . import by_api
-
-        by_api.convert(request, result, progress)
-    else:
-        from . import by_program
-
-        by_program.convert(request, result, progress)
+    converter.load(request.converter).convert(request, result, progress)

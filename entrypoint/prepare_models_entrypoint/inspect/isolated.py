@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from ..contract.external_data import ExternalDataError
+from ..contract.external_errors import ExternalDataError
 from ..contract.files import write_atomic
 from ..errors import InspectError, StageError, from_external_data
 from ..processes import Ended, die_with_parent, show_as, supervise_fork, tail

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from ..contract import external_data
+from ..contract.external_errors import ExternalDataError
 from ..contract.report import WarningInfo
 from .onnx_types import dtype_name, text
 
@@ -60,7 +61,7 @@ def _file(location: str, end: int, model: Path) -> Dict[str, Any]:
         size = external_data.resolve(model, location).stat().st_size
         if size < end:
             problem = f"has {size} of the {end} bytes that the model needs"
-    except external_data.ExternalDataError as error:
+    except ExternalDataError as error:
         problem = error.why
     return {"location": location, "bytes": end, "problem": problem}
 

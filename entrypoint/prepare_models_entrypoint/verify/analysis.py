@@ -23,7 +23,7 @@ from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import lift
 from ..onnx_graph.typed_model import as_asked
 from . import needs, ranges, runners, samples
-from .judging import judge
+from .judging import Judgement, judge
 
 # Without samples, random ones are run only where that is quick.
 _LARGEST_UNASKED = 256 << 20
@@ -125,7 +125,7 @@ def _measured(job: ModelJob, given: Samples, model: ModelProto, target: str) -> 
     return Findings(told, described, trusted=grow, warnings=warnings)
 
 
-def _on_random(keep: Dict[str, str], judgement: ranges.Judgement, target: str) -> List[WarningInfo]:
+def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[WarningInfo]:
     """Return the warning that random numbers showed something: they may show too much or too little."""
     if not keep and not judgement.problems:
         return []

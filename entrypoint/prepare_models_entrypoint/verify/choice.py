@@ -9,7 +9,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto
 
-from ..contract.job import AUTO, ModelJob
+from ..contract.job import ModelJob
+from ..contract.precision import AUTO
 from ..contract.report import PrecisionChoice, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import graph

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Sequence, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Mapping, Sequence, Set, Tuple
 
 from ..contract.verification import VerifyConfig
 from .metrics import OutputMetrics
-from .ranges import Judge, Judgement, Values
 
 _NEAR = 0.75  # of what is allowed: other inputs err more than the samples
+
+Values = Mapping[str, Any]
+# Judges the outputs of the samples against those of the source; returns what misses a threshold, and the largest error.
+Judge = Callable[[Sequence[Tuple[Values, Values]]], "Judgement"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a comparison of all outputs found.
+
+    doubtful: outputs that come near a threshold or miss it. problems: what misses a threshold, by output.
+    error: the largest error of an output over the output's range.
+    """
+
+    doubtful: Set[str]
+    problems: Mapping[str, Sequence[str]]
+    error: float
 
 
 def judge(config: VerifyConfig, precision: str) -> Judge:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from onnx import ModelProto, NodeProto
 
@@ -16,6 +16,7 @@ from ..onnx_graph import retype, rounding, weights
 from ..onnx_graph.lockstep import Lockstep, Seen
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.walk import bodies, graphs
+from .judging import Judge, Judgement, Values
 
 SAMPLES = 3  # on which ranges are measured
 _LARGEST = {"fp16": 65504.0}
@@ -29,23 +30,6 @@ _JUMP = 4  # times what a node's inputs are off; in between, rounding only adds 
 _UNITS = {"fp16": 2.0**-11, "bf16": 2.0**-8}
 
 _IDLE = FOLLOW | {"Constant"}
-
-Values = Mapping[str, Any]
-# Judges the outputs of the samples against those of the source; returns what misses a threshold, and the largest error.
-Judge = Callable[[Sequence[Tuple[Values, Values]]], "Judgement"]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a comparison of all outputs found.
-
-    doubtful: outputs that come near a threshold or miss it. problems: what misses a threshold, by output.
-    error: the largest error of an output over the output's range.
-    """
-
-    doubtful: Set[str]
-    problems: Mapping[str, Sequence[str]]
-    error: float
 
 
 @dataclass

@@ -20,12 +20,12 @@ from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
 
-from .. import manifest
 from ..errors import BundleError, HostError
 from ..lock import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.pins import fetched_pins
 from ..lock.sources import Wanted, pinnable
+from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
@@ -274,7 +274,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
     _store_engines(index, work, origin)
     _put(work.path(index.manifest.sha256), folder / index.manifest.name)
     lock = parse_lock(work.path(index.lock.sha256).read_text(encoding="utf-8"), index.lock.name)
-    loaded = manifest.load(folder / index.manifest.name)
+    loaded = load_manifest(folder / index.manifest.name)
     if len(loaded.models) != len(index.models):
         raise damaged("its manifest has other models than its index")
     models = tuple(

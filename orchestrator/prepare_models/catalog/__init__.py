@@ -34,13 +34,13 @@ class Entry:
     name: str
     family: str
     format: str
-    manifest: Mapping[str, Any]
+    manifest: Mapping[str, object]
     task: str
     isaac_ros: str
     notes: tuple[str, ...]
     sources: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         return {**vars(self), "manifest": dict(self.manifest), "notes": list(self.notes), "sources": list(self.sources)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 from . import PREFIX, Entry
 
@@ -42,13 +41,13 @@ def _model(entry: Entry) -> str:
     return "\n".join([*(f"  {line}" for line in wrapped), *head, *told]) + "\n"
 
 
-def _yaml(key: str, value: Any) -> list[str]:
+def _yaml(key: str, value: object) -> list[str]:
     if isinstance(value, dict):
         return [f"{key}:", *(f"  {json.dumps(name)}: {_flow(item)}" for name, item in value.items())]
     return [f"{key}: {_flow(value)}"]
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {item}" for key, item in value.items()) + "}"
     return json.dumps(value) if isinstance(value, list) or " " in str(value) else str(value)

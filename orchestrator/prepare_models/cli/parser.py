@@ -22,6 +22,7 @@ COMMANDS = {
     "decrypt": "write the ONNX model of an encrypted .etlt, for a machine that has no codec",
     "fetch": "download and verify files",
     "ngc": "search NGC's catalogue",
+    "gather": "write one Triton repository of engines that several GPUs built",
     "relocate": "write the files that consumers read for another place; nothing is built",
     "verify": "compare engines with their source models, output by output",
     "report": "render a report for people or CI, or compare two",
@@ -34,6 +35,7 @@ COMMANDS = {
     "schema": "print a JSON Schema",
     "image": "build, pull, list, save or load the container images",
     "doctor": "check what this machine lacks, and how to fix it",
+    "selftest": "build, load and compare a small network on this machine, with a verdict for each step",
     "status": "list which engines are valid on this machine, and why others are not",
     "cache": "list, show, verify or prune what is kept for later runs",
 }

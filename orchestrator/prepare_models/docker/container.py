@@ -1,4 +1,4 @@
-"""A container's description, how it is run, what the engine answers. This and ``engine_client`` know the Docker SDK."""
+"""A container's description, how it is run, what the engine answers. This and ``client`` know the Docker SDK."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount
 
 from ..errors import HostError, InterruptedRunError
@@ -23,6 +24,11 @@ from .daemon import Image, probe
 from .daemon_errors import explain
 from .gpu import Access
 from .owners import LABEL
+
+if TYPE_CHECKING:
+    from docker.types.daemon import CancellableStream
+
+    Pieces = CancellableStream[tuple[bytes | None, bytes | None]]
 
 PIDS_LIMIT = 4096
 SHM_BYTES = 1 << 30
@@ -124,7 +130,7 @@ class Containers:
         with translated():
             self._client = connect()
             self.daemon = probe(self._client)
-        self._running: set[Any] = set()
+        self._running: set[Container] = set()
         self._guard = threading.Lock()
         self._stopped = threading.Event()
 
@@ -166,13 +172,13 @@ class Containers:
             self._remove(container)
         return None if self._stopped.is_set() else ended
 
-    def _send(self, container: Any, spec: RunSpec, on_sent: copied_files.OnSent) -> None:
+    def _send(self, container: Container, spec: RunSpec, on_sent: copied_files.OnSent) -> None:
         """Give a container what an engine elsewhere does not see."""
         if not self.daemon.local:
             for volume, archive in copied_files.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
                 container.put_archive(volume, archive)
 
-    def _bring(self, container: Any, spec: RunSpec) -> None:
+    def _bring(self, container: Container, spec: RunSpec) -> None:
         """Fetch what a container made in the directories that are wanted."""
         for directory, place in () if self.daemon.local else spec.back.items():
             pieces = self._pieces(container, directory)
@@ -180,7 +186,7 @@ class Containers:
             if first is not None:  # the entrypoint removes what it made for nothing
                 copied_files.unpack(itertools.chain([first], pieces), place)
 
-    def _pieces(self, container: Any, directory: str) -> Iterator[bytes]:
+    def _pieces(self, container: Container, directory: str) -> Iterator[bytes]:
         with translated(connected=True), contextlib.suppress(NotFound):
             for piece in container.get_archive(directory, chunk_size=_PIECE)[0]:
                 if self._stopped.is_set():
@@ -189,7 +195,7 @@ class Containers:
 
     def _attend(
         self,
-        container: Any,
+        container: Container,
         on_out: Callable[[bytes], object],
         on_err: Callable[[bytes], object],
         timeout_s: float | None,
@@ -213,9 +219,9 @@ class Containers:
         state = container.attrs["State"]
         return Ended(exit_code, bool(state.get("OOMKilled")), expired.is_set())
 
-    def _watched(self, container: Any, stream: Any) -> Iterator[Any]:
+    def _watched(self, container: Container, stream: Pieces) -> Iterator[tuple[bytes | None, bytes | None]]:
         """Yield what comes, and look after the engine while nothing comes: a line that is cut tells nobody."""
-        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        pieces: queue.SimpleQueue[tuple[bytes | None, bytes | None] | None] = queue.SimpleQueue()
 
         def read() -> None:
             with contextlib.suppress(Exception):  # that it ended is found out from the container
@@ -278,7 +284,15 @@ class Containers:
                 return None
 
     def build(
-        self, context: Any, *, dockerfile: str, tag: str, build_args: Mapping[str, str], **options: Any
+        self,
+        context: IO[bytes],
+        *,
+        dockerfile: str,
+        tag: str,
+        build_args: Mapping[str, str],
+        target: str,
+        network: str | None = None,
+        platform: str | None = None,
     ) -> Iterator[str]:
         """Build an image from a tar of its context; yield the builder's lines.
 
@@ -288,7 +302,7 @@ class Containers:
         with translated():
             answers = self._client.api.build(
                 fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, buildargs=dict(build_args),
-                rm=True, forcerm=True, decode=True, **options,
+                rm=True, forcerm=True, decode=True, target=target, network_mode=network, platform=platform,
             )  # fmt: skip
             yield from _told(answers)
 
@@ -308,12 +322,12 @@ class Containers:
         with translated():
             yield from self._client.images.get(name).save(named=name)
 
-    def load(self, archive: Any) -> list[Image]:
+    def load(self, archive: Iterable[bytes]) -> list[Image]:
         """Load an archive and return its images."""
         with translated():
-            return [Image.of(image.attrs) for image in self._client.images.load(archive)]
+            return [Image.of(image.attrs) for image in self._client.images.load(archive)]  # type: ignore[arg-type]  # it sends what it can iterate over
 
-    def _remove(self, container: Any) -> None:
+    def _remove(self, container: Container) -> None:
         """Remove a container; wait for a daemon that restarts, and leave the rest to the next run's sweep."""
         give_up = time.monotonic() + _LOST_DAEMON_S
         while True:
@@ -333,13 +347,13 @@ class Containers:
             time.sleep(0.2)
 
 
-def _stop(container: Any) -> None:
+def _stop(container: Container) -> None:
     with untroubled():
         container.stop(timeout=_STOP_GRACE_S)
 
 
 @contextlib.contextmanager
-def _closing(stream: Any) -> Iterator[None]:
+def _closing(stream: Pieces) -> Iterator[None]:
     try:
         yield
     finally:
@@ -349,7 +363,7 @@ def _closing(stream: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deadline(container: Any, timeout_s: float | None) -> Iterator[threading.Event]:
+def _deadline(container: Container, timeout_s: float | None) -> Iterator[threading.Event]:
     expired = threading.Event()
 
     def expire() -> None:
@@ -368,7 +382,7 @@ def _deadline(container: Any, timeout_s: float | None) -> Iterator[threading.Eve
             timer.cancel()
 
 
-def _told(answers: Any) -> Iterator[str]:
+def _told(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:
     for answer in answers:
         if "error" in answer:
             raise explain(answer["error"])

@@ -6,13 +6,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
 from ..machine.facts import cdi_devices
 from .address import is_local
 from .owners import LABEL
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 CONTRACT_LABEL = f"{LABEL}.contract"
 
@@ -72,7 +75,7 @@ class Image:
         return None
 
 
-def probe(client: Any) -> Daemon:
+def probe(client: DockerClient) -> Daemon:
     """Ask the engine at the other end of the Docker SDK's ``client``."""
     version, info = client.version(), client.info()
     components = {part.get("Name"): part.get("Version", "") for part in version.get("Components") or ()}
@@ -97,9 +100,9 @@ def probe(client: Any) -> Daemon:
     )
 
 
-def _podman_is_rootless(client: Any) -> bool:
+def _podman_is_rootless(client: DockerClient) -> bool:
     """Ask Podman by its own API: its Docker-compatible one, up to 4.3 at least, does not tell."""
-    own: Any = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info").json()
+    own = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info").json()
     return bool(own.get("host", {}).get("security", {}).get("rootless"))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ..errors import HostError, UsageError
 from ..machine.facts import CDI_DIRECTORIES, CDI_KIND, Machine
+from ..machine.platforms import Platform
 from .daemon import CDI_BY_DEFAULT_API, Daemon
 
 NONE = "none"
@@ -35,6 +36,13 @@ class Access:
 
 # An image may ask for all GPUs by its own environment, and a daemon's default runtime may serve it.
 WITHOUT = Access(NONE, reason="not asked for", environment={"NVIDIA_VISIBLE_DEVICES": "void"})
+
+
+def wanted(given: str | None, platform: Platform) -> str:
+    """Return the GPUs that a container of an image gets. ``given``: what the user says, None for what is usual."""
+    if given is not None:
+        return given
+    return NONE if platform.builds_without_gpu else "all"
 
 
 def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:

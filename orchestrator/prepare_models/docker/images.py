@@ -8,7 +8,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
@@ -96,17 +96,14 @@ def build(
         "CONTRACT": str(CONTRACT_VERSION),
         "PLATFORM": platform.name,
     }
-    options: dict[str, Any] = {"target": _CONVERTER if tao_converter else "runtime"}
-    if network:
-        options["network_mode"] = network
-    if arch:
-        options["platform"] = f"linux/{DOCKER_ARCH[arch]}"
     yield from containers.build(
         context(tao_converter=tao_converter),
         dockerfile=f"docker/{platform.dockerfile}",
         tag=tag or platform.image,
         build_args=build_args,
-        **options,
+        target=_CONVERTER if tao_converter else "runtime",
+        network=network,
+        platform=f"linux/{DOCKER_ARCH[arch]}" if arch else None,
     )
 
 

@@ -6,6 +6,7 @@ import importlib
 
 from ..docker import address
 from ..errors import HostError, UsageError
+from ..machine.local_builds import unavailable
 from ..running.child import install_command
 from . import EXECUTORS, NAMES
 from .executor import Executor
@@ -50,10 +51,10 @@ def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = T
 def _automatic(options: ContainerOptions, *, builds: bool) -> Executor:
     if not options.given and not address.may_answer():
         return _local(builds=builds)
-    from . import docker, local
+    from . import docker
 
     found = docker.look(options)
-    if not options.given and found is not None and found.image is None and local.unavailable() is None:
+    if not options.given and found is not None and found.image is None and unavailable() is None:
         return named("local")
     try:
         return Executor("docker", docker.Docker(options, lambda _: found))
@@ -65,8 +66,6 @@ def _automatic(options: ContainerOptions, *, builds: bool) -> Executor:
 
 def _local(*, builds: bool, no_docker: HostError | None = None) -> Executor:
     """Return the executor for this Python. ``no_docker``: why containers, which come first, don't work."""
-    from .local import unavailable
-
     why_not = unavailable() if builds else None
     if why_not is None:
         return named("local")

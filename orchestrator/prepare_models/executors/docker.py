@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 
-from ..docker import address, socket
+from ..docker import address, gpu, socket
 from ..docker.daemon import CONTRACT_LABEL, Image, caller_umask
 from ..errors import InterruptedRunError
 from ..lock import facts
@@ -89,8 +89,8 @@ class Docker:
         self._runtime: RuntimeInfo | None = None
         found = look(options)
         if found is not None and found.image is not None and found.image.unfit() is None:
-            gpu = options.gpu_for(found.platform)
-            self._runtime = environments.known(environments.image_facts(found.image.id, found.machine, gpu))
+            wanted = gpu.wanted(options.gpu, found.platform)
+            self._runtime = environments.known(environments.image_facts(found.image.id, found.machine, wanted))
             self._platform, self._image = found.platform, found.image
             # By its id: a tag that is moved meanwhile changes nothing.
             self._options = replace(options, platform=found.platform.name, image=found.image.id)

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 
-from prepare_models_entrypoint.contract import converters, runtime
+from prepare_models_entrypoint.contract import runtime
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
@@ -116,13 +116,6 @@ class LocalPython:
                     process.stdout.close()
                 with self._guard:
                     self._children.discard(process)
-
-
-def unavailable() -> str | None:
-    """Say why this Python can't build engines, or return None."""
-    if runtime.installed_backend() is None and converters.find()["trtexec"] is None:
-        return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
-    return None
 
 
 def _with_gpu(info: RuntimeInfo) -> RuntimeInfo:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..docker import gpu
 from ..machine import platforms
 from ..machine.facts import Machine
 from ..machine.platforms import Platform
@@ -29,12 +28,6 @@ class ContainerOptions:
     def image_for(self, platform: Platform) -> str:
         """Return the name of the image for a platform."""
         return self.image or platform.image
-
-    def gpu_for(self, platform: Platform) -> str:
-        """Return the GPUs that a container gets."""
-        if self.gpu is not None:
-            return self.gpu
-        return gpu.NONE if platform.builds_without_gpu else "all"
 
     @property
     def given(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import cast
 
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import UMASK_VARIABLE
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
@@ -58,7 +59,7 @@ class Site:
         self.platform = options.platform_for(self._machine)
         self._name = options.image_for(self.platform)
         self.image = self._find_image()
-        wanted = options.gpu_for(self.platform)
+        wanted = self._wanted = gpu.wanted(options.gpu, self.platform)
         self._access = gpu.choose(daemon, self._machine, wanted)
         self._gpus: queue.Queue[gpu.Access] | None = None
         if self._access.way != gpu.NONE:
@@ -95,7 +96,7 @@ class Site:
         facts = [self.image.id, self._machine.board, *machine_now]
         answer = remembered(facts, self._ask, lasting=lambda found: without or found["gpu"] is not None)
         if without or answer["gpu"] is not None:
-            remember(image_facts(self.image.id, self._machine, self._options.gpu_for(self.platform)), answer)
+            remember(image_facts(self.image.id, self._machine, self._wanted), answer)
         return answer
 
     def _ask(self) -> RuntimeInfo:
@@ -103,9 +104,9 @@ class Site:
         spec = self.container(("describe",), (), self._access, network="none")
         ended = self.containers.run(spec, on_out=out.extend, on_err=err.extend)
         try:
-            answer: Any = json.loads(out)
-            answer.pop("contract", None)
-        except (ValueError, AttributeError):
+            answer = schema.read(RuntimeInfo, schema.loads(bytes(out)), "description")
+            cast("dict[str, object]", answer).pop("contract", None)  # known by the image's label
+        except ContractError:
             last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise ContainerError(
                 "image-unfit",
@@ -113,8 +114,7 @@ class Site:
                 f"status {ended.exit_code if ended else 'none'} {''.join(last)}",
                 hint="build the image anew: prepare-models image build",
             ) from None
-        runtime: RuntimeInfo = answer
-        return runtime
+        return answer
 
     def container(
         self,

@@ -13,6 +13,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.job import Job, JobKind
 from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import ModelReport, StageResult, read
@@ -20,7 +21,6 @@ from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
 from ..manifest.model import ModelSpec
-from ..running.jobs import model_job
 from ..support.paths import contents_dir
 
 OnEvent = Callable[[Event], None]
@@ -129,7 +129,7 @@ class Step:
             image: digest of the container image that it runs in.
         """
         work = self.work
-        model = model_job(work.spec, output_dir=work.output_dir, key_file=key_file, timeout_s=work.timeout_s)
+        model = work.spec.job(work.output_dir, key_file=key_file, timeout_s=work.timeout_s)
         job = Job(
             run_id=work.run_id,
             models=(replace(model, done=tuple(self.done)),),
@@ -201,5 +201,5 @@ def _weights(model: Path) -> tuple[Path, ...]:
     """Return a model's weights files; of one whose weights are not as they must be none: the entrypoint refuses it."""
     try:
         return external_data.files(model)
-    except (external_data.ExternalDataError, OSError):
+    except (ExternalDataError, OSError):
         return ()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.pins import Pins
 
-from .. import manifest
 from ..errors import UsageError
+from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
 from ..signing import releases
 from ..signing.trust import KeyList
@@ -28,7 +28,7 @@ def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tu
         ManifestError, LockError, UsageError: manifest or lock is wrong, differs, or is missing though it is wanted.
         SignatureError: no key of those signed the lock, or a newer one was accepted.
     """
-    loaded, lock = manifest.load(file), read(path_of(file))
+    loaded, lock = load_manifest(file), read(path_of(file))
     if lock is None:
         if locked or keys is not None:
             raise UsageError(f"{path_of(file)} is not there", hint=f"write it: prepare-models lock {file}")

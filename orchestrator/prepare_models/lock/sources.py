@@ -8,7 +8,8 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.conversion import SampleConfig
-from prepare_models_entrypoint.contract.external_data import ExternalDataError, files
+from prepare_models_entrypoint.contract.external_data import files
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.source import Source
 

@@ -1,4 +1,4 @@
-"""What containers need on this machine: each finding is ok, warn or fail, and names its fix."""
+"""What builds need on this machine: containers, this Python, directories, clock and network."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from prepare_models_entrypoint.contract import known_faults
+
 from ..docker import daemon_errors, gpu
 from ..docker.daemon import Daemon
 from ..errors import HostError
 from ..support.paths import cache_dir
-from . import platforms
+from . import jetpacks, local_builds, platforms
 from .facts import Machine
+from .findings import CONTAINERS, FAIL, OK, WARN, Finding, judged
 from .platforms import Platform
 
 if TYPE_CHECKING:
     from ..docker.container import Containers
-
-OK = "ok"
-WARN = "warn"
-FAIL = "fail"
 
 _OLDEST_API = (1, 40)
 _ENGINE_BYTES = 2 << 30
@@ -35,41 +34,52 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
+class Automatic:
+    """What ``--executor auto`` takes here. name: None where nothing works, for the reason, with its fix."""
 
-    name: str
-    status: str
-    message: str
+    name: str | None
+    reason: str = ""
     fix: str = ""
 
 
-def examine(machine: Machine, *, models_dir: Path, platform: str | None, is_this_machine: bool = True) -> list[Finding]:
+def examine(
+    machine: Machine, *, models_dir: Path, platform: str | None, automatic: Automatic | None = None, install: str = ""
+) -> list[Finding]:
     """Return all findings.
 
     Args:
         machine: what was probed.
         models_dir: where engines shall go.
         platform: name of the platform that the user wants, None for the machine's own.
-        is_this_machine: whether ``machine`` was probed here, so that the engine's word about images counts for it.
+        automatic: what ``auto`` takes; None where another machine was probed, of which neither this Python nor the
+            engine's images tell anything. Where nobody asked for a platform, only what it needs can fail.
+        install: the command that installs what builds in this Python.
 
     Raises:
         UsageError: there is no platform of that name.
     """
     findings = list(_machine(machine))
     chosen, reason = _platform(machine, platform)
-    findings.append(reason)
     containers, answer = _connect()
-    findings.append(answer)
+    findings += [reason, answer]
     if chosen is not None:
         findings += _fits(machine, chosen)
     if containers is not None:
         findings += _engine(containers, machine, chosen)
-        if chosen is not None and is_this_machine:
+        if chosen is not None and automatic is not None:
             findings += _image(containers, chosen)
+    if automatic is not None:
+        findings += [_automatic(automatic), *local_builds.examine(machine, install)]
+        findings = judged(findings, None if platform else automatic.name)
     findings += [_writable("models directory", models_dir), _writable("cache", cache_dir())]
-    findings += [_clock(), *_network()]
-    return findings
+    return [*findings, _clock(), *_network()]
+
+
+def _automatic(automatic: Automatic) -> Finding:
+    if automatic.name is None:
+        return Finding("executor", FAIL, automatic.reason, automatic.fix)
+    what = "containers" if automatic.name == CONTAINERS else "this Python"
+    return Finding("executor", OK, f"auto takes {automatic.name}: {what}")
 
 
 def _machine(machine: Machine) -> Iterator[Finding]:
@@ -79,6 +89,8 @@ def _machine(machine: Machine) -> Iterator[Finding]:
         board = f"{machine.model or 'a Jetson'} ({soc}{module}), L4T "
         board += platforms.dotted(machine.l4t) if machine.l4t else "unknown"
         yield Finding("machine", OK if machine.l4t else WARN, board, "" if machine.l4t else "name its --platform")
+        if machine.l4t:
+            yield Finding("JetPack", OK, jetpacks.told(machine))
     else:
         for card in machine.gpus:
             capability = card.compute_capability or "unknown"
@@ -91,6 +103,8 @@ def _machine(machine: Machine) -> Iterator[Finding]:
                 f"unlike GPUs ({', '.join(machine.capabilities)}): an engine serves the kind of GPU that built it",
                 "choose the GPU that will run them: --gpu NUMBER",
             )
+        if machine.gpus and machine.gpu_reason:
+            yield Finding("machine", WARN, machine.gpu_reason, machine.gpu_fix)
         if not machine.gpus:
             yield Finding(
                 "machine",
@@ -114,7 +128,7 @@ def _platform(machine: Machine, name: str | None) -> tuple[Platform | None, Find
     try:
         choice = platforms.Choice(platforms.named(name), "--platform") if name else platforms.pick(machine)
     except HostError as error:
-        return None, Finding("platform", FAIL, error.message, error.hint)
+        return None, Finding("platform", FAIL, error.message, error.hint, of=CONTAINERS)
     return choice.platform, Finding("platform", OK, f"{choice.platform.name}: {choice.reason}")
 
 
@@ -122,16 +136,19 @@ def _fits(machine: Machine, chosen: Platform) -> Iterator[Finding]:
     why_not = platforms.unsuitable(chosen, machine)
     what = "L4T against image" if chosen.l4t else "driver against image"
     if why_not is not None:
-        yield Finding(what, FAIL, why_not, "leave --platform out, or see docs/platforms.md")
+        yield Finding(what, FAIL, why_not, "leave --platform out, or see docs/platforms.md", of=CONTAINERS)
     elif chosen.l4t:
         yield Finding(what, OK, f"{chosen.name} runs on L4T {chosen.l4t[0]} to {chosen.l4t[1]}")
     elif chosen.min_driver and machine.gpus:
         yield Finding(what, OK, f"{chosen.name} needs {chosen.min_driver}, found {machine.gpus[0].driver}")
     elif chosen.min_driver:
-        yield Finding(what, FAIL, f"{chosen.name} needs a GPU: {machine.gpu_reason}", "use --platform rtx")
+        told = f"{chosen.name} needs a GPU: {machine.gpu_reason}"
+        yield Finding(what, FAIL, told, "use --platform rtx", of=CONTAINERS)
     if not chosen.confirmed:
         text = f"base image {chosen.base_image} was not confirmed for {chosen.name}"
-        yield Finding("base image", WARN, text, "if it is wrong, use --base-image and report it")
+        yield Finding("base image", WARN, text, "if it is wrong, use --base-image and report it", of=CONTAINERS)
+    for fault in () if chosen.builds_without_gpu else known_faults.of_version(chosen.tensorrt, machine.capabilities):
+        yield Finding("known faults", WARN, fault["message"], fault["hint"], of=CONTAINERS)
 
 
 def _connect() -> tuple[Containers | None, Finding]:
@@ -140,13 +157,14 @@ def _connect() -> tuple[Containers | None, Finding]:
     try:
         containers = Containers()
     except HostError as error:
-        return None, Finding("engine", FAIL, f"{error.message} [{error.code}]", error.hint)
+        return None, Finding("engine", FAIL, f"{error.message} [{error.code}]", error.hint, of=CONTAINERS)
     found = containers.daemon
     kind = "Podman" if found.podman else "Docker"
     notes = ", rootless" if found.rootless else ""
     message = f"{kind} {found.version}, API {platforms.dotted(found.api)}{notes}"
     if found.api < _OLDEST_API:
-        return containers, Finding("engine", FAIL, f"{message} is too old", "install Docker 19.03 or later")
+        told = f"{message} is too old"
+        return containers, Finding("engine", FAIL, told, "install Docker 19.03 or later", of=CONTAINERS)
     return containers, Finding("engine", OK, message)
 
 
@@ -175,11 +193,12 @@ def gpu_access(daemon: Daemon, machine: Machine) -> Finding:
     try:
         access = gpu.choose(daemon, machine)
     except HostError as error:
-        return Finding("GPU access", FAIL, error.message, error.hint)
+        return Finding("GPU access", FAIL, error.message, error.hint, of=CONTAINERS)
     text = f"{access.way}: {access.reason}"
     # No engine tells whether it has the hook. Where its package brought nothing else either, it is not there.
     if access.way == gpu.DEVICE_REQUEST and not machine.toolkit and gpu.NVIDIA_RUNTIME not in daemon.runtimes:
-        return Finding("GPU access", FAIL, f"{text}, which is not installed", daemon_errors.TOOLKIT)
+        told = f"{text}, which is not installed"
+        return Finding("GPU access", FAIL, told, daemon_errors.TOOLKIT, of=CONTAINERS)
     return Finding("GPU access", OK, text)
 
 
@@ -187,13 +206,14 @@ def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
     image = containers.image(chosen.image)
     build = f"prepare-models image build --platform {chosen.name}"
     if image is None:
-        yield Finding("image", FAIL, f"the engine does not have {chosen.image}", f"{build}; or image pull, image load")
+        told = f"the engine does not have {chosen.image}"
+        yield Finding("image", FAIL, told, f"{build}; or image pull, image load", of=CONTAINERS)
         return
     why_not = image.unfit()
     if why_not is None:
         yield Finding("image", OK, f"{chosen.image}, {image.bytes / 1e6:.0f} MB")
     else:
-        yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build)
+        yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build, of=CONTAINERS)
 
 
 def _writable(name: str, path: Path) -> Finding:

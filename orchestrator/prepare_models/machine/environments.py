@@ -20,9 +20,10 @@ from prepare_models_entrypoint.contract.files import write_atomic
 from ..docker.gpu import NONE
 from ..support.paths import cache_dir
 from . import facts as machine
-from .facts import Gpu, Machine
+from . import gpus
+from .facts import Machine
 
-_FORM = 2  # of what is remembered; raised when a description tells more
+_FORM = 3  # of what is remembered; raised when a description tells more
 _MACHINE_FILES = ("proc/sys/kernel/random/boot_id", "proc/driver/nvidia/version")
 _MOST = 100  # descriptions that are kept: each boot of a machine with a GPU makes another
 _CARDS = "proc/driver/nvidia/gpus/*/information"
@@ -78,22 +79,22 @@ def image_facts(image_id: str, found: Machine, gpu: str) -> list[object]:
 
 
 def this_machine() -> Machine:
-    """Describe this machine; nvidia-smi is asked once for each boot, driver and set of GPUs."""
+    """Describe this machine; its driver is asked once for each boot, driver and set of GPUs."""
     return machine.probe(ask_gpus=_gpus)
 
 
-def _gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
-    program, drivers = machine.nvidia_smi(root), machine_facts(root)
-    if program is None or drivers[1] is None:  # without a file that tells the driver nothing shows that it changed
-        return machine.ask_gpus(root)
-    facts = ["gpus", program, os.stat(program).st_mtime_ns, *drivers]
+def _gpus(root: Path) -> gpus.Answer:
+    program, drivers = gpus.nvidia_smi(root), machine_facts(root)
+    if drivers[1] is None:  # without a file that tells the driver nothing shows that it changed
+        return gpus.ask(root)
+    facts = ["gpus", program, os.stat(program).st_mtime_ns if program else None, *drivers]
     found = known(facts)
     if found:
-        return tuple(Gpu(**gpu) for gpu in found), ""
-    gpus, reason = machine.ask_gpus(root)
-    if gpus:
-        remember(facts, [vars(gpu) for gpu in gpus])
-    return gpus, reason
+        return gpus.Answer(tuple(gpus.Gpu(**gpu) for gpu in found))
+    answer = gpus.ask(root)
+    if answer.gpus and not answer.reason:
+        remember(facts, [vars(gpu) for gpu in answer.gpus])
+    return answer
 
 
 def machine_facts(root: Path = Path("/")) -> list[str | None]:

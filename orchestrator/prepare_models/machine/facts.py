@@ -5,17 +5,17 @@ Every probe looks below a root directory, so that a test can hand in another mac
 
 from __future__ import annotations
 
-import csv
 import platform
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.runtime import board_of
+
+from . import gpus
+from .gpus import Gpu
 
 CDI_KIND = "nvidia.com/gpu"
 CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
@@ -26,38 +26,9 @@ _L4T_RELEASE = re.compile(
 _L4T_PACKAGE = re.compile(r"^Package: nvidia-l4t-core\n(?:.+\n)*?Version: (\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE)
 _SOC_CAPABILITY = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
 _DEVICE_NODES = ("nvhost-ctrl", "nvhost-gpu", "nvmap", "nvidia0", "nvidiactl", "dri/card0", "dri/renderD128")
-_FIELDS = "index,uuid,name,driver_version"
-_CAPABILITY = "compute_cap"  # not known to drivers before 510
-_CAPABILITY_TEXT = re.compile(r"\d+\.\d+")  # "[N/A]" is an unknown one
 _HOOK = "nvidia-container-runtime-hook"
 _PROGRAMS = ("usr/bin", "usr/local/bin", "usr/sbin", "usr/local/sbin")
-_QUERY_TIMEOUT_S = 20
-_SMI_PLACES = ("usr/bin", "usr/lib/wsl/lib", "opt/bin")  # WSL2 has it outside of many PATHs
-_LOAD = "load the driver (sudo modprobe nvidia); after an update of the kernel, install it anew"
-_RESTART = "restart the machine; if it comes back, look for Xid errors in: sudo dmesg"
-# What nvidia-smi says when it fails, and what fixes it.
-_DRIVER_FAULTS = (
-    ("version mismatch", "restart the machine: the driver was updated while its old module is loaded"),
-    ("communicate with the", _LOAD),
-    ("insufficient permissions", "give this user access to /dev/nvidia*: often the group is video or render"),
-    ("gpu is lost", _RESTART),
-    ("unable to determine the device handle", _RESTART),
-    ("no devices were found", "see whether the card is there at all (lspci), and what the driver says: sudo dmesg"),
-)
-_INSTALL_DRIVER = "install the NVIDIA driver"
-
 Version = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU that nvidia-smi lists. ``compute_capability`` such as 8.9, empty where the driver does not tell."""
-
-    index: int
-    uuid: str
-    name: str
-    driver: str
-    compute_capability: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +37,7 @@ class Machine:
 
     arch: x86_64 or aarch64. l4t: release of Jetson Linux such as (36, 4, 7), None elsewhere.
     model: the device tree's name of the board; soc: such as tegra234.
-    gpus: discrete GPUs; gpu_reason: why there are none; gpu_fix: what to do about it.
+    gpus: discrete GPUs; gpu_reason: why there are none, or one is missing; gpu_fix: what to do about it.
     cdi: devices such as nvidia.com/gpu=all.
     board: module of a Jetson, such as p3767-0000.
     device_groups: numeric groups that own the GPU's device nodes where others may not open them.
@@ -103,59 +74,20 @@ class Machine:
         return self.gpus[0].compute_capability if self.gpus else _SOC_CAPABILITY.get(self.soc, "")
 
 
-def nvidia_smi(root: Path) -> str | None:
-    """Return the path of nvidia-smi. Below another root only that root's own program counts, never this machine's."""
-    places = ":".join(str(root / place) for place in _SMI_PLACES)
-    return (shutil.which("nvidia-smi") if root == Path("/") else None) or shutil.which("nvidia-smi", path=places)
-
-
-def ask_gpus(root: Path) -> tuple[tuple[Gpu, ...], str]:
-    """Return what nvidia-smi lists, and why that is nothing."""
-    program = nvidia_smi(root)
-    if program is None:
-        return (), "nvidia-smi is not installed: no NVIDIA driver"
-    try:
-        answer = _ask(program, f"{_FIELDS},{_CAPABILITY}")
-        if answer.returncode != 0 and _CAPABILITY in answer.stdout + answer.stderr:
-            answer = _ask(program, _FIELDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return (), f"nvidia-smi does not answer: {error}"
-    if answer.returncode != 0:
-        said = (answer.stdout + answer.stderr).strip().splitlines()
-        return (), f"nvidia-smi ends with status {answer.returncode}: {said[0] if said else 'no message'}"
-    rows = [[cell.strip() for cell in row] for row in csv.reader(answer.stdout.splitlines())]
-    rows = [[*row, ""][:5] for row in rows if len(row) in (4, 5) and row[0].isdigit()]
-    gpus = tuple(_gpu(*row) for row in rows)
-    return gpus, "" if gpus else "nvidia-smi lists no GPU"
-
-
-def _gpu(index: str, uuid: str, name: str, driver: str, capability: str) -> Gpu:
-    return Gpu(int(index), uuid, name, driver, capability if _CAPABILITY_TEXT.fullmatch(capability) else "")
-
-
-def driver_fix(reason: str) -> str:
-    """Return what to do about a driver that shows no GPU."""
-    lowered = reason.lower()
-    return next((fix for part, fix in _DRIVER_FAULTS if part in lowered), _INSTALL_DRIVER)
-
-
 def probe(
-    root: Path = Path("/"),
-    *,
-    arch: str | None = None,
-    ask_gpus: Callable[[Path], tuple[tuple[Gpu, ...], str]] = ask_gpus,
+    root: Path = Path("/"), *, arch: str | None = None, ask_gpus: Callable[[Path], gpus.Answer] = gpus.ask
 ) -> Machine:
     """Describe the machine whose files lie below ``root``."""
     l4t, soc = _l4t(root), _soc(root)
-    gpus, reason = ((), "a Jetson has no discrete GPU") if l4t or soc else ask_gpus(root)
+    driver = gpus.Answer((), "a Jetson has no discrete GPU") if l4t or soc else ask_gpus(root)
     return Machine(
         arch=arch or platform.machine(),
         l4t=l4t,
         model=_device_tree(root, "model"),
         soc=soc,
-        gpus=gpus,
-        gpu_reason=reason,
-        gpu_fix="" if gpus else driver_fix(reason),
+        gpus=driver.gpus,
+        gpu_reason=driver.reason,
+        gpu_fix=driver.fix,
         cdi=cdi_devices([root / directory.lstrip("/") for directory in CDI_DIRECTORIES]),
         device_groups=_device_groups(root),
         memory_bytes=_memory(root),
@@ -206,11 +138,6 @@ def _device_tree(root: Path, name: str) -> str:
 def _soc(root: Path) -> str:
     names = [name.removeprefix("nvidia,") for name in _device_tree(root, "compatible").split("\0")]
     return next((name for name in names if name in _SOC_CAPABILITY), "")
-
-
-def _ask(program: str, fields: str) -> subprocess.CompletedProcess[str]:
-    command = [program, f"--query-gpu={fields}", "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False)
 
 
 def _device_groups(root: Path) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from ..errors import LicenceError
-from . import ModelSpec
+from .model import ModelSpec
 
 VARIABLE = "PREPARE_MODELS_ACCEPT_EULA"
 

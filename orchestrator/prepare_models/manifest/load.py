@@ -9,9 +9,9 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR, Deployment
-from prepare_models_entrypoint.contract.job import AUTO
+from prepare_models_entrypoint.contract.groups import Nested
 from prepare_models_entrypoint.contract.kinds import Kind, Text
-from prepare_models_entrypoint.contract.settings import Nested
+from prepare_models_entrypoint.contract.precision import AUTO
 from prepare_models_entrypoint.contract.source import Source
 
 from ..catalog import PREFIX, find
@@ -169,7 +169,7 @@ class _Loader(Reader):
             self.problems.add(node.entries["calibration"], "give calibration: or calibration_cache:, not both")
         if spec.profiles and spec.inputs:
             self.problems.add(node.entries["profiles"], "give inputs: or profiles:, not both")
-        if "tao" in node.entries and spec.converter in ("api", "trtexec"):
+        if "tao" in node.entries and spec.converter not in (AUTO, "tao-converter"):
             self.problems.add(
                 node.entries["tao"], f"these are options of tao-converter, not of converter: {spec.converter}"
             )

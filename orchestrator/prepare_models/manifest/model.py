@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import key_file
-from prepare_models_entrypoint.contract.job import ModelSettings
+from prepare_models_entrypoint.contract.groups import Nested, closed, keys
+from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import File, Kind, Schema, SourceText, Text
-from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
+from prepare_models_entrypoint.contract.settings import REQUIRED, Record, rows, setting
 
 from ..errors import KeyUnavailableError
 from ..running.connection import ConnectionSpec
+from ..support import paths
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,23 @@ class ModelSpec(ModelSettings):
         "page of terms to accept with `--accept-eula` or `PREPARE_MODELS_ACCEPT_EULA=1` before the model is fetched",
         "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/tao/models/peoplesemsegnet",
     )
+
+    def job(self, output_dir: Path, *, key_file: Path | None = None, timeout_s: float | None = None) -> ModelJob:
+        """Return what the entrypoint is asked for this model.
+
+        Args:
+            output_dir: directory of the model, absolute where anything is written.
+            key_file: where the entrypoint finds the key.
+            timeout_s: seconds that the conversion may take.
+        """
+        return ModelJob(
+            **{**self.shared(), "key_file": str(key_file) if key_file else None, "timeout_s": timeout_s},
+            name=self.name,
+            source=self.source,
+            output_dir=str(output_dir),
+            deploy_dir=str(output_dir),
+            origin=paths.origin(),
+        )
 
 
 # The settings of a model as its manifest has them, and the keys of those that ``defaults:`` may have, too.

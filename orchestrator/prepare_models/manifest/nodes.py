@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -51,7 +50,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
-def node_of(value: Any, line: int, path: str) -> Node:
+def node_of(value: object, line: int, path: str) -> Node:
     """Return a plain value as if it stood in the file at a line."""
     if isinstance(value, dict):
         entries = {key: node_of(item, line, f"{path}.{key}") for key, item in value.items()}
@@ -146,7 +145,7 @@ class _Reader:
         self._open: set[int] = set()
         self._count = 0
 
-    def read(self, raw: Any, path: str) -> Node:
+    def read(self, raw: yaml.Node, path: str) -> Node:
         line = raw.start_mark.line + 1
         self._count += 1
         if self._count > _MAX_NODES or len(self._open) > _MAX_DEPTH:
@@ -157,10 +156,10 @@ class _Reader:
         try:
             if isinstance(raw, yaml.MappingNode):
                 return self._mapping(raw, Node("mapping", line, path))
-            if isinstance(raw, yaml.SequenceNode):
-                items = [self.read(item, f"{path}[{index}]") for index, item in enumerate(raw.value)]
-                return Node("list", line, path, items=items)
-            return self._scalar(raw, Node("scalar", line, path))
+            if isinstance(raw, yaml.ScalarNode):
+                return self._scalar(raw, Node("scalar", line, path))
+            items = [self.read(item, f"{path}[{index}]") for index, item in enumerate(raw.value)]
+            return Node("list", line, path, items=items)
         finally:
             self._open.discard(id(raw))
 

@@ -12,7 +12,6 @@ from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest.model import ModelSpec
-from ..running.jobs import model_job
 from ..support.file_digests import Digests
 from ..support.paths import contents_dir
 
@@ -59,7 +58,7 @@ def expected_identity(
     elif spec.calibration is not None:
         calibration = spec.calibration.samples_sha256(digests.of)
     return identity(
-        model_job(spec, output_dir=Path()),
+        spec.job(Path()),
         runtime,
         model_sha256=model,
         calibration_sha256=calibration,

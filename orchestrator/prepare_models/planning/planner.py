@@ -6,19 +6,17 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.external_data import ExternalDataError
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, problem_of_record, read_record
 
 from ..errors import UsageError
 from ..manifest.model import Manifest, ModelSpec
-from ..running.jobs import model_job
 from ..store import Store
 from ..support import paths
 from ..support.file_digests import Digests
@@ -92,9 +90,17 @@ def with_deployment(
     specs: Sequence[ModelSpec], deploy_dir: str | None, consumers: Sequence[str]
 ) -> tuple[ModelSpec, ...]:
     """Return models for another deployment; what is None or empty stays as the manifest has it."""
-    changed: dict[str, Any] = {"deploy_dir": deploy_dir, "consumers": tuple(consumers)}
-    given = {key: value for key, value in changed.items() if value}
-    return tuple(replace(spec, deployment=replace(spec.deployment, **given)) for spec in specs)
+    return tuple(
+        replace(
+            spec,
+            deployment=replace(
+                spec.deployment,
+                deploy_dir=deploy_dir or spec.deployment.deploy_dir,
+                consumers=tuple(consumers) or spec.deployment.consumers,
+            ),
+        )
+        for spec in specs
+    )
 
 
 @dataclass(frozen=True)
@@ -225,4 +231,4 @@ def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
 
 def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
     """Return the converter that will be used, as far as it can be told before the file is there, and why."""
-    return converter_of(model_job(spec, output_dir=Path()), runtime)
+    return converter_of(spec.job(Path()), runtime)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import ModelReport, read_record
@@ -19,7 +18,7 @@ def records(models_dir: Path) -> dict[str, ModelReport]:
 
 def spec_of(record: ModelReport) -> ModelSpec:
     """Return what a manifest would say to get the numbers of an engine; keys and passwords stand in no record."""
-    identity: dict[str, Any] = record["identity"] or {}
+    identity = record["identity"] or {}
     sources = {material["role"]: material for material in record["materials"]}
     model, cache, verification = sources["model"], sources.get("calibration_cache"), record["verification"]
     job = ModelJob.from_dict(

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract import companions, runtime
 from prepare_models_entrypoint.contract.identity import PRODUCTS, build_key
@@ -51,7 +50,7 @@ class Verdict:
         """Return the verdict in a word."""
         return STALE if self.reasons else UNCHECKED if self.unchecked else VALID
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         engine = self.record["engine"] if self.record else None
         return {
@@ -113,7 +112,7 @@ def _of_sources(record: ModelReport, digests: Digests) -> Iterator[str]:
 
 def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:
     """Return why the engine can't run here, and what could not be compared."""
-    identity: Mapping[str, Any] = record["identity"] or {}
+    identity = record["identity"] or {}
     reasons = [
         f"{label} {identity.get(name)} -> {found}"
         for name, label, found in (
@@ -134,7 +133,7 @@ def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:
     return reasons + ([str(misfits[0])] if all(misfits) else []), unchecked
 
 
-def _loads(built: str, found: str, builder: Mapping[str, Any]) -> bool:
+def _loads(built: str, found: str, builder: Mapping[str, object]) -> bool:
     """Tell whether a TensorRT loads the engines of another: the same does, or a later one that it was built for."""
     one, other = version(built), version(found)
     shared = min(len(one), len(other))
@@ -153,7 +152,7 @@ def _misfit(record: ModelReport, now: Here, name: str, capability: str) -> str |
     built = record["runtime"]["gpu"] if record["runtime"] else None
     if built is None:
         return "the record does not tell the GPU that the engine was built on"
-    identity: Mapping[str, Any] = record["identity"] or {}
+    identity = record["identity"] or {}
     level = identity["builder"].get("hardware_compatibility", "none")
     if level == "ampere+":
         fits = version(capability) >= (8, 0) and now.machine.l4t is None

@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from prepare_models_entrypoint.contract.comparison import OutputComparison
+from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import Layer, ModelReport
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
@@ -19,7 +19,7 @@ _TYPES = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "other")
 _PADDING = {"left": 30, "top": 4, "right": 8, "bottom": 4}
 _POWER = "datum.value == -8 ? '≤1e-8' : '1e' + datum.value"
 _OPENING = re.compile(r"<svg ")
-_CONFIG: dict[str, Any] = {
+_CONFIG: Schema = {
     # The picture as a whole has a text; its parts need none.
     "mark": {"aria": False},
     "background": None,
@@ -149,13 +149,13 @@ def _type(layer: Layer) -> str:
     return layer["precision"] if layer["precision"] in _TYPES else "other"
 
 
-def _colours(field: str, domain: Sequence[str]) -> dict[str, Any]:
+def _colours(field: str, domain: Sequence[str]) -> Schema:
     known = _TYPES if field == "precision" else _STAGES
     colours = [f"var(--c{known.index(name) + 1})" for name in domain]
     return {"field": field, "type": "nominal", "title": None, "scale": {"domain": list(domain), "range": colours}}
 
 
-def _svg(spec: dict[str, Any], description: str) -> str:
+def _svg(spec: Schema, description: str) -> str:
     import vl_convert
 
     drawn: str = vl_convert.vegalite_to_svg(

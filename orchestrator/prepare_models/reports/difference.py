@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from prepare_models_entrypoint.contract.report import ModelReport
 
@@ -16,8 +16,8 @@ class Change(TypedDict):
 
     model: str
     what: str
-    a: Any
-    b: Any
+    a: object
+    b: object
     counts: bool
 
 
@@ -60,23 +60,23 @@ def _there(model: ModelReport | None) -> str:
     return "absent" if model is None else model["status"]
 
 
-def _environment(run: documents.Run) -> dict[str, Any]:
-    runtime = run["runtime"] or {}
-    backend, gpu = runtime.get("backend") or {}, runtime.get("gpu") or {}
+def _environment(run: documents.Run) -> dict[str, object]:
+    runtime = run["runtime"]
+    backend, gpu = (runtime["backend"], runtime["gpu"]) if runtime else (None, None)
     return {
         "tool": run["tool"]["version"],
         "executor": run["executor"],
-        "backend": " ".join(str(backend[key]) for key in ("name", "version") if key in backend) or None,
-        "gpu": gpu.get("name"),
-        "driver": gpu.get("driver"),
+        "backend": f"{backend['name']} {backend['version']}" if backend else None,
+        "gpu": gpu["name"] if gpu else None,
+        "driver": gpu["driver"] if gpu else None,
         "seconds": run["seconds"],
     }
 
 
-def _facts(model: ModelReport) -> dict[str, Any]:
+def _facts(model: ModelReport) -> dict[str, object]:
     engine, error, verification = model["engine"], model["error"], model["verification"]
-    header: Mapping[str, Any] = engine["header"] if engine else {}
-    facts: dict[str, Any] = {
+    header: Mapping[str, object] = engine["header"] if engine else {}
+    facts: dict[str, object] = {
         "verdict": documents.verdict(model),
         "error": error["code"] if error else None,
         "warnings": ", ".join(sorted({warning["code"] for warning in model["warnings"]})) or None,
@@ -97,13 +97,13 @@ def _facts(model: ModelReport) -> dict[str, Any]:
     return facts
 
 
-def _times(model: ModelReport) -> dict[str, Any]:
+def _times(model: ModelReport) -> dict[str, object]:
     latency = model["verification"]["latency"] if model["verification"] else None
-    times: dict[str, Any] = {f"{stage['name']} seconds": stage["seconds"] for stage in model["stages"]}
+    times: dict[str, object] = {f"{stage['name']} seconds": stage["seconds"] for stage in model["stages"]}
     return {**times, **({"median ms": latency["median_ms"], "p99 ms": latency["p99_ms"]} if latency else {})}
 
 
-def _changes(model: str, old: Mapping[str, Any], new: Mapping[str, Any], *, counts: bool) -> list[Change]:
+def _changes(model: str, old: Mapping[str, object], new: Mapping[str, object], *, counts: bool) -> list[Change]:
     return [
         Change(model=model, what=what, a=old.get(what), b=new.get(what), counts=counts)
         for what in dict.fromkeys([*old, *new])
@@ -111,7 +111,7 @@ def _changes(model: str, old: Mapping[str, Any], new: Mapping[str, Any], *, coun
     ]
 
 
-def _told(value: Any) -> str:
+def _told(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -13,8 +13,38 @@ from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SK
 
 from ..errors import UsageError
 
-Run = dict[str, Any]
 
+class Host(TypedDict, total=False):
+    """The machine that a run was started on."""
+
+    system: str
+    machine: str
+    python: str
+    cpus: int | None
+
+
+class Run(TypedDict):
+    """The report of a run."""
+
+    schema_version: int
+    tool: dict[str, str]
+    run_id: str
+    manifest: str
+    models_dir: str
+    started_at: str
+    seconds: float
+    host: Host
+    executor: str
+    runtime: RuntimeInfo | None
+    summary: dict[str, int]
+    models: list[ModelReport]
+
+
+# Of a report that was cut out of a run's, or is of one model.
+_FRAME = Run(
+    schema_version=SCHEMA_VERSION, tool={"name": "prepare-models", "version": ""}, run_id="", manifest="",
+    models_dir="", started_at="", seconds=0.0, host={}, executor="", runtime=None, summary={}, models=[],
+)  # fmt: skip
 READY, CARE, NO, OPEN = "ready", "ready, with warnings", "failed", "skipped"
 VERDICTS = (NO, OPEN, CARE, READY)
 
@@ -38,44 +68,16 @@ def load(place: Path) -> Run:
         raise UsageError(f"{file}: {error}", hint="give a report.json that run wrote") from None
 
 
-def _run(raw: Any) -> Run:
+def _run(raw: object) -> Run:
     if not isinstance(raw, Mapping):
         raise ContractError("report: not a report")
     if isinstance(raw.get("models"), list):
         if raw.get("schema_version") != SCHEMA_VERSION:
             raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
-        return {**_FRAME, **schema.read(_Frame, raw, "report"), "models": [read(model) for model in raw["models"]]}
+        run = schema.read(Run, {**_FRAME, **raw, "models": []}, "report")
+        return {**run, "models": [read(model) for model in raw["models"]]}
     model = read(raw)
     return {**_FRAME, "models": [model], "summary": {model["status"]: 1}, "runtime": model["runtime"]}
-
-
-class _Frame(TypedDict, total=False):
-    """The part of a run's report that is not about its models."""
-
-    tool: dict[str, str]
-    run_id: str
-    manifest: str
-    models_dir: str
-    started_at: str
-    seconds: float
-    host: dict[str, Any]
-    executor: str
-    runtime: RuntimeInfo | None
-    summary: dict[str, int]
-
-
-_FRAME: Mapping[str, Any] = {
-    "tool": {"name": "prepare-models", "version": ""},
-    "run_id": "",
-    "manifest": "",
-    "models_dir": "",
-    "started_at": "",
-    "seconds": 0.0,
-    "host": {},
-    "executor": "",
-    "runtime": None,
-    "summary": {},
-}
 
 
 def verdict(model: ModelReport) -> str:

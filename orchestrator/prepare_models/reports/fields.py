@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prepare_models_entrypoint.contract.comparison import Latency, OutputComparison, ScaleFit, TensorScale, Verification
+from prepare_models_entrypoint.contract.converters import CONVERTERS
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
-from prepare_models_entrypoint.contract.job import AUTO, CONVERTERS, PRECISIONS
+from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
-from prepare_models_entrypoint.contract.precision import Means
+from prepare_models_entrypoint.contract.precision import AUTO, PRECISIONS, Means
 from prepare_models_entrypoint.contract.report import (
     SCHEMA_VERSION,
     STATUSES,
@@ -31,7 +32,6 @@ from prepare_models_entrypoint.contract.report import (
     TensorNames,
     WarningInfo,
 )
-from prepare_models_entrypoint.contract.settings import closed
 
 _STAGES = ("fetch", "check", "convert", "inspect", "verify")
 _MEANS = tuple(means.value for means in Means)
@@ -53,7 +53,7 @@ def whole(fields: Mapping[str, object], description: str = "") -> Schema:
 
 
 # Types whose names in the schema are not their own, and what is told of types ("") and of their fields.
-NAMES: Mapping[type, str] = {
+NAMES: Mapping[object, str] = {
     ErrorInfo: "error",
     WarningInfo: "warning",
     StageResult: "stage",
@@ -64,8 +64,8 @@ NAMES: Mapping[type, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
-OPTIONAL: Mapping[type, tuple[str, ...]] = {ProfileShapes: ("values",)}
-TOLD: Mapping[type, Mapping[str, Schema]] = {
+OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",)}
+TOLD: Mapping[object, Mapping[str, Schema]] = {
     ErrorInfo: {
         "": told("Why a model failed."),
         "code": told("Stable code of the failure.", pattern="^[a-z0-9]+(-[a-z0-9]+)*$", examples=["outputs-mismatch"]),
@@ -323,7 +323,7 @@ TOLD: Mapping[type, Mapping[str, Schema]] = {
             ],
         ),
         "source": told("Source as the manifest names it, local paths made absolute."),
-        "converter": told("Converter that was used, or asked for where none ran.", enum=CONVERTERS),
+        "converter": told("Converter that was used, or asked for where none ran.", enum=(AUTO, *CONVERTERS)),
         "materials": told("Files that the engine is made from."),
         "licences": told("Pages with the terms of what was fetched."),
         "engine": told("The engine; null without one."),
@@ -359,9 +359,7 @@ IDENTITY: Mapping[str, Schema] = {
     ),
     "plugins_sha256": told("Digests of the plugin libraries, sorted.", type="array", items={"type": "string"}),
     "precision": told(enum=(*PRECISIONS, AUTO)),
-    "converter": told(
-        "Converter that is used; null where there is none.", enum=("api", "trtexec", "tao-converter", None)
-    ),
+    "converter": told("Converter that is used; null where there is none.", enum=(*CONVERTERS, None)),
     "converter_version": told(
         "Version of this tool's own conversion (api), or the first digits of the program's sha256.", type="string"
     ),

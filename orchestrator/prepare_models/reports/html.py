@@ -6,13 +6,16 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.report import ModelReport
 
 from ..errors import HostError
 from . import documents
 from .text import number, scale_fit, shape
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _CHARTED_OUTPUTS = 8
 _LISTED_LAYERS = 1000
@@ -58,7 +61,7 @@ def render(run: documents.Run) -> str:
     )
 
 
-def _model(model: ModelReport) -> dict[str, Any]:
+def _model(model: ModelReport) -> dict[str, object]:
     from . import charts
 
     verification, details = model["verification"], model["details"]
@@ -85,12 +88,12 @@ def _counts(models: Iterable[ModelReport]) -> dict[str, int]:
     return {name: verdicts.count(name) for name in reversed(documents.VERDICTS)}
 
 
-def _svg(drawn: str) -> Any:
+def _svg(drawn: str) -> Markup:
     """Mark what Vega drew as safe: it escapes the texts in it."""
     return _verbatim(drawn)
 
 
-def _verbatim(text: str) -> Any:
+def _verbatim(text: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(text)  # noqa: S704  # our own files, and pictures whose texts are escaped

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..support.terminal import one_line
+
 Document = Mapping[str, Any]
 
 _PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
@@ -14,15 +16,15 @@ def render(document: Document, *, layers: bool, weights: bool) -> str:
     """Return the text for one file or models directory. ``layers``, ``weights``: list them."""
     if document["format"] == "models-dir":
         parts = [render(each, layers=layers, weights=weights) for each in document["models"]]
-        return "\n\n".join([f"{printable(document['file'])}: {len(parts)} models", *parts])
-    lines = [f"{printable(document['file'])}: {document['format']}, {document['bytes']} bytes"]
+        return "\n\n".join([f"{one_line(document['file'])}: {len(parts)} models", *parts])
+    lines = [f"{one_line(document['file'])}: {document['format']}, {document['bytes']} bytes"]
     if document["error"]:
         lines += _problem(document["error"], "error")
     elif document["format"] == "plan":
         lines += _plan(document, layers=layers)
     else:
         lines += _onnx(document, layers=layers, weights=weights)
-    lines += [f"note: {printable(document['note'])}"] if document["note"] else []
+    lines += [f"note: {one_line(document['note'])}"] if document["note"] else []
     for warning in document["warnings"]:
         lines += _problem(warning, "warning")
     return "\n".join(lines)
@@ -32,7 +34,7 @@ def findings(model: Document) -> str:
     """Return what lint says of one model."""
     count = len(model["warnings"])
     verdict = f"{count} finding{'s' if count > 1 else ''}" if count else "good"
-    lines = [f"{printable(model['name'])}: {verdict}"]
+    lines = [f"{one_line(model['name'])}: {verdict}"]
     for kind in ("warning", "note"):
         for problem in model[f"{kind}s"]:
             lines += [f"  {line}" for line in _problem(problem, kind)]
@@ -45,7 +47,7 @@ def judged_for(models: Iterable[Document]) -> str:
 
 
 def _problem(problem: Mapping[str, str], kind: str) -> list[str]:
-    return [f"{kind} [{problem['code']}]: {printable(problem['message'])}", f"  -> {printable(problem['hint'])}"]
+    return [f"{kind} [{problem['code']}]: {one_line(problem['message'])}", f"  -> {one_line(problem['hint'])}"]
 
 
 def _plan(document: Document, *, layers: bool) -> list[str]:
@@ -55,9 +57,9 @@ def _plan(document: Document, *, layers: bool) -> list[str]:
     later = " and later" if header.get("and_later") else ""
     lines = [
         f"==== {_PRODUCTS[header['format']]} Engine ====",
-        f"  Name: {printable(details.get('name') or 'Unnamed Network 0')} | Explicit Batch Engine",
+        f"  Name: {one_line(details.get('name') or 'Unnamed Network 0')} | Explicit Batch Engine",
         f"  Version: {header['version']}{targets}{later}",
-        f"  Runs here: {_verdict(document['runs_here'])}: {printable(document['told'])}",
+        f"  Runs here: {_verdict(document['runs_here'])}: {one_line(document['told'])}",
     ]
     if document["io"] is not None:
         lines += _tensors(document["io"], "input", "Engine Input(s)") + _tensors(
@@ -86,12 +88,12 @@ def _profiles(document: Document) -> list[str]:
     io, profiles = document["io"] or [], document["profiles"] or []
     if not profiles:
         return []
-    width = max(len(printable(binding["name"])) for binding in io) if io else 0
+    width = max(len(one_line(binding["name"])) for binding in io) if io else 0
     lines = ["", f"  ---- {len(profiles)} Profile(s) ({len(io)} Tensor(s) Each) ----"]
     for number, profile in enumerate(profiles):
         lines.append(f"  - Profile: {number}")
         for index, binding in enumerate(io):
-            head = f"      Tensor: {printable(binding['name']).ljust(width)} {_mode(binding)}, Index: {index}"
+            head = f"      Tensor: {one_line(binding['name']).ljust(width)} {_mode(binding)}, Index: {index}"
             lines.append(f"{head} | {_shapes(binding, profile.get(binding['name']))}")
     return lines
 
@@ -109,18 +111,18 @@ def _shapes(binding: Document, ranges: Mapping[str, Sequence[int]] | None) -> st
 def _onnx(document: Document, *, layers: bool, weights: bool) -> list[str]:
     if document["io"] is None:
         return [f"payload: {document['payload']}"]
-    opsets = ", ".join(f"{printable(domain)} {version}" for domain, version in document["opsets"].items())
-    name = printable(document["name"]) or "(no name)"
+    opsets = ", ".join(f"{one_line(domain)} {version}" for domain, version in document["opsets"].items())
+    name = one_line(document["name"]) or "(no name)"
     facts = [f"  Name: {name} | ONNX Opset: {opsets or 'none'} | IR Version: {document['ir_version']}"]
-    facts += [f"  Producer: {printable(document['producer'])}"] if document["producer"] else []
-    facts += [f"  Functions: {', '.join(map(printable, document['functions']))}"] if document["functions"] else []
+    facts += [f"  Producer: {one_line(document['producer'])}"] if document["producer"] else []
+    facts += [f"  Functions: {', '.join(map(one_line, document['functions']))}"] if document["functions"] else []
     facts += ["  Carries training information"] if document["training"] else []
     lines = ["==== ONNX Model ====", *facts]
     lines += _tensors(document["io"], "input", "Graph Input(s)") + _tensors(document["io"], "output", "Graph Output(s)")
     summary = document["weights"]
     lines += ["", f"  ---- {summary['count']} Initializer(s), {summary['bytes']} bytes ----"]
     lines += [
-        f"  In {printable(file['location'])}: {file['problem'] or str(file['bytes']) + ' bytes'}"
+        f"  In {one_line(file['location'])}: {file['problem'] or str(file['bytes']) + ' bytes'}"
         for file in summary["files"]
     ]
     lines += [f"  {_tensor(tensor)}" for tensor in summary.get("tensors", ()) if weights]
@@ -139,7 +141,7 @@ def _tensors(io: Iterable[Document], mode: str, title: str) -> list[str]:
 def _tensor(tensor: Document) -> str:
     inferred = ", inferred" if tensor.get("inferred") else ""
     dims = tensor.get("dims") if tensor.get("dims") is not None else tensor["shape"]
-    return f"{printable(tensor['name'])} [dtype={tensor['dtype']}, shape={shape(dims)}{inferred}]"
+    return f"{one_line(tensor['name'])} [dtype={tensor['dtype']}, shape={shape(dims)}{inferred}]"
 
 
 def _layers(document: Document, title: str, *, listed: bool) -> list[str]:
@@ -157,19 +159,14 @@ def _layers(document: Document, title: str, *, listed: bool) -> list[str]:
 
 def _layer(number: int, layer: Document) -> str:
     precision = f", {layer['precision']}" if layer["precision"] else ""
-    inputs = "{" + ", ".join(map(printable, layer["inputs"])) + "} -> " if "inputs" in layer else "-> "
-    outputs = "{" + ", ".join(map(printable, layer["outputs"])) + "}"
-    return f"  {number}: {printable(layer['name'])} [{printable(layer['type'])}{precision}] {inputs}{outputs}"
+    inputs = "{" + ", ".join(map(one_line, layer["inputs"])) + "} -> " if "inputs" in layer else "-> "
+    outputs = "{" + ", ".join(map(one_line, layer["outputs"])) + "}"
+    return f"  {number}: {one_line(layer['name'])} [{one_line(layer['type'])}{precision}] {inputs}{outputs}"
 
 
 def shape(dims: Sequence[int | str | None] | None) -> str:
     """Return dimensions as a tuple, a dynamic one by its name in quotes or as -1; ``unknown`` without a rank."""
     if dims is None:
         return "unknown"
-    known = tuple(-1 if dim is None else printable(dim) if isinstance(dim, str) else dim for dim in dims)
+    known = tuple(-1 if dim is None else one_line(dim) if isinstance(dim, str) else dim for dim in dims)
     return repr(known)
-
-
-def printable(text: object) -> str:
-    """Return a text that can't steer a terminal: a file's names are anybody's."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))

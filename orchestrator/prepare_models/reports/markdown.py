@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from prepare_models_entrypoint.contract.report import ModelReport
+from prepare_models_entrypoint.contract.report import Binding, ModelReport
 
 from . import documents
 from .text import shape
@@ -38,7 +37,7 @@ def _row(model: ModelReport) -> tuple[str, ...]:
     )
 
 
-def _binding(binding: Any) -> str:
+def _binding(binding: Binding) -> str:
     return f"{_code(binding['name'])} {binding['dtype']} {shape(binding['shape'])}"
 
 
@@ -59,8 +58,8 @@ def _notes(model: ModelReport) -> list[str]:
 
 
 def _environment(run: documents.Run) -> str:
-    runtime = run["runtime"] or {}
-    backend, gpu = runtime.get("backend"), runtime.get("gpu")
+    runtime = run["runtime"]
+    backend, gpu = (runtime["backend"], runtime["gpu"]) if runtime else (None, None)
     parts = [
         f"prepare-models {run['tool']['version']}".strip(),
         f"{backend['name']} {backend['version']}" if backend else "",

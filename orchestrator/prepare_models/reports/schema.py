@@ -6,13 +6,13 @@ import re
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import ModelReport
-from prepare_models_entrypoint.contract.settings import closed
 
 from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, TOLD, told, whole
 
-_SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
+_SIMPLE: dict[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 
 
 def report_schema() -> Schema:
@@ -36,20 +36,20 @@ def report_schema() -> Schema:
     }  # fmt: skip
 
 
-def _types(hint: Any) -> dict[type, None]:
+def _types(hint: object) -> dict[object, None]:
     """Return the types of the contract that a type hint names, each once, and those that their fields name."""
     named = is_typeddict(hint)
-    found: dict[type, None] = {hint: None} if named else {}
+    found: dict[object, None] = {hint: None} if named else {}
     for each in get_type_hints(hint).values() if named else get_args(hint):
         found |= _types(each)
     return found
 
 
-def _name(kind: type) -> str:
-    return NAMES.get(kind) or re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+def _name(kind: object) -> str:
+    return NAMES.get(kind) or re.sub("(?<=[a-z])(?=[A-Z])", "_", getattr(kind, "__name__", "")).lower()
 
 
-def _object(kind: type) -> Schema:
+def _object(kind: object) -> Schema:
     """Return the schema of a type of the contract, whose keys are all there."""
     about = TOLD.get(kind, {})
     fields = {name: _field(hint, about.get(name, {})) for name, hint in get_type_hints(kind).items()}
@@ -57,7 +57,7 @@ def _object(kind: type) -> Schema:
     return {**about.get("", {}), **whole(fields), "required": required}
 
 
-def _field(hint: Any, about: Schema) -> Schema:
+def _field(hint: object, about: Schema) -> Schema:
     ref = about.get("$ref")
     if ref is None:
         return {**_type(hint), **about}
@@ -67,7 +67,7 @@ def _field(hint: Any, about: Schema) -> Schema:
     return {**rest, "anyOf": [{"$ref": ref}, {"type": "null"}]}
 
 
-def _type(hint: Any) -> Schema:
+def _type(hint: object) -> Schema:
     """Return the schema of a type hint."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
@@ -80,4 +80,6 @@ def _type(hint: Any) -> Schema:
     if origin in (Union, types.UnionType):
         some = _type(inner[0])
         return {**some, "type": [some["type"], "null"]} if "type" in some else {"anyOf": [some, {"type": "null"}]}
-    return {"type": _SIMPLE[hint]} if hint in _SIMPLE else {"$ref": f"#/$defs/{_name(hint)}"}
+    if hint in _SIMPLE:
+        return {"type": _SIMPLE[hint]}
+    return {"$ref": f"#/$defs/{_name(hint)}"}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ..support.terminal import one_line, printable
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.comparison import ScaleFit
-    from prepare_models_entrypoint.contract.report import Binding, ModelReport
+    from prepare_models_entrypoint.contract.report import Binding, ModelReport, WarningInfo
+
+    from .documents import Run
 
 
-def summary(report: Mapping[str, Any]) -> str:
+def summary(report: Run) -> str:
     """Return the table that ends a run: a row for each model, then the errors with their hints."""
     rows = [_row(model) for model in report["models"]]
     text = table(("MODEL", "STATUS", "PRECISION", "INPUTS", "OUTPUTS", "SIZE", "SECONDS"), rows)
@@ -57,7 +59,7 @@ def _errors(models: Iterable[ModelReport]) -> list[str]:
     return lines
 
 
-def _paths(report: Mapping[str, Any]) -> list[str]:
+def _paths(report: Run) -> list[str]:
     engines = [f"engine  {model['engine']['path']}" for model in report["models"] if model["engine"]]
     return ["", *engines, f"report  {report['models_dir']}/report.json"]
 
@@ -65,6 +67,14 @@ def _paths(report: Mapping[str, Any]) -> list[str]:
 def plan(rows: Iterable[tuple[str, str, str]]) -> str:
     """Return the table of what would be done: model, action with its reason, converter."""
     return table(("MODEL", "STATE", "CONVERTER"), list(rows))
+
+
+def warnings(found: Iterable[WarningInfo]) -> list[str]:
+    """Return lines for warnings that are of no model in particular."""
+    lines: list[str] = []
+    for warning in found:
+        lines += ["", f"warning [{warning['code']}]: {warning['message']}", f"  -> {warning['hint']}"]
+    return lines
 
 
 def checks(reports: Sequence[ModelReport]) -> str:

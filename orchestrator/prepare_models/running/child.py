@@ -28,6 +28,8 @@ MODULE = "prepare_models_entrypoint"
 _KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY")
 
 
+Answer = dict[str, Any]  # a document of the entrypoint, whose keys are those of its command
+
 AGAIN = "run again with -v; if it stays, please report it"
 
 
@@ -44,7 +46,7 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": path} if path else kept
 
 
-def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) -> dict[str, Any]:
+def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) -> Answer:
     """Run a command of the entrypoint and return the document that it prints.
 
     Args:
@@ -60,7 +62,7 @@ def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) ->
         env=environment(), pass_fds=tuple(inherited), check=False,
     )  # fmt: skip
     try:
-        document: dict[str, Any] = json.loads(answer.stdout)
+        document: Answer = json.loads(answer.stdout)
     except ValueError:
         last = "; ".join(answer.stderr.decode("utf-8", "replace").strip().splitlines()[-3:])
         message = f"the entrypoint ended with status {answer.returncode} and without an answer: {last}"

@@ -6,11 +6,10 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
@@ -18,6 +17,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from prepare_models_entrypoint.contract.pins import NO_PINS, Pins
 
 from ..errors import HostError, SourcesError
+from ..support.display import OnBytes
 from ..support.paths import contents_dir
 from . import child
 from .connection import ConnectionSpec
@@ -28,27 +28,16 @@ OnEvent = Callable[[Event], None]
 _TERM_GRACE_S = 3.0
 
 
-@contextlib.contextmanager
-def progress_line(*, show: bool) -> Iterator[OnEvent]:
-    """Yield what turns events into one line on the terminal: how many bytes of all files are here."""
-    if not show or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    done: dict[str, tuple[int, int]] = {}
+def counted(on_bytes: OnBytes) -> OnEvent:
+    """Return what hears events and tells how many bytes of all sources are here."""
+    sizes: dict[str, tuple[int, int]] = {}
 
     def tell(event: Event) -> None:
-        if event.kind != events.PROGRESS:
-            return
-        done[str(event.data.get("source"))] = int(event.data["done"]), int(event.data["total"])
-        here, total = (sum(sizes) / 1e6 for sizes in zip(*done.values(), strict=True))
-        sys.stderr.write(f"\r\x1b[K{here:.1f} of {total:.1f} MB in {len(done)} file(s)")
-        sys.stderr.flush()
+        if event.kind == events.PROGRESS:
+            sizes[str(event.data.get("source"))] = int(event.data["done"]), int(event.data["total"])
+            on_bytes(*map(sum, zip(*sizes.values(), strict=True)))
 
-    try:
-        yield tell
-    finally:
-        if done:
-            sys.stderr.write("\r\x1b[K")
+    return tell
 
 
 def fetch_sources(
@@ -156,9 +145,9 @@ class Fetching:
             event = Event.from_line(line.decode("utf-8"))
             closed = closed or event.kind == events.CLOSED
             if event.kind == events.SOURCE_FINISHED:
-                data: Any = dict(event.data)
-                found.append(data)
-                self._on_result(data)
+                result = cast("FetchResult", event.data)
+                found.append(result)
+                self._on_result(result)
             else:
                 self._on_event(event)
         status = running.wait()

@@ -8,27 +8,48 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import event as events
+from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport
+from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport, WarningInfo
 
 from ..planning.planner import PlannedModel
+from ..support.display import display
 from ..support.paths import first_time
-from .runner import Observer
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from structlog.typing import FilteringBoundLogger
 
 
 _HEARTBEAT_S = 60
 
 
+class Observer:
+    """Hears what a run does. This one keeps silent."""
+
+    def planned(self, model: PlannedModel) -> None:
+        """Take what will be done for a model."""
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Hear that another process works on the model."""
+
+    def event(self, event: Event) -> None:
+        """Hear an event of the entrypoint."""
+
+    def warned(self, warning: WarningInfo) -> None:
+        """Hear, before a build, what is known against this TensorRT. Each warning is given once in a run."""
+
+    def finished(self, report: ModelReport) -> None:
+        """Take the report of a model that is done."""
+
+
 class Lines(Observer):
     """One log line for each thing that matters."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
 
     def planned(self, model: PlannedModel) -> None:
@@ -59,13 +80,18 @@ class Lines(Observer):
             if first_time(f"licence {page}"):
                 self._log.info("terms of use", model=report["name"], page=page)
         for warning in report["warnings"] if report["stages"] else ():
-            self._log.warning(warning["message"], model=report["name"], code=warning["code"], hint=warning["hint"])
+            if warning["code"] != known_faults.CODE:  # they were told before the build
+                self._log.warning(warning["message"], model=report["name"], code=warning["code"], hint=warning["hint"])
+
+    def warned(self, warning: WarningInfo) -> None:
+        """Log the warning."""
+        self._log.warning(warning["message"], code=warning["code"], hint=warning["hint"])
 
 
 class Live(Lines):
     """A line for each model at work, with stage, phase, bytes or steps, and elapsed time."""
 
-    def __init__(self, log: Any, progress: Progress) -> None:
+    def __init__(self, log: FilteringBoundLogger, progress: Progress) -> None:
         super().__init__(log)
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
@@ -83,7 +109,9 @@ class Live(Lines):
         if event.kind == events.STAGE_STARTED:
             self._progress.update(task, stage=event.stage, total=None, completed=0)
         elif event.kind == events.PROGRESS:
-            self._progress.update(task, stage=f"{event.stage}: {_amount(event)}", **_steps(event))
+            total = event.data.get("total") or None
+            done = event.data.get("done", 0) if total else 0
+            self._progress.update(task, stage=f"{event.stage}: {_amount(event)}", total=total, completed=done)
 
     def finished(self, report: ModelReport) -> None:
         """Take the model's line away and tell errors and warnings above the display."""
@@ -125,6 +153,10 @@ class Background(Observer):
         """Pass on."""
         self._calls.put(lambda observer: observer.event(event))
 
+    def warned(self, warning: WarningInfo) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.warned(warning))
+
     def finished(self, report: ModelReport) -> None:
         """Pass on."""
         if self._everything or report["status"] != UP_TO_DATE:
@@ -150,26 +182,12 @@ def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextMa
 
         logger = log.configure(log_format=log_format, verbose=verbose)
         if log_format == "text" and sys.stderr.isatty():
-            with _display() as progress:
+            with display() as progress:
                 yield Live(logger, progress)
         else:
             yield Lines(logger)
 
     return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
-
-
-def _display() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[stage]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _seconds(event: Event) -> float:
@@ -184,8 +202,3 @@ def _amount(event: Event) -> str:
     if phase == "elapsed":
         return f"{done} s, about {total} s last time" if total else f"{done} s"
     return str(phase)
-
-
-def _steps(event: Event) -> dict[str, Any]:
-    total = event.data.get("total") or None
-    return {"total": total, "completed": event.data.get("done", 0) if total else 0}

@@ -13,10 +13,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
@@ -38,26 +37,12 @@ from ..executors.executor import Executor
 from ..executors.work import Work
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner
+from ..reports import documents
 from ..store import Store, restore
 from ..support.file_digests import Digests
 from ..support.paths import cache_dir
+from .progress import Observer
 from .writer_lock import Held, model_lock
-
-
-class Observer:
-    """Hears what a run does. This one keeps silent."""
-
-    def planned(self, model: planner.PlannedModel) -> None:
-        """Take what will be done for a model."""
-
-    def waiting(self, name: str, owner: str) -> None:
-        """Hear that another process works on the model."""
-
-    def event(self, event: Event) -> None:
-        """Hear an event of the entrypoint."""
-
-    def finished(self, report: ModelReport) -> None:
-        """Take the report of a model that is done."""
 
 
 @dataclass
@@ -80,11 +65,12 @@ class Run:
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     def __post_init__(self) -> None:
-        self._stop = threading.Event()
+        self._stop, self._guard = threading.Event(), threading.Lock()
         self._why_skipped = ""
         self._runtime: RuntimeInfo = self.executor.describe()
         self._planner = planner.Planner(self.models_dir, self._runtime, self.store, self.digests, self.force)
         self._reports: dict[str, ModelReport] = {}
+        self._told: set[str] = set()
 
     def models(self) -> None:
         """Work on all models; what became of them is in ``report()``, also after an interruption.
@@ -106,29 +92,29 @@ class Run:
             finally:
                 self.digests.save()
 
-    def report(self, started: float) -> dict[str, Any]:
+    def report(self, started: float) -> documents.Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         reports = [self._reports.get(spec.name) or self._skipped(spec) for spec in self.specs]
         counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "tool": {"name": "prepare-models", "version": __version__},
-            "run_id": self.run_id,
-            "manifest": str(self.manifest.path),
-            "models_dir": str(self.models_dir),
-            "started_at": _timestamp(started),
-            "seconds": round(time.time() - started, 3),
-            "host": {
-                "system": f"{platform.system()} {platform.release()}",
-                "machine": platform.machine(),
-                "python": platform.python_version(),
-                "cpus": os.cpu_count(),
-            },
-            "executor": self.executor.name,
-            "runtime": self._seen_runtime(reports),
-            "summary": counts,
-            "models": reports,
-        }
+        return documents.Run(
+            schema_version=SCHEMA_VERSION,
+            tool={"name": "prepare-models", "version": __version__},
+            run_id=self.run_id,
+            manifest=str(self.manifest.path),
+            models_dir=str(self.models_dir),
+            started_at=_timestamp(started),
+            seconds=round(time.time() - started, 3),
+            host=documents.Host(
+                system=f"{platform.system()} {platform.release()}",
+                machine=platform.machine(),
+                python=platform.python_version(),
+                cpus=os.cpu_count(),
+            ),
+            executor=self.executor.name,
+            runtime=self._seen_runtime(reports),
+            summary=counts,
+            models=reports,
+        )
 
     def _model(self, spec: ModelSpec) -> None:
         if self._stop.is_set():
@@ -183,6 +169,7 @@ class Run:
                 return restore.restore(entry, planned)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
+            self._warn(spec)
             report = self.executor.run(self._work(planned, lock))
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
@@ -191,6 +178,14 @@ class Run:
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
+
+    def _warn(self, spec: ModelSpec) -> None:
+        for warning in known_faults.of_build(spec.job(Path()), self._runtime):
+            with self._guard:
+                new = warning["message"] not in self._told
+                self._told.add(warning["message"])
+            if new:
+                self.observer.warned(warning)
 
     def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
         return Work(

@@ -27,7 +27,6 @@ from .local import LocalStore
 
 ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
 VERIFIED = (ENGINE, DOWNLOAD, BUNDLE)  # whose bytes have digests here
-LIMIT_VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
 _AT_IT_S = 3600.0
 
 
@@ -177,11 +176,6 @@ def chosen(
             doomed.append(item)
             left -= item.bytes
     return doomed
-
-
-def limit() -> str | None:
-    """Return the size that the user allows the cache, as it was written; None without a limit."""
-    return os.environ.get(LIMIT_VARIABLE) or None
 
 
 def _origin(folder: Path) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prepare_models_entrypoint.contract import external_data
 from prepare_models_entrypoint.contract.files import sha256_file
@@ -23,6 +23,7 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from .paths import contents_dir
 
 State = list[int]
+T = TypeVar("T")
 
 _LOCATIONS = "external_data"  # of a model, by its state
 _FINE_TICK_NS = 50_000_000  # kernels tick at 100 Hz or more
@@ -51,8 +52,7 @@ class Digests:
             InterruptedError: ``stop`` was called.
             OSError: it can't be read.
         """
-        digest: str = self._remembered("sha256", path, lambda file: sha256_file(file, self._stop.is_set))
-        return digest
+        return self._remembered("sha256", path, lambda file: sha256_file(file, self._stop.is_set))
 
     def knows(self, path: Path) -> bool:
         """Tell whether the sha256 of a file is known without reading it."""
@@ -133,21 +133,22 @@ class Digests:
                 partial.write_text(text, encoding="utf-8")
                 partial.replace(self._file)
 
-    def _remembered(self, kind: str, path: Path, find_out: Callable[[Path], Any]) -> Any:
+    def _remembered(self, kind: str, path: Path, find_out: Callable[[Path], T]) -> T:
         learn = self._watch(kind, path)
         name = os.path.abspath(path)
         known = self._known[kind].get(name)
         if known is not None and known[0] == _state(name):
-            return known[1]
+            found: T = known[1]
+            return found
         value = find_out(path)
         learn(value)
         return value
 
-    def _watch(self, kind: str, path: Path) -> Callable[[Any], None]:
+    def _watch(self, kind: str, path: Path) -> Callable[[object], None]:
         name = os.path.abspath(path)
         before, now = _state(name), time.time_ns()
 
-        def learn(value: Any) -> None:
+        def learn(value: object) -> None:
             if _state(name) == before and now - max(before[1], before[2]) > _tick(before):
                 with self._guard:
                     self._known[kind][name] = [before, value]

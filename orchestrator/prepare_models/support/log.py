@@ -5,22 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import MutableMapping
-from typing import Any
 
 import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from .terminal import one_line
 
 
-def configure(*, log_format: str, verbose: int) -> Any:
+def configure(*, log_format: str, verbose: int) -> FilteringBoundLogger:
     """Set up structlog for this process and return its logger.
 
     Args:
         log_format: text or json.
         verbose: 0 for what matters, more for details.
     """
-    renderer: Any = structlog.processors.JSONRenderer()
+    renderer: Processor = structlog.processors.JSONRenderer()
     if log_format == "text":
         renderer = structlog.dev.ConsoleRenderer(colors=_colours(), pad_event_to=0, pad_level=False)
     structlog.configure(
@@ -35,10 +34,11 @@ def configure(*, log_format: str, verbose: int) -> Any:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    return structlog.get_logger()
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
 
 
-def _as_text(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _as_text(_: object, __: str, event: EventDict) -> EventDict:
     """Keep what strangers named from adding lines to the log, or moving the cursor."""
     return {name: one_line(value) if isinstance(value, str) else value for name, value in event.items()}
 

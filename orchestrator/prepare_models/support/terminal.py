@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.report import ErrorInfo
 
 # Control characters (not line breaks and tabs), line separators, marks of the direction of writing, half characters.
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -22,3 +26,8 @@ def one_line(text: str) -> str:
 def say(text: str) -> None:
     """Write a message to standard error."""
     sys.stderr.write(printable(text) + "\n")
+
+
+def say_error(error: ErrorInfo) -> None:
+    """Write an error of the entrypoint to standard error."""
+    say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")

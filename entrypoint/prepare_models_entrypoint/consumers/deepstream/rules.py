@@ -239,6 +239,6 @@ def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Opti
 
 
 CONSUMER: Consumer[Subject] = Consumer(
-    name="deepstream", rules=RULES, subject=subject, files=_files, concerns=_concerns,
+    name="deepstream", place=2, rules=RULES, subject=subject, files=_files, concerns=_concerns,
     releases=RELEASES, default=DEFAULT,
 )  # fmt: skip

@@ -326,6 +326,6 @@ def _files(report: ModelReport, deploy_dir: str, name: str) -> Dict[str, Optiona
 
 
 CONSUMER: Consumer[Subject] = Consumer(
-    name="isaac-ros", rules=RULES, subject=subject, files=_files, concerns=lambda _: True,
+    name="isaac-ros", place=0, rules=RULES, subject=subject, files=_files, concerns=lambda _: True,
     releases=RELEASES, default=DEFAULT,
 )  # fmt: skip

@@ -6,11 +6,11 @@ After triton-inference-server/tensorrt_backend at e2ef6d7: src/model_state.cc (a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Iterator, List, Optional, Sequence, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
-from . import sequences
+from . import cuda_graphs, samples, sequences
 from .core_rules import Finding, of_shape
 from .tensors import TYPES, UNSET, Shape, Tensor, completed, configured, fits
 from .text_format import Message, first, mapping, messages
@@ -21,9 +21,10 @@ _STRATEGIES = ("STATIC", "ON_PROFILE_CHANGE")
 
 @dataclass(frozen=True)
 class Engine:
-    """The bindings of one engine."""
+    """The bindings of one engine. formats: type and layout of those that are not as usual, such as fp16:chw16."""
 
     io: Sequence[Binding]
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> Optional[Binding]:
         """Return a binding."""
@@ -42,7 +43,7 @@ class Engine:
         """Return the largest first dimension that every input of one of the profiles takes, None if nothing tells."""
         found = []
         for index in chosen:
-            ranges = [limits(binding, index) for binding in self.of("input")]
+            ranges = [_of_batch(binding, index) for binding in self.of("input")]
             if any(each is None for each in ranges):
                 return None
             found.append(min((high[0] if high else 0 for _, high in filter(None, ranges)), default=0))
@@ -56,6 +57,14 @@ def limits(binding: Binding, profile: int) -> "Optional[Tuple[Shape, Shape]]":
         return tuple(shapes["min"]), tuple(shapes["max"])
     shape = tuple(binding["shape"])
     return None if -1 in shape else (shape, shape)
+
+
+def _of_batch(binding: Binding, profile: int) -> "Optional[Tuple[Shape, Shape]]":
+    """Return what tells the batch: the shapes of an input, the numbers of a shape tensor."""
+    if is_shape(binding) and profile < len(binding["profiles"]):
+        values = binding["profiles"][profile]["values"]
+        return tuple(values["min"]), tuple(values["max"])
+    return limits(binding, profile)
 
 
 def judge(config: Message, engine: Engine) -> Iterator[Finding]:
@@ -72,14 +81,40 @@ def judge(config: Message, engine: Engine) -> Iterator[Finding]:
         yield contradiction
         return
     inputs, outputs = (completed(configured(config, mode), engine.io, mode, batching=batch > 0) for mode in _MODES)
+    scattered = [name for batched in messages(config, "batch_output") for name in batched.get("target_name", ())]
     for tensor in (*inputs, *outputs):
-        yield from _tensor(tensor, engine, batch, chosen)
+        of_request = tensor.mode == "output" and tensor.name in scattered  # its dims are not the engine's
+        yield from _tensor(replace(tensor, ragged=True) if of_request else tensor, engine, batch, chosen)
     yield from _batch_of_engine(engine, batch, chosen)
+    yield from _batch_inputs(config, engine, batching=batch > 0)
     yield from sequences.judge(config, engine.io, [tensor.name for tensor in inputs], batching=batch > 0)
     yield from _missing(config, engine, inputs)
+    yield from _before_requests(config, engine, inputs, batch, chosen)
 
 
 _MODES = ("input", "output")
+
+
+def _before_requests(
+    config: Message, engine: Engine, inputs: Sequence[Tensor], batch: int, chosen: Sequence[int]
+) -> Iterator[Finding]:
+    """Judge what the backend does when it has loaded an engine: graphs and warm-up."""
+    yield from cuda_graphs.judge(config, batch)
+    required = [tensor.name for tensor in inputs if not tensor.optional]
+    sizes = {each["name"]: (TYPES.get(each["dtype"], UNSET), _reach(each, chosen)) for each in engine.of("input")}
+    ragged = any(tensor.ragged for tensor in inputs) or any(tensor.reshape is not None for tensor in inputs)
+    if not ragged:
+        yield from samples.of_engine(config, batch, sizes, required)
+
+
+def _reach(binding: Binding, chosen: Sequence[int]) -> "Optional[Tuple[Shape, Shape]]":
+    """Return the smallest and the largest shape that any of the profiles takes."""
+    found = [limits(binding, index) for index in chosen]
+    known = [each for each in found if each is not None]
+    if len(known) < len(found):
+        return None
+    low, high = zip(*known)
+    return tuple(map(min, zip(*low))), tuple(map(max, zip(*high)))
 
 
 def batching(config: Message, io: Sequence[Binding]) -> int:
@@ -161,18 +196,80 @@ def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -
     binding = engine.find(tensor.name)
     if binding is None:
         return
-    wrong = list(of_shape(tensor, batching=batch > 0))
+    wrong = [*of_shape(tensor, batching=batch > 0, tensorrt=True), *_kind(tensor, binding, engine)]
     yield from wrong
     where = f"{tensor.mode} {tensor.name!r}"
     if tensor.data_type == UNSET or tensor.data_type != TYPES.get(binding["dtype"]):
         yield "triton-type", f"{where} is {binding['dtype']}, config.pbtxt says {tensor.data_type}"
-    if wrong or tensor.is_shape or tensor.ragged:
+    if wrong:
+        return
+    if tensor.is_shape or is_shape(binding):
+        yield from _shape_tensor(tensor, binding, batching=batch > 0)
+        return
+    if tensor.ragged:
+        if tensor.mode == "input" and (len(binding["shape"]) != 1 or binding["shape"][0] != tensor.wanted[0]):
+            told = f"{where} is {binding['shape']}, config.pbtxt says {list(tensor.wanted)} for a ragged batch"
+            yield "triton-dims", f"{told}, which the engine takes as one dimension of any size"
         return
     whole = (-1, *tensor.wanted) if batch else tensor.wanted
     if not fits(binding["shape"], whole):
         yield "triton-dims", f"{where} is {binding['shape']}, config.pbtxt says {list(whole)}"
     elif tensor.mode == "input":
         yield from _outside(where, whole, binding, chosen)
+
+
+def is_shape(binding: Binding) -> bool:
+    """Tell whether an input is a shape tensor, one whose numbers become sizes: its profiles have values."""
+    return any("values" in shapes for shapes in binding["profiles"])
+
+
+def _kind(tensor: Tensor, binding: Binding, engine: Engine) -> Iterator[Finding]:
+    """Compare what a tensor is said to be, a shape tensor or one of another format, with what it is."""
+    where = f"{tensor.mode} {tensor.name!r}"
+    sizes = binding["dtype"] in ("int32", "int64") and len(binding["shape"]) <= 1 and -1 not in binding["shape"]
+    if tensor.is_shape and not (is_shape(binding) or (sizes and not binding["profiles"])):
+        yield "triton-tensors", f"{where} is no shape tensor, config.pbtxt says that it is one"
+    layout = engine.formats.get(tensor.name, "").partition(":")[2]
+    if tensor.nonlinear and layout in ("", "chw"):
+        yield "triton-tensors", f"{where} is of a linear format, config.pbtxt says is_non_linear_format_io"
+
+
+def _shape_tensor(tensor: Tensor, binding: Binding, *, batching: bool) -> Iterator[Finding]:
+    """Compare the dims of a shape tensor: in a batch the engine's has one number more, that of the batch."""
+    shape, dims = binding["shape"], list(tensor.wanted)
+    first_one = [dims[0] + 1, *dims[1:]] if batching and dims else dims
+    if shape and first_one != shape:
+        yield "triton-dims", f"shape tensor {tensor.name!r} is {shape}, config.pbtxt says {dims}"
+
+
+def _batch_inputs(config: Message, engine: Engine, *, batching: bool) -> Iterator[Finding]:
+    """Judge the inputs that Triton fills from the sizes of a batch."""
+    dims = {tensor.name: tensor.wanted for tensor in configured(config, "input")}
+    for batch in messages(config, "batch_input"):
+        kind = str(first(batch, "kind", "BATCH_ELEMENT_COUNT"))
+        rank = len(dims.get(first(batch, "source_input", ""), ()))
+        for name in batch.get("target_name", ()):
+            binding = engine.find(name)
+            if binding is None or binding["mode"] != "input":
+                yield "triton-tensors", f"batch_input fills {name!r}, which is no input of the engine"
+                continue
+            data_type = str(first(batch, "data_type", UNSET))
+            if data_type != TYPES.get(binding["dtype"]):
+                yield "triton-type", f"batch_input {name!r} is {binding['dtype']}, config.pbtxt says {data_type}"
+            whole = _batch_shape(kind, rank, batching=batching)
+            if not fits(binding["shape"], whole):
+                yield "triton-dims", f"batch_input {name!r} is {binding['shape']}, Triton fills {whole} with {kind}"
+
+
+def _batch_shape(kind: str, rank: int, *, batching: bool) -> List[int]:
+    if kind == "BATCH_ITEM_SHAPE":
+        return [-1 if batching else 1, rank]
+    alone: Dict[str, List[int]] = {
+        "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO": [2],
+        "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE": [-1],
+        "BATCH_ITEM_SHAPE_FLATTEN": [rank],
+    }
+    return [-1] if batching else alone.get(kind, [1])
 
 
 def _outside(where: str, whole: Sequence[int], binding: Binding, chosen: Sequence[int]) -> Iterator[Finding]:
@@ -192,7 +289,7 @@ def _batch_of_engine(engine: Engine, batch: int, chosen: Sequence[int]) -> Itera
     for binding in engine.of("input"):
         for index in chosen:
             found = limits(binding, index)
-            if found is None or not found[0] or batch >= found[0][0]:
+            if found is None or not found[0] or batch >= found[0][0] or is_shape(binding):
                 continue
             what = f"max_batch_size is {batch}, input {binding['name']!r} takes {found[0][0]} and more"
             yield "triton-batching", what

@@ -80,6 +80,7 @@ def judge(config: Message, name: str, backend: str) -> Iterator[Finding]:
     yield from _dynamic(config)
     yield from _sequence(config)
     yield from _batch_io(config)
+    yield from _others(config, backend)
 
 
 def _platform(config: Message, backend: str) -> Iterator[Finding]:
@@ -100,6 +101,8 @@ def _instances(config: Message, backend: str) -> Iterator[Finding]:
         kind = str(first(group, "kind", "KIND_AUTO"))
         if kind in ("KIND_CPU", "KIND_MODEL") and group.get("gpus"):
             yield "triton-instance", f"an instance_group of {kind} names GPUs"
+        elif any(number < 0 for number in group.get("gpus", ())):
+            yield "triton-instance", f"an instance_group names the GPUs {group['gpus']}; they count from 0"
         if backend == TENSORRT and kind not in ("KIND_AUTO", "KIND_GPU") and not _several_devices(config, kind):
             yield "triton-instance", f"an instance_group is {kind}, and the TensorRT backend runs on GPUs alone"
         if backend != TENSORRT and group.get("profile"):
@@ -108,8 +111,30 @@ def _instances(config: Message, backend: str) -> Iterator[Finding]:
 
 def _several_devices(config: Message, kind: str) -> bool:
     """Tell whether one instance is spread over several GPUs, which the backend does with KIND_MODEL."""
-    told = mapping(config, "parameters").get("enable_multi_device") or {}
-    return kind == "KIND_MODEL" and first(told, "string_value", "").lower() in ("true", "1")
+    parameters = mapping(config, "parameters")
+    enabled, told = (
+        first(parameters.get(key) or {}, "string_value", "") for key in ("enable_multi_device", "multi_device_gpus")
+    )
+    gpus = [number.strip() for number in told.split(",") if number.strip()]
+    several = len(gpus) >= 2 and all(number.isdigit() for number in gpus)
+    return kind == "KIND_MODEL" and enabled.lower() in ("true", "1") and several
+
+
+def _others(config: Message, backend: str) -> Iterator[Finding]:
+    if backend != ENSEMBLE and config.get("ensemble_scheduling"):
+        yield "triton-config", f"ensemble_scheduling needs platform: {ENSEMBLE!r}, and the backend is {backend!r}"
+    decoupled = any(first(each, "decoupled", default=False) for each in messages(config, "model_transaction_policy"))
+    if decoupled and _cached(config):
+        yield "triton-config", "a decoupled model allows no response_cache"
+    controls = [each for metrics in messages(config, "model_metrics") for each in messages(metrics, "metric_control")]
+    for control in controls:
+        named = any(first(each, "family", "") for each in messages(control, "metric_identifier"))
+        if not named or not any(each.get("buckets") for each in messages(control, "histogram_options")):
+            yield "triton-config", "a metric_control needs the family of its metric_identifier, and buckets"
+
+
+def _cached(config: Message) -> bool:
+    return any(first(cache, "enable", default=False) for cache in messages(config, "response_cache"))
 
 
 def _dynamic(config: Message) -> Iterator[Finding]:
@@ -150,7 +175,7 @@ def _delays(policy: Message) -> bool:
 
 def _sequence(config: Message) -> Iterator[Finding]:
     for batcher in messages(config, "sequence_batching"):
-        if any(first(cache, "enable", default=False) for cache in messages(config, "response_cache")):
+        if _cached(config):
             yield "triton-sequence", "sequence batching allows no response_cache"
         tensors = messages(batcher, "control_input")
         names = [first(tensor, "name", "") for tensor in tensors]
@@ -183,17 +208,19 @@ def _batch_io(config: Message) -> Iterator[Finding]:
             unknown = [name for name in sources if name not in known["input"]]
             if key == "batch_output":
                 unknown += [name for name in targets if name not in known["output"]]
-            if len(sources) != 1 or unknown:
+            if len(sources) != 1 or unknown or (key == "batch_output" and len(set(targets)) < len(targets)):
                 yield (
                     "triton-tensors",
                     f"{key} of {targets} has the sources {sources}; it takes one input that is listed",
                 )
+            if isinstance(first(batch, "kind", ""), int):  # a number without a name
+                yield "triton-config", f"{key} of {targets} has a kind that Triton does not know"
             if key == "batch_input" and first(batch, "data_type", UNSET) not in ("TYPE_INT32", "TYPE_FP32"):
                 yield "triton-type", f"{key} of {targets} is neither TYPE_INT32 nor TYPE_FP32"
 
 
-def of_shape(tensor: Tensor, *, batching: bool) -> Iterator[Finding]:
-    """Yield what is wrong with one input or output by itself, after auto-complete."""
+def of_shape(tensor: Tensor, *, batching: bool, tensorrt: bool = False) -> Iterator[Finding]:
+    """Yield what is wrong with one input or output by itself, after auto-complete. ``tensorrt``: whose model it is."""
     where = f"{tensor.mode} {tensor.name!r}"
     if not tensor.name:
         yield "triton-tensors", f"an {tensor.mode} has no name"
@@ -206,6 +233,10 @@ def of_shape(tensor: Tensor, *, batching: bool) -> Iterator[Finding]:
         yield "triton-dims", f"{where} {problem}"
     if tensor.layout != "FORMAT_NONE" and len(tensor.dims) != 3:
         yield "triton-dims", f"{where} is {tensor.layout}, which takes three dims, and has {list(tensor.dims)}"
+    if not tensorrt and (tensor.is_shape or tensor.nonlinear):
+        yield "triton-dims", f"{where} is a shape tensor or of a non-linear format, which TensorRT's engines alone have"
+    elif tensor.nonlinear and len(tensor.dims) != 3:
+        yield "triton-dims", f"{where} is of a non-linear format, which takes three dims, and has {list(tensor.dims)}"
 
 
 def _shape_problem(tensor: Tensor) -> Optional[str]:

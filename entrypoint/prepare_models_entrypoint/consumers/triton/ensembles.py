@@ -19,10 +19,11 @@ _NOT_FOR_ENSEMBLES = ("instance_group", "optimization", "model_warmup")
 
 @dataclass(frozen=True)
 class Served:
-    """A model that a step may name. tensors: None where nothing tells them."""
+    """A model that a step may name. tensors and versions: None where nothing tells them."""
 
     batch: int
     tensors: Optional[Sequence[Tensor]]
+    versions: Optional[Sequence[int]] = None
 
 
 Lookup = Callable[[str], Optional[Served]]
@@ -31,6 +32,7 @@ Lookup = Callable[[str], Optional[Served]]
 @dataclass(frozen=True)
 class _Step:
     model: str
+    version: int
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
 
@@ -55,7 +57,8 @@ def judge(config: Message, lookup: Lookup) -> Iterator[Finding]:
 
 
 def _step(raw: Message) -> _Step:
-    return _Step(first(raw, "model_name", ""), mapping(raw, "input_map"), mapping(raw, "output_map"))
+    version = first(raw, "model_version", 0)
+    return _Step(first(raw, "model_name", ""), version, mapping(raw, "input_map"), mapping(raw, "output_map"))
 
 
 def _flow(tensors: Sequence[Tensor], steps: Sequence[_Step]) -> Iterator[Finding]:
@@ -93,6 +96,9 @@ def _models(tensors: Sequence[Tensor], steps: Sequence[_Step], batch: int, looku
             continue
         if 0 < served.batch < batch:
             yield CODE, f"max_batch_size is {batch}, and that of {step.model!r} {served.batch}"
+        if step.version != -1 and served.versions is not None and step.version not in served.versions:
+            told = f"version {step.version} of {step.model!r}, which serves {list(served.versions)}"
+            yield CODE, f"a step takes {told}; -1 is the newest"
         if served.tensors is not None:
             yield from _mapped(step, served.tensors, served.batch, known)
 

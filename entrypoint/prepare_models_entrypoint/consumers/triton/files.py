@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import List, Mapping, Optional, Sequence
 
 from ...contract.report import Binding
 from ...errors import InspectError
@@ -31,7 +31,9 @@ def max_batch_size(bindings: Sequence[Binding]) -> int:
     return high if low == 1 < high else 0
 
 
-def config(name: str, bindings: Sequence[Binding], *, warmup: bool = False) -> str:
+def config(
+    name: str, bindings: Sequence[Binding], *, warmup: bool = False, by_capability: Optional[Mapping[str, str]] = None
+) -> str:
     """Return the model configuration.
 
     Shapes are whole, with -1 for dynamic dimensions, and ``max_batch_size`` is 0. Where Triton may batch they are
@@ -41,12 +43,13 @@ def config(name: str, bindings: Sequence[Binding], *, warmup: bool = False) -> s
         name: of the model.
         bindings: of the engine.
         warmup: have Triton run the engine once, with zeros, before it serves requests.
+        by_capability: file names of engines by compute capability, where several GPUs have one each.
     """
     batch = max_batch_size(bindings)
     lines = [
         f"name: {text_format.quoted(name)}",
         'platform: "tensorrt_plan"',
-        'default_model_filename: "model.plan"',
+        *_engine_files(by_capability or {}),
         f"max_batch_size: {batch}",
         "version_policy { latest { num_versions: 1 } }",
     ]
@@ -59,6 +62,16 @@ def config(name: str, bindings: Sequence[Binding], *, warmup: bool = False) -> s
         lines += _tensor(binding, binding["shape"][1:] if batch else binding["shape"])
     lines += _warmup(bindings, batching=batch > 0) if warmup else []
     return "\n".join(lines) + "\n"
+
+
+def _engine_files(by_capability: Mapping[str, str]) -> List[str]:
+    """Return the name of the engine; other GPUs than those that have one find none rather than a wrong one."""
+    if not by_capability:
+        return ['default_model_filename: "model.plan"']
+    return [
+        f"cc_model_filenames {{ key: {text_format.quoted(capability)} value: {text_format.quoted(file)} }}"
+        for capability, file in sorted(by_capability.items())
+    ]
 
 
 def _warmup(bindings: Sequence[Binding], *, batching: bool) -> List[str]:

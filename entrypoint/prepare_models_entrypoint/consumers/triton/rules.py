@@ -12,7 +12,7 @@ from ...contract.report import ModelReport
 from ..consumer import FILES, Consumer, Rule
 from ..model_files import Model, Plan, read_model
 from . import backend as tensorrt
-from . import core_rules, ensembles, files, versions
+from . import core_rules, cuda_graphs, ensembles, files, samples, versions
 from .core_rules import ENSEMBLE, TENSORRT, Finding
 from .tensors import UNSET, completed, configured
 from .text_format import Message, Schema, first, mapping, parse
@@ -55,6 +55,7 @@ def judge(model: Model, release: str = "") -> Judged:
     served, wrong = versions.served(config, model.folders)
     of.tell(wrong)
     of.tell(_labels(model, config))
+    of.tell(samples.judge(config, model.directory))
     if backend == TENSORRT:
         for version in served:
             _of_version(of, config, str(version), several=len(served) > 1 or str(version) != "1")
@@ -101,8 +102,14 @@ def _of_version(of: _Judge, config: Message, version: str, *, several: bool) -> 
         why = f" ({'; '.join(model.unread)})" if model.unread else ""
         of.tell([("engine-record", f"no report.json was written with {version}/{there[0]} of {model.directory}{why}")])
     for plan in plans:
-        of.tell(tensorrt.judge(config, tensorrt.Engine(plan.report["io"])), prefix)
+        of.tell(tensorrt.judge(config, _engine(plan)), prefix)
         of.tell(_notes(config, plan), prefix)
+
+
+def _engine(plan: Plan) -> tensorrt.Engine:
+    formats = plan.report["builder"].get("io_formats")
+    told = {str(name): str(each) for name, each in formats.items()} if isinstance(formats, dict) else {}
+    return tensorrt.Engine(plan.report["io"], told)
 
 
 def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
@@ -139,16 +146,17 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
     config = _config(model, _Judge(model))
     if config is None:
         return ensembles.Served(0, None)
-    batch = first(config, "max_batch_size", 0)
+    batch, served = first(config, "max_batch_size", 0), versions.served(config, model.folders)[0]
     if _backend(model, config) == TENSORRT and model.report is not None:
         batch = tensorrt.batching(config, model.io)
         tensors = [
             tensor for mode in ("input", "output")
             for tensor in completed(configured(config, mode), model.io, mode, batching=batch > 0)
         ]  # fmt: skip
-        return ensembles.Served(batch, tensors)
+        return ensembles.Served(batch, tensors, served)
     told = [tensor for mode in ("input", "output") for tensor in configured(config, mode)]
-    return ensembles.Served(batch, told if configured(config, "input") and configured(config, "output") else None)
+    complete = configured(config, "input") and configured(config, "output")
+    return ensembles.Served(batch, told if complete else None, served)
 
 
 def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:
@@ -233,6 +241,16 @@ RULES: Dict[str, Rule[Judged]] = {
         "correct the step that is named",
     ),
     **_rule(
+        samples.CODE,
+        "a warm-up sample or an initial state does not fit its tensor: Triton fails to load the model",
+        "write whole dims within the profiles, and data; files belong into warmup or initial_state",
+    ),
+    **_rule(
+        cuda_graphs.CODE,
+        "a graph_spec of CUDA graphs is not what max_batch_size allows",
+        "write batch sizes from 1 to max_batch_size, and shapes from the lower bound to the graph's",
+    ),
+    **_rule(
         "triton-labels",
         "a label file is not in the model's directory",
         "put it there, or remove label_filename",
@@ -252,5 +270,5 @@ RULES: Dict[str, Rule[Judged]] = {
 }  # fmt: skip
 
 CONSUMER: Consumer[Judged] = Consumer(
-    name="triton", rules=RULES, subject=judge, files=_files, concerns=lambda _: True,
+    name="triton", place=1, rules=RULES, subject=judge, files=_files, concerns=lambda _: True,
 )  # fmt: skip

@@ -39,6 +39,7 @@ class Tensor:
     is_shape: bool = False
     ragged: bool = False
     optional: bool = False
+    nonlinear: bool = False
 
     @property
     def wanted(self) -> Shape:
@@ -68,6 +69,7 @@ def _tensor(mode: str, message: Message) -> Tensor:
         is_shape=first(message, "is_shape_tensor", default=False),
         ragged=first(message, "allow_ragged_batch", default=False),
         optional=first(message, "optional", default=False),
+        nonlinear=first(message, "is_non_linear_format_io", default=False),
     )
 
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ...bundle.index import Index
 from ...errors import EXIT_OK, UsageError
-from ...executors.options import ContainerOptions
-from ...lock import Lock
 from ...machine import platforms
 from ...manifest import licences
-from ...manifest.model import Manifest
 from ...reports.text import table, write
-from ...running.fetch_process import progress_line
+from ...running.fetch_process import counted
 from ...support import paths
+from ...support.display import byte_lines
 from ..options import add_bases, add_json, add_output, command
 from ..trusting import add_require, add_sign, signer, trusted
-
-OnBytes = Callable[[int, int], None]
 
 EXAMPLE = """\
 example:
@@ -110,17 +101,17 @@ def _create(arguments: argparse.Namespace) -> int:
     show = not (arguments.quiet or arguments.json)
     measured = 0
 
-    def on_measured(count: int) -> None:
-        nonlocal measured
-        measured += count
-        on_collected(measured, measured)
+    with byte_lines(show=show) as line:
+        on_collected = line("collected")
 
-    with (
-        progress_line(show=show) as on_event,
-        bytes_line("collected", show=show) as on_collected,
-        bytes_line("written", show=show) as on_written,
-    ):
-        index, files = create(order, on_event=on_event, on_measured=on_measured, on_written=on_written)
+        def on_measured(count: int) -> None:
+            nonlocal measured
+            measured += count
+            on_collected(measured, measured)
+
+        index, files = create(
+            order, on_event=counted(line("fetched")), on_measured=on_measured, on_written=line("written")
+        )
     if arguments.json:
         write(json.dumps({"files": [str(file) for file in files], **_facts(index)}, indent=2))
     elif not arguments.quiet:
@@ -131,8 +122,8 @@ def _create(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from ...bundle.unpack import verify
 
-    with bytes_line("verified", show=not (arguments.quiet or arguments.json)) as on_bytes:
-        index, signed_by = verify(arguments.bundle, arguments.base, trusted(arguments), on_bytes)
+    with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
+        index, signed_by = verify(arguments.bundle, arguments.base, trusted(arguments), line("verified"))
     if arguments.json:
         write(json.dumps({"index": index.digest, "verified": True, "signed_by": signed_by}, indent=2))
     elif not arguments.quiet:
@@ -149,32 +140,8 @@ def _list(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def opened(arguments: argparse.Namespace, options: ContainerOptions) -> tuple[Manifest, Lock, ContainerOptions]:
-    """Verify and unpack the bundle that ``run`` was given, and load the image that it is to use.
-
-    An image is used where an engine answers and ``--executor local`` was not given.
-    """
-    from ...bundle.unpack import load_image, unpack
-    from ...docker import address
-
-    by_image = arguments.executor != "local" and options.image is None
-    by_image = by_image and (arguments.executor == "docker" or address.may_answer())
-    wanted = options.platform
-    with bytes_line("verified", show=not (arguments.quiet or arguments.json)) as on_bytes:
-        site = unpack(
-            arguments.bundle, arguments.base, trusted(arguments), on_bytes,
-            lambda image: by_image and wanted in (None, image.platform),
-        )  # fmt: skip
-    image = site.image(wanted) if by_image and site.index.images else None
-    if image is not None:
-        load_image(site, image)
-        options = replace(options, platform=image.platform, image=image.id)
-    return site.manifest, site.lock, options
-
-
-def _facts(index: Index) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(index.to_bytes())
-    return {"index": index.digest, **document}
+def _facts(index: Index) -> dict[str, object]:
+    return {"index": index.digest, **json.loads(index.to_bytes())}
 
 
 def _told(index: Index) -> str:
@@ -193,20 +160,3 @@ def _told(index: Index) -> str:
     in_base = sum(content.base for content in index.contents)
     lines = [table(("WHAT", "NAME", "SIZE", "SHA256"), cells), f"made by prepare-models {index.tool}"]
     return "\n".join(lines + ([f"{in_base} contents are in {len(index.bases)} base(s)"] if index.bases else []))
-
-
-@contextlib.contextmanager
-def bytes_line(what: str, *, show: bool) -> Iterator[OnBytes]:
-    """Yield what turns numbers of bytes into one line on the terminal."""
-    if not show or not sys.stderr.isatty():
-        yield lambda _, __: None
-        return
-
-    def tell(done: int, total: int) -> None:
-        sys.stderr.write(f"\r\x1b[K{done / 1e6:.0f} of {total / 1e6:.0f} MB {what}")
-        sys.stderr.flush()
-
-    try:
-        yield tell
-    finally:
-        sys.stderr.write("\r\x1b[K")

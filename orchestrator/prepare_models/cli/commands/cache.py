@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import table, write
-from ...store.contents import KINDS, LIMIT_VARIABLE, VERIFIED, Cache, Item, chosen, limit
+from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
 from ...support.paths import cache_dir
+from ..limit import VARIABLE, limit
 from ..options import add_json, command, size
 
 EXAMPLE = """\
@@ -80,7 +81,11 @@ def _list(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     write(_table(items))
     total = sum(item.bytes for item in items)
-    write(f"\n{len(items)} items, {_told(total)} in {cache_dir()}" + (f", limit {limit()}" if limit() else ""))
+    most = limit()
+    write(
+        f"\n{len(items)} items, {_told(total)} in {cache_dir()}"
+        + (f", limit {_told(most)}" if most is not None else "")
+    )
     return EXIT_OK
 
 
@@ -119,11 +124,9 @@ def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
 
 
 def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
-    most = arguments.max_size if arguments.max_size is not None else _limit()
+    most = arguments.max_size if arguments.max_size is not None else limit()
     if most is None and arguments.unused is None:
-        raise UsageError(
-            "nothing says what may go", hint=f"give --max-size SIZE or --unused DAYS, or set {LIMIT_VARIABLE}"
-        )
+        raise UsageError("nothing says what may go", hint=f"give --max-size SIZE or --unused DAYS, or set {VARIABLE}")
     unused_s = None if arguments.unused is None else arguments.unused * 86400.0
     doomed = chosen(cache.items(), max_bytes=most, unused_s=unused_s, kinds=arguments.kind or KINDS)
     gone = doomed if arguments.dry_run else cache.prune(doomed)
@@ -138,24 +141,6 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
     kept = f"; {len(busy)} in use are kept" if busy else ""
     write(f"{len(gone)} items, {_told(sum(item.bytes for item in gone))} {verb}{kept}")
     return EXIT_OK
-
-
-def _limit() -> int | None:
-    text = limit()
-    if text is None:
-        return None
-    try:
-        return size(text)
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{LIMIT_VARIABLE}: {error}", hint=f"{LIMIT_VARIABLE}=20GiB, for example") from None
-
-
-def keep_within_limit() -> None:
-    """Prune the cache down to the size that the user allows it, if there is one."""
-    most = _limit()
-    if most is not None:
-        cache = Cache(cache_dir())
-        cache.prune(chosen(cache.items(), max_bytes=most))
 
 
 def _of_kinds(cache: Cache, arguments: argparse.Namespace) -> list[Item]:

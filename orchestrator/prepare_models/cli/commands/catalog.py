@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
         write(json.dumps([entry.to_dict() for entry in found], indent=2))
     else:
         rows = [
-            (entry.name, entry.task or "-", entry.format, entry.manifest["precision"], entry.isaac_ros or "-")
+            (entry.name, entry.task or "-", entry.format, str(entry.manifest["precision"]), entry.isaac_ros or "-")
             for entry in found
         ]
         write(table(("NAME", "TASK", "FORMAT", "PRECISION", "ISAAC ROS"), rows))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
-from ... import lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors import choice
 from ...executors.executor import Executor
+from ...lock.pins import load
+from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
+from .. import selection
 from ..options import add_executor, add_json
-from .plan import container_options
 
 EXAMPLE = "example:\n  prepare-models check models.yaml"
 
@@ -31,13 +31,13 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Judge the models of a manifest without building them."""
-    specs = planner.select(lock.load(arguments.manifest)[0], arguments.names)
-    executor = choice.pick(arguments.executor, container_options(arguments))
+    specs = planner.select(load(arguments.manifest)[0], arguments.names)
+    executor = selection.executor(arguments)
     reports = [_check(executor, spec) for spec in specs]
     text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.checks(reports))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
 
 
-def _check(executor: Executor, spec: manifest.ModelSpec) -> ModelReport:
+def _check(executor: Executor, spec: ModelSpec) -> ModelReport:
     with tempfile.TemporaryDirectory(prefix="prepare-models-check-") as folder:
         return executor.check(spec, Path(folder))

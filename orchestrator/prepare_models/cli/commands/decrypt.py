@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...running import child
-from ...support.terminal import say
+from ...support.terminal import say_error
 from ..options import add_json
 
 EXAMPLE = "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx"
@@ -32,8 +32,8 @@ def main(arguments: argparse.Namespace) -> int:
     error = document["error"]
     if arguments.json:
         text.write(json.dumps(document, indent=2))
-    elif isinstance(error, dict):
-        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
+    elif error is not None:
+        say_error(error)
     else:
         text.write(f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}")
     return EXIT_MODEL_FAILED if error else EXIT_OK

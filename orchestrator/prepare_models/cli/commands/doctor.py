@@ -7,12 +7,17 @@ import dataclasses
 import json
 from pathlib import Path
 
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, UsageError
+from ...executors import choice
 from ...machine import doctor, facts
+from ...machine.findings import FAIL, OK, Finding
 from ...reports import text
+from ...running.child import install_command
 from ..options import add_output
 
-EXAMPLE = "example:\n  prepare-models doctor --models-dir ~/models\n\nexit status: 0 nothing fails, 1 something does"
+EXAMPLE = (
+    "example:\n  prepare-models doctor --models-dir ~/models\n\nexit status: 0 what auto takes works, 1 something fails"
+)
 
 
 def add_arguments(doctor: argparse.ArgumentParser) -> None:
@@ -28,24 +33,33 @@ def main(arguments: argparse.Namespace) -> int:
     """Print every finding with its fix. Changes nothing."""
     if not arguments.root.is_dir():
         raise UsageError(f"{arguments.root} is no directory", hint="give the root of a machine's files, such as /mnt")
+    here = arguments.root == Path("/")
     findings = doctor.examine(
         facts.probe(arguments.root, arch=arguments.arch),
         models_dir=arguments.models_dir,
         platform=arguments.platform,
-        is_this_machine=arguments.root == Path("/"),
+        automatic=_automatic() if here else None,
+        install=install_command(),
     )
     if arguments.json:
         text.write(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
     else:
         text.write("\n".join(_lines(findings)))
-    return EXIT_MODEL_FAILED if any(finding.status == doctor.FAIL for finding in findings) else EXIT_OK
+    return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
 
 
-def _lines(findings: list[doctor.Finding]) -> list[str]:
+def _automatic() -> doctor.Automatic:
+    try:
+        return doctor.Automatic(choice.pick("auto").name)
+    except HostError as error:
+        return doctor.Automatic(None, error.message, error.hint)
+
+
+def _lines(findings: list[Finding]) -> list[str]:
     width = max(len(finding.name) for finding in findings)
     lines = []
     for finding in findings:
         lines.append(f"{finding.status:4}  {finding.name:{width}}  {finding.message}")
-        if finding.fix and finding.status != doctor.OK:
+        if finding.fix and finding.status != OK:
             lines.append(f"{'':{width + 8}}-> {finding.fix}")
     return lines

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_pin
@@ -13,9 +12,10 @@ from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import table, write
 from ...running.connection import ConnectionSpec
-from ...running.fetch_process import Fetching, progress_line
+from ...running.fetch_process import Fetching, counted
+from ...support.display import byte_lines
 from ...support.paths import make, make_cache
-from ...support.terminal import say
+from ...support.terminal import say_error
 from ..options import add_output, positive, seconds
 
 EXAMPLE = """\
@@ -57,8 +57,8 @@ def main(arguments: argparse.Namespace) -> int:
     show = not (arguments.quiet or arguments.json)
     on_result = _tell if show else lambda _: None
     with (
-        progress_line(show=show) as on_event,
-        Fetching(job, network, on_result=on_result, on_event=on_event, fork=True) as fetching,
+        byte_lines(show=show) as line,
+        Fetching(job, network, on_result=on_result, on_event=counted(line("fetched")), fork=True) as fetching,
     ):
         results = fetching.results()
     if arguments.json:
@@ -101,7 +101,7 @@ def _is_whole_version(source: str) -> bool:
 def _tell(result: FetchResult) -> None:
     error = result["error"]
     if error is not None:
-        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
+        say_error(error)
 
 
 def _summary(results: list[FetchResult]) -> str:
@@ -114,11 +114,11 @@ def _summary(results: list[FetchResult]) -> str:
     return "\n".join(parts)
 
 
-def _row(result: Any) -> tuple[str, ...]:
+def _row(result: FetchResult) -> tuple[str, ...]:
     return (
-        result["path"],
+        result["path"] or "",
         result["status"],
-        f"{result['bytes'] / 1e6:.1f} MB",
-        result["sha256"][:16],
+        f"{(result['bytes'] or 0) / 1e6:.1f} MB",
+        (result["sha256"] or "")[:16],
         result["promised"] or "nobody",
     )

@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract.files import atomic_file
 
@@ -52,12 +51,11 @@ def main(arguments: argparse.Namespace) -> int:
         "load": _load,
     }
     found = actions[arguments.action](arguments)
-    rows = [_row(image) for image in found]
     if arguments.json:
-        text.write(json.dumps({"images": rows}, indent=2))
+        text.write(json.dumps({"images": [_row(image) for image in found]}, indent=2))
     else:
         head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
-        text.write(text.table(head, [tuple(map(str, _cells(row))) for row in rows]))
+        text.write(text.table(head, [_cells(image) for image in found]))
     return EXIT_OK
 
 
@@ -144,9 +142,9 @@ def _tell(lines: Iterable[str], arguments: argparse.Namespace) -> None:
             say(line)
 
 
-def _row(image: Image) -> dict[str, Any]:
+def _row(image: Image) -> dict[str, object]:
     return {
-        "image": image.tags[0] if image.tags else image.id,
+        "image": _name(image),
         "platform": image.labels.get(f"{LABEL}.platform"),
         "arch": image.arch,
         "contract": image.labels.get(f"{LABEL}.contract"),
@@ -156,6 +154,11 @@ def _row(image: Image) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
-    size = f"{row['bytes'] / 1e6:.0f} MB"
-    return row["image"], row["platform"], row["arch"], row["contract"], size, row["id"].rpartition(":")[2][:12]
+def _cells(image: Image) -> tuple[str, ...]:
+    platform, contract = (str(image.labels.get(f"{LABEL}.{label}")) for label in ("platform", "contract"))
+    digits = image.id.rpartition(":")[2][:12]
+    return _name(image), platform, image.arch, contract, f"{image.bytes / 1e6:.0f} MB", digits
+
+
+def _name(image: Image) -> str:
+    return image.tags[0] if image.tags else image.id

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
 from ...running import child
-from ...support.terminal import say
+from ...support.terminal import say_error
 from ..options import add_output
 from . import view
 
@@ -40,31 +38,24 @@ def main(arguments: argparse.Namespace) -> int:
     chosen = (("--layers", arguments.layers), ("--weights", arguments.weights))
     flags = [flag for flag, wanted in chosen if wanted]
     key = ("--key-file", str(arguments.key_file)) if arguments.key_file else ()
-    documents: list[dict[str, Any]] = child.ask("inspect", *flags, *key, "--", *map(str, arguments.files))["files"]
+    documents: list[inspection.Document] = child.ask("inspect", *flags, *key, "--", *map(str, arguments.files))["files"]
     if arguments.json:
         text.write(json.dumps(documents[0] if len(documents) == 1 else {"files": documents}, indent=2))
     else:
         _print(documents, arguments)
-    failed = any(error for document in documents for error in _errors(document))
+    failed = any(each["error"] for document in documents for each in (document, *document.get("models", ())))
     if arguments.view and not failed:
         view.serve(arguments.files[0])
     return EXIT_MODEL_FAILED if failed else EXIT_OK
 
 
-def _print(documents: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+def _print(documents: list[inspection.Document], arguments: argparse.Namespace) -> None:
     told = []
     for document in documents:
         error = document["error"]
         if error is None:
             told.append(inspection.render(document, layers=arguments.layers, weights=arguments.weights))
         else:
-            line = f"{error['message']} [{error['code']}]\n  -> {error['hint']}"
-            say(f"prepare-models: {line}")
+            say_error(error)
     if told:
         text.write("\n\n".join(told))
-
-
-def _errors(document: dict[str, Any]) -> Iterator[Any]:
-    yield document["error"]
-    for model in document.get("models", ()):
-        yield model["error"]

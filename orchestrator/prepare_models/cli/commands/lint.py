@@ -8,7 +8,7 @@ import json
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
 from ...running import child
-from ...support.terminal import say
+from ...support.terminal import say_error
 from ..options import add_consumer, add_json, add_models_dir
 
 EXAMPLE = "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings"
@@ -29,8 +29,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(json.dumps(document, indent=2))
     elif error is not None:
-        line = f"{error['message']} [{error['code']}]\n  -> {error['hint']}"
-        say(f"prepare-models: {line}")
+        say_error(error)
     else:
         lines = [inspection.findings(model) for model in models]
         text.write("\n".join(lines if arguments.consumer else [*lines, inspection.judged_for(models)]))

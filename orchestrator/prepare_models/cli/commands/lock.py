@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ... import lock, manifest
+from ... import lock
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
 from ...executors import choice
 from ...lock import Lock, facts
@@ -16,11 +16,13 @@ from ...lock.document import Facts
 from ...lock.make import drift_of_servers, make
 from ...machine import platforms
 from ...manifest import licences
+from ...manifest.load import load
 from ...planning import planner
 from ...reports.text import table, write
-from ...running.fetch_process import progress_line
+from ...running.fetch_process import counted
 from ...signing import releases
 from ...support import paths
+from ...support.display import byte_lines
 from ...support.terminal import say
 from ..options import add_output
 from ..trusting import add_sign, signer
@@ -68,7 +70,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    loaded, known = manifest.load(arguments.manifest), lock.read(lock.path_of(arguments.manifest))
+    loaded, known = load(arguments.manifest), lock.read(lock.path_of(arguments.manifest))
     if known is None:
         raise LockError(
             [f"{lock.path_of(arguments.manifest)} is not there"],
@@ -79,8 +81,8 @@ def _check(arguments: argparse.Namespace) -> int:
         drift += lock.drift_of_platform(known, name, found)
     if arguments.online:
         accepted = licences.accepted(flag=arguments.accept_eula)
-        with progress_line(show=not (arguments.quiet or arguments.json)) as on_event:
-            drift += drift_of_servers(loaded, known, accept_eula=accepted, on_event=on_event)
+        with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
+            drift += drift_of_servers(loaded, known, accept_eula=accepted, on_event=counted(line("fetched")))
     if arguments.json:
         write(json.dumps({"lock": str(lock.path_of(arguments.manifest)), "drift": drift}, indent=2))
         return EXIT_MODEL_FAILED if drift else EXIT_OK
@@ -91,13 +93,13 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace) -> int:
     signs = signer(arguments)
-    loaded, target = manifest.load(arguments.manifest), lock.path_of(arguments.manifest)
+    loaded, target = load(arguments.manifest), lock.path_of(arguments.manifest)
     planner.select(loaded, arguments.update)  # refuses unknown names
     previous = lock.read(target) or Lock()
-    with progress_line(show=not (arguments.quiet or arguments.json)) as on_event:
+    with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
         made = make(
             loaded, previous, update=arguments.update,
-            accept_eula=licences.accepted(flag=arguments.accept_eula), on_event=on_event,
+            accept_eula=licences.accepted(flag=arguments.accept_eula), on_event=counted(line("fetched")),
         )  # fmt: skip
     made = replace(made, platforms={**previous.platforms, **dict(_platforms(arguments))})
     lock.write(target, made)

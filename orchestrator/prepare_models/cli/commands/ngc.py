@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import table, write
 from ...running import child
 from ...running.connection import ConnectionSpec
-from ...support.terminal import say
+from ...support.terminal import say_error
 from ..options import add_json, command, positive
 
 _COLUMNS = {
@@ -56,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
     )
     error = answer["error"]
     if error is not None:
-        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
+        say_error(error)
         return EXIT_MODEL_FAILED
     if arguments.json:
         write(json.dumps(answer["rows"], indent=2))
@@ -67,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _ask(ask: str, about: str, limit: int | None, network: ConnectionSpec) -> dict[str, Any]:
+def _ask(ask: str, about: str, limit: int | None, network: ConnectionSpec) -> child.Answer:
     with child.secret_file(network.secrets()) as secret:
         settings = network.with_secrets(child.path_of(secret)).to_dict()
         question = {"ask": ask, "about": about, "limit": limit, "network": settings}

@@ -8,7 +8,7 @@ import json
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...running import child
-from ...support.terminal import one_line, say
+from ...support.terminal import one_line, say_error
 from ..options import add_deploy_dir, add_json, add_models_dir
 
 EXAMPLE = (
@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
         text.write(json.dumps(document, indent=2))
         return EXIT_MODEL_FAILED if failed else EXIT_OK
     for error in (model["error"] for model in failed):
-        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
+        say_error(error)
     done = [model for model in document["models"] if not model["error"]]
     if done:
         text.write("\n".join(f"{one_line(model['name'])}: {', '.join(model['files'])}" for model in done))

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.files import write_atomic
-
-from ...errors import EXIT_DIFFERENT, EXIT_OK, HostError
-from ...reports import difference, documents, html, junit, markdown, text
+from ...errors import EXIT_DIFFERENT, EXIT_OK
+from ...reports import difference, documents, forms, text
 from ..options import add_json, command
-
-FORMS: dict[str, Callable[[documents.Run], str]] = {
-    "html": html.render,
-    "markdown": markdown.render,
-    "junit": junit.render,
-}
 
 EXAMPLE = (
     "example:\n  prepare-models report "
@@ -33,7 +24,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         "example:\n  prepare-models report render models/report.json --format markdown",
     )  # fmt: skip
     render.add_argument("report", type=Path, metavar="REPORT", help="report.json, or the directory that has it")
-    render.add_argument("--format", choices=("html", "markdown", "junit"), required=True, help="form")
+    render.add_argument("--format", choices=tuple(forms.FORMS), required=True, help="form")
     render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
     diff = command(
         actions, "diff", "tell what differs between two reports: engines, inputs and outputs, precision, times",
@@ -51,21 +42,9 @@ def main(arguments: argparse.Namespace) -> int:
         changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
         text.write(json.dumps({"changes": changes}, indent=2) if arguments.json else difference.render(changes))
         return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
-    rendered = FORMS[arguments.format](documents.load(arguments.report))
+    rendered = forms.FORMS[arguments.format](documents.load(arguments.report))
     if arguments.output is None:
         text.write(rendered.rstrip("\n"))
     else:
-        save(arguments.output, rendered)
+        forms.save(arguments.output, rendered)
     return EXIT_OK
-
-
-def save(file: Path, rendered: str) -> None:
-    """Write a rendered report.
-
-    Raises:
-        HostError: the file can't be written.
-    """
-    try:
-        write_atomic(file, rendered.encode("utf-8"))
-    except OSError as error:
-        raise HostError(f"{file} can't be written: {error.strerror}", hint="free space or give write access") from None

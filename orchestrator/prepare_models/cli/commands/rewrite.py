@@ -11,15 +11,15 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.companions import GRAPH, GRAPH_WEIGHTS
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
-from ... import lock, manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...executors import choice
 from ...executors.executor import Executor
+from ...lock.pins import load
+from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
 from ...support.terminal import say
+from .. import selection
 from ..options import add_executor, add_json
-from .plan import container_options
 
 EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peoplesemsegnet.onnx"
 
@@ -35,13 +35,13 @@ def add_arguments(rewrite: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the graph that an engine of the manifest is built from."""
-    (spec,) = planner.select(lock.load(arguments.manifest)[0], [arguments.name])
+    (spec,) = planner.select(load(arguments.manifest)[0], [arguments.name])
     output = arguments.output.absolute()
     if output.suffix.lower() != ".onnx" or not output.parent.is_dir():
         raise UsageError(
             f"{arguments.output} can't be written", hint="give a file that ends with .onnx, in a folder that exists"
         )
-    executor = choice.pick(arguments.executor, container_options(arguments))
+    executor = selection.executor(arguments)
     report = _rewritten(executor, spec, output)
     if arguments.json:
         text.write(json.dumps(report, indent=2))
@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_MODEL_FAILED if report["status"] == FAILED else EXIT_OK
 
 
-def _rewritten(executor: Executor, spec: manifest.ModelSpec, output: Path) -> ModelReport:
+def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport:
     """Write the graph beside its place and give it its name, which it has as a whole or not at all."""
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
         made, folder = Path(place, "graph"), Path(place, "work")

@@ -6,23 +6,21 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract.workspace import sweep
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...manifest import licences
-from ...reports import html, text
+from ...reports import documents, forms, html, text
 from ...running import progress
 from ...running.prefetch import fetching_ahead
 from ...running.runner import Run
 from ...store import open_store
 from ...support import paths
 from ...support.file_digests import open_digests
+from .. import selection
+from ..limit import keep_within_limit
 from ..options import add_output, add_selection, positive, seconds
-from . import plan as plan_command
-from . import report as report_command
-from .cache import keep_within_limit
 
 EXAMPLE = """\
 example:
@@ -52,20 +50,21 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     )
     ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
     run.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
-    run.add_argument("--dry-run", action="store_true", help="only print what would be done, like plan")
+    run.add_argument(
+        "--dry-run", dest="command", action="store_const", const="plan", default=argparse.SUPPRESS,
+        help="only print what would be done, like plan",
+    )  # fmt: skip
     add_output(run)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Prepare the models, write the reports, print the summary."""
-    if arguments.dry_run:
-        return plan_command.main(arguments)
     started = time.time()
     if arguments.report_html is not None:
         html.check()  # before hours of building
     cache = paths.make_cache()
     sweep(cache)
-    loaded, specs, executor = plan_command.prepare(arguments)
+    loaded, specs, executor = selection.chosen(arguments)
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     offline = arguments.bundle is not None
     accepted = offline or licences.accepted(flag=arguments.accept_eula)  # of a bundle: when it was made
@@ -102,17 +101,17 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_MODEL_FAILED if report["summary"]["failed"] else EXIT_OK
 
 
-def _document(report: dict[str, Any]) -> str:
+def _document(report: documents.Run) -> str:
     """Return a report as JSON, each model on a line of its own: indented, two thousand of them take 20 s to write."""
     head = json.dumps({**report, "models": []}, indent=2)
     models = ",\n    ".join(map(json.dumps, report["models"]))
     return f"{head.removesuffix('[]' + chr(10) + '}')}[\n    {models}\n  ]\n}}"
 
 
-def _write(report: dict[str, Any], document: str, models_dir: Path, arguments: argparse.Namespace) -> None:
+def _write(report: documents.Run, document: str, models_dir: Path, arguments: argparse.Namespace) -> None:
     for target in filter(None, (models_dir / "report.json", arguments.report)):
-        report_command.save(target, document + "\n")
-    for form, render in report_command.FORMS.items():
+        forms.save(target, document + "\n")
+    for form, render in forms.FORMS.items():
         target = getattr(arguments, f"report_{form}")
         if target is not None:
-            report_command.save(target, render(report))
+            forms.save(target, render(report))

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
-from ... import manifest
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...executors import choice
 from ...executors.executor import Executor
+from ...manifest.load import load
+from ...manifest.model import ModelSpec
 from ...planning import planner, published_models
 from ...reports import text
+from .. import selection
 from ..options import add_executor, add_json
-from .plan import container_options
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
@@ -39,15 +39,15 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Compare the engines of a manifest or of a models directory with their source models."""
     specs, models_dir = _subjects(arguments)
-    executor = choice.pick(arguments.executor, container_options(arguments), builds=False)
+    executor = selection.executor(arguments, builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
     text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.verifications(reports))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
 
 
-def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[manifest.ModelSpec], Path]:
+def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]:
     if not arguments.target.is_dir():
-        return planner.select(manifest.load(arguments.target), arguments.names), arguments.models_dir.absolute()
+        return planner.select(load(arguments.target), arguments.names), arguments.models_dir.absolute()
     models_dir = arguments.target.absolute()
     records = published_models.records(models_dir)
     unknown = [name for name in arguments.names if name not in records]
@@ -60,6 +60,6 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[manifest.ModelSpe
     return [published_models.spec_of(record) for record in wanted], models_dir
 
 
-def _verify(executor: Executor, spec: manifest.ModelSpec, models_dir: Path) -> ModelReport:
+def _verify(executor: Executor, spec: ModelSpec, models_dir: Path) -> ModelReport:
     with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
         return executor.verify(spec, models_dir / spec.name, Path(folder))

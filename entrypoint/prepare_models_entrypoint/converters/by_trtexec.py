@@ -1,20 +1,16 @@
-"""Building with NVIDIA's programs: trtexec without Python bindings, tao-converter where it alone can decrypt."""
+"""Building with trtexec, where this Python has no module of TensorRT."""
 
 from __future__ import annotations
 
-import os
-import resource
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import List, Optional
 
 from ..contract import external_data
+from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
-from ..contract.files import sha256_file, sync
-from ..contract.job import AUTO
-from ..contract.precision import Means
-from ..contract.report import Binding, Calibration, ProfileShapes, WarningInfo
+from ..contract.job import ModelJob
+from ..contract.report import Binding, Calibration, WarningInfo
 from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
@@ -23,78 +19,57 @@ from . import (
     build_time,
     gpu_support,
     layer_info,
-    plugins,
+    options,
     preflight,
     profiles,
+    program,
     quantization,
-    tao_converter,
+    repeat,
     timing_cache,
     trtexec,
 )
-from .messages import from_program
-from .precision import Rule, judge_by_size, prove, rule
+from .converter import Progress
+from .precision import prove, rule
 from .ranges import settle
 from .request import BuildRequest, BuildResult
 
-Progress = Callable[[str, int, int], None]
-
-_OUTPUT_KEPT = 64 << 10
-
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
-    """Run the program that the request names and judge what it left."""
-    if request.model.precision == AUTO:
-        raise ConvertError(
-            "precision-unavailable",
-            "precision: auto builds with TensorRT's Python module, and here a program would build",
-            hint="name the precision, or build where the module is installed",
-        )
-    plugins.verify(request.model.plugins)
-    if request.key_fd is not None:
-        _by_tao_converter(request, result, progress)
-    else:
-        _by_trtexec(request, result, progress)
-    result["children_rss_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    """Check the model, have trtexec build it, and take the precision from the layer information that it exports."""
+    with program.conversion(request, result):
+        _convert(request, result, progress)
 
 
-def _by_tao_converter(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
-    model, program = request.model, request.program or ""
-    with os.fdopen(request.key_fd or 0, "r", encoding="utf-8") as stream:
-        key = stream.read().strip()
-    cache = _cache(request)
-    argv = tao_converter.command(
-        model, program=program, key=key, etlt=request.source, engine=request.plan, cache=request.cache_file
-    )
-    result["command"] = tao_converter.masked(argv)
-    result["io"], result["profiles"] = _declared(request)
-    result["backend"] = BackendInfo(name="tensorrt", version="unknown")
-    if request.check_only:
-        return
-    with build_time.told(progress, request.expected_s):
-        _run(argv, "tao-converter", secret=key)
-    _take_plan(request, result)
-    found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
-    model_bytes = Path(request.source).stat().st_size  # of the same size as the network that is encrypted in it
-    shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
-    chosen = Rule(Means.TAO_CONVERTER)
-    proof = prove(model.precision, chosen, None, allow_fallback=model.allow_fallback, calibration=found)
-    proof["how"] = f"{proof['how']}{told}"
-    if shown:
-        proof["delivered"], proof["source"] = model.precision, "engine size"
-    result["precision_proof"] = proof
+def takes(builder: BuilderConfig) -> bool:
+    """Tell whether trtexec has an option for each setting."""
+    return not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
 
 
-def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
-    model, program = request.model, request.program or ""
+def line(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the command line that was run, with the files as the user knows them."""
+    shown = {
+        "--onnx": repeat.graph_name(model, result),
+        "--saveEngine": repeat.plan_name(model),
+        "--calib": repeat.cache_name(model),
+        "--timingCacheFile": "timing.cache",
+        "--exportLayerInfo": "layers.json",
+    }
+    argv = result["command"] or []
+    names = [argument.partition("=")[0] for argument in argv]
+    return trtexec.shell_line([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
+
+
+def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    model = request.model
     whole_file.check(Path(request.source))
     external_data.check(Path(request.source))
-    version = _version(program)
+    version = _version(request.program or "")
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
     gpu_support.check(backend, request.capability, ())
     trtexec.check_model(model, version)
     whole_file.check_operator_sets(Path(request.source))
     quantization.check(Path(request.source))
-    cache = _cache(request)
+    cache = program.cache_of(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(
         model.precision,
@@ -108,7 +83,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
         preflight.check_tensor_names(bindings, model.ros)
         result["io"], result["profiles"] = bindings, profiles.resolve(bindings, model.inputs, model.profiles)
     else:
-        result["io"], result["profiles"] = _declared(request)
+        result["io"], result["profiles"] = program.declared(request)
     if chosen.rewrites:
         _by_rewritten(request, result, version, cache, progress)
         return
@@ -116,7 +91,7 @@ def _by_trtexec(request: BuildRequest, result: BuildResult, progress: Progress) 
     _run_trtexec(request, result, version, request.source, progress)
     if request.check_only:
         return
-    _take_plan(request, result)
+    program.take_plan(request, result)
     try:
         evidence = layer_info.read(_layer_info_file(request))
     except layer_info.UnreadableError as error:
@@ -160,7 +135,7 @@ def _by_rewritten(
         result["precision_proof"] = proof
         _run_trtexec(request, result, version, str(typed.path), progress)
     if not request.check_only:
-        _take_plan(request, result)
+        program.take_plan(request, result)
 
 
 def _run_trtexec(request: BuildRequest, result: BuildResult, version: Version, onnx: str, progress: Progress) -> None:
@@ -171,7 +146,7 @@ def _run_trtexec(request: BuildRequest, result: BuildResult, version: Version, o
         result["command"] = argv
         if not request.check_only:
             with build_time.told(progress, request.expected_s):
-                _run(argv, "trtexec")
+                program.run(argv, "trtexec")
 
 
 def _trtexec_command(
@@ -218,19 +193,6 @@ def _look(
     return bindings(model), graph.has_qdq(model), found
 
 
-def _declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, ProfileShapes]]]":
-    """Return bindings and profiles as the manifest tells them, for models that nothing here can read."""
-    shapes = {name: profiles.declared(each) for name, each in request.model.inputs.items()}
-    io = [
-        Binding(
-            name=name, mode="input", dtype="float32", profiles=[one], source="network",
-            shape=[low if low == high else -1 for low, high in zip(one["min"], one["max"])],
-        )
-        for name, one in shapes.items()
-    ]  # fmt: skip
-    return io, [shapes]
-
-
 def _version(program: str) -> Version:
     try:
         told = subprocess.run([program, "--help"], capture_output=True, check=False, timeout=30)
@@ -248,46 +210,5 @@ def _version(program: str) -> Version:
     return version
 
 
-def _run(argv: Sequence[str], name: str, *, secret: str = "") -> None:
-    """Run a program in this session, so that it ends with this process; its output goes to the log without the key."""
-    try:
-        ended = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-    except OSError as error:
-        raise ConvertError(
-            "converter-unavailable", f"{argv[0]} does not start: {error.strerror}", hint="check its installation"
-        ) from None
-    output = ended.stdout.decode("utf-8", "replace")
-    if secret:
-        output = output.replace(secret, tao_converter.MASK)
-    sys.stderr.write(output)
-    if ended.returncode:
-        raise from_program(name, ended.returncode, output[-_OUTPUT_KEPT:])
-
-
-def _take_plan(request: BuildRequest, result: BuildResult) -> None:
-    plan = Path(request.plan)
-    size = plan.stat().st_size if plan.exists() else 0
-    if not size:
-        raise ConvertError(
-            "converter-failed",
-            "the converter ended well and wrote no engine",
-            hint="check the room on the disk, or use converter: api",
-        )
-    with plan.open("rb+") as stream:
-        sync(stream)
-    result["engine_bytes"], result["engine_sha256"] = size, sha256_file(plan)
-
-
-def _cache(request: BuildRequest) -> Optional[CalibrationCache]:
-    if request.cache_file is None:
-        return None
-    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
-
-
 def _layer_info_file(request: BuildRequest) -> Path:
     return Path(request.work_dir) / "layers.json"
-
-
-__all__: List[Any] = ["convert"]

@@ -1,0 +1,106 @@
+"""Versions of TensorRT that are known to give wrong results or to fail: ``known_faults.json``, each with its reference.
+
+NVIDIA lists them, or users reported them and NVIDIA confirmed it (``confirmed``). A row holds for versions ``first``
+to ``last``; where it names precisions, compute capabilities, builder options (with their values; none: any) or dynamic
+shapes, for these alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import List, Mapping, Optional, Sequence, Tuple
+
+from .environment import RuntimeInfo
+from .job import ModelSettings
+from .precision import AUTO
+from .report import WarningInfo
+
+CODE = "tensorrt-known-fault"
+
+Version = Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row of the table."""
+
+    id: str
+    first: str
+    last: str
+    what: str
+    hint: str
+    confirmed: str
+    sources: Sequence[str]
+    precisions: Sequence[str] = ()
+    capabilities: Sequence[str] = ()
+    settings: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    dynamic: bool = False
+
+    def of_version(self, version: str) -> bool:
+        """Tell whether a version has the fault. One without its last numbers, such as 10.16, has it if any such has."""
+        found = _numbers(version)
+        low, high = (_numbers(text)[: len(found)] for text in (self.first, self.last))
+        return bool(found) and low <= found[: len(low)] and found[: len(high)] <= high
+
+    def of_gpu(self, capabilities: Sequence[str]) -> bool:
+        """Tell whether one of the GPUs has the fault; unknown GPUs have those of no GPU in particular."""
+        return not self.capabilities or any(each in self.capabilities for each in capabilities)
+
+    @property
+    def of_any_model(self) -> bool:
+        """Tell whether nothing about the model decides."""
+        return not (self.precisions or self.settings or self.dynamic)
+
+    def of_model(self, model: ModelSettings) -> bool:
+        """Tell whether a build with these settings meets the fault."""
+        options = model.builder.to_dict()
+        given = all(name in options and _among(options[name], values) for name, values in self.settings.items())
+        dynamic = bool(model.inputs or model.profiles) or not self.dynamic
+        precision = not self.precisions or model.precision in (*self.precisions, AUTO)  # which may become any of them
+        return given and dynamic and precision
+
+    def warning(self, version: str) -> WarningInfo:
+        """Return what a user is told."""
+        told = f"TensorRT {version}: {self.what} ({self.confirmed}: {', '.join(self.sources)})"
+        return WarningInfo(code=CODE, message=told, hint=self.hint)
+
+
+@lru_cache(maxsize=None)
+def table() -> "Tuple[Fault, ...]":
+    """Return every row."""
+    rows = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+    return tuple(Fault(**row) for row in rows)
+
+
+def of_build(model: ModelSettings, runtime: RuntimeInfo) -> List[WarningInfo]:
+    """Return what is known against building a model in an environment."""
+    backend, gpu = runtime["backend"], runtime["gpu"]
+    version = backend["version"] if backend is not None and backend["name"] == "tensorrt" else None
+    if backend is None:
+        version = runtime.get("library")
+    capabilities = [gpu["compute_capability"]] if gpu is not None else []
+    return (
+        [fault.warning(version) for fault in faults(version, capabilities) if fault.of_model(model)] if version else []
+    )
+
+
+def of_version(version: str, capabilities: Sequence[str]) -> List[WarningInfo]:
+    """Return what is known against a version on some GPUs, whatever the model."""
+    return [fault.warning(version) for fault in faults(version, capabilities) if fault.of_any_model]
+
+
+def faults(version: Optional[str], capabilities: Sequence[str]) -> List[Fault]:
+    """Return the rows of a version on some GPUs."""
+    return [fault for fault in table() if version and fault.of_version(version) and fault.of_gpu(capabilities)]
+
+
+def _among(value: object, values: Sequence[object]) -> bool:
+    return value is not None and value is not False and (not values or value in values)
+
+
+def _numbers(version: str) -> Version:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

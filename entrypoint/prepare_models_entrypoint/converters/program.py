@@ -1,0 +1,90 @@
+"""Building with a program: it is run, its plan is taken, and what nothing reads is as the manifest says."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence
+
+from ..contract.files import sha256_file, sync
+from ..contract.precision import AUTO
+from ..contract.report import Binding, ProfileShapes
+from ..errors import ConvertError
+from ..onnx_graph import calibration_cache
+from ..onnx_graph.calibration_cache import CalibrationCache
+from . import plugins, profiles
+from .messages import from_program
+from .request import BuildRequest, BuildResult
+
+MASK = "***"
+_OUTPUT_KEPT = 64 << 10  # bytes
+
+
+@contextlib.contextmanager
+def conversion(request: BuildRequest, result: BuildResult) -> Iterator[None]:
+    """Refuse what no program does, and note the peak memory of those that run within the block."""
+    if request.model.precision == AUTO:
+        raise ConvertError(
+            "precision-unavailable",
+            "precision: auto builds with TensorRT's Python module, and here a program would build",
+            hint="name the precision, or build where the module is installed",
+        )
+    plugins.verify(request.model.plugins)
+    yield
+    result["children_rss_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def run(argv: Sequence[str], name: str, *, secret: str = "") -> None:
+    """Run a program in this session, so that it ends with this process; its output goes to the log without the key."""
+    try:
+        ended = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+    except OSError as error:
+        raise ConvertError(
+            "converter-unavailable", f"{argv[0]} does not start: {error.strerror}", hint="check its installation"
+        ) from None
+    output = ended.stdout.decode("utf-8", "replace")
+    if secret:
+        output = output.replace(secret, MASK)
+    sys.stderr.write(output)
+    if ended.returncode:
+        raise from_program(name, ended.returncode, output[-_OUTPUT_KEPT:])
+
+
+def take_plan(request: BuildRequest, result: BuildResult) -> None:
+    """Bring the plan that a program wrote to the disk, and note its size and digest."""
+    plan = Path(request.plan)
+    size = plan.stat().st_size if plan.exists() else 0
+    if not size:
+        raise ConvertError(
+            "converter-failed",
+            "the converter ended well and wrote no engine",
+            hint="check the room on the disk, or use converter: api",
+        )
+    with plan.open("rb+") as stream:
+        sync(stream)
+    result["engine_bytes"], result["engine_sha256"] = size, sha256_file(plan)
+
+
+def declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, ProfileShapes]]]":
+    """Return bindings and profiles as the manifest tells them, for models that nothing here can read."""
+    shapes = {name: profiles.declared(each) for name, each in request.model.inputs.items()}
+    io = [
+        Binding(
+            name=name, mode="input", dtype="float32", profiles=[one], source="network",
+            shape=[low if low == high else -1 for low, high in zip(one["min"], one["max"])],
+        )
+        for name, one in shapes.items()
+    ]  # fmt: skip
+    return io, [shapes]
+
+
+def cache_of(request: BuildRequest) -> Optional[CalibrationCache]:
+    """Return the calibration cache that the manifest gives, if it gives one."""
+    if request.cache_file is None:
+        return None
+    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")

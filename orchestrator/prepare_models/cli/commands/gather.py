@@ -1,0 +1,43 @@
+"""``prepare-models gather``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...reports import text
+from ...running import child
+from ...support.terminal import one_line, say
+from ..options import add_json
+
+EXAMPLE = (
+    "example:\n  prepare-models gather orin/models workstation/models --output repository\n\n"
+    "Each directory is what run wrote on one machine. Triton loads the engine of the GPU that it finds.\n\n"
+    "exit status: 0 all are written, 1 a model has no engine for a known GPU, or engines that differ"
+)
+
+
+def add_arguments(gather: argparse.ArgumentParser) -> None:
+    """Add what ``gather`` takes."""
+    gather.add_argument("models_dirs", nargs="+", type=Path, metavar="MODELS_DIR", help="one for each kind of GPU")
+    gather.add_argument("--output", type=Path, required=True, metavar="DIR", help="the repository that is written")
+    add_json(gather, "outcome")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write one Triton repository of engines that several GPUs built."""
+    places = [str(path.absolute()) for path in (arguments.output, *arguments.models_dirs)]
+    document = child.ask("gather", "--", *places)
+    failed = [model for model in (document, *document["models"]) if model["error"]]
+    if arguments.json:
+        text.write(json.dumps(document, indent=2))
+        return EXIT_MODEL_FAILED if failed else EXIT_OK
+    for error in (model["error"] for model in failed):
+        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
+    for model in document["models"]:
+        if not model["error"]:
+            engines = ", ".join(f"{capability} {file}" for capability, file in model["engines"].items())
+            text.write(f"{one_line(model['name'])}: {engines}")
+    return EXIT_MODEL_FAILED if failed else EXIT_OK

@@ -1,0 +1,55 @@
+"""``prepare-models selftest``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...executors import choice
+from ...reports import text
+from ...running import progress
+from ...selftest import Selftest
+from ...selftest.outcome import OK, Step, private_words
+from ..options import add_executor, add_output
+from .plan import container_options
+from .report import save
+
+EXAMPLE = """\
+example:
+  prepare-models selftest --executor docker
+
+exit status: 0 no step failed, 1 one did, 3 nothing here can build engines
+"""
+
+
+def add_arguments(selftest: argparse.ArgumentParser) -> None:
+    """Add what ``selftest`` takes."""
+    selftest.add_argument(
+        "-o", "--output", type=Path, default=Path("selftest.json"), metavar="FILE",
+        help="what to attach to a bug report, without secrets and personal paths (default: ./selftest.json)",
+    )  # fmt: skip
+    add_executor(selftest)
+    add_output(selftest)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Take the steps, print a verdict for each, write the file."""
+    executor = choice.pick(arguments.executor, container_options(arguments))
+    silent = arguments.quiet or arguments.json
+    with progress.observer(quiet=silent, log_format=arguments.log_format, verbose=arguments.verbose) as observer:
+        test = Selftest(executor, observer, tell=lambda _: None)
+        private = private_words(test.work)
+        outcome = test.run()
+    document = outcome.document(private)
+    save(arguments.output, document)
+    if arguments.json:
+        text.write(document.rstrip("\n"))
+    else:
+        text.write("\n".join([*map(_line, outcome.steps), "", f"file  {arguments.output}"]))
+    return EXIT_MODEL_FAILED if outcome.failed else EXIT_OK
+
+
+def _line(step: Step) -> str:
+    fix = f"\n      -> {step.fix}" if step.fix and step.verdict != OK else ""
+    return f"{step.verdict:4}  {step.name:22} {step.seconds:7.1f} s  {step.message}{fix}"

@@ -1,0 +1,73 @@
+"""What builds in this Python need, as far as it can be told without importing any of it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+
+from prepare_models_entrypoint.contract import converters, known_faults, packages, runtime
+
+from .facts import Machine
+from .findings import FAIL, LOCAL, OK, WARN, Finding
+
+# What an extra of this distribution brings, beyond what every installation has.
+EXTRAS = {
+    "calibrate": ("onnxruntime", "pillow"),
+    "verify": ("onnxruntime", "pillow", "polygraphy"),
+    "sanitize": ("onnx-graphsurgeon", "onnxruntime", "polygraphy"),
+    "modelopt": ("nvidia-modelopt",),
+}
+_CODEC = "pip install cryptography and then pip install --no-deps nvidia-eff-tao-encryption"
+
+
+def unavailable() -> str | None:
+    """Say why this Python can't build engines, or return None."""
+    if runtime.installed_backend() is None and not converters.find().reads_onnx:
+        return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
+    return None
+
+
+def examine(machine: Machine, install: str) -> Iterator[Finding]:
+    """Yield what is found. ``install``: the command that installs the extra ``local``."""
+    installed, found = packages.installed(), converters.find()
+    yield from _backend(machine, install)
+    if "onnx" in installed:
+        yield Finding("onnx here", OK, f"onnx {installed['onnx']}", of=LOCAL)
+    else:
+        yield Finding("onnx here", WARN, "onnx is not installed: models can't be changed", install, of=LOCAL)
+    yield _codec(found.codec)
+    programs = [f"{name} {path}" for name, path in found.programs.items()]
+    yield Finding("converters here", OK, ", ".join(programs) or "no trtexec, no tao-converter", of=LOCAL)
+    there = [name for name, needed in EXTRAS.items() if set(needed) <= set(installed)]
+    absent = [name for name in EXTRAS if name not in there]
+    told = f"installed: {', '.join(there) or 'none'}; not installed: {', '.join(absent) or 'none'}"
+    yield Finding("extras here", OK, told, of=LOCAL)
+
+
+def _backend(machine: Machine, install: str) -> Iterator[Finding]:
+    backend, why_not = runtime.installed_backend(), unavailable()
+    if why_not is not None:
+        yield Finding("TensorRT here", FAIL, why_not, install, of=LOCAL)
+        return
+    name, version = (backend["name"], backend["version"]) if backend else ("trtexec", runtime.library_version() or "")
+    told = f"{name} {version}".strip()
+    if name == "tensorrt_rtx":
+        yield Finding("TensorRT here", OK, f"{told}, which builds without a GPU", of=LOCAL)
+        return
+    if not (machine.gpus or machine.jetson):
+        told += f", which builds on a GPU, and there is none: {machine.gpu_reason}"
+        yield Finding("TensorRT here", FAIL, told, machine.gpu_fix, of=LOCAL)
+    else:
+        yield Finding("TensorRT here", OK, told, of=LOCAL)
+    for fault in known_faults.of_version(version, machine.capabilities):
+        yield Finding("known faults", WARN, fault["message"], fault["hint"], of=LOCAL)
+
+
+def _codec(installed: bool) -> Finding:
+    if installed:
+        return Finding(".etlt here", OK, "NVIDIA's codec is installed", of=LOCAL)
+    possible = platform.machine() == "x86_64" and sys.version_info[:2] in ((3, 10), (3, 12))
+    fix = _CODEC if possible else "decrypt .etlt models on x86_64 with Python 3.10 or 3.12, or in an image"
+    told = "NVIDIA's codec is not installed: .etlt models can't be decrypted"
+    return Finding(".etlt here", WARN, told, fix, of=LOCAL)

@@ -1,0 +1,94 @@
+"""What a selftest found, and the file that holds it, without anything that is private to its machine."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.report import ModelReport
+
+from .. import __version__
+from ..machine.doctor import FAIL, OK, WARN, Finding
+
+SKIP = "skip"
+VERSION = 1  # of the file
+
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+
+__all__ = ["FAIL", "OK", "SKIP", "WARN", "Outcome", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that was tried. ``verdict``: ok, warn, fail or skip. ``seconds``: wall time."""
+
+    name: str
+    verdict: str
+    message: str
+    seconds: float = 0.0
+    fix: str = ""
+
+
+@dataclass
+class Outcome:
+    """Everything that a selftest found."""
+
+    executor: str
+    started_at: str
+    findings: list[Finding] = field(default_factory=list)
+    runtime: RuntimeInfo | None = None
+    steps: list[Step] = field(default_factory=list)
+    models: list[ModelReport] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether any step failed."""
+        return any(step.verdict == FAIL for step in self.steps)
+
+    def document(self, private: Mapping[str, str]) -> str:
+        """Return the file to attach to a bug report, as JSON. ``private``: texts, each with its stand-in."""
+        text = json.dumps(
+            {
+                "selftest": VERSION,
+                "tool": {"name": "prepare-models", "version": __version__},
+                "verdict": FAIL if self.failed else OK,
+                **asdict(self),
+            },
+            indent=2,
+        )
+        for word in sorted(private, key=len, reverse=True):
+            text = text.replace(json.dumps(word)[1:-1], private[word])
+        return text + "\n"
+
+
+def private_words(work: Path) -> dict[str, str]:
+    """Return what a file for strangers must not name: places, user, machine, secrets; each with a stand-in.
+
+    Args:
+        work: the selftest's own directory.
+    """
+    words = {
+        str(work): "<selftest>",
+        str(Path(__file__).parents[1]): "<prepare_models>",
+        os.getcwd(): "<here>",
+        os.path.expanduser("~"): "~",
+        socket.gethostname(): "<host>",
+    }
+    with contextlib.suppress(OSError, KeyError):  # a uid without an account
+        words[getpass.getuser()] = "<user>"
+    for name, value in os.environ.items():
+        if _SECRET.search(name):
+            words[value] = "<secret>"
+        elif name.upper().endswith("_PROXY"):
+            words[urlsplit(value).netloc.rpartition("@")[0]] = "<secret>"
+    # "root" and "/" are everywhere and tell nothing.
+    return {word: instead for word, instead in words.items() if len(word) > 2 and word not in ("root", "localhost")}

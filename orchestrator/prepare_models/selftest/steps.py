@@ -1,0 +1,193 @@
+"""The steps of a selftest: doctor, builds in every precision, what was built, its numbers, a second run, cleanup."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.comparison import OutputComparison
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.report import BUILT, UP_TO_DATE, ModelReport
+
+from .. import manifest
+from ..executors.executor import Executor
+from ..machine import doctor, facts
+from ..running.runner import Observer, Run
+from ..store import open_store
+from ..support import paths
+from ..support.file_digests import open_digests
+from .outcome import FAIL, OK, SKIP, WARN, Outcome, Step
+
+_MANIFEST = Path(__file__).with_name("models.yaml")
+_UNAVAILABLE = "precision-unavailable"
+_ENGINE = "engine"  # where a report has a fact from the engine itself, and not from the network that it was built from
+
+
+class Selftest:
+    """One selftest, all of whose files are in a directory of its own, which it removes."""
+
+    def __init__(self, executor: Executor, observer: Observer, tell: Callable[[Step], None]) -> None:
+        """Prepare a selftest.
+
+        Args:
+            executor: builds and verifies.
+            observer: hears what the runs do.
+            tell: hears each step when it is done.
+        """
+        self.work = Path(tempfile.mkdtemp(prefix="prepare-models-selftest-"))
+        self.outcome = Outcome(executor.name, dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"))
+        self._executor, self._observer, self._tell = executor, observer, tell
+        self._started = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Take all steps; a failure stops only what needs the failed step."""
+        cache = os.environ.get(paths.CACHE_VARIABLE)
+        os.environ[paths.CACHE_VARIABLE] = str(self.work / "cache")  # an engine of the user's would be restored
+        try:
+            self._doctor()
+            runtime = self._environment()
+            if runtime["backend"] is not None:
+                self._models(runtime)
+        finally:
+            del os.environ[paths.CACHE_VARIABLE]
+            if cache is not None:
+                os.environ[paths.CACHE_VARIABLE] = cache
+            self._cleanup()
+        return self.outcome
+
+    def _step(self, name: str, verdict: str, message: str, *, fix: str = "", seconds: float | None = None) -> None:
+        now = time.monotonic()
+        step = Step(name, verdict, message, round(now - self._started if seconds is None else seconds, 3), fix)
+        self._started = now
+        self.outcome.steps.append(step)
+        self._tell(step)
+
+    def _doctor(self) -> None:
+        """What doctor calls a failure is a warning here: the steps that follow show what works."""
+        findings = doctor.examine(facts.probe(), models_dir=self.work, platform=None)
+        self.outcome.findings = findings
+        bad = [finding for finding in findings if finding.status != OK]
+        message = "; ".join(f"{finding.name}: {finding.message}" for finding in bad) or "nothing is missing"
+        self._step("doctor", WARN if bad else OK, message, fix="prepare-models doctor" if bad else "")
+
+    def _environment(self) -> RuntimeInfo:
+        runtime = self.outcome.runtime = self._executor.describe()
+        backend, gpu = runtime["backend"], runtime["gpu"]
+        if backend is None:
+            self._step("environment", FAIL, "no TensorRT", fix="pip install 'prepare-models[local]'")
+            return runtime
+        where = f"{gpu['name']}, compute capability {gpu['compute_capability']}" if gpu else "no GPU"
+        self._step("environment", OK, f"{backend['name']} {backend['version']}, Python {runtime['python']}, {where}")
+        return runtime
+
+    def _models(self, runtime: RuntimeInfo) -> None:
+        first = self._runs()
+        for report in first:
+            self.outcome.models.append(report)
+            for name, verdict, message, fix, seconds in _verdicts(report, on_gpu=runtime["gpu"] is not None):
+                self._step(name, verdict, message, fix=fix, seconds=seconds)
+        built = [report["name"] for report in first if report["status"] == BUILT]
+        self._started = time.monotonic()
+        again = {report["name"]: report for report in self._runs(built)} if built else {}
+        stale = [
+            f"{name}: {again[name]['status']}, {again[name]['reason']}" for name in built if not _kept(again[name])
+        ]
+        if stale or not built:
+            self._step("second run", FAIL if stale else SKIP, "; ".join(stale) or "no engine was built")
+        else:
+            self._step("second run", OK, f"{len(built)} engines up to date")
+
+    def _runs(self, names: list[str] | None = None) -> list[ModelReport]:
+        paths.make_cache()
+        loaded = manifest.load(_MANIFEST)
+        digests = open_digests()
+        run = Run(
+            manifest=loaded,
+            specs=[spec for spec in loaded.models if names is None or spec.name in names],
+            models_dir=self.work / "models",
+            executor=self._executor,
+            store=open_store(digests),
+            digests=digests,
+            observer=self._observer,
+        )
+        run.models()
+        models: list[ModelReport] = run.report(time.time())["models"]
+        return models
+
+    def _cleanup(self) -> None:
+        self._started = time.monotonic()
+        shutil.rmtree(self.work, ignore_errors=True)
+        if self.work.exists():
+            self._step("cleanup", FAIL, f"{self.work} could not be removed", fix=f"rm -r {self.work}")
+        else:
+            self._step("cleanup", OK, "nothing is left")
+
+
+def _kept(report: ModelReport) -> bool:
+    return report["status"] == UP_TO_DATE
+
+
+def _verdicts(report: ModelReport, *, on_gpu: bool) -> Iterator[tuple[str, str, str, str, float]]:
+    """Return name, verdict, message, fix and seconds of each step that a model's report shows."""
+    precision = report["precision_proof"]["requested"]
+    seconds = {stage["name"]: stage["seconds"] for stage in report["stages"]}
+    error = report["error"]
+    if error is not None and error["code"] == _UNAVAILABLE:
+        yield f"build {precision}", SKIP, error["message"], "", seconds.get("convert", 0.0)
+        return
+    if report["engine"] is None and error is not None:
+        message = f"{error['message']} [{error['code']}]"
+        yield f"build {precision}", FAIL, message, error["hint"], sum(seconds.values())
+        return
+    size = f"{report['engine']['bytes'] / 1e6:.1f} MB" if report["engine"] else "refused"
+    yield f"build {precision}", OK, size, "", seconds.get("convert", 0.0)
+    yield (*_inspection(report, precision, on_gpu=on_gpu), "", seconds.get("inspect", 0.0))
+    yield (*_parity(report, precision, on_gpu=on_gpu), seconds.get("verify", 0.0))
+    yield (*_latency(report, precision, on_gpu=on_gpu), "", 0.0)
+
+
+def _inspection(report: ModelReport, precision: str, *, on_gpu: bool) -> tuple[str, str, str]:
+    name = f"load and inspect {precision}"
+    io = ", ".join(f"{binding['name']} {binding['dtype']} {binding['shape']}" for binding in report["io"])
+    proof = report["precision_proof"]
+    message = f"{io}; {proof['delivered'] or 'unproven'} by {proof['source'] or 'nothing'}"
+    loaded = all(binding["source"] == _ENGINE for binding in report["io"])
+    if not on_gpu:
+        return name, SKIP, f"not loaded without a GPU; of the network: {message}"
+    return name, OK if loaded and proof["delivered"] == precision else FAIL, message
+
+
+def _parity(report: ModelReport, precision: str, *, on_gpu: bool) -> tuple[str, str, str, str]:
+    name, found = f"parity {precision}", report["verification"]
+    if found is None:
+        error = report["error"]
+        return name, FAIL, error["message"] if error else "nothing was compared", error["hint"] if error else ""
+    where = "on the GPU" if found["candidate"] == _ENGINE else "of the rewritten model, on the CPU"
+    message = f"{found['verdict']}, {where}: {'; '.join(map(_agreement, found['outputs']))}"
+    if found["verdict"] == "not-compared" and not on_gpu:
+        return name, SKIP, "the model was not rewritten, and its engine can't run here", ""
+    if found["verdict"] != "passed":
+        return name, FAIL, message, "attach this file to a bug report"
+    if on_gpu and found["candidate"] != _ENGINE:
+        return name, FAIL, message, found["engine_not_run"] or ""
+    return name, OK if on_gpu else WARN, message, ""
+
+
+def _agreement(output: OutputComparison) -> str:
+    if output["argmax"] is not None:
+        return f"{output['name']} {output['argmax']:.2%} of places alike"
+    of_range = output["max_of_range"]
+    return f"{output['name']} off by {of_range:.2e} of its range" if of_range is not None else output["name"]
+
+
+def _latency(report: ModelReport, precision: str, *, on_gpu: bool) -> tuple[str, str, str]:
+    name, found = f"latency {precision}", report["verification"]
+    latency = found["latency"] if found else None
+    if latency is None:
+        return name, FAIL if on_gpu else SKIP, found["latency_absent"] or "" if found else "nothing was compared"
+    return name, OK, f"median {latency['median_ms']:.3f} ms, p99 {latency['p99_ms']:.3f} ms"
