@@ -406,7 +406,7 @@ def test_an_unsigned_bundle_serves_its_own_runs_alone(site: Site, tmp_path: Path
         reasons.append(own.model("remote")["reason"])
     assert reasons[-1].endswith("because: the engine came from an unsigned bundle")
     listed = site.place.call("cache", "ls", **cache)
-    assert "unpacked bundle, unsigned" in listed.stdout
+    assert re.search(r"unpacked bundle [0-9a-f]{16}, unsigned", listed.stdout)
 
 
 def test_a_bundle_says_nothing_about_sources_to_later_runs(site: Site, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_what_a_trusted_key_signed_is_used_and_says_so(place: Signing) -> None:
     (keyid,) = json.loads(place.done("trust", "ls", "--json").stdout)["keys"]
     told = json.loads(place.done("bundle", "verify", "site.bundle", "--require-signed", "--json").stdout)
     assert told["signed_by"] == keyid
-    assert f"signed by {keyid[:16]}" in place.done("cache", "ls").stdout
+    assert f"signed by key {keyid[:16]}" in place.done("cache", "ls").stdout
     assert place.call("bundle", "verify", "site.bundle", "--public-key", "depot.pub").status == 0
 
 

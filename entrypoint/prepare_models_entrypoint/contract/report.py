@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, TypedDict
+from typing import Any, Dict, List, Optional, Tuple, TypedDict
 
 from . import schema
 from .codec import ContractError
@@ -12,6 +12,7 @@ from .environment import RuntimeInfo
 from .source import Source
 
 SCHEMA_VERSION = 1
+EDITED = (AttributeError, LookupError, TypeError, ValueError)  # what a record that somebody edited leads to
 
 BUILT = "built"
 RESTORED = "restored"
@@ -341,20 +342,16 @@ def read(raw: Any) -> ModelReport:
     return schema.read(ModelReport, report, "report")
 
 
+def record_or_problem(output_dir: Path) -> Tuple[Optional[ModelReport], Optional[str]]:
+    """Return the report beside an engine, or why it can't be read; neither where it is missing."""
+    try:
+        return read(schema.load(output_dir / "report.json")), None
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ContractError) as error:
+        return None, str(error)
+
+
 def read_record(output_dir: Path) -> Optional[ModelReport]:
     """Return the report beside an engine, or None where it is missing or can't be read."""
-    try:
-        return read(schema.load(output_dir / "report.json"))
-    except (OSError, ContractError):
-        return None
-
-
-def problem_of_record(output_dir: Path) -> Optional[str]:
-    """Say why the report beside an engine can't be read, or return None where it can, or is missing."""
-    try:
-        read(schema.load(output_dir / "report.json"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ContractError) as error:
-        return str(error)
-    return None
+    return record_or_problem(output_dir)[0]

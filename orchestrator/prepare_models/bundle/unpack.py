@@ -301,7 +301,8 @@ def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
     """Put engines into the scope's store, which verifies their records and bytes once more when it gives one out."""
     store = open_store()
     for engine in index.engines:
-        if store.has(engine.key):
+        stored = store.find(engine.key)
+        if stored is not None and stored.record["origin"] == origin:
             continue
         try:
             record = read_report(schema.load(work.path(engine.record)))
