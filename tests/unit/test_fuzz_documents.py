@@ -40,7 +40,8 @@ from .records import PLAN_BYTES, RUNTIME, digest, report_of
 COUNT = int(os.environ.get("PREPARE_MODELS_FUZZ", "0"))
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
-    st.sampled_from(["", "..", "/etc/passwd", "a\0b", "\ud800", "0" * 64, 10**400, -1, 1 << 63, [], {}, "9999-12-31T23:59:59Z"]),
+    st.sampled_from(["", "..", "/etc/passwd", "a\0b", "\ud800", "0" * 64, 10**400, -1, 1 << 63, [], {}]),
+    st.just("9999-12-31T23:59:59Z"),
 )  # fmt: skip
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)

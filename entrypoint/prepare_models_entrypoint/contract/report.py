@@ -241,7 +241,7 @@ class MadeBy(TypedDict):
 class Origin(TypedDict):
     """Where an engine that wasn't built here comes from.
 
-    bundle: sha256 of the bundle's index. signed_by: fingerprint of the key that the user named, None if unsigned.
+    bundle: sha256 of the bundle's index. signed_by: id of the trusted key that signed it, None where none was required.
     """
 
     bundle: str
