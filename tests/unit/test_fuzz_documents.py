@@ -82,6 +82,8 @@ def changed(draw: st.DrawFn, document: Any) -> bytes:
         else:
             holder[place[-1]] = draw(VALUES)
     data = json.dumps(document).encode()
+    if draw(st.integers(0, 19)) == 0:
+        data = b"[" * 200_000
     return data[: draw(st.integers(0, len(data)))] if draw(st.integers(0, 9)) == 0 else data
 
 

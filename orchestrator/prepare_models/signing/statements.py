@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.companions import PROVENANCE as STATEMENT
 from prepare_models_entrypoint.contract.companions import SIGNED as ENVELOPE
 from prepare_models_entrypoint.contract.files import read_small, sha256_file, write_atomic
@@ -18,6 +18,15 @@ from .trust import CONTENTS, KeyList
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
+
+
+class _Subject(TypedDict):
+    name: str
+    digest: dict[str, str]
+
+
+class _Statement(TypedDict):
+    subject: list[_Subject]
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,9 @@ def verify(directory: Path, keys: KeyList | None) -> Finding:
     except FileNotFoundError:
         return Finding(directory.name, good=False, told=f"there is no {ENVELOPE}: the statement is not signed")
     except envelopes.RefusedError as refusal:
-        return Finding(directory.name, good=False, told=f"{ENVELOPE}: {refusal}")
+        whose = "this key" if len(keys.keys) == 1 else "a trusted key"
+        told = f"the signature in {ENVELOPE} is not by {whose}, or it was changed: {refusal}"
+        return Finding(directory.name, good=False, told=told)
     wrong = _untrue(directory, payload)
     if wrong is None and payload != _statement(directory):
         wrong = f"{STATEMENT} is not what was signed"
@@ -85,9 +96,9 @@ def _statement(directory: Path) -> bytes:
 def _untrue(directory: Path, payload: bytes) -> str | None:
     """Say why a statement is not true of the engine in a directory, or return None."""
     try:
-        (subject,) = json.loads(payload)["subject"]
+        (subject,) = schema.read(_Statement, schema.loads(payload), "statement")["subject"]
         name, digest = subject["name"], subject["digest"]["sha256"]
-    except (ValueError, TypeError, LookupError):
+    except (ContractError, ValueError, KeyError):
         return "the statement is damaged"
     plan = directory / "1" / "model.plan"
     if name != "1/model.plan" or not plan.is_file():
