@@ -32,9 +32,3 @@ class Events:
             line = Event(seq=self._seq, time=time.time(), kind=kind, model=model, stage=stage, data=data).to_line()
             self._seq += 1
             self._stream.write(line)
-
-    def relay(self, lines: str) -> None:
-        """Write whole lines that another process made, which counts its own."""
-        with self._guard, contextlib.suppress(OSError):
-            self._stream.write(lines)
-            self._stream.flush()

@@ -92,7 +92,7 @@ class _Run:
         self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
         self.report["runtime"] = self.runtime
         self.report["plugins"] = [plugin.file for plugin in model.plugins]
-        self.report["deployment"] = model.deployment.info()
+        self.report["deployment"] = model.deployed()
         self.report["origin"] = schema.read(Origin, model.origin, "origin") if model.origin else None
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them

@@ -65,7 +65,7 @@ def of_consumers(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str
         report: of the model.
         deploy_dir: the model's directory as it is, which counts where the report names no other.
     """
-    deployment = Deployment.from_dict(dict(report["deployment"]))
+    deployment = Deployment.of(report["deployment"])
     seen = deployment.directory(report["name"], deploy_dir)
     releases = {consumer.name: release for consumer, release in [*choose(()), *choose(deployment.consumers)]}
     texts: Dict[str, Optional[str]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -56,8 +57,8 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
             f"{directory} has no engine with a report.json of its own",
             hint="relocate what run wrote; move other directories out of the models directory",
         )
-    deployment = Deployment.from_dict({**report["deployment"], "deploy_dir": deploy_dir})
-    report["deployment"] = deployment.info()
+    deployment = dataclasses.replace(Deployment.of(report["deployment"]), deploy_dir=deploy_dir)
+    report["deployment"].update(deployment.info())
     plan = model.plans[0]
     report["engine"]["path"] = str(directory.absolute() / plan.version / plan.file)
     try:

@@ -218,7 +218,7 @@ def test_what_zstd_made_very_small_is_unpacked_in_pieces(tmp_path: Path) -> None
 
 def test_parts_of_a_bundle_are_named_as_such(tmp_path: Path, bundle: Path) -> None:
     bundle.rename(tmp_path / "site.bundle.aa")
-    with pytest.raises(BundleError, match=r"site.bundle is not there") as told:
+    with pytest.raises(BundleError, match=r"site.bundle doesn't exist") as told:
         verify(bundle, (), None, silent)
     subprocess.run(told.value.hint.partition(": ")[2], shell=True, check=True)  # the hint, to the letter
     verify(bundle, (), None, silent)

@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDic
 
 from .builder import BuilderConfig
 from .converters import Case, Choice, Found, choose, is_encrypted
+from .digest import Digest, Pending
 from .environment import RuntimeInfo
 from .job import ModelJob
 from .packages import taking_part
@@ -56,12 +57,12 @@ def identity(
     job: ModelJob,
     runtime: RuntimeInfo,
     *,
-    model_sha256: str,
-    calibration_sha256: Optional[str],
-    weights_sha256: Optional[str] = None,
+    model_sha256: Digest,
+    calibration_sha256: Optional[Digest],
+    weights_sha256: Optional[Digest] = None,
     samples_sha256: Optional[str] = None,
 ) -> Dict[str, Any]:
-    """Return the fields that decide the bytes of an engine.
+    """Return the fields that decide the bytes of an engine; a digest that is pending stays so, and there is no key yet.
 
     Args:
         job: what the manifest asks.
@@ -156,7 +157,7 @@ def target(runtime: RuntimeInfo, builder: BuilderConfig = BuilderConfig()) -> Op
 
 
 def build_key(fields: Mapping[str, Any]) -> str:
-    """Return the sha256 of an identity, in hexadecimal digits."""
+    """Return the sha256 of an identity, in hexadecimal digits. Its digests are known."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
@@ -208,7 +209,7 @@ def _leaves(name: str, value: Any) -> Iterator[Tuple[str, Any]]:
         for key in value:
             yield from _leaves(f"{name}.{key}", value[key])
     else:
-        yield name, value
+        yield name, value.value if isinstance(value, Pending) else value
 
 
 def _short(value: Any) -> str:

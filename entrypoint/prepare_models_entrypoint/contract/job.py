@@ -12,11 +12,27 @@ from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
+from .deepstream import DeepStreamConfig
 from .deployment import Deployment
 from .groups import Nested, several
-from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text, WordsOrList
+from .kinds import (
+    ByName,
+    DigestText,
+    File,
+    Flag,
+    Json,
+    Kind,
+    ListOf,
+    Number,
+    OneOf,
+    Shapes,
+    SourceText,
+    Text,
+    WordsOrList,
+)
 from .pins import NO_PINS, Pins
 from .precision import AUTO, NONE, PRECISIONS
+from .report import DeploymentInfo
 from .ros import RosConfig
 from .settings import REQUIRED, Record, rows, setting
 from .shapes import ShapeRange
@@ -100,7 +116,7 @@ class ModelSettings(Record):
     """
 
     sha256: Optional[str] = setting(
-        Digest(),
+        DigestText(),
         "the digest that the source must have; without it the report records the one it has, "
         "and a [lock](lock.md) pins it",
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -112,7 +128,7 @@ class ModelSettings(Record):
     calibration_cache: Optional[str] = setting(
         SourceText(), "a source like that of the model, but not http://: TensorRT's or TAO's int8 calibration cache"
     )
-    calibration_sha256: Optional[str] = setting(Digest(), "", key="")
+    calibration_sha256: Optional[str] = setting(DigestText(), "", key="")
     inputs: Mapping[str, ShapeRange] = setting(
         _INPUTS,
         "shapes of dynamic inputs by binding name; a static model needs none",
@@ -180,6 +196,11 @@ class ModelSettings(Record):
         Nested(Deployment), "how Triton serves the engine", {"warmup": True}, default=Deployment(), key="triton",
         later=True,
     )  # fmt: skip
+    deepstream: DeepStreamConfig = setting(
+        Nested(DeepStreamConfig), "what DeepStream's nvinfer does before and after the engine",
+        {"labels": ["Person", "Bag", "Face"], "properties": {"network-type": 0}},
+        default=DeepStreamConfig(), later=True,
+    )  # fmt: skip
     verify: Optional[VerifyConfig] = setting(
         Nested(VerifyConfig),
         "compare the engine with its source model before it is published; see [verify.md](verify.md)",
@@ -199,6 +220,13 @@ class ModelSettings(Record):
         """Whether samples decide what stays in fp32; None where that was left open: those of the user do."""
         words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
         return words[-1] == AUTO if words else None
+
+    def deployed(self) -> DeploymentInfo:
+        """Return what the companions are written for, as it stands in reports."""
+        found, nvinfer = self.deployment.info(), self.deepstream.info()
+        if nvinfer:
+            found["deepstream"] = nvinfer
+        return found
 
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""

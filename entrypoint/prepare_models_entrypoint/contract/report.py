@@ -223,12 +223,19 @@ class Attempt(TypedDict):
     changed: Dict[str, Any]
 
 
-class DeploymentInfo(TypedDict):
-    """What the companions of the engine were written for, as ``contract.deployment.Deployment``."""
-
+class _Deployment(TypedDict):
     deploy_dir: Optional[str]
     consumers: List[str]
     warmup: bool
+
+
+class DeploymentInfo(_Deployment, total=False):
+    """What the companions of the engine were written for, as ``contract.deployment.Deployment``.
+
+    deepstream: ``contract.deepstream.DeepStreamConfig``, where the manifest says something of it.
+    """
+
+    deepstream: Dict[str, Any]
 
 
 class MadeBy(TypedDict):

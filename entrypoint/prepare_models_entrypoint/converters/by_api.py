@@ -17,10 +17,11 @@ from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
-from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
+from ..onnx_graph.findings import Findings
 from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, repeat
 from .converter import Progress
 from .precision import Evidence, prove, rule, unmatched
@@ -202,7 +203,7 @@ class _Attempt:
             self._keep(Path(request.source))
             self.progress("parse", 0, 0)
             network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
-            yield network, _by_flags(request, result, network, self.cache)
+            yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
             return
         from ..onnx_graph.typed_model import prepared
 
@@ -222,7 +223,7 @@ class _Attempt:
             network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
             result["warnings"] += typed.warnings
             if weakly:
-                yield network, _by_flags(request, result, network, self.cache)
+                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
                 return
             yield network, _Built(typed.proof(model))
 
@@ -249,8 +250,9 @@ def _check_names(shared: List[str]) -> None:
 
 
 def _by_flags(
-    request: BuildRequest, result: BuildResult, network: Network, cache: Optional[CalibrationCache]
-) -> _Built:
+    request: BuildRequest, result: BuildResult, network: Network, cache: Optional[CalibrationCache],
+    findings: Optional[Findings],
+) -> _Built:  # fmt: skip
     from . import backend
 
     model = request.model
@@ -269,13 +271,14 @@ def _by_flags(
         for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
             hint = "use the calibration cache of exactly this model version"
             result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+    kept: List[KeptLayer] = []
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
-        network.keep_fp32(model.kept_patterns)
+        kept = network.keep_fp32(model.kept_patterns, findings.keep if findings else {})
         result["warnings"] += unmatched(model.kept_patterns, (layer.name for layer in network))
     else:
         evidence = Evidence("graph", network.precisions())
-    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found)
+    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found, kept=kept)
     return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
 
 

@@ -159,12 +159,13 @@ def opened(bundle: Path) -> Iterator[BinaryIO]:
     Raises:
         BundleError: there is none. HostError: it can't be read.
     """
-    if bundle.is_dir():
-        raise BundleError("bundle-missing", f"{bundle} is a directory, no bundle", hint="give the bundle's file")
     if not (bundle.is_file() or bundle.is_fifo()):
-        what = "is neither a file nor a pipe" if bundle.exists() else "is not there"
-        hint = f"check the path; parts of it: cat {bundle}.?? > {bundle}"
-        raise BundleError("bundle-missing", f"{bundle} {what}", hint=hint)
+        if bundle.is_dir():
+            raise BundleError("bundle-missing", f"{bundle} is a directory, not a bundle", hint="give the bundle's file")
+        what = "is not a file or a pipe" if bundle.exists() else "doesn't exist"
+        raise BundleError(
+            "bundle-missing", f"{bundle} {what}", hint=f"check the path; parts of it: cat {bundle}.?? > {bundle}"
+        )
     try:
         stream = bundle.open("rb", buffering=_CHUNK)
     except OSError as error:

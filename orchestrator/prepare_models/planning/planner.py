@@ -10,6 +10,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
+from prepare_models_entrypoint.contract.digest import Pending, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
@@ -20,7 +21,7 @@ from ..manifest.model import Manifest, ModelSpec
 from ..signing.origins import untrusted
 from ..store import Store
 from ..support.file_digests import Digests
-from .identity import SourceMissingError, expected_identity, is_known
+from .identity import SourceMissingError, expected_identity
 
 BUILD = "build"
 REBUILD = "rebuild"
@@ -147,7 +148,7 @@ class Planner:
         except (AttributeError, LookupError, TypeError):  # a record that somebody edited
             found = _Finding("the record of the engine is damaged")
         known = is_known(expected)
-        turn = build_key(expected if known else {**expected, "sources": [spec.source, spec.calibration_cache]})
+        turn = build_key(expected if known else _without_pending(expected, spec))
         if found is None:
             reason = "same model, settings, backend and target"
             return PlannedModel(spec, output_dir, UP_TO_DATE, reason, record, turn=turn, turn_is_key=known)
@@ -183,7 +184,7 @@ class Planner:
             return _Finding(foreign)
         if not expected:
             return _Finding("the source is not there")
-        if not build_key(expected) == record["build_key"] == build_key(record["identity"]):
+        if not is_known(expected) or not build_key(expected) == record["build_key"] == build_key(record["identity"]):
             told = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
             return _Finding(told, differences(record["identity"], expected))
         engine = record["engine"]
@@ -196,6 +197,12 @@ class Planner:
         return _Finding(stale, sound=True) if stale else None
 
 
+def _without_pending(expected: dict[str, object], spec: ModelSpec) -> dict[str, object]:
+    """Return what stands for an identity while digests are not known: the sources in their place."""
+    known = {name: value for name, value in expected.items() if not isinstance(value, Pending)}
+    return {**known, "sources": [spec.source, spec.calibration_cache]}
+
+
 def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
     """Say which of the files beside an engine is not what the manifest asks for, or return None."""
     for name in companions.ALWAYS:
@@ -206,8 +213,8 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
         return f"the engine was moved here from {built_at}, which the files beside it name"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
         return "the names of tensors in ROS messages changed"
-    if record["deployment"] != spec.deployment.info():
-        return "deploy_dir, consumers or warm-up changed"
+    if record["deployment"] != spec.deployed():
+        return "deploy_dir, consumers, warm-up or deepstream changed"
     return None
 
 

@@ -10,7 +10,8 @@ from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import ModelReport
 
-from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, TOLD, told, whole
+from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, TOLD
+from .told import told, whole
 
 _SIMPLE: dict[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 

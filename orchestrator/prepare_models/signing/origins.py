@@ -36,7 +36,7 @@ def untrusted(record: ModelReport, directory: Path | None = None) -> str | None:
     return f"the engine came from a bundle by {short(keyid)}, which is not trusted here now"
 
 
-def told(origin: Origin) -> str:
+def label_of(origin: Origin) -> str:
     """Return an origin in a few words."""
     signed_by = origin["signed_by"]
     return f"bundle {origin['bundle'][:16]}, " + (f"signed by {short(signed_by)}" if signed_by else "unsigned")

@@ -116,7 +116,7 @@ def load(file: Path) -> KeyList:
         return parse(data)
     except ContractError as error:
         raise UsageError(
-            f"{file} is no list of keys: {error}", hint="restore it, or begin anew with trust add"
+            f"{file} is not a list of keys: {error}", hint="restore it, or begin anew with trust add"
         ) from None
 
 
@@ -176,7 +176,7 @@ def renewed(keys: KeyList, signed: Path) -> KeyList:
     except OSError as error:
         raise UsageError(f"{signed} can't be read: {error.strerror}", hint="give the path of a readable file") from None
     except ContractError as error:
-        raise SignatureError("keys", f"{signed} is no list of keys: {error}") from None
+        raise SignatureError("keys", f"{signed} is not a list of keys: {error}") from None
     except RefusedError as refusal:
         raise SignatureError("keys", f"{signed}: {refusal}", hint=refusal.hint) from None
     if following.counter <= keys.counter and following != keys:

@@ -21,7 +21,7 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
 
 from ..bundle import folders as bundles
-from ..signing.origins import told, untrusted
+from ..signing.origins import label_of, untrusted
 from ..support.file_digests import Digests
 from . import Entry, open_store
 from .local import LocalStore
@@ -146,7 +146,7 @@ class Cache:
             with contextlib.suppress(OSError):
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 origin = _origin(folder)
-                label = f"unpacked {told(origin)}" if origin else "unpacked bundle of an unknown signer"
+                label = f"unpacked {label_of(origin)}" if origin else "unpacked bundle of an unknown signer"
                 label = label if bundles.is_whole(folder) else "a bundle that was not unpacked to its end"
                 yield Item(BUNDLE, folder.name, label, size, folder.stat().st_mtime, folder)
 
@@ -202,7 +202,7 @@ def _engine(entry: Entry) -> Item:
         made = f"{identity.get('backend')} {identity.get('backend_version')} for {identity.get('target')}"
         label = f"{entry.record['name']} {identity.get('precision')}, {made}"
         origin = entry.record["origin"]
-        label += f", from {told(origin)}" if origin else ", built here"
+        label += f", from {label_of(origin)}" if origin else ", built here"
     else:
         label = "an engine whose record is damaged"
     return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)

@@ -90,7 +90,7 @@ def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
         "trtexec_command": command,
         "tensor_names": spec.ros.resolve(report["io"]),
         "plugins": [plugin.file for plugin in spec.plugins],
-        "deployment": spec.deployment.info(),
+        "deployment": spec.deployed(),
     }
 
 

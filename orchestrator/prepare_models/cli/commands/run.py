@@ -36,7 +36,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     """Add what ``run`` takes."""
     add_selection(run)
     run.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
-    for form in ("html", "markdown", "junit"):
+    for form in forms.FORMS:
         run.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     run.add_argument("--jobs", type=positive, default=1, metavar="N", help="models to work on at once (default 1)")
     run.add_argument("--timeout", type=seconds, metavar="SECONDS", help="longest time for the conversion of one model")
@@ -111,7 +111,7 @@ def _document(report: documents.Run) -> str:
 def _write(report: documents.Run, document: str, models_dir: Path, arguments: argparse.Namespace) -> None:
     for target in filter(None, (models_dir / "report.json", arguments.report)):
         forms.save(target, document + "\n")
-    for form, render in forms.FORMS.items():
+    for form in forms.FORMS:
         target = getattr(arguments, f"report_{form}")
         if target is not None:
-            forms.save(target, render(report))
+            forms.save(target, forms.render(form, report))
