@@ -223,7 +223,7 @@ def test_parts_of_a_bundle_are_named_as_such(tmp_path: Path, bundle: Path) -> No
         verify(bundle, (), None, silent)
     subprocess.run(told.value.hint.partition(": ")[2], shell=True, check=True)  # the hint, to the letter
     verify(bundle, (), None, silent)
-    with pytest.raises(BundleError, match="is not a file"):
+    with pytest.raises(BundleError, match="is a directory"):
         verify(tmp_path, (), None, silent)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from . import codec
@@ -37,6 +37,8 @@ from .ros import RosConfig
 from .settings import REQUIRED, Record, rows, setting
 from .shapes import ShapeRange
 from .verification import VerifyConfig
+
+_OF_CALIBRATION = 16  # of its samples, to compare results on
 
 
 class JobKind(enum.Enum):
@@ -227,6 +229,14 @@ class ModelSettings(Record):
         if nvinfer:
             found["deepstream"] = nvinfer
         return found
+
+    @property
+    def judged(self) -> Optional[VerifyConfig]:
+        """How the engine is compared with its source; samples of a calibration serve where none are given for that."""
+        exported = self.verify is None and self.precision == "fp32"
+        if self.calibration is None or exported or (self.verify is not None and self.verify.has_samples):
+            return self.verify
+        return replace(self.verify or VerifyConfig(), images=self.calibration.plain(_OF_CALIBRATION))
 
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""

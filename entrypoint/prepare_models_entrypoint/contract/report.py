@@ -195,7 +195,8 @@ class PrecisionProof(TypedDict):
     flags: builder flags that were set.
     kept: layers that stay in fp32 because of their values, or because the manifest asks for it.
     kept_harmless: how many more stay, which have no such type or nothing to win by it.
-    measured: the samples on which ranges were measured, None where they were not. choices: what ``auto`` weighed.
+    measured: the samples on which ranges were measured, None where they were not; measured_runs: how many times the
+    model ran for it. choices: what ``auto`` weighed.
     """
 
     requested: str
@@ -211,6 +212,7 @@ class PrecisionProof(TypedDict):
     kept: List[KeptLayer]
     kept_harmless: int
     measured: Optional[str]
+    measured_runs: int
     choices: List[PrecisionChoice]
 
 
@@ -301,7 +303,8 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         converter=converter,
         precision_proof=PrecisionProof(
             requested=precision, delivered=None, how=None, source=None, layers={}, layers_share={}, weights_share={},
-            calibration=None, means=None, flags=[], kept=[], kept_harmless=0, measured=None, choices=[],
+            calibration=None, means=None, flags=[], kept=[], kept_harmless=0, measured=None, measured_runs=0,
+            choices=[],
         ),
         materials=[],
         licences=[],

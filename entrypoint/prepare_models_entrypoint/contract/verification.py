@@ -88,6 +88,12 @@ class VerifyConfig(Record):
         later=True,
     )
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether it says which samples are taken, be it random ones of a certain kind."""
+        random = (self.seed, self.count, self.ranges) != (0, 4, {})
+        return self.images is not None or self.npz is not None or random
+
     def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
         """Return the digest of the samples' bytes; None for random ones, and where they are not there."""
         if self.images is not None:

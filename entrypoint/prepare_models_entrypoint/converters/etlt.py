@@ -16,6 +16,7 @@ from ..contract import key_file
 from ..contract.files import partial_of, replace, sha256_file, sync
 from ..contract.report import ErrorInfo
 from ..errors import ConvertError, outcome
+from ..foreign import ForeignError, foreign
 from ..onnx_graph import whole_file
 
 _LONGEST_NAME = 4096
@@ -131,8 +132,9 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                decrypt_stream(source, plain, key, encryption=True, rewind=False)
-            except Exception as error:  # the codec is closed source: nothing tells what it raises on a damaged file
+                with foreign():  # closed source: nothing tells what it raises on a damaged file
+                    decrypt_stream(source, plain, key, encryption=True, rewind=False)
+            except ForeignError as error:
                 raise ConvertError(
                     "etlt-invalid", f"{path.name} can't be decrypted: {error}", hint="download the file again"
                 ) from error

@@ -13,7 +13,7 @@ from ..contract.job import ModelJob
 from ..contract.shapes import ShapeRange
 from ..converters import profiles
 from ..errors import ConvertError
-from . import graph, model_file, spectra
+from . import graph, loops, model_file, sparse, spectra
 
 LOWERED = "takes the place of a DFT or STFT, which loses its small values in less"
 _LARGEST_FOR_INFERENCE = 1 << 30
@@ -26,6 +26,7 @@ class Rescue:
     dimensions: meaningless names that dimensions of different sizes share. nameless: there are dimensions whose name is
     an empty text, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
     spectra: there are operators of ``spectra``. branches: there are If, which sizes of the manifest may decide.
+    sparse: there are constants in sparse form. loops: there are Loop without a trip count or condition.
     """
 
     dimensions: Tuple[str, ...] = ()
@@ -33,9 +34,11 @@ class Rescue:
     ranks: Tuple[str, ...] = ()
     spectra: bool = False
     branches: bool = False
+    sparse: bool = False
+    loops: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.dimensions or self.nameless or self.ranks or self.spectra or self.branches)
+        return self != Rescue()
 
 
 @dataclass
@@ -63,6 +66,8 @@ def survey(source: Path, job: ModelJob) -> Rescue:
         ranks=tuple(name for name in unranked if name not in job.onnx.static_shapes and name not in job.onnx.constants),
         spectra=any(node.op_type in spectra.OPERATORS for node in model.graph.node),
         branches=any(node.op_type == "If" for node in graph.nodes(model)),
+        sparse=sparse.present(model),
+        loops=bool(loops.unbounded(model)),
     )
 
 
@@ -75,6 +80,10 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
     done = Applied()
     for name in needs.ranks:
         done.told.append(_give_rank(model, name, job))
+    if needs.sparse:
+        done.told.append(f"constants in sparse form are written out: {', '.join(sparse.write_out(model))}")
+    if needs.loops:
+        done.told.append(f"loops have a trip count and a condition: {', '.join(loops.bound(model))}")
     if needs.dimensions or needs.nameless:
         done.told += _part_names(model, needs.dimensions)
     if needs.spectra:
