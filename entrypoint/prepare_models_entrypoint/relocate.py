@@ -12,10 +12,9 @@ from .consumers.model_files import Model, read_model
 from .contract.companions import CONFIG, REPORT
 from .contract.deployment import Deployment
 from .contract.files import write_atomic
+from .contract.report import EDITED
 from .errors import InspectError, StageError
 from .publish import of_consumers
-
-_EDITED = (AttributeError, LookupError, TypeError, ValueError)  # what a record that somebody edited leads to
 
 
 def relocate(models_dir: Path, deploy_dir: Optional[str]) -> Dict[str, object]:
@@ -64,7 +63,7 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
     report["engine"]["path"] = str(directory.absolute() / plan.version / plan.file)
     try:
         texts = of_consumers(report, str(directory.absolute()))
-    except _EDITED as error:
+    except EDITED as error:
         damaged = f"the record of {directory} is damaged: {type(error).__name__}"
         raise InspectError("engine-missing", damaged, hint="run again: it writes the record anew") from error
     written = {name: text for name, text in texts.items() if text is not None and name != CONFIG}

@@ -21,7 +21,7 @@ _LARGEST_DENSE = 1 << 26  # elements of a sparse tensor that is written out
 def prepare(model: ModelProto) -> ModelProto:
     """Return the model with its functions inlined, each node named uniquely, and initializers that are no inputs.
 
-    Sparse constants become dense, as few programs read them. Nothing that is computed changes; tensors keep their names.
+    Sparse constants become dense, which more programs read. Nothing that is computed changes; tensors keep their names.
     """
     if model.functions:
         model = inliner.inline_local_functions(model)
