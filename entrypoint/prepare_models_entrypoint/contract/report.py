@@ -323,6 +323,9 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
     )  # fmt: skip
 
 
+_PROOF = set(PrecisionProof.__annotations__)
+
+
 def read(raw: Any) -> ModelReport:
     """Return ``raw``, parsed JSON, as a model report.
 
@@ -333,11 +336,12 @@ def read(raw: Any) -> ModelReport:
         raise ContractError("report: not a model report")
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
-    report = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
-    blank_proof = report["precision_proof"]
-    report.update(raw)  # type: ignore[typeddict-item]  # tolerant on purpose: unknown keys travel along
-    if isinstance(report["precision_proof"], dict):
-        report["precision_proof"] = {**blank_proof, **report["precision_proof"]}
+    report, proof = dict(raw), raw.get("precision_proof")
+    if not ModelReport.__annotations__.keys() <= raw.keys() or not set(proof or ()) >= _PROOF:  # of another version
+        empty = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
+        report = {**empty, **raw}
+        if isinstance(proof, dict):
+            report["precision_proof"] = {**empty["precision_proof"], **proof}
     return schema.read(ModelReport, report, "report")
 
 
