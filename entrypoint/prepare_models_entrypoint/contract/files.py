@@ -197,9 +197,12 @@ def read_small(path: Path, *, largest: int = SMALL) -> bytes:
     """
     descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        data = stream.read(largest + 1)
+        data = stream.read(min(status.st_size, largest) + 1)  # room for the largest would be made for each
+        if len(data) > status.st_size:  # it grows
+            data += stream.read(largest)
     if len(data) > largest:
         raise OSError(errno.EFBIG, f"more than {largest} bytes", str(path))
     return data
