@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
 import os
 import shutil
@@ -125,7 +124,10 @@ def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
         directory: where they lie.
         of: the name of the only file whose leftovers go; without locks they stay, as others may be writing it.
     """
-    for leftover in Path(directory).glob(f".*{PARTIAL}" if of is None else f".{glob.escape(of)}.*{PARTIAL}"):
+    beginning, names = "." if of is None else f".{of}.", []
+    with contextlib.suppress(OSError):
+        names = os.listdir(directory)  # a run looks here for each model: Path.glob takes five times as long
+    for leftover in (Path(directory, name) for name in names if name.startswith(beginning) and name.endswith(PARTIAL)):
         with contextlib.suppress(OSError):  # somebody writes it, has removed it, or it is no file of ours: it stays
             descriptor = _opened(leftover)
             try:

@@ -323,9 +323,6 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
     )  # fmt: skip
 
 
-_PROOF = set(PrecisionProof.__annotations__)
-
-
 def read(raw: Any) -> ModelReport:
     """Return ``raw``, parsed JSON, as a model report.
 
@@ -337,7 +334,8 @@ def read(raw: Any) -> ModelReport:
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
     report, proof = dict(raw), raw.get("precision_proof")
-    if not ModelReport.__annotations__.keys() <= raw.keys() or not set(proof or ()) >= _PROOF:  # of another version
+    of_this_version = ModelReport.__annotations__.keys() <= raw.keys()
+    if not (of_this_version and isinstance(proof, dict) and PrecisionProof.__annotations__.keys() <= proof.keys()):
         empty = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
         report = {**empty, **raw}
         if isinstance(proof, dict):

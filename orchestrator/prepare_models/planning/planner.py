@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -196,7 +197,7 @@ class Planner:
 def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
     """Say which of the files beside an engine is not what the manifest asks for, or return None."""
     for name in companions.ALWAYS:
-        if not (output_dir / name).exists():
+        if not os.path.exists(os.path.join(output_dir, name)):
             return f"{name} is missing"
     built_at, plan = Path(record["engine"]["path"]) if record["engine"] else None, output_dir / PLAN
     if built_at not in (None, plan) and not (built_at.exists() and built_at.samefile(plan)):
