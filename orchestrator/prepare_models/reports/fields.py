@@ -55,7 +55,7 @@ NAMES: Mapping[object, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
-OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",)}
+OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",), DeploymentInfo: ("deepstream",)}
 TOLD: Mapping[object, Mapping[str, Schema]] = {
     **COMPARED,
     ErrorInfo: {
@@ -158,6 +158,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
             "How many more layers stay in fp32: there is no such type for them, or nothing to win by it.", minimum=0
         ),
         "measured": told("The samples on which ranges were measured."),
+        "measured_runs": told("How many times the source model ran for it.", minimum=0),
         "choices": told("What precision: auto weighed."),
     },
     KeptLayer: {"": told("A layer that stays in fp32, and why.")},
@@ -205,6 +206,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "": told("What the files that consumers read were written for."),
         "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
         "consumers": told("Those whose rules count, such as isaac-ros@5.0; empty: all."),
+        "deepstream": told("Labels and keys of nvinfer; missing where the manifest says nothing of them."),
         "warmup": told("Whether Triton runs the engine once before it serves requests."),
     },
     MadeBy: {
@@ -243,7 +245,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
     },
     Origin: {
         "bundle": told("sha256 of the bundle's index."),
-        "signed_by": told("Fingerprint of the key that the user named; null if the bundle is unsigned."),
+        "signed_by": told("Id of the trusted key that signed the bundle; null if no signature was required."),
     },
     ModelReport: {
         "": told("What became of one model."),

@@ -26,6 +26,9 @@ from .outcome import FAIL, OK, SKIP, WARN, Outcome, Step
 
 _MANIFEST = Path(__file__).with_name("models.yaml")
 _UNAVAILABLE = "precision-unavailable"
+_NOT_DELIVERED = (
+    "precision-not-delivered"  # the builder preferred another one, and the engine was refused: as it should be
+)
 _ENGINE = "engine"  # where a report has a fact from the engine itself, and not from the network that it was built from
 
 
@@ -144,8 +147,9 @@ def _verdicts(report: ModelReport, *, on_gpu: bool) -> Iterator[tuple[str, str, 
         yield f"build {precision}", SKIP, error["message"], "", seconds.get("convert", 0.0)
         return
     if report["engine"] is None and error is not None:
+        verdict = WARN if error["code"] == _NOT_DELIVERED else FAIL
         message = f"{error['message']} [{error['code']}]"
-        yield f"build {precision}", FAIL, message, error["hint"], sum(seconds.values())
+        yield f"build {precision}", verdict, message, error["hint"], sum(seconds.values())
         return
     size = f"{report['engine']['bytes'] / 1e6:.1f} MB" if report["engine"] else "refused"
     yield f"build {precision}", OK, size, "", seconds.get("convert", 0.0)
