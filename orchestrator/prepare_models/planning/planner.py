@@ -29,7 +29,7 @@ REBUILD = "rebuild"
 RESTORE = "restore"
 UP_TO_DATE = "up-to-date"
 
-PLAN = Path("1") / "model.plan"
+PLAN = Path(companions.PLAN)
 _LARGE = 64 << 20  # bytes that take a tenth of a second to read and hash
 
 
@@ -153,7 +153,7 @@ class Planner:
         if found is None:
             reason = "same model, settings, backend and target"
             return PlannedModel(spec, output_dir, UP_TO_DATE, reason, record, turn=turn, turn_is_key=known)
-        action = BUILD if not (output_dir / PLAN).exists() else REBUILD
+        action = REBUILD if companions.has_engine(output_dir) else BUILD
         if known and not self.force and (found.sound or self.store.has(turn)):
             action = RESTORE
         return PlannedModel(spec, output_dir, action, found.reason, None, found.changes, turn, known)
@@ -174,7 +174,7 @@ class Planner:
         ``record``: its report, or why that can't be read, or None where there is none.
         """
         plan = output_dir / PLAN
-        if not plan.exists():
+        if not companions.has_engine(output_dir):
             return _Finding("no engine yet")
         if isinstance(record, str):
             return _Finding(f"the record of the engine can't be used: {record}")
