@@ -135,6 +135,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=THIS)
+def compare(session: nox.Session) -> None:
+    """HEAD against an earlier revision: nox -s compare -- --before REV."""
+    install(session, "dev")
+    session.run("python", "benchmarks/compare.py", *session.posargs)
+
+
+@nox.session(python=THIS)
 def tables(session: nox.Session) -> None:
     """Write the tables of consumers anew that come from somebody's package."""
     install(session, "dev")

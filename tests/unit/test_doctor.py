@@ -12,7 +12,8 @@ import pytest
 
 from prepare_models.docker.daemon import Daemon
 from prepare_models.machine import doctor
-from prepare_models.machine.facts import Gpu, Machine
+from prepare_models.machine.facts import Machine
+from prepare_models.machine.gpus import Gpu
 from tests.command import COMMAND
 
 CARD = Gpu(0, "GPU-a", "NVIDIA RTX", "580.1", "8.9")

@@ -210,8 +210,10 @@ class Comparison:
         return analysis.origin(self.model, Path(self.request["source"]), candidate.runner.rounded, feeds)
 
     def _latency(self, candidate: _Candidate, inputs: List[samples.Input]) -> Latency:
+        from ..converters.engine_loading import memory_of
+
         _, feeds = samples.feeds(self.config, inputs)
-        memory = runners.memory_of(candidate.engine.engine) if candidate.engine else None
+        memory = memory_of(candidate.engine.engine) if candidate.engine else None
         return runners.measure(candidate.runner, next(feeds), memory_bytes=memory)
 
 
