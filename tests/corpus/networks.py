@@ -158,7 +158,6 @@ NETWORKS = (
         frames_of_speech,
     ),
     Network("speechmos", _MOS + "dnsmos_models/bak_ovr.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161)),
-    Network("speechmos", _MOS + "dnsmos_models/sig.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161)),
     Network(
         "speechmos", _MOS + "dnsmos_models/model_v8.onnx", {"input_1": (1, 900, 120)},
         _speech("input_1", 900, 120), builds=True,
