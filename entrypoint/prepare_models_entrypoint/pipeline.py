@@ -10,7 +10,7 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence
+from typing import Dict, Iterator, Mapping, Optional, Sequence
 
 from .consumers import lint
 from .contract import event, external_data, known_faults, schema
@@ -92,7 +92,7 @@ class _Run:
         self.report = blank(model.name, model.source, precision=model.precision, converter=model.converter)
         self.report["runtime"] = self.runtime
         self.report["plugins"] = [plugin.file for plugin in model.plugins]
-        self.report["deployment"] = model.deployment.info()
+        self.report["deployment"] = model.deployed()
         self.report["origin"] = schema.read(Origin, model.origin, "origin") if model.origin else None
         self.report["made_by"] = MadeBy(tool=job.tool, image=job.image)
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
@@ -175,7 +175,7 @@ class _Run:
         cache = fetched.get("calibration_cache")
         self.report["warnings"] += known_faults.of_build(self.model, self.runtime)
 
-        def on_progress(data: Dict[str, Any]) -> None:
+        def on_progress(data: Mapping[str, object]) -> None:
             for file in () if check_only else fetched.values():
                 file.digest.start()  # the build process has begun; now there may be threads here
             self._progress(data)
@@ -363,7 +363,7 @@ class _Run:
                 seconds=result["seconds"],
             )
 
-    def _progress(self, data: Dict[str, Any]) -> None:
+    def _progress(self, data: Mapping[str, object]) -> None:
         self.events.emit(event.PROGRESS, model=self.model.name, stage=self.stage, **data)
 
     def _keep_log(self, build_log: Path) -> None:

@@ -8,7 +8,21 @@ from pathlib import Path
 from typing import Callable, List, Mapping, Optional, Tuple
 
 from .files import sha256_file
-from .kinds import ByName, Constant, Digest, Dims, File, Flag, Integer, ListOf, Number, OneOf, OneOrMore, Shape, Text
+from .kinds import (
+    ByName,
+    Constant,
+    DigestText,
+    Dims,
+    File,
+    Flag,
+    Integer,
+    ListOf,
+    Number,
+    OneOf,
+    OneOrMore,
+    Shape,
+    Text,
+)
 from .settings import REQUIRED, Record, rows, setting
 
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
@@ -24,7 +38,7 @@ class Plugin(Record):
     """A plugin library."""
 
     file: str = setting(File("the path of a library"), "The library.", default=REQUIRED)
-    sha256: str = setting(Digest(), "The digest that it must have.", default=REQUIRED)
+    sha256: str = setting(DigestText(), "The digest that it must have.", default=REQUIRED)
 
 
 @dataclass(frozen=True)
