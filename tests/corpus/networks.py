@@ -153,15 +153,12 @@ NETWORKS = (
         normal("x", 48, 192, _HALF, _HALF), builds=True,
     ),
     Network(
-        "rapidocr-onnxruntime", _OCR + "ch_PP-OCRv4_det_infer.onnx", {"x": (1, 3, 192, 192)}, normal("x", 192, 192)
-    ),
-    Network(
         "silero-vad", "silero_vad/data/silero_vad_16k_sequence.onnx",
-        {"input": (16, 576), "h": (1, 1, 128), "c": (1, 1, 128)}, windows_of_speech,
+        {"input": (16, 576), "h": (1, 1, 128), "c": (1, 1, 128)}, windows_of_speech, int8=REFUSED,
     ),
     Network(
         "silero-vad", "silero_vad/data/silero_vad_openvino_16k.onnx", {"input": (1, 576), "state": (2, 1, 128)},
-        frames_of_speech,
+        frames_of_speech, int8=REFUSED,
     ),
     Network("speechmos", _MOS + "dnsmos_models/bak_ovr.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161)),
     Network(
