@@ -28,7 +28,7 @@ from prepare_models_entrypoint.onnx_graph import calibration_cache, graph, model
 
 WIDTH, LAYERS = 4096, 36  # 2.25 GiB
 PEAK_LIMIT = 2.5  # times the model's size
-KINDS = ("plain", "hard-link", "hugging-face", "shards")
+KINDS = ("hugging-face", "hard-link", "shards", "plain")
 CASES: dict[str, dict[str, Any]] = {
     "fp16": {},
     "int8": {"calibration_cache": "cal.bin"},
