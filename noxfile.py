@@ -132,6 +132,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/overhead.py", *session.posargs)
     session.run("python", "benchmarks/fetch.py")
     session.run("python", "benchmarks/warm.py", *session.posargs)
+    session.run("python", "benchmarks/rewriting.py", *session.posargs)
 
 
 @nox.session(python=THIS)
