@@ -19,6 +19,7 @@ from prepare_models_entrypoint.consumers.registry import CONSUMERS  # noqa: E402
 from prepare_models_entrypoint.contract import known_faults  # noqa: E402
 from prepare_models_entrypoint.contract.builder import BuilderConfig  # noqa: E402
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig, OnnxConfig, TaoConfig  # noqa: E402
+from prepare_models_entrypoint.contract.deepstream import DeepStreamConfig  # noqa: E402
 from prepare_models_entrypoint.contract.error_codes import ERRORS  # noqa: E402
 from prepare_models_entrypoint.contract.kinds import OneOf  # noqa: E402
 from prepare_models_entrypoint.contract.ros import RosConfig  # noqa: E402
@@ -146,6 +147,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "verify": lambda: settings(rows(VerifyConfig)),
     "thresholds": lambda: settings(rows(Thresholds)),
     "ros": lambda: settings(rows(RosConfig)),
+    "deepstream": lambda: settings(rows(DeepStreamConfig)),
     "ngc": lambda: settings(rows(Ngc)),
     "errors": errors("model"),
     "errors-containers": errors("container"),

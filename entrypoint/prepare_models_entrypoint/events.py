@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from typing import Any, Optional, TextIO
+from typing import Optional, TextIO
 
 from .contract.event import Event
 
@@ -26,15 +26,9 @@ class Events:
         os.dup2(2, 1)
         return cls(stream)
 
-    def emit(self, kind: str, *, model: Optional[str] = None, stage: Optional[str] = None, **data: Any) -> None:
+    def emit(self, kind: str, *, model: Optional[str] = None, stage: Optional[str] = None, **data: object) -> None:
         """Write one event."""
         with self._guard, contextlib.suppress(OSError):
             line = Event(seq=self._seq, time=time.time(), kind=kind, model=model, stage=stage, data=data).to_line()
             self._seq += 1
             self._stream.write(line)
-
-    def relay(self, lines: str) -> None:
-        """Write whole lines that another process made, which counts its own."""
-        with self._guard, contextlib.suppress(OSError):
-            self._stream.write(lines)
-            self._stream.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -23,19 +22,16 @@ _LIMITS = {
     errno.EIO: ("a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
 }
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
-_GARBAGE = 50_000  # reports of thousands of models are no garbage: looking for it took a quarter of a warm run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; never raise."""
     _open_streams()
-    gc.set_threshold(_GARBAGE)
     try:
         try:
             with ended_by_signals():
                 return run_command(argv)
         finally:
-            gc.freeze()  # or the interpreter looks for garbage once more before it ends
             sys.stdout.flush()  # here, where a reader that went away is no surprise
     except PrepareModelsError as error:
         say(f"prepare-models: {error.diagnostics()}")

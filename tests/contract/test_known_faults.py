@@ -10,7 +10,8 @@ import pytest
 from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.job import PRECISIONS, ModelSettings
+from prepare_models_entrypoint.contract.job import ModelSettings
+from prepare_models_entrypoint.contract.precision import PRECISIONS
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 
 DYNAMIC = {"x": ShapeRange((1, 3), (2, 3), (4, 3))}

@@ -219,3 +219,18 @@ def test_the_keys_of_isaac_ros_parameters(place: Workplace) -> None:
 def test_version_names_the_tool() -> None:
     done = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("prepare-models ")
+
+
+def test_what_deepstream_is_told_of_a_model_changes_its_files_and_not_its_engine(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    told = {"labels": ["a", "b"], "properties": {"network-type": 0}, "classes": {"topk": 20}}
+    place.build(source="model.onnx", deepstream=told)
+    model = place.models_dir / "model"
+    assert (model / "deepstream.labels.txt").read_text() == "a\nb\n"
+    assert "[class-attrs-all]\ntopk=20\n" in (model / "deepstream.txt").read_text()
+    assert place.build(source="model.onnx", deepstream={**told, "labels": ["a", "c"]})["status"] == "restored"
+    assert (model / "deepstream.labels.txt").read_text() == "a\nc\n"
+    assert place.call("lint", str(place.models_dir), "--consumer", "deepstream").status == 0
+    assert place.build(source="model.onnx")["status"] == "restored"
+    assert not (model / "deepstream.labels.txt").exists()
+    assert "network-type=100" in (model / "deepstream.txt").read_text()

@@ -116,3 +116,22 @@ def test_what_is_known_against_a_version_is_told_once_before_the_builds_and_in_t
         assert ["issues/4419" in each["message"] for each in faults] == [True]
     again = place.run(PYTHONPATH=str(DOUBLE))
     assert "issues/4419" not in again.stderr
+
+
+def test_layers_that_overflow_are_pinned_to_fp32(place: Workplace) -> None:
+    for seed, kind in enumerate(planted.KINDS):
+        planted.network(place.folder / "model.onnx", seed, overflows=True)
+        report = build(place, source="model.onnx", precision="fp16", verify={})
+        assert report["status"] == "built", report["error"]
+        kept = {layer["name"]: layer["reason"] for layer in report["precision_proof"]["kept"]}
+        assert any(name.startswith("planted_") for name in kept), kind
+        assert all("65504" in reason or "fp16" in reason for reason in kept.values()), kept
+        assert "OBEY_PRECISION_CONSTRAINTS" in report["builder"]["flags"]
+        assert report["trtexec_command"] is None, "no option of the program says what was done"
+
+
+def test_samples_decide_only_where_they_are_asked_to(place: Workplace) -> None:
+    planted.network(place.folder / "model.onnx", 0, overflows=True)
+    report = build(place, source="model.onnx", precision="fp16", keep_fp32="none", verify={})
+    assert report["precision_proof"]["kept"] == []
+    assert "OBEY_PRECISION_CONSTRAINTS" not in report["builder"]["flags"]

@@ -5,20 +5,25 @@ from __future__ import annotations
 import ast
 import configparser
 import json
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import pytest
 
 from prepare_models_entrypoint.consumers.deepstream import files as deepstream
+from prepare_models_entrypoint.consumers.deepstream.rules import CONSUMER
 from prepare_models_entrypoint.consumers.isaac_ros import files as isaac_ros
 from prepare_models_entrypoint.consumers.isaac_ros.releases import RELEASES, Release, release
 from prepare_models_entrypoint.consumers.triton import files as triton
 from prepare_models_entrypoint.consumers.triton.tensors import TYPES
 from prepare_models_entrypoint.consumers.triton.text_format import quoted
+from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.deepstream import DeepStreamConfig
 from prepare_models_entrypoint.contract.report import Binding, ModelReport, ProfileShapes, blank
 from prepare_models_entrypoint.errors import InspectError
 
 from ..doubles import launch_double
+from .model_folders import Repository, record, tensor
 
 
 def binding(name: str, mode: str, dtype: str = "float32", shape: Sequence[int] = (1, 3)) -> Binding:
@@ -355,3 +360,36 @@ def test_a_directory_of_several_lines_is_in_no_line_of_deepstreams() -> None:
 )
 def test_what_deepstream_can_not_feed_gets_no_file(bindings: "list[Binding]") -> None:
     assert deepstream_of(*bindings) is None
+
+
+def test_what_a_manifest_says_of_deepstream_is_carried(tmp_path: Path) -> None:
+    told = DeepStreamConfig.from_dict(
+        {
+            "labels": ["Person", "Bag"],
+            "properties": {"network-type": 0, "net-scale-factor": 0.5, "parse-bbox-func-name": "Parse"},
+            "classes": {"pre-cluster-threshold": 0.4},
+        }
+    )
+    io = [tensor("x", "input", (-1, 3, 8, 8), "float32", ((1, 3, 8, 8), (4, 3, 8, 8))), tensor("y", "output", (-1, 2))]
+    deployment = {"deploy_dir": None, "consumers": [], "warmup": False, "deepstream": told.info()}
+    report = record(io, b"plan", "seg", deployment=deployment)
+    texts = CONSUMER.files(report, "/models/seg", "9.2")
+    assert texts["deepstream.labels.txt"] == "Person\nBag\n"
+    lines = (texts["deepstream.txt"] or "").splitlines()
+    assert {"network-type=0", "net-scale-factor=0.5", "labelfile-path=deepstream.labels.txt", "batch-size=4"} <= set(
+        lines
+    )
+    assert lines[-2:] == ["[class-attrs-all]", "pre-cluster-threshold=0.4"]
+    assert "output-tensor-meta=1" not in lines
+    repository = Repository(tmp_path)
+    files = {name: text for name, text in texts.items() if text is not None}
+    repository.model(io, files=files, deployment={**deployment, "deploy_dir": "/models"})
+    assert repository.lint("deepstream") == []
+
+
+@pytest.mark.parametrize(
+    "raw", [{"properties": {"batch-size": 4}}, {"properties": {"Net Scale": 1}}, {"classes": {"topk": "1\n[x]"}}]
+)
+def test_keys_that_follow_from_the_engine_or_break_lines_are_refused(raw: Any) -> None:
+    with pytest.raises(ContractError):
+        DeepStreamConfig.from_dict(raw)

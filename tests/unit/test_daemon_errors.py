@@ -12,14 +12,38 @@ from prepare_models_entrypoint.contract.error_codes import ERRORS
 # Texts as engines say them, word for word.
 SAID = [
     (
+        "docker.credentials.errors.StoreError: docker-credential-secretservice not installed or not available in PATH",
+        "credential-helper-missing",
+        "credsStore",
+    ),
+    ("nvml error: insufficient permissions: unknown", "gpu-unavailable", "/dev/nvidia*"),
+    (
+        'error mounting "/usr/bin/nvidia-smi" to rootfs at "/usr/bin/nvidia-smi": no such file or directory',
+        "cdi-stale",
+        "nvidia-ctk cdi generate",
+    ),
+    ("ldcache error: open failed: /sbin/ldconfig.real: no such file", "gpu-unavailable", "@/sbin/ldconfig"),
+    ("nvidia-container-cli: container error: cgroup subsystem devices not found", "gpu-unavailable", "no-cgroups"),
+    ("net/http: TLS handshake timeout", "registry-timeout", "firewall"),
+    ("lookup nvcr.io on 127.0.0.53:53: server misbehaving", "registry-unreachable", "DNS"),
+    ("received unexpected HTTP status: 503 Service Unavailable", "registry-unreachable", "run again later"),
+    ("no match for platform in manifest: not found", "image-architecture", "doctor names the platform"),
+    ("denied: requested access to the resource is denied", "registry-refused", "docker login"),
+    (
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+        "docker-unreachable",
+        "systemctl start docker",
+    ),
+    ("dial unix /var/run/docker.sock: connect: permission denied", "docker-forbidden", "usermod -aG docker"),
+    (
         "nvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown",
-        "gpu-unavailable",
+        "driver-mismatch",
         "restart the machine",
     ),
-    ("Failed to initialize NVML: Driver/library version mismatch", "gpu-unavailable", "restart the machine"),
+    ("Failed to initialize NVML: Driver/library version mismatch", "driver-mismatch", "restart the machine"),
     (
         'unable to retrieve OCI runtime error: exec: "nvidia-container-runtime": executable file not found in $PATH',
-        "gpu-unavailable",
+        "toolkit-missing",
         "nvidia-ctk runtime configure",
     ),
     (
@@ -27,7 +51,7 @@ SAID = [
             'error getting credentials - err: exec: "docker-credential-desktop": executable file not '
             'found in $PATH, out: ``'
         ),
-        "registry-refused",
+        "credential-helper-missing",
         "credsStore",
     ),
     (
@@ -35,7 +59,7 @@ SAID = [
             'error mounting "/usr/lib/x86_64-linux-gnu/libcuda.so.550.90.07" to rootfs: mount src=..., '
             'no such file or directory'
         ),
-        "gpu-unavailable",
+        "cdi-stale",
         "nvidia-ctk cdi generate",
     ),
     (
@@ -43,16 +67,16 @@ SAID = [
             "Unable to enable DIRECT ACCESS FILTERING - DROP rule: (iptables failed: iptables --wait -t raw -A "
             "PREROUTING ...: iptables v1.8.7 (legacy): can't initialize iptables table `raw': Table does not exist"
         ),
-        "docker-refused",
+        "iptables-raw-missing",
         "DOCKER_INSECURE_NO_IPTABLES_RAW=1",
     ),
-    ("toomanyrequests: You have reached your unauthenticated pull rate limit.", "registry-refused", "docker login"),
+    ("toomanyrequests: You have reached your pull rate limit.", "registry-rate-limited", "docker login"),
     (
         (
             'Get "https://registry.example/v2/": tls: failed to verify certificate: x509: certificate '
             'signed by unknown authority'
         ),
-        "registry-unreachable",
+        "registry-untrusted",
         "/etc/docker/certs.d/",
     ),
     (
@@ -60,7 +84,7 @@ SAID = [
             'Get "https://registry.example/v2/": net/http: request canceled while waiting for connection '
             "(Client.Timeout exceeded while awaiting headers)"
         ),
-        "registry-unreachable",
+        "registry-timeout",
         "proxy",
     ),
     (
@@ -68,25 +92,25 @@ SAID = [
         "registry-refused",
         "$oauthtoken",
     ),
-    ("no matching manifest for linux/arm64/v8 in the manifest list entries", "image-unfit", "doctor"),
+    ("no matching manifest for linux/arm64/v8 in the manifest list entries", "image-architecture", "doctor"),
     (
         "Error while fetching server API version: Not supported URL scheme http+docker",
-        "docker-unreachable",
+        "docker-sdk-too-old",
         "pip install --upgrade",
     ),
     (
         "client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade your client",
-        "docker-refused",
+        "docker-api-version",
         "DOCKER_API_VERSION",
     ),
     (
         "client version 1.52 is too new. Maximum supported API version is 1.43",
-        "docker-refused",
+        "docker-api-version",
         "DOCKER_API_VERSION",
     ),
     (
         "Mounts denied: The path /data/models is not shared from the host and is not known to Docker.",
-        "docker-refused",
+        "mounts-denied",
         "File sharing",
     ),
     ('could not select device driver "" with capabilities: [[gpu]]', "gpu-unavailable", "nvidia-ctk runtime configure"),
@@ -202,7 +226,7 @@ SAID = [
     ('exec: "python3": permission denied: unknown', "image-unfit", "image build"),
     ("unable to find user nosuchuser: no matching entries in passwd file", "image-unfit", "uid:gid"),
     ('exec: "python3": executable file not found in $PATH', "image-unfit", "image build"),
-    ("exec /usr/bin/python3: exec format error", "image-unfit", "doctor"),
+    ("exec /usr/bin/python3: exec format error", "image-architecture", "doctor"),
     ('invalid mount config for type "bind": bind source path does not exist: /x', "docker-remote", "on this machine"),
     ("error setting rlimits for ready process: error setting rlimit type 8: operation not permitted",
      "docker-refused", "default-ulimits"),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,43 +14,14 @@ from prepare_models_entrypoint.consumers.isaac_ros.releases import RELEASES, rel
 from prepare_models_entrypoint.consumers.lint import of_engine
 from prepare_models_entrypoint.consumers.registry import CONSUMERS
 from prepare_models_entrypoint.contract.report import Binding
-from prepare_models_entrypoint.publish import of_consumers
-from tests.entrypoint.model_folders import Repository, record, tensor
+from tests.entrypoint.model_folders import record, tensor
 
-IMAGE = [tensor("x:0", "input", (1, 3, 8, 8)), tensor("y", "output", (1, 8, 8, 1), "int32")]
-BATCH = [
-    tensor("x", "input", (-1, 3, 8, 8), "float32", ((1, 3, 8, 8), (8, 3, 8, 8))),
-    tensor("y", "output", (-1, 5)),
-    tensor("z", "output", (-1, 2)),
-]
-NHWC = [tensor("x", "input", (1, 8, 16, 3)), tensor("y", "output", (1, 5))]
-SIZES = [
-    tensor("x", "input", (-1, 3, -1, -1), "float32", ((1, 3, 8, 8), (4, 3, 16, 32))),
-    tensor("y", "output", (-1, 5)),
-]
-
-
-class Left(Repository):
-    """A models directory as a run leaves it."""
-
-    def run(self, io: Sequence[Binding] = IMAGE, name: str = "seg", **changes: Any) -> Path:
-        folder = self.model(io, name=name, **changes)
-        report = record(io, b"", name, **changes)
-        for file, text in of_consumers(report, str(folder)).items():
-            if text is not None:
-                (folder / file).write_text(text, encoding="utf-8")
-        return folder
+from .left_models import BATCH, IMAGE, NHWC, SIZES, Left, edit
 
 
 @pytest.fixture
 def left(tmp_path: Path) -> Left:
     return Left(tmp_path / "models")
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @pytest.mark.parametrize("io", [IMAGE, BATCH, NHWC], ids=["image", "batch", "nhwc"])
@@ -239,72 +208,6 @@ def test_what_is_no_text_is_told_once(left: Left, name: str) -> None:
 def test_an_engine_without_inputs_is_found(left: Left) -> None:
     left.run(IMAGE[1:])
     assert "isaac-ros-no-inputs" in left.codes("isaac-ros")
-
-
-# Changes of deepstream.txt.
-DEEPSTREAM_BROKEN = {
-    "seg/1/model.plan": ("other/1/model.plan", "deepstream-engine-file"),
-    "model-engine-file=": ("#model-engine-file=", "deepstream-engine-file"),
-    "batch-size=8": ("batch-size=64", "deepstream-batch"),
-    "batch-size=8\n": ("batch-size=eight\n", "deepstream-key"),
-    "batch-size=": ("batchsize=", "deepstream-key"),
-    "gpu-id=0": ("gpu-id=0\nmaintain-aspect-ratio=yes", "deepstream-key"),
-    "network-type=100": ("network-type=7", "deepstream-key"),
-    "output-blob-names=y;z": ("output-blob-names=y;boxes", "deepstream-outputs"),
-    "network-input-order=0": ("network-input-order=1", "deepstream-dims"),
-    "model-color-format=0": ("model-color-format=2", "deepstream-dims"),
-    "gpu-id=0\n": ("gpu-id=0\ninfer-dims=8;8;3\n", "deepstream-dims"),
-    "gpu-id=0\ng": ("gpu-id=0\ninfer-dims=3;8\ng", "deepstream-key"),
-    "[property]\n": ("[property]\nlabelfile-path=labels.txt\n", "deepstream-missing-file"),
-    "[property]": ("[propperty]", "deepstream-file"),
-    "gie-unique-id=1": ("gie-unique-id", "deepstream-file"),
-    "output-tensor-meta=1": ("output-tensor-meta=1\n[class-attr-all]\ntopk=20\n[property]", "deepstream-key"),
-    "output-tensor-meta=1\n": ("output-tensor-meta=1\n[class-attrs-all]\ntop-k=20\n[property]\n", "deepstream-key"),
-}
-DEEPSTREAM_HARMLESS = {
-    "batch-size=8": "batch-size=4",
-    "gpu-id=0": "gpu-id=0 \ninfer-dims=3;8;8\nnet-scale-factor=0.0039\noffsets=1;2;3;\nmax-gpu-mem-per=90",
-    "model-engine-file=": "# a comment\nmodel-engine-file=",
-    "output-blob-names=y;z": "output-blob-names=z;",
-    "output-tensor-meta=1": "output-tensor-meta=1\n[class-attrs-all]\ntopk=20\nnms-iou-threshold=0.5\n[property]",
-}
-
-
-@pytest.mark.parametrize("old", DEEPSTREAM_BROKEN)
-def test_what_nvinfer_would_not_take_is_found(left: Left, old: str) -> None:
-    new, code = DEEPSTREAM_BROKEN[old]
-    edit(left.run(BATCH) / "deepstream.txt", old, new)
-    assert code in left.codes()
-
-
-@pytest.mark.parametrize("old", DEEPSTREAM_HARMLESS)
-def test_what_people_add_to_deepstream_txt_is_good(left: Left, old: str) -> None:
-    edit(left.run(BATCH) / "deepstream.txt", old, DEEPSTREAM_HARMLESS[old])
-    assert left.lint() == []
-
-
-def test_a_relative_engine_file_is_relative_to_the_configuration(left: Left) -> None:
-    folder = left.run(BATCH)
-    edit(folder / "deepstream.txt", f"{folder}/", "")
-    assert left.lint() == []
-
-
-def test_labels_beside_the_configuration_are_good(left: Left) -> None:
-    folder = left.run(BATCH)
-    edit(folder / "deepstream.txt", "[property]", "[property]\nlabelfile-path=labels.txt")
-    (folder / "labels.txt").write_text("person\n", encoding="utf-8")
-    assert left.lint() == []
-
-
-def test_a_misspelt_key_leads_to_the_right_one(left: Left) -> None:
-    edit(left.run(BATCH) / "deepstream.txt", "network-input-order", "netwrok-input-order")
-    assert any("did you mean network-input-order?" in each["message"] for each in left.lint())
-
-
-def test_what_nvinfer_can_not_feed_is_found_where_it_is_asked_for(left: Left) -> None:
-    left.run([tensor("x", "input", (1, 3)), tensor("y", "output", (1, 5), "int64")])
-    assert left.lint("triton") == []
-    assert left.codes("deepstream") == ["deepstream-input", "deepstream-output-type"]
 
 
 def test_the_engine_that_a_file_names_is_the_one_that_counts(left: Left) -> None:

@@ -110,7 +110,7 @@ def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
 def _record(file: Path, unread: List[str]) -> Optional[ModelReport]:
     try:
         report = read(schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT)))
-        Deployment.from_dict(dict(report["deployment"]))
+        Deployment.of(report["deployment"])
         _check_ranks(report["io"])
     except (FileNotFoundError, NotADirectoryError):
         return None

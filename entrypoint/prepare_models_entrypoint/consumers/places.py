@@ -15,7 +15,7 @@ def directory(model: Model) -> PurePosixPath:
     here = model.directory.absolute().as_posix()
     if model.report is None:
         return PurePosixPath(here)
-    return PurePosixPath(Deployment.from_dict(dict(model.report["deployment"])).directory(model.directory.name, here))
+    return PurePosixPath(Deployment.of(model.report["deployment"]).directory(model.directory.name, here))
 
 
 def names_engine(model: Model, path: str) -> bool:

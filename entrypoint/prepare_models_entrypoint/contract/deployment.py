@@ -50,6 +50,11 @@ class Deployment(Record):
         default=False,
     )
 
+    @classmethod
+    def of(cls, told: DeploymentInfo) -> Deployment:
+        """Return what a report tells, less what is of one consumer alone."""
+        return cls.from_dict({key: value for key, value in told.items() if key in cls.__dataclass_fields__})
+
     def info(self) -> DeploymentInfo:
         """Return the form that stands in reports."""
         return DeploymentInfo(deploy_dir=self.deploy_dir, consumers=list(self.consumers), warmup=self.warmup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from . import codec
@@ -12,15 +12,33 @@ from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
 from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
+from .deepstream import DeepStreamConfig
 from .deployment import Deployment
 from .groups import Nested, several
-from .kinds import ByName, Digest, File, Flag, Json, Kind, ListOf, Number, OneOf, Shapes, SourceText, Text, WordsOrList
+from .kinds import (
+    ByName,
+    DigestText,
+    File,
+    Flag,
+    Json,
+    Kind,
+    ListOf,
+    Number,
+    OneOf,
+    Shapes,
+    SourceText,
+    Text,
+    WordsOrList,
+)
 from .pins import NO_PINS, Pins
 from .precision import AUTO, NONE, PRECISIONS
+from .report import DeploymentInfo
 from .ros import RosConfig
 from .settings import REQUIRED, Record, rows, setting
 from .shapes import ShapeRange
 from .verification import VerifyConfig
+
+_OF_CALIBRATION = 16  # of its samples, to compare results on
 
 
 class JobKind(enum.Enum):
@@ -100,7 +118,7 @@ class ModelSettings(Record):
     """
 
     sha256: Optional[str] = setting(
-        Digest(),
+        DigestText(),
         "the digest that the source must have; without it the report records the one it has, "
         "and a [lock](lock.md) pins it",
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -112,7 +130,7 @@ class ModelSettings(Record):
     calibration_cache: Optional[str] = setting(
         SourceText(), "a source like that of the model, but not http://: TensorRT's or TAO's int8 calibration cache"
     )
-    calibration_sha256: Optional[str] = setting(Digest(), "", key="")
+    calibration_sha256: Optional[str] = setting(DigestText(), "", key="")
     inputs: Mapping[str, ShapeRange] = setting(
         _INPUTS,
         "shapes of dynamic inputs by binding name; a static model needs none",
@@ -180,6 +198,11 @@ class ModelSettings(Record):
         Nested(Deployment), "how Triton serves the engine", {"warmup": True}, default=Deployment(), key="triton",
         later=True,
     )  # fmt: skip
+    deepstream: DeepStreamConfig = setting(
+        Nested(DeepStreamConfig), "what DeepStream's nvinfer does before and after the engine",
+        {"labels": ["Person", "Bag", "Face"], "properties": {"network-type": 0}},
+        default=DeepStreamConfig(), later=True,
+    )  # fmt: skip
     verify: Optional[VerifyConfig] = setting(
         Nested(VerifyConfig),
         "compare the engine with its source model before it is published; see [verify.md](verify.md)",
@@ -200,11 +223,26 @@ class ModelSettings(Record):
         words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
         return words[-1] == AUTO if words else None
 
+    def deployed(self) -> DeploymentInfo:
+        """Return what the companions are written for, as it stands in reports."""
+        found, nvinfer = self.deployment.info(), self.deepstream.info()
+        if nvinfer:
+            found["deepstream"] = nvinfer
+        return found
+
+    @property
+    def judged(self) -> Optional[VerifyConfig]:
+        """How the engine is compared with its source; samples of a calibration serve where none are given for that."""
+        exported = self.verify is None and self.precision == "fp32"
+        if self.calibration is None or exported or (self.verify is not None and self.verify.has_samples):
+            return self.verify
+        return replace(self.verify or VerifyConfig(), images=self.calibration.plain(_OF_CALIBRATION))
+
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""
         return {row.name: getattr(self, row.name) for row in rows(ModelSettings)}
 
-    def conversion(self) -> Dict[str, Any]:
+    def conversion(self) -> Dict[str, object]:
         """Return, in JSON form, what decides the engine's bytes beside source, precision, shapes and builder."""
         return self.written(row for row in rows(type(self)) if row.conversion)
 
@@ -243,7 +281,7 @@ class Job:
     KEYS = ("contract", "run_id", "models", "cache_dir", "stages", "network", "tool", "image")
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Job:
+    def from_dict(cls, raw: Mapping[str, object]) -> Job:
         """Read a job.
 
         Raises:
@@ -268,7 +306,7 @@ class Job:
         """What is done with the models."""
         return JobKind.of(self.stages)
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
         return {
             "contract": CONTRACT_VERSION,

@@ -72,7 +72,7 @@ class Text(Kind):
         return {"type": types, **positive, "pattern": or_variable(self.pattern)} if self.pattern else dict(TEXT)
 
 
-class Digest(Text):
+class DigestText(Text):
     """A sha256."""
 
     def __init__(self) -> None:

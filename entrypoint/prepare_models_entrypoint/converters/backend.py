@@ -11,10 +11,10 @@ import importlib
 import mmap
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from ..contract.environment import BackendInfo
-from ..contract.report import Binding, EngineDetails, Layer
+from ..contract.report import Binding, EngineDetails, KeptLayer, Layer
 from ..contract.runtime import installed_backend
 from ..errors import ConvertError
 from . import weights_in_place
@@ -177,11 +177,25 @@ class Network:
         ]
         return [name for name in names if name not in constants]
 
-    def keep_fp32(self, patterns: Sequence[str]) -> None:
-        """Pin the layers whose names match to fp32."""
+    def keep_fp32(self, patterns: Sequence[str], reasons: Mapping[str, str]) -> List[KeptLayer]:
+        """Have the layers whose names match compute, and hand on what they computed, in fp32.
+
+        Args:
+            patterns: of names.
+            reasons: why, by name, where more is known than the pattern.
+        """
+        kept = []
         for layer in self:
-            if any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in patterns):
-                layer.precision = trt.DataType.FLOAT
+            pattern = next((each for each in patterns if fnmatch.fnmatchcase(layer.name, each)), None)
+            if pattern is None:
+                continue
+            layer.precision = trt.DataType.FLOAT
+            for index in range(layer.num_outputs):
+                if layer.get_output(index).dtype == trt.DataType.FLOAT:
+                    layer.set_output_type(index, trt.DataType.FLOAT)
+            reason = reasons.get(layer.name, f"keep_fp32: {pattern}")
+            kept.append(KeptLayer(name=layer.name, op_type=layer.type.name, reason=reason))
+        return kept
 
 
 def _layer(layer: trt.ILayer) -> Layer:

@@ -35,11 +35,10 @@ class Builder:
         model = request.model
         self.network, self.request = network, request
         self.config = config = network.builder.create_builder_config()
-        self.effective: Dict[str, Any] = apply(trt, config, network.definition, model.builder, flags)
+        obeys = ("OBEY_PRECISION_CONSTRAINTS",) if model.kept_patterns and flags else ()
+        self.effective = apply(trt, config, network.definition, model.builder, (*flags, *obeys))
         if flags and model.builder.profiling_verbosity is None:
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else an engine can't tell its precision
-        if model.kept_patterns and flags:
-            config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
         sizes = any("values" in shapes for profile in profiles for shapes in profile.values())
         if dynamic or sizes or len(profiles) > 1:

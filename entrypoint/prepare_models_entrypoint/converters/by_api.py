@@ -16,10 +16,11 @@ from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
-from ..contract.report import Binding, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
+from ..onnx_graph.findings import Findings
 from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, refused, repeat
 from .converter import Progress
 from .precision import Evidence, prove, rule, unmatched
@@ -225,7 +226,7 @@ class _Attempt:
             self.progress("parse", 0, 0)
             with refused.located(source, source):
                 network = backend.Network(source, source, strongly_typed=not weakly, check_only=request.check_only)
-                yield network, _by_flags(request, result, network, self.cache)
+                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
             return
         from ..onnx_graph.typed_model import prepared
 
@@ -235,7 +236,7 @@ class _Attempt:
             Path(request.work_dir),
             cache=self.cache,
             on_phase=lambda phase: self.progress(phase, 0, 0),
-            check_only=request.check_only,
+            check_only=request.check_only and request.graph is None,
             findings=self.settled.findings,
             **({"needs": self.needs} if self.needs else {}),
         ) as typed, refused.located(typed.path, source):
@@ -245,7 +246,7 @@ class _Attempt:
             network = backend.Network(typed.path, source, strongly_typed=not weakly, check_only=request.check_only)
             result["warnings"] += typed.warnings
             if weakly:
-                yield network, _by_flags(request, result, network, self.cache)
+                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
                 return
             yield network, _Built(typed.proof(model))
 
@@ -272,8 +273,9 @@ def _check_names(shared: List[str]) -> None:
 
 
 def _by_flags(
-    request: BuildRequest, result: BuildResult, network: Network, cache: Optional[CalibrationCache]
-) -> _Built:
+    request: BuildRequest, result: BuildResult, network: Network, cache: Optional[CalibrationCache],
+    findings: Optional[Findings],
+) -> _Built:  # fmt: skip
     from . import backend
 
     model = request.model
@@ -289,16 +291,15 @@ def _by_flags(
     if chosen.calibrator and cache is not None:
         wanted = network.activations()
         found = calibration_cache.coverage(cache, wanted, network.tensors())
-        for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
-            hint = "use the calibration cache of exactly this model version"
-            result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+        result["warnings"] += calibration_cache.check(found, allow_fallback=model.allow_fallback)
+    kept: List[KeptLayer] = []
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
-        network.keep_fp32(model.kept_patterns)
+        kept = network.keep_fp32(model.kept_patterns, findings.keep if findings else {})
         result["warnings"] += unmatched(model.kept_patterns, (layer.name for layer in network))
     else:
         evidence = Evidence("graph", network.precisions())
-    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found)
+    proof = prove(model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found, kept=kept)
     return _Built(proof, chosen.flags, cache if chosen.calibrator else None)
 
 
@@ -334,7 +335,12 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source))
-    return calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
+    try:
+        return calibrate.produce(model, request.model, made, progress)
+    except ConvertError as error:
+        if request.model.precision != AUTO or error.code != "precision-not-delivered":
+            raise
+        return CalibrationCache.of_nothing(error.message)
 
 
 def _check_backend() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Optional
 
 from ..contract.precision import AUTO
 from ..contract.report import PrecisionChoice, PrecisionProof
-from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
 from .request import BuildRequest
@@ -33,6 +33,7 @@ class Settled:
         proof["requested"] = self.requested
         if self.findings is not None:
             proof["measured"], proof["choices"] = self.findings.measured, self.findings.choices
+            proof["measured_runs"] = self.findings.runs
 
     def keeping(self, nodes: Dict[str, str]) -> Settled:
         """Return the same with more nodes in fp32, given with reasons."""
@@ -78,18 +79,12 @@ def settle(request: BuildRequest, cache: Optional[CalibrationCache], progress: P
         from ..verify import choice
 
         job, findings = choice.choose(job, source, Path(request.work_dir), cache, _told(progress))
-        if weakly:
-            job = dataclasses.replace(job, keep_fp32=(*job.keep_fp32, *map(glob.escape, findings.keep)))
-    elif weakly and job.keep_auto:
-        raise ConvertError(
-            "builder-option-unavailable",
-            "keep_fp32: auto would be ignored: this TensorRT's builder chooses the types",
-            hint="name the layers, or build with strongly_typed: true",
-        )
-    elif job.precision in _REWRITTEN and not weakly:
+    elif job.precision in _REWRITTEN and (not weakly or importlib.util.find_spec("onnx") is not None):
         from ..verify import analysis
 
         findings = analysis.find(job, source, _told(progress))
+    if weakly and findings is not None:
+        job = dataclasses.replace(job, keep_fp32=(*job.kept_patterns, *map(glob.escape, findings.keep)))
     return Settled(dataclasses.replace(request, model=job), findings, request.model.precision)
 
 

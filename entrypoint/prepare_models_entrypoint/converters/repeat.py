@@ -32,7 +32,7 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     if (
         any(name in chosen for name in _API_ONLY)
         or model.builder.refit == "identical"
-        or (model.keep_fp32 and by_flags)
+        or (by_flags and (model.kept_patterns or _kept(result)))
     ):
         return None
     inputs = [binding for binding in result["io"] if binding["mode"] == "input"]
@@ -50,6 +50,11 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     if by_flags and model.builder.profiling_verbosity is None:
         argv.append("--profilingVerbosity=detailed")  # as the API is told, so that the engine can tell its precision
     return shell_line([*argv, "--skipInference"])
+
+
+def _kept(result: BuildResult) -> bool:
+    proof = result["precision_proof"]
+    return proof is not None and bool(proof["kept"])
 
 
 def graph_name(model: ModelJob, result: BuildResult) -> str:

@@ -6,13 +6,14 @@ import contextlib
 import os
 import threading
 import time
-import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..contract import downloads, event, external_data
 from ..contract.fetch import ExternalFile, FetchJob, FetchResult
 from ..contract.files import sha256_file
+from ..contract.pins import Pins
 from ..contract.source import Source
 from ..errors import FetchError, StageError, from_os_error
 from ..events import Events
@@ -20,24 +21,20 @@ from ..sources.access import Access, access_of
 from ..sources.body import Promise, Remote
 from ..sources.http import safe_name
 from .content_store import key_of, store_of
-from .crew import share_out, size_for
 from .deliver import deliver, tidy
-from .digest import Digest
+from .digest import FileDigest
 from .disk_space import check_both
-from .fetch import Fetched, fetch
+from .fetch import Fetched, fetch, remote_of
 from .part import progress_of
 
 _EVERY_S = 0.1
 _LISTS_AT_ONCE = 8
-_AT_ONCE = 2
-_LOOKED_EACH_S = 0.02
-_BUSY = 0.5  # share of one core, of which Python uses no more, and others some: more threads would wait for each other
 
 
 class _Item(NamedTuple):
     """One file to fetch. ``same``: what makes two sources the same file."""
 
-    source: str
+    source: Source
     sha256: Optional[str]
     name: str
     same: str
@@ -62,71 +59,26 @@ class _Many:
     def run(self) -> bool:
         if self._output is not None:
             tidy(self._output, self._store)
-        items = [item for source, sha256 in self._job.sources for item in self._items(source, sha256)]
+        items = [item for source, sha256 in self._job.sources for item in self._items(Source.of(source), sha256)]
         if self._output is not None:
             items = self._without_clashes(items)
         if not self._job.offline:
             items = self._with_room(items)
-        missing = 0 if self._job.offline else sum(self._is_missing(item) for item in items)
-        workers = size_for(missing)
-        if workers == 1:
-            return self._all(items, self._events, self._job.connections)
-        access_of(self._job.network).web  # noqa: B018  # once for all processes
-        connections = max(1, self._job.connections // workers)
-        return share_out(items, workers, lambda share, events: self._all(share, events, connections), self._events)
+        with ThreadPoolExecutor(self._job.connections, "fetch") as pool:
+            for _ in pool.map(self._one, items):
+                pass  # a bug ends the process once the others are done
+        return self._good
 
     def _is_missing(self, item: _Item) -> bool:
         """Tell whether a file most likely has to come from a web server."""
-        if Source.of(item.source).scheme not in ("https", "http", "ngc"):
+        if item.source.scheme not in ("https", "http", "ngc"):
             return False
         return item.sha256 is None or not downloads.blob(self._store.root, item.sha256).exists()
 
-    def _all(self, items: List[_Item], events: Events, connections: int) -> bool:
-        """Fetch with a few connections, and more as long as files wait and it is the network that they wait for."""
-        self._events = events
-        waiting = iter(items)
-        guard = threading.Lock()
-        none_waits = threading.Event()
-
-        lost: List[BaseException] = []
-
-        def work() -> None:
-            try:
-                while True:
-                    with guard:
-                        item = next(waiting, None)
-                    if item is None:
-                        return
-                    self._one(item)
-            except BaseException as error:  # noqa: BLE001  # raised where it is heard
-                lost.append(error)
-            finally:
-                none_waits.set()
-
-        threads: List[threading.Thread] = []
-        while len(threads) < min(connections, len(items)) and not none_waits.is_set():
-            threads.append(threading.Thread(target=work, name="fetch"))
-            threads[-1].start()
-            if len(threads) >= _AT_ONCE:
-                self._wait_while_busy(none_waits)
-        for thread in threads:
-            thread.join()
-        if lost:
-            raise lost[0]
-        return self._good
-
-    def _wait_while_busy(self, none_waits: threading.Event) -> None:
-        """Wait a moment, and as long as this process is short of processor time, which more threads would not give."""
-        access_of(self._job.network).settle()
-        while True:
-            before, cpu = time.monotonic(), time.process_time()
-            if none_waits.wait(_LOOKED_EACH_S) or time.process_time() - cpu < _BUSY * (time.monotonic() - before):
-                return
-
-    def _items(self, source: str, sha256: Optional[str]) -> List[_Item]:
+    def _items(self, source: Source, sha256: Optional[str]) -> List[_Item]:
         found: List[_Item] = []
         with self._failures_told(source):
-            found += _expanded(source, sha256, access_of(self._job.network))
+            found += _expanded(source, sha256, access_of(self._job.network), self._job.pins)
         return found
 
     def _without_clashes(self, items: List[_Item]) -> List[_Item]:
@@ -138,12 +90,10 @@ class _Many:
             if _are_one_file(group):
                 continue
             for item in group:
-                others = ", ".join(
-                    sorted({Source.of(other.source).public for other in group if other.same != item.same})
-                )
+                others = ", ".join(sorted({other.source.public for other in group if other.same != item.same}))
                 error = FetchError(
                     "output-name-taken",
-                    f"{Source.of(item.source).public} would be {name} in {self._output}, and so would {others}",
+                    f"{item.source.public} would be {name} in {self._output}, and so would {others}",
                     hint="fetch them one by one into different --output directories",
                 )
                 self._failed(item.source, error)
@@ -154,8 +104,6 @@ class _Many:
         listed = [item for item in items if item.remote is not None and item.remote.listed and self._is_missing(item)]
         if len(listed) < 2:
             return items
-        from concurrent.futures import ThreadPoolExecutor
-
         self._store.parts.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(_LISTS_AT_ONCE) as pool:
             needs = dict(need for need in pool.map(self._need, listed) if need is not None)
@@ -164,9 +112,7 @@ class _Many:
         refused = []
         for item in listed:
             try:
-                check_both(
-                    self._store.parts, self._output, left, size, what=f"{Source.of(item.source).public}, {what},"
-                )
+                check_both(self._store.parts, self._output, left, size, what=f"{item.source.public}, {what},")
             except FetchError as error:
                 self._failed(item.source, error)
                 refused.append(item)
@@ -191,7 +137,7 @@ class _Many:
             if self._is_in_place(item):
                 return
             fetched = fetch(
-                item.source,
+                item.source.text,
                 sha256=item.sha256,
                 cache_dir=self._cache_dir,
                 on_progress=_throttled(item.source, self._events),
@@ -200,14 +146,15 @@ class _Many:
                 offline=self._job.offline,
                 copy_to=self._output,
                 pins=self._job.pins,
+                remote=item.remote,
             )
             for weights in fetched.external:
                 path = self._placed(weights.location, weights.fetched, stored=True)
-                self._finished(weights.source.text, weights.fetched, path)
-            self._finished(item.source, fetched, self._placed(item.name, fetched, stored=not _is_local(item.source)))
+                self._finished(weights.source, weights.fetched, path)
+            self._finished(item.source, fetched, self._placed(item.name, fetched, stored=item.source.path is None))
 
     @contextlib.contextmanager
-    def _failures_told(self, source: str) -> Iterator[None]:
+    def _failures_told(self, source: Source) -> Iterator[None]:
         """Make a failure the outcome of one source; the others go on."""
         try:
             yield
@@ -215,12 +162,6 @@ class _Many:
             self._failed(source, error)
         except OSError as error:
             self._failed(source, from_os_error(error))
-        except Exception as error:  # noqa: BLE001  # a bug that one source brings to light
-            traceback.print_exc()
-            told = StageError(
-                "internal", f"{type(error).__name__} with {Source.of(source).public}", hint="please report this"
-            )
-            self._failed(source, told)
 
     def _is_in_place(self, item: _Item) -> bool:
         """Tell whether the pinned bytes are in the output directory already, whatever the cache has."""
@@ -231,9 +172,9 @@ class _Many:
         linked = kept is not None and os.path.samefile(str(kept.blob), str(target))
         if not linked and sha256_file(target) != item.sha256:
             return False
-        if not _is_local(item.source) and external_data.locations(target):
+        if item.source.path is None and external_data.locations(target):
             return False  # its weights have to be there, too
-        fetched = Fetched(target, target.stat().st_size, Digest(item.sha256), pinned=True, promised="manifest")
+        fetched = Fetched(target, target.stat().st_size, FileDigest(item.sha256), pinned=True, promised="manifest")
         self._finished(item.source, fetched, target)
         return True
 
@@ -259,12 +200,12 @@ class _Many:
         target.parent.mkdir(parents=True, exist_ok=True)
         return deliver(fetched.path, target.parent, target.name, self._store, stored=stored)
 
-    def _finished(self, source: str, fetched: Fetched, path: Path) -> None:
+    def _finished(self, source: Source, fetched: Fetched, path: Path) -> None:
         weights = [ExternalFile(source_id=each.source.id, location=each.location) for each in fetched.external]
         self._tell(
             FetchResult(
-                source=Source.of(source).public,
-                source_id=Source.of(source).id,
+                source=source.public,
+                source_id=source.id,
                 status="fetched" if fetched.fresh else "present",
                 path=str(path),
                 bytes=fetched.bytes,
@@ -277,12 +218,12 @@ class _Many:
             )
         )
 
-    def _failed(self, source: str, error: StageError) -> None:
+    def _failed(self, source: Source, error: StageError) -> None:
         self._good = False
         self._tell(
             FetchResult(
-                source=Source.of(source).public,
-                source_id=Source.of(source).id,
+                source=source.public,
+                source_id=source.id,
                 status="failed",
                 path=None,
                 bytes=None,
@@ -299,48 +240,41 @@ class _Many:
         self._events.emit(event.SOURCE_FINISHED, stage="fetch", **result)
 
 
-def _is_local(source: str) -> bool:
-    return Source.of(source).path is not None
-
-
 def _are_one_file(items: List[_Item]) -> bool:
     pins = {item.sha256 for item in items}
     return len({item.same for item in items}) == 1 or (len(pins) == 1 and None not in pins)
 
 
-def _expanded(source: str, sha256: Optional[str], access: Access) -> List[_Item]:
+def _expanded(source: Source, sha256: Optional[str], access: Access, pins: Pins) -> List[_Item]:
     """Return the files that a source stands for: itself, or all files of a whole version of NGC."""
-    parsed = Source.of(source)
-    if parsed.archive is not None:
-        return [_Item(source, sha256, safe_name(parsed.inner.replace("\\", "/")), source)]
-    if parsed.path is not None:
-        return [_Item(source, sha256, safe_name(parsed.path.name), str(parsed.path))]
-    if parsed.scheme in ("ngc", "https", "http"):
+    if source.archive is not None:
+        return [_Item(source, sha256, safe_name(source.inner.replace("\\", "/")), source.text)]
+    if source.path is not None:
+        return [_Item(source, sha256, safe_name(source.path.name), str(source.path))]
+    if source.scheme in ("ngc", "https", "http"):
         from ..sources.ngc.address import parse
 
-        address = parse(source, api=access.ngc_api)
+        address = parse(source.text, api=access.ngc_api)
         if address is not None and address.version is not None and address.file is None:
             from ..sources.ngc.source import versioned_files
 
             files = versioned_files(address, access.ngc)
-            return [_item(file.source(access.ngc_api), sha256, access) for file in files]
-    return [_item(source, sha256, access)]
+            return [_item(Source.of(file.source(access.ngc_api)), sha256, access, pins) for file in files]
+    return [_item(source, sha256, access, pins)]
 
 
-def _item(source: str, sha256: Optional[str], access: Access) -> _Item:
-    from .fetch import remote_of
-
-    remote = remote_of(source, access)
+def _item(source: Source, sha256: Optional[str], access: Access, pins: Pins) -> _Item:
+    remote = remote_of(source, access, pins)
     return _Item(source, sha256, remote.name, remote.key, remote)
 
 
-def _throttled(source: str, events: Events) -> Callable[[Dict[str, Any]], None]:
+def _throttled(source: Source, events: Events) -> Callable[[Dict[str, Any]], None]:
     last = [time.monotonic()]  # what takes no longer than this tells its end alone
 
     def tell(data: Dict[str, Any]) -> None:
         now = time.monotonic()
         if now - last[0] >= _EVERY_S:
             last[0] = now
-            events.emit(event.PROGRESS, stage="fetch", source=Source.of(source).public, **data)
+            events.emit(event.PROGRESS, stage="fetch", source=source.public, **data)
 
     return tell

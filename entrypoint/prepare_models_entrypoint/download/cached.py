@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
+from ..contract.pins import NO_PINS, Pins
 from ..errors import FetchError
 from ..sources.body import Promise, Remote
 from .content_store import Store, Stored, key_of
@@ -32,6 +33,7 @@ class Obtain(NamedTuple):
     ``streams``: the files that are coming.
     ``revalidate``: whether the server is asked if what an earlier run fetched, without a pinned digest, is current.
     ``offline``: whether only what is here may be taken. ``copy_to``: directory that receives the file later.
+    ``pins``: what a lock knows of sources.
     """
 
     store: Store
@@ -41,6 +43,7 @@ class Obtain(NamedTuple):
     on_progress: OnProgress
     offline: bool = False
     copy_to: Optional[Path] = None
+    pins: Pins = NO_PINS
 
     def obtain(self, remote: Remote, pinned: Optional[str]) -> Obtained:
         """Return the content of a remote file.

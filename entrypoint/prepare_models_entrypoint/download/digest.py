@@ -9,7 +9,7 @@ from typing import Optional
 from ..contract.files import sha256_file
 
 
-class Digest:
+class FileDigest:
     """A digest that is known, or that of a file: read by a thread from ``start`` on, or else when it is asked for."""
 
     def __init__(self, known: str = "", *, of: Optional[Path] = None) -> None:

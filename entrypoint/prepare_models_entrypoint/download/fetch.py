@@ -17,7 +17,7 @@ from ..sources.body import Remote
 from ..sources.local import check, refuse_pointer
 from .cached import Obtain
 from .content_store import store_of
-from .digest import Digest
+from .digest import FileDigest
 from .external import Weights, of_model, together
 from .transfer import mismatch
 
@@ -34,7 +34,7 @@ class Fetched(NamedTuple):
 
     path: Path
     bytes: int
-    digest: Digest
+    digest: FileDigest
     pinned: bool
     fresh: bool = False
     promised: Optional[str] = None
@@ -54,6 +54,7 @@ def fetch(
     offline: bool = False,
     copy_to: Optional[Path] = None,
     pins: Pins = NO_PINS,
+    remote: Optional[Remote] = None,
 ) -> Fetched:
     """Bring the bytes of ``source`` to a local file, with the external data of a model from beside it.
 
@@ -68,6 +69,7 @@ def fetch(
         revalidate: whether a server is asked if what an earlier run fetched, without a pinned digest, is current.
         pins: what a lock knows of the source, and of files with external data.
         copy_to: directory in which the caller gives the file its name; its disk must have room before the first byte.
+        remote: the file that ``source`` names, where the caller has it already.
 
     Raises:
         FetchError: the bytes can't be had, or are not the promised ones.
@@ -81,63 +83,63 @@ def fetch(
         return _local(parsed.path, sha256)
     access, store = access_of(network or Connection()), store_of(cache_dir)
 
-    def obtain_one(text: str, pin: Optional[str]) -> Fetched:
-        obtain = Obtain(store, access.patience, access.streams, revalidate, on_progress, offline, copy_to)
-        return _one(Source.of(text), pin, access, obtain, pins)
-
-    fetched = obtain_one(source, sha256)
-    weights = of_model(fetched, parsed, pins.sha256, obtain_one)
+    obtain = Obtain(store, access.patience, access.streams, revalidate, on_progress, offline, copy_to, pins)
+    fetched = _one(parsed, sha256, access, obtain, remote)
+    weights = of_model(fetched, parsed, pins.sha256, lambda text, pin: _one(Source.of(text), pin, access, obtain))
     if not weights:
         return fetched
     path = together(fetched, weights, store) if copy_to is None else fetched.path
     return fetched._replace(path=path, external=weights, fresh=fetched.fresh or any(w.fetched.fresh for w in weights))
 
 
-def _one(source: Source, sha256: Optional[str], access: Access, obtain: Obtain, pins: Pins) -> Fetched:
+def _one(
+    source: Source, sha256: Optional[str], access: Access, obtain: Obtain, remote: Optional[Remote] = None
+) -> Fetched:
     """Fetch one file into the store."""
     if source.archive is not None:
         from ..sources.archive import fetch_member
 
         outer = source.archive
-        fetched = fetch_member(lambda: _archive(outer, access, obtain, pins), source, sha256=sha256, store=obtain.store)
+        fetched = fetch_member(lambda: _archive(outer, access, obtain), source, sha256=sha256, store=obtain.store)
         refuse_pointer(fetched.path, source.public)
         return fetched
-    remote = remote_of(at_revision(source.text, pins.revision.get(source.id)), access)
+    if remote is None:
+        remote = remote_of(source, access, obtain.pins)
     got = obtain.obtain(remote, sha256)
     stored = got.stored
     refuse_pointer(stored.blob, remote.label)
     path = stored.path if obtain.copy_to is None else stored.blob
     return Fetched(
-        path, stored.bytes, Digest(stored.sha256), sha256 is not None, got.fetched, got.promised,
+        path, stored.bytes, FileDigest(stored.sha256), sha256 is not None, got.fetched, got.promised,
         remote.licence, remote.revision,
     )  # fmt: skip
 
 
-def _archive(source: Source, access: Access, obtain: Obtain, pins: Pins) -> Fetched:
+def _archive(source: Source, access: Access, obtain: Obtain) -> Fetched:
     if source.path is not None:
         return _local(check(source.path), None)
-    return _one(source, None, access, obtain._replace(copy_to=None), pins)
+    return _one(source, None, access, obtain._replace(copy_to=None))
 
 
-def remote_of(source: str, access: Access) -> Remote:
-    """Return the remote file that a source names.
+def remote_of(source: Source, access: Access, pins: Pins) -> Remote:
+    """Return the remote file that a source names, at the revision that a lock knows.
 
     Raises:
         FetchError: it names a whole version of NGC and no file of it.
     """
-    kind = Source.of(source).kind
+    kind = source.kind
     if kind is None:
-        raise FetchError("source-not-found", f"{source} is not remote", hint="give the path of a file")
+        raise FetchError("source-not-found", f"{source.public} is not remote", hint="give the path of a file")
     module = importlib.import_module(f"{sources.__name__}.{kind.name}")
-    remote: Remote = module.remote(source, access)
+    remote: Remote = module.remote(at_revision(source.text, pins.revision.get(source.id)), access)
     return remote
 
 
 def _local(path: Path, sha256: Optional[str]) -> Fetched:
     size = path.stat().st_size
     if sha256 is None:
-        return Fetched(path, size, Digest(of=path), False)
+        return Fetched(path, size, FileDigest(of=path), False)
     found = sha256_file(path)
     if found != sha256:
         raise mismatch(str(path), expected=sha256, found=found)
-    return Fetched(path, size, Digest(found), True, promised="manifest")
+    return Fetched(path, size, FileDigest(found), True, promised="manifest")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, Optional, TypeVar
+from typing import Callable, Optional, TypeVar
+
+import tenacity
 
 from ..errors import FetchError
-
-if TYPE_CHECKING:
-    import tenacity
 
 T = TypeVar("T")
 
@@ -85,23 +84,6 @@ class Effort:
         Raises:
             FetchError: the last failure, when it is final or patience has ended.
         """
-        try:
-            return attempt()
-        except FetchError as error:
-            if not _may_pass(error):
-                raise
-            return self._again(attempt, error)
-
-    def _again(self, attempt: Callable[[], T], failed: FetchError) -> T:
-        import tenacity  # costs as much as a small download, and most need it never
-
-        failures = [failed]
-
-        def next_attempt() -> T:
-            if failures:
-                raise failures.pop()
-            return attempt()
-
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=self._enough,
@@ -110,12 +92,12 @@ class Effort:
             reraise=True,
         )
         try:
-            return retrying(next_attempt)
+            return retrying(attempt)
         except FetchError as error:
             error.tried_enough = True
             raise
 
-    def _enough(self, state: "tenacity.RetryCallState") -> bool:
+    def _enough(self, state: tenacity.RetryCallState) -> bool:
         self.idle += 1
         self.failures += 1
         left = self.patience.budget.left()
@@ -126,7 +108,7 @@ class Effort:
             or self.failures >= self.patience.failures
         )
 
-    def _wait(self, state: "tenacity.RetryCallState") -> float:
+    def _wait(self, state: tenacity.RetryCallState) -> float:
         wait = self._asked(state)
         if wait is None:
             longest = self.patience.first_wait_s * 2.0**self.idle
@@ -134,7 +116,7 @@ class Effort:
         return wait
 
     @staticmethod
-    def _asked(state: "tenacity.RetryCallState") -> "float | None":
+    def _asked(state: tenacity.RetryCallState) -> Optional[float]:
         error = state.outcome.exception() if state.outcome else None
         return error.retry_after_s if isinstance(error, FetchError) else None
 

@@ -13,12 +13,13 @@ class Findings:
     """Nodes that can't leave fp32, with reasons by their names, and the samples that showed it, None without any.
 
     trusted: whether the samples stand for the inputs; if not, suspicious patterns stay in fp32, too.
-    choices: what was weighed where the precision was left open.
+    runs: how many times the model ran for it. choices: what was weighed where the precision was left open.
     """
 
     keep: Mapping[str, str]
     measured: Optional[str]
     trusted: bool = True
+    runs: int = 0
     warnings: List[WarningInfo] = field(default_factory=list)
     choices: List[PrecisionChoice] = field(default_factory=list)
 

@@ -7,10 +7,13 @@ from onnx import ModelProto, TensorProto, version_converter
 from ..errors import ConvertError
 from ..foreign import ForeignError, foreign
 from . import schemas
+from .prepare import prepare
 
 
 def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelProto:
     """Return the model with operators of version ``wanted``, or as it is where it can't be lifted.
+
+    What ONNX's converter adds has no names: the model is prepared anew.
 
     Raises:
         ConvertError: it can't be lifted and is older than ``required``, which is what ``why`` needs.
@@ -30,7 +33,7 @@ def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelPro
     for tensor in lifted.graph.initializer:
         if tensor.name in referring and tensor.data_location != TensorProto.EXTERNAL:
             tensor.CopyFrom(referring[tensor.name])
-    return lifted
+    return prepare(lifted)
 
 
 def _too_old(model: ModelProto, found: int, required: int, need: str, why: str) -> ModelProto:

@@ -55,11 +55,6 @@ class Access:
         """Return the base URL of Hugging Face's hub."""
         return _base(self.network.hf_endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
 
-    def settle(self) -> None:
-        """Wait until no other thread is making a client."""
-        with self._guard:
-            pass
-
     @property
     def web(self) -> Any:
         """Return the HTTP sessions."""

@@ -44,13 +44,13 @@ def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Op
     Raises:
         FetchError: the archive can't be had or read, has no such plain file, or has other bytes.
     """
-    from ..download.digest import Digest
+    from ..download.digest import FileDigest
     from ..download.fetch import Fetched
 
     name = safe_name(source.inner.replace("\\", "/"))
     present = store.find(sha256, name) if sha256 else None
     if present is not None:
-        return Fetched(present.path, present.bytes, Digest(present.sha256), True, promised="manifest")
+        return Fetched(present.path, present.bytes, FileDigest(present.sha256), True, promised="manifest")
     outer = archive()
     key = key_of(f"{outer.digest.result()}!last {normal(source.inner)}")
     known = store.recall(key)
@@ -68,7 +68,7 @@ def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Op
         raise mismatch(f"{source.inner} of {outer.path.name}", expected=sha256, found=stored.sha256)
     promised = "manifest" if sha256 else outer.promised
     return Fetched(
-        stored.path, stored.bytes, Digest(stored.sha256), sha256 is not None, outer.fresh, promised, outer.licence
+        stored.path, stored.bytes, FileDigest(stored.sha256), sha256 is not None, outer.fresh, promised, outer.licence
     )
 
 

@@ -160,7 +160,9 @@ def opened(bundle: Path) -> Iterator[BinaryIO]:
         BundleError: there is none. HostError: it can't be read.
     """
     if not (bundle.is_file() or bundle.is_fifo()):
-        what = "is not a file or a pipe" if bundle.exists() else "is not there"
+        if bundle.is_dir():
+            raise BundleError("bundle-missing", f"{bundle} is a directory, not a bundle", hint="give the bundle's file")
+        what = "is not a file or a pipe" if bundle.exists() else "doesn't exist"
         raise BundleError(
             "bundle-missing", f"{bundle} {what}", hint=f"check the path; parts of it: cat {bundle}.?? > {bundle}"
         )

@@ -18,7 +18,7 @@ from ..errors import UsageError
 PREFIX = "catalog:"
 
 # What an entry says about a model in the words of a manifest, in the order in which one reads it.
-MANIFEST_KEYS = ("source", "precision", "key", "calibration_cache", "inputs", "outputs", "tao", "eula")
+MANIFEST_KEYS = ("source", "precision", "key", "calibration_cache", "inputs", "outputs", "tao", "deepstream", "eula")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ version: 1
 models:
 """
 _WIDTH = 116
+_PLAIN = re.compile(r"[A-Za-z/]\S*|\d+(x\d+)+")  # what YAML reads as the same text without quotes
 
 
 def manifest(chosen: Sequence[Entry]) -> str:
@@ -49,5 +51,6 @@ def _yaml(key: str, value: object) -> list[str]:
 
 def _flow(value: object) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {item}" for key, item in value.items()) + "}"
-    return json.dumps(value) if isinstance(value, list) or " " in str(value) else str(value)
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    quoted = isinstance(value, list) or (isinstance(value, str) and not _PLAIN.fullmatch(value))
+    return json.dumps(value) if quoted else str(value)

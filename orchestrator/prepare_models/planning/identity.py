@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import downloads, external_data
+from prepare_models_entrypoint.contract.digest import Digest, Pending
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.identity import identity
 from prepare_models_entrypoint.contract.report import ModelReport
@@ -14,11 +15,6 @@ from prepare_models_entrypoint.contract.source import Source
 from ..manifest.model import ModelSpec
 from ..support.file_digests import Digests
 from ..support.paths import contents_dir
-
-NOT_FETCHED = "not fetched yet"
-NOT_READ = "not read yet"
-ARCHIVE_CHANGED = "in an archive that changed"
-_UNKNOWN = {NOT_FETCHED, NOT_READ, ARCHIVE_CHANGED}
 
 
 class SourceMissingError(Exception):
@@ -34,7 +30,7 @@ def expected_identity(
 ) -> dict[str, object]:
     """Return the identity of the engine that a build would give now.
 
-    The digest of a source that must be fetched or read first is told in words; ``is_known`` tells these apart.
+    The digest of a source that must be fetched or read first is pending.
 
     Args:
         spec: the model.
@@ -51,8 +47,8 @@ def expected_identity(
     path = Source.of(spec.source).path
     model_file = path if path is not None and path.is_file() else None
     unread = model_file is not None and spec.sha256 is None and not is_read(model_file)
-    model = NOT_READ if unread else _digest(spec.source, spec.sha256, "model", record, digests)
-    calibration = None
+    model = Pending.NOT_READ if unread else _digest(spec.source, spec.sha256, "model", record, digests)
+    calibration: Digest | None = None
     if spec.calibration_cache is not None:
         calibration = _digest(spec.calibration_cache, spec.calibration_sha256, "calibration_cache", record, digests)
     elif spec.calibration is not None:
@@ -68,8 +64,8 @@ def expected_identity(
 
 
 def _weights(
-    spec: ModelSpec, model: str, model_file: Path | None, record: ModelReport | None, digests: Digests
-) -> str | None:
+    spec: ModelSpec, model: Digest, model_file: Path | None, record: ModelReport | None, digests: Digests
+) -> Digest | None:
     """Return the digest of a model's external data, None without any.
 
     Of a model that was fetched, the download store has the structure, which names the weights. Where it is gone, the
@@ -77,29 +73,23 @@ def _weights(
     """
     if model_file is not None:
         return digests.weights_of(model_file)
-    blob = downloads.blob(contents_dir() / "downloads", model)
-    named = digests.locations(blob) if model not in _UNKNOWN and blob.is_file() else ()
+    blob = downloads.blob(contents_dir() / "downloads", model) if isinstance(model, str) else None
+    named = digests.locations(blob) if blob is not None and blob.is_file() else ()
     sources = [source for location in named if (source := Source.of(spec.source).beside(location)) is not None]
     found = [spec.pins.sha256.get(source.id) or digests.of_source(source.id) for source in sources]
     if found and all(found):
         return external_data.combined(digest for digest in found if digest)
     recorded = record["identity"] if record is not None else None
     if recorded is None or recorded["model_sha256"] != model:
-        return NOT_FETCHED if named else None
+        return Pending.NOT_FETCHED if named else None
     others = [each for each in record["materials"] if each["role"] == "external_data"] if record else []
     if any(spec.pins.sha256.get(each["source_id"], each["sha256"]) != each["sha256"] for each in others):
-        return NOT_FETCHED
+        return Pending.NOT_FETCHED
     weights: str | None = recorded["weights_sha256"]
     return weights
 
 
-def is_known(fields: dict[str, object]) -> bool:
-    """Tell whether an identity is whole: not empty, and no source must be fetched or read first."""
-    digests = {fields.get(name) for name in ("model_sha256", "weights_sha256", "calibration_sha256")}
-    return bool(fields) and not digests & _UNKNOWN
-
-
-def _digest(source: str, pinned: str | None, role: str, record: ModelReport | None, digests: Digests) -> str:
+def _digest(source: str, pinned: str | None, role: str, record: ModelReport | None, digests: Digests) -> Digest:
     """Return the digest that a source has (local file), must have (pinned) or had when it was fetched."""
     if pinned is not None:
         return pinned
@@ -116,13 +106,13 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     if known is not None:
         return known
     if record is None:
-        return NOT_FETCHED
+        return Pending.NOT_FETCHED
     if archive is not None and _is_newer(changed, record):
-        return ARCHIVE_CHANGED
+        return Pending.ARCHIVE_CHANGED
     for material in record["materials"]:
         if material["role"] == role and material["source_id"] == Source.of(source).id:
             return material["sha256"]
-    return NOT_FETCHED
+    return Pending.NOT_FETCHED
 
 
 def _is_newer(changed: float, record: ModelReport) -> bool:

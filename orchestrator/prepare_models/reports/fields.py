@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prepare_models_entrypoint.contract.comparison import Latency, OutputComparison, ScaleFit, TensorScale, Verification
+from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.converters import CONVERTERS
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
-from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.precision import AUTO, PRECISIONS, Means
 from prepare_models_entrypoint.contract.report import (
@@ -33,23 +32,15 @@ from prepare_models_entrypoint.contract.report import (
     WarningInfo,
 )
 
+from .comparison_fields import COMPARED
+from .told import told, whole
+
 _STAGES = ("fetch", "check", "convert", "inspect", "verify")
 _MEANS = tuple(means.value for means in Means)
 
 _SHA256 = "^[0-9a-f]{64}$"
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-
-
-def told(description: str = "", *, ref: str = "", **rules: object) -> Schema:
-    """Return what the schema says of a field beside its type: a description, and rules by JSON Schema's names."""
-    about: Schema = {"description": description} if description else {}
-    return {**about, **({"$ref": f"#/$defs/{ref}"} if ref else {}), **rules}
-
-
-def whole(fields: Mapping[str, object], description: str = "") -> Schema:
-    """Return the schema of an object that has all of these fields and no other."""
-    return {**told(description), **closed(fields, list(fields))}
 
 
 # Types whose names in the schema are not their own, and what is told of types ("") and of their fields.
@@ -64,8 +55,9 @@ NAMES: Mapping[object, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
-OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",)}
+OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",), DeploymentInfo: ("deepstream",)}
 TOLD: Mapping[object, Mapping[str, Schema]] = {
+    **COMPARED,
     ErrorInfo: {
         "": told("Why a model failed."),
         "code": told("Stable code of the failure.", pattern="^[a-z0-9]+(-[a-z0-9]+)*$", examples=["outputs-mismatch"]),
@@ -166,6 +158,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
             "How many more layers stay in fp32: there is no such type for them, or nothing to win by it.", minimum=0
         ),
         "measured": told("The samples on which ranges were measured."),
+        "measured_runs": told("How many times the source model ran for it.", minimum=0),
         "choices": told("What precision: auto weighed."),
     },
     KeptLayer: {"": told("A layer that stays in fp32, and why.")},
@@ -175,63 +168,6 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "verdict": told(enum=("chosen", "missed", "impossible", "not-tried")),
         "kept": told("Layers that it leaves in fp32.", minimum=0),
         "error": told("The largest error of any output, over the output's range."),
-    },
-    OutputComparison: {
-        "": told("How far one output is from the reference, over all samples."),
-        "elements": told("Values compared.", minimum=0),
-        "non_finite": told("Values that are finite in one result alone.", minimum=0),
-        "mean_abs": told("Mean absolute difference."),
-        "max_abs": told("Largest absolute difference."),
-        "max_rel": told("Largest difference over the reference's magnitude, where that is not 0."),
-        "max_of_range": told("Largest difference over the reference's range; null for whole numbers."),
-        "cosine": told("Cosine similarity of all values; null for whole numbers."),
-        "argmax": told(
-            "Share of places where the largest value has the same index; of whole numbers, share of equal ones."
-        ),
-        "disagreeing": told("Whole numbers that differ, or places whose largest value is at another index.", minimum=0),
-        "thresholds": told("Limits that were set, by metric."),
-        "problems": told("Thresholds that were missed, with the numbers."),
-        "histogram": told(
-            "Counts of absolute differences: the first bin ends at 10**lowest, others are 1/per_decade decades wide.",
-            required=["lowest", "per_decade", "counts"],
-            properties={
-                "lowest": {"type": "integer"},
-                "per_decade": {"type": "integer"},
-                "counts": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-            },
-        ),
-        "points": told(
-            "Some values: [reference, candidate].",
-            items={"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
-        ),
-    },
-    Latency: {
-        "": told("Time of one execution of the engine, copies included."),
-        "iterations": told(minimum=0),
-        "execution_memory_bytes": told("GPU memory that one execution needs beside the weights."),
-    },
-    TensorScale: {
-        "holds": told("127 times the scale."),
-        "reached": told("The largest absolute value on the samples."),
-    },
-    ScaleFit: {
-        "": told("How the scales of a calibration cache fit the samples."),
-        "tensors": told("Tensors that have a scale and are not zero on all samples."),
-        "median_room": told("Median over the tensors of what the scale holds over what was reached."),
-        "problem": told("Null within the limit."),
-        "judged": told("Whether a problem refuses the engine: random and few samples do not tell enough."),
-        "widest": told("The tensors with most room."),
-    },
-    Verification: {
-        "": told("What was compared with what, and how it came out."),
-        "verdict": told(enum=("passed", "failed", "not-compared")),
-        "statement": told("The same as a sentence."),
-        "candidate": told("What was judged.", enum=("engine", "rewritten-onnx", None)),
-        "origin": told("Where a rewritten model that failed first leaves its source: node and tensor."),
-        "engine_not_run": told("Why the engine itself was not run."),
-        "scales": told("How the scales of the calibration cache fit the samples; null without a cache."),
-        "latency_absent": told("Why there is no latency."),
-        "settings": told("The manifest's verify: with every default."),
     },
     BackendInfo: {
         "": told("The module that builds engines."),
@@ -270,6 +206,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "": told("What the files that consumers read were written for."),
         "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
         "consumers": told("Those whose rules count, such as isaac-ros@5.0; empty: all."),
+        "deepstream": told("Labels and keys of nvinfer; missing where the manifest says nothing of them."),
         "warmup": told("Whether Triton runs the engine once before it serves requests."),
     },
     MadeBy: {
@@ -308,7 +245,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
     },
     Origin: {
         "bundle": told("sha256 of the bundle's index."),
-        "signed_by": told("Fingerprint of the key that the user named; null if the bundle is unsigned."),
+        "signed_by": told("Id of the trusted key that signed the bundle; null if no signature was required."),
     },
     ModelReport: {
         "": told("What became of one model."),

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
 from ..errors import HostError
-from . import documents, html, junit, markdown
+from . import documents
 
-FORMS: dict[str, Callable[[documents.Run], str]] = {
-    "html": html.render,
-    "markdown": markdown.render,
-    "junit": junit.render,
-}
+FORMS = ("html", "markdown", "junit")  # a module each
+
+
+def render(form: str, run: documents.Run) -> str:
+    """Return the report of a run in a form.
+
+    Raises:
+        HostError: what draws it is not installed.
+    """
+    rendered: str = importlib.import_module(f"{__package__}.{form}").render(run)
+    return rendered
 
 
 def save(file: Path, rendered: str) -> None:

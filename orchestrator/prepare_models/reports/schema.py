@@ -10,7 +10,8 @@ from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import ModelReport
 
-from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, TOLD, told, whole
+from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, TOLD
+from .told import told, whole
 
 _SIMPLE: dict[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 
@@ -70,7 +71,7 @@ def _field(hint: object, about: Schema) -> Schema:
 def _type(hint: object) -> Schema:
     """Return the schema of a type hint."""
     origin, inner = get_origin(hint), get_args(hint)
-    if hint is Any:
+    if hint in (Any, object):
         return {}
     if origin is list:
         return {"type": "array", "items": _type(inner[0])}

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract import launch
 
@@ -80,76 +76,6 @@ def install_command() -> str:
     checkout = Path(__file__).parents[3]
     wanted = f"{checkout}[local]" if (checkout / "pyproject.toml").is_file() else "prepare-models[local]"
     return shlex.join([sys.executable, "-m", "pip", "install", wanted])
-
-
-class Copy:
-    """An entrypoint command in a copy of this process, used like ``subprocess.Popen``.
-
-    What both sides import is there already, which halves the start. This process must not have other threads.
-    """
-
-    def __init__(self, *arguments: str, stderr: int) -> None:
-        reader, writer = os.pipe()
-        self.stdout: IO[bytes] = os.fdopen(reader, "rb")
-        self._status: int | None = None
-        self._pid = os.fork()
-        if self._pid == 0:
-            _be_the_entrypoint(arguments, writer, stderr)
-        os.close(writer)
-
-    def poll(self) -> int | None:
-        """Return the exit status, or None as long as it runs."""
-        return self._reap(os.WNOHANG)
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end and return the exit status.
-
-        Raises:
-            subprocess.TimeoutExpired: it runs on.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (status := self._reap(0 if deadline is None else os.WNOHANG)) is None:
-            if deadline is not None and time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(MODULE, timeout or 0.0)
-            time.sleep(0.01)
-        return status
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self._send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: signal.Signals) -> None:
-        if self._status is None:
-            os.kill(self._pid, number)
-
-    def _reap(self, options: int) -> int | None:
-        if self._status is None:
-            pid, status = os.waitpid(self._pid, options)
-            self._status = os.waitstatus_to_exitcode(status) if pid else None
-        return self._status
-
-
-def _be_the_entrypoint(arguments: tuple[str, ...], stdout: int, stderr: int) -> NoReturn:
-    """Run a command of the entrypoint in a forked child and end the process, whatever happens."""
-    status = 1
-    try:
-        os.setsid()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        os.close(stdout)
-        for name in _KEY_VARIABLES:
-            os.environ.pop(name, None)
-        status = importlib.import_module(f"{MODULE}.__main__").main(list(arguments))
-    except BaseException:  # noqa: BLE001  # the copy of the parent's stack must not run on
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
 
 
 @contextlib.contextmanager

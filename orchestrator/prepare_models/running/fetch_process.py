@@ -79,7 +79,6 @@ class Fetching:
         network: how sources are reached, secrets included.
         on_result: called with the outcome of each source.
         on_event: called with everything else that the child tells.
-        fork: whether the child is a copy of this process, which must not have other threads then.
     """
 
     def __init__(
@@ -89,12 +88,11 @@ class Fetching:
         *,
         on_result: OnResult,
         on_event: OnEvent = lambda _: None,
-        fork: bool = False,
     ) -> None:
-        self._job, self._network, self._fork = job, network, fork
+        self._job, self._network = job, network
         self._on_result, self._on_event = on_result, on_event
         self._open = contextlib.ExitStack()
-        self._child: subprocess.Popen[bytes] | child.Copy | None = None
+        self._child: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
     def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
@@ -109,14 +107,11 @@ class Fetching:
             job = self._job._replace(network=self._network.with_secrets(child.path_of(secret)))
             asked = stack.enter_context(child.secret_file(json.dumps(job.to_dict())))
             arguments = ("fetch", str(child.path_of(asked)), "--parent", str(os.getpid()))
-            if self._fork:
-                self._child = child.Copy(*arguments, stderr=self._log.fileno())
-            else:
-                self._child = subprocess.Popen(
-                    child.argv(*arguments),
-                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
-                    pass_fds=[given for given in (asked, secret) if given is not None], start_new_session=True,
-                )  # fmt: skip
+            self._child = subprocess.Popen(
+                child.argv(*arguments),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
+                pass_fds=[given for given in (asked, secret) if given is not None], start_new_session=True,
+            )  # fmt: skip
             stack.callback(self._end)
             self._open = stack.pop_all()
 
@@ -155,7 +150,7 @@ class Fetching:
             raise HostError(f"the entrypoint ended with status {status}: {self._last_words()}", hint="run again")
         return found
 
-    def _running(self) -> subprocess.Popen[bytes] | child.Copy:
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None:
             raise ValueError("results() belongs into the block")
         return self._child

@@ -17,7 +17,7 @@ from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import ModelReport
 
 from .. import __version__
-from ..machine.doctor import FAIL, OK, WARN, Finding
+from ..machine.findings import FAIL, OK, WARN, Finding
 
 SKIP = "skip"
 VERSION = 1  # of the file

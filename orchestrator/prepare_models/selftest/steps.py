@@ -14,10 +14,11 @@ from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import BUILT, UP_TO_DATE, ModelReport
 
-from .. import manifest
 from ..executors.executor import Executor
 from ..machine import doctor, facts
-from ..running.runner import Observer, Run
+from ..manifest.load import load
+from ..running.progress import Observer
+from ..running.runner import Run
 from ..store import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
@@ -25,6 +26,9 @@ from .outcome import FAIL, OK, SKIP, WARN, Outcome, Step
 
 _MANIFEST = Path(__file__).with_name("models.yaml")
 _UNAVAILABLE = "precision-unavailable"
+_NOT_DELIVERED = (
+    "precision-not-delivered"  # the builder preferred another one, and the engine was refused: as it should be
+)
 _ENGINE = "engine"  # where a report has a fact from the engine itself, and not from the network that it was built from
 
 
@@ -69,7 +73,9 @@ class Selftest:
 
     def _doctor(self) -> None:
         """What doctor calls a failure is a warning here: the steps that follow show what works."""
-        findings = doctor.examine(facts.probe(), models_dir=self.work, platform=None)
+        findings = doctor.examine(
+            facts.probe(), models_dir=self.work, platform=None, automatic=doctor.Automatic(self._executor.name)
+        )
         self.outcome.findings = findings
         bad = [finding for finding in findings if finding.status != OK]
         message = "; ".join(f"{finding.name}: {finding.message}" for finding in bad) or "nothing is missing"
@@ -104,7 +110,7 @@ class Selftest:
 
     def _runs(self, names: list[str] | None = None) -> list[ModelReport]:
         paths.make_cache()
-        loaded = manifest.load(_MANIFEST)
+        loaded = load(_MANIFEST)
         digests = open_digests()
         run = Run(
             manifest=loaded,
@@ -141,8 +147,9 @@ def _verdicts(report: ModelReport, *, on_gpu: bool) -> Iterator[tuple[str, str, 
         yield f"build {precision}", SKIP, error["message"], "", seconds.get("convert", 0.0)
         return
     if report["engine"] is None and error is not None:
+        verdict = WARN if error["code"] == _NOT_DELIVERED else FAIL
         message = f"{error['message']} [{error['code']}]"
-        yield f"build {precision}", FAIL, message, error["hint"], sum(seconds.values())
+        yield f"build {precision}", verdict, message, error["hint"], sum(seconds.values())
         return
     size = f"{report['engine']['bytes'] / 1e6:.1f} MB" if report["engine"] else "refused"
     yield f"build {precision}", OK, size, "", seconds.get("convert", 0.0)

@@ -19,12 +19,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import PARTIAL, share_file, sync_directory, write_atomic
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, blank, read
 
-from ..running.writer_lock import flocked
+from ..running.writer_lock import flocked, locked_now
 from ..support.file_digests import Digests
 from . import FILES, PLAN, Entry, Turn
 
@@ -114,6 +115,13 @@ class LocalStore:
         except InterruptedError:
             return False
 
+    def sweep(self) -> None:
+        """Remove what processes left that were killed while they put or removed an engine."""
+        for folder in self.root.glob(f".*{PARTIAL}"):
+            key = folder.name[1:].partition(".")[0]
+            with contextlib.suppress(OSError), locked_now(self.root / "locks" / f"{key}.lock"):
+                shutil.rmtree(folder, ignore_errors=True)
+
     def entries(self) -> Iterator[Entry]:
         """Yield what is there, its bytes unverified."""
         for folder in sorted(self.root.glob("*")):
@@ -165,6 +173,6 @@ class LocalStore:
 def _record(file: Path) -> ModelReport:
     """Return the report of a build; one that tells nothing where it can't be read, so that the engine is still seen."""
     try:
-        return read(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ContractError):
+        return read(schema.load(file))
+    except (OSError, ContractError):
         return blank("?", "", precision="?", converter="auto")

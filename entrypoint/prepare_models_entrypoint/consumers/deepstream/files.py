@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ...contract.companions import LABELS
+from ...contract.deepstream import DeepStreamConfig
 from ...contract.names import is_printable
 from ...contract.report import Binding, ModelReport
 
@@ -34,23 +36,40 @@ def config(report: ModelReport, deploy_dir: str) -> Optional[str]:
     if found is None or not is_printable(deploy_dir) or not all(map(_is_expressible, outputs)):
         return None
     binding, order, channels = found
-    lines = [
-        "# nvinfer configuration, from the bindings of the engine.",
-        "# No engine tells its preprocessing: add net-scale-factor, offsets and the parser of your model.",
-        "[property]",
-        "gpu-id=0",
-        "gie-unique-id=1",
-        f"model-engine-file={PurePosixPath(deploy_dir) / '1' / 'model.plan'}",
-        f"batch-size={largest_batch(binding)}",
-        f"network-mode={_MODES.get(report['precision_proof']['delivered'] or 'fp32', 0)}",
-        "network-type=100",
-        "output-tensor-meta=1",
-        f"network-input-order={order}",
-        f"model-color-format={2 if channels == 1 else 0}",
-        *_infer_dims(binding, order),
-        f"output-blob-names={';'.join(outputs)}",
-    ]
-    return "\n".join(lines) + "\n"
+    told = DeepStreamConfig.from_dict(report["deployment"].get("deepstream", {}))
+    keys = {
+        "gpu-id": "0",
+        "gie-unique-id": "1",
+        "model-engine-file": str(PurePosixPath(deploy_dir) / "1" / "model.plan"),
+        "batch-size": str(largest_batch(binding)),
+        "network-mode": str(_MODES.get(report["precision_proof"]["delivered"] or "fp32", 0)),
+        **({} if "network-type" in told.properties else {"network-type": "100", "output-tensor-meta": "1"}),
+        "network-input-order": str(order),
+        "model-color-format": "2" if channels == 1 else "0",
+        **_infer_dims(binding, order),
+        "output-blob-names": ";".join(outputs),
+        **({"labelfile-path": LABELS} if told.labels else {}),
+        **told.properties,
+    }
+    return _HEAD + _group("property", keys) + (_group("class-attrs-all", told.classes) if told.classes else "")
+
+
+_HEAD = """\
+# nvinfer configuration, from the bindings of the engine and the manifest's deepstream:.
+# No engine tells its preprocessing: net-scale-factor, offsets and the parser of a model are its publisher's word.
+"""
+
+
+def _group(name: str, keys: Mapping[str, str]) -> str:
+    return f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in keys.items())
+
+
+def labels(report: ModelReport) -> Optional[str]:
+    """Return the label file, None where no classes are named. nvinfer reads those of a classifier from one line."""
+    told = DeepStreamConfig.from_dict(report["deployment"].get("deepstream", {}))
+    if not told.labels:
+        return None
+    return (";" if told.properties.get("network-type") == "1" else "\n").join(told.labels) + "\n"
 
 
 def _is_expressible(name: str) -> bool:
@@ -58,13 +77,13 @@ def _is_expressible(name: str) -> bool:
     return is_printable(name) and name == name.strip() and not set(name) & {";", "\\"}
 
 
-def _infer_dims(binding: Binding, order: int) -> List[str]:
+def _infer_dims(binding: Binding, order: int) -> Dict[str, str]:
     """Return channels, height and width for an engine that takes several: those that it is fastest for."""
     if -1 not in binding["shape"][1:] or not binding["profiles"]:
-        return []
+        return {}
     _, first, second, third = binding["profiles"][0]["opt"]
     dims = (first, second, third) if order == NCHW else (third, first, second)
-    return [f"infer-dims={';'.join(map(str, dims))}"]
+    return {"infer-dims": ";".join(map(str, dims))}
 
 
 def largest_batch(binding: Binding) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
-from ...contract.companions import DEEPSTREAM
+from ...contract.companions import DEEPSTREAM, LABELS
 from ...contract.report import Binding, ModelReport
 from .. import places
 from ..consumer import ENGINE, FILES, Consumer, Rule
@@ -235,7 +235,8 @@ def _concerns(model: Model) -> bool:
 
 def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:
     del release
-    return {DEEPSTREAM: files.config(report, deploy_dir)}
+    text = files.config(report, deploy_dir)
+    return {DEEPSTREAM: text, LABELS: files.labels(report) if text is not None else None}
 
 
 CONSUMER: Consumer[Subject] = Consumer(

@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     on_result = _tell if show else lambda _: None
     with (
         byte_lines(show=show) as line,
-        Fetching(job, network, on_result=on_result, on_event=counted(line("fetched")), fork=True) as fetching,
+        Fetching(job, network, on_result=on_result, on_event=counted(line("fetched"))) as fetching,
     ):
         results = fetching.results()
     if arguments.json:

@@ -24,7 +24,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         "example:\n  prepare-models report render models/report.json --format markdown",
     )  # fmt: skip
     render.add_argument("report", type=Path, metavar="REPORT", help="report.json, or the directory that has it")
-    render.add_argument("--format", choices=tuple(forms.FORMS), required=True, help="form")
+    render.add_argument("--format", choices=forms.FORMS, required=True, help="form")
     render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
     diff = command(
         actions, "diff", "tell what differs between two reports: engines, inputs and outputs, precision, times",
@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
         changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
         text.write(json.dumps({"changes": changes}, indent=2) if arguments.json else difference.render(changes))
         return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
-    rendered = forms.FORMS[arguments.format](documents.load(arguments.report))
+    rendered = forms.render(arguments.format, documents.load(arguments.report))
     if arguments.output is None:
         text.write(rendered.rstrip("\n"))
     else:

@@ -6,14 +6,13 @@ import argparse
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors import choice
 from ...reports import text
+from ...reports.forms import save
 from ...running import progress
-from ...selftest import Selftest
 from ...selftest.outcome import OK, Step, private_words
+from ...selftest.steps import Selftest
+from .. import selection
 from ..options import add_executor, add_output
-from .plan import container_options
-from .report import save
 
 EXAMPLE = """\
 example:
@@ -35,7 +34,7 @@ def add_arguments(selftest: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Take the steps, print a verdict for each, write the file."""
-    executor = choice.pick(arguments.executor, container_options(arguments))
+    executor = selection.executor(arguments)
     silent = arguments.quiet or arguments.json
     with progress.observer(quiet=silent, log_format=arguments.log_format, verbose=arguments.verbose) as observer:
         test = Selftest(executor, observer, tell=lambda _: None)

@@ -77,6 +77,52 @@ class Config:
         return self.timing
 
 
+class Layer:
+    """A layer whose types can be pinned. It takes float types alone, for outputs that have one."""
+
+    def __init__(self, real: Any) -> None:
+        self.__dict__.update(real=real, pinned={})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "precision" or value not in (rtx.DataType.FLOAT, rtx.DataType.HALF):
+            raise AttributeError(name)
+        self.pinned["precision"] = value
+
+    def set_output_type(self, index: int, dtype: Any) -> None:
+        if index >= self.real.num_outputs or self.real.get_output(index).dtype != rtx.DataType.FLOAT:
+            raise ValueError(index)
+        self.pinned[index] = dtype
+
+
+class Network:
+    """A network whose builder chooses the types."""
+
+    def __init__(self, real: Any) -> None:
+        self.__dict__.update(real=real, layers={})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.real, name, value)
+
+    def get_layer(self, index: int) -> Layer:
+        if index not in self.layers:
+            self.layers[index] = Layer(self.real.get_layer(index))
+        layer: Layer = self.layers[index]
+        return layer
+
+
+class OnnxParser(rtx.OnnxParser):  # type: ignore[misc]
+    """A parser into such a network."""
+
+    def __init__(self, network: Network, log: Any) -> None:
+        super().__init__(network.real, log)
+
+
 class Builder:
     """A builder that reads calibration caches."""
 
@@ -89,7 +135,12 @@ class Builder:
     def create_builder_config(self) -> Config:
         return Config(self.real.create_builder_config())
 
-    def build_serialized_network(self, network: Any, config: Config) -> Any:
+    def create_network(self, flags: int) -> Network:
+        return Network(self.real.create_network(flags))
+
+    def build_serialized_network(self, network: Network, config: Config) -> Any:
+        pinned = [layer for layer in network.layers.values() if layer.pinned]
+        assert not pinned or "OBEY_PRECISION_CONSTRAINTS" in config.own, "else the builder ignores what is pinned"
         calibrator = config.int8_calibrator
         if calibrator is not None:
             blob = calibrator.read_calibration_cache()
@@ -100,4 +151,4 @@ class Builder:
                 return None
         if config.timing is not None:
             config.timing.words.add(f"layers-{network.num_layers}".encode())
-        return self.real.build_serialized_network(network, config.real)
+        return self.real.build_serialized_network(network.real, config.real)

@@ -1,0 +1,74 @@
+"""What DeepStream's nvinfer is told of a model beyond its engine: classes, preprocessing, the parser of its outputs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Tuple
+
+from .codec import ContractError
+from .kinds import ByName, ListOf, Text
+from .names import is_printable
+from .settings import Record, setting
+
+# Keys that follow from the engine, so that nobody else says them.
+FROM_ENGINE = ("model-engine-file", "batch-size", "network-mode", "output-blob-names", "labelfile-path")
+_KEY = re.compile(r"[a-z0-9-]+")
+
+
+class _Value(Text):
+    """A value of a key file: a text of one line, a number or a truth value."""
+
+    def decode(self, raw: object, what: str) -> str:
+        text = str(raw).lower() if isinstance(raw, bool) else str(raw)
+        if not isinstance(raw, (str, int, float)) or not is_printable(text):
+            raise ContractError(f"{what}: expected {self.expected}")
+        return text
+
+    def schema(self) -> Dict[str, Any]:
+        return {"type": ["string", "number", "boolean"]}
+
+
+class _Keys(ByName):
+    """Keys of a group of nvinfer's file."""
+
+    def decode(self, raw: object, what: str) -> Dict[str, object]:
+        found = super().decode(raw, what)
+        for name in found:
+            if name in FROM_ENGINE:
+                raise ContractError(f"{what}.{name}: it is written from the engine, or from labels")
+            if not _KEY.fullmatch(name):
+                raise ContractError(f"{what}.{name}: expected a key of nvinfer, such as net-scale-factor")
+        return found
+
+
+_VALUE = _Value("a number or a text of one line")
+
+
+@dataclass(frozen=True)
+class DeepStreamConfig(Record):
+    """Lines of ``deepstream.txt`` and its label file; nothing here changes an engine."""
+
+    labels: Tuple[str, ...] = setting(
+        ListOf(Text("names of classes"), "a list of names"),
+        "names of the classes, which go into a file beside the engine",
+        ["Person", "Bag", "Face"],
+        default=(),
+    )
+    properties: Mapping[str, str] = setting(
+        _Keys(_VALUE, "keys of nvinfer with values"),
+        "keys of `[property]`: preprocessing, network-type, the function that parses outputs and its library",
+        {"net-scale-factor": 0.00392156, "network-type": 0, "num-detected-classes": 3},
+        default=dict,
+    )
+    classes: Mapping[str, str] = setting(
+        _Keys(_VALUE, "keys of nvinfer with values"),
+        "keys of `[class-attrs-all]`: thresholds",
+        {"pre-cluster-threshold": 0.4},
+        default=dict,
+    )
+
+    def info(self) -> Dict[str, Any]:
+        """Return the form that stands in reports, empty where nothing is said."""
+        told = {"labels": list(self.labels), "properties": dict(self.properties), "classes": dict(self.classes)}
+        return {key: value for key, value in told.items() if value}

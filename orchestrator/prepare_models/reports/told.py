@@ -1,0 +1,19 @@
+"""How a field of a report is described in the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prepare_models_entrypoint.contract.groups import closed
+from prepare_models_entrypoint.contract.kinds import Schema
+
+
+def told(description: str = "", *, ref: str = "", **rules: object) -> Schema:
+    """Return what the schema says of a field beside its type: a description, and rules by JSON Schema's names."""
+    about: Schema = {"description": description} if description else {}
+    return {**about, **({"$ref": f"#/$defs/{ref}"} if ref else {}), **rules}
+
+
+def whole(fields: Mapping[str, object], description: str = "") -> Schema:
+    """Return the schema of an object that has all of these fields and no other."""
+    return {**told(description), **closed(fields, list(fields))}
