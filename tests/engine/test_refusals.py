@@ -84,6 +84,15 @@ def sequence() -> onnx.ModelProto:
     return model(nodes, [value("x", FLOAT, [2])], [value("y", FLOAT, None)])
 
 
+def plugin_behind() -> onnx.ModelProto:
+    nodes = [
+        node("Relu", ["x"], ["before"], name="good"),
+        node("Unique", ["before"], ["u"], name="bad"),
+        node("NobodysOwn", ["u"], ["y"], name="worse"),
+    ]
+    return model(nodes, [value("x", FLOAT, [4])], [value("y", FLOAT, None)])
+
+
 def sizes_from_data() -> onnx.ModelProto:
     nodes = [
         node("ReduceSum", ["x"], ["s"], keepdims=0),
@@ -254,6 +263,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     # Operators of nobody's, or of other libraries.
     "plugin": (lambda: one("EfficientNMS_TRT", ("x", IMAGE), domain="TRT"), PLUGIN, "plugins:"),
+    "plugin behind another": (plugin_behind, PLUGIN, "NobodysOwn"),
     "plugin among ONNX's": (lambda: one("BatchedNMSDynamic_TRT", ("x", IMAGE)), PLUGIN, "plugins:"),
     "com.microsoft": (lambda: one("BiasGelu", ("x", (3,)), ("b", (3,)), domain="com.microsoft"), PLUGIN, "BiasGelu"),
     "ai.onnx.ml": (lambda: one("Normalizer", ("x", (2, 3)), domain="ai.onnx.ml", norm="L2"), PLUGIN, "Normalizer"),
