@@ -110,7 +110,7 @@ class Chaos:
         self.place = Workplace(folder / "here")
         self._cut_after: int | None = None
         self.place.folder.mkdir()
-        self._content = networks.conv(folder / "net.onnx").read_bytes()
+        self._content = networks.conv(folder / "net.onnx", channels=256).read_bytes()
 
     def __enter__(self) -> Chaos:  # noqa: PYI034  # Self came with Python 3.11
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)

@@ -95,9 +95,7 @@ class Obtain(NamedTuple):
             if present is not None:
                 self._remember(remote, key, present, None, promised)
                 return Obtained(present, False, promised)
-            small = promise.size is not None and promise.size < WORTH_A_NOTE
-            with contextlib.nullcontext() if small else self.store.pointing(key, sha256):
-                return self._download(remote, Promise(promise.size, sha256), key, sha256, promised)
+            return self._download(remote, Promise(promise.size, sha256), key, sha256, promised)
 
     def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Obtained:
         path = self.store.parts / f"{part_key}.part"
@@ -105,7 +103,9 @@ class Obtain(NamedTuple):
             download = Download(
                 remote, part, promise, on_progress=self.on_progress, copy_to=self.copy_to, streams=self.streams
             )
-            sha256 = download.run(self.patience)
+            small = promise.size is not None and promise.size < WORTH_A_NOTE
+            with contextlib.nullcontext() if small or key == part_key else self.store.pointing(key, part_key):
+                sha256 = download.run(self.patience)  # where it points ends with the part, not after it
             if part.is_noted:
                 part.forget_mark()  # first, so that it never stands beside other bytes
             stored = self.store.adopt(path, sha256, remote.name)

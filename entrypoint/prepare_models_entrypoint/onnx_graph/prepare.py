@@ -19,8 +19,7 @@ _LARGEST_DENSE = 1 << 26  # elements of a sparse tensor that is written out
 
 
 def prepare(model: ModelProto) -> ModelProto:
-    """Return the model with functions inlined, each node named uniquely, and initializers that are no inputs.
-    """
+    """Return the model with functions inlined, each node named uniquely, and initializers that are no inputs."""
     if model.functions:
         model = inliner.inline_local_functions(model)
     for graph in graphs(model.graph):
