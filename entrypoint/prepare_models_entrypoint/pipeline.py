@@ -10,7 +10,7 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from .consumers import lint
 from .contract import event, external_data, known_faults, schema
@@ -359,7 +359,7 @@ class _Run:
                 seconds=result["seconds"],
             )
 
-    def _progress(self, data: Dict[str, Any]) -> None:
+    def _progress(self, data: Mapping[str, object]) -> None:
         self.events.emit(event.PROGRESS, model=self.model.name, stage=self.stage, **data)
 
     def _keep_log(self, build_log: Path) -> None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from ..contract.pins import NO_PINS, Pins
 from ..errors import FetchError
 from ..sources.body import Promise, Remote
 from .content_store import Store, Stored, key_of
+from .history import Known
 from .part import WORTH_A_NOTE, Part, progress_of
 from .retries import Patience
 from .streams import Streams
-from .transfer import Download, mismatch
-
-OnProgress = Callable[[Dict[str, Any]], None]
+from .transfer import Download, OnProgress, mismatch
 
 
 class Obtained(NamedTuple):
@@ -74,12 +73,12 @@ class Obtain(NamedTuple):
         if known is None:
             return None
         stored = self.store.find(known["sha256"], remote.name)
-        fresh = float(known.get("at") or 0) >= began
+        fresh = (known["at"] or 0.0) >= began
         if stored is None or (
-            self.revalidate and not self.offline and not fresh and not remote.is_current(known.get("mark"))
+            self.revalidate and not self.offline and not fresh and not remote.is_current(known["mark"])
         ):
             return None
-        return Obtained(stored, False, known.get("promised"))
+        return Obtained(stored, False, known["promised"])
 
     def _promised(self, remote: Remote, pinned: Optional[str], key: str) -> Obtained:
         promise = remote.promise()
@@ -116,7 +115,8 @@ class Obtain(NamedTuple):
         self, remote: Remote, key: str, stored: Stored, validator: Optional[str], promised: Optional[str]
     ) -> None:
         mark = remote.mark(validator)
-        known = {"source": remote.label, "sha256": stored.sha256, "mark": mark, "promised": promised, "at": time.time()}
+        at = time.time()
+        known = Known(source=remote.label, sha256=stored.sha256, mark=mark, promised=promised, at=at)
         self.store.remember(key, known)
 
     def _waiting(self, key: str) -> Callable[[], None]:
