@@ -17,5 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache."""
+    """No test reads or writes the user's cache, nor what this user trusts and accepted."""
     monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PREPARE_MODELS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PREPARE_MODELS_TRUSTED_KEYS", str(tmp_path / "trusted-keys.json"))

@@ -10,7 +10,7 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Dict, Iterator, Mapping, Optional, Sequence
 
 from .consumers import lint
 from .contract import event, external_data, known_faults, schema
@@ -175,7 +175,7 @@ class _Run:
         cache = fetched.get("calibration_cache")
         self.report["warnings"] += known_faults.of_build(self.model, self.runtime)
 
-        def on_progress(data: Dict[str, Any]) -> None:
+        def on_progress(data: Mapping[str, object]) -> None:
             for file in () if check_only else fetched.values():
                 file.digest.start()  # the build process has begun; now there may be threads here
             self._progress(data)
@@ -207,7 +207,7 @@ class _Run:
                 self.report["details"] = inspected.details or converted.result["details"]
                 self.report["tensor_names"] = check_tensor_names(inspected.io, self.model.ros)
                 self._prove_precision(inspected)
-            if self.model.judged is not None and "verify" in self.job.stages:
+            if self._settled().judged is not None and "verify" in self.job.stages:
                 cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
                 self._judge(fetched, partial, work, cache or _made_cache(work))
             self.report["engine"] = Engine(
@@ -221,6 +221,10 @@ class _Run:
             self._keep_calibration(work)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
+    def _settled(self) -> ModelJob:
+        """Return the model with the precision that it was built in."""
+        return dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
+
     def _judge(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
         """Verify an engine; where the manifest does not ask for that, what prevents it is no error."""
         try:
@@ -232,8 +236,8 @@ class _Run:
             self.report["warnings"].append(WarningInfo(code="not-verified", message=error.message, hint=hint))
 
     def _verify(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
-        precision = settled(self.report["precision_proof"])
-        model = dataclasses.replace(self.model, precision=precision, verify=self.model.judged)
+        model = self._settled()
+        model = dataclasses.replace(model, verify=model.judged)
         with self._timed("verify") as timing:
             verification, timing["peak_rss_bytes"] = verify(
                 model, fetched["model"].path, plan,

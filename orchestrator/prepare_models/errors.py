@@ -9,7 +9,8 @@ PrepareModelsError
   LicenceError          1   the terms of one model were not accepted
   LockError             1   something is not as it was locked; carries every difference
   SourcesError          1   sources could not be fetched; carries each with its reason
-  BundleError           1   a bundle is damaged, incomplete, not signed, or can't be made
+  BundleError           1   a bundle is damaged or incomplete, or can't be made
+  SignatureError        1   a bundle, lock or list of keys is not signed as it has to be
   InterruptedRunError 130   the user, or the system, stopped the run
 anything else          70   a bug
 """
@@ -134,11 +135,19 @@ class SourcesError(PrepareModelsError):
 
 
 class BundleError(PrepareModelsError):
-    """A bundle is damaged, incomplete or not signed, or what belongs into it can't be had. ``code`` says which."""
+    """A bundle is damaged or incomplete, or what belongs into it can't be had. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(f"{message} [{code}]", hint=hint or ERRORS[code].hint)
         self.code = code
+
+
+class SignatureError(PrepareModelsError):
+    """A bundle, lock or list of keys is not signed by a trusted key, or older than the last that was accepted."""
+
+    def __init__(self, kind: str, message: str, *, hint: str = "") -> None:
+        self.code = f"{kind}-signature"
+        super().__init__(f"{message} [{self.code}]", hint=hint or ERRORS[self.code].hint)
 
 
 class InterruptedRunError(PrepareModelsError):

@@ -26,7 +26,6 @@ from prepare_models.errors import BundleError, HostError, ManifestError
 from prepare_models.lock import Lock, LockedFile, path_of, write
 from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest.load import load
-from prepare_models.signing import openssl
 
 MODEL = random.Random(7).randbytes(1500)
 MANIFEST = b"version: 1\nmodels:\n- {name: net, source: net.onnx}\n"
@@ -249,33 +248,6 @@ def test_a_link_to_where_bundles_are_kept_stays_one(tmp_path: Path) -> None:
     make(link)
     assert link.is_symlink()
     verify(tmp_path / "disk/site.bundle", (), None, silent)
-
-
-def test_a_signature_is_that_of_one_bundle_by_one_key(bundle: Path, tmp_path: Path) -> None:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    keys = []
-    for number in range(2):
-        key, private, public = Ed25519PrivateKey.generate(), tmp_path / f"{number}.pem", tmp_path / f"{number}.pub"
-        private.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        public.write_bytes(
-            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        )
-        keys.append((private, public))
-    with pytest.raises(BundleError, match="bundle-signature"):
-        verify(bundle, (), keys[0][1], silent)
-    openssl.sign(read_index(bundle).to_bytes(), bundle, keys[0][0])
-    verify(bundle, (), keys[0][1], silent)
-    with pytest.raises(BundleError, match="bundle-signature"):
-        verify(bundle, (), keys[1][1], silent)
-    make(bundle, change=lambda index: replace(index, tool="1"))
-    with pytest.raises(BundleError, match="bundle-signature"):
-        verify(bundle, (), keys[0][1], silent)
 
 
 def test_a_full_disk_is_told_before_anything_is_unpacked(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

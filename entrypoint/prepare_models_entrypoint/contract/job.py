@@ -242,7 +242,7 @@ class ModelSettings(Record):
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""
         return {row.name: getattr(self, row.name) for row in rows(ModelSettings)}
 
-    def conversion(self) -> Dict[str, Any]:
+    def conversion(self) -> Dict[str, object]:
         """Return, in JSON form, what decides the engine's bytes beside source, precision, shapes and builder."""
         return self.written(row for row in rows(type(self)) if row.conversion)
 
@@ -281,7 +281,7 @@ class Job:
     KEYS = ("contract", "run_id", "models", "cache_dir", "stages", "network", "tool", "image")
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Job:
+    def from_dict(cls, raw: Mapping[str, object]) -> Job:
         """Read a job.
 
         Raises:
@@ -306,7 +306,7 @@ class Job:
         """What is done with the models."""
         return JobKind.of(self.stages)
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
         return {
             "contract": CONTRACT_VERSION,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, TypedDict
+from typing import Any, Dict, List, Optional, Tuple, TypedDict
 
 from . import schema
 from .codec import ContractError
@@ -12,6 +12,7 @@ from .environment import RuntimeInfo
 from .source import Source
 
 SCHEMA_VERSION = 1
+EDITED = (AttributeError, LookupError, TypeError, ValueError)  # what a record that somebody edited leads to
 
 BUILT = "built"
 RESTORED = "restored"
@@ -221,7 +222,7 @@ class Attempt(TypedDict):
 
     code: str
     message: str
-    changed: Dict[str, Any]
+    changed: Dict[str, object]
 
 
 class _Deployment(TypedDict):
@@ -249,7 +250,7 @@ class MadeBy(TypedDict):
 class Origin(TypedDict):
     """Where an engine that wasn't built here comes from.
 
-    bundle: sha256 of the bundle's index. signed_by: fingerprint of the key that the user named, None if unsigned.
+    bundle: sha256 of the bundle's index. signed_by: id of the trusted key that signed it, None where none was required.
     """
 
     bundle: str
@@ -271,7 +272,7 @@ class ModelReport(TypedDict):
     engine: Optional[Engine]
     build_key: Optional[str]
     identity: Optional[Dict[str, Any]]
-    builder: Dict[str, Any]
+    builder: Dict[str, object]
     profiles: List[Dict[str, ProfileShapes]]
     io: List[Binding]
     stages: List[StageResult]
@@ -282,7 +283,7 @@ class ModelReport(TypedDict):
     log: Optional[str]
     converter_reason: str
     attempts: List[Attempt]
-    preflight: Optional[Dict[str, Any]]
+    preflight: Optional[Dict[str, object]]
     details: Optional[EngineDetails]
     tensor_names: Optional[TensorNames]
     verification: Optional[Verification]
@@ -333,7 +334,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
     )  # fmt: skip
 
 
-def read(raw: Any) -> ModelReport:
+def read(raw: object) -> ModelReport:
     """Return ``raw``, parsed JSON, as a model report.
 
     Raises:
@@ -351,20 +352,16 @@ def read(raw: Any) -> ModelReport:
     return schema.read(ModelReport, report, "report")
 
 
+def record_or_problem(output_dir: Path) -> Tuple[Optional[ModelReport], Optional[str]]:
+    """Return the report beside an engine, or why it can't be read; neither where it is missing."""
+    try:
+        return read(schema.load(output_dir / "report.json")), None
+    except FileNotFoundError:
+        return None, None
+    except (OSError, ContractError) as error:
+        return None, str(error)
+
+
 def read_record(output_dir: Path) -> Optional[ModelReport]:
     """Return the report beside an engine, or None where it is missing or can't be read."""
-    try:
-        return read(schema.load(output_dir / "report.json"))
-    except (OSError, ContractError):
-        return None
-
-
-def problem_of_record(output_dir: Path) -> Optional[str]:
-    """Say why the report beside an engine can't be read, or return None where it can, or is missing."""
-    try:
-        read(schema.load(output_dir / "report.json"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ContractError) as error:
-        return str(error)
-    return None
+    return record_or_problem(output_dir)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Callable, Dict, Mapping, Optional, Tuple
 
 from .conversion import SampleConfig
 from .files import sha256_file
@@ -100,7 +100,7 @@ class VerifyConfig(Record):
             return self.images.samples_sha256(sha256)
         return sha256(Path(self.npz)) if self.npz is not None and Path(self.npz).is_file() else None
 
-    def without_paths(self) -> Dict[str, Any]:
+    def without_paths(self) -> Dict[str, object]:
         """Return the JSON form of what counts beside the samples' bytes."""
         images = {**self.images.to_dict(), "images": None} if self.images is not None else None
         return {**self.to_dict(), "npz": None, "images": images}

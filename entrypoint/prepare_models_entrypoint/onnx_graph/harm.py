@@ -20,6 +20,7 @@ from .segments import Segments, Values
 # Values that all runs with a single activation in int8 may compute together: about a minute on two cores.
 _MOST_VALUES = 4e9
 _MOST_TRIED = 8  # samples for each of these
+_TOLERABLE = 0.14  # expected error over an output's deviation: a cosine of 0.99. Few samples may look better by chance
 _BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
 Feeds = Sequence[Mapping[str, Any]]
@@ -100,7 +101,10 @@ class _Search:
         alone = self._alone(variants)
         costs = variants.costs(self._samples.sizes)
         worst = sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name])
-        count = _fewest(0, len(worst), lambda number: self._holds(variants, worst[:number], self._settling))
+        expected = _expected([alone[name] for name in worst])
+        count = _fewest(
+            max(0, expected - 1), len(worst), lambda number: self._holds(variants, worst[:number], self._settling)
+        )
         if count < len(worst) and not self._holds(variants, worst[:count], self._judging):
             count = _fewest(count, len(worst), lambda number: self._holds_all(variants, worst[:number]))
         left_out = {name: alone[name] for name in worst[:count]}
@@ -139,6 +143,12 @@ class _Search:
             group = variants.names[start : start + together]
             found.update(dict.fromkeys(group, _moved(right, variants.run(feeds, group))))
         return found
+
+
+def _expected(errors: Sequence[float]) -> int:
+    """Return how many of the errors, from the first on, have to go for the others to add up to what is tolerable."""
+    squares = np.cumsum(np.square(errors[::-1]))
+    return len(errors) - int(np.searchsorted(squares, _TOLERABLE**2, side="right"))
 
 
 def _fewest(low: int, most: int, is_enough: Callable[[int], bool]) -> int:

@@ -142,8 +142,9 @@ def _reference(
         ForeignError: it runs on none.
     """
     failure = ForeignError("nothing was tried")
+    replaced = [each for each in session.get_overridable_initializers() if each.name in values]
     for low, high in _WHOLE_RANGES:
-        feed = {each.name: _random(each, shapes, values, low, high) for each in session.get_inputs()}
+        feed = {each.name: _random(each, shapes, values, low, high) for each in (*session.get_inputs(), *replaced)}
         try:
             with foreign():
                 return feed, [np.asarray(value) for value in session.run(None, feed)]

@@ -126,13 +126,14 @@ def prepared(
             f"({sentence(chosen.means, requested=job.precision)})",
             hint="remove keep_fp32, or give the model without its own types",
         )
-    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.LOWERED))
+    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.SPECTRUM))
     if chosen.rewrites and check_only and job.precision == "fp8":
         model_optimizer.check()
         typed.evidence = None
     elif chosen.rewrites:
         with _blaming(source):
-            model, changed = rewriter.rewrite(model, chosen.rewrites), not typed.already
+            model = rewriter.rewrite(model, chosen.rewrites)
+            changed = changed or not typed.already
             typed.evidence = proof.of_graph(model)
     if not changed:
         yield typed
@@ -155,9 +156,8 @@ def as_asked(job: ModelJob, source: Path) -> ModelProto:
 def _with_constants(job: ModelJob, source: Path) -> ModelProto:
     model = model_file.load(source)
     domains.declare(model)
-    model = prepare(model)
-    folding.fix(model, job)
-    return model
+    folding.fix(model, job)  # while inputs with a default are inputs
+    return prepare(model)
 
 
 def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:

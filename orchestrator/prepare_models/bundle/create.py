@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
@@ -24,7 +25,7 @@ from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner as plan
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
-from ..signing import openssl
+from ..signing import releases
 from ..store import open_store
 from ..support.file_digests import open_digests
 from ..support.paths import cache_dir
@@ -32,6 +33,9 @@ from . import images, wheels
 from .contents import Contents, OnBytes, spool
 from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
 
 _SPARE = 64 << 20
 
@@ -44,7 +48,8 @@ class Order:
     the name of its image. bases: bundles that need not be repeated. wheels: the Python that installs the tool, None for
     no wheels; extras: of the tool; given_wheels: a directory of them. timing: whether timing caches go along,
     and engines of this machine's store.
-    sign_key: private key.
+    signer: private key, None for no
+    signature; series and counter: which edition of what it signs.
     """
 
     manifest: Path
@@ -56,7 +61,9 @@ class Order:
     given_wheels: Path | None = None
     timing: bool = False
     engines: bool = False
-    sign_key: Path | None = None
+    signer: CryptoSigner | None = None
+    series: str = ""
+    counter: int | None = None
     accept_eula: bool = False
 
 
@@ -91,8 +98,9 @@ def create(
             index = replace(index, bases=tuple(each.digest for each in bases), contents=contents.index)
             contents.write(index, order.target, on_written)
         files = [order.target]
-        if order.sign_key is not None:
-            files.append(openssl.sign(index.to_bytes(), order.target, order.sign_key))
+        if order.signer is not None:
+            edition = releases.edition(releases.BUNDLE, index.digest, order.series, order.counter)
+            files.append(releases.sign(order.target, edition, order.signer))
     except OSError as error:
         raise HostError(
             f"{error.filename or order.target} can't be written: {error.strerror}", hint="choose another with -o FILE"

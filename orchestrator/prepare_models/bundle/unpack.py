@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,8 @@ from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
-from ..signing import openssl
+from ..signing import releases
+from ..signing.trust import KeyList
 from ..store import open_store
 from ..support.paths import cache_dir, contents_dir, enter_scope
 from . import folders, images
@@ -78,15 +80,16 @@ def tree_path(spec: ModelSpec, file: Wanted, here: Path) -> str:
     return f"{spec.name}/{file.role}/{here.name}"
 
 
-def verify(bundle: Path, bases: Sequence[Path], public_key: Path | None, on_bytes: OnBytes) -> Index:
-    """Read a whole bundle, and the bundles that it needs, and return its index.
+def verify(bundle: Path, bases: Sequence[Path], keys: KeyList | None, on_bytes: OnBytes) -> tuple[Index, str | None]:
+    """Read a whole bundle, and the bundles that it needs; return its index, and the id of the key that signed it.
 
     Raises:
-        BundleError: a byte is not what was written, a part is missing, or the signature is not right.
+        BundleError: a byte is not what was written, or a part is missing.
+        SignatureError: keys are given, and none of them signed it, or a newer one was accepted.
     """
-    index = _verified(bundle, public_key, on_bytes, lambda _, __: None)
-    _check_bases(index, [_verified(base, None, on_bytes, lambda _, __: None) for base in bases])
-    return index
+    index, signed = _verified(bundle, keys, on_bytes, lambda _, __: None)
+    _check_bases(index, [_verified(base, None, on_bytes, lambda _, __: None)[0] for base in bases])
+    return index, signed.keyid if signed else None
 
 
 def read_index(bundle: Path) -> Index:
@@ -98,7 +101,7 @@ def read_index(bundle: Path) -> Index:
 def unpack(
     bundle: Path,
     bases: Sequence[Path],
-    public_key: Path | None,
+    keys: KeyList | None,
     on_bytes: OnBytes,
     wants: Callable[[BundledImage], bool],
 ) -> Site:
@@ -107,26 +110,28 @@ def unpack(
     Args:
         bundle: the bundle.
         bases: bundles that it was made on top of.
-        public_key: key that must have signed it, None for no check.
+        keys: keys one of which must have signed it, None for no check.
         on_bytes: hears how many of how many bytes are verified.
         wants: whether the content of an image is needed; it lies in ``folder/images`` then.
 
     Raises:
-        BundleError: it is damaged, incomplete, or not signed by the key.
+        BundleError: it is damaged or incomplete.
+        SignatureError: no key of those signed it, or a newer one was accepted.
         HostError: no room, or no right to write.
     """
     try:
         with _workplace(wants) as work:
-            index = _verified(bundle, public_key, on_bytes, work.sink)
+            index, signed = _verified(bundle, keys, on_bytes, work.sink)
             needed = index
 
             def base_sink(_: Index, content: Content) -> Sink | None:
                 return work.sink(needed, content)
 
-            _check_bases(index, [_verified(base, None, on_bytes, base_sink) for base in bases])
+            _check_bases(index, [_verified(base, None, on_bytes, base_sink)[0] for base in bases])
             work.close()
-            signed_by = openssl.fingerprint(public_key) if public_key is not None else None
-            return _settled(index, work, wants, signed_by)
+            if signed is not None:
+                releases.accept(signed)
+            return _settled(index, work, wants, signed.keyid if signed else None)
     except OSError as error:
         raise HostError(
             f"{error.filename or cache_dir()} can't be written: {error.strerror}",
@@ -150,8 +155,8 @@ def load_image(site: Site, image: BundledImage) -> None:
 
 
 def _verified(
-    bundle: Path, public_key: Path | None, on_bytes: OnBytes, sink_of: Callable[[Index, Content], Sink | None]
-) -> Index:
+    bundle: Path, keys: KeyList | None, on_bytes: OnBytes, sink_of: Callable[[Index, Content], Sink | None]
+) -> tuple[Index, releases.Signed | None]:
     done = 0
 
     def tell(count: int) -> None:
@@ -162,11 +167,11 @@ def _verified(
     with opened(bundle) as stream:
         total = bundle.stat().st_size
         reader = Reader(stream, tell)
-        if public_key is not None:
-            openssl.check(reader.index_bytes, bundle, public_key)
+        digest = hashlib.sha256(reader.index_bytes).hexdigest()
+        signed = releases.check(releases.BUNDLE, bundle, digest, keys) if keys is not None else None
         for _ in reader.walk(lambda content: sink_of(reader.index, content)):
             pass
-        return reader.index
+        return reader.index, signed
 
 
 def _check_bases(index: Index, bases: Sequence[Index]) -> None:
@@ -296,7 +301,8 @@ def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
     """Put engines into the scope's store, which verifies their records and bytes once more when it gives one out."""
     store = open_store()
     for engine in index.engines:
-        if store.has(engine.key):
+        stored = store.find(engine.key)
+        if stored is not None and stored.record["origin"] == origin:
             continue
         try:
             record = read_report(schema.load(work.path(engine.record)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import json
 import platform as system
 import shutil
 import subprocess
@@ -14,12 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
+
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.codec import ContractError
 
 from ..errors import BundleError, HostError, UsageError
 from ..running import child
@@ -29,6 +31,20 @@ _OURS = ("prepare_models/", "prepare_models_entrypoint/")
 _WITHOUT = "leave the tool out of the bundle with --no-wheels"
 _INSTEAD = f"put its wheel into a directory and give --wheels DIR, or {_WITHOUT}"
 _EPOCH = "315532800"  # 1980: the first time that a zip can tell
+
+
+class _Revision(TypedDict):
+    vcs: str
+    commit_id: str
+
+
+class _Origin(TypedDict):
+    """What PEP 610 records of a package that isn't from an index."""
+
+    url: str
+    dir_info: dict[str, bool]
+    vcs_info: _Revision | None
+    subdirectory: str | None
 
 
 @dataclass(frozen=True)
@@ -160,25 +176,28 @@ def _place(found: Distribution) -> str | None:
     origin = _origin(found)
     if origin is None:
         return None
-    url, version = origin["url"], origin.get("vcs_info")
+    url, version = origin["url"], origin["vcs_info"]
     parts = urlsplit(url)
     if version is not None:
         url = f"{version['vcs']}+{url}@{version['commit_id']}"
     elif parts.scheme == "file" and not Path(url2pathname(parts.path)).exists():
         name, path = found.metadata["Name"], url2pathname(parts.path)
         raise BundleError("wheel-missing", f"{name} was installed from {path}, which is gone", hint=_INSTEAD)
-    return f"{url}#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else str(url)
+    return f"{url}#subdirectory={origin['subdirectory']}" if origin["subdirectory"] else url
 
 
-def _origin(found: Distribution) -> dict[str, Any] | None:
-    """Return what PEP 610 records of where a package came from, None for one from an index."""
-    text = found.read_text("direct_url.json")
-    return json.loads(text) if text is not None else None
+def _origin(found: Distribution) -> _Origin | None:
+    """Return where a package came from, None for one from an index, or where nothing readable tells."""
+    try:
+        return schema.read(_Origin, schema.loads(found.read_text("direct_url.json") or ""), "direct_url.json")
+    except ContractError:
+        return None
 
 
 def _check_own(found: Distribution, wheel: Path) -> None:
     """Refuse a wheel of other code than that which runs here: of a clone that went on, or of somebody's namesake."""
-    if (_origin(found) or {}).get("dir_info", {}).get("editable"):  # what lies in its directory is what runs
+    origin = _origin(found)
+    if origin is not None and origin["dir_info"].get("editable"):  # what lies in its directory is what runs
         return
     installed = {str(entry): f"{entry.hash.mode}={entry.hash.value}" for entry in found.files or () if entry.hash}
     installed = {name: digest for name, digest in installed.items() if name.startswith(_OURS)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.sizes import size_of
 
 from ..executors import NAMES
+from .trusting import add_require
 
 
 def command(
@@ -135,7 +136,6 @@ def add_selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("manifest", type=Path, nargs="?", metavar="MANIFEST", help="models.yaml; none with --bundle")
     command.add_argument("names", nargs="*", metavar="NAME", help="models to work on (default: all)")
     command.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from a bundle, and no network")
-    command.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed the bundle")
     add_bases(command)
     command.add_argument(
         "--models-dir",
@@ -158,3 +158,4 @@ def add_selection(command: argparse.ArgumentParser) -> None:
     add_deploy_dir(command, "what the manifest says, else where it is")
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
     command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
+    add_require(command)

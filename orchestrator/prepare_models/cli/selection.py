@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..errors import UsageError
 from ..executors import choice
 from ..executors.executor import Executor
 from ..executors.options import ContainerOptions
@@ -15,6 +16,7 @@ from ..lock.pins import load
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner
 from ..support.display import byte_lines
+from .trusting import trusted
 
 
 def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:
@@ -28,7 +30,10 @@ def chosen(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec]
     if arguments.bundle is not None:
         loaded, held_to, options = _unpacked(arguments, options)
     else:
-        loaded, known = load(arguments.manifest, locked=arguments.locked)
+        if arguments.require_signed and not arguments.locked:
+            hint = "give --locked: the lock is what is signed"
+            raise UsageError("--require-signed needs --locked or --bundle", hint=hint)
+        loaded, known = load(arguments.manifest, locked=arguments.locked, keys=trusted(arguments))
         held_to = known if arguments.locked else None
     specs = planner.with_tensor_names(planner.select(loaded, arguments.names), dict(arguments.tensor_names))
     specs = planner.with_deployment(specs, arguments.deploy_dir, arguments.consumer)
@@ -57,7 +62,7 @@ def _unpacked(arguments: argparse.Namespace, options: ContainerOptions) -> tuple
     wanted = options.platform
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
         site = unpack(
-            arguments.bundle, arguments.base, arguments.public_key, line("verified"),
+            arguments.bundle, arguments.base, trusted(arguments), line("verified"),
             lambda image: by_image and wanted in (None, image.platform),
         )  # fmt: skip
     image = site.image(wanted) if by_image and site.index.images else None

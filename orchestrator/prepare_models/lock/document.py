@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small, write_atomic
 
 from ..errors import HostError, LockError
@@ -18,6 +20,8 @@ ROLES = (
     "model", "external_data", "calibration_cache", "calibration_samples", "plugin", "verification_samples",
     "verification_arrays",
 )  # fmt: skip
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 Facts = Mapping[str, str]
 
@@ -58,6 +62,11 @@ class Lock:
         """Return the file that a model has once: its model or its calibration cache."""
         return next((file for file in self.models.get(model, ()) if file.role == role), None)
 
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the document, which is what a signature is of."""
+        return hashlib.sha256(self.to_json().encode("utf-8")).hexdigest()
+
     def to_json(self) -> str:
         """Return the document; the same facts give the same text."""
         models = {
@@ -93,17 +102,14 @@ def parse(text: str, name: str) -> Lock:
     """Return the lock in a text; ``name`` stands in the error."""
     try:
         raw = schema.loads(text)
-        version = raw["version"]
+        version = raw.pop("version", None) if isinstance(raw, dict) else None
         if version != VERSION:
             raise _unreadable(name, f"it is of version {version}, this tool reads {VERSION}")
-        models = {str(model): tuple(_file(file) for file in files) for model, files in dict(raw["models"]).items()}
-        platforms = {
-            str(platform): {str(key): str(value) for key, value in dict(facts).items()}
-            for platform, facts in dict(raw["platforms"]).items()
-        }
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _unreadable(name, f"{type(error).__name__}: {error}") from None
-    return Lock(models, platforms)
+        lock = schema.read(Lock, raw, "lock")
+        _check(raw, lock)
+    except ContractError as error:
+        raise _unreadable(name, str(error)) from None
+    return lock
 
 
 def write(file: Path, lock: Lock) -> None:
@@ -114,15 +120,15 @@ def write(file: Path, lock: Lock) -> None:
         raise HostError(f"{file} can't be written: {error.strerror}", hint="give write access to it") from None
 
 
-def _file(raw: Any) -> LockedFile:
-    if not isinstance(raw["source"], str) or raw["role"] not in ROLES or len(bytes.fromhex(raw["sha256"])) != 32:
-        raise ValueError(f"{raw['source']}: role, source or sha256 is wrong")
-    if type(raw["bytes"]) is not int:
-        raise ValueError(f"{raw['source']}: bytes is no number")
-    return LockedFile(**raw)
+def _check(raw: Collection[str], lock: Lock) -> None:
+    if not {"models", "platforms"} <= set(raw):
+        raise ContractError("models or platforms are missing")
+    for file in (file for files in lock.models.values() for file in files):
+        if file.role not in ROLES or not _SHA256.fullmatch(file.sha256) or file.bytes < 0:
+            raise ContractError(f"{file.source}: role, sha256 or bytes is wrong")
 
 
-def _raw(file: LockedFile) -> dict[str, Any]:
+def _raw(file: LockedFile) -> dict[str, object]:
     raw = dict(vars(file))
     if file.source_id is None:  # a local file
         del raw["source_id"], raw["promised"]

@@ -10,26 +10,31 @@ from prepare_models_entrypoint.contract.pins import Pins
 from ..errors import UsageError
 from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
+from ..signing import releases
+from ..signing.trust import KeyList
 from ..support.file_digests import open_digests
 from .document import Lock, path_of, read
 from .drift import drift_of_sources, refuse
 from .sources import Wanted, fetched_weights, pinnable, source_id_of
 
 
-def load(file: Path, *, locked: bool = False) -> tuple[Manifest, Lock | None]:
+def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tuple[Manifest, Lock | None]:
     """Read a manifest and the lock beside it.
 
     With ``locked`` every difference is refused and every file pinned. Without it the lock pins remote sources that are
-    still those of the manifest; local files are the user's to change.
+    still those of the manifest; local files are the user's to change. With ``keys`` one of them must have signed it.
 
     Raises:
         ManifestError, LockError, UsageError: manifest or lock is wrong, differs, or is missing though it is wanted.
+        SignatureError: no key of those signed the lock, or a newer one was accepted.
     """
     loaded, lock = load_manifest(file), read(path_of(file))
     if lock is None:
-        if locked:
+        if locked or keys is not None:
             raise UsageError(f"{path_of(file)} is not there", hint=f"write it: prepare-models lock {file}")
         return loaded, None
+    if keys is not None:
+        releases.accept(releases.check(releases.LOCK, path_of(file), lock.digest, keys))
     if locked:
         digests = open_digests()
         refuse(drift_of_sources(loaded, lock, digests.of), file)

@@ -14,12 +14,12 @@ from prepare_models_entrypoint.contract.digest import Pending, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
-from prepare_models_entrypoint.contract.report import ModelReport, problem_of_record, read_record
+from prepare_models_entrypoint.contract.report import ModelReport, record_or_problem
 
 from ..errors import UsageError
 from ..manifest.model import Manifest, ModelSpec
+from ..signing.origins import untrusted
 from ..store import Store
-from ..support import paths
 from ..support.file_digests import Digests
 from .identity import SourceMissingError, expected_identity
 
@@ -131,14 +131,14 @@ class Planner:
             InterruptedError: the digests were stopped.
         """
         output_dir = self.models_dir / spec.name
-        record = read_record(output_dir)
+        record, problem = record_or_problem(output_dir)
         expected: dict[str, object] = {}
         found: _Finding | None
         try:
             with contextlib.suppress(SourceMissingError):
                 is_read = lambda path: thorough or self._pays(path, record)  # noqa: E731  # shorter than a function, and used once
                 expected = expected_identity(spec, self.runtime, record, self.digests, is_read)
-            found = _Finding("--force") if self.force else self._why_not(spec, output_dir, record, expected)
+            found = _Finding("--force") if self.force else self._why_not(spec, output_dir, record or problem, expected)
         except InterruptedError:
             raise
         except OSError as error:
@@ -166,19 +166,22 @@ class Planner:
         return sum(file.stat().st_size for file in files) <= _LARGE or all(map(self.digests.knows, files))
 
     def _why_not(
-        self, spec: ModelSpec, output_dir: Path, record: ModelReport | None, expected: dict[str, object]
+        self, spec: ModelSpec, output_dir: Path, record: ModelReport | str | None, expected: dict[str, object]
     ) -> _Finding | None:
-        """Return why the engine that is there is not the one that would be built, or None."""
+        """Return why the engine that is there is not the one that would be built, or None.
+
+        ``record``: its report, or why that can't be read, or None where there is none.
+        """
         plan = output_dir / PLAN
         if not plan.exists():
             return _Finding("no engine yet")
-        problem = problem_of_record(output_dir) if record is None else None
-        if problem is not None:
-            return _Finding(f"the record of the engine can't be used: {problem}")
+        if isinstance(record, str):
+            return _Finding(f"the record of the engine can't be used: {record}")
         if record is None or record["identity"] is None or record["engine"] is None:
             return _Finding("the engine has no record of what it was made from")
-        if not trusted(record):
-            return _Finding("the engine came from an unsigned bundle")
+        foreign = untrusted(record, output_dir)
+        if foreign is not None:
+            return _Finding(foreign)
         if not expected:
             return _Finding("the source is not there")
         if not is_known(expected) or not build_key(expected) == record["build_key"] == build_key(record["identity"]):
@@ -213,12 +216,6 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
     if record["deployment"] != spec.deployed():
         return "deploy_dir, consumers, warm-up or deepstream changed"
     return None
-
-
-def trusted(record: ModelReport) -> bool:
-    """Tell whether this run may deliver an engine: built here, of a signer that the user named, or of its bundle."""
-    origin = record["origin"]
-    return origin is None or origin["signed_by"] is not None or origin == paths.origin()
 
 
 def unfit(spec: ModelSpec, record: ModelReport) -> str | None:

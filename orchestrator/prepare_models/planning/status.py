@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions, runtime
 from prepare_models_entrypoint.contract.identity import PRODUCTS, build_key
-from prepare_models_entrypoint.contract.report import ModelReport, read_record
+from prepare_models_entrypoint.contract.report import EDITED, ModelReport, read_record
 from prepare_models_entrypoint.contract.source import Source
 
 from ..machine.facts import Machine
@@ -85,7 +85,7 @@ def _judge(folder: Path, now: Here, digests: Digests) -> Verdict:
     try:
         reasons = [*_of_files(folder, record, digests), *_of_sources(record, digests)]
         unfit, unchecked = _of_machine(record, now)
-    except (AttributeError, LookupError, TypeError, ValueError):  # a record that somebody edited
+    except EDITED:
         return Verdict(folder.name, ["the record of the engine is damaged"])
     return Verdict(folder.name, reasons + unfit, unchecked, record)
 

@@ -245,7 +245,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
     },
     Origin: {
         "bundle": told("sha256 of the bundle's index."),
-        "signed_by": told("Fingerprint of the key that the user named; null if the bundle is unsigned."),
+        "signed_by": told("Id of the trusted key that signed the bundle; null if no signature was required."),
     },
     ModelReport: {
         "": told("What became of one model."),

@@ -1,1 +1,1 @@
-"""Signatures: statements of provenance, and bundles."""
+"""Signatures: of bundles, locks, key lists and statements of provenance. All are DSSE envelopes by trusted keys."""

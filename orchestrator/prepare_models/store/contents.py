@@ -21,6 +21,7 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
 
 from ..bundle import folders as bundles
+from ..signing.origins import label_of, untrusted
 from ..support.file_digests import Digests
 from . import Entry, open_store
 from .local import LocalStore
@@ -71,7 +72,7 @@ class Cache:
         """Read an item's bytes and say what is wrong with it, or return None, as for what has no digest here."""
         if item.kind == ENGINE:
             entry = next((each for each in self._store.entries() if each.key == item.id), None)
-            return "it is gone" if entry is None else self._store.problem(entry)
+            return "it is gone" if entry is None else self._store.problem(entry) or untrusted(entry.record)
         if item.kind == BUNDLE:
             return self._problem_of_bundle(item.path)
         if item.kind == DOWNLOAD:
@@ -85,7 +86,8 @@ class Cache:
     def _problem_of_bundle(self, folder: Path) -> str | None:
         """Say what is wrong in the scope of a bundle, whose engines and downloads serve it alone."""
         store = LocalStore(folder / bundles.SCOPE / "engines", Digests())
-        problems = [problem for entry in store.entries() if (problem := self._store.problem(entry)) is not None]
+        found = {entry.key[:16]: self._store.problem(entry) or _foreign(folder, entry) for entry in store.entries()}
+        problems = [f"the engine {key}: {problem}" for key, problem in found.items() if problem is not None]
         blobs = downloads.blobs(folder / bundles.SCOPE / "downloads").glob("[!.]*")
         problems += [
             f"the download {blob.name[:16]} has other bytes" for blob in blobs if sha256_file(blob) != blob.name
@@ -143,7 +145,9 @@ class Cache:
         for folder in bundles.folders(self._root / bundles.FOLDER):
             with contextlib.suppress(OSError):
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-                label = _origin(folder) if bundles.is_whole(folder) else "a bundle that was not unpacked to its end"
+                origin = _origin(folder)
+                label = f"unpacked {label_of(origin)}" if origin else "unpacked bundle of an unknown signer"
+                label = label if bundles.is_whole(folder) else "a bundle that was not unpacked to its end"
                 yield Item(BUNDLE, folder.name, label, size, folder.stat().st_mtime, folder)
 
     def _files(self) -> Iterator[Item]:
@@ -178,13 +182,18 @@ def chosen(
     return doomed
 
 
-def _origin(folder: Path) -> str:
-    """Say who vouches for what an unpacked bundle brought."""
+def _origin(folder: Path) -> Origin | None:
+    """Return which bundle was unpacked into a folder, None where nothing tells."""
     try:
-        signed_by = schema.read(Origin, schema.load(folder / bundles.ORIGIN), "origin")["signed_by"]
+        return schema.read(Origin, schema.load(folder / bundles.ORIGIN), "origin")
     except (OSError, ContractError):
-        return "unpacked bundle of an unknown signer"
-    return f"unpacked bundle, signed by {signed_by[:16]}" if signed_by else "unpacked bundle, unsigned"
+        return None
+
+
+def _foreign(folder: Path, entry: Entry) -> str | None:
+    """Say that an engine in the scope of a bundle is not of that bundle, or return None."""
+    ours, its = _origin(folder), entry.record["origin"]
+    return None if ours and its and its["bundle"] == ours["bundle"] else "it is not of this bundle"
 
 
 def _engine(entry: Entry) -> Item:
@@ -193,7 +202,7 @@ def _engine(entry: Entry) -> Item:
         made = f"{identity.get('backend')} {identity.get('backend_version')} for {identity.get('target')}"
         label = f"{entry.record['name']} {identity.get('precision')}, {made}"
         origin = entry.record["origin"]
-        label += f", from bundle {origin['bundle'][:16]}" if origin else ", built here"
+        label += f", from {label_of(origin)}" if origin else ", built here"
     else:
         label = "an engine whose record is damaged"
     return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)

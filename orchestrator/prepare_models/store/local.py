@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import PARTIAL, share_file, sync_directory, write_atomic
 from prepare_models_entrypoint.contract.identity import build_key
@@ -172,6 +173,6 @@ class LocalStore:
 def _record(file: Path) -> ModelReport:
     """Return the report of a build; one that tells nothing where it can't be read, so that the engine is still seen."""
     try:
-        return read(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ContractError):
+        return read(schema.load(file))
+    except (OSError, ContractError):
         return blank("?", "", precision="?", converter="auto")

@@ -6,16 +6,15 @@ import json
 import shlex
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.report import FAILED, RESTORED, ModelReport, read, read_record
+from prepare_models_entrypoint.contract.report import EDITED, FAILED, RESTORED, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest.model import ModelSpec
-from ..planning.planner import PLAN, PlannedModel, trusted, unfit
+from ..planning.planner import PLAN, PlannedModel, unfit
 from ..running.publishing import publish
+from ..signing.origins import untrusted
 from . import CALIBRATION, Entry, Store, Turn
 from . import PLAN as STORED_PLAN
-
-_EDITED = (AttributeError, LookupError, TypeError, ValueError)  # what a record that somebody edited leads to
 
 
 def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
@@ -31,23 +30,23 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
     try:
         usable = (
             entry is not None
-            and trusted(entry.record)
+            and untrusted(entry.record) is None
             and unfit(planned.spec, entry.record) is None
             and _as_of(entry, planned)
         )
-    except _EDITED:
+    except EDITED:
         return None
     return entry if usable else None  # a build will tell what is wrong
 
 
 def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
     """Put what was built into the store, in its turn; a store that has no room does no harm to the build."""
-    if not trusted(record):
+    if untrusted(record) is not None:
         return False
     files = {STORED_PLAN: output_dir / PLAN, CALIBRATION: output_dir / CALIBRATION}
     try:
         store.put(record, {name: file for name, file in files.items() if file.is_file()})
-    except (OSError, *_EDITED):
+    except (OSError, *EDITED):
         return False
     return True
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import Origin
 
 CACHE_VARIABLE = "PREPARE_MODELS_CACHE_DIR"
+STATE_VARIABLE = "PREPARE_MODELS_STATE_DIR"
+KEYS_VARIABLE = "PREPARE_MODELS_TRUSTED_KEYS"
 
 
 def cache_dir() -> Path:
@@ -24,15 +26,35 @@ def cache_dir() -> Path:
     Raises:
         HostError: none is named, and this user has no home directory.
     """
-    chosen = os.environ.get(CACHE_VARIABLE)
+    return _place(CACHE_VARIABLE, "XDG_CACHE_HOME", "~/.cache", "prepare-models", "the cache")
+
+
+def state_dir() -> Path:
+    """Return the directory of what outlives the cache: PREPARE_MODELS_STATE_DIR, else under the XDG state directory.
+
+    Raises:
+        HostError: none is named, and this user has no home directory.
+    """
+    return _place(STATE_VARIABLE, "XDG_STATE_HOME", "~/.local/state", "prepare-models", "the state")
+
+
+def keys_file() -> Path:
+    """Return the list of trusted keys: PREPARE_MODELS_TRUSTED_KEYS, else under the XDG configuration directory.
+
+    Raises:
+        HostError: none is named, and this user has no home directory.
+    """
+    return _place(KEYS_VARIABLE, "XDG_CONFIG_HOME", "~/.config", "prepare-models/trusted-keys.json", "trusted keys")
+
+
+def _place(variable: str, xdg: str, otherwise: str, name: str, what: str) -> Path:
+    chosen = os.environ.get(variable)
     if chosen:
         return Path(chosen).absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    base = os.environ.get(xdg) or os.path.expanduser(otherwise)
     if base.startswith("~"):
-        raise HostError(
-            "this user has no home directory for the cache", hint=f"name one with the variable {CACHE_VARIABLE}"
-        )
-    return Path(base).absolute() / "prepare-models"
+        raise HostError(f"this user has no home directory for {what}", hint=f"name one with the variable {variable}")
+    return Path(base).absolute() / name
 
 
 _scope: tuple[Origin, Path] | None = None
@@ -74,14 +96,20 @@ def make_cache() -> Path:
         HostError: it can't be created or written, or others could put something into it.
     """
     cache = make(cache_dir(), purpose="cache directory", chosen_by=f"the variable {CACHE_VARIABLE}")
-    for place in (cache, *cache.parents):
+    refuse_others(cache, f"{cache} can't be trusted as cache directory", f"the variable {CACHE_VARIABLE}")
+    return cache
+
+
+def refuse_others(path: Path, refusal: str, chosen_by: str = "--trusted-keys FILE") -> None:
+    """Refuse a path that others than this user and root may replace.
+
+    Raises:
+        HostError: they may; ``refusal`` is how it begins, ``chosen_by`` how the user names another path.
+    """
+    for place in (path, *path.parents):
         problem = _open_to_others(place)
         if problem:
-            raise HostError(
-                f"{cache} can't be trusted as cache directory: {problem[0]}",
-                hint=f"{problem[1]}; or choose another with the variable {CACHE_VARIABLE}",
-            )
-    return cache
+            raise HostError(f"{refusal}: {problem[0]}", hint=f"{problem[1]}; or choose another with {chosen_by}")
 
 
 def _open_to_others(place: Path) -> tuple[str, str] | None:

@@ -15,6 +15,7 @@ from ...running.fetch_process import counted
 from ...support import paths
 from ...support.display import byte_lines
 from ..options import add_bases, add_json, add_output, command
+from ..trusting import add_require, add_sign, signer, trusted
 
 EXAMPLE = """\
 example:
@@ -38,7 +39,7 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
     for each in (verify, listed):
         each.add_argument("bundle", type=Path, metavar="FILE", help="bundle")
     add_bases(verify)
-    verify.add_argument("--public-key", type=Path, metavar="FILE", help="Ed25519 key that must have signed it (PEM)")
+    add_require(verify)
     add_json(listed, "index")
     add_output(verify)
 
@@ -61,7 +62,7 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
     create.add_argument("--engines", action="store_true", help="put in the engines that were built here")
     create.add_argument("--timing-caches", action="store_true", help="put in what builds here found out")
-    create.add_argument("--sign-key", type=Path, metavar="FILE", help="private Ed25519 key (PEM) that signs the bundle")
+    add_sign(create)
     create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
     add_output(create)
 
@@ -92,7 +93,9 @@ def _create(arguments: argparse.Namespace) -> int:
         given_wheels=arguments.wheels,
         timing=arguments.timing_caches,
         engines=arguments.engines,
-        sign_key=arguments.sign_key,
+        signer=signer(arguments),
+        series=arguments.series or arguments.manifest.stem,
+        counter=arguments.counter,
         accept_eula=licences.accepted(flag=arguments.accept_eula),
     )
     show = not (arguments.quiet or arguments.json)
@@ -120,12 +123,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     from ...bundle.unpack import verify
 
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
-        index = verify(arguments.bundle, arguments.base, arguments.public_key, line("verified"))
+        index, signed_by = verify(arguments.bundle, arguments.base, trusted(arguments), line("verified"))
     if arguments.json:
-        signed_by = str(arguments.public_key) if arguments.public_key else None
         write(json.dumps({"index": index.digest, "verified": True, "signed_by": signed_by}, indent=2))
     elif not arguments.quiet:
-        signed = f", signed by {arguments.public_key}" if arguments.public_key else ""
+        signed = f", signed by key {signed_by}" if signed_by else ""
         write(f"{arguments.bundle}: every byte is as it was written{signed}\nindex  {index.digest}")
     return EXIT_OK
 

@@ -20,10 +20,12 @@ from ...manifest.load import load
 from ...planning import planner
 from ...reports.text import table, write
 from ...running.fetch_process import counted
+from ...signing import releases
 from ...support import paths
 from ...support.display import byte_lines
 from ...support.terminal import say
 from ..options import add_output
+from ..trusting import add_sign, signer
 
 EXAMPLE = """\
 example:
@@ -53,6 +55,7 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
         help="local, or one of image list; several times (default: what run would take here)",
     )  # fmt: skip
     lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
+    add_sign(lock)
     add_output(lock)
 
 
@@ -89,6 +92,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _write(arguments: argparse.Namespace) -> int:
+    signs = signer(arguments)
     loaded, target = load(arguments.manifest), lock.path_of(arguments.manifest)
     planner.select(loaded, arguments.update)  # refuses unknown names
     previous = lock.read(target) or Lock()
@@ -99,11 +103,14 @@ def _write(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     made = replace(made, platforms={**previous.platforms, **dict(_platforms(arguments))})
     lock.write(target, made)
+    if signs is not None:
+        series = arguments.series or arguments.manifest.stem
+        releases.sign(target, releases.edition(releases.LOCK, made.digest, series, arguments.counter), signs)
     if arguments.json:
         write(made.to_json().rstrip())
     elif not arguments.quiet:
         write(_told(made))
-        write(f"lock  {target}")
+        write(f"lock  {target}" + (f", signed as {releases.signature_of(target).name}" if signs else ""))
     return EXIT_OK
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
-from ...signing import statements
+from ...signing import envelopes, statements
 from ..options import add_json, command
+from ..trusting import add_keys_file, trusted
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
 
@@ -29,7 +30,9 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
         "example:\n  prepare-models provenance verify ~/models/peoplesemsegnet --key key.pub\n\n"
         "exit status: 0 all are good, 1 one is not, 2 usage error, 3 a module is missing",
     )  # fmt: skip
-    verify.add_argument("--key", type=Path, metavar="FILE", help="public key, PEM (default: no signature is checked)")
+    verify.add_argument("--key", dest="public_key", type=Path, metavar="FILE", help="public key, PEM")
+    verify.add_argument("--require-signed", action="store_true", help="a trusted key must have signed")
+    add_keys_file(verify)
     for action in (sign, verify):
         action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
         add_json(action, "findings")
@@ -39,11 +42,11 @@ def main(arguments: argparse.Namespace) -> int:
     """Sign the statements of engines, or check them."""
     folders = [folder for place in arguments.places for folder in statements.directories(place)]
     if arguments.action == "sign":
-        signer = statements.private_key(arguments.key, arguments.password_file)
+        signer = envelopes.private_key(arguments.key, arguments.password_file)
         findings = [statements.sign(folder, signer) for folder in folders]
     else:
-        key = statements.public_key(arguments.key) if arguments.key else None
-        findings = [statements.verify(folder, key) for folder in folders]
+        keys = trusted(arguments)
+        findings = [statements.verify(folder, keys) for folder in folders]
     if arguments.json:
         text.write(json.dumps({"engines": [finding.to_dict() for finding in findings]}, indent=2))
     else:

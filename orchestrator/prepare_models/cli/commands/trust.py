@@ -1,0 +1,104 @@
+"""``prepare-models trust``: whose bundles, locks and engines this user accepts."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import EXIT_OK, UsageError
+from ...reports.text import table, write
+from ...signing import envelopes, trust
+from ..options import add_json, command
+from ..trusting import add_keys_file, keys_file
+
+EXAMPLE = """\
+example:
+  prepare-models trust add depot.pub --name depot --expires 2027-06-30
+  prepare-models trust update keys.dsse.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``trust`` takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = command(actions, "add", "trust a public key", "example:\n  prepare-models trust add depot.pub --name depot")
+    add.add_argument("public_key", type=Path, metavar="PUBLIC", help="public key, PEM: Ed25519, ECDSA or RSA")
+    add.add_argument("--name", default="", help="whose it is")
+    add.add_argument("--expires", type=_date, metavar="YYYY-MM-DD", help="day from which it counts no more")
+    add.add_argument(
+        "--for", dest="signs", choices=trust.PURPOSES, action="append",
+        help="contents: bundles, locks, engines (default); keys: lists of keys; may be repeated",
+    )  # fmt: skip
+    revoke = command(actions, "revoke", "trust a key no more", "example:\n  prepare-models trust revoke 3f9a")
+    revoke.add_argument("id", metavar="ID", help="the key's id; its first digits are enough")
+    listed = command(actions, "ls", "list the trusted keys", "example:\n  prepare-models trust ls")
+    export = command(
+        actions, "export", "write a signed list of keys, for machines that trust its signer",
+        "example:\n  prepare-models trust export --sign root.pem -o keys.dsse.json",
+    )  # fmt: skip
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
+    export.add_argument("--sign", type=Path, required=True, metavar="KEY", help="private key that may sign lists")
+    export.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    update = command(
+        actions, "update", "take over a signed list of keys", "example:\n  prepare-models trust update keys.dsse.json"
+    )
+    update.add_argument("list", type=Path, metavar="FILE", help="list that trust export wrote")
+    for action in (add, revoke, listed, export, update):
+        add_keys_file(action)
+    add_json(listed)
+
+
+def _date(text: str) -> str:
+    try:
+        return f"{dt.date.fromisoformat(text).isoformat()}T00:00:00Z"
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a day such as 2027-06-30, found {text!r}") from None
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Change the list of keys, or print it."""
+    file = keys_file(arguments)
+    keys = trust.load(file)
+    if arguments.action == "ls":
+        write(keys.to_json().rstrip() if arguments.json else _told(keys))
+        return EXIT_OK
+    changes = {"add": _add, "revoke": _revoke, "export": _export, "update": _update}
+    following, told = changes[arguments.action](keys, arguments)
+    trust.save(file, following)
+    write(told)
+    return EXIT_OK
+
+
+def _add(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, str]:
+    signs = tuple(dict.fromkeys(arguments.signs or [trust.CONTENTS]))
+    following, keyid = keys.with_key(arguments.public_key, arguments.name, arguments.expires, signs)
+    return following, f"trusted  {keyid}"
+
+
+def _revoke(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, str]:
+    found = [keyid for keyid in keys.keys if keyid.startswith(arguments.id)]
+    if len(found) != 1:
+        raise UsageError(f"{len(found)} keys begin with {arguments.id!r}", hint="prepare-models trust ls lists them")
+    revoked = replace(keys.keys[found[0]], revoked=True)
+    return replace(keys, keys={**keys.keys, found[0]: revoked}), f"revoked  {found[0]}"
+
+
+def _export(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, str]:
+    signer = envelopes.private_key(arguments.sign, arguments.password_file)
+    following = trust.export(keys, signer, arguments.output)
+    return following, f"list {following.counter}  {arguments.output}"
+
+
+def _update(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, str]:
+    following = trust.renewed(keys, arguments.list)
+    return following, _told(following)
+
+
+def _told(keys: trust.KeyList) -> str:
+    rows = [
+        (keyid[:16], key.name, ", ".join(key.signs), "revoked" if key.revoked else key.expires or "never")
+        for keyid, key in keys.keys.items()
+    ]
+    return f"{table(('KEY', 'NAME', 'SIGNS', 'EXPIRES'), rows)}\nlist {keys.counter}, {len(keys.keys)} keys"

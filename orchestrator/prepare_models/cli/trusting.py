@@ -1,0 +1,63 @@
+"""What command lines have in common about signatures: signing with a key, and requiring one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..support import paths
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
+
+    from ..signing.trust import KeyList
+
+
+def add_sign(command: argparse.ArgumentParser) -> None:
+    """Add the options that sign what a command makes."""
+    group = command.add_argument_group("signature")
+    group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs it")
+    group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    group.add_argument("--series", metavar="NAME", help="what it is an edition of (default: the manifest's name)")
+    group.add_argument("--counter", type=int, metavar="N", help="number of the edition (default: the time)")
+
+
+def add_require(command: argparse.ArgumentParser) -> None:
+    """Add the options that require a signature."""
+    group = command.add_argument_group("signature")
+    group.add_argument("--require-signed", action="store_true", help="refuse what no trusted key signed")
+    group.add_argument("--public-key", type=Path, metavar="FILE", help="the one key (PEM) that must have signed it")
+    add_keys_file(group)
+
+
+def add_keys_file(command: argparse._ActionsContainer) -> None:
+    """Add the option that names the list of keys."""
+    command.add_argument(
+        "--trusted-keys", type=Path, metavar="FILE", help="list of trusted keys; see prepare-models trust"
+    )
+
+
+def keys_file(arguments: argparse.Namespace) -> Path:
+    """Return the list of keys that the command line names, or the user's own."""
+    return Path(arguments.trusted_keys).absolute() if arguments.trusted_keys is not None else paths.keys_file()
+
+
+def trusted(arguments: argparse.Namespace) -> KeyList | None:
+    """Return the keys one of which must have signed, None where no signature is required."""
+    if arguments.public_key is None and arguments.trusted_keys is None and not arguments.require_signed:
+        return None
+    from ..signing import trust
+
+    if arguments.public_key is not None:
+        return trust.of_public_key(arguments.public_key)
+    return trust.load(keys_file(arguments))
+
+
+def signer(arguments: argparse.Namespace) -> CryptoSigner | None:
+    """Return the key that signs, None for no signature. It is read before the work begins."""
+    if arguments.sign is None:
+        return None
+    from ..signing import envelopes
+
+    return envelopes.private_key(arguments.sign, arguments.password_file)

@@ -1,0 +1,156 @@
+"""DSSE envelopes, made and opened with securesystemslib: the one form of a signature, whatever is signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.files import read_small
+
+from ..errors import HostError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from securesystemslib.signer import CryptoSigner, Key, SSlibKey
+
+STATEMENT = "application/vnd.in-toto+json"
+_BROKEN = (ValueError, TypeError, LookupError, AttributeError)  # what the library makes of malformed envelopes and keys
+
+T = TypeVar("T")
+
+
+class RefusedError(Exception):
+    """A signature does not show what it should. ``hint``: the next step."""
+
+    def __init__(self, why: str, hint: str = "get it again, with its signature, from who signed it") -> None:
+        super().__init__(why)
+        self.hint = hint
+
+
+def seal(payload: bytes, payload_type: str, signer: CryptoSigner) -> bytes:
+    """Return an envelope with one signature."""
+    from securesystemslib.dsse import Envelope
+
+    envelope = Envelope(payload, payload_type, {})
+    envelope.sign(signer)
+    return (json.dumps(envelope.to_dict(), indent=2) + "\n").encode("ascii")
+
+
+def unseal(data: bytes, payload_type: str, key_of: Callable[[str], Key]) -> tuple[bytes, str]:
+    """Return what an envelope holds, and the id of the key whose signature of exactly that fits.
+
+    Args:
+        data: the envelope.
+        payload_type: what must have been signed.
+        key_of: returns the public key of an id, or raises RefusedError where it is not trusted.
+
+    Raises:
+        RefusedError: no signature is one of a trusted key.
+        HostError: the extra is missing.
+    """
+    require()
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import FormatError, VerificationError
+
+    try:
+        envelope = Envelope.from_dict(schema.loads(data))
+        ids = [str(keyid) for keyid in envelope.signatures]
+    except (FormatError, *_BROKEN):
+        raise RefusedError("the signature is damaged") from None
+    refusals = [RefusedError("the envelope has no signature")]
+    for keyid in ids:
+        try:
+            envelope.verify([key_of(keyid)], 1)
+        except RefusedError as refusal:
+            refusals.append(refusal)
+        except (VerificationError, FormatError, *_BROKEN):
+            refusals.append(
+                RefusedError(f"the signature by {short(keyid)} does not fit: it or what it signs was changed")
+            )
+        else:
+            if envelope.payload_type != payload_type:
+                raise RefusedError(f"{short(keyid)} signed something else")
+            return bytes(envelope.payload), keyid
+    raise refusals[-1]
+
+
+def short(keyid: str) -> str:
+    """Return how messages name a key."""
+    return f"key {keyid[:16]}"
+
+
+def private_key(file: Path, password_file: Path | None) -> CryptoSigner:
+    """Return the signer of a private key in PEM: Ed25519, ECDSA or RSA.
+
+    Raises:
+        HostError: the extra is missing. UsageError: the file is no such key, or its password is wrong.
+    """
+    require()
+    password = _read(password_file).strip() if password_file else None
+    data = _read(file)
+
+    def load() -> CryptoSigner:
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+        from securesystemslib.signer import CryptoSigner
+
+        key: PrivateKeyTypes = load_pem_private_key(data, password)
+        return CryptoSigner(key)
+
+    return _key(load, file, "a private key in PEM", "openssl genpkey -algorithm ed25519 -out key.pem")
+
+
+def public_pem(file: Path) -> tuple[str, str]:
+    """Return the id of the public key in a file, and the key in the one form of PEM.
+
+    Raises:
+        HostError: the extra is missing. UsageError: the file is no such key.
+    """
+    require()
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+    data = _read(file)
+
+    def load() -> tuple[str, str]:
+        pem = load_pem_public_key(data).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return public_key(pem).keyid, pem.decode("ascii")
+
+    return _key(load, file, "a public key in PEM", "openssl pkey -in key.pem -pubout -out key.pub")
+
+
+def public_key(pem: bytes) -> SSlibKey:
+    """Return the public key in a PEM text.
+
+    Raises:
+        ValueError, TypeError: it is none. HostError: the extra is missing.
+    """
+    require()
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from securesystemslib.signer import SSlibKey
+
+    return SSlibKey.from_crypto(load_pem_public_key(pem))
+
+
+def require() -> None:
+    """Refuse to go on without the extra, at once and not in the middle of the work."""
+    try:
+        import cryptography.hazmat.primitives.serialization  # noqa: F401
+        import securesystemslib.dsse  # noqa: F401
+    except ImportError as error:
+        raise HostError(f"signatures need {error.name}", hint="pip install 'prepare-models[sign]'") from None
+
+
+def _key(load: Callable[[], T], file: Path, what: str, hint: str) -> T:
+    try:
+        return load()
+    except (ValueError, TypeError):  # what the library says may hold parts of the file
+        raise UsageError(f"{file} is not {what}, or its password is missing or wrong", hint=hint) from None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return read_small(file)
+    except OSError as error:
+        raise UsageError(f"{file} can't be read: {error.strerror}", hint="give the path of a readable file") from None

@@ -1,0 +1,216 @@
+"""Documents of strangers, changed in every way: bundle indexes, locks, records of engines, lists of keys, signatures.
+
+What the command says of them may be anything but a bug (exit status 70). ``PREPARE_MODELS_FUZZ=20000`` sets how many of
+each are tried, none of which may take two seconds then.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prepare_models.__main__ import main
+from prepare_models.bundle import archive
+from prepare_models.bundle.create import Order, create
+from prepare_models.docker.tar_streams import padding
+from prepare_models.errors import EXIT_BUG
+from prepare_models.lock import Lock, path_of, write
+from prepare_models.lock.make import make as make_lock
+from prepare_models.manifest.load import load
+from prepare_models.manifest.model import ModelSpec
+from prepare_models.signing import envelopes, releases, trust
+from prepare_models.store import PLAN
+from prepare_models.store.local import RECORD, LocalStore
+from prepare_models.support.file_digests import Digests
+
+from .records import PLAN_BYTES, RUNTIME, digest, report_of
+
+COUNT = int(os.environ.get("PREPARE_MODELS_FUZZ", "0"))
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
+    st.sampled_from(["", "..", "/etc/passwd", "a\0b", "\ud800", "0" * 64, 10**400, -1, 1 << 63, [], {}]),
+    st.just("9999-12-31T23:59:59Z"),
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+)
+
+
+def fuzzed(test: Callable[..., None]) -> Callable[..., None]:
+    """Try a test as often as the environment says; for short runs, on machines that are busy, without a clock."""
+    limits: dict[str, Any] = (
+        {"max_examples": COUNT, "deadline": timedelta(seconds=2)} if COUNT else {"max_examples": 60}
+    )
+    return settings(**limits, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])(test)
+
+
+def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to each value of a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [here, *(place for key, each in inner for place in places(each, (*here, key)))]
+
+
+@st.composite
+def changed(draw: st.DrawFn, document: Any) -> bytes:
+    """Return a document of which one or two values are others, gone or twice, or whose text is cut."""
+    document = json.loads(json.dumps(document))
+    for _ in range(draw(st.integers(1, 2))):
+        where = places(document)
+        place = where[draw(st.integers(0, len(where) - 1))]
+        if not place:
+            continue
+        holder = document
+        for key in place[:-1]:
+            holder = holder[key]
+        action = draw(st.sampled_from(["replace", "replace", "remove", "more"]))
+        if action == "remove":
+            del holder[place[-1]]
+        elif action == "more" and isinstance(holder, dict):
+            holder[draw(st.text(max_size=9))] = draw(VALUES)
+        else:
+            holder[place[-1]] = draw(VALUES)
+    data = json.dumps(document).encode()
+    if draw(st.integers(0, 19)) == 0:
+        data = b"[" * 200_000
+    return data[: draw(st.integers(0, len(data)))] if draw(st.integers(0, 9)) == 0 else data
+
+
+def never_a_bug(capsys: pytest.CaptureFixture[str], *command: str) -> None:
+    status = main(command)
+    said = capsys.readouterr().err
+    assert status != EXIT_BUG, said
+
+
+class Site:
+    """A locked manifest, its bundle and signatures by a trusted key, and an engine in the store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.manifest, self.bundle = folder, folder / "models.yaml", folder / "site.bundle"
+        (folder / "net.onnx").write_bytes(bytes(range(100)))
+        self.manifest.write_text("version: 1\nmodels:\n- {name: net, source: net.onnx}\n")
+        self.lock = make_lock(load(self.manifest), Lock(), update=(), accept_eula=False, on_event=lambda _: None)
+        write(path_of(self.manifest), self.lock)
+        secret, pem = Ed25519PrivateKey.generate(), serialization.Encoding.PEM
+        pkcs8, bare = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        (folder / "key.pem").write_bytes(secret.private_bytes(pem, pkcs8, bare))
+        public = secret.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (folder / "key.pub").write_bytes(public)
+        self.signer = envelopes.private_key(folder / "key.pem", None)
+        self.keys = trust.of_public_key(folder / "key.pub")
+        order = Order(manifest=self.manifest, target=self.bundle, signer=self.signer, series="models", counter=3)
+        create(order, on_event=lambda _: None, on_measured=lambda _: None, on_written=lambda _, __: None)
+        with self.bundle.open("rb") as stream:
+            reader = archive.Reader(stream)
+            self.index, self.rest = json.loads(reader.index_bytes), stream.read()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("site")
+        patch.setenv("PREPARE_MODELS_CACHE_DIR", str(folder / "cache"))
+        return Site(folder)
+
+
+@fuzzed
+@given(data=st.data())
+def test_an_index_of_a_bundle(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject
+) -> None:
+    index = data.draw(changed(site.index))
+    bundle = tmp_path / "x.bundle"
+    head = archive.header(archive.index_name(hashlib.sha256(index).hexdigest()), len(index))
+    bundle.write_bytes(head + index + padding(len(index)) + site.rest)
+    never_a_bug(capsys, "bundle", "ls", str(bundle))
+    never_a_bug(capsys, "plan", "--bundle", str(bundle), "--executor", "local", "--quiet")
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_lock(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
+    for name in ("net.onnx", "models.yaml"):
+        (tmp_path / name).write_bytes((site.folder / name).read_bytes())
+    (tmp_path / "models.lock").write_bytes(data.draw(changed(json.loads(site.lock.to_json()))))
+    manifest = str(tmp_path / "models.yaml")
+    never_a_bug(capsys, "lock", manifest, "--check", "--quiet")
+    never_a_bug(capsys, "bundle", "create", manifest, "-o", str(tmp_path / "x.bundle"), "--no-wheels", "--quiet")
+    never_a_bug(capsys, "plan", manifest, "--executor", "local", "--quiet")
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_record_in_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
+    model, manifest = tmp_path / "a.onnx", tmp_path / "models.yaml"
+    model.write_bytes(b"model")
+    manifest.write_text("version: 1\nmodels:\n- {name: seg, source: a.onnx}\n")
+    (tmp_path / "built.plan").write_bytes(PLAN_BYTES)
+    spec = ModelSpec(name="seg", source=str(model), line=1)
+    record = report_of(spec, tmp_path / "models" / "seg", {"model": digest(b"model")}, RUNTIME)
+    store = LocalStore(Path(os.environ["PREPARE_MODELS_CACHE_DIR"]) / "engines", Digests())
+    entry = store.put(record, {PLAN: tmp_path / "built.plan"})
+    (entry.plan.parent / RECORD).write_bytes(data.draw(changed(record)))
+    for action in ("ls", "verify"):
+        never_a_bug(capsys, "cache", action)
+    never_a_bug(capsys, "cache", "show", entry.key)
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_record_in_a_models_directory(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject
+) -> None:
+    folder = tmp_path / "models" / "net"
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    (folder / "1" / "model.plan").write_bytes(PLAN_BYTES)
+    spec = ModelSpec(name="net", source=str(site.folder / "net.onnx"), line=1)
+    record = report_of(spec, folder, {"model": digest(bytes(range(100)))}, RUNTIME)
+    (folder / "report.json").write_bytes(data.draw(changed(record)))
+    never_a_bug(capsys, "status", str(folder.parent))
+    never_a_bug(capsys, "plan", str(site.manifest), "--executor", "local", "--models-dir", str(folder.parent))
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_list_of_keys(site: Site, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
+    keys = Path(os.environ["PREPARE_MODELS_TRUSTED_KEYS"])
+    keys.write_bytes(data.draw(changed(json.loads(site.keys.to_json()))))
+    never_a_bug(capsys, "trust", "ls")
+    never_a_bug(capsys, "bundle", "verify", str(site.bundle), "--require-signed")
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_signature(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
+    """What is signed is changed before, so that a true signature is of anything; or the envelope is."""
+    bundle, sig = tmp_path / "site.bundle", tmp_path / "site.bundle.sig"
+    bundle.write_bytes(site.bundle.read_bytes())
+    envelope = json.loads(releases.signature_of(site.bundle).read_text())
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    if data.draw(st.booleans()):
+        sig.write_bytes(envelopes.seal(data.draw(changed(statement)), envelopes.STATEMENT, site.signer))
+    else:
+        sig.write_bytes(data.draw(changed(envelope)))
+    never_a_bug(capsys, "bundle", "verify", str(bundle), "--public-key", str(site.folder / "key.pub"))
+
+
+@fuzzed
+@given(data=st.data())
+def test_what_was_accepted(site: Site, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
+    release = {"kind": "bundle", "series": "models", "counter": 2, "sha256": "0" * 64}
+    state = Path(os.environ["PREPARE_MODELS_STATE_DIR"])
+    state.mkdir(exist_ok=True)
+    document = {"version": 1, "accepted": {"bundle models": release}}
+    (state / "accepted.json").write_bytes(data.draw(changed(document)))
+    never_a_bug(capsys, "bundle", "verify", str(site.bundle), "--public-key", str(site.folder / "key.pub"))
