@@ -19,14 +19,10 @@ _LARGEST_DENSE = 1 << 26  # elements of a sparse tensor that is written out
 
 
 def prepare(model: ModelProto) -> ModelProto:
-<<<<<<< HEAD
-    """Return the model with functions inlined, each node named uniquely, and initializers that are no inputs."""
-=======
     """Return the model with its functions inlined, each node named uniquely, and initializers that are no inputs.
 
     Sparse constants become dense, which more programs read. Nothing that is computed changes; tensors keep their names.
     """
->>>>>>> main
     if model.functions:
         model = inliner.inline_local_functions(model)
     for graph in graphs(model.graph):
