@@ -85,9 +85,9 @@ def corpus(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def e2e(session: nox.Session) -> None:
-    """The installed command as a user runs it, faults included."""
+    """The installed command as a user runs it; faults, of which seeds decide, included."""
     install(session, "dev")
-    session.run("pytest", *PARALLEL, "tests/e2e", *session.posargs)
+    session.run("pytest", *PARALLEL, "tests/e2e", "tests/chaos", *session.posargs)
 
 
 @nox.session(python=THIS)
