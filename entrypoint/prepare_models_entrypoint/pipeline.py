@@ -10,7 +10,7 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Sequence
+from typing import Dict, Iterator, Mapping, Optional, Sequence
 
 from .consumers import lint
 from .contract import event, external_data, known_faults, schema
@@ -45,14 +45,14 @@ from .converters.convert import Converted, convert
 from .converters.precision import doubts, means_of, reprove, settled
 from .converters.preflight import check_tensor_names
 from .download.fetch import Fetched, fetch
-from .errors import ConvertError, StageError, from_external_data, from_os_error
+from .errors import ConvertError, StageError, VerifyError, from_external_data, from_os_error
 from .events import Events
 from .inspect.built_plan import Inspected, inspect
 from .masking import mask
 from .onnx_graph import calibration_cache
 from .onnx_graph.findings import of_proof
 from .publish import PLAN, clear_room, make_room, publish
-from .verify.comparison import refusal, verify
+from .verify.comparison import FAR_OFF, refusal, verify
 
 _STATUS = {
     JobKind.FETCH: FETCHED, JobKind.RUN: BUILT, JobKind.CHECK: CHECKED, JobKind.VERIFY: VERIFIED,
@@ -175,7 +175,7 @@ class _Run:
         cache = fetched.get("calibration_cache")
         self.report["warnings"] += known_faults.of_build(self.model, self.runtime)
 
-        def on_progress(data: Dict[str, Any]) -> None:
+        def on_progress(data: Mapping[str, object]) -> None:
             for file in () if check_only else fetched.values():
                 file.digest.start()  # the build process has begun; now there may be threads here
             self._progress(data)
@@ -207,9 +207,9 @@ class _Run:
                 self.report["details"] = inspected.details or converted.result["details"]
                 self.report["tensor_names"] = check_tensor_names(inspected.io, self.model.ros)
                 self._prove_precision(inspected)
-            if self.model.verify is not None and "verify" in self.job.stages:
+            if self._settled().judged is not None and "verify" in self.job.stages:
                 cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
-                self._verify(fetched, partial, work, cache or _made_cache(work))
+                self._judge(fetched, partial, work, cache or _made_cache(work))
             self.report["engine"] = Engine(
                 path=str(Path(self.model.deploy_dir) / PLAN),
                 bytes=converted.result["engine_bytes"],
@@ -221,8 +221,23 @@ class _Run:
             self._keep_calibration(work)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
+    def _settled(self) -> ModelJob:
+        """Return the model with the precision that it was built in."""
+        return dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
+
+    def _judge(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
+        """Verify an engine; where the manifest does not ask for that, what prevents it is no error."""
+        try:
+            self._verify(fetched, plan, work, cache)
+        except VerifyError as error:
+            if self.model.verify is not None or error.code == FAR_OFF:
+                raise
+            hint = "add verify: to the model to insist on it"
+            self.report["warnings"].append(WarningInfo(code="not-verified", message=error.message, hint=hint))
+
     def _verify(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
-        model = dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
+        model = self._settled()
+        model = dataclasses.replace(model, verify=model.judged)
         with self._timed("verify") as timing:
             verification, timing["peak_rss_bytes"] = verify(
                 model, fetched["model"].path, plan,
@@ -255,7 +270,7 @@ class _Run:
             )
         self.report["precision_proof"], self.report["engine"] = record["precision_proof"], record["engine"]
         self.rescued = _was_rescued(record["warnings"])
-        self.model = dataclasses.replace(self.model, verify=self.model.verify or VerifyConfig())
+        self.model = dataclasses.replace(self.model, verify=self.model.judged or VerifyConfig())
         cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
         self._verify(fetched, self.output_dir / PLAN, work, cache or _made_cache(self.output_dir))
 
@@ -348,7 +363,7 @@ class _Run:
                 seconds=result["seconds"],
             )
 
-    def _progress(self, data: Dict[str, Any]) -> None:
+    def _progress(self, data: Mapping[str, object]) -> None:
         self.events.emit(event.PROGRESS, model=self.model.name, stage=self.stage, **data)
 
     def _keep_log(self, build_log: Path) -> None:

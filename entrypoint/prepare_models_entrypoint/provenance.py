@@ -25,7 +25,7 @@ def statement(report: ModelReport, plan: str) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _definition(report: ModelReport) -> Dict[str, Any]:
+def _definition(report: ModelReport) -> Dict[str, object]:
     identity = report["identity"] or {}
     asked = {key: identity.get(key) for key in ("inputs", "builder", "conversion")}
     return {
@@ -47,8 +47,8 @@ def _definition(report: ModelReport) -> Dict[str, Any]:
     }
 
 
-def _dependencies(report: ModelReport, identity: Dict[str, Any]) -> List[Dict[str, Any]]:
-    found: List[Dict[str, Any]] = [
+def _dependencies(report: ModelReport, identity: Dict[str, Any]) -> List[Dict[str, object]]:
+    found: List[Dict[str, object]] = [
         {"name": material["role"], "uri": _uri(material["source"]), "digest": {"sha256": material["sha256"]}}
         for material in report["materials"]
     ]
@@ -60,7 +60,7 @@ def _dependencies(report: ModelReport, identity: Dict[str, Any]) -> List[Dict[st
     return found
 
 
-def _details(report: ModelReport) -> Dict[str, Any]:
+def _details(report: ModelReport) -> Dict[str, object]:
     runtime, stages = report["runtime"], report["stages"]
     backend, gpu = (runtime["backend"], runtime["gpu"]) if runtime else (None, None)
     versions = {"prepare-models": report["made_by"]["tool"]}
@@ -70,7 +70,7 @@ def _details(report: ModelReport) -> Dict[str, Any]:
         versions[backend["name"]] = backend["version"]
     if gpu is not None:
         versions.update({"cuda": gpu["cuda_version"], "driver": gpu["driver"] or "unknown"})
-    metadata: Dict[str, Any] = {}
+    metadata: Dict[str, object] = {}
     if stages:
         last = stages[-1]
         metadata = {

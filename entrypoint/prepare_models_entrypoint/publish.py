@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Dict, Optional, TypedDict
 
 from .consumers.registry import choose
 from .contract.companions import PROVENANCE, REPORT, SIGNED
@@ -74,12 +74,25 @@ def of_consumers(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str
     return texts
 
 
-def restore(request: Mapping[str, Any]) -> None:
+class RestoreRequest(TypedDict):
+    """An engine that was built before.
+
+    files: paths of plan and companions that are kept, by their final names. report: its record, which is read here.
+    deploy_dir: ``output_dir`` as the consumers will see it.
+    """
+
+    files: Dict[str, str]
+    report: object
+    output_dir: str
+    deploy_dir: str
+
+
+def restore(request: RestoreRequest) -> None:
     """Publish an engine that was built before.
 
-    Args:
-        request: ``files`` (plan and companions of the build that are kept, by their final names), ``report``,
-            ``output_dir`` and ``deploy_dir``, the same directory as the consumers will see it.
+    Raises:
+        ContractError: the report is none.
+        OSError: files can't be linked or written.
     """
     output_dir, files = Path(request["output_dir"]), dict(request["files"])
     plan = make_room(output_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Dict, Optional
 
 from .consumers.lint import model_folders
 from .consumers.model_files import Model, read_model
@@ -17,7 +17,7 @@ from .errors import InspectError, StageError
 from .publish import of_consumers
 
 
-def relocate(models_dir: Path, deploy_dir: Optional[str]) -> Dict[str, Any]:
+def relocate(models_dir: Path, deploy_dir: Optional[str]) -> Dict[str, object]:
     """Return ``models``, each with the ``files`` that were written, or the ``error`` that stands in the way.
 
     config.pbtxt names no place and stays as it is.
@@ -26,7 +26,7 @@ def relocate(models_dir: Path, deploy_dir: Optional[str]) -> Dict[str, Any]:
         models_dir: the models directory.
         deploy_dir: the same directory as the consumers see it; None: they see it where it is.
     """
-    document: Dict[str, Any] = {"models_dir": str(models_dir), "deploy_dir": deploy_dir, "models": [], "error": None}
+    document: Dict[str, object] = {"models_dir": str(models_dir), "deploy_dir": deploy_dir, "models": [], "error": None}
     try:
         folders = model_folders(models_dir)
     except StageError as error:
@@ -35,8 +35,8 @@ def relocate(models_dir: Path, deploy_dir: Optional[str]) -> Dict[str, Any]:
     return document
 
 
-def _relocated(model: Model, deploy_dir: Optional[str]) -> Dict[str, Any]:
-    document: Dict[str, Any] = {"name": model.directory.name, "files": [], "error": None}
+def _relocated(model: Model, deploy_dir: Optional[str]) -> Dict[str, object]:
+    document: Dict[str, object] = {"name": model.directory.name, "files": [], "error": None}
     try:
         document["files"] = _written(model, deploy_dir)
     except StageError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from prepare_models_entrypoint.contract.job import ModelJob
@@ -100,6 +101,47 @@ def test_what_overflows_within_a_loop_stays_in_fp32_with_the_whole_loop(tmp_path
     assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
 
 
+def counted(monkeypatch: pytest.MonkeyPatch, tensor: str) -> list[str]:
+    """Have ONNX Runtime count how often it computes a tensor in float32, whoever asks for it."""
+    runs: list[str] = []
+    run = onnxruntime.InferenceSession.run
+
+    def counting(session: Any, names: Any, *others: Any) -> Any:
+        results = run(session, names, *others)
+        runs.extend(
+            name for name, value in zip(names, results, strict=True) if (name, value.dtype) == (tensor, "float32")
+        )
+        return results
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", counting)
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("make", "first", "runs"),
+    [
+        (lambda path: planted.network(path, 0, overflows=False), "layer_0_out", 2),
+        (lambda path: planted.network(path, 0, overflows=True), "layer_0_out", 2),
+        (lambda path: planted.cancelling_norm(path, 20.0), "h0", 3),
+    ],
+)
+def test_the_model_runs_three_times_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, first: str, runs: int
+) -> None:
+    source = make(tmp_path / "net.onnx")
+    computed = counted(monkeypatch, first)
+    findings = found(source, VerifyConfig(ranges={"x": (-1.0, 1.0)}, count=8))
+    assert findings is not None
+    assert len(computed) == findings.runs == runs
+
+
+def test_a_choice_of_the_precision_runs_the_model_no_more_often(place: Workplace) -> None:
+    planted.cancelling_norm(place.folder / "net.onnx", 20.0)
+    place.write({"name": "net", "source": "net.onnx", "precision": "auto", "verify": {}})
+    proof = place.run().model("net")["precision_proof"]
+    assert (proof["delivered"], proof["measured_runs"]) == ("fp16", 3)
+
+
 def test_the_same_search_gives_the_same_nodes(tmp_path: Path) -> None:
     source = planted.cancelling_norm(tmp_path / "net.onnx", 20.0)
     assert found(source, VerifyConfig()) == found(source, VerifyConfig())
@@ -113,7 +155,7 @@ def test_random_numbers_that_nobody_asked_for_keep_and_warn(tmp_path: Path) -> N
     assert [warning["code"] for warning in findings.warnings] == ["ranges-from-random"]
     assert "planted_matmul" in findings.warnings[0]["message"]
     assert found(networks.conv(tmp_path / "conv.onnx"), None) == Findings(
-        {}, "1 random samples (seed 0)", trusted=False
+        {}, "1 random samples (seed 0)", trusted=False, runs=1
     )
     assert found(source, None, keep_fp32=("none",)) is None
 

@@ -30,7 +30,7 @@ def verdict(model: str, *, check_only: bool) -> Any:
     child = os.fork()
     if child == 0:
         try:
-            network = backend.Network(model, strongly_typed=True, check_only=check_only)
+            network = backend.Network(Path(model), Path(model), strongly_typed=True, check_only=check_only)
             told: Any = [network.bindings(), network.details()["layers"], network.precisions()]
             is_mapped = network.weights is not None
         except StageError as error:

@@ -50,6 +50,10 @@ REAL = [
         "CHECK(composite_op->is_decomposable()) failed. Attention operation was not supported by a dedicated kernel.",
         "onnx-unsupported-operator",
     ),
+    ("[Recurrence]: IRecurrenceLayer must have inputs with same shape. First input x", "onnx-unsupported-operator"),
+    ("Must have inputs with equal ranks when condition is not a build-time constant", "onnx-unsupported-operator"),
+    ("ITopKLayer topk: topk: K exceeds the maximum value allowed (3840).", "onnx-unsupported-operator"),
+    ("CHECK(false) failed. Strided & Dilated Deconv are currently not supported", "onnx-unsupported-operator"),
     ("Assertion !layerImpls.empty() failed. indices_1 has no runners that implement it", "onnx-unsupported-operator"),
     ("Tensor output has datatype FP8 but is not produced by IPluginLayer, IQuantizeLayer", "onnx-unsupported-operator"),
     (

@@ -153,7 +153,7 @@ def test_a_fetch_of_small_files_loads_no_more_than_it_needs() -> None:
         "import prepare_models_entrypoint.__main__\n"
         "from prepare_models_entrypoint.download import batch, cached\n"
         "from prepare_models_entrypoint.sources import http, web\n"
-        "costly = ('tenacity', 'prepare_models_entrypoint.contract.report')\n"
+        "costly = ('onnx', 'docker', 'prepare_models_entrypoint.contract.report')\n"
         "print('loaded', *(name for name in costly if name in sys.modules))"
     )
     assert python(code) == ["loaded"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
+from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ class ContractError(ValueError):
     """A job, event or report that this version of the contract can't read."""
 
 
-def check_keys(raw: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+def check_keys(raw: Mapping[str, object], known: Sequence[str], what: str) -> None:
     """Refuse keys outside ``known``: an option silently ignored would be a wrong engine."""
     _object(raw, what)
     unknown = sorted(set(raw) - set(known))
@@ -22,7 +22,7 @@ def check_keys(raw: Mapping[str, Any], known: Sequence[str], what: str) -> None:
         raise ContractError(f"{what}: unknown field(s) {', '.join(unknown)}; this side of the contract is older")
 
 
-def check_version(raw: Mapping[str, Any], what: str) -> None:
+def check_version(raw: Mapping[str, object], what: str) -> None:
     """Refuse a document that was written by another version of the contract."""
     _object(raw, what)
     version = raw.get("contract")
@@ -32,60 +32,58 @@ def check_version(raw: Mapping[str, Any], what: str) -> None:
         raise ContractError(f"{what}: contract version {version}, this side speaks version {CONTRACT_VERSION}")
 
 
-def _object(raw: Any, what: str) -> None:
+def _object(raw: object, what: str) -> None:
     if not isinstance(raw, Mapping):
         raise ContractError(f"{what}: expected an object, found {type(raw).__name__}")
 
 
-def require(raw: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
+def require(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> T:
     """Return ``raw[key]``, which must be present and of the type ``kind``."""
     if key not in raw:
         raise ContractError(f"{what}: field {key!r} is missing")
     return typed(raw[key], kind, f"{what}.{key}")
 
 
-def optional(raw: Mapping[str, Any], key: str, kind: type, what: str) -> Any:
+def optional(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> Optional[T]:
     """Return ``raw[key]`` of the type ``kind``, or None where it is absent or null."""
     value = raw.get(key)
     return None if value is None else typed(value, kind, f"{what}.{key}")
 
 
-def typed(value: Any, kind: type, what: str) -> Any:
+def typed(value: object, kind: Type[T], what: str) -> T:
     """Return a value, which must be of the type ``kind``."""
     wrong_bool = isinstance(value, bool) and kind is not bool
-    accepted: Tuple[type, ...] = (int, float) if kind is float else (kind,)
+    accepted: Tuple[type, ...] = (int, float) if kind is float else (kind,)  # JSON writes 2.0 as 2
     if wrong_bool or not isinstance(value, accepted):
         raise ContractError(f"{what}: expected {kind.__name__}, found {type(value).__name__}")
-    return value
+    return cast("T", value)
 
 
-def strings(raw: Mapping[str, Any], key: str, what: str) -> Tuple[str, ...]:
+def strings(raw: Mapping[str, object], key: str, what: str) -> Tuple[str, ...]:
     """Return the list of strings at ``raw[key]`` (absent: empty)."""
-    values: List[Any] = optional(raw, key, list, what) or []
-    return tuple(typed(value, str, f"{what}.{key}[]") for value in values)
+    return tuple(typed(value, str, f"{what}.{key}[]") for value in optional(raw, key, list, what) or ())
 
 
-def texts(raw: Mapping[str, Any], key: str, what: str, pattern: str) -> Dict[str, str]:
+def texts(raw: Mapping[str, object], key: str, what: str, pattern: str) -> Dict[str, str]:
     """Return the object of strings at ``raw[key]`` (absent: empty), each of which the ``pattern`` fits."""
-    found: Dict[str, Any] = optional(raw, key, dict, what) or {}
-    for name, value in found.items():
+    found = optional(raw, key, dict, what)
+    for name, value in (found or {}).items():
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise ContractError(f"{what}.{key}[{name!r}]: expected {pattern}, found {value!r}")
-    return found
+    return {} if found is None else found
 
 
-def integers(raw: Mapping[str, Any], key: str, what: str) -> Tuple[int, ...]:
+def integers(raw: Mapping[str, object], key: str, what: str) -> Tuple[int, ...]:
     """Return the list of integers at ``raw[key]``, which must be present."""
     return tuple(typed(value, int, f"{what}.{key}[]") for value in require(raw, key, list, what))
 
 
-def each(raw: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]], T], what: str) -> Tuple[T, ...]:
+def each(raw: Mapping[str, object], key: str, read: Callable[[Mapping[str, object]], T], what: str) -> Tuple[T, ...]:
     """Read every object of the list at ``raw[key]`` (absent: empty) with ``read``."""
-    values: List[Any] = optional(raw, key, list, what) or []
-    return tuple(read(typed(value, dict, f"{what}.{key}[]")) for value in values)
+    return tuple(read(typed(value, dict, f"{what}.{key}[]")) for value in optional(raw, key, list, what) or ())
 
 
-def maybe(raw: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]], T], what: str) -> Optional[T]:
+def maybe(raw: Mapping[str, object], key: str, read: Callable[[Mapping[str, object]], T], what: str) -> Optional[T]:
     """Read the object at ``raw[key]`` with ``read``, or return None where it is absent or null."""
-    value: Optional[Dict[str, Any]] = optional(raw, key, dict, what)
+    value = optional(raw, key, dict, what)
     return None if value is None else read(value)

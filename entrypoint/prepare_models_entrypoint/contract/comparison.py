@@ -84,4 +84,4 @@ class Verification(TypedDict):
     scales: Optional[ScaleFit]
     latency: Optional[Latency]
     latency_absent: Optional[str]
-    settings: Dict[str, Any]
+    settings: Dict[str, object]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Dict, Mapping, NamedTuple, Optional
 
 from . import codec
 
@@ -26,7 +26,7 @@ class Connection(NamedTuple):
     hf_endpoint: Optional[str] = None
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Connection:
+    def from_dict(cls, raw: Mapping[str, object]) -> Connection:
         """Read the settings."""
         codec.check_keys(raw, cls._fields, "network")
         return cls(
@@ -38,7 +38,7 @@ class Connection(NamedTuple):
             hf_endpoint=codec.optional(raw, "hf_endpoint", str, "network"),
         )
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> Dict[str, object]:
         """Return the JSON form; what an older entrypoint does not know is left out where it is not needed."""
         raw = self._asdict()
         if self.hf_endpoint is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, List, Mapping, Optional, Tuple
 
@@ -23,10 +23,10 @@ from .kinds import (
     Shape,
     Text,
 )
-from .settings import REQUIRED, Record, setting
+from .settings import REQUIRED, Record, rows, setting
 
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
-CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
+CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile")
 PIXEL_SCALE = 1.0 / 255.0
 
 _TENSORS = ListOf(Text("tensor names"), "a list of tensor names")
@@ -111,7 +111,13 @@ class CalibrationConfig(SampleConfig):
     method: str = setting(
         OneOf(*CALIBRATION_METHODS),
         "how ranges become scales: `minmax` takes the largest value, `entropy` loses the least information, as "
-        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values",
+        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values; `auto` takes the one with which the "
+        "outputs are nearest to the source's",
         default=CALIBRATION_METHODS[0],
         later=True,
     )
+
+    def plain(self, most: int) -> SampleConfig:
+        """Return its samples alone, ``most`` of them."""
+        config = SampleConfig(**{row.name: getattr(self, row.name) for row in rows(SampleConfig)})
+        return replace(config, limit=min(self.limit, most))

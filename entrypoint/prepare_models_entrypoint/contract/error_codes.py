@@ -54,6 +54,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "onnx-external-data": ErrorCode("model", "the weights that belong to an ONNX file are missing or incomplete", "Put the weights files beside the `.onnx` file, under their own names."),
     "onnx-node-invalid": ErrorCode("model", "a node of the model breaks the rules of ONNX", "Export the model again. `onnx: {sanitize: true}` repairs what constant folding can."),
     "onnx-outputs-unknown": ErrorCode("model", "the tensors that shall become outputs are not in the model", "Use tensor names of the graph under `onnx: {outputs: [...]}`."),
+    "rewriting-refused": ErrorCode("model", "the builder takes the model in fp32, and not what rewriting it to the precision made of it", "Use `precision: fp32`, and report it with the model."),
     "plugin-missing": ErrorCode("model", "an operator needs a plugin library that is not loaded", "Give the library under `plugins:`, or export the model without this operator."),
     "plugin-invalid": ErrorCode("model", "a plugin library is not the pinned one or does not load", "Check path and `sha256` under `plugins:`, and build the library for this TensorRT version and architecture."),
     "precision-not-delivered": ErrorCode("model", "the engine did not get the precision that was asked for", "`allow_fallback: true` takes what there is. Otherwise ask for what model and backend can give."),

@@ -52,7 +52,7 @@ class Event(NamedTuple):
 
     def to_line(self) -> str:
         """Return the event as one line of JSON, with its newline."""
-        raw: Dict[str, Any] = {
+        raw: Dict[str, object] = {
             "contract": CONTRACT_VERSION,
             "seq": self.seq,
             "time": self.time,

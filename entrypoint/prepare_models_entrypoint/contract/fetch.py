@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, TypedDict
+from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Tuple, TypedDict
 
 from . import codec
 from .codec import CONTRACT_VERSION
@@ -34,7 +34,7 @@ class FetchJob(NamedTuple):
     pins: Pins = NO_PINS
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> FetchJob:
+    def from_dict(cls, raw: Mapping[str, object]) -> FetchJob:
         """Read a job.
 
         Raises:
@@ -53,7 +53,7 @@ class FetchJob(NamedTuple):
             pins=codec.maybe(raw, "pins", Pins.from_dict, "fetch job") or NO_PINS,
         )
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
         return {
             "contract": CONTRACT_VERSION,
@@ -97,7 +97,7 @@ class FetchResult(TypedDict):
     external_data: List[ExternalFile]
 
 
-def _source(raw: Mapping[str, Any]) -> Tuple[str, Optional[str]]:
+def _source(raw: Mapping[str, object]) -> Tuple[str, Optional[str]]:
     codec.check_keys(raw, ("source", "sha256"), "fetch job.sources[]")
     source: str = codec.require(raw, "source", str, "fetch job.sources[]")
     return source, codec.optional(raw, "sha256", str, "fetch job.sources[]")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, TypedDict
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, TypedDict, cast
 
 from .builder import BuilderConfig
 from .converters import Case, Choice, Found, choose, is_encrypted
@@ -49,8 +49,8 @@ class Change(TypedDict):
     """A field that differs between two identities. ``field`` is dotted, such as builder.optimization_level."""
 
     field: str
-    old: Any
-    new: Any
+    old: object
+    new: object
 
 
 def identity(
@@ -61,7 +61,7 @@ def identity(
     calibration_sha256: Optional[Digest],
     weights_sha256: Optional[Digest] = None,
     samples_sha256: Optional[str] = None,
-) -> Dict[str, Any]:
+) -> Dict[str, object]:
     """Return the fields that decide the bytes of an engine; a digest that is pending stays so, and there is no key yet.
 
     Args:
@@ -126,12 +126,14 @@ def _packages(
     return {name: versions.get(name) for name in sorted(names)}
 
 
-def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, Any]:
+def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, object]:
     conversion = job.conversion()
     del conversion["plugins"]  # they count by their bytes
     conversion["keep_fp32"] = sorted(set(job.keep_fp32))
-    if conversion["calibration"] is not None:
-        del conversion["calibration"]["images"]  # a path; the samples in it count by their bytes
+    if job.calibration is not None:
+        calibration = job.calibration.to_dict()
+        del calibration["images"]  # a path; the samples in it count by their bytes
+        conversion["calibration"] = calibration
     if job.verify is not None and job.keep_auto is not False and job.precision in _MEASURED:
         conversion["samples"] = build_key({"verify": job.verify.without_paths(), "sha256": samples_sha256})
     return conversion
@@ -156,13 +158,13 @@ def target(runtime: RuntimeInfo, builder: BuilderConfig = BuilderConfig()) -> Op
     return f"{gpu['name']} ({capability}{f', module {board}' if board else ''})"
 
 
-def build_key(fields: Mapping[str, Any]) -> str:
+def build_key(fields: Mapping[str, object]) -> str:
     """Return the sha256 of an identity, in hexadecimal digits. Its digests are known."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
+def differences(old: Mapping[str, object], new: Mapping[str, object]) -> List[Change]:
     """Return what differs between two identities, in the order of the fields.
 
     That a package takes part in one alone is left out where a setting changed: it follows from that.
@@ -172,12 +174,19 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[Change]:
         before, after = dict(_leaves(name, old.get(name))), dict(_leaves(name, new.get(name)))
         fields = sorted(field for field in {*before, *after} if before.get(field) != after.get(field))
         found += [Change(field=field, old=before.get(field), new=after.get(field)) for field in fields]
-    packages = [{f"packages.{name}" for name in fields.get("packages") or ()} for fields in (old, new)]
+    packages = [
+        {f"packages.{name}" for name in cast("Iterable[str]", fields.get("packages") or ())} for fields in (old, new)
+    ]
     causes = [change for change in found if change["field"] not in packages[0] ^ packages[1]]
     return causes or found
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[str]:
+def _packages_of(fields: Mapping[str, object]) -> Iterator[str]:
+    for name in cast("Iterable[str]", fields.get("packages") or ()):
+        yield f"packages.{name}"
+
+
+def changes(old: Mapping[str, object], new: Mapping[str, object]) -> List[str]:
     """Tell in words what differs between two identities, in the order of the fields."""
     told = []
     for change in differences(old, new):
@@ -191,16 +200,16 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> List[str]:
     return told
 
 
-def _backend_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def _backend_change(old: Mapping[str, object], new: Mapping[str, object]) -> str:
     """Tell a change of name, version or both as one."""
-    before, after = (PRODUCTS.get(fields.get("backend") or "", "no TensorRT") for fields in (old, new))
+    before, after = (PRODUCTS.get(str(fields.get("backend") or ""), "no TensorRT") for fields in (old, new))
     versions = [str(fields.get("backend_version") or "").strip() for fields in (old, new)]
     if before == after:
         return f"{before} {versions[0]} -> {versions[1]}"
     return f"{before} {versions[0]}".strip() + " -> " + f"{after} {versions[1]}".strip()
 
 
-def _leaves(name: str, value: Any) -> Iterator[Tuple[str, Any]]:
+def _leaves(name: str, value: object) -> Iterator[Tuple[str, object]]:
     """Yield the values of nested objects under dotted names; a range of shapes is one value."""
     if isinstance(value, Mapping) and set(value) == {"min", "opt", "max"}:
         shapes = ["x".join(map(str, value[key])) for key in ("min", "opt", "max")]
@@ -212,7 +221,7 @@ def _leaves(name: str, value: Any) -> Iterator[Tuple[str, Any]]:
         yield name, value.value if isinstance(value, Pending) else value
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, list):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from . import codec
@@ -37,6 +37,8 @@ from .ros import RosConfig
 from .settings import REQUIRED, Record, rows, setting
 from .shapes import ShapeRange
 from .verification import VerifyConfig
+
+_OF_CALIBRATION = 16  # of its samples, to compare results on
 
 
 class JobKind(enum.Enum):
@@ -228,11 +230,19 @@ class ModelSettings(Record):
             found["deepstream"] = nvinfer
         return found
 
+    @property
+    def judged(self) -> Optional[VerifyConfig]:
+        """How the engine is compared with its source; samples of a calibration serve where none are given for that."""
+        exported = self.verify is None and self.precision == "fp32"
+        if self.calibration is None or exported or (self.verify is not None and self.verify.has_samples):
+            return self.verify
+        return replace(self.verify or VerifyConfig(), images=self.calibration.plain(_OF_CALIBRATION))
+
     def shared(self) -> Dict[str, Any]:
         """Return the values of the settings that the manifest's model and the job's have in common, by name."""
         return {row.name: getattr(self, row.name) for row in rows(ModelSettings)}
 
-    def conversion(self) -> Dict[str, Any]:
+    def conversion(self) -> Dict[str, object]:
         """Return, in JSON form, what decides the engine's bytes beside source, precision, shapes and builder."""
         return self.written(row for row in rows(type(self)) if row.conversion)
 
@@ -271,7 +281,7 @@ class Job:
     KEYS = ("contract", "run_id", "models", "cache_dir", "stages", "network", "tool", "image")
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Job:
+    def from_dict(cls, raw: Mapping[str, object]) -> Job:
         """Read a job.
 
         Raises:
@@ -296,7 +306,7 @@ class Job:
         """What is done with the models."""
         return JobKind.of(self.stages)
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
         return {
             "contract": CONTRACT_VERSION,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple
+from typing import Dict, Mapping, NamedTuple
 
 from . import codec
 
@@ -17,7 +17,7 @@ class Pins(NamedTuple):
     revision: Mapping[str, str] = {}
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Pins:
+    def from_dict(cls, raw: Mapping[str, object]) -> Pins:
         """Read pins.
 
         Raises:
@@ -26,7 +26,7 @@ class Pins(NamedTuple):
         codec.check_keys(raw, cls._fields, "pins")
         return cls(codec.texts(raw, "sha256", "pins", "[0-9a-f]{64}"), codec.texts(raw, "revision", "pins", "[^/]+"))
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
         return {"sha256": dict(self.sha256), "revision": dict(self.revision)}
 

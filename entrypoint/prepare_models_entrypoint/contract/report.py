@@ -196,7 +196,8 @@ class PrecisionProof(TypedDict):
     flags: builder flags that were set.
     kept: layers that stay in fp32 because of their values, or because the manifest asks for it.
     kept_harmless: how many more stay, which have no such type or nothing to win by it.
-    measured: the samples on which ranges were measured, None where they were not. choices: what ``auto`` weighed.
+    measured: the samples on which ranges were measured, None where they were not; measured_runs: how many times the
+    model ran for it. choices: what ``auto`` weighed.
     """
 
     requested: str
@@ -212,6 +213,7 @@ class PrecisionProof(TypedDict):
     kept: List[KeptLayer]
     kept_harmless: int
     measured: Optional[str]
+    measured_runs: int
     choices: List[PrecisionChoice]
 
 
@@ -220,7 +222,7 @@ class Attempt(TypedDict):
 
     code: str
     message: str
-    changed: Dict[str, Any]
+    changed: Dict[str, object]
 
 
 class _Deployment(TypedDict):
@@ -270,7 +272,7 @@ class ModelReport(TypedDict):
     engine: Optional[Engine]
     build_key: Optional[str]
     identity: Optional[Dict[str, Any]]
-    builder: Dict[str, Any]
+    builder: Dict[str, object]
     profiles: List[Dict[str, ProfileShapes]]
     io: List[Binding]
     stages: List[StageResult]
@@ -281,7 +283,7 @@ class ModelReport(TypedDict):
     log: Optional[str]
     converter_reason: str
     attempts: List[Attempt]
-    preflight: Optional[Dict[str, Any]]
+    preflight: Optional[Dict[str, object]]
     details: Optional[EngineDetails]
     tensor_names: Optional[TensorNames]
     verification: Optional[Verification]
@@ -302,7 +304,8 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         converter=converter,
         precision_proof=PrecisionProof(
             requested=precision, delivered=None, how=None, source=None, layers={}, layers_share={}, weights_share={},
-            calibration=None, means=None, flags=[], kept=[], kept_harmless=0, measured=None, choices=[],
+            calibration=None, means=None, flags=[], kept=[], kept_harmless=0, measured=None, measured_runs=0,
+            choices=[],
         ),
         materials=[],
         licences=[],
@@ -331,7 +334,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
     )  # fmt: skip
 
 
-def read(raw: Any) -> ModelReport:
+def read(raw: object) -> ModelReport:
     """Return ``raw``, parsed JSON, as a model report.
 
     Raises:

@@ -14,13 +14,13 @@ import types
 import typing
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union, cast
 
 from .codec import ContractError
 from .files import read_small
 
 T = TypeVar("T")
-Reader = Callable[[Any, str], Any]
+Reader = Callable[[object], object]
 
 LARGEST_DOCUMENT = 64 << 20
 _LARGEST_INT = 1 << 63
@@ -53,7 +53,7 @@ def loads(data: Union[str, bytes]) -> Any:
         raise ContractError(f"not JSON: {type(error).__name__}: {error}") from None
 
 
-def read(kind: Type[T], value: Any, what: str) -> T:
+def read(kind: Type[T], value: object, what: str) -> T:
     """Return a JSON value as what a TypedDict or a dataclass describes.
 
     Args:
@@ -65,18 +65,32 @@ def read(kind: Type[T], value: Any, what: str) -> T:
         ContractError: it is not of this type; the message names the place in it.
     """
     try:
-        result: T = _reader(kind)(value, what)  # type: ignore[arg-type]  # types are hashable
+        return cast("T", _reader(kind)(value))  # type: ignore[arg-type]  # types are hashable
+    except _MisfitError as misfit:
+        raise ContractError(f"{what}{''.join(reversed(misfit.path))}: {misfit}") from None
     except RecursionError:
         raise ContractError(f"{what}: nested too deeply") from None
-    return result
+
+
+class _MisfitError(Exception):
+    """A value is not of its type. Its place is told from the inside out: what fits needs no text of its own."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.path: List[str] = []
+
+    def below(self, place: str) -> _MisfitError:
+        """Return this as the fault of a larger value."""
+        self.path.append(place)
+        return self
 
 
 @lru_cache(maxsize=None)
-def _reader(kind: Any) -> Reader:
+def _reader(kind: object) -> Reader:
     """Return what reads values of a type, made once for each."""
     if kind in _SCALARS:
         return _SCALARS[kind]
-    if kind is Any:
+    if kind in (Any, object):
         return _anything
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in _UNIONS:
@@ -90,83 +104,113 @@ def _reader(kind: Any) -> Reader:
     return _fields(kind) if dataclasses.is_dataclass(kind) else _keys(kind)
 
 
-def _string(value: Any, where: str) -> str:
+def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise _expected("a string", value, where)
+        raise _expected("a string", value)
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise ContractError(f"{where}: half a character (a lone surrogate)")
+        raise _MisfitError("half a character (a lone surrogate)")
     return value
 
 
-def _flag(value: Any, where: str) -> bool:
+def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise _expected("true or false", value, where)
+        raise _expected("true or false", value)
     return value
 
 
-def _whole(value: Any, where: str) -> int:
+def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -_LARGEST_INT <= value < _LARGEST_INT:
-        raise _expected("a whole number of 64 bits", value, where)
+        raise _expected("a whole number of 64 bits", value)
     return value
 
 
-def _number(value: Any, where: str) -> float:
-    return value if isinstance(value, float) else _whole(value, where)
+def _number(value: object) -> float:
+    return value if isinstance(value, float) else _whole(value)
 
 
-def _anything(value: Any, where: str) -> Any:
+def _anything(value: object) -> object:
     """Take any JSON, which is looked at by whoever uses it; but none that can't be written again."""
     if isinstance(value, dict):
         for key, each in value.items():
-            _string(key, where)
-            _anything(each, where)
+            _string(key)
+            _anything(each)
     elif isinstance(value, list):
         for each in value:
-            _anything(each, where)
+            _anything(each)
     elif isinstance(value, str):
-        _string(value, where)
+        _string(value)
     return value
 
 
-_SCALARS: Dict[Any, Reader] = {str: _string, bool: _flag, int: _whole, float: _number}
+_SCALARS: Dict[object, Reader] = {str: _string, bool: _flag, int: _whole, float: _number}
 
 
 def _optional(inner: Reader) -> Reader:
-    return lambda value, where: None if value is None else inner(value, where)
+    return lambda value: None if value is None else inner(value)
 
 
-def _items(inner: Reader, make: Callable[[List[Any]], Sequence[Any]]) -> Reader:
-    def read_items(value: Any, where: str) -> Sequence[Any]:
+def _items(inner: Reader, make: Callable[[List[object]], Sequence[object]]) -> Reader:
+    def read_items(value: object) -> Sequence[object]:
         if not isinstance(value, (list, tuple)):
-            raise _expected("a list", value, where)
-        return make([inner(each, f"{where}[{number}]") for number, each in enumerate(value)])
+            raise _expected("a list", value)
+        if inner is _string and _are_plain(value):
+            return make(list(value))
+        found: List[object] = []
+        try:
+            for each in value:
+                found.append(inner(each))  # noqa: PERF401  # how many there are is the place of a misfit
+        except _MisfitError as misfit:
+            raise misfit.below(f"[{len(found)}]") from None
+        return make(found)
 
     return read_items
 
 
+def _are_plain(texts: Sequence[object]) -> bool:
+    """Tell whether all are strings of ASCII, which most lists of a report are; faster than one by one."""
+    try:
+        return all(map(str.isascii, texts))  # type: ignore[arg-type]  # others raise
+    except TypeError:
+        return False
+
+
 def _entries(inner: Reader) -> Reader:
-    def read_entries(value: Any, where: str) -> Dict[str, Any]:
+    def read_entries(value: object) -> Dict[str, object]:
         if not isinstance(value, dict):
-            raise _expected("an object", value, where)
-        return {_string(key, where): inner(each, f"{where}.{key}") for key, each in value.items()}
+            raise _expected("an object", value)
+        return {_string(key): _part(inner, each, key) for key, each in value.items()}
 
     return read_entries
 
 
+def _part(inner: Reader, value: object, name: str) -> object:
+    try:
+        return inner(value)
+    except _MisfitError as misfit:
+        raise misfit.below(f".{name}") from None
+
+
 def _keys(kind: Any) -> Reader:
     """Return the reader of a TypedDict."""
-    readers = {name: (_reader(hint), _empty(hint)) for name, hint in typing.get_type_hints(kind).items()}
+    hints = typing.get_type_hints(kind)
+    readers = [(name, _reader(hint)) for name, hint in hints.items()]
+    empty = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
+    total: bool = kind.__total__
 
-    def read_keys(value: Any, where: str) -> Dict[str, Any]:
+    def read_keys(value: object) -> Dict[str, object]:
         if not isinstance(value, dict):
-            raise _expected("an object", value, where)
-        for name, (reader, empty) in readers.items():
-            if name in value:
-                value[name] = reader(value[name], f"{where}.{name}")
-            elif empty is not _ABSENT and kind.__total__:
-                value[name] = empty()
-            elif kind.__total__:
-                raise ContractError(f"{where}: {name!r} is missing")
+            raise _expected("an object", value)
+        name = ""
+        try:
+            for name, reader in readers:
+                if name in value:
+                    value[name] = reader(value[name])
+                elif total:
+                    value[name] = empty[name]()
+        except KeyError:
+            raise _MisfitError(f"{name!r} is missing") from None
+        except _MisfitError as misfit:
+            raise misfit.below(f".{name}") from None
         return value
 
     return read_keys
@@ -179,34 +223,31 @@ def _fields(kind: Any) -> Reader:
     readers = {field.name: _reader(hints[field.name]) for field in fields}
     needed = {field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING}
 
-    def read_fields(value: Any, where: str) -> Any:
+    def read_fields(value: object) -> object:
         if not isinstance(value, dict):
-            raise _expected("an object", value, where)
+            raise _expected("an object", value)
         unknown, missing = sorted(set(value) - set(readers)), sorted(needed - set(value))
         if unknown or missing:
             problem = f"unknown key {unknown[0]!r}" if unknown else f"{missing[0]!r} is missing"
-            raise ContractError(f"{where}: {problem}")
-        return kind(**{name: readers[name](each, f"{where}.{name}") for name, each in value.items()})
+            raise _MisfitError(problem)
+        return kind(**{name: _part(readers[name], each, name) for name, each in value.items()})
 
     return read_fields
 
 
-_ABSENT = object()
-
-
-def _empty(hint: Any) -> Any:
+def _empty(hint: object) -> Optional[Callable[[], object]]:
     """Return what makes the empty value of a type, if it has one."""
     origin = typing.get_origin(hint)
     if origin in _UNIONS:
         return lambda: None
-    return {list: list, dict: dict}.get(origin, _ABSENT)
+    return list if origin is list else dict if origin is dict else None
 
 
-def _expected(wanted: str, value: Any, where: str) -> ContractError:
-    return ContractError(f"{where}: expected {wanted}, found {_named(value)}")
+def _expected(wanted: str, value: object) -> _MisfitError:
+    return _MisfitError(f"expected {wanted}, found {_named(value)}")
 
 
-def _named(value: Any) -> str:
+def _named(value: object) -> str:
     return next((name for kind, name in _NAMES if isinstance(value, kind)), "null")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Callable, Dict, Mapping, Optional, Tuple
 
 from .conversion import SampleConfig
 from .files import sha256_file
@@ -88,13 +88,19 @@ class VerifyConfig(Record):
         later=True,
     )
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether it says which samples are taken, be it random ones of a certain kind."""
+        random = (self.seed, self.count, self.ranges) != (0, 4, {})
+        return self.images is not None or self.npz is not None or random
+
     def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
         """Return the digest of the samples' bytes; None for random ones, and where they are not there."""
         if self.images is not None:
             return self.images.samples_sha256(sha256)
         return sha256(Path(self.npz)) if self.npz is not None and Path(self.npz).is_file() else None
 
-    def without_paths(self) -> Dict[str, Any]:
+    def without_paths(self) -> Dict[str, object]:
         """Return the JSON form of what counts beside the samples' bytes."""
         images = {**self.images.to_dict(), "images": None} if self.images is not None else None
         return {**self.to_dict(), "npz": None, "images": images}

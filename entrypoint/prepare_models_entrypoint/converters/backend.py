@@ -90,7 +90,7 @@ LOG = Log()  # a second one would be ignored by the backend
 class Network:
     """A parsed model. Keeps every object of the backend alive: a dropped network crashes the parser."""
 
-    def __init__(self, onnx: str, *, strongly_typed: bool, check_only: bool = False) -> None:
+    def __init__(self, onnx: Path, source: Path, *, strongly_typed: bool, check_only: bool = False) -> None:
         self.log = LOG
         try:
             self.builder = trt.Builder(self.log)
@@ -106,11 +106,11 @@ class Network:
         self.log.errors.clear()  # those of an earlier network, which was rewritten, say nothing of this one
         self._begin(strongly_typed=strongly_typed)
         if check_only and hasattr(self.parser, "load_initializer"):
-            self.weights = weights_in_place.parse(self.parser, Path(onnx))
+            self.weights = weights_in_place.parse(self.parser, onnx)
             if self.weights is None:
                 self._begin(strongly_typed=strongly_typed)
-        if self.weights is None and not self.parser.parse_from_file(onnx):
-            raise judge(_findings(self.parser), f"{trt.__name__} {trt.__version__}", Path(onnx))
+        if self.weights is None and not self.parser.parse_from_file(str(onnx)):
+            raise judge(_findings(self.parser), f"{trt.__name__} {trt.__version__}", source)
         self.remarks = self.log.warnings[before:]
         self._remarked = len(self.log.warnings)
         self.layers: int = self.definition.num_layers

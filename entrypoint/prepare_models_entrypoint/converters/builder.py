@@ -36,7 +36,7 @@ class Builder:
         self.network, self.request = network, request
         self.config = config = network.builder.create_builder_config()
         obeys = ("OBEY_PRECISION_CONSTRAINTS",) if model.kept_patterns and flags else ()
-        self.effective: Dict[str, Any] = apply(trt, config, network.definition, model.builder, (*flags, *obeys))
+        self.effective = apply(trt, config, network.definition, model.builder, (*flags, *obeys))
         if flags and model.builder.profiling_verbosity is None:
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else an engine can't tell its precision
         dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import hashlib
 import threading
@@ -22,7 +21,7 @@ from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, repeat
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, refused, repeat
 from .converter import Progress
 from .precision import Evidence, prove, rule, unmatched
 from .ranges import Settled, settle
@@ -34,11 +33,6 @@ if TYPE_CHECKING:
 
 _WRITE_CHUNK = 1 << 20
 _REHEARSED_WHOLE = 64 << 20  # bytes of weights; such a build takes a fraction of a second
-# Errors that a rewrite may get a model past: what parser and builder say of its graph and sizes.
-_RESCUABLE = (
-    "build-failed", "inputs-mismatch", "inputs-missing", "onnx-invalid", "onnx-node-invalid",
-    "onnx-unsupported-operator", "plugin-missing",
-)  # fmt: skip
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
@@ -62,14 +56,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     cache = _cache(request, progress)
     weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
     attempt = _Attempt(settle(request, cache, progress, weakly=weakly), weights, cache, progress)
-    try:
-        found = attempt.made(copy.deepcopy(result))
-    except ConvertError as error:
-        attempt.needs = _needs(request, error)
-        if not attempt.needs:
-            raise
-        found = attempt.made(copy.deepcopy(result))
-    result.update(found)
+    result.update(refused.best(attempt, result))
 
 
 def takes(builder: BuilderConfig) -> bool:
@@ -81,17 +68,6 @@ def takes(builder: BuilderConfig) -> bool:
 def line(model: ModelJob, result: BuildResult) -> Optional[str]:
     """Return the line of trtexec that gives the same engine, or None where no option says what was done."""
     return repeat.equivalent(model, result)
-
-
-def _needs(request: BuildRequest, error: ConvertError) -> Optional[Rescue]:
-    """Return the rewrites that may get a model past an error; falsy where there are none."""
-    if error.code not in _RESCUABLE:
-        return None
-    try:
-        from ..onnx_graph import rescue
-    except ImportError:
-        return None
-    return rescue.survey(Path(request.source), request.model)
 
 
 def _check_options(request: BuildRequest, result: BuildResult) -> None:
@@ -130,6 +106,52 @@ class _Attempt:
     def request(self) -> BuildRequest:
         """Return the request, with the precision that was settled."""
         return self.settled.request
+
+    @property
+    def precision(self) -> str:
+        """Return the precision to which the graph is rewritten, fp32 where the builder or the model decides."""
+        return "fp32" if self._weakly() else self.request.model.precision
+
+    @property
+    def requested(self) -> str:
+        """Return the precision that the manifest names."""
+        return self.settled.requested
+
+    @property
+    def sized(self) -> bool:
+        """Tell whether the manifest gives sizes."""
+        model = self.request.model
+        return bool(model.inputs or model.profiles or model.onnx.static_shapes)
+
+    def rescued(self) -> Optional[_Attempt]:
+        """Return the attempt with rewrites that may make the model buildable, None where there are none."""
+        try:
+            from ..onnx_graph import rescue
+        except ImportError:
+            return None
+        needs = rescue.survey(Path(self.request.source), self.request.model)
+        return dataclasses.replace(self, needs=needs) if needs else None
+
+    def keeping(self, nodes: Dict[str, str]) -> _Attempt:
+        """Return the attempt with more nodes in fp32, given with reasons."""
+        return dataclasses.replace(self, settled=self.settled.keeping(nodes))
+
+    def in_fp32(self, *, check_only: bool) -> _Attempt:
+        """Return the attempt without any change of precision."""
+        return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=check_only))
+
+    def unrunnable(self) -> Optional[str]:
+        """Return why ONNX Runtime can't run the source model either, None where it can or is not here."""
+        try:
+            from ..onnx_graph import equivalence
+        except ImportError:
+            return None
+        return equivalence.runs(Path(self.request.source), self.request.model, Path(self.request.work_dir))
+
+    def _weakly(self) -> bool:
+        from . import backend
+
+        return backend.weakly_typed() and not self.request.model.builder.strongly_typed
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
@@ -198,29 +220,30 @@ class _Attempt:
         from . import backend
 
         request, model = self.request, self.request.model
-        weakly = backend.weakly_typed() and not model.builder.strongly_typed
+        source, weakly = Path(request.source), self._weakly()
         if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
-            self._keep(Path(request.source))
+            self._keep(source)
             self.progress("parse", 0, 0)
-            network = backend.Network(request.source, strongly_typed=not weakly, check_only=request.check_only)
-            yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
+            with refused.located(source, source):
+                network = backend.Network(source, source, strongly_typed=not weakly, check_only=request.check_only)
+                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
             return
         from ..onnx_graph.typed_model import prepared
 
         with prepared(
             dataclasses.replace(model, precision="fp32") if weakly else model,
-            Path(request.source),
+            source,
             Path(request.work_dir),
             cache=self.cache,
             on_phase=lambda phase: self.progress(phase, 0, 0),
-            check_only=request.check_only,
+            check_only=request.check_only and request.graph is None,
             findings=self.settled.findings,
             **({"needs": self.needs} if self.needs else {}),
-        ) as typed:
-            result["rewritten"] = typed.path != Path(request.source)
+        ) as typed, refused.located(typed.path, source):
+            result["rewritten"] = typed.path != source
             self._keep(typed.path)
             self.progress("parse", 0, 0)
-            network = backend.Network(str(typed.path), strongly_typed=not weakly, check_only=request.check_only)
+            network = backend.Network(typed.path, source, strongly_typed=not weakly, check_only=request.check_only)
             result["warnings"] += typed.warnings
             if weakly:
                 yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
@@ -268,9 +291,7 @@ def _by_flags(
     if chosen.calibrator and cache is not None:
         wanted = network.activations()
         found = calibration_cache.coverage(cache, wanted, network.tensors())
-        for told in calibration_cache.check(found, allow_fallback=model.allow_fallback):
-            hint = "use the calibration cache of exactly this model version"
-            result["warnings"].append({"code": "calibration-incomplete", "message": told, "hint": hint})
+        result["warnings"] += calibration_cache.check(found, allow_fallback=model.allow_fallback)
     kept: List[KeptLayer] = []
     evidence = None  # what the builder makes of its flags only the engine tells
     if chosen.flags:
@@ -314,7 +335,12 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source))
-    return calibrate.produce(model, request.model, made, progress, check_only=request.check_only)
+    try:
+        return calibrate.produce(model, request.model, made, progress)
+    except ConvertError as error:
+        if request.model.precision != AUTO or error.code != "precision-not-delivered":
+            raise
+        return CalibrationCache.of_nothing(error.message)
 
 
 def _check_backend() -> None:

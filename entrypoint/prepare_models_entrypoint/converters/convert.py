@@ -10,7 +10,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import converters
 from ..contract.environment import RuntimeInfo
@@ -23,7 +23,7 @@ from .memory_retries import rungs
 from .request import BuildRequest, BuildResult
 from .worker import serve
 
-OnProgress = Callable[[Dict[str, object]], None]
+OnProgress = Callable[[Mapping[str, object]], None]
 
 _LOG_LINES = 5
 
@@ -163,7 +163,7 @@ def _oom_kills() -> int:
     return found
 
 
-def _told(changed: Dict[str, Any]) -> str:
+def _told(changed: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in changed.items())
 
 

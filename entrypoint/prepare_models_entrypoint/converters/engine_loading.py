@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional, cast
 
 from .backend import Log, first, trt
 
@@ -13,10 +13,10 @@ from .backend import Log, first, trt
 class Loaded:
     """An engine, or why it doesn't load. ``log`` and ``runtime`` live as long as it does."""
 
-    engine: Any
+    engine: Optional[trt.ICudaEngine]
     why_not: Optional[str]
     log: Log
-    runtime: Any
+    runtime: trt.Runtime
 
 
 def load_engine(plan: Path, *, own: bool) -> Loaded:
@@ -27,15 +27,15 @@ def load_engine(plan: Path, *, own: bool) -> Loaded:
         own: whether it was built here; then the lean runtime that ``version_compatible`` put inside may run.
     """
     log = Log()
-    runtime: Any = trt.Runtime(log)
+    runtime = trt.Runtime(log)
     if own and hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = True
-    engine = runtime.deserialize_cuda_engine(plan.read_bytes())
+    engine = cast("Optional[trt.ICudaEngine]", runtime.deserialize_cuda_engine(plan.read_bytes()))
     why_not = first(log.errors, "the runtime gives no reason") if engine is None else None
     return Loaded(engine, why_not, log, runtime)
 
 
-def memory_of(engine: Any) -> Optional[int]:
+def memory_of(engine: trt.ICudaEngine) -> Optional[int]:
     """Return the device memory in bytes that one execution needs beside the weights, None where the engine can't say.
 
     ``device_memory_size`` ended with TensorRT 11, ``_v2`` came with 10.1, and answers 0 for an engine of TensorRT 8.

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, NamedTuple
+from typing import BinaryIO, Callable, NamedTuple, Optional, TypedDict
 
 from ..confinement import note_secret
 from ..contract import key_file
 from ..contract.files import partial_of, replace, sha256_file, sync
+from ..contract.report import ErrorInfo
 from ..errors import ConvertError, outcome
+from ..foreign import ForeignError, foreign
 from ..onnx_graph import whole_file
 
 _LONGEST_NAME = 4096
@@ -26,6 +28,16 @@ class Header(NamedTuple):
     payload: str
     input_name: str
     bytes: int
+
+
+class Decrypted(TypedDict):
+    """What came of a file. ``bytes`` and ``sha256`` are of the plain model, None with an ``error``."""
+
+    file: str
+    output: str
+    bytes: Optional[int]
+    sha256: Optional[str]
+    error: Optional[ErrorInfo]
 
 
 def read_header(path: Path) -> Header:
@@ -80,12 +92,12 @@ def decrypt(path: Path, key: str, target: Path) -> None:
     _judge(path, target)
 
 
-def decrypt_file(path: Path, key: Path, target: Path) -> Dict[str, Any]:
+def decrypt_file(path: Path, key: Path, target: Path) -> Decrypted:
     """Write the ONNX model of ``path`` to ``target`` and return what happened; the ``error`` is None if all went well.
 
     The plain model appears under its name only when it is whole, readable by this user alone.
     """
-    document: Dict[str, Any] = {"file": str(path), "output": str(target), "bytes": None, "sha256": None, "error": None}
+    document = Decrypted(file=str(path), output=str(target), bytes=None, sha256=None, error=None)
 
     def write() -> None:
         if not path.is_file():
@@ -94,7 +106,7 @@ def decrypt_file(path: Path, key: Path, target: Path) -> Dict[str, Any]:
             _decrypter(path, read_key(key))(stream)
             sync(stream)
             _judge(path, partial)
-            document.update(bytes=partial.stat().st_size, sha256=sha256_file(partial))
+            document["bytes"], document["sha256"] = partial.stat().st_size, sha256_file(partial)
             replace(partial, final)
 
     document["error"] = outcome(write, "decrypt")
@@ -120,8 +132,9 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                decrypt_stream(source, plain, key, encryption=True, rewind=False)
-            except Exception as error:  # the codec lets through whatever its cipher raises
+                with foreign():  # the codec lets through whatever its cipher raises
+                    decrypt_stream(source, plain, key, encryption=True, rewind=False)
+            except ForeignError as error:
                 raise ConvertError(
                     "etlt-invalid", f"{path.name} can't be decrypted: {error}", hint="download the file again"
                 ) from error

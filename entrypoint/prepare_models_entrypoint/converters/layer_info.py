@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Dict, Iterable, List, Mapping, Optional
 
 from ..contract.report import Layer
 from .precision import ORDER, Evidence
@@ -19,7 +19,7 @@ class UnreadableError(ValueError):
     """Layer information that isn't JSON in any form that TensorRT is known to write."""
 
 
-def parse(text: str) -> Any:
+def parse(text: str) -> object:
     """Return layer information as JSON. TensorRT 8.6 writes control characters into strings, such as 0x1e in Metadata.
 
     Raises:
@@ -44,7 +44,7 @@ def read(path: Path) -> Optional[Evidence]:
     return of_layers(parse(text))
 
 
-def of_layers(document: Any) -> Optional[Evidence]:
+def of_layers(document: object) -> Optional[Evidence]:
     """Return the number of layers by precision, compute layers first and all of them where none is told apart.
 
     A layer counts as what its first input is: an int8 convolution may write its output in fp16.
@@ -62,16 +62,20 @@ def of_layers(document: Any) -> Optional[Evidence]:
     return Evidence("engine", {name: counted[name] for name in ORDER if name in counted}) if counted else None
 
 
-def layers(document: Any) -> List[Layer]:
+def layers(document: object) -> List[Layer]:
     """Return the layers of an inspector's answer; where the engine kept names alone, those."""
     found = document.get("Layers") if isinstance(document, dict) else None
-    return [_layer(layer) for layer in found or ()]
+    return [_layer(layer) for layer in _listed(found)]
 
 
-def _layer(layer: Any) -> Layer:
+def _listed(value: object) -> Iterable[object]:
+    return value if isinstance(value, list) else ()
+
+
+def _layer(layer: object) -> Layer:
     if not isinstance(layer, dict):
         return Layer(name=str(layer), type="unknown", precision=None, outputs=[])
-    outputs = [str(tensor.get("Name")) for tensor in layer.get("Outputs") or () if isinstance(tensor, dict)]
+    outputs = [str(tensor.get("Name")) for tensor in _listed(layer.get("Outputs")) if isinstance(tensor, dict)]
     return Layer(
         name=str(layer.get("Name", "")),
         type=str(layer.get("LayerType", "unknown")),
@@ -80,14 +84,14 @@ def _layer(layer: Any) -> Layer:
     )
 
 
-def _is_compute(layer: Dict[str, Any]) -> bool:
+def _is_compute(layer: Mapping[str, object]) -> bool:
     kind = f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower()
     return any(word in kind for word in _COMPUTE)
 
 
-def _precision(layer: Dict[str, Any]) -> Optional[str]:
+def _precision(layer: Mapping[str, object]) -> Optional[str]:
     for side in ("Inputs", "Outputs"):
-        for tensor in layer.get(side) or ():
+        for tensor in _listed(layer.get(side)):
             if not isinstance(tensor, dict):
                 continue
             text = f"{tensor.get('Format/Datatype', '')} {tensor.get('Datatype', '')} {tensor.get('Format', '')}"

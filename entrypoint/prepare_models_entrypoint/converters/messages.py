@@ -82,8 +82,31 @@ TABLE: Tuple[Known, ...] = (
         r"has no runners that implement it",
         "onnx-unsupported-operator",
         "this backend has no implementation of the layer that the builder names",
-        "end the network before this layer with onnx: {outputs: [TENSOR]} and compute the rest in the application, "
-        "or build with another TensorRT",
+        "export the model without it, or build with another TensorRT",
+    ),
+    Known(
+        r"inputs with same shape|validateRecurrence",
+        "onnx-unsupported-operator",
+        "a value that a Loop carries from one round to the next changes its shape",
+        "export the loop with carried values of one shape, by collecting results as its scan outputs, or unroll it",
+    ),
+    Known(
+        r"equal ranks when|ConditionalOutput",
+        "onnx-unsupported-operator",
+        "the branches of an If give results of different shapes, and which one is taken is not known before it runs",
+        "export the one branch that you need",
+    ),
+    Known(
+        r"K exceeds the maximum",
+        "onnx-unsupported-operator",
+        "TensorRT's TopK gives at most 3840 values",
+        "export the model with a smaller k",
+    ),
+    Known(
+        r"Strided & Dilated Deconv",
+        "onnx-unsupported-operator",
+        "TensorRT has no ConvTranspose with both strides and dilations",
+        "export it with dilations of 1, or with strides of 1",
     ),
     Known(
         r"has datatype (?:FP8|FP4|Int4|E8M0|E4M3)\w* but is not (?:produced|consumed) by",
@@ -140,8 +163,7 @@ TABLE: Tuple[Known, ...] = (
         r"graphScope|ScopeType|[Cc]onditional",
         "onnx-unsupported-operator",
         "the builder can't take the model's branches (If) as they are",
-        "fix the inputs that decide them with onnx: {constants: {INPUT: VALUE}}, and give each input one shape under "
-        "inputs: the branches that these decide are then gone",
+        "give each input one shape under inputs: the branches that these decide are then gone",
     ),
     Known(
         r"Could not find any implementation for node",
@@ -205,7 +227,9 @@ def from_builder_log(errors: Sequence[str]) -> ConvertError:
     found = match(texts)
     if found is not None:
         known, text = found
-        return ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
+        error = ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
+        error.of_sizes = known.hint == _SIZES_HINT
+        return error
     told = "; ".join(texts[-3:])
     why = f"for a reason that is not known here. The builder: {told}" if told else "and gives no reason"
     return ConvertError("build-failed", f"the builder gave up, {why}", hint=_UNKNOWN_HINT)

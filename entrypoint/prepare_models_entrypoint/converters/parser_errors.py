@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, List, NamedTuple, Optional, Sequence
 
 from ..errors import ConvertError
+from . import parser_table
 from .messages import AFTERWARDS
+
+if TYPE_CHECKING:
+    from ..onnx_graph.surroundings import Surroundings
 
 _PLUGIN = re.compile(r"[Pp]lugin (?:not found|was not found|creator|version)|failed to load \w+ plugin")
 _ASSERTION = re.compile(r'^(?:Assertion failed: )?(?:.*&& "(?P<quoted>[^"]+)"|[^"]*?: (?P<told>.*))$', re.DOTALL)
 _TYPES_OF_TENSORRT = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "int4", "float8e4m3fn",
 )  # fmt: skip
+# The builder's words within the parser's: an error's number and kind, and in brackets what it says and where.
+_API = re.compile(r"Error Code \d+: [A-Z][A-Za-z ]+ \((?P<told>.*?)\.? +In \w[\w:()]* at /")
+_TAGS = re.compile(r"\[\w+Error\] |Inference error\(s\): ")  # of onnx's messages
 _SHOWN = 5
-_PEDANTRY = re.compile("Field 'shape' of 'type' is required")  # of outputs, which parsers don't look at
 
 
 class Finding(NamedTuple):
@@ -29,31 +36,35 @@ class Finding(NamedTuple):
     def told(self) -> str:
         """Return the finding in words."""
         where = f"operator {self.operator or '?'} at node {self.node!r}" if self.operator or self.node else "the model"
-        why = _plain(self.description)
-        return f"{where}: {why}" if why else where
+        cause, why = parser_table.of(self.description).cause, _plain(self.description)
+        return f"{where}: {cause} (the parser: {why})" if why else f"{where}: {cause}"
 
 
 def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
-    """Turn a parser's findings into one error.
+    """Turn a parser's findings into one error, which knows the nodes that are refused.
 
     Args:
         findings: what the parser found.
         who: name and version of the backend.
-        file: the parsed model, which ONNX's own checker is asked about before it is blamed.
+        file: the model as its author gave it, whatever was parsed: ONNX's own rules are asked before it is blamed.
     """
+    error = _judged(findings, who, file)
+    error.nodes = tuple(dict.fromkeys(finding.node for finding in findings if finding.node))
+    return error
+
+
+def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     missing = [finding for finding in findings if _PLUGIN.search(finding.description)]
     if missing:
-        return _without_plugin(missing, who)
-    if any("UNSUPPORTED" in finding.code for finding in findings):
-        return _unsupported([finding for finding in findings if "UNSUPPORTED" in finding.code], who, file)
-    complaint = complaint_of(file)
+        return _without_plugin(missing, who, file)
+    complaint = complaint_of(file) or _objection(findings, file)
     if complaint is not None:
         return ConvertError(
             "onnx-node-invalid",
-            f"the model is not well formed: {complaint}. {who} stops at {_listed(findings)}",
-            hint="export the model again; onnx.sanitize: true repairs what constant folding can",
+            f"the model is not well formed: {complaint}. {who} stops at {_nodes(findings)}",
+            hint="export the model again; onnx.checker.check_model(PATH, full_check=True) shows the same",
         )
-    if any(finding.code.endswith(("INVALID_NODE", "INVALID_GRAPH", "INTERNAL_ERROR")) for finding in findings):
+    if any(finding.node or "UNSUPPORTED" in finding.code or "INVALID" in finding.code for finding in findings):
         return _unsupported(findings, who, file)
     return ConvertError(
         "onnx-invalid",
@@ -69,34 +80,76 @@ def complaint_of(file: Path) -> Optional[str]:
     except ImportError:
         return None
     told = faults.of(model_file.load(file))
-    return None if told is None or _PEDANTRY.match(told) else told.splitlines()[0][:300].rstrip(".")
+    return None if told is None else " ".join(told.split())[:300].rstrip(".")
 
 
-def _without_plugin(missing: Sequence[Finding], who: str) -> ConvertError:
+def advice(file: Path, nodes: Sequence[str], *, decided: bool = False) -> str:
+    """Return, as the rest of a hint, the settings that take a model past these nodes; empty where there are none.
+
+    ``decided``: whether values of inputs may be what the nodes need.
+    """
+    found = _around(file)
+    if found is None:
+        return ""
+    refused = found.named(nodes)
+    deciding = list(dict.fromkeys(name for node in refused if decided for name in found.deciding(node)))
+    before = found.before(refused)
+    told = ""
+    if deciding:
+        fixed = ", ".join(f"{json.dumps(name)}: VALUE" for name in deciding)
+        told += f"; or fix what decides it with onnx: {{constants: {{{fixed}}}}}"
+    if before:
+        told += f"; or end the network before it with onnx: {{outputs: {json.dumps(before)}}}, and compute the rest "
+        told += "in the application"
+    return told
+
+
+def _around(file: Path) -> "Optional[Surroundings]":
+    try:
+        from ..onnx_graph import model_file
+        from ..onnx_graph.surroundings import Surroundings
+    except ImportError:
+        return None
+    return Surroundings(model_file.load(file))
+
+
+def _objection(findings: Sequence[Finding], file: Path) -> Optional[str]:
+    """Return what ONNX's rules say against the nodes that the parser refuses, or None."""
+    found = _around(file)
+    if found is None:
+        return None
+    told = (found.objection(node) for node in found.named([finding.node for finding in findings]))
+    return next((_TAGS.sub("", each).rstrip(".") for each in told if each is not None), None)
+
+
+def _without_plugin(missing: Sequence[Finding], who: str, file: Path) -> ConvertError:
     own = [finding for finding in missing if not _is_standard(finding.operator)]
     if not own:
         told = ", ".join(_where(finding) for finding in missing[:_SHOWN])
         return ConvertError(
             "onnx-unsupported-operator", f"{who} does not have the operator {told}",
-            hint="export the model without it, end the network before it with onnx: {outputs: [TENSOR]}, or give a "
-            "library that has it under plugins:",
+            hint="export the model without it, or give a library that has it under plugins:"
+            + advice(file, [finding.node for finding in missing]),
         )  # fmt: skip
     told = ", ".join(_where(finding) for finding in own[:_SHOWN])
     return ConvertError(
         "plugin-missing", f"{who} has no plugin for {told}",
-        hint="give the library that has it under plugins:, or export the model without this operator",
+        hint="give the library that has it under plugins:, or export the model without this operator"
+        + advice(file, [finding.node for finding in own]),
     )  # fmt: skip
 
 
 def _unsupported(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     inputs = [] if any(finding.operator for finding in findings) else _odd_inputs(file)
+    known = parser_table.of(_plain(findings[0].description) or findings[0].description)
     told = f"the type of {', '.join(inputs)}" if inputs else _listed(findings)
-    return ConvertError(
+    error = ConvertError(
         "onnx-unsupported-operator",
         f"{who} can't take {told}",
-        hint="export the model in another form there; where the reason is an input that decides sizes or axes, fix it "
-        "with onnx: {constants: {INPUT: VALUE}}, and shapes with onnx: {static_shapes: ...}",
+        hint=known.hint + advice(file, [finding.node for finding in findings], decided=known.decided),
     )
+    error.of_sizes = known.sizes
+    return error
 
 
 def _odd_inputs(file: Path) -> List[str]:
@@ -120,6 +173,11 @@ def _is_standard(operator: str) -> bool:
     return bool(operator) and defs.has(operator)
 
 
+def _nodes(findings: Sequence[Finding]) -> str:
+    named = dict.fromkeys(_where(finding) for finding in findings if finding.node or finding.operator)
+    return ", ".join(list(named)[:_SHOWN]) or "it"
+
+
 def _where(finding: Finding) -> str:
     return f"{finding.operator} at node {finding.node!r}" if finding.operator else finding.told()
 
@@ -128,10 +186,12 @@ def _plain(description: str) -> str:
     """Return a finding's words without the condition in the parser's source that they come from."""
     lines = [line for line in description.splitlines() if not AFTERWARDS.search(line)]
     text = " ".join(" ".join(lines).split())
+    inner = _API.search(text)
+    if inner:
+        return inner["told"]
     match = _ASSERTION.match(text) if text.startswith("Assertion failed") or '&& "' in text else None
-    if text == "false":
-        return "it is not supported"
-    return (match["quoted"] or match["told"] or text) if match else text
+    text = (match["quoted"] or match["told"] or text) if match else text
+    return "" if text == "false" or text.startswith("Invalid Node") else text
 
 
 def _listed(findings: Sequence[Finding]) -> str:

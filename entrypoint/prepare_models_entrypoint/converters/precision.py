@@ -161,6 +161,7 @@ def prove(
         kept=list(kept),
         kept_harmless=0,
         measured=None,
+        measured_runs=0,
         choices=[],
     )
 

@@ -243,8 +243,8 @@ def with_sizes(error: ConvertError, traits: Mapping[str, Traits], profiles: Sequ
         for name, shapes in profile.items()
         if shapes["min"] != shapes["max"] or any(traits.get(name, Traits()).dimensions) or "values" in shapes
     ]
-    message = f"{error.message}. The manifest's sizes: {'; '.join(told)}" if told else error.message
-    return ConvertError(error.code, message, hint=error.hint, retryable=error.retryable)
+    error.message += f". The manifest's sizes: {'; '.join(told)}" if told else ""
+    return error
 
 
 def _chosen(name: str, traits: Traits, shapes: ProfileShapes) -> Iterator[str]:

@@ -7,10 +7,10 @@ import glob
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional
 
 from ..contract.precision import AUTO
-from ..contract.report import PrecisionProof
+from ..contract.report import PrecisionChoice, PrecisionProof
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
 from .request import BuildRequest
@@ -33,6 +33,35 @@ class Settled:
         proof["requested"] = self.requested
         if self.findings is not None:
             proof["measured"], proof["choices"] = self.findings.measured, self.findings.choices
+            proof["measured_runs"] = self.findings.runs
+
+    def keeping(self, nodes: Dict[str, str]) -> Settled:
+        """Return the same with more nodes in fp32, given with reasons."""
+        findings = self.findings or Findings({}, None, trusted=False)
+        return dataclasses.replace(self, findings=dataclasses.replace(findings, keep={**findings.keep, **nodes}))
+
+    def in_fp32(self, *, check_only: bool) -> Settled:
+        """Return the same without a change of precision."""
+        model = dataclasses.replace(self.request.model, precision="fp32", keep_fp32=())
+        request = dataclasses.replace(self.request, model=model)
+        if check_only:
+            request = dataclasses.replace(request, check_only=True, graph=None)
+        return dataclasses.replace(self, request=request, findings=_in_fp32(self.findings))
+
+
+def _in_fp32(findings: Optional[Findings]) -> Optional[Findings]:
+    """Return findings whose choice is fp32, as the builder takes nothing lower."""
+    if findings is None:
+        return None
+    rows = [
+        PrecisionChoice(**{**row, "verdict": "impossible", "told": "the builder refuses it"})
+        if row["verdict"] == "chosen"
+        else PrecisionChoice(**{**row, "verdict": "chosen", "told": "as exported", "error": 0.0})
+        if row["precision"] == "fp32"
+        else row
+        for row in findings.choices
+    ]
+    return dataclasses.replace(findings, keep={}, choices=rows)
 
 
 def settle(request: BuildRequest, cache: Optional[CalibrationCache], progress: Progress, *, weakly: bool) -> Settled:

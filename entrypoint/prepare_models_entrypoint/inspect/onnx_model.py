@@ -67,13 +67,14 @@ def _check_file(path: Path) -> None:
 def _parse(path: Path) -> Any:
     try:
         import onnx
+        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise InspectError(
             "module-missing", f"reading ONNX needs the module {error.name}", hint="pip install 'prepare-models[local]'"
         ) from error
     try:
         return onnx.ModelProto.FromString(path.read_bytes())
-    except Exception as error:  # protobuf raises its own types, and which ones differs between its versions
+    except DecodeError as error:
         raise InspectError(
             "onnx-invalid",
             f"{path.name} is no ONNX model: {error}",

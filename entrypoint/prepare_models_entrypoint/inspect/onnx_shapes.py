@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional
 
 from onnx import shape_inference
 
+from ..foreign import ForeignError, foreign
 from .onnx_types import describe
 
 # Larger tensors are weights; smaller ones may be shapes, which inference needs.
@@ -17,9 +18,10 @@ def infer(model: Any, io: List[Dict[str, Any]]) -> Optional[str]:
     """Fill in what ``io`` lacks; return a note where something stays unknown. The model loses its large weights."""
     _drop_weights(model)
     try:
-        inferred = shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # noqa: BLE001  # the checks of each operator raise types of their own
-        return f"outputs without a shape can't be inferred: {_short(error)}"
+        with foreign():
+            inferred = shape_inference.infer_shapes(model, data_prop=True)
+    except ForeignError as error:
+        return f"outputs without a shape can't be inferred: {error}"
     found = {value.name: describe(value.type) for value in inferred.graph.output}
     for value in io:
         dtype, dims = found.get(value["name"], ("unknown", None))
@@ -42,8 +44,3 @@ def _drop_weights(model: Any) -> None:
         if tensor.ByteSize() > _LARGEST_SHAPE_BYTES:
             for field in _DATA:
                 tensor.ClearField(field)
-
-
-def _short(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

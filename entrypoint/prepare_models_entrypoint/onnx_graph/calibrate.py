@@ -10,9 +10,10 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, helper
 
-from ..contract.conversion import CalibrationConfig
+from ..contract.conversion import CALIBRATION_METHODS, CalibrationConfig
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
+from ..contract.precision import AUTO
 from ..contract.verification import VerifyConfig
 from ..converters import profiles
 from ..errors import ConvertError
@@ -32,25 +33,25 @@ _SEGMENT_BYTES = 256 << 20
 _FIRST, _MOST = 16, 512  # nodes of a segment
 # Batches on which outputs are judged: more of them where a run is quick, as small outputs tell little.
 _FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 3, 12, 3e8
+_APART = 3  # each of so many judges what the others settled, where there are enough
+_NEAR = 0.5  # of what a verification allows: other samples err more, and the rest of the model is rounded, too
+_LEAST_SHARE = 0.25  # of the activations that int8 could have
 
 
-def produce(
-    model: ModelProto, job: ModelJob, target: Path, progress: Progress, *, check_only: bool = False
-) -> CalibrationCache:
+def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) -> CalibrationCache:
     """Write the cache of a model, and return it: the range of each float tensor over the samples, over 127.
 
-    Activations that int8 would harm beyond the thresholds of a verification are left out.
+    Activations that int8 would harm beyond half of what a verification allows are left out.
 
     Args:
         model: as ``prepare`` returns it, with the changes that the manifest asks; it is changed.
         job: shapes of the inputs, ``calibration``, ``verify`` for its thresholds, and ``keep_fp32``.
         target: the cache file.
         progress: called with phase, samples done and samples in all.
-        check_only: measure one batch only, and see that all samples fit.
 
     Raises:
-        ConvertError: samples that can't be used, inputs without shapes, a model that ONNX Runtime can't run, or one
-            that int8 harms everywhere.
+        ConvertError: samples that can't be used, inputs without shapes, a model that ONNX Runtime can't run, or
+            (``precision-not-delivered``) one of which int8 can serve too little.
     """
     config = job.calibration or CalibrationConfig("")
     inputs = inputs_of(model, job)
@@ -58,43 +59,43 @@ def produce(
     sample_files.check(paths, config, inputs)
     weight_chains.fold(model)
     batch_norm.fold(model)
-    measured = _Measured(model, config.method)
+    measured = _Measured(model, CALIBRATION_METHODS[1:] if config.method == AUTO else (config.method,))
     try:
         measured.run(
-            sample_files.feeds(paths, config, inputs), lambda done: progress("calibrate", done, len(paths)), check_only
+            sample_files.feeds(paths, config, inputs), lambda done: progress("calibrate", done, len(paths)), len(paths)
         )
         scales = measured.scales()
-        if not any(scales.values()):
+        if not any(any(found.values()) for found in scales.values()):
             raise _all_zero(config.images)
-        left_out = {} if check_only else _harmful(measured, scales, job, progress)
+        progress("try int8", 0, 0)
+        found = _searched(measured, scales, job)
     except runners.runtime_errors() as error:
         raise _impossible(str(error)) from None
-    kept = {name: scale for name, scale in scales.items() if name not in left_out}
-    write_atomic(target, calibration_cache.write(kept, _ALGORITHMS[config.method]))
+    left_out = {name: f"alone in int8 it moves an output by {by:.1%}" for name, by in found.left_out.items()}
+    _check_share(found, left_out, allow_fallback=job.allow_fallback)
+    kept = {name: scale for name, scale in scales[found.method].items() if name not in left_out}
+    write_atomic(target, calibration_cache.write(kept, _ALGORITHMS[found.method]))
     made = calibration_cache.read(target, "the cache made from samples")
-    return replace(made, method=config.method, unusable={**made.unusable, **left_out})
+    return replace(made, method=found.method, unusable={**made.unusable, **left_out})
 
 
-def _harmful(measured: "_Measured", scales: Mapping[str, float], job: ModelJob, progress: Progress) -> Dict[str, str]:
-    """Return the activations that int8 harms, with how much."""
-    progress("try int8", 0, 0)
-    judged = judge(job.verify or VerifyConfig(), "int8")
+def _searched(measured: "_Measured", scales: Mapping[str, Mapping[str, float]], job: ModelJob) -> harm.Harm:
+    judged = judge(job.judged or VerifyConfig(), "int8", near=_NEAR)
     kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.kept_patterns)}
-    found = harm.search(
-        measured.model, scales, measured.first, lambda pairs: not judged(pairs).doubtful,
-        keep=kept, values=measured.values,
-    )  # fmt: skip
-    told = {
-        name: f"alone in int8 it moves an output by {moved:.1%} of its deviation"
-        for name, moved in found.left_out.items()
-    }
-    if found.right:
-        return told
-    shown = ", ".join(f"{name} ({why})" for name, why in list(told.items())[:5])
+    return harm.search(measured.model, scales, measured.samples(), lambda pairs: not judged(pairs).doubtful, keep=kept)
+
+
+def _check_share(found: harm.Harm, left_out: Mapping[str, str], *, allow_fallback: bool) -> None:
+    """Refuse int8 that serves too little of a model to be called that."""
+    enough = found.right and found.served >= _LEAST_SHARE * found.tried
+    if enough or not found.tried or (found.right and found.served and allow_fallback):
+        return
+    shown = ", ".join(f"{name} ({why})" for name, why in list(left_out.items())[:5])
+    staying = f"{found.tried - found.served} of {found.tried} activations" if found.right else "everything"
     raise ConvertError(
         "precision-not-delivered",
-        f"int8 moves the outputs too far on the samples, whichever activations stay out of it; worst are {shown}",
-        hint="use precision: fp16, or set wider thresholds under verify: if such outputs serve you",
+        f"for the outputs to be right on the samples, {staying} would have to stay out of int8; worst are {shown}",
+        hint="use precision: fp16 or auto, or set wider thresholds under verify: if such outputs serve you",
     )
 
 
@@ -123,40 +124,51 @@ def _is_writable(name: str) -> bool:
 
 
 class _Measured:
-    """Ranges of a model's float tensors. first: the first samples. values: how many values a run computes."""
+    """Ranges of a model's float tensors.
 
-    def __init__(self, model: ModelProto, method: str) -> None:
-        self.model, self.method = model, method
-        self.first: List[Feed] = []
+    values: how many values a run computes. sizes: elements of each tensor in one.
+    """
+
+    def __init__(self, model: ModelProto, methods: Sequence[str]) -> None:
+        self.model, self.methods = model, methods
         self.values = 0.0
+        self.sizes: Dict[str, int] = {}
+        self._picked: List[Feed] = []
         self._ranges: Dict[str, Range] = {}
 
-    def run(self, feeds: Iterator[Feed], done: Callable[[int], None], once: bool) -> None:
-        """Run the samples, or one batch of them where ``once``."""
+    def run(self, feeds: Iterator[Feed], done: Callable[[int], None], files: int) -> None:
+        """Run the samples, ``files`` in all; some from all over them are kept."""
         runner, count = _Observed(self.model), 0
         for feed in feeds:
             done(count)
-            judged = len(self.first) + 1
-            if judged <= _FEWEST_JUDGED or (judged <= _MOST_JUDGED and judged * self.values < _JUDGED_VALUES):
-                self.first.append(feed)
             self.values = 0.0
             self._take(feed)
             runner.run(feed, self._take)
+            wanted = max(_FEWEST_JUDGED, min(_MOST_JUDGED, int(_JUDGED_VALUES / max(1.0, self.values))))
+            if count * wanted >= len(self._picked) * files:
+                self._picked.append(feed)
             count += max(1, len(next(iter(feed.values()))))
-            if once:
-                break
+
+    def samples(self) -> harm.Samples:
+        """Return samples to search with: every third one only judges what the others settled."""
+        every = range(len(self._picked))
+        judged = [self._picked[i] for i in every if i % _APART == _APART - 1]
+        search = [self._picked[i] for i in every if i % _APART != _APART - 1]
+        return harm.Samples(search, judged, self.values, self.sizes)
 
     def _take(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size:
                 if name not in self._ranges:
-                    self._ranges[name] = Range(counted=self.method != "minmax")
+                    self._ranges[name] = Range(counted=any(method != "minmax" for method in self.methods))
                 self._ranges[name].take(value)
                 self.values += value.size
+                self.sizes[name] = value.size
 
-    def scales(self) -> Dict[str, float]:
-        """Return the scale of each tensor."""
-        return {name: amax(seen, self.method) / 127 for name, seen in self._ranges.items() if _is_writable(name)}
+    def scales(self) -> Dict[str, Dict[str, float]]:
+        """Return the scale of each tensor, for each method."""
+        ranges = {name: seen for name, seen in self._ranges.items() if _is_writable(name)}
+        return {method: {name: amax(seen, method) / 127 for name, seen in ranges.items()} for method in self.methods}
 
 
 class _Observed:

@@ -11,9 +11,9 @@ import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional
 
-from ..contract.report import Calibration
+from ..contract.report import Calibration, WarningInfo
 from ..errors import ConvertError
 
 FILE = "calibration.cache"  # beside an engine: the cache that was made from samples
@@ -22,6 +22,8 @@ ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration")
 _HEADER = re.compile(r"TRT-(\d+)-(\w+)")
 _LARGEST = 64 << 20
 _NAMES_KEPT = 50
+_FOREIGN = "use the calibration cache of exactly this model version"
+_OWN = "nothing is wrong: they keep the outputs right; more typical samples may bring more of them into int8"
 _MAJORS = range(5, 20)
 
 
@@ -30,8 +32,9 @@ class CalibrationCache:
     """A cache as read.
 
     scales: float32 scale above zero by tensor name. unusable: by tensor, what its scale is instead of a positive number
-    (caches for quantization-aware training have infinite ones for tensors that Q/DQ nodes cover). method: how the
-    scales were measured, None where the cache came as a file.
+    (caches for quantization-aware training have infinite ones for tensors that Q/DQ nodes cover), or why it has none.
+    method: how the scales were measured, None where the cache came as a file. refused: why samples gave no scales where
+    the precision was left open.
     """
 
     header: str
@@ -40,6 +43,12 @@ class CalibrationCache:
     body: bytes
     unusable: Mapping[str, str] = field(default_factory=dict)
     method: Optional[str] = None
+    refused: Optional[str] = None
+
+    @classmethod
+    def of_nothing(cls, why: str) -> "CalibrationCache":
+        """Return what stands for a cache that samples gave none of."""
+        return cls("", "", {}, b"", refused=why)
 
     def written_for(self) -> List[str]:
         """Return the TensorRT versions that the header's number can stand for; TAO writes the older formula always."""
@@ -160,10 +169,11 @@ def coverage(cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[s
     )
 
 
-def check(found: Calibration, *, allow_fallback: bool) -> Tuple[str, ...]:
+def check(found: Calibration, *, allow_fallback: bool) -> List[WarningInfo]:
     """Refuse the cache of another model; return what the user should know about one that covers a part only.
 
-    A cache whose names are mostly those of the model belongs to it, however little it covers.
+    A cache whose names are mostly those of the model belongs to it, however little it covers, and so does one that was
+    just made from samples.
 
     Raises:
         ConvertError: no activation is covered, or less than half of them by a cache with mostly other names, and no
@@ -180,6 +190,9 @@ def check(found: Calibration, *, allow_fallback: bool) -> Tuple[str, ...]:
     names = [f"{name} ({unusable[name]})" if name in unusable else name for name in found["missing"][:5]]
     shown = ", ".join(names) + (", ..." if found["missing_count"] > 5 else "")
     told = f"{found['covered']} of {found['wanted']} activations have a scale; missing: {shown or 'none'}"
+    if found["method"] is not None:
+        told = f"{found['covered']} of {found['wanted']} activations become int8; left out: {shown}"
+        return [_told(told, _OWN)] if found["missing_count"] else []
     foreign = 2 * found["covered"] < found["wanted"] and found["stale_count"] > found["covered"]
     if found["wanted"] and (not found["covered"] or (foreign and not allow_fallback)):
         raise ConvertError(
@@ -187,7 +200,11 @@ def check(found: Calibration, *, allow_fallback: bool) -> Tuple[str, ...]:
             f"the calibration cache does not fit this model: {told}; {found['stale_count']} of its names are unknown",
             hint=_how_to_fit(found),
         )
-    return (told,) if found["missing_count"] else ()
+    return [_told(told, _FOREIGN)] if found["missing_count"] else []
+
+
+def _told(message: str, hint: str) -> WarningInfo:
+    return WarningInfo(code="calibration-incomplete", message=message, hint=hint)
 
 
 def _how_to_fit(found: Calibration) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from ..foreign import ForeignError, foreign
+
 _LARGEST = 1 << 14  # elements: what is larger is a weight, and no size, switch or window
 _DEEPEST = 40
 _NEWEST_IR = 10
@@ -61,8 +63,9 @@ def _run(node: NodeProto, name: str, feeds: Dict[str, Any], model: ModelProto) -
     ir = min(model.ir_version or _NEWEST_IR, _NEWEST_IR)
     one = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=ir)
     try:
-        (result,) = ReferenceEvaluator(one).run([name], feeds)
-    except Exception:  # noqa: BLE001  # some 200 operators in numpy raise whatever numpy raises: then it is not known
+        with foreign():
+            (result,) = ReferenceEvaluator(one).run([name], feeds)
+    except ForeignError:
         return None
     value = np.asarray(result)
     return value if value.size <= _LARGEST else None

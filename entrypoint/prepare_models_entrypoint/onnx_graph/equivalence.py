@@ -6,13 +6,16 @@ import importlib.util
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence
 
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..errors import ConvertError
 from ..processes import supervise, tail
+
+if TYPE_CHECKING:
+    from .runtime_worker import Answer, Distance
 
 _TIMEOUT_S = 600.0
 _LARGEST = 1e-3  # of the output's range; a DFT as a matrix product is 1e-5 off
@@ -33,8 +36,7 @@ def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optio
         return "onnxruntime is not installed"
     shapes, values = _shapes(job), {**_values(job), **job.onnx.constants}
     answer = run("compare", work_dir, source=str(source), rewritten=str(rewritten), shapes=shapes, values=values)
-    outputs: Dict[str, Any] = answer.get("outputs", {})
-    wrong = {name: apart for name, apart in outputs.items() if isinstance(apart, str) or apart > _LARGEST}
+    wrong = {name: apart for name, apart in answer["outputs"].items() if isinstance(apart, str) or apart > _LARGEST}
     if wrong:
         told = "; ".join(f"{name}: {_told(apart)}" for name, apart in wrong.items())
         raise ConvertError(
@@ -42,11 +44,18 @@ def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optio
             f"TensorRT does not take the model as it is, and rewriting it changed its results ({told})",
             hint="export the model without the operators that the warnings name, or with static shapes",
         )
-    why_not: Optional[str] = answer["why_not"]
-    return why_not
+    return answer["why_not"]
 
 
-def run(task: str, work_dir: Path, **arguments: Any) -> Dict[str, Any]:
+def runs(source: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
+    """Return why ONNX Runtime can't run a model with the sizes of the manifest, None where it can, or isn't here."""
+    if not available():
+        return None
+    values = {**_values(job), **job.onnx.constants}
+    return run("run", work_dir, source=str(source), shapes=_shapes(job), values=values)["why_not"]
+
+
+def run(task: str, work_dir: Path, **arguments: object) -> Answer:
     """Have ONNX Runtime do a task in a process of its own; ``why_not`` in the answer says what stood in the way."""
     request, result, log = (work_dir / f"{task}{ending}" for ending in (".json", "-result.json", ".log"))
     document = {"task": task, "result": str(result), "parent": os.getpid(), **arguments}
@@ -55,10 +64,10 @@ def run(task: str, work_dir: Path, **arguments: Any) -> Dict[str, Any]:
         command("onnx_graph.runtime_worker", str(request)), log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S
     )
     try:
-        answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        answer: Answer = json.loads(result.read_text(encoding="utf-8"))
     except FileNotFoundError:
         how = f"{ended.signal.name}" if ended.signal else f"status {ended.exit_code}"
-        return {"why_not": f"ONNX Runtime ended with {how}: {tail(log, 1)}"}
+        return {"why_not": f"ONNX Runtime ended with {how}: {tail(log, 1)}", "outputs": {}}
     result.unlink()
     return answer
 
@@ -77,5 +86,5 @@ def _values(job: ModelJob) -> Dict[str, List[int]]:
     return {name: list(one.opt) for name, one in profile.items() if one.values}
 
 
-def _told(apart: Any) -> str:
+def _told(apart: Distance) -> str:
     return apart if isinstance(apart, str) else f"{apart:.3g} of the output's range, at most {_LARGEST:g} is allowed"

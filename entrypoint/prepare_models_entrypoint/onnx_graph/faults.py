@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Optional
 
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, TypeProto
 
 from ..errors import ConvertError
 from . import model_file
+from .walk import graphs
 
 
 class RewriteError(ValueError):
@@ -16,14 +17,29 @@ class RewriteError(ValueError):
 
 
 def of(model: ModelProto) -> Optional[str]:
-    """Return what ONNX's checker says against a model whose large weights lie in files, None where it is fine."""
+    """Return what ONNX's checker says against a model whose large weights lie in files, None where it is fine.
+
+    Inputs and outputs without a shape are fine: the checker stops at the first, and nothing else asks for one.
+    """
+    shell = model_file.without_weights(model)
+    for graph in graphs(shell.graph):
+        for value in (*graph.input, *graph.output):
+            _give_shape(value.type)
     try:
-        onnx.checker.check_model(model_file.without_weights(model))
+        onnx.checker.check_model(shell)
     except onnx.checker.ValidationError as error:
         return str(error).strip()
     except UnicodeDecodeError:  # of the checker's own message, which repeats the name
         return "a name in it is not UTF-8"
     return None
+
+
+def _give_shape(kind: TypeProto) -> None:
+    which = kind.WhichOneof("value")
+    if which in ("tensor_type", "sparse_tensor_type"):
+        getattr(kind, which).shape.SetInParent()
+    elif which in ("sequence_type", "optional_type"):
+        _give_shape(getattr(kind, which).elem_type)
 
 
 def blame(name: str, fault: Optional[str], error: str) -> ConvertError:

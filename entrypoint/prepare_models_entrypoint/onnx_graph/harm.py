@@ -1,7 +1,7 @@
 """Which activations int8 harms: those that have to stay out of it for the outputs to be right on the samples.
 
-Where all of them in int8 move the outputs too far, each is tried alone, and the worst are left out until the outputs
-are right.
+Where all of them in int8 move the outputs too far, each is tried alone. Squares of such errors add up, so those that
+harm most for the computation that they bring into int8 are left out until the outputs are right.
 """
 
 from __future__ import annotations
@@ -14,67 +14,149 @@ import numpy as np
 from onnx import ModelProto
 
 from . import graph, quantize, types
-from .layers import Finder
+from .layers import Finder, Layer
 from .segments import Segments, Values
 
 # Values that all runs with a single activation in int8 may compute together: about a minute on two cores.
 _MOST_VALUES = 4e9
+_MOST_TRIED = 8  # samples for each of these
+_TOLERABLE = 0.14  # expected error over an output's deviation: a cosine of 0.99. Few samples may look better by chance
+_BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
+Feeds = Sequence[Mapping[str, Any]]
 # Tells whether outputs of the samples are near enough to those of the source.
 IsRight = Callable[[Sequence[Tuple[Values, Values]]], bool]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples on which a search settles, and others on which its result is judged.
+
+    values: how many values one run of the model computes. sizes: elements of each float tensor on a sample.
+    """
+
+    search: Feeds
+    judged: Feeds
+    values: float
+    sizes: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Harm:
     """left_out: activations that stay out of int8, with how far each alone moves an output, over its deviation.
 
-    right: whether the outputs are right without them. served: activations that remain.
+    method: of the scales that were taken. right: whether the outputs are right. tried, served: activations that int8
+    could have, and those that it has.
     """
 
+    method: str
     left_out: Mapping[str, float]
     right: bool
+    tried: int
     served: int
 
 
 def search(
-    model: ModelProto, scales: Mapping[str, float], feeds: Sequence[Mapping[str, Any]], is_right: IsRight, *,
-    keep: AbstractSet[str] = frozenset(), values: float = 0.0,
+    model: ModelProto, scales: Mapping[str, Mapping[str, float]], samples: Samples, is_right: IsRight, *,
+    keep: AbstractSet[str] = frozenset(),
 ) -> Harm:  # fmt: skip
-    """Return what has to stay out of int8.
+    """Return which scales are best, and what has to stay out of int8.
 
     Args:
         model: fp32, as ``prepare`` returns it, batch normalization folded. It is left alone.
-        scales: float32 scale of an activation by its name.
-        feeds: a few samples.
+        scales: float32 scale of an activation by its name, for each method; the first one is taken where none is
+            clearly better.
+        samples: what the model is run on.
         is_right: judges pairs of outputs: those of the model, and those with int8.
         keep: names of nodes that stay out of int8 anyway.
-        values: how many values one run of the model computes.
     """
-    variants = _Variants(model, scales, keep)
-    names = variants.names
-    sources = variants.run(feeds, ())
-
-    def is_right_without(left_out: Sequence[str]) -> bool:
-        active = [name for name in names if name not in set(left_out)]
-        return is_right(list(zip(sources, variants.run(feeds, active))))
-
-    if not names or is_right_without(()):
-        return Harm({}, right=True, served=len(names))
-    alone: Dict[str, float] = {}
-    for group in variants.groups(values):
-        moved = _moved(sources[0], variants.run(feeds[:1], group)[0])
-        alone.update(dict.fromkeys(group, moved))
-    worst = sorted(names, key=lambda name: -alone[name])
-    count = _fewest(len(worst), lambda number: is_right_without(worst[:number]))
-    left_out = {name: alone[name] for name in worst[:count]}
-    return Harm(left_out, right=count < len(worst), served=len(worst) - count)
+    return _Search(model, scales, samples, is_right, keep).run()
 
 
-def _fewest(most: int, is_enough: Callable[[int], bool]) -> int:
-    """Return the smallest number that is enough, ``most`` where none below it is."""
-    low, high = 0, 1
+@dataclass(frozen=True)
+class _Answered:
+    """Samples with the outputs of the source."""
+
+    feeds: Feeds
+    right: Sequence[Values]
+
+
+class _Search:
+    def __init__(
+        self, model: ModelProto, scales: Mapping[str, Mapping[str, float]], samples: Samples, is_right: IsRight,
+        keep: AbstractSet[str],
+    ) -> None:  # fmt: skip
+        self._samples, self._is_right = samples, is_right
+        self._variants = {method: _Variants(model, found, keep) for method, found in scales.items()}
+        plain = next(iter(self._variants.values()))
+        self._settling = _Answered(samples.search, plain.run(samples.search, ()))
+        self._judging = _Answered(samples.judged, plain.run(samples.judged, ()))
+
+    def run(self) -> Harm:
+        method, right = self._best()
+        variants = self._variants[method]
+        names = variants.names
+        if not names or (right and self._holds(variants, (), self._judging)):
+            return Harm(method, {}, right=True, tried=len(names), served=len(names))
+        alone = self._alone(variants)
+        costs = variants.costs(self._samples.sizes)
+        worst = sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name])
+        expected = _expected([alone[name] for name in worst])
+        count = _fewest(
+            max(0, expected - 1), len(worst), lambda number: self._holds(variants, worst[:number], self._settling)
+        )
+        if count < len(worst) and not self._holds(variants, worst[:count], self._judging):
+            count = _fewest(count, len(worst), lambda number: self._holds_all(variants, worst[:number]))
+        left_out = {name: alone[name] for name in worst[:count]}
+        return Harm(method, left_out, right=count < len(worst), tried=len(names), served=len(worst) - count)
+
+    def _best(self) -> Tuple[str, bool]:
+        """Return the scales whose outputs are nearest to the source's, and whether these are near enough."""
+        feeds, right = self._settling.feeds, self._settling.right
+        found: Dict[str, Tuple[float, bool]] = {}
+        for method, variants in self._variants.items():
+            outputs = variants.run(feeds, variants.names)
+            found[method] = _moved(right, outputs), self._is_right(list(zip(right, outputs)))
+        first = next(iter(found))
+        best = min(found, key=lambda method: found[method][0])
+        chosen = best if found[best][0] < _BETTER * found[first][0] else first
+        return chosen, found[chosen][1]
+
+    def _holds(self, variants: "_Variants", left_out: Sequence[str], on: "_Answered") -> bool:
+        """Tell whether the outputs are right without some of the activations."""
+        if not on.feeds:
+            return True
+        active = [name for name in variants.names if name not in set(left_out)]
+        return self._is_right(list(zip(on.right, variants.run(on.feeds, active))))
+
+    def _holds_all(self, variants: "_Variants", left_out: Sequence[str]) -> bool:
+        return all(self._holds(variants, left_out, on) for on in (self._settling, self._judging))
+
+    def _alone(self, variants: "_Variants") -> Dict[str, float]:
+        """Return how far each activation moves an output, alone in int8."""
+        once = len(variants.names) * max(1.0, self._samples.values)
+        tried = max(1, min(_MOST_TRIED, int(_MOST_VALUES / once)))
+        together = max(1, math.ceil(once / _MOST_VALUES))
+        feeds, right = self._settling.feeds[:tried], self._settling.right[:tried]
+        found: Dict[str, float] = {}
+        for start in range(0, len(variants.names), together):
+            group = variants.names[start : start + together]
+            found.update(dict.fromkeys(group, _moved(right, variants.run(feeds, group))))
+        return found
+
+
+def _expected(errors: Sequence[float]) -> int:
+    """Return how many of the errors, from the first on, have to go for the others to add up to what is tolerable."""
+    squares = np.cumsum(np.square(errors[::-1]))
+    return len(errors) - int(np.searchsorted(squares, _TOLERABLE**2, side="right"))
+
+
+def _fewest(low: int, most: int, is_enough: Callable[[int], bool]) -> int:
+    """Return the smallest number above ``low`` that is enough, ``most`` where none below it is."""
+    step, high = 1, low + 1
     while high < most and not is_enough(high):
-        low, high = high, 2 * high
+        step *= 2
+        low, high = high, high + step
     high = min(high, most)
     while high - low > 1:
         middle = (low + high) // 2
@@ -82,19 +164,22 @@ def _fewest(most: int, is_enough: Callable[[int], bool]) -> int:
     return high
 
 
-def _moved(source: Values, other: Values) -> float:
+def _moved(sources: Sequence[Values], others: Sequence[Values]) -> float:
     """Return the root of the mean squared difference over the deviation of an output, the largest of all outputs."""
-    found = 0.0
-    for name, right in source.items():
-        if not isinstance(right, np.ndarray) or right.dtype.kind != "f" or not right.size:
-            continue
-        if right.shape != other[name].shape:
-            return float("inf")
-        with np.errstate(all="ignore"):
-            apart = np.nan_to_num(other[name].astype(np.float64) - right)
-            deviation = float(np.nanstd(right.astype(np.float64))) or float(np.abs(right).max()) or 1.0
-        found = max(found, float(np.sqrt((apart**2).mean())) / deviation)
-    return found
+    return max((_moved_output([s[name] for s in sources], [o[name] for o in others]) for name in sources[0]), default=0)
+
+
+def _moved_output(sources: Sequence[Any], others: Sequence[Any]) -> float:
+    pairs = [(a, b) for a, b in zip(sources, others) if isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.size]
+    if any(a.shape != b.shape for a, b in pairs):
+        return math.inf
+    if not pairs:
+        return 0.0
+    right = np.concatenate([a.ravel() for a, _ in pairs]).astype(np.float64)
+    with np.errstate(all="ignore"):
+        apart = np.nan_to_num(np.concatenate([b.ravel() for _, b in pairs]) - right)
+        deviation = float(np.nanstd(right)) or float(np.abs(right).max()) or 1.0
+    return float(np.sqrt((apart**2).mean())) / deviation
 
 
 class _Variants:
@@ -103,10 +188,12 @@ class _Variants:
     def __init__(self, model: ModelProto, scales: Mapping[str, float], keep: AbstractSet[str]) -> None:
         self._model, self._scales, self._keep = model, scales, keep
         self._all = frozenset(graph.tensor_names(model))
-        layers = Finder(types.of(model), keep).layers.values()
-        self.names = list(dict.fromkeys(name for layer in layers for name in layer.activations() if name in scales))
+        self._layers = list(Finder(types.of(model), keep).layers.values())
+        self.names = list(
+            dict.fromkeys(name for layer in self._layers for name in layer.activations() if name in scales)
+        )
 
-    def run(self, feeds: Sequence[Mapping[str, Any]], active: Sequence[str]) -> List[Values]:
+    def run(self, feeds: Feeds, active: Sequence[str]) -> List[Values]:
         """Return the outputs of each sample with these activations in int8."""
         variant = ModelProto()
         variant.CopyFrom(self._model)
@@ -114,7 +201,25 @@ class _Variants:
         segments = Segments(variant)
         return [segments.run(feed) for feed in feeds]
 
-    def groups(self, values: float) -> List[List[str]]:
-        """Return the activations that are tried together, one each where that does not take too long."""
-        size = max(1, math.ceil(len(self.names) * values / _MOST_VALUES))
-        return [self.names[start : start + size] for start in range(0, len(self.names), size)]
+    def costs(self, sizes: Mapping[str, int]) -> Dict[str, float]:
+        """Return what leaving out an activation costs: its share of the layers, and that of their multiplications."""
+        found = dict.fromkeys(self.names, 1.0 / max(1, len(self.names)))
+        work = [(layer, _multiplications(layer, sizes)) for layer in self._layers]
+        total = sum(size for _, size in work) or 1
+        for layer, size in work:
+            for name in layer.activations():
+                if name in found:
+                    found[name] += size / total
+        return found
+
+
+def _multiplications(layer: Layer, sizes: Mapping[str, int]) -> int:
+    """Return how often a layer multiplies on a sample; 0 where that is not known."""
+    if layer.stored is None:
+        return 0
+    dims, axis = list(layer.stored.tensor.dims), layer.stored.axis
+    elements = int(np.prod(dims, dtype=np.int64))
+    if layer.node.op_type == "ConvTranspose":
+        return int(sizes.get(layer.activations()[0], 0) * elements // max(1, dims[0]))
+    channels = dims[axis] if axis is not None else dims[-1]
+    return int(sizes.get(layer.node.output[0], 0) * elements // max(1, channels))

@@ -14,6 +14,7 @@ from .operators import COMPARISONS, GROWING, SHRINKING, STEEP
 from .sites import Site
 from .values import INFINITE, LARGE, TINY, Misfit, Narrow, misfit
 
+_MODERATE = 64.0  # what values of usual size may be multiplied by
 _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 
 
@@ -89,7 +90,7 @@ class _Search:
             self._keep(site, f"its constant {name!r} is {found.told(self.narrow)}")
         shrinks = (found.why == TINY) != (operator == "Div" and index == 1)
         if found.why != INFINITE:
-            self._behind(site, large=not shrinks)
+            self._behind(site, abs(found.worst), large=not shrinks)
 
     def _keep(self, site: Site, reason: str) -> None:
         self.found.kept.setdefault(site.node.name, reason)
@@ -101,8 +102,14 @@ class _Search:
         upper = operator == "Min" or (operator == "Clip" and index == 2)
         return bool((beyond > 0).all() if upper else (beyond < 0).all())
 
-    def _behind(self, origin: Site, *, large: bool) -> None:
-        """Keep the nodes that read what ``origin`` computes, up to those that bring it back into range."""
+    def _behind(self, origin: Site, worst: float, *, large: bool) -> None:
+        """Keep the nodes that read what ``origin`` computes, up to those that bring it back into range.
+
+        Args:
+            origin: it has a constant that does not fit.
+            worst: the magnitude of that constant.
+            large: whether its results are too large; if not, too small.
+        """
         queue: Deque[str] = deque(_floats_out(origin))
         seen: Set[str] = set(queue)
         why = f"reads {'large' if large else 'small'} values of {origin.node.name!r}"
@@ -112,10 +119,23 @@ class _Search:
                     continue
                 if site.variables:
                     self._keep(site, why)
-                if site.node.op_type in (GROWING if large else SHRINKING):
+                passes = site.node.op_type in (GROWING if large else SHRINKING)
+                if passes and not (large and self._brings_back(site, index, worst)):
                     fresh = [name for name in _floats_out(site) if name not in seen]
                     seen.update(fresh)
                     queue.extend(fresh)
+
+    def _brings_back(self, site: Site, index: int, worst: float) -> bool:
+        """Tell whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
+        operator = site.node.op_type
+        if operator not in ("Mul", "Div") or len(site.node.input) != 2 or (operator == "Div" and index != 0):
+            return False
+        factor = site.scope.constant(site.node.input[1 - index])
+        if factor is None or not weights.size(factor):
+            return False
+        sizes = np.abs(weights.array(factor))
+        most = float(sizes.max()) if operator == "Mul" else 1 / max(float(sizes.min()), 1e-38)
+        return worst * most <= _MODERATE
 
 
 def _needs(operator: str, index: int, *, large: bool) -> bool:

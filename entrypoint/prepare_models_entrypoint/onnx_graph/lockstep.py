@@ -1,9 +1,9 @@
-"""A model and the one that was made of it, run side by side with every tensor of both observed and at once reduced."""
+"""A model, alone or beside the one that was made of it, run with every tensor observed and at once reduced."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 from onnx import ModelProto, NodeProto
@@ -37,10 +37,13 @@ class Seen:
         """Take up one sample's values, and those of its twin (None: there is none)."""
         if not value.size:
             return
-        finite = value if np.isfinite(value.max()) and np.isfinite(value.min()) else value[np.isfinite(value)]
-        if not finite.size:
-            return
-        self.most = max(self.most, abs(float(finite.max())), abs(float(finite.min())))
+        low, high = float(value.min()), float(value.max())
+        if not np.isfinite([low, high]).all():
+            finite = value[np.isfinite(value)]
+            if not finite.size:
+                return
+            low, high = float(finite.min()), float(finite.max())
+        self.most = max(self.most, abs(high), abs(low))
         if twin is not None and twin.shape == value.shape:
             self._compare(value, twin)
 
@@ -55,6 +58,74 @@ class Seen:
         self.error = max(self.error, error)
 
 
+class _Pace:
+    """Cuts a model into segments: of few nodes where tensors are large, and in each run at the same places."""
+
+    def __init__(self, model: Segments) -> None:
+        self._model, self._ends, self._step = model, [0], _FIRST
+
+    def __iter__(self) -> Iterator[Tuple[int, int]]:
+        index = 0
+        while self._ends[index] < len(self._model.nodes):
+            start = self._ends[index]
+            if index + 1 == len(self._ends):
+                self._ends.append(self._model.end(start, start + self._step))
+            index += 1
+            yield start, self._ends[index]
+
+    def took(self, found: Values) -> None:
+        """Take note of how large the tensors of a segment are."""
+        scaled = int(self._step * _SEGMENT_BYTES / max(1, _bytes(found)))
+        self._step = max(1, min(_MOST, 2 * self._step, scaled))
+
+
+class Watched:
+    """Runs a model. seen: what its float tensors were; runs: how many samples it was run on.
+
+    Args:
+        model: functions inlined, its nodes named.
+    """
+
+    def __init__(self, model: ModelProto) -> None:
+        self.model = Segments(model)
+        self.seen: Dict[str, Seen] = {}
+        self.runs = 0
+        self.observed_bytes = 0
+        self._pace = _Pace(self.model)
+
+    def run(self, feed: Mapping[str, Any]) -> Values:
+        """Run one sample, and return the outputs."""
+        values = dict(feed)
+        self.runs += 1
+        self._take(values)
+        for start, end in self._pace:
+            found = self.model.advance(values, start, end, observed=True)
+            self._pace.took(found)
+            self._take(found)
+        return self.model.results(values)
+
+    def _take(self, found: Values) -> None:
+        self.observed_bytes += _bytes(found)
+        for name, value in found.items():
+            if is_float(value):
+                self.seen.setdefault(name, Seen()).take(value, None)
+
+
+@dataclass
+class Fix:
+    """Other results of a node: of the one at ``place`` in the model, in the order of its outputs."""
+
+    place: int
+    results: Sequence[Any]
+
+
+class Repair(Protocol):
+    """Looks at the nodes one by one while a pair runs, and may change what the twin goes on with."""
+
+    def fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
+        """Return the first node from ``start`` to ``end`` (exclusive) that has other results, None where none has."""
+
+
 class Lockstep:
     """Runs a model and its twin.
 
@@ -67,45 +138,54 @@ class Lockstep:
     def __init__(self, model: ModelProto, twin: ModelProto, names: Mapping[str, str]) -> None:
         self.model, self.twin, self.names = Segments(model), Segments(twin), names
         self.seen: Dict[str, Seen] = {}
-        self.observed_bytes = 0
-        self._ends = _ends(self.model.nodes, self.twin.nodes)
-        self._plan: List[int] = []
+        self._places = {node.name: place for place, node in enumerate(self.twin.nodes) if node.name}
+        self._ends = _ends(self.model.nodes, self._places, len(self.twin.nodes))
+        self._pace = _Pace(self.model)
 
-    def run(self, feed: Mapping[str, Any]) -> Tuple[Values, Values]:
+    def run(self, feed: Mapping[str, Any], repair: Optional[Repair] = None) -> Tuple[Values, Values]:
         """Run one sample, and return the outputs of the model and those of its twin."""
-        values, twins = dict(feed), dict(feed)
-        start = at = index = 0
-        step = _FIRST
-        while start < len(self.model.nodes):
-            if index == len(self._plan):
-                self._plan.append(self.model.end(start, start + step))
-            end = self._plan[index]
+        values, twins, at = dict(feed), dict(feed), 0
+        for start, end in self._pace:
             till = self.twin.end(at, self._ends[end - 1]) if end < len(self.model.nodes) else len(self.twin.nodes)
+            till = max(at, till)
+            before = dict(twins) if repair is not None else {}
             found = self.model.advance(values, start, end, observed=True)
-            theirs = self.twin.advance(twins, at, max(at, till), observed=True)
-            step = max(1, min(_MOST, 2 * step, int(step * _SEGMENT_BYTES / max(1, _bytes(found)))))
+            theirs = self.twin.advance(twins, at, till, observed=True)
+            self._pace.took(found)
+            fix = repair.fix(found, theirs, start, end) if repair is not None else None
+            while repair is not None and fix is not None:
+                twin = self._places[self.model.nodes[fix.place].name]
+                if not self.twin.can_start(twin + 1):
+                    break
+                theirs.update(zip(self.twin.nodes[twin].output, fix.results))
+                twins = {**before, **theirs}
+                theirs.update(self.twin.advance(twins, twin + 1, till, observed=True))
+                fix = repair.fix(found, theirs, fix.place, end)
             self._take(found, theirs)
-            self.observed_bytes += _bytes(found) + _bytes(theirs)
-            start, at, index = end, max(at, till), index + 1
+            at = till
         return self.model.results(values), self.twin.results(twins)
 
     def _take(self, found: Values, theirs: Values) -> None:
         for name, value in found.items():
-            if isinstance(value, np.ndarray) and value.dtype == np.float32:
+            if is_float(value):
                 self.seen.setdefault(name, Seen()).take(value, theirs.get(self.names.get(name, name)))
 
 
-def _ends(nodes: Sequence[NodeProto], twins: Sequence[NodeProto]) -> List[int]:
-    """Return, by the place of a node, how many nodes of the twin do what the nodes up to there do."""
-    places = {node.name: index for index, node in enumerate(twins) if node.name}
+def _ends(nodes: Sequence[NodeProto], places: Mapping[str, int], count: int) -> List[int]:
+    """Return, by the place of a node, how many of the twin's ``count`` nodes do what the nodes up to there do."""
     shared = {places[node.name] for node in nodes if node.name in places}
     ends, reached = [], 0
     for node in nodes:
         reached = max(reached, places.get(node.name, -1) + 1)
-        while reached < len(twins) and reached not in shared:
+        while reached < count and reached not in shared:
             reached += 1
         ends.append(reached)
     return ends
+
+
+def is_float(value: Any) -> bool:
+    """Tell whether a value is a tensor of float32."""
+    return isinstance(value, np.ndarray) and value.dtype == np.float32
 
 
 def _bytes(values: Values) -> int:

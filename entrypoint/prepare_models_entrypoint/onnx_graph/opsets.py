@@ -5,11 +5,15 @@ from __future__ import annotations
 from onnx import ModelProto, TensorProto, version_converter
 
 from ..errors import ConvertError
+from ..foreign import ForeignError, foreign
 from . import schemas
+from .prepare import prepare
 
 
 def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelProto:
     """Return the model with operators of version ``wanted``, or as it is where it can't be lifted.
+
+    What ONNX's converter adds has no names: the model is prepared anew.
 
     Raises:
         ConvertError: it can't be lifted and is older than ``required``, which is what ``why`` needs.
@@ -20,15 +24,16 @@ def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelPro
     # Old versions of the converter lose what tensors refer to.
     referring = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location}
     try:
-        lifted = version_converter.convert_version(model, wanted)
-    except Exception as error:  # noqa: BLE001  # the converter raises several types for operators without a way up
+        with foreign():
+            lifted = version_converter.convert_version(model, wanted)
+    except ForeignError as error:
         return _too_old(model, found, required, f"{why} needs opset {required}", str(error))
     if [value.type for value in lifted.graph.input] != [value.type for value in model.graph.input]:
         return _too_old(model, found, required, f"{why} needs opset {required}", "ONNX's converter changes its inputs")
     for tensor in lifted.graph.initializer:
         if tensor.name in referring and tensor.data_location != TensorProto.EXTERNAL:
             tensor.CopyFrom(referring[tensor.name])
-    return lifted
+    return prepare(lifted)
 
 
 def _too_old(model: ModelProto, found: int, required: int, need: str, why: str) -> ModelProto:

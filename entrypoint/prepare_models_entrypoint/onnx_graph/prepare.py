@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, inliner
+import math
+from typing import Optional
 
+import numpy as np
+from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto, helper, inliner
+
+from . import weights
 from .names import name_nodes
 from .schemas import STANDARD
 from .walk import graphs
 
 _OPSET_OF_CASTS = 13  # for what is added to a model that uses none of ONNX's own operators
 _IR_OF_FREE_INITIALIZERS = 4  # before, each initializer was an input, too
+_LARGEST_DENSE = 1 << 26  # elements of a sparse tensor that is written out
 
 
 def prepare(model: ModelProto) -> ModelProto:
     """Return the model with its functions inlined, each node named uniquely, and initializers that are no inputs.
 
-    Nothing that is computed changes, and tensors keep their names.
+    Sparse constants become dense, which more programs read. Nothing that is computed changes; tensors keep their names.
     """
     if model.functions:
         model = inliner.inline_local_functions(model)
@@ -24,11 +30,43 @@ def prepare(model: ModelProto) -> ModelProto:
         stored |= {sparse.values.name for sparse in graph.sparse_initializer}
         for value in [value for value in graph.input if value.name in stored]:
             graph.input.remove(value)
+        _write_out(graph)
     if not any(item.domain in STANDARD for item in model.opset_import):
         model.opset_import.add().version = _OPSET_OF_CASTS
     model.ir_version = max(model.ir_version, _IR_OF_FREE_INITIALIZERS)
     name_nodes(model)
     return model
+
+
+def _write_out(graph: GraphProto) -> None:
+    """Make the sparse tensors of a graph dense, in place."""
+    for sparse in list(graph.sparse_initializer):
+        dense = _dense(sparse)
+        if dense is not None:
+            graph.initializer.add().CopyFrom(dense)
+            graph.sparse_initializer.remove(sparse)
+    for node in graph.node:
+        for attribute in node.attribute:
+            dense = _dense(attribute.sparse_tensor) if attribute.type == AttributeProto.SPARSE_TENSOR else None
+            if dense is not None:
+                attribute.CopyFrom(helper.make_attribute("value", dense))
+
+
+def _dense(sparse: SparseTensorProto) -> Optional[TensorProto]:
+    """Return a sparse tensor as a dense one, None where it is too large, or places are outside of it."""
+    shape, size = tuple(sparse.dims), math.prod(sparse.dims)
+    if size > _LARGEST_DENSE:
+        return None
+    values, places = weights.array(sparse.values), weights.array(sparse.indices)
+    if places.ndim == 2:  # coordinates
+        if places.shape[1] != len(shape) or (places < 0).any() or (places >= shape).any():
+            return None
+        places = np.ravel_multi_index(tuple(places.T), shape)
+    if places.shape != values.shape or (places < 0).any() or (places >= size).any():
+        return None
+    dense = np.zeros(size, values.dtype)
+    dense[places] = values
+    return weights.tensor(dense.reshape(shape), sparse.values.name, sparse.values.data_type)
 
 
 def drop_unread(model: ModelProto) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 import onnx
 from onnx import ModelProto, ValueInfoProto
@@ -13,9 +13,10 @@ from ..contract.job import ModelJob
 from ..contract.shapes import ShapeRange
 from ..converters import profiles
 from ..errors import ConvertError
-from . import graph, model_file, spectra
+from . import graph, loops, model_file, sparse, spectra
+from .walk import graphs
 
-LOWERED = "takes the place of a DFT or STFT, which loses its small values in less"
+SPECTRUM = "computes a DFT or STFT, which loses its small values in less"
 _LARGEST_FOR_INFERENCE = 1 << 30
 
 
@@ -26,6 +27,7 @@ class Rescue:
     dimensions: meaningless names that dimensions of different sizes share. nameless: there are dimensions whose name is
     an empty text, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
     spectra: there are operators of ``spectra``. branches: there are If, which sizes of the manifest may decide.
+    sparse: there are constants in sparse form. loops: there are Loop without a trip count or condition.
     """
 
     dimensions: Tuple[str, ...] = ()
@@ -33,14 +35,16 @@ class Rescue:
     ranks: Tuple[str, ...] = ()
     spectra: bool = False
     branches: bool = False
+    sparse: bool = False
+    loops: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.dimensions or self.nameless or self.ranks or self.spectra or self.branches)
+        return self != Rescue()
 
 
 @dataclass
 class Applied:
-    """What was rewritten, in words, and the names of the nodes that were added."""
+    """What was rewritten, in words, and the names of the nodes that compute spectra."""
 
     told: List[str] = field(default_factory=list)
     nodes: List[str] = field(default_factory=list)
@@ -61,8 +65,10 @@ def survey(source: Path, job: ModelJob) -> Rescue:
         dimensions=tuple(name for name in profiles.check_names(traits, shapes) if name),
         nameless=any(dim.HasField("dim_param") and not dim.dim_param for value in inputs for dim in _dims(value)),
         ranks=tuple(name for name in unranked if name not in job.onnx.static_shapes and name not in job.onnx.constants),
-        spectra=any(node.op_type in spectra.OPERATORS for node in model.graph.node),
+        spectra=bool(spectra.of(model)),
         branches=any(node.op_type == "If" for node in graph.nodes(model)),
+        sparse=sparse.present(model),
+        loops=bool(loops.unbounded(model)),
     )
 
 
@@ -75,12 +81,17 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
     done = Applied()
     for name in needs.ranks:
         done.told.append(_give_rank(model, name, job))
+    if needs.sparse:
+        done.told.append(f"constants in sparse form are written out: {', '.join(sparse.write_out(model))}")
+    if needs.loops:
+        done.told.append(f"loops have a trip count and a condition: {', '.join(loops.bound(model))}")
     if needs.dimensions or needs.nameless:
         done.told += _part_names(model, needs.dimensions)
     if needs.spectra:
-        kinds = sorted({node.op_type for node in model.graph.node if node.op_type in spectra.OPERATORS})
+        kinds = sorted({node.op_type for node in spectra.of(model)})
         done.nodes += spectra.lower(model, _shapes(model, job))
         done.told += [f"{kind} became {spectra.OPERATORS[kind]}" for kind in kinds]
+    done.nodes += [node.name for node in spectra.of(model)]  # those that the parser takes
     return done
 
 
@@ -154,10 +165,15 @@ def _shapes(model: ModelProto, job: ModelJob) -> Dict[str, List[Optional[int]]]:
     if assumed.ByteSize() < _LARGEST_FOR_INFERENCE:
         assumed = onnx.shape_inference.infer_shapes(assumed, data_prop=True)
     found: Dict[str, List[Optional[int]]] = {t.name: list(t.dims) for t in assumed.graph.initializer}
-    for value in (*assumed.graph.input, *assumed.graph.value_info, *assumed.graph.output):
-        if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
-            found[value.name] = [dim.dim_value if dim.HasField("dim_value") else None for dim in _dims(value)]
-    return found
+    twice: Set[str] = set()
+    for inner in graphs(assumed.graph):
+        known = {value.name: value for value in (*inner.input, *inner.value_info, *inner.output)}
+        for name, value in known.items():
+            if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
+                sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in _dims(value)]
+                if found.setdefault(name, sizes) != sizes:
+                    twice.add(name)  # in graphs beside each other, which may use a name for different tensors
+    return {name: sizes for name, sizes in found.items() if name not in twice}
 
 
 def set_fixed_sizes(model: ModelProto, job: ModelJob) -> List[str]:

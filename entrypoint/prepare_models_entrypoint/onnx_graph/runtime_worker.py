@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict, Union
 
 import numpy as np
 
 from ..contract.files import write_atomic
+from ..foreign import ForeignError, foreign
 from ..processes import die_with_parent, show_as
 
-Feed = Dict[str, Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnxruntime import InferenceSession, NodeArg
+
+    Array = NDArray[np.generic]
+
+Distance = Union[float, str]
 
 _LARGE = 1 << 30  # bytes of a model whose weights are written beside it
 # Ranges of random whole numbers, widest first: what indexes into something must be small, but all zeros show nothing.
@@ -19,113 +26,161 @@ _WHOLE_RANGES = ((0, 256), (1, 17), (0, 2))
 _SEED = 2026
 
 
+class Request(TypedDict, total=False):
+    """What is asked. ``shapes`` and ``values``: those of the inputs that the manifest fixes, by name."""
+
+    task: str
+    parent: int
+    result: str
+    source: str
+    target: str
+    rewritten: str
+    shapes: Dict[str, List[int]]
+    values: Dict[str, List[float]]
+
+
+class Answer(TypedDict):
+    """What came of it. ``why_not``: what stood in the way. ``outputs``: how far each is off, by the output's range."""
+
+    why_not: Optional[str]
+    outputs: Dict[str, Distance]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Do what the request asks, and write the answer to its result file."""
-    request: Dict[str, Any] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    request: Request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
     show_as("prepare-rewrite")
-    answer = {"fold": _fold, "compare": _compare}[request["task"]](request)
+    answer = {"fold": _fold, "compare": _compare, "run": _run}[request["task"]](request)
     write_atomic(request["result"], json.dumps(answer).encode("utf-8"), mode=0o600)
     return 0
 
 
-def _fold(request: Dict[str, Any]) -> Dict[str, Any]:
+def _fold(request: Request) -> Answer:
     """Write the model with what its constants decide worked out."""
     import onnxruntime
 
-    options = _options(onnxruntime)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = request["target"]
-    if Path(request["source"]).stat().st_size > _LARGE:
-        weights = Path(request["target"]).name + ".folded"
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
+    large = Path(request["source"]).stat().st_size > _LARGE
+    weights = Path(request["target"]).name + ".folded" if large else None
     try:
-        onnxruntime.InferenceSession(request["source"], options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001  # the library's exceptions have no common type but this
-        return {"why_not": _first_line(error)}
-    return {"why_not": None}
+        with foreign():
+            _session(
+                request["source"],
+                onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+                optimized=request["target"],
+                weights=weights,
+            )
+    except ForeignError as error:
+        return _not_done(error)
+    return Answer(why_not=None, outputs={})
 
 
-def _compare(request: Dict[str, Any]) -> Dict[str, Any]:
+def _run(request: Request) -> Answer:
+    """Run the model on random inputs."""
+    try:
+        with foreign():
+            _reference(_plain_session(request["source"]), request["shapes"], request["values"])
+    except ForeignError as error:
+        return _not_done(error)
+    return Answer(why_not=None, outputs={})
+
+
+def _compare(request: Request) -> Answer:
     """Run both models on the same random inputs: the worst difference of each output by the output's range."""
+    try:
+        with foreign():
+            session = _plain_session(request["source"])
+            feed, expected = _reference(session, request["shapes"], request["values"])
+    except ForeignError as error:
+        return _not_done(f"ONNX Runtime can't run the source model: {error}")
+    names = [value.name for value in session.get_outputs()]
+    del session
+    try:
+        with foreign():
+            session = _plain_session(request["rewritten"])
+            wanted = {value.name for value in session.get_inputs()}
+            shared = [name for name in names if name in {value.name for value in session.get_outputs()}]
+            found = session.run(shared, {name: value for name, value in feed.items() if name in wanted})
+    except ForeignError as error:  # then the rewriting broke the model
+        return Answer(why_not=None, outputs={"": str(error)})
+    by_name = dict(zip(names, expected))
+    apart = {name: _distance(by_name[name], np.asarray(value)) for name, value in zip(shared, found)}
+    return Answer(why_not=None if shared else "no output of the source model is left", outputs=apart)
+
+
+def _not_done(why: object) -> Answer:
+    return Answer(why_not=str(why), outputs={})
+
+
+def _plain_session(model: str) -> InferenceSession:
     import onnxruntime
 
-    options = _options(onnxruntime)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = onnxruntime.InferenceSession(request["source"], options, providers=["CPUExecutionProvider"])
-        feed, expected = _reference(session, request["shapes"], request["values"])
-        names = [value.name for value in session.get_outputs()]
-        del session
-    except Exception as error:  # noqa: BLE001  # as above; then there is nothing to compare with
-        return {"why_not": f"ONNX Runtime can't run the source model: {_first_line(error)}", "outputs": {}}
-    try:
-        session = onnxruntime.InferenceSession(request["rewritten"], options, providers=["CPUExecutionProvider"])
-        wanted = {value.name for value in session.get_inputs()}
-        shared = [name for name in names if name in {value.name for value in session.get_outputs()}]
-        found = session.run(shared, {name: value for name, value in feed.items() if name in wanted})
-    except Exception as error:  # noqa: BLE001  # as above; then the rewriting broke the model
-        return {"why_not": None, "outputs": {"": _first_line(error)}}
-    by_name = dict(zip(names, expected))
-    apart = {name: _distance(by_name[name], value) for name, value in zip(shared, found)}
-    return {"why_not": None if shared else "no output of the source model is left", "outputs": apart}
+    return _session(model, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
 
 
-def _options(onnxruntime: Any) -> Any:
+def _session(
+    model: str, level: object, *, optimized: Optional[str] = None, weights: Optional[str] = None
+) -> InferenceSession:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return options
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    options.graph_optimization_level = level
+    if optimized is not None:
+        options.optimized_model_filepath = optimized
+    if weights is not None:
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _reference(
-    session: Any, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Sequence[float]]
-) -> Tuple[Feed, List[Any]]:
-    """Return random inputs on which the source model runs, and its results."""
-    failure: Optional[Exception] = None
+    session: InferenceSession, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Sequence[float]]
+) -> "Tuple[Dict[str, Array], List[Array]]":
+    """Return random inputs on which the source model runs, and its results.
+
+    Raises:
+        ForeignError: it runs on none.
+    """
+    failure = ForeignError("nothing was tried")
+    replaced = [each for each in session.get_overridable_initializers() if each.name in values]
     for low, high in _WHOLE_RANGES:
-        feed = {each.name: _random(each, shapes, values, low, high) for each in session.get_inputs()}
+        feed = {each.name: _random(each, shapes, values, low, high) for each in (*session.get_inputs(), *replaced)}
         try:
-            return feed, list(session.run(None, feed))
-        except Exception as error:  # noqa: BLE001  # an index that is too large, for instance: the next range is smaller
+            with foreign():
+                return feed, [np.asarray(value) for value in session.run(None, feed)]
+        except ForeignError as error:  # an index that is too large, for instance: the next range is smaller
             failure = error
-    raise failure or ValueError("nothing was tried")
+    raise failure
 
 
 def _random(
-    value: Any, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Sequence[float]], low: int, high: int
-) -> Any:
+    value: NodeArg, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Sequence[float]], low: int, high: int
+) -> Array:
     random = np.random.default_rng([_SEED, len(value.name), *value.name.encode("utf-8")])
-    kind = _TYPES[value.type]
+    kind = np.dtype(_TYPES[value.type])
     declared = [size if isinstance(size, int) and size >= 0 else 1 for size in value.shape]
     shape = tuple(shapes.get(value.name, declared))
     if value.name in values:
-        return np.broadcast_to(
-            np.array(values[value.name]).astype(kind).reshape(_fitting(values[value.name], shape)), shape
-        )
-    if np.dtype(kind).kind == "f":
+        given = np.array(values[value.name]).astype(kind)
+        return np.broadcast_to(given.reshape(_fitting(values[value.name], shape)), shape)
+    if kind.kind == "f":
         return random.uniform(-1, 1, shape).astype(kind)
-    return random.integers(low, 2 if kind is np.bool_ else high, shape).astype(kind)
+    return random.integers(low, 2 if kind.kind == "b" else high, shape).astype(kind)
 
 
 def _fitting(values: Sequence[float], shape: Tuple[int, ...]) -> Tuple[int, ...]:
     return shape if len(values) == int(np.prod(shape)) else ()
 
 
-_TYPES: Dict[str, Any] = {
-    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
-    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
-    "tensor(bool)": np.bool_,
+_TYPES = {
+    "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int64)": "int64",
+    "tensor(int32)": "int32", "tensor(int16)": "int16", "tensor(int8)": "int8", "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16", "tensor(uint32)": "uint32", "tensor(uint64)": "uint64", "tensor(bool)": "bool",
 }  # fmt: skip
 
 
-def _distance(expected: Any, found: Any) -> "float | str":
+def _distance(first: Array, second: Array) -> Distance:
     """Return the largest difference by the range of the expected values, or what makes a comparison pointless."""
-    first, second = np.asarray(expected), np.asarray(found)
     if first.shape != second.shape or first.dtype != second.dtype:
         return f"{second.dtype}{second.shape} instead of {first.dtype}{first.shape}"
     if not first.size:

@@ -5,7 +5,7 @@ Nothing is optimized away, each node runs once for a sample, and large weights a
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, Set, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set, Tuple
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
@@ -47,6 +47,10 @@ class Segments:
         end = min(wanted, len(self.nodes))
         return max(end, last + 1) if start <= last and end > first >= 0 else end
 
+    def can_start(self, start: int) -> bool:
+        """Tell whether a segment can start there: not between nodes that hand on sequences."""
+        return not self._sequences or not self._sequences[0] < start <= self._sequences[-1]
+
     def advance(self, values: Values, start: int, end: int, *, observed: bool = False) -> Values:
         """Run nodes ``start`` to ``end`` (exclusive) on ``values``, which afterwards has what later nodes read.
 
@@ -57,12 +61,18 @@ class Segments:
             return {}
         key = (start, end, observed, tuple(self._shapes(values, start, end)))
         if key not in self._made:
-            self._made[key] = _Segment(self, start, end, values, observed=observed)
+            own = [name for node in self.nodes[start:end] for name in node.output if name]
+            asked = [name for name in own if observed or self.is_read_after(name, end)]
+            self._made[key] = _Segment(self, range(start, end), values, asked)
         found = self._made[key].run(values)
         values.update({name: value for name, value in found.items() if self._last.get(name, -1) >= end})
         for name in [name for name in values if self._last.get(name, -1) < end]:
             del values[name]
         return found
+
+    def part(self, indices: Sequence[int], values: Values, asked: Sequence[str]) -> Values:
+        """Run some nodes, given by their places in ascending order, on ``values``, and return what is asked of them."""
+        return _Segment(self, indices, values, asked).run(values)
 
     def _shapes(self, values: Values, start: int, end: int) -> Iterator[Tuple[int, ...]]:
         """Yield the shapes of what a segment is fed: they are part of its graph, as some operators need them."""
@@ -91,25 +101,25 @@ class Segments:
 class _Segment:
     """A part of the nodes as a model of its own. numpy has no bfloat16: such values come and go as float32."""
 
-    def __init__(self, whole: Segments, start: int, end: int, values: Values, *, observed: bool) -> None:
-        nodes = whole.nodes[start:end]
+    def __init__(self, whole: Segments, indices: Sequence[int], values: Values, asked: Sequence[str]) -> None:
+        nodes = [whole.nodes[index] for index in indices]
         own = [name for node in nodes for name in node.output if name]
-        read = sorted({name for names in whole.reads[start:end] for name in names}.difference(own))
+        read = sorted({name for index in indices for name in whole.reads[index]}.difference(own))
         stored = [whole.stored[name] for name in read if name in whole.stored and name not in values]
         self._fed = [name for name in read if name in values]
         self._weights = [tensor for tensor in stored if _is_fed(tensor)]
-        self._asked = [name for name in own if observed or whole.is_read_after(name, end)]
+        self._asked = list(asked)
         self._plain: Dict[str, str] = {}
         inputs = [_value(self._plain_name(name, whole.scope.get(name)), values[name]) for name in self._fed]
         inputs += [_declared(self._plain_name(tensor.name, tensor.data_type), tensor) for tensor in self._weights]
         before = [_cast(plain, name, TensorProto.BFLOAT16) for name, plain in self._plain.items()]
-        asked = [self._plain_name(name, whole.scope.get(name)) for name in self._asked]
+        shown = [self._plain_name(name, whole.scope.get(name)) for name in self._asked]
         after = [_cast(name, self._plain[name], TensorProto.FLOAT) for name in self._asked if name in self._plain]
         graph = helper.make_graph(
             [*before, *nodes, *after],
             "segment",
             inputs,
-            [ValueInfoProto(name=name) for name in asked],
+            [ValueInfoProto(name=name) for name in shown],
             [tensor for tensor in stored if not _is_fed(tensor)],
         )
         versions = whole.model.opset_import

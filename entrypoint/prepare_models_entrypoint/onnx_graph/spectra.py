@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Sequence
+from typing import Any, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -19,8 +19,17 @@ _AXIS_IS_AN_INPUT = 20  # the opset from which on DFT takes its axis as an input
 Shape = Sequence[Optional[int]]
 
 
+def of(model: ModelProto) -> List[NodeProto]:
+    """Return the nodes of these operators, of all graphs."""
+    return [node for node in graph.nodes(model) if _is_one(node)]
+
+
+def _is_one(node: NodeProto) -> bool:
+    return node.op_type in OPERATORS and node.domain in graph.STANDARD_DOMAINS
+
+
 def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
-    """Replace each DFT and STFT of the main graph, and return the names of the nodes that took their places.
+    """Replace each DFT and STFT, and return the names of the nodes that took their places.
 
     Args:
         model: changed in place.
@@ -30,19 +39,29 @@ def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
         ConvertError: a size that the coefficients depend on varies.
     """
     added: List[str] = []
-    kept: List[NodeProto] = []
-    names, constants, scope = Names(model), Constants(model), types.of(model)
-    for node in model.graph.node:
-        if node.op_type not in OPERATORS or node.domain not in graph.STANDARD_DOMAINS:
-            kept.append(node)
-            continue
-        lowered = _Lowered(model, node, names, constants, scope.get(node.input[0]))
-        (lowered.dft if node.op_type == "DFT" else lowered.stft)(shapes.get(node.input[0]))
-        kept += lowered.nodes
-        added += [each.name for each in lowered.nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
+    names, constants = Names(model), Constants(model)
+    for scope in _innermost_first(types.of(model)):
+        kept: List[NodeProto] = []
+        for node in scope.graph.node:
+            if not _is_one(node):
+                kept.append(node)
+                continue
+            lowered = _Lowered(model, node, names, constants, scope.get(node.input[0]))
+            lowered.lower(shapes.get(node.input[0]))
+            kept += lowered.nodes
+            added += [each.name for each in lowered.nodes]
+        if len(kept) != len(scope.graph.node):
+            # What is put back are copies: inner graphs are done by now.
+            del scope.graph.node[:]
+            scope.graph.node.extend(kept)
     return added
+
+
+def _innermost_first(scope: types.Scope) -> Iterator[types.Scope]:
+    for carried in scope.inner.values():
+        for inner in carried:
+            yield from _innermost_first(inner)
+    yield scope
 
 
 class _Lowered:
@@ -54,41 +73,55 @@ class _Lowered:
         self.attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         self.kind = kind or TensorProto.FLOAT
 
-    def dft(self, shape: Optional[Shape]) -> None:
+    def lower(self, shape: Optional[Shape]) -> None:
+        """Make the nodes for an input of this shape."""
         if shape is None:
             raise self._unknown("the rank of its input")
+        (self._dft if self.node.op_type == "DFT" else self._stft)(shape)
+
+    def _kernel(self, length: int, parts: int) -> Any:
+        """Return the transform of ``length`` values as an array [values that are used, parts, values, parts]."""
+        inverse, onesided = bool(self.attributes.get("inverse")), bool(self.attributes.get("onesided"))
+        if onesided and parts != (2 if inverse else 1):
+            kind = "complex" if inverse else "real"
+            raise self._wrong(f"one-sided, it takes {kind} values, and its input has others")
+        if inverse and onesided:
+            count = self._number(1) or 2 * (length - 1)
+            if count // 2 + 1 != length:
+                raise self._unusual(f"an inverse of {count} values from {length}")
+            return _real_inverse(count)
+        count = self._number(1) or length
+        bins = count // 2 + 1 if onesided else count
+        return _coefficients(count, bins, parts, inverse=inverse)[:length]
+
+    def _dft(self, shape: Shape) -> None:
         rank = len(shape)
         axis = self._axis() % rank
         length, parts = shape[axis], shape[-1]
         if length is None or parts is None:
             raise self._unknown(f"axis {axis if length is None else rank - 1} of its input")
-        count = self._number(1) or length
-        inverse, onesided = bool(self.attributes.get("inverse")), bool(self.attributes.get("onesided"))
-        if inverse and onesided:
-            raise self._unknown("the half that a one-sided inverse leaves out")
-        bins = count // 2 + 1 if onesided else count
-        used = min(length, count)
-        kernel = _coefficients(count, bins, parts, inverse=inverse)[:used]
+        kernel = self._kernel(length, parts)
+        used, bins, made = kernel.shape[0], kernel.shape[2], kernel.shape[3]
         tensor = self.node.input[0]
         if used < length:
             tensor = self._add("Slice", tensor, *(self._integers([value]) for value in (0, used, axis)))
         order = [each for each in range(rank - 1) if each != axis] + [axis, rank - 1]
         tensor = self._permuted(tensor, order)
         tensor = self._add("Reshape", tensor, self._integers([0] * (rank - 2) + [used * parts]))
-        tensor = self._add("MatMul", tensor, self._weights(kernel.reshape(used * parts, bins * 2)))
-        tensor = self._add("Reshape", tensor, self._integers([0] * (rank - 2) + [bins, 2]))
+        tensor = self._add("MatMul", tensor, self._weights(kernel.reshape(used * parts, bins * made)))
+        tensor = self._add("Reshape", tensor, self._integers([0] * (rank - 2) + [bins, made]))
         self._finish(self._permuted(tensor, [order.index(each) for each in range(rank)]))
 
-    def stft(self, shape: Optional[Shape]) -> None:
-        if shape is None:
-            raise self._unknown("the rank of its signal")
+    def _stft(self, shape: Shape) -> None:
         step, length, window = self._number(1), self._number(3), self._array(2)
         length = length or (len(window) if window is not None else None)
         parts = shape[2] if len(shape) > 2 else 1
         if step is None or length is None or parts is None:
             raise self._unknown("its frame_step, frame_length or window, or the last axis of its signal")
-        if len(self.node.input) > 2 and self.node.input[2] and (window is None or len(window) != length):
-            raise self._unknown("its window, of the frame's length,")
+        if len(self.node.input) > 2 and self.node.input[2] and window is None:
+            raise self._unknown("its window")
+        if window is not None and len(window) != length:
+            raise self._wrong(f"its window has {len(window)} values, and its frames have {length}")
         bins = length // 2 + 1 if self.attributes.get("onesided", 1) else length
         kernel = _coefficients(length, bins, parts, inverse=False)
         if window is not None:
@@ -151,6 +184,31 @@ class _Lowered:
             hint="fix the sizes of the model's inputs with onnx: {static_shapes: ...}, and other inputs with "
             "onnx: {constants: ...}",
         )
+
+    def _unusual(self, what: str) -> ConvertError:
+        return ConvertError(
+            "onnx-unsupported-operator",
+            f"{self.node.op_type} at node {self.node.name!r} can't become a matrix product: it is {what}",
+            hint="export the model without dft_length there, or with the one that the input's size gives",
+        )
+
+    def _wrong(self, why: str) -> ConvertError:
+        return ConvertError(
+            "onnx-node-invalid",
+            f"{self.node.op_type} at node {self.node.name!r}: {why}",
+            hint="export the model again with the operator as ONNX defines it",
+        )
+
+
+def _real_inverse(count: int) -> Any:
+    """Return the inverse from the first half of a spectrum to real values, as an array [bins, 2, count, 1]."""
+    bins = count // 2 + 1
+    angle = 2 * np.pi / count * (np.outer(np.arange(bins), np.arange(count)) % count)
+    twice = np.full((bins, 1), 2.0)  # each bin stands for its mirror image, too, where it has one
+    twice[0] = 1.0
+    if count % 2 == 0:
+        twice[-1] = 1.0
+    return np.stack([twice * np.cos(angle), -twice * np.sin(angle)], 1)[..., None] / count
 
 
 def _coefficients(count: int, bins: int, parts: int, *, inverse: bool) -> Any:

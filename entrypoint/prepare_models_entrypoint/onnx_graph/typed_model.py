@@ -126,13 +126,14 @@ def prepared(
             f"({sentence(chosen.means, requested=job.precision)})",
             hint="remove keep_fp32, or give the model without its own types",
         )
-    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.LOWERED))
+    rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.SPECTRUM))
     if chosen.rewrites and check_only and job.precision == "fp8":
         model_optimizer.check()
         typed.evidence = None
     elif chosen.rewrites:
         with _blaming(source):
-            model, changed = rewriter.rewrite(model, chosen.rewrites), not typed.already
+            model = rewriter.rewrite(model, chosen.rewrites)
+            changed = changed or not typed.already
             typed.evidence = proof.of_graph(model)
     if not changed:
         yield typed
@@ -155,9 +156,8 @@ def as_asked(job: ModelJob, source: Path) -> ModelProto:
 def _with_constants(job: ModelJob, source: Path) -> ModelProto:
     model = model_file.load(source)
     domains.declare(model)
-    model = prepare(model)
-    folding.fix(model, job)
-    return model
+    folding.fix(model, job)  # while inputs with a default are inputs
+    return prepare(model)
 
 
 def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
@@ -211,6 +211,7 @@ class _Rewriter:
         names = graph.tensor_names(model)
         fault = faults.of(model)
         if "qdq" in steps:
+            model = self._lifted(model, steps)
             weight_chains.fold(model)
         batch_norm.fold(model)
         for step in steps:
@@ -221,15 +222,19 @@ class _Rewriter:
             raise faults.RewriteError(made)
         return model
 
+    def _lifted(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
+        """Return the model with the operators that Q/DQ nodes need. Once it is fp16, ONNX's converter breaks it."""
+        if self.cache is None:
+            return model
+        half = "fp16" in steps or any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+        return lift(model, schemas.HALF_SCALES if half else schemas.SCALE_AXIS, required=1, why="int8")
+
     def _step(self, model: ModelProto, step: str, names: Sequence[str]) -> ModelProto:
         if step in ("fp16", "bf16"):
             return self._narrowed(model, step)
         if step == "fp8":
             return prepare(model_optimizer.to_fp8(model, self.job, self.work_dir))
         if self.cache is not None:
-            half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-            wanted = schemas.HALF_SCALES if half else schemas.SCALE_AXIS
-            model = prepare(lift(model, wanted, required=1, why="int8"))
             done = quantize.insert(model, self.cache.scales, names=set(names), keep=self._out_of_int8(model).keys())
             self._cover(self.cache, done, names)
         return model
@@ -266,11 +271,6 @@ class _Rewriter:
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""
         self.typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
-        for told in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
-            self.typed.warnings.append(
-                WarningInfo(
-                    code="calibration-incomplete",
-                    message=f"{told}; {len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}",
-                    hint="use the calibration cache of exactly this model version",
-                )
-            )
+        for warning in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
+            layers = f"{len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}"
+            self.typed.warnings.append(WarningInfo(**{**warning, "message": f"{warning['message']}; {layers}"}))

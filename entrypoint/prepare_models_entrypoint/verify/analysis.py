@@ -8,7 +8,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Optional
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 from onnx import ModelProto, TensorProto
 
@@ -41,12 +41,11 @@ class Samples:
 
 def samples_of(job: ModelJob) -> Samples:
     """Return the samples of a model: those of its verification, else of its calibration, else random numbers."""
-    if job.verify is not None:
-        real = job.verify.images is not None or job.verify.npz is not None or bool(job.verify.ranges)
-        return Samples(job.verify, real, asked=True)
-    if job.calibration is not None:
-        return Samples(VerifyConfig(images=job.calibration), real=True, asked=False)
-    return Samples(VerifyConfig(count=1), real=False, asked=False)
+    config = job.judged
+    if config is None:
+        return Samples(VerifyConfig(count=1), real=False, asked=False)
+    real = config.images is not None or config.npz is not None or bool(config.ranges)
+    return Samples(config, real, asked=job.verify is not None)
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
@@ -66,8 +65,30 @@ def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
     return found
 
 
-def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Optional[Findings]:
+def watched(job: ModelJob, given: Samples, model: ModelProto) -> Tuple[str, ranges.Source]:
+    """Return what the samples of a model are, and the model with them; its batch normalization is folded.
+
+    Raises:
+        VerifyError: the samples can't be used.
+    """
+    described, feeds = samples.feeds(given.config, inputs_of(model, job))
+    few = list(itertools.islice(feeds, ranges.SAMPLES))
+    if not few:
+        raise needs.no_sample()
+    batch_norm.fold(model)
+    return described, ranges.Source(model, few)
+
+
+def find(
+    job: ModelJob, source: Path, on_phase: Callable[[str], None], known: Optional[Tuple[str, ranges.Source]] = None
+) -> Optional[Findings]:
     """Return what samples show of a model that is to be rewritten to fp16 or bf16, None where nothing was measured.
+
+    Args:
+        job: the model.
+        source: its file.
+        on_phase: called with the name of each step.
+        known: what ``watched`` returned for the model, where that is there already.
 
     Raises:
         VerifyError: the samples that the manifest names can't be used, or ONNX Runtime can't run the model.
@@ -78,15 +99,16 @@ def find(job: ModelJob, source: Path, on_phase: Callable[[str], None]) -> Option
         return None
     if not given.asked and not job.keep_auto and _bytes(source) > _LARGEST_UNASKED:
         return None
-    model = as_asked(job, source)
+    model = known[1].model if known is not None else as_asked(job, source)
     if graph.has_qdq(model):
         return None
     on_phase("measure ranges")
-    if target == "bf16":
-        model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
-    batch_norm.fold(model)
     try:
-        return _measured(job, given, model, target)
+        if known is None:
+            if target == "bf16":
+                model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
+            known = watched(job, given, model)
+        return _measured(job, given, known, target)
     except StageError:
         if given.asked or job.keep_auto:
             raise
@@ -107,22 +129,21 @@ def _is_possible(job: ModelJob, given: Samples) -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
-def _measured(job: ModelJob, given: Samples, model: ModelProto, target: str) -> Findings:
-    described, feeds = samples.feeds(given.config, inputs_of(model, job))
-    few = list(itertools.islice(feeds, ranges.SAMPLES))
+def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], target: str) -> Findings:
+    described, source = known
     keep: Dict[str, str] = {}
-    for node in graph.nodes(model):
+    for node in graph.nodes(source.model):
         pattern = next((each for each in job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
         if pattern is not None:
             keep[node.name] = f"keep_fp32: {pattern}"
     grow = given.asked or given.real or bool(job.keep_auto)
     try:
-        found = ranges.measure(model, target, few, judge(given.config, target), keep=keep, grow=grow)
+        found = ranges.measure(source, target, judge(given.config, target), keep=keep, grow=grow)
     except runners.runtime_errors() as error:
         raise runners.cannot_run(error) from None
     told = {name: why for name, why in found.keep.items() if name not in keep}
     warnings = [] if grow else _on_random(told, found.judgement, target)
-    return Findings(told, described, trusted=grow, warnings=warnings)
+    return Findings(told, described, trusted=grow, runs=found.runs, warnings=warnings)
 
 
 def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[WarningInfo]:

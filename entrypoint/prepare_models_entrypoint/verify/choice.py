@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto
 
@@ -16,9 +15,8 @@ from ..errors import ConvertError
 from ..onnx_graph import graph
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from ..onnx_graph.segments import Segments
 from ..onnx_graph.typed_model import as_asked, prepared
-from . import analysis, needs, ranges, runners, samples
+from . import analysis, needs, runners
 from .judging import judge
 
 _LOWEST_FIRST = ("int8", "fp16", "fp32")
@@ -45,7 +43,9 @@ def choose(
             chosen = precision
     keep = chooser.findings.keep if chosen != "fp32" and chooser.findings is not None else {}
     warnings = [] if chooser.given.asked or chooser.given.real else [_on_random(chosen)]
-    return replace(job, precision=chosen), Findings(keep, chooser.described, warnings=warnings, choices=rows)
+    return replace(job, precision=chosen), Findings(
+        keep, chooser.described, runs=chooser.watched.runs, warnings=warnings, choices=rows
+    )
 
 
 def _on_random(chosen: str) -> WarningInfo:
@@ -64,10 +64,9 @@ class _Chooser:
         self.job, self.source, self.work_dir, self.cache, self.on_phase = job, source, work_dir, cache, on_phase
         self.model: ModelProto = as_asked(job, source)
         self.given = analysis.samples_of(job)
-        self.described, feeds = samples.feeds(self.given.config, analysis.inputs_of(self.model, job))
-        self.feeds = list(itertools.islice(feeds, ranges.SAMPLES))
+        self.known = analysis.watched(job, self.given, self.model)
+        self.described, self.watched = self.known
         self.findings: Optional[Findings] = None
-        self._right: List[Dict[str, Any]] = []
 
     def weigh(self, precision: str) -> PrecisionChoice:
         """Return what came of a precision."""
@@ -75,10 +74,12 @@ class _Chooser:
             return _row(precision, "chosen", "as exported", error=0.0)
         if precision == "int8" and self.cache is None and not graph.has_qdq(self.model):
             return _row(precision, "impossible", "there is no calibration, and the model has no Q/DQ nodes")
+        if precision == "int8" and self.cache is not None and self.cache.refused is not None:
+            return _row(precision, "missed", self.cache.refused)
         self.on_phase(f"weigh {precision}")
         if self.findings is None:
             asked = replace(self.job, precision="fp16", keep_fp32=(*self.job.kept_patterns, AUTO))
-            self.findings = analysis.find(asked, self.source, self.on_phase)
+            self.findings = analysis.find(asked, self.source, self.on_phase, self.known)
         try:
             outputs, kept, narrowed = self._outputs(precision)
         except ConvertError as error:
@@ -98,18 +99,15 @@ class _Chooser:
             job, self.source, self.work_dir, cache=self.cache, on_phase=self.on_phase, findings=self.findings
         ) as typed:
             with runners.RoundedRunner(typed.path) as runner:
-                outputs = [runner.infer(feed) for feed in self.feeds]
+                outputs = [runner.infer(feed) for feed in self.watched.feeds]
             narrowed = typed.evidence is not None and bool(typed.evidence.layers.get(precision))
             return outputs, sum(not node.harmless for node in typed.kept), narrowed
 
     def _source_outputs(self) -> Sequence[Mapping[str, Any]]:
-        if not self._right:
-            segments = Segments(self.model)
-            try:
-                self._right = [segments.run(feed) for feed in self.feeds]
-            except runners.runtime_errors() as error:
-                raise runners.cannot_run(error) from None
-        return self._right
+        try:
+            return self.watched.outputs()
+        except runners.runtime_errors() as error:
+            raise runners.cannot_run(error) from None
 
 
 def _row(precision: str, verdict: str, told: str, *, kept: int = 0, error: Optional[float] = None) -> PrecisionChoice:

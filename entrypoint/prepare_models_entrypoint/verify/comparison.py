@@ -19,6 +19,7 @@ from ..onnx_graph.findings import Findings
 from ..processes import supervise, tail
 
 _LOG_LINES = 5
+FAR_OFF = "verification-failed"
 
 
 def verify(
@@ -91,7 +92,8 @@ def refusal(verification: Verification) -> Optional[VerifyError]:
         problems.append(verification["origin"])
     told = "; ".join(problems)
     return VerifyError(
-        "verification-failed",
+        FAR_OFF,
         f"{told}. {verification['statement']}",
-        hint="check the calibration cache and the samples' preprocessing; keep_fp32: spares sensitive layers",
+        hint="use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: if "
+        "such outputs serve you; a calibration cache must be this model's, and samples preprocessed as it wants them",
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Mapping, Sequence, Set, Tuple
 
-from ..contract.verification import VerifyConfig
+from ..contract.verification import Thresholds, VerifyConfig
 from .metrics import OutputMetrics
 
-_NEAR = 0.75  # of what is allowed: other inputs err more than the samples
+NEAR = 0.75  # of what is allowed: other inputs err more than the samples
 
 Values = Mapping[str, Any]
 # Judges the outputs of the samples against those of the source; returns what misses a threshold, and the largest error.
@@ -28,8 +28,11 @@ class Judgement:
     error: float
 
 
-def judge(config: VerifyConfig, precision: str) -> Judge:
-    """Return what judges outputs of a model of ``precision`` by the thresholds of ``config``."""
+def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
+    """Return what judges outputs of a model of ``precision`` by the thresholds of ``config``.
+
+    ``near``: the share of what is allowed from which on an output is doubtful.
+    """
 
     def judged(pairs: Sequence[Tuple[Values, Values]]) -> Judgement:
         doubtful, problems, error = set(), {}, 0.0
@@ -40,8 +43,7 @@ def judge(config: VerifyConfig, precision: str) -> Judge:
                 metrics.add(reference[name], candidate[name])
             asked = config.asks(name)
             missed = metrics.result(limits, named=False, asked=asked)["problems"]
-            near = None if limits.max_of_range is None else limits.max_of_range * _NEAR
-            if metrics.result(replace(limits, max_of_range=near), named=False, asked=asked)["problems"]:
+            if metrics.result(_narrowed(limits, near), named=False, asked=asked)["problems"]:
                 doubtful.add(name)
             if missed:
                 problems[name] = missed
@@ -49,3 +51,12 @@ def judge(config: VerifyConfig, precision: str) -> Judge:
         return Judgement(doubtful, problems, error)
 
     return judged
+
+
+def _narrowed(limits: Thresholds, share: float) -> Thresholds:
+    """Return limits that allow a share of what others allow, by the metrics that defaults have."""
+    return replace(
+        limits,
+        max_of_range=None if limits.max_of_range is None else limits.max_of_range * share,
+        cosine=None if limits.cosine is None else 1 - (1 - limits.cosine) * share,
+    )

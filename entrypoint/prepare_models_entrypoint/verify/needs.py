@@ -22,7 +22,7 @@ def check(job: ModelJob, source: Path) -> None:
         VerifyError: a module is missing, the samples don't fit, or thresholds name outputs that the model lacks.
     """
     check_modules()
-    config = job.verify or VerifyConfig()
+    config = job.judged or VerifyConfig()
     if importlib.util.find_spec("onnx") is None:
         return  # images with the full TensorRT lack it
     from ..onnx_graph.typed_model import as_asked

@@ -71,7 +71,7 @@ class Comparison:
         needs.check_modules()
         self.work_dir = Path(request["work_dir"])
         found = request["findings"]
-        self.findings = Findings(found["keep"], found["measured"]) if found else None
+        self.findings = Findings.from_dict(found) if found else None
 
     def verification(self) -> Verification:
         """Compare, and return what came of it."""

@@ -71,7 +71,7 @@ def _field(hint: object, about: Schema) -> Schema:
 def _type(hint: object) -> Schema:
     """Return the schema of a type hint."""
     origin, inner = get_origin(hint), get_args(hint)
-    if hint is Any:
+    if hint in (Any, object):
         return {}
     if origin is list:
         return {"type": "array", "items": _type(inner[0])}

@@ -118,6 +118,13 @@ def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Cal
             held.release()
 
 
+def sweep() -> None:
+    """Remove the private directories of holders that were killed, whatever model they worked on."""
+    for folder in _folder().glob("*/"):
+        with contextlib.suppress(OSError), locked_now(folder.with_name(f"{folder.name}.lock")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _folder() -> Path:
     folder = cache_dir() / "locks"
     try:

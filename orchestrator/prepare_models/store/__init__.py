@@ -76,6 +76,9 @@ class Store(Protocol):
     def remove(self, key: str) -> bool:
         """Remove an engine, unless a build of it is under way: then return False."""
 
+    def sweep(self) -> None:
+        """Remove what processes left that were killed while they put or removed an engine."""
+
     def entries(self) -> Iterator[Entry]:
         """Yield what is there, its bytes unverified."""
 

@@ -25,7 +25,7 @@ from prepare_models_entrypoint.contract.files import PARTIAL, share_file, sync_d
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, blank, read
 
-from ..running.writer_lock import flocked
+from ..running.writer_lock import flocked, locked_now
 from ..support.file_digests import Digests
 from . import FILES, PLAN, Entry, Turn
 
@@ -114,6 +114,13 @@ class LocalStore:
                 return True
         except InterruptedError:
             return False
+
+    def sweep(self) -> None:
+        """Remove what processes left that were killed while they put or removed an engine."""
+        for folder in self.root.glob(f".*{PARTIAL}"):
+            key = folder.name[1:].partition(".")[0]
+            with contextlib.suppress(OSError), locked_now(self.root / "locks" / f"{key}.lock"):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def entries(self) -> Iterator[Entry]:
         """Yield what is there, its bytes unverified."""

@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.workspace import sweep
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...manifest import licences
 from ...reports import documents, forms, html, text
-from ...running import progress
+from ...running import progress, writer_lock
 from ...running.prefetch import fetching_ahead
 from ...running.runner import Run
 from ...store import open_store
@@ -64,12 +64,15 @@ def main(arguments: argparse.Namespace) -> int:
         html.check()  # before hours of building
     cache = paths.make_cache()
     sweep(cache)
+    writer_lock.sweep()
     loaded, specs, executor = selection.chosen(arguments)
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     offline = arguments.bundle is not None
     accepted = offline or licences.accepted(flag=arguments.accept_eula)  # of a bundle: when it was made
     later = [] if offline else [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
     digests = open_digests()
+    store = open_store(digests)
+    store.sweep()
     with progress.observer(
         quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose
     ) as observer:
@@ -78,7 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
             specs=specs,
             models_dir=models_dir,
             executor=executor,
-            store=open_store(digests),
+            store=store,
             digests=digests,
             jobs=arguments.jobs,
             fail_fast=bool(arguments.fail_fast),

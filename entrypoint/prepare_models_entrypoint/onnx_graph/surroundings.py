@@ -1,0 +1,142 @@
+"""What a model has around a node that a backend refuses: ONNX's own objection to it, and what a manifest can change."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, Optional, Sequence, Set
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from . import model_file
+from .walk import bodies, graphs
+
+_WHOLE = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
+_DECIDED = ("If", "Loop", "Range", "ConstantOfShape")
+_PASSING = ("Cast", "QuantizeLinear", "DequantizeLinear")
+_LARGEST_SIZES = 1 << 14  # bytes: what is smaller may be a size or an axis, which the rules of operators look at
+
+
+class Surroundings:
+    """The nodes of a model's main graph by what they read and make; nodes of bodies count as those that carry them."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._model = model
+        self._made: Dict[str, NodeProto] = {name: node for node in model.graph.node for name in node.output if name}
+        self._constant = {tensor.name for tensor in model.graph.initializer}
+        self._inputs = [value for value in model.graph.input if value.name not in self._constant]
+        self._nodes = [node for graph in graphs(model.graph) for node in graph.node]
+        self._makers = {name: node for node in self._nodes for name in node.output if name}
+        self._readers: Dict[str, List[NodeProto]] = {}
+        for node in self._nodes:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
+        self._values: Optional[Dict[str, ValueInfoProto]] = None
+
+    def named(self, words: Sequence[str]) -> List[NodeProto]:
+        """Return the nodes with these names."""
+        return [node for node in self._model.graph.node if {each.name for each in _within(node)} & set(words) - {""}]
+
+    def computing(self, words: Sequence[str]) -> List[str]:
+        """Return the names of the nodes, of all graphs, that these words name.
+
+        What only passes values on, a Cast or a quantizer, may have been added: in its place stand the nodes around it.
+        """
+        known = {node.name: node for node in self._nodes}
+        named = [known[word] for word in words if word in known]
+        return [node.name for node in self._spread(named, 0)]
+
+    def near(self, names: Sequence[str], distance: int) -> List[str]:
+        """Return the names of the nodes up to so many nodes away, these included."""
+        wanted = set(names)
+        return [node.name for node in self._spread([node for node in self._nodes if node.name in wanted], distance)]
+
+    def _spread(self, nodes: Sequence[NodeProto], distance: int) -> List[NodeProto]:
+        """Return the nodes and those around them; what passes values on counts for no distance, and is left out."""
+        found: Dict[str, NodeProto] = {}
+        seen: Dict[str, int] = {}
+        pending = [(node, distance) for node in nodes]
+        while pending:
+            node, left = pending.pop()
+            if seen.get(node.name, -1) >= left:
+                continue
+            seen[node.name] = left
+            passes = node.op_type in _PASSING
+            if not passes:
+                found[node.name] = node
+            if passes or left:
+                pending += [(each, left if passes else left - 1) for each in self._neighbours(node)]
+        return list(found.values())
+
+    def _neighbours(self, node: NodeProto) -> Iterator[NodeProto]:
+        for name in node.input:
+            if name in self._makers:
+                yield self._makers[name]
+        for name in node.output:
+            yield from self._readers.get(name, ())
+
+    def objection(self, node: NodeProto) -> Optional[str]:
+        """Return what the rules of ONNX say against a node with just these inputs, or None."""
+        shell = model_file.without_weights(self._model)
+        values = self._shapes(shell)
+        graph = helper.make_graph(
+            [node],
+            "one",
+            [values[name] for name in _read(node) if name in values and name not in self._constant],
+            [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name],
+        )
+        for tensor in self._model.graph.initializer:
+            if tensor.name in set(_read(node)):
+                if tensor.ByteSize() <= _LARGEST_SIZES:
+                    graph.initializer.add().CopyFrom(tensor)
+                else:
+                    graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+        one = helper.make_model(graph, opset_imports=list(self._model.opset_import), ir_version=shell.ir_version)
+        try:
+            onnx.shape_inference.infer_shapes(one, check_type=True, strict_mode=True)
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+            return str(error).strip().splitlines()[0]
+        return None
+
+    def before(self, nodes: Sequence[NodeProto]) -> List[str]:
+        """Return the computed tensors that enter these nodes and don't depend on any of them."""
+        refused = {name for node in nodes for name in node.output}
+        entering = dict.fromkeys(name for node in nodes for name in _read(node) if name in self._made)
+        return [name for name in entering if not refused & self._sources(name)]
+
+    def deciding(self, node: NodeProto) -> List[str]:
+        """Return the model's inputs of whole numbers from which a node's sizes, axes or branch come, not its data."""
+        sources: Set[str] = set()
+        for name in list(node.input)[0 if node.op_type in _DECIDED else 1 :]:
+            sources |= self._sources(name)
+        return [
+            value.name for value in self._inputs if value.name in sources and value.type.tensor_type.elem_type in _WHOLE
+        ]
+
+    def _sources(self, name: str) -> Set[str]:
+        """Return all tensors from which one is computed, itself included."""
+        found: Set[str] = set()
+        pending = [name]
+        while pending:
+            each = pending.pop()
+            if each not in found:
+                found.add(each)
+                pending += _read(self._made[each]) if each in self._made else []
+        return found
+
+    def _shapes(self, shell: ModelProto) -> Dict[str, ValueInfoProto]:
+        if self._values is None:
+            inferred = onnx.shape_inference.infer_shapes(shell, data_prop=True).graph
+            self._values = {value.name: value for value in (*inferred.input, *inferred.value_info, *inferred.output)}
+        return self._values
+
+
+def _within(node: NodeProto) -> Iterator[NodeProto]:
+    yield node
+    for body in bodies(node):
+        for graph in graphs(body):
+            yield from graph.node
+
+
+def _read(node: NodeProto) -> List[str]:
+    """Return what a node reads, with what its bodies do; names of their own included, which nothing else has."""
+    return list(dict.fromkeys(name for each in _within(node) for name in each.input if name))

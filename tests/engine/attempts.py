@@ -1,0 +1,46 @@
+"""The build process's work on small models, each in a fork of its own: many kinds in little time."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from prepare_models_entrypoint.contract.job import ModelJob
+from prepare_models_entrypoint.converters import by_api
+from prepare_models_entrypoint.converters.request import BuildRequest, empty_result
+from prepare_models_entrypoint.errors import outcome
+
+
+def attempt(model: onnx.ModelProto, folder: Path, *, check_only: bool = True, **asked: Any) -> dict[str, Any]:
+    """Return the result of checking or building a model; ``asked`` as in a job."""
+    source = folder / "model.onnx"
+    source.write_bytes(model.SerializeToString())
+    job = ModelJob.from_dict(
+        {"name": "model", "source": str(source), "output_dir": str(folder), "deploy_dir": str(folder), **asked}
+    )
+    request = BuildRequest(
+        model=job,
+        source=str(source),
+        plan=str(folder / "model.plan"),
+        work_dir=str(folder),
+        result=str(folder / "result.json"),
+        check_only=check_only,
+    )
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            result = empty_result()
+            result["error"] = outcome(lambda: by_api.convert(request, result, lambda *_: None), "convert")
+            Path(request.result).write_text(json.dumps(result), encoding="utf-8")
+            status = 0
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    found: dict[str, Any] = json.loads(Path(request.result).read_text(encoding="utf-8"))
+    return found

@@ -1,0 +1,391 @@
+"""What the backend refuses: who is blamed, in which words, and whether the hint helps when it is followed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+
+from prepare_models_entrypoint.onnx_graph import sites
+from tests.command import Workplace
+from tests.engine.attempts import attempt
+
+FLOAT, INT64, BOOL, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING
+value, node = helper.make_tensor_value_info, helper.make_node
+IMAGE = (1, 3, 8, 8)
+W = np.ones((4, 3, 3, 3), np.float32)
+
+
+def model(
+    nodes: list[Any], inputs: list[Any], outputs: list[Any], opset: int = 18, **constants: Any
+) -> onnx.ModelProto:
+    weights = [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def one(
+    operator: str, *inputs: tuple[str, tuple[Any, ...]], opset: int = 18, kinds: dict[str, int] | None = None,
+    makes: int = FLOAT, outputs: int = 1, domain: str = "", constants: dict[str, Any] | None = None, **attributes: Any,
+) -> onnx.ModelProto:  # fmt: skip
+    """A model of one operator ``bad``, with a Relu before its first input where that is of floats."""
+    kinds, constants = kinds or {}, constants or {}
+    values = [value(name, kinds.get(name, FLOAT), shape) for name, shape in inputs]
+    names, nodes = [name for name, _ in inputs] + list(constants), []
+    if inputs and kinds.get(inputs[0][0], FLOAT) == FLOAT:
+        nodes.append(node("Relu", [names[0]], ["before"], name="good"))
+        names[0] = "before"
+    made = ["y", "y2", "y3"][:outputs]
+    nodes.append(node(operator, names, made, name="bad", domain=domain, **attributes))
+    proto = model(nodes, values, [value(name, makes, None) for name in made], opset, **constants)
+    if domain:
+        proto.opset_import.append(helper.make_opsetid(domain, 1))
+    return proto
+
+
+def resize(**attributes: Any) -> onnx.ModelProto:
+    empty = np.zeros(0, np.float32)
+    return one("Resize", ("x", IMAGE), constants={"roi": empty, "k": np.array([1, 1, 2, 2], np.float32)}, **attributes)
+
+
+def looped(operator: str, **attributes: Any) -> onnx.ModelProto:
+    body = helper.make_graph(
+        [node(operator, ["a", "x"], ["b"], **attributes), node("Identity", ["c"], ["d"])], "body",
+        [value("i", INT64, []), value("c", BOOL, []), value("a", FLOAT, None)],
+        [value("d", BOOL, []), value("b", FLOAT, None)],
+    )  # fmt: skip
+    nodes = [node("Loop", ["n", "", "x"], ["y"], body=body, name="bad")]
+    return model(nodes, [value("x", FLOAT, [2])], [value("y", FLOAT, None)], n=np.int64(3))
+
+
+def branches() -> onnx.ModelProto:
+    then = helper.make_graph([node("ReduceSum", ["x"], ["a"], keepdims=0)], "t", [], [value("a", FLOAT, None)])
+    other = helper.make_graph([node("Identity", ["x"], ["b"])], "e", [], [value("b", FLOAT, None)])
+    nodes = [node("If", ["c"], ["y"], name="bad", then_branch=then, else_branch=other)]
+    return model(nodes, [value("x", FLOAT, [4]), value("c", BOOL, [])], [value("y", FLOAT, None)])
+
+
+def sequence() -> onnx.ModelProto:
+    nodes = [
+        node("Relu", ["x"], ["before"], name="good"),
+        node("SequenceConstruct", ["before", "x"], ["q"], name="bad"),
+        node("ConcatFromSequence", ["q"], ["y"], axis=0, name="worse"),
+    ]
+    return model(nodes, [value("x", FLOAT, [2])], [value("y", FLOAT, None)])
+
+
+def sizes_from_data() -> onnx.ModelProto:
+    nodes = [
+        node("ReduceSum", ["x"], ["s"], keepdims=0),
+        node("Cast", ["s"], ["whole"], to=INT64),
+        node("Unsqueeze", ["whole", "zero"], ["before"], name="good"),
+        node("Expand", ["x1", "before"], ["y"], name="bad"),
+    ]
+    inputs = [value("x", FLOAT, [2, 3]), value("x1", FLOAT, [1])]
+    return model(nodes, inputs, [value("y", FLOAT, None)], zero=np.array([0]))
+
+
+def too_deep() -> onnx.ModelProto:
+    return one("Reshape", ("x", (8,)), constants={"s": np.array([2, 2, 2, 1, 1, 1, 1, 1, 1])})
+
+
+def cut(proto: onnx.ModelProto) -> onnx.ModelProto:
+    proto.graph.initializer[0].raw_data = b"123"
+    return proto
+
+
+def wired(nodes: list[Any], output: str = "y") -> onnx.ModelProto:
+    return model(nodes, [value("x", FLOAT, [2])], [value(output, FLOAT, [2])])
+
+
+ROIS = {"r": np.zeros((2, 4), np.float32), "b": np.zeros(2, np.int64)}
+SCATTER = {"i": np.array([[0], [1]]), "u": np.ones((2, 3), np.float32)}
+TWO = (("x", (2, 3)), ("z", (4, 5)))
+UNSUPPORTED, INVALID, PLUGIN = "onnx-unsupported-operator", "onnx-node-invalid", "plugin-missing"
+
+# A model of this kind, the error's code, and a word of the cause or of the hint.
+KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
+    # Operators, or forms of them, that TensorRT-RTX lacks.
+    "Unique": (lambda: one("Unique", ("x", (4,))), UNSUPPORTED, "not supported"),
+    "NonZero": (lambda: one("NonZero", ("x", (4,)), makes=INT64), UNSUPPORTED, "NonZero"),
+    "Compress": (lambda: one("Compress", ("x", (4,)), ("c", (4,)), kinds={"c": BOOL}), UNSUPPORTED, "Compress"),
+    "Det": (lambda: one("Det", ("x", (2, 3, 3))), UNSUPPORTED, "Det"),
+    "MaxUnpool": (
+        lambda: one("MaxUnpool", ("x", (1, 1, 2, 2)), ("i", (1, 1, 2, 2)), kinds={"i": INT64}, kernel_shape=[2, 2]),
+        UNSUPPORTED,
+        "MaxUnpool",
+    ),
+    "Multinomial": (lambda: one("Multinomial", ("x", (1, 4)), makes=TensorProto.INT32), UNSUPPORTED, "Multinomial"),
+    "Bernoulli": (lambda: one("Bernoulli", ("x", IMAGE)), UNSUPPORTED, "Bernoulli"),
+    "DynamicQuantizeLinear": (
+        lambda: one("DynamicQuantizeLinear", ("x", (2, 2)), outputs=3),
+        UNSUPPORTED,
+        "DynamicQuantizeLinear",
+    ),
+    "Col2Im": (
+        lambda: one("Col2Im", ("x", (1, 4, 9)), constants={"i": np.array([4, 4]), "b": np.array([2, 2])}),
+        UNSUPPORTED,
+        "Col2Im",
+    ),
+    "RoiAlign": (lambda: one("RoiAlign", ("x", IMAGE), constants=ROIS), UNSUPPORTED, "plugins:"),
+    "sequences": (sequence, UNSUPPORTED, "SequenceConstruct"),
+    "optional values": (lambda: one("Optional", ("x", (2,))), UNSUPPORTED, "Optional"),
+    "scatter adds": (
+        lambda: one("ScatterND", ("x", (4, 3)), constants=SCATTER, reduction="add"),
+        UNSUPPORTED,
+        "reduction none",
+    ),
+    "antialias": (lambda: resize(mode="linear", antialias=1), UNSUPPORTED, "antialias=0"),
+    "crop and resize": (
+        lambda: resize(mode="linear", coordinate_transformation_mode="tf_crop_and_resize"),
+        UNSUPPORTED,
+        "pytorch_half_pixel",
+    ),
+    "aspect ratio": (
+        lambda: one(
+            "Resize",
+            ("x", IMAGE),
+            mode="linear",
+            axes=[2, 3],
+            keep_aspect_ratio_policy="not_larger",
+            constants={"roi": np.zeros(0, np.float32), "k": np.zeros(0, np.float32), "s": np.array([4, 6])},
+        ),
+        UNSUPPORTED,
+        "stretch",
+    ),
+    "EyeLike of varying size": (lambda: one("EyeLike", ("x", ("n", "n"))), UNSUPPORTED, "static_shapes"),
+    "training": (
+        lambda: one("Dropout", ("x", IMAGE), constants={"r": np.float32(0.5), "t": np.bool_(True)}),
+        UNSUPPORTED,
+        "model.eval()",
+    ),
+    "indices of MaxPool": (
+        lambda: one("MaxPool", ("x", IMAGE), outputs=2, kernel_shape=[2, 2]),
+        UNSUPPORTED,
+        "first output",
+    ),
+    "dilated MaxPool": (
+        lambda: one("MaxPool", ("x", IMAGE), kernel_shape=[2, 2], dilations=[2, 2]),
+        UNSUPPORTED,
+        "without dilations",
+    ),
+    "larger output": (
+        lambda: one(
+            "ConvTranspose",
+            ("x", IMAGE),
+            output_shape=[20, 20],
+            strides=[2, 2],
+            constants={"w": np.ones((3, 2, 3, 3), np.float32)},
+        ),
+        UNSUPPORTED,
+        "output_shape",
+    ),
+    "strided and dilated": (
+        lambda: one(
+            "ConvTranspose",
+            ("x", IMAGE),
+            dilations=[2, 2],
+            strides=[2, 2],
+            constants={"w": np.ones((3, 2, 3, 3), np.float32)},
+        ),
+        UNSUPPORTED,
+        "dilations of 1",
+    ),
+    "convolution in 4D": (
+        lambda: one("Conv", ("x", (1, 3, 4, 4, 4, 4)), constants={"w": np.ones((2, 3, 2, 2, 2, 2), np.float32)}),
+        UNSUPPORTED,
+        "at most three axes",
+    ),
+    "window of LRN": (lambda: one("LRN", ("x", IMAGE), size=20), UNSUPPORTED, "odd number"),
+    "nine dimensions": (too_deep, UNSUPPORTED, "at most 8 dimensions"),
+    "an input of nine dimensions": (lambda: one("Relu", ("x", (1,) * 9)), UNSUPPORTED, "at most 8 dimensions"),
+    "large TopK": (
+        lambda: one("TopK", ("x", (2, 8000)), outputs=2, constants={"k": np.array([5000])}),
+        UNSUPPORTED,
+        "3840",
+    ),
+    "axes are an input": (
+        lambda: one("ReduceSum", ("x", (2, 3)), ("a", (1,)), kinds={"a": INT64}),
+        UNSUPPORTED,
+        'constants: {"a": VALUE}',
+    ),
+    "axis of Squeeze": (
+        lambda: one("Squeeze", ("x", (1, 3)), ("a", (1,)), kinds={"a": INT64}),
+        UNSUPPORTED,
+        'constants: {"a": VALUE}',
+    ),
+    "sizes from data": (sizes_from_data, UNSUPPORTED, "computed from data"),
+    "Range of floats": (lambda: one("Range", ("x", ()), ("l", ()), ("d", ())), UNSUPPORTED, "computed from data"),
+    "loop that grows": (lambda: looped("Concat", axis=0), UNSUPPORTED, "carries from one round"),
+    "branches of different rank": (branches, UNSUPPORTED, 'constants: {"c": VALUE}'),
+    # Types that it lacks.
+    "uint16": (
+        lambda: one("Cast", ("x", (2,)), kinds={"x": TensorProto.UINT16}, to=FLOAT),
+        UNSUPPORTED,
+        "input 'x' (uint16)",
+    ),
+    "text": (lambda: one("Identity", ("x", (2,)), kinds={"x": STRING}, makes=STRING), UNSUPPORTED, "float32"),
+    "Cast to text": (
+        lambda: one("Cast", ("x", (2,)), makes=STRING, to=STRING),
+        UNSUPPORTED,
+        "type that TensorRT lacks",
+    ),
+    "sum of uint8": (
+        lambda: one(
+            "Add", ("x", (2,)), ("z", (2,)), kinds=dict.fromkeys("xz", TensorProto.UINT8), makes=TensorProto.UINT8
+        ),
+        UNSUPPORTED,
+        "Cast to int32",
+    ),
+    "fp8 output": (
+        lambda: one("Cast", ("x", (2,)), opset=19, makes=TensorProto.FLOAT8E4M3FN, to=TensorProto.FLOAT8E4M3FN),
+        UNSUPPORTED,
+        "QuantizeLinear",
+    ),
+    # Operators of nobody's, or of other libraries.
+    "plugin": (lambda: one("EfficientNMS_TRT", ("x", IMAGE), domain="TRT"), PLUGIN, "plugins:"),
+    "plugin among ONNX's": (lambda: one("BatchedNMSDynamic_TRT", ("x", IMAGE)), PLUGIN, "plugins:"),
+    "com.microsoft": (lambda: one("BiasGelu", ("x", (3,)), ("b", (3,)), domain="com.microsoft"), PLUGIN, "BiasGelu"),
+    "ai.onnx.ml": (lambda: one("Normalizer", ("x", (2, 3)), domain="ai.onnx.ml", norm="L2"), PLUGIN, "Normalizer"),
+    # Models that break the rules of ONNX, which nothing but the model is to blame for.
+    "types that differ": (
+        lambda: one("Add", ("x", (2,)), ("z", (2,)), kinds={"z": INT64}),
+        INVALID,
+        "inconsistent type",
+    ),
+    "a float as condition": (lambda: one("Where", ("c", (2,)), ("x", (2,)), ("z", (2,))), INVALID, "condition"),
+    "sizes of MatMul": (lambda: one("MatMul", *TWO), INVALID, "Incompatible dimensions"),
+    "sizes of Add": (lambda: one("Add", *TWO), INVALID, "Incompatible dimensions"),
+    "channels of Conv": (lambda: one("Conv", ("x", (1, 5, 8, 8)), constants={"w": W}), INVALID, "fit together"),
+    "groups of Conv": (lambda: one("Conv", ("x", IMAGE), group=2, constants={"w": W}), INVALID, "fit together"),
+    "too small for Conv": (lambda: one("Conv", ("x", (1, 3, 2, 2)), constants={"w": W}), INVALID, "fit together"),
+    "volume of Reshape": (
+        lambda: one("Reshape", ("x", (2, 3)), constants={"s": np.array([4, 2])}),
+        INVALID,
+        "fit together",
+    ),
+    "rank of Gemm": (
+        lambda: one("Gemm", ("x", (1, 2, 3)), constants={"w": np.ones((3, 4), np.float32)}),
+        INVALID,
+        "rank 2",
+    ),
+    "axis of Softmax": (lambda: one("Softmax", ("x", (2, 3)), axis=5), INVALID, "'axis' must be in"),
+    "axes of Transpose": (lambda: one("Transpose", ("x", (2, 3)), perm=[0, 0]), INVALID, "repeated value"),
+    "k of TopK": (
+        lambda: one("TopK", ("x", (2, 8)), outputs=2, constants={"k": np.array([20])}),
+        INVALID,
+        "fit together",
+    ),
+    "an attribute is missing": (lambda: one("Concat", ("x", (2,))), INVALID, "axis"),
+    "an input is missing": (lambda: one("Conv", ("x", IMAGE)), INVALID, "input size 1"),
+    "nothing makes it": (lambda: wired([node("Add", ["x", "absent"], ["y"], name="bad")]), INVALID, "'absent'"),
+    "nothing makes the output": (lambda: wired([node("Relu", ["x"], ["z"], name="bad")]), INVALID, "'y'"),
+    "a circle": (
+        lambda: wired([node("Add", ["x", "y"], ["a"], name="bad"), node("Relu", ["a"], ["y"], name="other")]),
+        INVALID,
+        "'y'",
+    ),
+    "made twice": (
+        lambda: wired([node("Relu", ["x"], ["y"], name="bad"), node("Abs", ["x"], ["y"], name="other")]),
+        INVALID,
+        "'y'",
+    ),
+    "weights cut short": (lambda: cut(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "432 bytes"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refusal_blames_whom_it_should_and_says_what_helps(tmp_path: Path, kind: str) -> None:
+    make, code, told = KINDS[kind]
+    error = attempt(make(), tmp_path)["error"]
+    assert error is not None
+    text = f"{error['message']} {error['hint']}"
+    assert (error["code"], told in text) == (code, True), text
+    assert "log" not in error["hint"]
+    assert "for a reason that is not known" not in error["message"]
+    built = attempt(make(), tmp_path, check_only=False)["error"]
+    assert (built["code"], built["message"]) == (error["code"], error["message"])
+
+
+def settings(hint: str) -> list[dict[str, Any]]:
+    """Return what a hint says to write under ``onnx:``, as it stands there."""
+    found = [yaml.safe_load(text) for text in re.findall(r"onnx: (\{.*?\}+)(?=[,; ]|$)", hint)]
+    return [each for each in found if "outputs" in each]
+
+
+# What the parser refuses before it comes to a node, or the builder without naming one.
+NOWHERE = ("an input of nine dimensions", "strided and dilated", "fp8 output")
+SQUARE = {"min": [3, 3], "opt": [3, 3], "max": [3, 3]}
+ASKED: dict[str, Any] = {"EyeLike of varying size": {"inputs": {"x": SQUARE}}}
+FOLLOWED = [kind for kind, (_, code, _) in KINDS.items() if code in (UNSUPPORTED, PLUGIN)]
+
+
+@pytest.mark.parametrize("kind", FOLLOWED)
+def test_a_hint_that_names_tensors_works_to_the_letter(tmp_path: Path, kind: str) -> None:
+    make, _, _ = KINDS[kind]
+    hint = attempt(make(), tmp_path)["error"]["hint"]
+    if "good" not in {each.name for each in make().graph.node} or kind in NOWHERE:
+        assert not settings(hint)
+        return
+    (changes,) = settings(hint)
+    again = attempt(make(), tmp_path, check_only=False, onnx=changes, **ASKED.get(kind, {}))
+    assert again["error"] is None
+    assert [each["name"] for each in again["io"] if each["mode"] == "output"] == changes["outputs"] == ["before"]
+
+
+@pytest.mark.parametrize(("kind", "input_", "given"), [("axes are an input", "a", [0]), ("axis of Squeeze", "a", [0]),
+                                                       ("branches of different rank", "c", [1])])  # fmt: skip
+def test_values_for_the_inputs_that_a_hint_names_work(
+    tmp_path: Path, kind: str, input_: str, given: list[float]
+) -> None:
+    found = attempt(KINDS[kind][0](), tmp_path, check_only=False, onnx={"constants": {input_: given}})
+    assert found["error"] is None
+
+
+@pytest.mark.parametrize("check_only", [True, False])
+@pytest.mark.parametrize(("operator", "precision"), [("Celu", "bf16"), ("HardSwish", "bf16"), ("Mish", "bf16")])
+def test_nodes_that_the_builder_refuses_in_less_stay_in_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operator: str, precision: str, *, check_only: bool
+) -> None:
+    """With the table of these empty, it is the builder itself that tells."""
+    monkeypatch.setattr(sites, "FULL_IN_TENSORRT", {"fp16": (), "bf16": ()})
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="first"),
+        node(operator, ["a"], ["b"], name="bad"),
+        node("Conv", ["b", "v"], ["y"], name="last"),
+    ]
+    proto = model(
+        nodes, [value("x", FLOAT, IMAGE)], [value("y", FLOAT, None)], w=W, v=np.ones((4, 4, 3, 3), np.float32)
+    )
+    found = attempt(proto, tmp_path, check_only=check_only, precision=precision)
+    assert found["error"] is None
+    kept = [(each["name"], each["reason"]) for each in found["precision_proof"]["kept"]]
+    assert kept == [("bad", f"the builder refuses it in {precision}")]
+    assert found["precision_proof"]["layers"] == {precision: 2}
+
+
+def test_a_model_that_is_refused_in_fp32_too_is_judged_by_that(tmp_path: Path) -> None:
+    found = attempt(KINDS["strided and dilated"][0](), tmp_path, precision="fp16")
+    assert found["error"] == attempt(KINDS["strided and dilated"][0](), tmp_path)["error"]
+
+
+def test_a_sparse_constant_is_written_out(place: Workplace) -> None:
+    places, values = (
+        numpy_helper.from_array(np.array([0, 3]), "i"),
+        numpy_helper.from_array(np.ones(2, np.float32), "w"),
+    )
+    proto = wired([node("MatMul", ["x", "w"], ["y"], name="product")])
+    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2, 2]))
+    onnx.save(proto, str(place.folder / "model.onnx"))
+    for precision in ("fp32", "fp16"):
+        report = place.build(source="model.onnx", precision=precision)
+        assert report["status"] == "built", report["error"]
+        assert "sparse form are written out: w (compared with" in json.dumps(report["warnings"])
