@@ -145,7 +145,7 @@ def test_what_may_not_be_read_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys:
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["run", "models.yaml", "--models-dir", os.fsdecode(b"m\xff")], 3, "as models directory: it is no UTF-8"),
+        (["run", "models.yaml", "--models-dir", os.fsdecode(b"m\xff")], 3, "as models directory: it is not UTF-8"),
         (["run", "models.yaml", "--executor", "local", "--platform", "rtx"], 2, "are of containers, which"),
         (["bundle", "ls", "."], 1, ". is a directory, not a bundle"),
         (["bundle", "verify", ""], 1, ". is a directory, not a bundle"),

@@ -184,7 +184,8 @@ def _read_key(model: ModelJob, source: Path) -> str:
         raise ConvertError(
             "etlt-key-missing",
             f"{source.name} is encrypted and the manifest gives no key",
-            hint="add  key: {env: NAME}  or  key: {file: PATH}; the key stands on the model's NGC page",
+            hint="add  key: {env: NAME}  or  key: {file: PATH}, to convert  --key-env NAME; the key stands on the "
+            "model's NGC page",
         )
     return etlt.read_key(Path(model.key_file))
 

@@ -33,9 +33,10 @@ def files(config: SampleConfig) -> List[Path]:
     """
     found = config.samples()
     if not found:
+        there = Path(config.images).is_dir()
         raise ConvertError(
             "calibration-samples-unusable",
-            f"{config.images} has no sample ({', '.join(SAMPLE_ENDINGS)})",
+            f"{config.images} " + (f"has no sample ({', '.join(SAMPLE_ENDINGS)})" if there else "is not a directory"),
             hint="give a directory with some tens of typical images under images:",
         )
     return found
