@@ -33,7 +33,7 @@ COMMANDS = {
     "report": "render a report for people or CI, or compare two",
     "provenance": "sign or verify the provenance of engines",
     "catalog": "search the catalog of published models",
-    "init": "write a commented manifest with models of the catalog",
+    "init": "write a commented manifest for model files, URLs and models of the catalog",
     "trust": "list the keys whose bundles, locks and engines are accepted",
     "lock": "pin every byte that a manifest names, in a file beside it",
     "bundle": "carry everything that a run needs to a machine without a network",

@@ -7,6 +7,11 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from prepare_models_entrypoint.contract.source import Source, split_pin
+
+from ..catalog import PREFIX
 
 START = "version: 1\nmodels:\n"
 HEAD = f"""\
@@ -36,6 +41,35 @@ class Draft:
     about: Sequence[str] = ()
     beside: Mapping[str, str] = field(default_factory=dict)
     optional: Mapping[str, object] = field(default_factory=dict)
+
+
+def entry_of(text: str, base: Path, name: str | None = None) -> dict[str, object]:
+    """Return name, source and digest of a model that the user named, for a manifest in the directory ``base``."""
+    source, sha256 = split_pin(text)
+    entry: dict[str, object] = {"name": name or _name_of(source), "source": _placed(source, base)}
+    return entry if sha256 is None else {**entry, "sha256": sha256}
+
+
+def _name_of(source: str) -> str:
+    """Return a name for a model, made from that of its file."""
+    if source.startswith(PREFIX):
+        return source.removeprefix(PREFIX)
+    file = Source.of(source).inner or source
+    last = re.split("[/=]", file if "?file=" in file else file.partition("?")[0])[-1]
+    return re.sub("[^a-z0-9._-]+", "-", PurePosixPath(last).stem.lower()).lstrip("._-")[:128] or "model"
+
+
+def _placed(source: str, base: Path) -> str:
+    outer = Source.of(source).outer
+    if outer.path is None or outer.scheme is not None or source.startswith(PREFIX):
+        return source
+    return path_in(outer.path, base) + source[len(outer.text) :]
+
+
+def path_in(path: Path, base: Path) -> str:
+    """Return a path relative to ``base`` where it is below it, else absolute."""
+    there = path.expanduser().absolute()
+    return str(there.relative_to(base)) if there.is_relative_to(base) else str(there)
 
 
 def manifest(drafts: Sequence[Draft], head: str = HEAD) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.kinds import OneOf, Shape
 from prepare_models_entrypoint.contract.precision import AUTO, PRECISIONS, SPELLINGS
 from prepare_models_entrypoint.contract.source import Source, split_pin
 
-from ...catalog import PREFIX
 from ...errors import HostError, ManifestError, UsageError
 from ...manifest import draft
 from ...manifest.draft import Draft
@@ -88,14 +86,14 @@ def main(arguments: argparse.Namespace) -> int:
 def _draft(arguments: argparse.Namespace, base: Path) -> Draft:
     """Return the model of the command line. ``base``: directory of its manifest."""
     source, sha256 = split_pin(arguments.model)
-    entry: dict[str, object] = {"name": arguments.name or _name_of(source), "source": _placed(source, base)}
-    if sha256 is not None:
-        entry["sha256"] = sha256
+    entry = draft.entry_of(arguments.model, base, name=arguments.name)
     if Source.of(source).scheme == "http" and sha256 is None:
         hint = f"pin it: {source}#sha256=DIGEST, with the digest that its publisher names"
         raise UsageError("an http:// source needs its sha256, as anybody on the way may change its bytes", hint=hint)
     if arguments.key_env or arguments.key_file:
-        entry["key"] = {"env": arguments.key_env} if arguments.key_env else {"file": _path(arguments.key_file, base)}
+        entry["key"] = (
+            {"env": arguments.key_env} if arguments.key_env else {"file": draft.path_in(arguments.key_file, base)}
+        )
     if arguments.precision:
         entry["precision"] = arguments.precision
     if arguments.shape:
@@ -106,30 +104,8 @@ def _draft(arguments: argparse.Namespace, base: Path) -> Draft:
                 f"{arguments.images} is not a directory", hint="give one with typical samples: --images DIR"
             )
         use = "calibration" if arguments.precision in _SAMPLED else "verify"
-        entry[use] = {"images": _path(arguments.images, base)}
+        entry[use] = {"images": draft.path_in(arguments.images, base)}
     return Draft(entry)
-
-
-def _name_of(source: str) -> str:
-    """Return a name for a model, made from that of its file."""
-    file = source.removeprefix(PREFIX) if source.startswith(PREFIX) else (Source.of(source).inner or source)
-    stem = re.split(r"[/=]", file.partition("#")[0] if "?file=" in file else file.partition("?")[0])[-1]
-    stem = stem if source.startswith(PREFIX) else PurePosixPath(stem).stem
-    return re.sub("[^a-z0-9._-]+", "-", stem.lower()).lstrip("._-")[:128] or "model"
-
-
-def _placed(source: str, base: Path) -> str:
-    """Return a source as the manifest in ``base`` names it."""
-    outer = Source.of(source).outer
-    if outer.path is None or outer.scheme is not None or source.startswith(PREFIX):
-        return source
-    return _path(outer.path, base) + source[len(outer.text) :]
-
-
-def _path(path: Path, base: Path) -> str:
-    """Return a path relative to ``base`` where it lies below it, else absolute."""
-    there = path.expanduser().absolute()
-    return str(there.relative_to(base)) if there.is_relative_to(base) else str(there)
 
 
 def _loaded(manifest: str, target: Path | None) -> Manifest:
