@@ -132,6 +132,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/overhead.py", *session.posargs)
     session.run("python", "benchmarks/fetch.py")
     session.run("python", "benchmarks/warm.py", *session.posargs)
+    session.run("python", "benchmarks/rewriting.py", *session.posargs)
+
+
+@nox.session(python=THIS)
+def compare(session: nox.Session) -> None:
+    """HEAD against an earlier revision: nox -s compare -- --before REV."""
+    install(session, "dev")
+    session.run("python", "benchmarks/compare.py", *session.posargs)
 
 
 @nox.session(python=THIS)

@@ -114,6 +114,12 @@ def frames_of_speech(seed: int) -> Feed:
     return {"input": voice(seed, _RATE)[4000:4576][None], "state": hidden}
 
 
+def windows_of_speech(seed: int) -> Feed:
+    windows = np.lib.stride_tricks.sliding_window_view(voice(seed, 16 * 512 + 64), 576)[::512][:16]
+    nothing = np.zeros((1, 1, 128), np.float32)
+    return {"input": windows.copy(), "h": nothing, "c": nothing}
+
+
 def call_quality(seed: int) -> Feed:
     # far end, near end and enhanced speech of a call
     spectra = np.stack([powers(seed * 3 + k, 100, 160) for k in range(3)])[None]
@@ -147,18 +153,14 @@ NETWORKS = (
         normal("x", 48, 192, _HALF, _HALF), builds=True,
     ),
     Network(
-        "rapidocr-onnxruntime", _OCR + "ch_PP-OCRv4_det_infer.onnx", {"x": (1, 3, 192, 192)}, normal("x", 192, 192)
-    ),
-    Network(
-        "rapidocr-onnxruntime", _OCR + "ch_PP-OCRv4_rec_infer.onnx", {"x": (1, 3, 48, 160)},
-        normal("x", 48, 160, _HALF, _HALF),
+        "silero-vad", "silero_vad/data/silero_vad_16k_sequence.onnx",
+        {"input": (16, 576), "h": (1, 1, 128), "c": (1, 1, 128)}, windows_of_speech, int8=REFUSED,
     ),
     Network(
         "silero-vad", "silero_vad/data/silero_vad_openvino_16k.onnx", {"input": (1, 576), "state": (2, 1, 128)},
-        frames_of_speech,
+        frames_of_speech, int8=REFUSED,
     ),
     Network("speechmos", _MOS + "dnsmos_models/bak_ovr.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161)),
-    Network("speechmos", _MOS + "dnsmos_models/sig.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161)),
     Network(
         "speechmos", _MOS + "dnsmos_models/model_v8.onnx", {"input_1": (1, 900, 120)},
         _speech("input_1", 900, 120), builds=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
@@ -34,14 +35,14 @@ _FIRST, _MOST = 16, 512  # nodes of a segment
 # Batches on which outputs are judged: more of them where a run is quick, as small outputs tell little.
 _FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 3, 12, 3e8
 _APART = 3  # each of so many judges what the others settled, where there are enough
-_NEAR = 0.5  # of what a verification allows: other samples err more, and the rest of the model is rounded, too
+_NEAR = 0.35  # of what a verification allows: other samples err more, and the rest of the model is rounded, too
 _LEAST_SHARE = 0.25  # of the activations that int8 could have
 
 
 def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) -> CalibrationCache:
     """Write the cache of a model, and return it: the range of each float tensor over the samples, over 127.
 
-    Activations that int8 would harm beyond half of what a verification allows are left out.
+    Activations that int8 would harm beyond a third of what a verification allows are left out.
 
     Args:
         model: as ``prepare`` returns it, with the changes that the manifest asks; it is changed.
@@ -80,9 +81,14 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
 
 
 def _searched(measured: "_Measured", scales: Mapping[str, Mapping[str, float]], job: ModelJob) -> harm.Harm:
-    judged = judge(job.judged or VerifyConfig(), "int8", near=_NEAR)
+    config = job.judged or VerifyConfig()
+    judged = judge(config, "int8", near=_NEAR)
+    tolerable = math.inf if config.thresholds or config.outputs else harm.TOLERABLE
     kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.kept_patterns)}
-    return harm.search(measured.model, scales, measured.samples(), lambda pairs: not judged(pairs).doubtful, keep=kept)
+    return harm.search(
+        measured.model, scales, measured.samples(), lambda pairs: not judged(pairs).doubtful,
+        keep=kept, tolerable=tolerable,
+    )  # fmt: skip
 
 
 def _check_share(found: harm.Harm, left_out: Mapping[str, str], *, allow_fallback: bool) -> None:

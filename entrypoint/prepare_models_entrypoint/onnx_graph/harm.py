@@ -19,8 +19,8 @@ from .segments import Segments, Values
 
 # Values that all runs with a single activation in int8 may compute together: about a minute on two cores.
 _MOST_VALUES = 4e9
-_MOST_TRIED = 8  # samples for each of these
-_TOLERABLE = 0.14  # expected error over an output's deviation: a cosine of 0.99. Few samples may look better by chance
+_MOST_TRIED = 4  # samples for each of these
+TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
 _BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
 Feeds = Sequence[Mapping[str, Any]]
@@ -58,7 +58,7 @@ class Harm:
 
 def search(
     model: ModelProto, scales: Mapping[str, Mapping[str, float]], samples: Samples, is_right: IsRight, *,
-    keep: AbstractSet[str] = frozenset(),
+    keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE,
 ) -> Harm:  # fmt: skip
     """Return which scales are best, and what has to stay out of int8.
 
@@ -69,8 +69,9 @@ def search(
         samples: what the model is run on.
         is_right: judges pairs of outputs: those of the model, and those with int8.
         keep: names of nodes that stay out of int8 anyway.
+        tolerable: the root of the mean squared error that an output may have, over its deviation.
     """
-    return _Search(model, scales, samples, is_right, keep).run()
+    return _Search(model, scales, samples, is_right, keep, tolerable).run()
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ class _Answered:
 
 
 class _Search:
-    def __init__(
+    def __init__(  # noqa: PLR0917  # what ``search`` is given
         self, model: ModelProto, scales: Mapping[str, Mapping[str, float]], samples: Samples, is_right: IsRight,
-        keep: AbstractSet[str],
+        keep: AbstractSet[str], tolerable: float,
     ) -> None:  # fmt: skip
-        self._samples, self._is_right = samples, is_right
+        self._samples, self._is_right, self._tolerable = samples, is_right, tolerable
         self._variants = {method: _Variants(model, found, keep) for method, found in scales.items()}
         plain = next(iter(self._variants.values()))
         self._settling = _Answered(samples.search, plain.run(samples.search, ()))
@@ -101,7 +102,7 @@ class _Search:
         alone = self._alone(variants)
         costs = variants.costs(self._samples.sizes)
         worst = sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name])
-        expected = _expected([alone[name] for name in worst])
+        expected = _expected([alone[name] for name in worst], self._tolerable)
         count = _fewest(
             max(0, expected - 1), len(worst), lambda number: self._holds(variants, worst[:number], self._settling)
         )
@@ -116,7 +117,7 @@ class _Search:
         found: Dict[str, Tuple[float, bool]] = {}
         for method, variants in self._variants.items():
             outputs = variants.run(feeds, variants.names)
-            found[method] = _moved(right, outputs), self._is_right(list(zip(right, outputs)))
+            found[method] = _moved(right, outputs), self._are_right(right, outputs)
         first = next(iter(found))
         best = min(found, key=lambda method: found[method][0])
         chosen = best if found[best][0] < _BETTER * found[first][0] else first
@@ -127,7 +128,10 @@ class _Search:
         if not on.feeds:
             return True
         active = [name for name in variants.names if name not in set(left_out)]
-        return self._is_right(list(zip(on.right, variants.run(on.feeds, active))))
+        return self._are_right(on.right, variants.run(on.feeds, active))
+
+    def _are_right(self, right: Sequence[Values], outputs: Sequence[Values]) -> bool:
+        return _moved(right, outputs) <= self._tolerable and self._is_right(list(zip(right, outputs)))
 
     def _holds_all(self, variants: "_Variants", left_out: Sequence[str]) -> bool:
         return all(self._holds(variants, left_out, on) for on in (self._settling, self._judging))
@@ -145,10 +149,10 @@ class _Search:
         return found
 
 
-def _expected(errors: Sequence[float]) -> int:
+def _expected(errors: Sequence[float], tolerable: float) -> int:
     """Return how many of the errors, from the first on, have to go for the others to add up to what is tolerable."""
     squares = np.cumsum(np.square(errors[::-1]))
-    return len(errors) - int(np.searchsorted(squares, _TOLERABLE**2, side="right"))
+    return len(errors) - int(np.searchsorted(squares, tolerable**2, side="right"))
 
 
 def _fewest(low: int, most: int, is_enough: Callable[[int], bool]) -> int:

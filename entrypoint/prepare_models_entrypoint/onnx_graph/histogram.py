@@ -10,6 +10,7 @@ _BINS = 4096
 _LEVELS = 128  # of the magnitude: scales are symmetric
 _STRIDE = 16
 _PERCENTILE = 99.99
+_EXACT = 2.0**-100  # between this and its inverse, float32 scales magnitudes by powers of two without loss
 
 
 class Range:
@@ -40,7 +41,8 @@ class Range:
         if not self.top:
             self.counts[0] += magnitudes.size
             return
-        places = (magnitudes.astype(np.float64) * (_BINS / self.top)).astype(np.int32)
+        kind = np.float32 if _EXACT < self.top < 1 / _EXACT else np.float64
+        places = (magnitudes * kind(_BINS / self.top)).astype(np.intp)
         self.counts += np.bincount(np.minimum(places, _BINS - 1), minlength=_BINS)
 
     def _grow(self, most: float) -> None:
