@@ -19,7 +19,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return a text as ``printable`` does, with ``\n`` and ``\t`` as escapes: one line of a log, one cell of a table."""
+    r"""Return a text as ``printable`` does, with ``\n`` and ``\t`` as escapes: a line of a log, a cell of a table."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
