@@ -42,7 +42,7 @@ _LEAST_SHARE = 0.25  # of the activations that int8 could have
 def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) -> CalibrationCache:
     """Write the cache of a model, and return it: the range of each float tensor over the samples, over 127.
 
-    Activations that int8 would harm beyond a third of what a verification allows are left out.
+    Activations that int8 would harm beyond about a third of what a verification allows are left out.
 
     Args:
         model: as ``prepare`` returns it, with the changes that the manifest asks; it is changed.
