@@ -55,7 +55,7 @@ def add_output(command: argparse.ArgumentParser) -> None:
     add_json(command)
     volume = command.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
-    volume.add_argument("-v", "--verbose", action="count", default=0, help="tell details")
+    volume.add_argument("-v", "--verbose", action="count", default=0, help="show details")
     command.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="form of the log on standard error"
     )

@@ -41,7 +41,7 @@ def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = T
     if name == "local":
         if options.given:
             raise UsageError(
-                "--platform, --image, --gpu and --memory are of containers, which --executor local has not got",
+                "--platform, --image, --gpu and --memory are for containers, and --executor local starts none",
                 hint="leave them out, or give --executor docker",
             )
         return _local(builds=builds)

@@ -32,7 +32,9 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print every finding with its fix. Changes nothing."""
     if not arguments.root.is_dir():
-        raise UsageError(f"{arguments.root} is no directory", hint="give the root of a machine's files, such as /mnt")
+        raise UsageError(
+            f"{arguments.root} is not a directory", hint="give the root of a machine's files, such as /mnt"
+        )
     here = arguments.root == Path("/")
     findings = doctor.examine(
         facts.probe(arguments.root, arch=arguments.arch),
