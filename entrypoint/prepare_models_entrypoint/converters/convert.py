@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, List, Mapping, Optional, Tuple
 
-from ..contract import converters
+from ..contract import converters, extras
 from ..contract.environment import RuntimeInfo
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
@@ -120,7 +120,7 @@ def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tup
             f"converter {model.converter}: {choice.reason}",
             hint="use converter: auto, or an environment that has it",
         )
-    raise ConvertError("backend-missing", choice.reason, hint="pip install 'prepare-models[local]'")
+    raise ConvertError("backend-missing", choice.reason, hint=extras.install("local"))
 
 
 def _climb(

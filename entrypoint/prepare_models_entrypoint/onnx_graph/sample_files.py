@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from ..contract import extras
 from ..contract.conversion import PIXEL_SCALE, SAMPLE_ENDINGS, SampleConfig
 from ..errors import ConvertError
 
@@ -202,7 +203,7 @@ def _opened(path: Path, use: Any) -> Any:
         from PIL import Image
     except ImportError as error:
         raise ConvertError(
-            "module-missing", f"reading images needs {error.name}", hint="pip install 'prepare-models[calibrate]'"
+            "module-missing", f"reading images needs {error.name}", hint=extras.install("calibrate")
         ) from error
     try:
         with Image.open(str(path)) as image:

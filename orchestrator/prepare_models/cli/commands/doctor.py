@@ -7,12 +7,13 @@ import dataclasses
 import json
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import extras
+
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, UsageError
 from ...executors import choice
 from ...machine import doctor, facts
 from ...machine.findings import FAIL, OK, Finding
 from ...reports import text
-from ...running.child import install_command
 from ..options import add_output
 
 EXAMPLE = (
@@ -41,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
         models_dir=arguments.models_dir,
         platform=arguments.platform,
         automatic=_automatic() if here else None,
-        install=install_command(),
+        install=extras.install("local"),
     )
     if arguments.json:
         text.write(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
