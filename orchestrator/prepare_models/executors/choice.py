@@ -6,7 +6,7 @@ import importlib
 
 from ..docker import address
 from ..errors import HostError, UsageError
-from ..machine.local_builds import unavailable
+from ..machine.environments import unavailable
 from ..running.child import install_command
 from . import EXECUTORS, NAMES
 from .executor import Executor
