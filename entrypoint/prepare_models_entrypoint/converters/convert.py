@@ -18,7 +18,7 @@ from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..errors import ConvertError, VerifyError
 from ..processes import Ended, supervise_fork, tail
-from . import build_time, converter, etlt
+from . import build_time, converter, decrypting, etlt
 from .memory_retries import rungs
 from .request import BuildRequest, BuildResult
 from .worker import serve
@@ -172,21 +172,21 @@ def _key(model: ModelJob, source: Path) -> Iterator[int]:
     """Yield a descriptor from which the build process reads the key; it has no name on any disk."""
     descriptor = os.memfd_create("key")
     try:
-        os.write(descriptor, _read_key(model, source).encode("utf-8"))
+        os.write(descriptor, etlt.read_key(_key_file(model, source)).encode("utf-8"))
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _read_key(model: ModelJob, source: Path) -> str:
+def _key_file(model: ModelJob, source: Path) -> Path:
     if model.key_file is None:
         raise ConvertError(
             "etlt-key-missing",
             f"{source.name} is encrypted and the manifest gives no key",
             hint="add  key: {env: NAME}  or  key: {file: PATH}; the key stands on the model's NGC page",
         )
-    return etlt.read_key(Path(model.key_file))
+    return Path(model.key_file)
 
 
 @contextlib.contextmanager
@@ -197,7 +197,7 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
         return
     plain = work_dir / "decrypted.onnx"
     try:
-        etlt.decrypt(source, _read_key(model, source), plain)
+        decrypting.decrypt(source, _key_file(model, source), plain)
         yield plain
     finally:
         with contextlib.suppress(FileNotFoundError):
