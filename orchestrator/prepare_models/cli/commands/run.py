@@ -39,7 +39,12 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     for form in forms.FORMS:
         run.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     run.add_argument("--jobs", type=positive, default=1, metavar="N", help="models to work on at once (default 1)")
-    run.add_argument("--timeout", type=seconds, metavar="SECONDS", help="longest time for the conversion of one model")
+    run.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="longest time for the conversion of one model (default 6 hours)",
+    )
     ending = run.add_mutually_exclusive_group()
     ending.add_argument(
         "--keep-going",
