@@ -85,9 +85,9 @@ def corpus(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def e2e(session: nox.Session) -> None:
-    """The installed command as a user runs it, faults included."""
+    """The installed command as a user runs it; faults, of which seeds decide, included."""
     install(session, "dev")
-    session.run("pytest", *PARALLEL, "tests/e2e", *session.posargs)
+    session.run("pytest", *PARALLEL, "tests/e2e", "tests/chaos", *session.posargs)
 
 
 @nox.session(python=THIS)
@@ -132,6 +132,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/overhead.py", *session.posargs)
     session.run("python", "benchmarks/fetch.py")
     session.run("python", "benchmarks/warm.py", *session.posargs)
+    session.run("python", "benchmarks/rewriting.py", *session.posargs)
+
+
+@nox.session(python=THIS)
+def compare(session: nox.Session) -> None:
+    """HEAD against an earlier revision: nox -s compare -- --before REV."""
+    install(session, "dev")
+    session.run("python", "benchmarks/compare.py", *session.posargs)
 
 
 @nox.session(python=THIS)

@@ -23,7 +23,7 @@ class _Net:
 
     def weights(self) -> bytes:
         values = self.random.standard_normal((self.width, self.width), dtype=np.float32)
-        return (values * np.float32(1.4 / np.sqrt(self.width))).tobytes()
+        return bytes((values * np.float32(1.4 / np.sqrt(self.width))).tobytes())
 
     def model(self, place: Callable[[int], dict[str, str | int]]) -> bytes:
         """Return the model; ``place`` says where the weights of a layer lie."""
@@ -47,7 +47,8 @@ class _Net:
 def write(folder: Path, kind: str, *, width: int, layers: int) -> Path:
     """Write the network, ``4 * width * width * layers`` bytes of weights, and return the file to name in a manifest."""
     net = _Net(width, layers)
-    model, at, size = folder / "model.onnx", {}, 4 * width * width
+    model, size = folder / "model.onnx", 4 * width * width
+    at: dict[int, dict[str, str | int]] = {}
     folder.mkdir(parents=True, exist_ok=True)
     blobs = folder / "blobs"
     if kind in ("hard-link", "hugging-face"):

@@ -214,7 +214,7 @@ class _Run:
                 path=str(Path(self.model.deploy_dir) / PLAN),
                 bytes=converted.result["engine_bytes"],
                 sha256=converted.result["engine_sha256"],
-                header=inspected.header,
+                header=dict(inspected.header),
             )
             self.report["warnings"] += lint.of_engine(self.report, self.output_dir, self.model.deployment.consumers)
             self.report["status"] = BUILT

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Dict, Optional, TypedDict
 
 from .consumers.registry import choose
+from .contract import companions
 from .contract.companions import PROVENANCE, REPORT, SIGNED
 from .contract.deployment import Deployment
 from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_atomic
 from .contract.report import ModelReport, read
 from .provenance import statement
 
-PLAN = Path("1") / "model.plan"
+PLAN = Path(companions.PLAN)
 
 
 def make_room(output_dir: Path) -> Path:

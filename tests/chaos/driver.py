@@ -109,14 +109,15 @@ class Chaos:
         self._template, self._boot = folder / "template", folder / "boot"
         self.place = Workplace(folder / "here")
         self._cut_after: int | None = None
+        self._expected: dict[str, str] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
         self.place.folder.mkdir()
-        self._content = networks.conv(folder / "net.onnx").read_bytes()
+        self._content = networks.conv(folder / "net.onnx", channels=256).read_bytes()
 
     def __enter__(self) -> Chaos:  # noqa: PYI034  # Self came with Python 3.11
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._server.__enter__()
         self._begin()
-        self._expected, self._counts = {}, {}
         for state in STATES:
             self._set_up(state)
             ledger = self._ledger()
@@ -130,6 +131,7 @@ class Chaos:
 
     def __exit__(self, *exc: object) -> None:
         self._server.__exit__(*exc)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0)
 
     def run(self, seed: int) -> list[str]:
         """Run with the seed's fault and then without; return what does not hold, nothing if all does."""

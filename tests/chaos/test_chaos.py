@@ -13,14 +13,21 @@ import pytest
 
 from tests.chaos.driver import FAULTS, Chaos, plan_of
 
-RUNS = int(os.environ.get("CHAOS_RUNS", "12"))
-FIRST = int(os.environ.get("CHAOS_FIRST", "0"))
+RUNS = int(os.environ.get("CHAOS_RUNS", "10"))
+FIRST = int(os.environ.get("CHAOS_FIRST", "15"))
 
 
 @pytest.fixture(scope="module")
 def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
     with Chaos(tmp_path_factory.mktemp("chaos")) as chaos:
         yield chaos
+
+
+# What each of them found: an engine that was half put and the folder of a killed holder stayed for ever; a pointer to a
+# download outlived it; a damaged lock file ended the run as a bug; a killed run's folder stayed when nothing was to do.
+@pytest.mark.parametrize("seed", [1, 2, 10, 14])
+def test_what_was_found_once_stays_mended(chaos: Chaos, seed: int) -> None:
+    assert chaos.run(seed) == []
 
 
 def test_faults_of_many_seeds(chaos: Chaos) -> None:

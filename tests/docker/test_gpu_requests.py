@@ -15,7 +15,8 @@ from prepare_models.docker.daemon import Daemon as Described
 from prepare_models.docker.gpu import Access
 from prepare_models.docker.owners import owner_labels
 from prepare_models.errors import HostError
-from prepare_models.machine.facts import Gpu, Machine, cdi_devices
+from prepare_models.machine.facts import Machine, cdi_devices
+from prepare_models.machine.gpus import Gpu
 from tests.docker.conftest import BASE, Daemon
 
 CARD = Gpu(0, "GPU-a", "NVIDIA RTX", "580.1", "8.9")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -220,3 +221,30 @@ def test_a_full_disk_under_the_cache_fails_the_models_with_its_name(place: Workp
     assert [error["code"] for error in errors] == ["disk-full", "disk-full"]
     assert all(str(place.cache_dir) in error["message"] for error in errors)
     assert "bug" not in done.stderr
+
+
+def test_a_run_sweeps_what_killed_runs_left_of_models_that_it_does_not_have(place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx"})
+    key, other = "0" * 64, "1" * 32
+    left = (place.cache_dir / "engines" / f".{key}.prepare-models-partial", place.cache_dir / "locks" / other)
+    locks = (place.cache_dir / "engines/locks" / f"{key}.lock", place.cache_dir / "locks" / f"{other}.lock")
+    for folder in (*left, locks[0].parent):
+        folder.mkdir(parents=True)
+    for lock in locks:
+        lock.touch()
+    with locks[1].open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert place.run().status == 0
+        assert [folder.exists() for folder in left] == [False, True], "somebody still works in the second one"
+    assert place.run().model("net")["status"] == "up-to-date"
+    assert not left[1].exists()
+
+
+def test_a_lock_file_of_any_bytes_is_a_lock_file(place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx"})
+    assert place.run().status == 0
+    for lock in (*place.cache_dir.glob("locks/*.lock"), *place.cache_dir.glob("engines/locks/*.lock")):
+        lock.write_bytes(b"\xff\xfe\x00 \x80")
+    assert place.run("--force").status == 0

@@ -13,10 +13,22 @@ from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.converters import by_api
 from prepare_models_entrypoint.converters.request import BuildRequest, empty_result
 from prepare_models_entrypoint.errors import outcome
+from prepare_models_entrypoint.onnx_graph import calibration_cache
 
 
-def attempt(model: onnx.ModelProto, folder: Path, *, check_only: bool = True, **asked: Any) -> dict[str, Any]:
-    """Return the result of checking or building a model; ``asked`` as in a job."""
+def attempt(
+    model: onnx.ModelProto,
+    folder: Path,
+    *,
+    check_only: bool = True,
+    scales: dict[str, float] | None = None,
+    **asked: Any,
+) -> dict[str, Any]:
+    """Return the result of checking or building a model; ``asked`` as in a job, ``scales`` as a cache has them."""
+    cache = folder / "scales.cache"
+    if scales is not None:
+        cache.write_bytes(calibration_cache.write(scales))
+        asked["calibration_cache"] = str(cache)
     source = folder / "model.onnx"
     source.write_bytes(model.SerializeToString())
     job = ModelJob.from_dict(
@@ -29,6 +41,7 @@ def attempt(model: onnx.ModelProto, folder: Path, *, check_only: bool = True, **
         work_dir=str(folder),
         result=str(folder / "result.json"),
         check_only=check_only,
+        cache_file=str(cache) if scales is not None else None,
     )
     child = os.fork()
     if child == 0:

@@ -25,7 +25,7 @@ def outputs(model: Path, x: Any) -> Any:
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_every_layout_is_built_and_says_the_same(place: Workplace, precision: str) -> None:
-    models = {}
+    models: dict[str, dict[str, Any]] = {}
     for kind in layouts.KINDS:
         source = layouts.write(place.folder / kind, kind, width=WIDTH, layers=LAYERS)
         plain = source if kind in ("plain", "shards", "shared", "ranges") else models["plain"]["source"]

@@ -18,6 +18,7 @@ from prepare_models_entrypoint.onnx_graph.segments import Segments, session
 from prepare_models_entrypoint.onnx_graph.typed_model import prepared
 from prepare_models_entrypoint.verify import analysis
 from tests import precision_models
+from tests.command import Workplace
 from tests.precision_models import MODELS
 
 LIMITS = {"fp16": 0.02, "bf16": 0.1, "int8": 0.2}
@@ -90,3 +91,25 @@ def off(right: Any, found: Any) -> float:
     if right.dtype.kind != "f":
         return float((right != found).mean())
     return float(np.abs(right.astype(float) - found).max() / max(float(np.ptp(right.astype(float))), 1e-3))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_the_tool_builds_and_verifies_them(place: Workplace, precision: str) -> None:
+    built = ("many_equal_names", "old_opset", "function_of_functions", "every_constant", "large_factor")
+    models = []
+    for name in built:
+        source, samples = place.folder / f"{name}.onnx", place.folder / f"{name}.npz"
+        model = MODELS[name]()
+        source.write_bytes(model.SerializeToString())
+        np.savez(samples, **precision_models.feeds(model, name))
+        models.append({"name": name, "source": str(source), "precision": precision, "verify": {"npz": str(samples)}})
+        if precision == "int8":
+            names = graph.tensor_names(prepare(model_file.load(source)))
+            (place.folder / f"{name}.bin").write_bytes(calibration_cache.write(dict.fromkeys(names, 0.05)))
+            models[-1]["calibration_cache"] = f"{name}.bin"
+    place.write(*models)
+    result = place.run()
+    for name in built:
+        found = result.model(name)
+        assert found["error"] is None, name
+        assert found["verification"]["verdict"] == "passed", name

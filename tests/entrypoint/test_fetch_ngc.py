@@ -18,8 +18,8 @@ from prepare_models_entrypoint.download.part import Part, progress_of
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
 from prepare_models_entrypoint.sources.ngc.catalogue import answer
-from tests.simulators.ngc import LEGACY_KEY, PERSONAL_KEY, NgcSimulator, error, page
-from tests.simulators.web import Answer, certificate
+from tests.simulators.ngc import LEGACY_KEY, PERSONAL_KEY, NgcSimulator, document, error, page
+from tests.simulators.web import Answer, Server, certificate
 
 MODEL = bytes(range(251)) * 8_000  # 2 MB
 SHA256 = hashlib.sha256(MODEL).hexdigest()
@@ -391,3 +391,12 @@ def test_offline_takes_what_is_here_and_asks_nobody(sim: NgcSimulator, tmp_path:
         offline("ngc://nvidia/tao/net:v1.0/empty.txt")
     assert "may not use the network" in caught.value.message
     assert len(sim.asked) == asked
+
+
+@pytest.mark.parametrize("attributes", ["words", [None], {"key": "latestVersionIdStr"}])
+def test_a_search_that_is_not_understood_is_an_error(attributes: object) -> None:
+    odd = document({"results": [{"resources": [{"name": "net", "attributes": attributes}]}]})
+    with Server(lambda _: odd) as server:
+        told = answer({"ask": "search", "about": "net", "network": {"ngc_api": server.url}})
+    assert told["rows"] is None
+    assert told["error"]["code"] == "source-unreachable"

@@ -21,7 +21,7 @@ from prepare_models.errors import HostError
 from prepare_models.executors import choice
 from prepare_models.executors.options import ContainerOptions
 from prepare_models.machine import environments, platforms
-from prepare_models.machine import facts as machine
+from prepare_models.machine.gpus import Gpu
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from tests.command import COMMAND
 from tests.doubles.image_engine import ImageEngine
@@ -172,7 +172,7 @@ def test_nvidia_smi_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     driver = ["boot", "NVRM 580.1"]
     monkeypatch.setattr(environments, "machine_facts", lambda _: driver)
     for _ in range(3):
-        assert environments.this_machine().gpus == (machine.Gpu(0, "GPU-1", "Card", "580.1", "8.9"),)
+        assert environments.this_machine().gpus == (Gpu(0, "GPU-1", "Card", "580.1", "8.9"),)
     assert count.read_text() == "x\n"
     driver[1] = "NVRM 590.1"
     environments.this_machine()

@@ -12,7 +12,8 @@ import pytest
 
 from prepare_models.docker.daemon import Daemon
 from prepare_models.machine import doctor
-from prepare_models.machine.facts import Gpu, Machine
+from prepare_models.machine.facts import Machine
+from prepare_models.machine.gpus import Gpu
 from tests.command import COMMAND
 
 CARD = Gpu(0, "GPU-a", "NVIDIA RTX", "580.1", "8.9")
@@ -66,3 +67,30 @@ def test_toolkit_that_is_missing_is_found_before_a_run_finds_it(engine: Daemon, 
     finding = doctor.gpu_access(engine, Machine(arch="x86_64", gpus=(CARD,), toolkit=toolkit))
     assert finding.status == status
     assert ("Container Toolkit" in finding.fix) is (status == "fail")
+
+
+def test_what_this_python_lacks_fails_only_where_auto_takes_it() -> None:
+    double = Path(__file__).parents[1] / "doubles" / "tensorrt10"
+    found = findings(PYTHONPATH=str(double))
+    assert found["TensorRT here"]["status"] == "fail"
+    assert "tensorrt 10.3.0, which builds on a GPU, and there is none" in found["TensorRT here"]["message"]
+    assert found["engine"]["status"] == "warn"
+    assert found["executor"]["message"] == "auto takes local: this Python"
+
+
+def test_doctor_says_what_builds_in_this_python_have() -> None:
+    found = findings()
+    assert found["TensorRT here"]["message"].startswith("tensorrt_rtx 1.")
+    assert found["onnx here"]["status"] == "ok"
+    assert found["extras here"]["message"].startswith("installed: calibrate, verify, sanitize")
+    assert {".etlt here", "converters here"} <= set(found)
+
+
+@pytest.mark.parametrize(("arguments", "status", "engine"), [([], 0, "warn"), (["--platform", "rtx"], 1, "fail")])
+def test_containers_may_be_missing_unless_they_are_asked_for(arguments: list[str], status: int, engine: str) -> None:
+    environment = {**os.environ, "DOCKER_HOST": "unix:///none"}
+    command = [COMMAND, "doctor", "--json", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout
+    told = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert told["engine"]["status"] == engine

@@ -11,7 +11,8 @@ from prepare_models.docker.copied_files import Bind
 from prepare_models.docker.daemon import Daemon
 from prepare_models.docker.gpu import Access
 from prepare_models.errors import HostError, UsageError
-from prepare_models.machine.facts import Gpu, Machine
+from prepare_models.machine.facts import Machine
+from prepare_models.machine.gpus import Gpu
 
 WORKSTATION = Machine(arch="x86_64", gpus=(Gpu(0, "GPU-a", "NVIDIA RTX", "580.1", "8.9"),))
 WITH_SPEC = Machine(arch="x86_64", gpus=WORKSTATION.gpus, cdi=("nvidia.com/gpu=0", "nvidia.com/gpu=all"))

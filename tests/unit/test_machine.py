@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from prepare_models.machine import facts, platforms
-from prepare_models.machine.facts import Gpu, probe
+from prepare_models.machine.facts import probe
+from prepare_models.machine.gpus import Gpu
 
 ORIN = "# R36 (release), REVISION: 4.7, GCID: 42132812, BOARD: generic, EABI: aarch64, DATE: Thu Sep 18 2025\n"
 

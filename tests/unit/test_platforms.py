@@ -8,7 +8,8 @@ import pytest
 from prepare_models.docker import images
 from prepare_models.errors import HostError, UsageError
 from prepare_models.machine import platforms
-from prepare_models.machine.facts import Gpu, Machine
+from prepare_models.machine.facts import Machine
+from prepare_models.machine.gpus import Gpu
 
 
 def jetson(*l4t: int) -> Machine:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from prepare_models.__main__ import main
-from prepare_models.machine.facts import Gpu, Machine
+from prepare_models.machine.facts import Machine
+from prepare_models.machine.gpus import Gpu
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.planning.status import Here, Verdict, here, verdicts
 from prepare_models.support.file_digests import Digests

@@ -38,7 +38,11 @@ def _object(raw: object, what: str) -> None:
 
 
 def require(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> T:
-    """Return ``raw[key]``, which must be present and of the type ``kind``."""
+    """Return ``raw[key]``.
+
+    Raises:
+        ContractError: it is missing, or not of the type ``kind``.
+    """
     if key not in raw:
         raise ContractError(f"{what}: field {key!r} is missing")
     return typed(raw[key], kind, f"{what}.{key}")
@@ -51,7 +55,11 @@ def optional(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> O
 
 
 def typed(value: object, kind: Type[T], what: str) -> T:
-    """Return a value, which must be of the type ``kind``."""
+    """Return a value as what it is. A whole number is a float, too; true and false are no numbers.
+
+    Raises:
+        ContractError: it is not of the type ``kind``.
+    """
     wrong_bool = isinstance(value, bool) and kind is not bool
     accepted: Tuple[type, ...] = (int, float) if kind is float else (kind,)  # JSON writes 2.0 as 2
     if wrong_bool or not isinstance(value, accepted):
@@ -65,7 +73,11 @@ def strings(raw: Mapping[str, object], key: str, what: str) -> Tuple[str, ...]:
 
 
 def texts(raw: Mapping[str, object], key: str, what: str, pattern: str) -> Dict[str, str]:
-    """Return the object of strings at ``raw[key]`` (absent: empty), each of which the ``pattern`` fits."""
+    """Return the object of strings at ``raw[key]`` (absent: empty), each of which the ``pattern`` fits.
+
+    Raises:
+        ContractError: it is no object, or a value is no such text.
+    """
     found = optional(raw, key, dict, what)
     for name, value in (found or {}).items():
         if not isinstance(value, str) or not re.fullmatch(pattern, value):

@@ -1,6 +1,11 @@
-"""Names of the files beside an engine."""
+"""Names of the files of a model: its engine, and what is beside it."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PLAN = "1/model.plan"  # where Triton looks for it
 
 CONFIG = "config.pbtxt"
 PARAMETERS = "isaac_ros.yaml"
@@ -16,3 +21,8 @@ GRAPH_WEIGHTS = f"{GRAPH}.weights"
 
 # Every engine has these; DEEPSTREAM is there where nvinfer can feed the engine, SIGNED where somebody signed.
 ALWAYS = (CONFIG, PARAMETERS, LAUNCH, PROVENANCE)
+
+
+def has_engine(directory: Path) -> bool:
+    """Tell whether there is an engine in a model's directory, without a look at it."""
+    return os.path.exists(os.path.join(str(directory), PLAN))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import hashlib
 import os
 import shutil
@@ -125,7 +124,10 @@ def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
         directory: where they lie.
         of: the name of the only file whose leftovers go; without locks they stay, as others may be writing it.
     """
-    for leftover in Path(directory).glob(f".*{PARTIAL}" if of is None else f".{glob.escape(of)}.*{PARTIAL}"):
+    beginning, names = "." if of is None else f".{of}.", []
+    with contextlib.suppress(OSError):
+        names = os.listdir(directory)  # a run looks here for each model: Path.glob takes five times as long
+    for leftover in (Path(directory, name) for name in names if name.startswith(beginning) and name.endswith(PARTIAL)):
         with contextlib.suppress(OSError):  # somebody writes it, has removed it, or it is no file of ours: it stays
             descriptor = _opened(leftover)
             try:
@@ -197,9 +199,12 @@ def read_small(path: Path, *, largest: int = SMALL) -> bytes:
     """
     descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        data = stream.read(largest + 1)
+        data = stream.read(min(status.st_size, largest) + 1)  # room for the largest would be made for each
+        if len(data) > status.st_size:  # it grows
+            data += stream.read(largest)
     if len(data) > largest:
         raise OSError(errno.EFBIG, f"more than {largest} bytes", str(path))
     return data

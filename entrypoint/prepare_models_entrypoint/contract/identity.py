@@ -181,11 +181,6 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> List[Ch
     return causes or found
 
 
-def _packages_of(fields: Mapping[str, object]) -> Iterator[str]:
-    for name in cast("Iterable[str]", fields.get("packages") or ()):
-        yield f"packages.{name}"
-
-
 def changes(old: Mapping[str, object], new: Mapping[str, object]) -> List[str]:
     """Tell in words what differs between two identities, in the order of the fields."""
     told = []

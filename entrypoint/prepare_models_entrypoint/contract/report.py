@@ -344,11 +344,13 @@ def read(raw: object) -> ModelReport:
         raise ContractError("report: not a model report")
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
-    report = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
-    blank_proof = report["precision_proof"]
-    report.update(raw)  # type: ignore[typeddict-item]  # tolerant on purpose: unknown keys travel along
-    if isinstance(report["precision_proof"], dict):
-        report["precision_proof"] = {**blank_proof, **report["precision_proof"]}
+    report, proof = dict(raw), raw.get("precision_proof")
+    of_this_version = ModelReport.__annotations__.keys() <= raw.keys()
+    if not (of_this_version and isinstance(proof, dict) and PrecisionProof.__annotations__.keys() <= proof.keys()):
+        empty = blank(raw["name"], str(raw.get("source", "")), precision="fp32", converter="auto")
+        report = {**empty, **raw}
+        if isinstance(proof, dict):
+            report["precision_proof"] = {**empty["precision_proof"], **proof}
     return schema.read(ModelReport, report, "report")
 
 

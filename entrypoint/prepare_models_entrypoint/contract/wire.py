@@ -27,7 +27,11 @@ class Field(NamedTuple):
 
 
 def varint(view: View, at: int, end: int) -> Tuple[int, int]:
-    """Return the number that starts at ``at``, and where it ends."""
+    """Return the number that starts at ``at``, and where it ends; both places are offsets in bytes.
+
+    Raises:
+        MalformedError: it does not end before ``end``.
+    """
     value = 0
     for index in range(_LONGEST_VARINT):
         if at + index >= end:
@@ -40,7 +44,11 @@ def varint(view: View, at: int, end: int) -> Tuple[int, int]:
 
 
 def fields(view: View, start: int, end: int, *, most: int = _MOST_FIELDS) -> Iterator[Field]:
-    """Yield the fields of the message between ``start`` and ``end``, which has not more than ``most`` of them."""
+    """Yield the fields of the message between ``start`` and ``end``, which has not more than ``most`` of them.
+
+    Raises:
+        MalformedError: these bytes are no message, or there are more fields.
+    """
     at = start
     for _ in range(most):
         if at >= end:

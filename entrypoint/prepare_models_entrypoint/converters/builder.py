@@ -51,6 +51,9 @@ class Builder:
         Args:
             cache: calibration cache for a builder that takes one.
             progress: called with phase name, step and number of steps.
+
+        Raises:
+            ConvertError: the builder refused the network, or did not take the calibration cache.
         """
         config, network = self.config, self.network
         calibrator = _calibrator(cache)

@@ -132,7 +132,7 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                with foreign():  # the codec lets through whatever its cipher raises
+                with foreign():  # closed source: nothing tells what it raises on a damaged file
                     decrypt_stream(source, plain, key, encryption=True, rewind=False)
             except ForeignError as error:
                 raise ConvertError(

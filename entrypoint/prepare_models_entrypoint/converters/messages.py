@@ -127,6 +127,12 @@ TABLE: Tuple[Known, ...] = (
         "TensorRT does not know an operator or a type of the model",
         "export the model with operators that TensorRT knows",
     ),
+    Known(
+        r"Unable to load library: libnvinfer_lean",
+        "builder-option-unavailable",
+        "a version-compatible engine carries TensorRT's lean runtime, which is not installed here",
+        "install the package tensorrt-lean of the same version, or add builder: {exclude_lean_runtime: true}",
+    ),
     Known(r"No space left on device", "disk-full", "the disk is full", "free disk space, then run again"),
     Known(
         r"Serialized Engine Version|magicTag|Version tag does not match",

@@ -56,13 +56,13 @@ def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
 def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     missing = [finding for finding in findings if _PLUGIN.search(finding.description)]
     if missing:
-        return _without_plugin(missing, who, file)
+        return _without_plugin(missing, who, advice(file, [finding.node for finding in findings]))
     complaint = complaint_of(file) or _objection(findings, file)
     if complaint is not None:
         return ConvertError(
             "onnx-node-invalid",
             f"the model is not well formed: {complaint}. {who} stops at {_nodes(findings)}",
-            hint="export the model again; onnx.checker.check_model(PATH, full_check=True) shows the same",
+            hint="export the model again, and check it with onnx.checker.check_model(PATH, full_check=True)",
         )
     if any(finding.node or "UNSUPPORTED" in finding.code or "INVALID" in finding.code for finding in findings):
         return _unsupported(findings, who, file)
@@ -122,20 +122,18 @@ def _objection(findings: Sequence[Finding], file: Path) -> Optional[str]:
     return next((_TAGS.sub("", each).rstrip(".") for each in told if each is not None), None)
 
 
-def _without_plugin(missing: Sequence[Finding], who: str, file: Path) -> ConvertError:
+def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertError:
     own = [finding for finding in missing if not _is_standard(finding.operator)]
     if not own:
         told = ", ".join(_where(finding) for finding in missing[:_SHOWN])
         return ConvertError(
             "onnx-unsupported-operator", f"{who} does not have the operator {told}",
-            hint="export the model without it, or give a library that has it under plugins:"
-            + advice(file, [finding.node for finding in missing]),
+            hint=f"export the model without it, or give a library that has it under plugins:{more}",
         )  # fmt: skip
     told = ", ".join(_where(finding) for finding in own[:_SHOWN])
     return ConvertError(
         "plugin-missing", f"{who} has no plugin for {told}",
-        hint="give the library that has it under plugins:, or export the model without this operator"
-        + advice(file, [finding.node for finding in own]),
+        hint=f"give the library that has it under plugins:, or export the model without this operator{more}",
     )  # fmt: skip
 
 

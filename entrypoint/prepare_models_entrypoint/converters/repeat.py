@@ -9,11 +9,9 @@ from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.source import Source
 from ..onnx_graph import calibration_cache
+from . import options
 from .request import BuildResult
-from .trtexec import command, shell_line
-
-# Settings that the API has and no option of the program.
-_API_ONLY = ("tactic_dram_bytes",)
+from .trtexec import NEWEST, additions, command, shell_line
 
 
 def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
@@ -26,14 +24,12 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
         model: what was built, with the settings of the last attempt.
         result: what came of it.
     """
-    backend = result["backend"]["name"] if result["backend"] else ""
-    chosen = [row.name for row, _ in model.builder.chosen()]
+    backend = result["backend"]
+    is_rtx = backend is not None and backend["name"] == "tensorrt_rtx"
+    version = NEWEST if backend is None or is_rtx else options.version_of(backend["version"])
     by_flags = _precision_flags(model, result)
-    if (
-        any(name in chosen for name in _API_ONLY)
-        or model.builder.refit == "identical"
-        or (by_flags and (model.kept_patterns or _kept(result)))
-    ):
+    lost = any(options.lost_by_trtexec(row, value) for row, value in model.builder.chosen())
+    if lost or (by_flags and (model.kept_patterns or _kept(result))):
         return None
     inputs = [binding for binding in result["io"] if binding["mode"] == "input"]
     argv = command(
@@ -42,14 +38,15 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
         profiles=result["profiles"],
         builder=model.builder,
         precision_flags=by_flags,
-        program="tensorrt_rtx" if backend == "tensorrt_rtx" else "trtexec",
+        program="tensorrt_rtx" if is_rtx else "trtexec",
         inputs=[binding["name"] for binding in inputs],
         plugins=[plugin.file for plugin in model.plugins],
+        version=version,
         explicit_shapes=any(-1 in binding["shape"] for binding in inputs),
     )
     if by_flags and model.builder.profiling_verbosity is None:
         argv.append("--profilingVerbosity=detailed")  # as the API is told, so that the engine can tell its precision
-    return shell_line([*argv, "--skipInference"])
+    return shell_line([*argv, *additions(version, layer_info=None, timing_cache=None)])
 
 
 def _kept(result: BuildResult) -> bool:

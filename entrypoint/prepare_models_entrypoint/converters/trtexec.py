@@ -17,7 +17,7 @@ from .options import trtexec_has
 
 _MIB = 1 << 20
 _VERSION = re.compile(r"\[TensorRT v(\d+)\]")
-_NEWEST: Version = (99,)
+NEWEST: Version = (99,)
 
 Profile = Mapping[str, ProfileShapes]
 
@@ -32,7 +32,7 @@ def command(
     program: str = "trtexec",
     inputs: Optional[Sequence[str]] = None,
     plugins: Sequence[str] = (),
-    version: Version = _NEWEST,
+    version: Version = NEWEST,
     explicit_shapes: bool = False,
 ) -> List[str]:
     """Return the argument vector. Static shapes need no options; names with ':' are quoted as trtexec wants them.

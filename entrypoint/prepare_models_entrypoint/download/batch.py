@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..contract import downloads, event, external_data
 from ..contract.fetch import ExternalFile, FetchJob, FetchResult
@@ -26,6 +26,7 @@ from .digest import FileDigest
 from .disk_space import check_both
 from .fetch import Fetched, fetch, remote_of
 from .part import progress_of
+from .transfer import OnProgress, Progress
 
 _EVERY_S = 0.1
 _LISTS_AT_ONCE = 8
@@ -268,10 +269,10 @@ def _item(source: Source, sha256: Optional[str], access: Access, pins: Pins) -> 
     return _Item(source, sha256, remote.name, remote.key, remote)
 
 
-def _throttled(source: Source, events: Events) -> Callable[[Dict[str, Any]], None]:
+def _throttled(source: Source, events: Events) -> OnProgress:
     last = [time.monotonic()]  # what takes no longer than this tells its end alone
 
-    def tell(data: Dict[str, Any]) -> None:
+    def tell(data: Progress) -> None:
         now = time.monotonic()
         if now - last[0] >= _EVERY_S:
             last[0] = now

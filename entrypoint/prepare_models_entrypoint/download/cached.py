@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from ..contract.pins import NO_PINS, Pins
 from ..errors import FetchError
 from ..sources.body import Promise, Remote
 from .content_store import Store, Stored, key_of
+from .history import Known
 from .part import WORTH_A_NOTE, Part, progress_of
 from .retries import Patience
 from .streams import Streams
-from .transfer import Download, mismatch
-
-OnProgress = Callable[[Dict[str, Any]], None]
+from .transfer import Download, OnProgress, mismatch
 
 
 class Obtained(NamedTuple):
@@ -74,12 +73,12 @@ class Obtain(NamedTuple):
         if known is None:
             return None
         stored = self.store.find(known["sha256"], remote.name)
-        fresh = float(known.get("at") or 0) >= began
+        fresh = (known["at"] or 0.0) >= began
         if stored is None or (
-            self.revalidate and not self.offline and not fresh and not remote.is_current(known.get("mark"))
+            self.revalidate and not self.offline and not fresh and not remote.is_current(known["mark"])
         ):
             return None
-        return Obtained(stored, False, known.get("promised"))
+        return Obtained(stored, False, known["promised"])
 
     def _promised(self, remote: Remote, pinned: Optional[str], key: str) -> Obtained:
         promise = remote.promise()
@@ -95,9 +94,7 @@ class Obtain(NamedTuple):
             if present is not None:
                 self._remember(remote, key, present, None, promised)
                 return Obtained(present, False, promised)
-            small = promise.size is not None and promise.size < WORTH_A_NOTE
-            with contextlib.nullcontext() if small else self.store.pointing(key, sha256):
-                return self._download(remote, Promise(promise.size, sha256), key, sha256, promised)
+            return self._download(remote, Promise(promise.size, sha256), key, sha256, promised)
 
     def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Obtained:
         path = self.store.parts / f"{part_key}.part"
@@ -105,7 +102,9 @@ class Obtain(NamedTuple):
             download = Download(
                 remote, part, promise, on_progress=self.on_progress, copy_to=self.copy_to, streams=self.streams
             )
-            sha256 = download.run(self.patience)
+            small = promise.size is not None and promise.size < WORTH_A_NOTE
+            with contextlib.nullcontext() if small or key == part_key else self.store.pointing(key, part_key):
+                sha256 = download.run(self.patience)  # where it points ends with the part, not after it
             if part.is_noted:
                 part.forget_mark()  # first, so that it never stands beside other bytes
             stored = self.store.adopt(path, sha256, remote.name)
@@ -116,7 +115,8 @@ class Obtain(NamedTuple):
         self, remote: Remote, key: str, stored: Stored, validator: Optional[str], promised: Optional[str]
     ) -> None:
         mark = remote.mark(validator)
-        known = {"source": remote.label, "sha256": stored.sha256, "mark": mark, "promised": promised, "at": time.time()}
+        at = time.time()
+        known = Known(source=remote.label, sha256=stored.sha256, mark=mark, promised=promised, at=at)
         self.store.remember(key, known)
 
     def _waiting(self, key: str) -> Callable[[], None]:

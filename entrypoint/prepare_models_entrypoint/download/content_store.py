@@ -22,11 +22,11 @@ import os
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, NamedTuple, Optional
+from typing import Callable, ContextManager, Dict, Iterator, NamedTuple, Optional
 
 from ..contract import downloads
 from ..contract.files import sha256_file
-from .history import sources_of
+from .history import Known, sources_of
 from .json_records import read_json, write_json
 from .range_locks import held
 
@@ -105,11 +105,11 @@ class Store:
         record.parent.mkdir(exist_ok=True)
         write_json(record, _seen(status), unfinished_in=self.parts)
 
-    def recall(self, key: str) -> Optional[Dict[str, Any]]:
+    def recall(self, key: str) -> Optional[Known]:
         """Return what is known of a source that was fetched before: sha256, mark, who promised it, and when."""
         return self._sources.recall(key)
 
-    def remember(self, key: str, known: Dict[str, Any]) -> None:
+    def remember(self, key: str, known: Known) -> None:
         """Note which content a source had."""
         self._sources.remember(key, known)
 
@@ -150,7 +150,7 @@ def _mark_used(blob: Path, status: os.stat_result) -> None:
     os.utime(str(blob), ns=(time.time_ns(), status.st_mtime_ns))
 
 
-def _seen(status: os.stat_result) -> Dict[str, Any]:
+def _seen(status: os.stat_result) -> Dict[str, object]:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "boot": _boot()}
 
 

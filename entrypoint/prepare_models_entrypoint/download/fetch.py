@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from .. import sources
 from ..contract.connection import Connection
@@ -19,9 +19,7 @@ from .cached import Obtain
 from .content_store import store_of
 from .digest import FileDigest
 from .external import Weights, of_model, together
-from .transfer import mismatch
-
-OnProgress = Callable[[Dict[str, Any]], None]
+from .transfer import OnProgress, mismatch
 
 
 class Fetched(NamedTuple):

@@ -8,12 +8,27 @@ import os
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Dict, Optional, TypedDict
 
+from ..contract import schema
+from ..contract.codec import ContractError
 from ..contract.files import partial_file
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _OUTDATED = 1000  # lines that no longer count, after which the file is written anew
+
+
+class Known(TypedDict):
+    """What a source had: ``mark`` is what its server knows the content by, ``promised`` who told the digest.
+
+    ``at``: when it was fetched, in epoch seconds; None of a file of an archive.
+    """
+
+    source: str
+    sha256: str
+    mark: Optional[str]
+    promised: Optional[str]
+    at: Optional[float]
 
 
 class Sources:
@@ -25,18 +40,17 @@ class Sources:
         self._lines: Dict[str, bytes] = {}
         self._read = self._count = self._inode = 0
 
-    def recall(self, key: str) -> Optional[Dict[str, Any]]:
+    def recall(self, key: str) -> Optional[Known]:
         """Return what was noted last of a source."""
         with self._guard:
             self._read_on()
             line = self._lines.get(key)
         try:
-            known = dict(json.loads(line or b""))
-        except (ValueError, TypeError):
+            return schema.read(Known, schema.loads(line or b""), self._file)
+        except ContractError:
             return None
-        return known if isinstance(known.get("sha256"), str) else None
 
-    def remember(self, key: str, known: Dict[str, Any]) -> None:
+    def remember(self, key: str, known: Known) -> None:
         """Note which content a source had."""
         line = f"{key} {json.dumps(known)}\n".encode()
         try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Dict, Optional
 
 from ..contract.files import partial_file
 
 
-def read_json(file: Path) -> Dict[str, Any]:
+def read_json(file: Path) -> Dict[str, object]:
     """Return the object in a file, or an empty one where it is missing or broken."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
@@ -18,7 +18,7 @@ def read_json(file: Path) -> Dict[str, Any]:
         return {}
 
 
-def write_json(file: Path, document: Dict[str, Any], *, unfinished_in: Optional[Path] = None) -> None:
+def write_json(file: Path, document: Dict[str, object], *, unfinished_in: Optional[Path] = None) -> None:
     """Write an object; a reader sees the old or the new file.
 
     Args:

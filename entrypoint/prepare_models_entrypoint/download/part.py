@@ -56,7 +56,8 @@ class Part:
         for ahead in self.path.parent.glob(f"{self.path.stem}.*.range"):
             ahead.unlink()
         self.is_noted = True
-        self.validator = read_json(_meta(self.path)).get("validator")
+        mark = read_json(_meta(self.path)).get("validator")
+        self.validator = mark if isinstance(mark, str) else None
         if self.validator is None and not resume_without_validator:
             self.restart()
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Callable, Iterator, Optional, TypedDict
 
 from ..errors import FetchError
 from ..sources.body import SNIFFED, Body, Promise, RangeLostError, Remote, told_by
@@ -14,7 +14,16 @@ from .ranges import Split
 from .retries import Effort, Patience
 from .streams import Stream, Streams
 
-OnProgress = Callable[[Dict[str, Any]], None]
+
+class Progress(TypedDict):
+    """How far a download is: ``done`` of ``total`` bytes, 0 where nobody knows of how many."""
+
+    phase: str
+    done: int
+    total: int
+
+
+OnProgress = Callable[[Progress], None]
 
 _STEP = 1 << 16
 _WRITTEN_SOONER_THAN_ASKED = 1 << 20

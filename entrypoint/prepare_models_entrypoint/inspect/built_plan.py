@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from ..contract.environment import RuntimeInfo
 from ..contract.files import write_atomic
@@ -17,7 +17,8 @@ from ..converters import layer_info
 from ..converters.precision import Evidence
 from ..errors import InspectError
 from ..processes import supervise
-from .header import read_header
+from .engine_worker import Answer, not_loaded
+from .header import Header, read_header
 
 _TIMEOUT_S = 300.0
 
@@ -30,7 +31,7 @@ class Inspected:
     ``details``: memory and layers, where it was loaded.
     """
 
-    header: Dict[str, Any]
+    header: Header
     io: List[Binding]
     warnings: List[WarningInfo]
     peak_rss_bytes: Optional[int]
@@ -70,7 +71,7 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     return Inspected(header, list(network), warnings, peak)
 
 
-def load_engine(plan: Path, work_dir: Path, *, own: bool) -> "tuple[Dict[str, Any], int]":
+def load_engine(plan: Path, work_dir: Path, *, own: bool) -> "tuple[Answer, int]":
     """Return what the engine says of itself, or ``why_not``, and the peak memory of the process that loaded it.
 
     Args:
@@ -87,10 +88,10 @@ def load_engine(plan: Path, work_dir: Path, *, own: bool) -> "tuple[Dict[str, An
     argv = command("inspect.engine_worker", str(request))
     ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
     try:
-        answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        answer: Answer = json.loads(result.read_text(encoding="utf-8"))
     except FileNotFoundError:
         reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
-        answer = {"io": [], "why_not": f"the process that loads it ended with {reason}"}
+        answer = not_loaded(f"the process that loads it ended with {reason}")
     return answer, ended.peak_rss_bytes
 
 

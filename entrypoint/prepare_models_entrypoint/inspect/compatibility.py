@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, TypedDict
+from typing import Optional, TypedDict
 
 from ..contract.environment import RuntimeInfo
+from .header import Header
+from .isolated import Document
 
 _PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
@@ -16,7 +18,7 @@ class Fitness(TypedDict):
     told: str
 
 
-def judge(header: Mapping[str, Any], record: Optional[Mapping[str, Any]], runtime: RuntimeInfo) -> Fitness:
+def judge(header: Header, record: Optional[Document], runtime: RuntimeInfo) -> Fitness:
     """Compare what a plan was built by and for with what is here, before it is loaded.
 
     Args:
@@ -35,7 +37,7 @@ def judge(header: Mapping[str, Any], record: Optional[Mapping[str, Any]], runtim
     return Fitness(runs_here=_same_version(header, runtime["backend"]["version"]), told=told)
 
 
-def _built(header: Mapping[str, Any], record: Optional[Mapping[str, Any]]) -> str:
+def _built(header: Header, record: Optional[Document]) -> str:
     target = _target(header, record)
     by = f"built by {_PRODUCTS[header['format']]} {header['version']}"
     if target is None:
@@ -56,14 +58,14 @@ def sm(capability: str) -> str:
     return f"sm_{capability.replace('.', '')}"
 
 
-def _target(header: Mapping[str, Any], record: Optional[Mapping[str, Any]]) -> "Optional[list[str]]":
+def _target(header: Header, record: Optional[Document]) -> "Optional[list[str]]":
     if header.get("compute_capabilities"):
         return list(header["compute_capabilities"])
     gpu = ((record or {}).get("runtime") or {}).get("gpu")
     return [gpu["compute_capability"]] if gpu else None
 
 
-def _covers(header: Mapping[str, Any], wanted: "list[str]", found: str) -> bool:
+def _covers(header: Header, wanted: "list[str]", found: str) -> bool:
     number = _number(found)
     later = bool(header.get("and_later")) and number > max(_number(each) for each in wanted)
     return found in wanted or later
@@ -73,12 +75,12 @@ def _number(capability: str) -> "tuple[int, ...]":
     return tuple(int(part) for part in capability.split(".") if part.isdigit())
 
 
-def _same_version(header: Mapping[str, Any], version: str) -> Optional[bool]:
+def _same_version(header: Header, version: str) -> Optional[bool]:
     """Tell whether the versions are the same; others may load where the plan was built version compatible."""
     built, here = (tuple(text.split("."))[:3] for text in (header["version"], version))
     return True if built == here else None
 
 
-def explain(header: Mapping[str, Any], record: Optional[Dict[str, Any]], runtime: RuntimeInfo, reason: str) -> str:
+def explain(header: Header, record: Optional[Document], runtime: RuntimeInfo, reason: str) -> str:
     """Return why a plan did not load, with both sides and the runtime's own words."""
     return f"{judge(header, record, runtime)['told']}. The runtime says: {reason}"

@@ -7,14 +7,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, TypedDict, TypeVar
 
 from ..contract.files import write_atomic
 from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
 from ..converters import layer_info
 from ..processes import die_with_parent
 
+if TYPE_CHECKING:
+    from ..converters.backend import trt
+
 T = TypeVar("T")
+
+
+class Answer(TypedDict):
+    """What an engine says of itself, or ``why_not``. ``unknown``: the parts that could not be read, with reasons."""
+
+    io: List[Binding]
+    layers: object
+    details: Optional[EngineDetails]
+    unknown: List[str]
+    why_not: Optional[str]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,13 +38,14 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _read(plan: str, *, own: bool) -> Dict[str, Any]:
-    from ..converters import backend, engine_loading
+def _read(plan: str, *, own: bool) -> Answer:
+    from ..converters import engine_loading
 
     loaded = engine_loading.load_engine(Path(plan), own=own)
     if loaded.engine is None:
-        return {"io": [], "why_not": loaded.why_not}
-    engine, unknown = loaded.engine, []
+        return not_loaded(loaded.why_not)
+    engine = loaded.engine
+    unknown: List[str] = []
 
     def part(what: str, ask: Callable[[], T]) -> Optional[T]:
         """Return a part of the answer; an engine of an older version refuses some, and the others still count."""
@@ -42,33 +56,42 @@ def _read(plan: str, *, own: bool) -> Dict[str, Any]:
             return None
 
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    layers = part("layers", lambda: _layers(backend, engine))
-    return {
-        "io": [_binding(backend, engine, name) for name in names],
-        "layers": layers,
-        "details": EngineDetails(
+    layers = part("layers", lambda: _layers(engine))
+    return Answer(
+        io=[_binding(engine, name) for name in names],
+        layers=layers,
+        details=EngineDetails(
             source="engine",
             name=part("name", lambda: str(engine.name)) or "",
             device_memory_bytes=part("memory", lambda: engine_loading.memory_of(engine)),
             streamable_weights_bytes=part("weights", lambda: getattr(engine, "streamable_weights_size", None)),
             layers=layer_info.layers(layers) or part("layers", lambda: _nameless(engine.num_layers)) or [],
         ),
-        "unknown": unknown,
-        "why_not": None,
-    }
+        unknown=unknown,
+        why_not=None,
+    )
+
+
+def not_loaded(why: Optional[str]) -> Answer:
+    """Return the answer of an engine that does not load."""
+    return Answer(io=[], layers=None, details=None, unknown=[], why_not=why)
 
 
 def _nameless(count: int) -> List[Layer]:
     return [Layer(name=f"layer {number}", type="unknown", precision=None, outputs=[]) for number in range(count)]
 
 
-def _layers(backend: Any, engine: Any) -> Any:
+def _layers(engine: trt.ICudaEngine) -> object:
     """Return the engine's layer information."""
-    inspector: Any = engine.create_engine_inspector()
+    from ..converters import backend
+
+    inspector = engine.create_engine_inspector()
     return layer_info.parse(inspector.get_engine_information(backend.trt.LayerInformationFormat.JSON))
 
 
-def _binding(backend: Any, engine: Any, name: str) -> Binding:
+def _binding(engine: trt.ICudaEngine, name: str) -> Binding:
+    from ..converters import backend
+
     is_input = engine.get_tensor_mode(name) == backend.trt.TensorIOMode.INPUT
     profiles: List[ProfileShapes] = []
     if is_input:

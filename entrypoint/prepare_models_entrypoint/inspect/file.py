@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from ..contract import converters, other_formats
 from ..converters import etlt
@@ -21,7 +21,7 @@ _MAGIC = (b"ftrt", b"vtrt")
 
 def describe_all(
     files: Sequence[Path], key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False
-) -> List[Dict[str, Any]]:
+) -> List[Document]:
     """Return a document for each file, see ``describe``."""
     if sum(file.suffix.lower() == ".onnx" for file in files) > 1:
         _load_onnx_once()
@@ -35,9 +35,7 @@ def _load_onnx_once() -> None:
         import onnx.shape_inference  # noqa: F401  # for the forks that come
 
 
-def describe(
-    file: Path, key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False
-) -> Dict[str, Any]:
+def describe(file: Path, key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False) -> Document:
     """Return ``file``, ``format``, ``bytes`` and what the format tells; or the ``error`` that stands in the way.
 
     ``io`` is None where inputs and outputs can't be read from this file, and ``note`` says why.
@@ -48,7 +46,7 @@ def describe(
         layers: list the layers.
         weights: list the weights.
     """
-    document: Dict[str, Any] = {
+    document: Document = {
         "file": str(file),
         "format": None,
         "bytes": None,

@@ -11,7 +11,7 @@ import json
 import shlex
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, List, NamedTuple, Optional
+from typing import BinaryIO, Dict, List, NamedTuple, Optional, TypedDict
 
 from ..contract import other_formats
 from ..errors import InspectError
@@ -28,10 +28,23 @@ class Preamble(NamedTuple):
     """JSON that an exporter such as Ultralytics' writes before the plan. ``bytes``: where the plan starts."""
 
     bytes: int
-    metadata: Dict[str, Any]
+    metadata: Dict[str, object]
 
 
-def read_header(path: Path) -> Dict[str, Any]:
+class _Always(TypedDict):
+    format: str
+    version: str
+
+
+class Header(_Always, total=False):
+    """What the first bytes of a plan tell: of TensorRT-RTX's also its targets (``and_later``: newer ones, too)."""
+
+    compute_capabilities: List[str]
+    and_later: bool
+    weights_bytes: int
+
+
+def read_header(path: Path) -> Header:
     """Return ``format``, ``version`` and what else the header tells.
 
     Raises:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import collections
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import TYPE_CHECKING, Dict, Iterator, List, Set, Tuple
 
 from ..contract.report import Binding, WarningInfo
 from ..errors import InspectError
 from ..onnx_graph import whole_file
 from .isolated import Document, Tell
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 _LARGEST = (2 << 30) - 1  # what protobuf can hold in one message
 _LONGEST_TEXT = 1000
@@ -36,12 +39,12 @@ def read(path: Path, tell: Tell, *, layers: bool, weights: bool) -> None:
     tell(document)
 
 
-def _is_incomplete(value: Dict[str, Any]) -> bool:
+def _is_incomplete(value: Document) -> bool:
     a_tensor = "(" not in value["dtype"]
     return value["dtype"] == "unknown" or (a_tensor and value["shape"] is None)
 
 
-def bindings(model: Any) -> List[Binding]:
+def bindings(model: ModelProto) -> List[Binding]:
     """Return the inputs that have no value of their own, and the outputs."""
     from .onnx_types import binding
 
@@ -64,7 +67,7 @@ def _check_file(path: Path) -> None:
         )
 
 
-def _parse(path: Path) -> Any:
+def _parse(path: Path) -> ModelProto:
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -73,16 +76,17 @@ def _parse(path: Path) -> Any:
             "module-missing", f"reading ONNX needs the module {error.name}", hint="pip install 'prepare-models[local]'"
         ) from error
     try:
-        return onnx.ModelProto.FromString(path.read_bytes())
+        model: ModelProto = onnx.ModelProto.FromString(path.read_bytes())
     except DecodeError as error:
         raise InspectError(
             "onnx-invalid",
             f"{path.name} is no ONNX model: {error}",
             hint="check that the file is complete; graphs nested more than 30 levels deep can't be read either",
         ) from error
+    return model
 
 
-def _describe(model: Any, path: Path, *, layers: bool, weights: bool) -> Document:
+def _describe(model: ModelProto, path: Path, *, layers: bool, weights: bool) -> Document:
     from .onnx_types import text
     from .onnx_weights import of_graph
 
@@ -112,28 +116,28 @@ def _describe(model: Any, path: Path, *, layers: bool, weights: bool) -> Documen
     return document
 
 
-def _constants(graph: Any) -> "set[str]":
+def _constants(graph: GraphProto) -> Set[str]:
     """Return the names of values that the file itself gives."""
     return {tensor.name for tensor in graph.initializer} | {item.values.name for item in graph.sparse_initializer}
 
 
-def _values(graph: Any) -> "Iterator[tuple[str, Any]]":
+def _values(graph: GraphProto) -> Iterator[Tuple[str, ValueInfoProto]]:
     constant = _constants(graph)
     yield from (("input", value) for value in graph.input if value.name not in constant)
     yield from (("output", value) for value in graph.output)
 
 
-def _value(value: Any, mode: str) -> Dict[str, Any]:
+def _value(value: ValueInfoProto, mode: str) -> Document:
     from .onnx_types import binding, describe
 
     _, dims = describe(value.type)
-    document: Dict[str, Any] = {**binding(value, mode), "dims": dims, "inferred": False}
+    document: Document = {**binding(value, mode), "dims": dims, "inferred": False}
     if dims is None:
         document["shape"] = None
     return document
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """Yield a graph and every graph within it."""
     yield graph
     for node in graph.node:
@@ -142,19 +146,19 @@ def _graphs(graph: Any) -> Iterator[Any]:
                 yield from _graphs(body)
 
 
-def _operators(graph: Any) -> Dict[str, int]:
+def _operators(graph: GraphProto) -> Dict[str, int]:
     counts = collections.Counter(_operator(node) for each in _graphs(graph) for node in each.node)
     return dict(sorted(counts.items()))
 
 
-def _operator(node: Any) -> str:
+def _operator(node: NodeProto) -> str:
     from .onnx_types import text
 
     domain = text(node.domain)
     return f"{domain}::{text(node.op_type)}" if domain not in ("", "ai.onnx") else text(node.op_type)
 
 
-def _layer(node: Any) -> Dict[str, Any]:
+def _layer(node: NodeProto) -> Document:
     from .onnx_types import text
 
     return {
@@ -166,7 +170,7 @@ def _layer(node: Any) -> Dict[str, Any]:
     }
 
 
-def _duplicates(graph: Any) -> List[WarningInfo]:
+def _duplicates(graph: GraphProto) -> List[WarningInfo]:
     found: List[WarningInfo] = []
     for mode, values in (("input", graph.input), ("output", graph.output)):
         names = collections.Counter(value.name for value in values)

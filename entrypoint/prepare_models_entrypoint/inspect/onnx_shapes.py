@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import List, Optional
 
-from onnx import shape_inference
+from onnx import ModelProto, shape_inference
 
 from ..foreign import ForeignError, foreign
-from .onnx_types import describe
+from .isolated import Document
+from .onnx_types import Dim, describe
 
 # Larger tensors are weights; smaller ones may be shapes, which inference needs.
 _LARGEST_SHAPE_BYTES = 4096
 _DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
-def infer(model: Any, io: List[Dict[str, Any]]) -> Optional[str]:
+def infer(model: ModelProto, io: List[Document]) -> Optional[str]:
     """Fill in what ``io`` lacks; return a note where something stays unknown. The model loses its large weights."""
     _drop_weights(model)
     try:
@@ -31,7 +32,7 @@ def infer(model: Any, io: List[Dict[str, Any]]) -> Optional[str]:
     return f"types that the file does not tell: {', '.join(unknown)}" if unknown else None
 
 
-def _complete(value: Dict[str, Any], dtype: str, dims: Any) -> None:
+def _complete(value: Document, dtype: str, dims: Optional[List[Dim]]) -> None:
     if value["dtype"] == "unknown" and dtype != "unknown":
         value["dtype"], value["inferred"] = dtype, True
     if value["shape"] is None and dims is not None:
@@ -39,7 +40,7 @@ def _complete(value: Dict[str, Any], dtype: str, dims: Any) -> None:
         value["shape"] = [dim if isinstance(dim, int) else -1 for dim in dims]
 
 
-def _drop_weights(model: Any) -> None:
+def _drop_weights(model: ModelProto) -> None:
     for tensor in model.graph.initializer:
         if tensor.ByteSize() > _LARGEST_SHAPE_BYTES:
             for field in _DATA:

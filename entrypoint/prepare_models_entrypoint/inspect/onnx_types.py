@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 import onnx
+from onnx import TensorShapeProto, TypeProto, ValueInfoProto
 
 from ..contract.report import Binding
 
 Dim = Union[int, str, None]
+Shaped = Union[TypeProto.Tensor, TypeProto.SparseTensor]
 
 _NAMES = {"float": "float32", "double": "float64"}
 
 
-def text(value: Any) -> str:
+def text(value: Union[str, bytes]) -> str:
     """Return a protobuf string. Where it is not UTF-8, the library hands out bytes."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
@@ -27,20 +29,20 @@ def dtype_name(number: int) -> str:
     return "unknown" if name == "undefined" else _NAMES.get(name, name)
 
 
-def dims_of(tensor: Any) -> Optional[List[Dim]]:
+def dims_of(tensor: Shaped) -> Optional[List[Dim]]:
     """Return dimensions: a number, the name of a dynamic one, or None; None for the whole where the rank is unknown."""
     if not tensor.HasField("shape"):
         return None
     return [_dim(dim) for dim in tensor.shape.dim]
 
 
-def _dim(dim: Any) -> Dim:
+def _dim(dim: TensorShapeProto.Dimension) -> Dim:
     if dim.HasField("dim_value"):
         return int(dim.dim_value)
     return (text(dim.dim_param) or None) if dim.HasField("dim_param") else None
 
 
-def describe(kind: Any) -> Tuple[str, Optional[List[Dim]]]:
+def describe(kind: TypeProto) -> Tuple[str, Optional[List[Dim]]]:
     """Return the type of a value and, where it is one tensor, its dimensions."""
     which = kind.WhichOneof("value")
     if which == "tensor_type":
@@ -56,7 +58,7 @@ def describe(kind: Any) -> Tuple[str, Optional[List[Dim]]]:
     return ("opaque" if which == "opaque_type" else "unknown"), None
 
 
-def _nested(kind: Any) -> str:
+def _nested(kind: TypeProto) -> str:
     name, dims = describe(kind)
     return name if dims is None else f"{name}{shape_text(dims)}"
 
@@ -66,7 +68,7 @@ def shape_text(dims: List[Dim]) -> str:
     return repr(tuple(-1 if dim is None else dim for dim in dims))
 
 
-def binding(value: Any, mode: str) -> Binding:
+def binding(value: ValueInfoProto, mode: str) -> Binding:
     """Return a value of the graph as a binding, with -1 for dynamic dimensions and no shape for an unknown rank."""
     name, dims = describe(value.type)
     shape = [dim if isinstance(dim, int) else -1 for dim in dims or ()]

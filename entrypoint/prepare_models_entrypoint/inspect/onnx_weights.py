@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Dict, List, Sequence
+
+from onnx import GraphProto, TensorProto
 
 from ..contract import external_data
 from ..contract.external_errors import ExternalDataError
 from ..contract.report import WarningInfo
+from .isolated import Document
 from .onnx_types import dtype_name, text
 
 
@@ -16,12 +19,12 @@ from .onnx_types import dtype_name, text
 class Weights:
     """A summary, each tensor, and what is wrong with files that tensors lie in."""
 
-    summary: Dict[str, Any]
-    tensors: List[Dict[str, Any]]
+    summary: Document
+    tensors: List[Document]
     warnings: List[WarningInfo]
 
 
-def of_graph(graphs: Sequence[Any], path: Path) -> Weights:
+def of_graph(graphs: Sequence[GraphProto], path: Path) -> Weights:
     """Return the weights of a graph and its subgraphs, and the files of all tensors of the model.
 
     Args:
@@ -42,7 +45,7 @@ def of_graph(graphs: Sequence[Any], path: Path) -> Weights:
     return Weights(summary, tensors, [_warning(file) for file in files if file["problem"]])
 
 
-def _tensor(tensor: Any, *, sparse: bool = False) -> Dict[str, Any]:
+def _tensor(tensor: TensorProto, *, sparse: bool = False) -> Document:
     dtype, dims = dtype_name(tensor.data_type), [int(dim) for dim in tensor.dims]
     named = {text(entry.key): text(entry.value) for entry in tensor.external_data} if tensor.data_location else {}
     return {
@@ -54,7 +57,7 @@ def _tensor(tensor: Any, *, sparse: bool = False) -> Dict[str, Any]:
     }
 
 
-def _file(location: str, end: int, model: Path) -> Dict[str, Any]:
+def _file(location: str, end: int, model: Path) -> Document:
     """Judge a file with weights by its place and size."""
     problem = None
     try:
@@ -66,7 +69,7 @@ def _file(location: str, end: int, model: Path) -> Dict[str, Any]:
     return {"location": location, "bytes": end, "problem": problem}
 
 
-def _warning(file: Dict[str, Any]) -> WarningInfo:
+def _warning(file: Document) -> WarningInfo:
     return WarningInfo(
         code="onnx-external-data",
         message=f"the weights file {file['location']!r} {file['problem']}",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
 from ..contract import runtime
 from ..contract.environment import RuntimeInfo
 from ..contract.files import sha256_file
+from ..contract.report import Binding, ProfileShapes
 from . import compatibility
 from .built_plan import load_engine
 from .header import read_header
-
-Document = Dict[str, Any]
+from .isolated import Document
 
 
 def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) -> Document:
@@ -71,7 +71,7 @@ def _load(file: Path, document: Document, record: Optional[Document], here: Runt
     document.update(runs_here=True, io=answer["io"], details=answer["details"], profiles=_profiles(answer["io"]))
 
 
-def _profiles(io: List[Document]) -> List[Document]:
+def _profiles(io: List[Binding]) -> List[Dict[str, ProfileShapes]]:
     inputs = [binding for binding in io if binding["mode"] == "input"]
     count = max((len(binding["profiles"]) for binding in inputs), default=0)
     return [{binding["name"]: binding["profiles"][index] for binding in inputs} for index in range(count)]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Optional
+from typing import TYPE_CHECKING, Dict, Optional
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ..foreign import ForeignError, foreign
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.generic]
 
 _LARGEST = 1 << 14  # elements: what is larger is a weight, and no size, switch or window
 _DEEPEST = 40
@@ -23,30 +28,29 @@ class Constants:
         self._model = model
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._producers = {name: node for node in model.graph.node for name in node.output if name}
-        self._known: Dict[str, Any] = {}
+        self._known: Dict[str, Optional[Array]] = {}
 
-    def get(self, name: str) -> Optional[Any]:
+    def get(self, name: str) -> Optional[Array]:
         """Return the value of a tensor as an array, or None where it is large or depends on an input."""
         return self._value(name, _DEEPEST) if name else None
 
-    def _value(self, name: str, depth: int) -> Optional[Any]:
+    def _value(self, name: str, depth: int) -> Optional[Array]:
         if name not in self._known:
             self._known[name] = self._computed(name, depth)
         return self._known[name]
 
-    def _computed(self, name: str, depth: int) -> Optional[Any]:
+    def _computed(self, name: str, depth: int) -> Optional[Array]:
         if name in self._tensors:
             return _array(self._tensors[name])
         node = self._producers.get(name)
         if node is None or not depth or not _is_pure(node):
             return None
-        feeds = {given: self._value(given, depth - 1) for given in node.input if given}
-        if any(value is None for value in feeds.values()):
-            return None
-        return _run(node, name, feeds, self._model)
+        values = {given: self._value(given, depth - 1) for given in node.input if given}
+        feeds = {given: value for given, value in values.items() if value is not None}
+        return _run(node, name, feeds, self._model) if len(feeds) == len(values) else None
 
 
-def _array(tensor: TensorProto) -> Optional[Any]:
+def _array(tensor: TensorProto) -> Optional[Array]:
     if tensor.data_location == TensorProto.EXTERNAL or math.prod(tensor.dims) > _LARGEST:
         return None
     return numpy_helper.to_array(tensor)
@@ -57,7 +61,7 @@ def _is_pure(node: NodeProto) -> bool:
     return not node.domain and not has_body and not node.op_type.startswith(("Random", "Sequence"))
 
 
-def _run(node: NodeProto, name: str, feeds: Dict[str, Any], model: ModelProto) -> Optional[Any]:
+def _run(node: NodeProto, name: str, feeds: Dict[str, Array], model: ModelProto) -> Optional[Array]:
     inputs = [helper.make_tensor_value_info(given, _type(value), value.shape) for given, value in feeds.items()]
     graph = helper.make_graph([node], "one", inputs, [helper.make_empty_tensor_value_info(name)])
     ir = min(model.ir_version or _NEWEST_IR, _NEWEST_IR)
@@ -71,5 +75,5 @@ def _run(node: NodeProto, name: str, feeds: Dict[str, Any], model: ModelProto) -
     return value if value.size <= _LARGEST else None
 
 
-def _type(value: Any) -> int:
+def _type(value: Array) -> int:
     return int(helper.np_dtype_to_tensor_dtype(value.dtype))

@@ -25,7 +25,7 @@ def _is_open(node: NodeProto, position: int, constants: Constants) -> bool:
     if len(node.input) <= position or not node.input[position]:
         return True
     count = constants.get(node.input[position]) if position == 0 else None
-    return count is not None and bool((count > _ENDLESS).all())
+    return count is not None and all(int(each) > _ENDLESS for each in count.reshape(-1))
 
 
 def bound(model: ModelProto) -> List[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 import onnx
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 
 from ..contract.job import ModelJob
 from ..contract.shapes import ShapeRange
@@ -111,7 +111,7 @@ def _inputs(model: ModelProto) -> Iterator[ValueInfoProto]:
     return (each for each in model.graph.input if each.name not in constant and each.type.HasField("tensor_type"))
 
 
-def _dims(value: ValueInfoProto) -> List[Any]:
+def _dims(value: ValueInfoProto) -> List[TensorShapeProto.Dimension]:
     return list(value.type.tensor_type.shape.dim)
 
 

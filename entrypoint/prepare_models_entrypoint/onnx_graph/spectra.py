@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -12,11 +12,19 @@ from . import graph, types
 from .constants import Constants
 from .names import Names
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .constants import Array
+
+    Floats = NDArray[np.float64]
+
 # What is lowered, and to what.
 OPERATORS = {"DFT": "a matrix product", "STFT": "a convolution"}
 _AXIS_IS_AN_INPUT = 20  # the opset from which on DFT takes its axis as an input
 
 Shape = Sequence[Optional[int]]
+Attribute = Union[int, List[int]]
 
 
 def of(model: ModelProto) -> List[NodeProto]:
@@ -79,7 +87,7 @@ class _Lowered:
             raise self._unknown("the rank of its input")
         (self._dft if self.node.op_type == "DFT" else self._stft)(shape)
 
-    def _kernel(self, length: int, parts: int) -> Any:
+    def _kernel(self, length: int, parts: int) -> Floats:
         """Return the transform of ``length`` values as an array [values that are used, parts, values, parts]."""
         inverse, onesided = bool(self.attributes.get("inverse")), bool(self.attributes.get("onesided"))
         if onesided and parts != (2 if inverse else 1):
@@ -150,16 +158,18 @@ class _Lowered:
         value = self._array(position)
         return int(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
 
-    def _array(self, position: int) -> Optional[Any]:
+    def _array(self, position: int) -> Optional[Array]:
         inputs = self.node.input
         return self.constants.get(inputs[position]) if len(inputs) > position else None
 
     def _permuted(self, tensor: str, order: List[int]) -> str:
         return tensor if order == sorted(order) else self._add("Transpose", tensor, perm=order)
 
-    def _add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+    def _add(self, operator: str, *inputs: str, **attributes: Attribute) -> str:
         name = self.names.fresh(f"{self.node.name or self.node.output[0]}/{operator}")
-        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        made = helper.make_node(operator, list(inputs), [name], name=name)
+        made.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(made)
         return name
 
     def _finish(self, tensor: str) -> None:
@@ -169,10 +179,10 @@ class _Lowered:
     def _integers(self, values: List[int]) -> str:
         return self._constant(np.array(values, np.int64))
 
-    def _weights(self, values: Any) -> str:
+    def _weights(self, values: Array) -> str:
         return self._constant(values.astype(helper.tensor_dtype_to_np_dtype(self.kind)))
 
-    def _constant(self, values: Any) -> str:
+    def _constant(self, values: Array) -> str:
         name = self.names.fresh(f"{self.node.name or self.node.output[0]}/constant")
         self.model.graph.initializer.append(numpy_helper.from_array(values, name))
         return name
@@ -200,7 +210,7 @@ class _Lowered:
         )
 
 
-def _real_inverse(count: int) -> Any:
+def _real_inverse(count: int) -> Floats:
     """Return the inverse from the first half of a spectrum to real values, as an array [bins, 2, count, 1]."""
     bins = count // 2 + 1
     angle = 2 * np.pi / count * (np.outer(np.arange(bins), np.arange(count)) % count)
@@ -211,7 +221,7 @@ def _real_inverse(count: int) -> Any:
     return np.stack([twice * np.cos(angle), -twice * np.sin(angle)], 1)[..., None] / count
 
 
-def _coefficients(count: int, bins: int, parts: int, *, inverse: bool) -> Any:
+def _coefficients(count: int, bins: int, parts: int, *, inverse: bool) -> Floats:
     """Return the transform as an array [count, parts, bins, 2]: from real (and imaginary) values to both parts."""
     angle = 2 * np.pi / count * (np.outer(np.arange(count), np.arange(bins)) % count)
     real, imaginary = np.cos(angle), np.sin(angle) if inverse else -np.sin(angle)

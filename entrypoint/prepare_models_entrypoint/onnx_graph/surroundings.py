@@ -7,6 +7,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Set
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
+from ..foreign import ForeignError, foreign
 from . import model_file
 from .walk import bodies, graphs
 
@@ -77,7 +78,11 @@ class Surroundings:
     def objection(self, node: NodeProto) -> Optional[str]:
         """Return what the rules of ONNX say against a node with just these inputs, or None."""
         shell = model_file.without_weights(self._model)
-        values = self._shapes(shell)
+        try:
+            with foreign():
+                values = self._shapes(shell)
+        except ForeignError:  # an operator that onnx does not know, for instance
+            return None
         graph = helper.make_graph(
             [node],
             "one",
@@ -92,9 +97,10 @@ class Surroundings:
                     graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
         one = helper.make_model(graph, opset_imports=list(self._model.opset_import), ir_version=shell.ir_version)
         try:
-            onnx.shape_inference.infer_shapes(one, check_type=True, strict_mode=True)
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
-            return str(error).strip().splitlines()[0]
+            with foreign():
+                onnx.shape_inference.infer_shapes(one, check_type=True, strict_mode=True)
+        except ForeignError as error:
+            return str(error) if isinstance(error.__cause__, onnx.shape_inference.InferenceError) else None
         return None
 
     def before(self, nodes: Sequence[NodeProto]) -> List[str]:

@@ -117,15 +117,7 @@ def prepared(
         typed.warnings += findings.warnings
     if done.told:
         typed.warnings += _compared(source, model, done, job, work_dir)
-    if chosen.rewrites:
-        typed.warnings += unmatched(job.kept_patterns, (node.name for node in graph.nodes(model)))
-    elif job.kept_patterns and job.precision != "fp32":
-        raise ConvertError(
-            "builder-option-unavailable",
-            "keep_fp32 would be ignored: the model is built with the types that it has "
-            f"({sentence(chosen.means, requested=job.precision)})",
-            hint="remove keep_fp32, or give the model without its own types",
-        )
+    typed.warnings += _kept(job, chosen, model)
     rewriter = _Rewriter(job, cache, work_dir, typed, on_phase, dict.fromkeys(done.nodes, rescue.SPECTRUM))
     if chosen.rewrites and check_only and job.precision == "fp8":
         model_optimizer.check()
@@ -146,6 +138,24 @@ def prepared(
     finally:
         for leftover in work_dir.glob("rewritten.onnx*"):
             leftover.unlink()
+
+
+def _kept(job: ModelJob, chosen: Rule, model: ModelProto) -> List[WarningInfo]:
+    """Return the warnings about what the manifest keeps in fp32.
+
+    Raises:
+        ConvertError: it would be ignored.
+    """
+    if chosen.rewrites:
+        return unmatched(job.kept_patterns, (node.name for node in graph.nodes(model)))
+    if job.kept_patterns and job.precision != "fp32":
+        raise ConvertError(
+            "builder-option-unavailable",
+            "keep_fp32 would be ignored: the model is built with the types that it has "
+            f"({sentence(chosen.means, requested=job.precision)})",
+            hint="remove keep_fp32, or give the model without its own types",
+        )
+    return []
 
 
 def as_asked(job: ModelJob, source: Path) -> ModelProto:

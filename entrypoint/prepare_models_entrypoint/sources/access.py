@@ -7,7 +7,7 @@ import os
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Mapping, NamedTuple, Optional
 
 from ..confinement import note_secret
 from ..contract.connection import Connection
@@ -15,6 +15,10 @@ from ..download.retries import Patience
 from ..download.streams import Streams
 from ..errors import FetchError
 from ..masking import register
+
+if TYPE_CHECKING:
+    from .ngc.client import Client
+    from .web import Web
 
 
 class Secrets(NamedTuple):
@@ -37,8 +41,8 @@ class Access:
         self.patience = Patience(attempts=network.attempts, stall_s=network.stall_s)
         self.streams = Streams()
         self._guard = threading.RLock()
-        self._web: Any = None
-        self._ngc: Any = None
+        self._web: Optional[Web] = None
+        self._ngc: Optional[Client] = None
 
     @property
     def ngc_api(self) -> str:
@@ -56,7 +60,7 @@ class Access:
         return _base(self.network.hf_endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
 
     @property
-    def web(self) -> Any:
+    def web(self) -> Web:
         """Return the HTTP sessions."""
         with self._guard:
             if self._web is None:
@@ -66,7 +70,7 @@ class Access:
             return self._web
 
     @property
-    def ngc(self) -> Any:
+    def ngc(self) -> Client:
         """Return the client of NGC's API."""
         with self._guard:
             if self._ngc is None:

@@ -12,15 +12,18 @@ import unicodedata
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, ContextManager, Iterator, List, Optional, Tuple
+from typing import IO, TYPE_CHECKING, BinaryIO, Callable, ContextManager, Iterator, List, Optional, Tuple, Union
 
 from ..contract.source import Source
 from ..download.content_store import Store, key_of
 from ..download.disk_space import FOR_CACHE, check_room
+from ..download.history import Known
 from ..download.part import Part
 from ..download.transfer import mismatch
 from ..errors import FetchError
 from .http import safe_name
+
+_Stream = Union[BinaryIO, gzip.GzipFile, bz2.BZ2File, lzma.LZMAFile]
 
 if TYPE_CHECKING:
     from ..download.fetch import Fetched
@@ -63,7 +66,8 @@ def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Op
             with Part.opened(part_path, resume_without_validator=False) as part:
                 _copy(outer.path, source.inner, part)
                 stored = store.adopt(part_path, part.sha256(), name)
-            store.remember(key, {"source": source.inner, "sha256": stored.sha256})
+            known = Known(source=source.inner, sha256=stored.sha256, mark=None, promised=None, at=None)
+            store.remember(key, known)
     if sha256 and stored.sha256 != sha256:
         raise mismatch(f"{source.inner} of {outer.path.name}", expected=sha256, found=stored.sha256)
     promised = "manifest" if sha256 else outer.promised
@@ -136,7 +140,7 @@ def _copy_linked(archive: Path, path: str, link: str, before: int, part: Part) -
 class _Tar:
     """A tar archive, read as one stream: gzip, bzip2 and xz may consist of several streams, as their programs allow."""
 
-    def __init__(self, archive: Path, stream: Any, tar: tarfile.TarFile) -> None:
+    def __init__(self, archive: Path, stream: _Stream, tar: tarfile.TarFile) -> None:
         self._archive, self._stream, self._tar = archive, stream, tar
 
     @classmethod
@@ -187,15 +191,15 @@ class _Info(tarfile.TarInfo):
     """Notes where the mark of an archive's end is read: what is cut between two members has none."""
 
     @classmethod
-    def fromtarfile(cls, archive: Any) -> "_Info":
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Info":
         try:
             return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed lacks it
-            archive.ended = True
+            archive.ended = True  # type: ignore[attr-defined]  # a note for is_whole
             raise
 
 
-def _decompressed(raw: BinaryIO) -> "ContextManager[Any]":
+def _decompressed(raw: BinaryIO) -> "ContextManager[_Stream]":
     head = raw.read(6)
     raw.seek(0)
     for beginning, opened in _COMPRESSIONS:
@@ -204,7 +208,7 @@ def _decompressed(raw: BinaryIO) -> "ContextManager[Any]":
     return contextlib.nullcontext(raw)
 
 
-_COMPRESSIONS: "Tuple[Tuple[bytes, Callable[[BinaryIO], ContextManager[Any]]], ...]" = (
+_COMPRESSIONS: "Tuple[Tuple[bytes, Callable[[BinaryIO], ContextManager[_Stream]]], ...]" = (
     (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw, mode="rb")),
     (b"BZh", lambda raw: bz2.BZ2File(raw, "rb")),
     (b"\xfd7zXZ\x00", lambda raw: lzma.LZMAFile(raw, "rb")),  # noqa: SIM115  # its caller closes it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Dict, Iterator, Optional
+from typing import BinaryIO, Dict, Iterator, Mapping, Optional, Protocol
 
 from ..contract.source import Source
 from ..errors import FetchError
@@ -13,6 +13,16 @@ from .http import safe_name
 
 _CHUNK = 1 << 20
 _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "created", "mtime")
+
+
+class _Filesystem(Protocol):
+    """What of a file system of fsspec is used here."""
+
+    def info(self, path: str) -> Mapping[str, object]:
+        """Return what is known of a file."""
+
+    def open(self, path: str, mode: str) -> BinaryIO:
+        """Open a file."""
 
 
 class FilesystemSource:
@@ -27,7 +37,7 @@ class FilesystemSource:
         self.label = Source.of(url).public
         self.name = safe_name(url)
         self.key = url
-        self._info: Optional[Dict[str, Any]] = None
+        self._info: Optional[Dict[str, object]] = None
 
     def promise(self) -> Promise:
         """Return the size that the file system tells."""
@@ -59,7 +69,7 @@ class FilesystemSource:
         """Return the error for a page in the file's place."""
         return not_the_file(self.label, what)
 
-    def _chunks(self, stream: Any) -> Iterator[bytes]:
+    def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         while True:
             with self._failures_told():
                 chunk: bytes = stream.read(_CHUNK)
@@ -67,7 +77,7 @@ class FilesystemSource:
                 return
             yield chunk
 
-    def _told(self) -> Dict[str, Any]:
+    def _told(self) -> Dict[str, object]:
         if self._info is None:
             with self._failures_told():
                 self._info = dict(self._filesystem().info(self._url))
@@ -77,17 +87,18 @@ class FilesystemSource:
         told = self._told()
         return next((f"{key} {told[key]}" for key in _MARKS if told.get(key)), None)
 
-    def _filesystem(self) -> Any:
+    def _filesystem(self) -> _Filesystem:
         try:
             import fsspec
 
-            return fsspec.filesystem(Source.of(self._url).scheme)
+            found: _Filesystem = fsspec.filesystem(Source.of(self._url).scheme)
         except ImportError as error:
             raise FetchError(
                 "module-missing",
                 f"{self.label}: {error}",
                 hint="pip install 'prepare-models[remote]', and fsspec's package for this kind of URL, such as s3fs",
             ) from None
+        return found
 
     @contextlib.contextmanager
     def _failures_told(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Dict, Iterator, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -155,8 +155,7 @@ def _proxy_hint(url: str) -> str:
 
 
 def _network_hint(url: str) -> str:
-    proxied: Dict[str, Any] = getproxies()
-    if proxied.get(urlsplit(url).scheme):
+    if getproxies().get(urlsplit(url).scheme):
         return _proxy_hint(url)
     return f"check the network; a proxy is set with {urlsplit(url).scheme.upper()}_PROXY; then run again"
 

@@ -25,7 +25,8 @@ SAMPLES = 2  # on which ranges are measured; with the run beside the narrow mode
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
-_SPARE = 0.05  # of the compute layers, for outputs that come near a threshold without missing it
+_SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs that only come near a threshold
+_DROPPED = 3  # of the nodes that rounding spoils: without these it may be right, too
 _DEEPER = 4  # times what was measured to be enough, where it is not
 
 
@@ -94,7 +95,7 @@ class _Form:
     keep: Dict[str, str]
     judgement: Judgement
     worst: int  # the sample
-    is_dear: bool  # it leaves more than ``_SPARE`` of the compute layers in fp32
+    is_dear: bool  # it leaves more in fp32 than an output is worth that nearly misses a threshold
 
     def merit(self) -> Tuple[bool, bool, bool, float, int]:
         """Return what makes one form better than another: the least is best."""
@@ -111,7 +112,8 @@ class _Form:
 class _Search:
     def __init__(self, source: Source, target: str, judge: Judge, keep: Dict[str, str]) -> None:
         self.source, self.target, self.judge, self.keep = source, target, judge, keep
-        self.layers = {node.name for node in graph.nodes(source.model) if node.op_type in COMPUTE}
+        nodes = list(graph.nodes(source.model))
+        self.nodes, self.layers = len(nodes), {node.name for node in nodes if node.op_type in COMPUTE}
         self.forms = 0
 
     def _narrow(self, keep: Mapping[str, str]) -> retype.Retyped:
@@ -126,16 +128,25 @@ class _Search:
         pairs = [(right, twin.run(feed)) for right, feed in zip(self.source.outputs(), self.source.feeds)]
         apart = [self.judge([pair]) for pair in pairs]
         worst = max(range(len(pairs)), key=lambda index: (len(apart[index].problems), apart[index].error))
-        more = sum(name in self.layers for name in keep.keys() - self.keep.keys())
-        return _Form(keep, self.judge(pairs), worst, is_dear=more > _SPARE * len(self.layers))
+        more = keep.keys() - self.keep.keys()
+        computing = len(more & self.layers)
+        is_dear = computing > _SPARE * len(self.layers) or len(more) > _SPARE_NODES * self.nodes
+        return _Form(keep, self.judge(pairs), worst, is_dear)
 
     def grown(self, first: _Form) -> _Form:
         """Return the best form that keeps what rounding spoils, or ``first``."""
         spoilt = self._spoilt(first)
         ways, best = Ways(self.source.model), first
+        chosen: Dict[str, int] = {}
         for depths in _deeper_and_deeper(spoilt):
             if not best.is_right() and not self._is_spent():
-                best = min(best, self._with(ways, spoilt, depths), key=_Form.merit)
+                form = self._with(ways, spoilt, depths)
+                best, chosen = (form, depths) if form.merit() < best.merit() else (best, chosen)
+        for name in reversed(list(chosen)[-_DROPPED:]) if best.is_right() and len(chosen) > 1 else ():
+            fewer = {each: depth for each, depth in chosen.items() if each != name}
+            form = self._with(ways, spoilt, fewer)
+            if form.is_right() and form.is_dear <= best.is_dear:
+                best, chosen = form, fewer
         return best
 
     def _spoilt(self, form: _Form) -> List[Spoilt]:

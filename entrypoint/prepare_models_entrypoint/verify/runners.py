@@ -154,10 +154,3 @@ def _times(active: Any, feed: Mapping[str, Any]) -> Iterator[float]:
         active.infer(feed_dict=feed)
         spent.append(active.last_inference_time())
         yield spent[-1]
-
-
-def memory_of(engine: Any) -> Optional[int]:
-    """Return the device memory in bytes that one execution of an engine needs beside its weights."""
-    from ..converters import engine_loading
-
-    return engine_loading.memory_of(engine)

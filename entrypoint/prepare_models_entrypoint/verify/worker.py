@@ -147,7 +147,7 @@ class Comparison:
     def _graph(self, precision: str, name: str) -> Iterator[Path]:
         """Yield the model with the manifest's changes and in a precision: what the same build step made of it."""
         if precision == "fp32" and self.model.onnx == OnnxConfig():
-            yield Path(self.request["source"])
+            yield self._named(Path(self.request["source"]))
             return
         from ..onnx_graph import rescue
         from ..onnx_graph.typed_model import prepared
@@ -164,6 +164,20 @@ class Comparison:
             findings=self.findings if precision != "fp32" else None, needs=needs,
         ) as typed:  # fmt: skip
             yield typed.path
+
+    def _named(self, source: Path) -> Path:
+        """Return the source, or a copy with other names where nodes share one, which ONNX Runtime refuses."""
+        if importlib.util.find_spec("onnx") is None:
+            return source
+        from ..onnx_graph import graph, model_file, prepare
+
+        model = model_file.load(source)
+        names = [node.name for node in graph.nodes(model) if node.name]
+        if len(set(names)) == len(names):
+            return source
+        copy = self.work_dir / "named.onnx"
+        model_file.save(prepare.prepare(model), copy)
+        return copy
 
     def _inputs(self, reference: Any) -> List[samples.Input]:
         return [
@@ -210,8 +224,10 @@ class Comparison:
         return analysis.origin(self.model, Path(self.request["source"]), candidate.runner.rounded, feeds)
 
     def _latency(self, candidate: _Candidate, inputs: List[samples.Input]) -> Latency:
+        from ..converters.engine_loading import memory_of
+
         _, feeds = samples.feeds(self.config, inputs)
-        memory = runners.memory_of(candidate.engine.engine) if candidate.engine else None
+        memory = memory_of(candidate.engine.engine) if candidate.engine else None
         return runners.measure(candidate.runner, next(feeds), memory_bytes=memory)
 
 

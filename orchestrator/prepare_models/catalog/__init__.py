@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
@@ -94,7 +94,7 @@ def _text(entry: Entry) -> str:
 
 
 def _data() -> dict[str, Any]:
-    file = importlib.resources.files(__package__ or "prepare_models.catalog") / "models.json"
+    file = Path(__file__).with_name("models.json")
     document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return document
 

@@ -55,8 +55,8 @@ def parser(*names: str) -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"prepare-models {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
+    for name in [name for name in names if name in COMMANDS] or COMMANDS:
+        command, summary = commands.add_parser(name, help=COMMANDS[name]), COMMANDS[name]
         if name in (names or COMMANDS):
             module = _module(name)
             command.description, command.epilog = summary, module.EXAMPLE

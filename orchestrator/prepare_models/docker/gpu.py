@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import HostError, UsageError
+from ..machine import gpus
 from ..machine.facts import CDI_DIRECTORIES, CDI_KIND, Machine
 from ..machine.platforms import Platform
 from .daemon import CDI_BY_DEFAULT_API, Daemon
 
-NONE = "none"
+NONE = gpus.NONE
 CDI = "cdi"
 DEVICE_REQUEST = "device-request"
 RUNTIME = "runtime"

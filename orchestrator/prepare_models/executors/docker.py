@@ -19,7 +19,7 @@ from ..docker import address, gpu, socket
 from ..docker.daemon import CONTRACT_LABEL, Image, caller_umask
 from ..errors import InterruptedRunError
 from ..lock import facts
-from ..machine import environments
+from ..machine import environments, platforms
 from ..machine.facts import Machine
 from ..machine.platforms import Platform
 from .local import LocalPython
@@ -54,8 +54,8 @@ def look(options: ContainerOptions) -> Found | None:
     None where a daemon elsewhere, or one that does not answer, would have to be asked.
     """
     machine = environments.this_machine()
-    platform = options.platform_for(machine)
-    name = options.image_for(platform)
+    platform = platforms.of(options.platform, machine)
+    name = options.image or platform.image
     if address.is_here() and _ID.fullmatch(name):  # whether it is there matters to builds alone
         labels = {CONTRACT_LABEL: str(CONTRACT_VERSION)}  # part of the facts under which its description is kept
         return Found(machine, platform, Image(name, (), labels, machine.arch, 0))

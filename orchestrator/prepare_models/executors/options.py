@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..machine import platforms
-from ..machine.facts import Machine
-from ..machine.platforms import Platform
-
 
 @dataclass(frozen=True)
 class ContainerOptions:
@@ -20,14 +16,6 @@ class ContainerOptions:
     image: str | None = None
     gpu: str | None = None
     memory_bytes: int | None = None
-
-    def platform_for(self, machine: Machine) -> Platform:
-        """Return the platform of the image for a machine."""
-        return platforms.named(self.platform) if self.platform else platforms.pick(machine).platform
-
-    def image_for(self, platform: Platform) -> str:
-        """Return the name of the image for a platform."""
-        return self.image or platform.image
 
     @property
     def given(self) -> bool:

@@ -56,8 +56,8 @@ class Site:
         daemon = self.containers.daemon
         self._options, self._umask = options, umask
         self._machine = this_machine() if daemon.local else _machine_elsewhere(options, daemon.arch)
-        self.platform = options.platform_for(self._machine)
-        self._name = options.image_for(self.platform)
+        self.platform = platforms.of(options.platform, self._machine)
+        self._name = options.image or self.platform.image
         self.image = self._find_image()
         wanted = self._wanted = gpu.wanted(options.gpu, self.platform)
         self._access = gpu.choose(daemon, self._machine, wanted)

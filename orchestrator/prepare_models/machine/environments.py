@@ -17,7 +17,6 @@ from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from ..docker.gpu import NONE
 from ..support.paths import cache_dir
 from . import facts as machine
 from . import gpus
@@ -75,7 +74,7 @@ def image_facts(image_id: str, found: Machine, gpu: str) -> list[object]:
         found: this machine.
         gpu: what the container gets of it: none, all, an index or a UUID.
     """
-    return [CONTRACT_VERSION, image_id, found.board, gpu, *(machine_facts() if gpu != NONE else ())]
+    return [CONTRACT_VERSION, image_id, found.board, gpu, *(machine_facts() if gpu != gpus.NONE else ())]
 
 
 def this_machine() -> Machine:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+NONE = "none"  # what says that no GPU is wanted
+
 _FIELDS = "index,uuid,name,driver_version"
 _CAPABILITY = "compute_cap"  # not known to drivers before 510
 _CAPABILITY_TEXT = re.compile(r"\d+\.\d+")  # "[N/A]" is an unknown one

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from .facts import Machine, Version
@@ -86,6 +86,6 @@ def told(machine: Machine) -> str:
 
 
 def _document() -> dict[str, list[Any]]:
-    file = importlib.resources.files(__package__ or "prepare_models") / "jetpacks.json"
+    file = Path(__file__).with_name("jetpacks.json")
     document: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
     return document

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import __version__
 from ..errors import HostError, UsageError
@@ -61,7 +61,7 @@ class Choice:
 
 def table() -> tuple[Platform, ...]:
     """Return every platform."""
-    file = importlib.resources.files(__package__ or "prepare_models") / "platforms.json"
+    file = Path(__file__).with_name("platforms.json")
     rows = json.loads(file.read_text(encoding="utf-8"))
     lists = ("arch", "l4t", "runs_on")
     return tuple(Platform(**{**row, **{name: tuple(row.get(name, ())) for name in lists}}) for row in rows)
@@ -80,6 +80,11 @@ def with_image(text: str) -> tuple[Platform, str]:
     name, _, image = text.partition("=")
     row = named(name)
     return row, image or row.image
+
+
+def of(name: str | None, machine: Machine) -> Platform:
+    """Return the platform that the user names, else the one that fits the machine."""
+    return named(name) if name else pick(machine).platform
 
 
 def pick(machine: Machine) -> Choice:

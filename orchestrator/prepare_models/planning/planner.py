@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ REBUILD = "rebuild"
 RESTORE = "restore"
 UP_TO_DATE = "up-to-date"
 
-PLAN = Path("1") / "model.plan"
+PLAN = Path(companions.PLAN)
 _LARGE = 64 << 20  # bytes that take a tenth of a second to read and hash
 
 
@@ -152,7 +153,7 @@ class Planner:
         if found is None:
             reason = "same model, settings, backend and target"
             return PlannedModel(spec, output_dir, UP_TO_DATE, reason, record, turn=turn, turn_is_key=known)
-        action = BUILD if not (output_dir / PLAN).exists() else REBUILD
+        action = REBUILD if companions.has_engine(output_dir) else BUILD
         if known and not self.force and (found.sound or self.store.has(turn)):
             action = RESTORE
         return PlannedModel(spec, output_dir, action, found.reason, None, found.changes, turn, known)
@@ -173,7 +174,7 @@ class Planner:
         ``record``: its report, or why that can't be read, or None where there is none.
         """
         plan = output_dir / PLAN
-        if not plan.exists():
+        if not companions.has_engine(output_dir):
             return _Finding("no engine yet")
         if isinstance(record, str):
             return _Finding(f"the record of the engine can't be used: {record}")
@@ -206,7 +207,7 @@ def _without_pending(expected: dict[str, object], spec: ModelSpec) -> dict[str, 
 def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
     """Say which of the files beside an engine is not what the manifest asks for, or return None."""
     for name in companions.ALWAYS:
-        if not (output_dir / name).exists():
+        if not os.path.exists(os.path.join(output_dir, name)):
             return f"{name} is missing"
     built_at, plan = Path(record["engine"]["path"]) if record["engine"] else None, output_dir / PLAN
     if built_at not in (None, plan) and not (built_at.exists() and built_at.samefile(plan)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.report import ModelReport
@@ -42,7 +42,7 @@ def render(run: documents.Run) -> str:
 
     from . import charts
 
-    folder = resources.files(__package__) / "templates"
+    folder = Path(__file__).with_name("templates")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,

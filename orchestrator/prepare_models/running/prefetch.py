@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
+from prepare_models_entrypoint.contract.companions import has_engine
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
@@ -55,7 +56,7 @@ def fetching_ahead(
         models_dir: a model that has an engine there is left to its own turn, unless ``force``.
         force: whether engines that are there will be built anew.
     """
-    wanted = [spec for spec in specs if _sources(spec) and (force or not _has_engine(models_dir / spec.name))]
+    wanted = [spec for spec in specs if _sources(spec) and (force or not has_engine(models_dir / spec.name))]
     stop = threading.Event()
     running: list[Fetcher] = []
     guard = threading.Lock()
@@ -116,7 +117,3 @@ def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
 
 def _is_remote(source: str) -> bool:
     return Source.of(source).is_remote
-
-
-def _has_engine(output_dir: Path) -> bool:
-    return (output_dir / "1" / "model.plan").exists()

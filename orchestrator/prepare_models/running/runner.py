@@ -9,7 +9,6 @@ import os
 import platform
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +61,7 @@ class Run:
     accept_eula: bool = False
     offline: bool = False
     observer: Observer = field(default_factory=Observer)
-    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    run_id: str = field(default_factory=lambda: os.urandom(6).hex())
 
     def __post_init__(self) -> None:
         self._stop, self._guard = threading.Event(), threading.Lock()

@@ -61,7 +61,7 @@ def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: 
         on_wait: called once with the owner's words when somebody else holds the lock.
         stopped: asked while waiting; True gives up.
     """
-    with open(os.open(file, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8") as stream:
+    with open(os.open(file, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8", errors="surrogateescape") as stream:
         waited = False
         while not _try_lock(stream.fileno()):
             if not waited:

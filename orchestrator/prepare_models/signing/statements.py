@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.companions import PLAN
 from prepare_models_entrypoint.contract.companions import PROVENANCE as STATEMENT
 from prepare_models_entrypoint.contract.companions import SIGNED as ENVELOPE
 from prepare_models_entrypoint.contract.files import read_small, sha256_file, write_atomic
@@ -100,8 +101,8 @@ def _untrue(directory: Path, payload: bytes) -> str | None:
         name, digest = subject["name"], subject["digest"]["sha256"]
     except (ContractError, ValueError, KeyError):
         return "the statement is damaged"
-    plan = directory / "1" / "model.plan"
-    if name != "1/model.plan" or not plan.is_file():
+    plan = directory / PLAN
+    if name != PLAN or not plan.is_file():
         return f"there is no engine {name}"
     found = sha256_file(plan)
     return None if found == digest else f"the engine's sha256 is {found[:12]}..., the statement's {digest[:12]}..."

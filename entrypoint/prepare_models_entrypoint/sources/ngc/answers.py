@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Tuple
+from typing import List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 import requests
@@ -14,8 +14,39 @@ from ..body import intercepted
 from ..http import refusal
 from .address import Address
 
+Document = Mapping[str, object]
 
-def document_of(answer: requests.Response, url: str) -> Dict[str, Any]:
+
+def object_in(document: Document, *keys: str) -> Document:
+    """Return the object under the first of the keys that has a value, an empty one where none has.
+
+    Raises:
+        TypeError: it is not an object.
+    """
+    return _object(next(filter(None, map(document.get, keys)), {}))
+
+
+def objects_in(document: Document, *keys: str) -> Optional[List[Document]]:
+    """Return the list of objects under the first of the keys that has a value, None where none has.
+
+    Raises:
+        TypeError: it is not a list of objects.
+    """
+    found = next((document[key] for key in keys if document.get(key) is not None), None)
+    if found is None:
+        return None
+    if not isinstance(found, list):
+        raise TypeError(f"{keys[0]} is not a list")
+    return list(map(_object, found))
+
+
+def _object(value: object) -> Document:
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
+def document_of(answer: requests.Response, url: str) -> Document:
     """Return the JSON object of an answer.
 
     Raises:
@@ -109,10 +140,10 @@ def _told(answer: requests.Response) -> str:
     """Return the server's own words, if it has any."""
     try:
         document = json.loads(answer.content[:65536].decode("utf-8"))
-        status = document.get("requestStatus") or {}
+        status = object_in(document, "requestStatus")
         words = status.get("statusDescription") or document.get("detail") or document.get("message") or ""
         request = status.get("requestId")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         return ""
     words = " ".join(str(words).split())[:200]
     return (f" ({words})" if words else "") + (f" [request {request}]" if request else "")

@@ -8,11 +8,14 @@ from ...contract.connection import Connection
 from ...errors import FetchError, StageError
 from ..access import access_of
 from .address import Address, parse, parse_model
-from .client import Client
+from .answers import Document, objects_in
+from .client import Client, understood
 from .source import listed
 
+Row = Dict[str, object]
 
-def answer(question: Mapping[str, Any]) -> Dict[str, Any]:
+
+def answer(question: Mapping[str, Any]) -> Dict[str, object]:
     """Answer a question.
 
     Args:
@@ -24,20 +27,21 @@ def answer(question: Mapping[str, Any]) -> Dict[str, Any]:
     """
     try:
         access = access_of(Connection.from_dict(question.get("network") or {}))
-        asked: Callable[[Client, str, int, str], List[Dict[str, Any]]] = _ASKS[question["ask"]]
+        asked: Callable[[Client, str, int, str], List[Row]] = _ASKS[question["ask"]]
         rows = asked(access.ngc, question["about"], int(question.get("limit") or 25), access.ngc_api)
     except StageError as error:
         return {"rows": None, "error": error.info("fetch")}
     return {"rows": rows, "error": None}
 
 
-def _search(client: Client, about: str, limit: int, api: str) -> List[Dict[str, Any]]:
+def _search(client: Client, about: str, limit: int, api: str) -> List[Row]:
     del api
-    return [_found(resource) for resource in client.search(about, limit)]
+    with understood(Address("nvidia", None, "")):
+        return [_found(resource) for resource in client.search(about, limit)]
 
 
-def _found(resource: Mapping[str, Any]) -> Dict[str, Any]:
-    attributes = {str(item.get("key")): item.get("value") for item in resource.get("attributes") or ()}
+def _found(resource: Document) -> Row:
+    attributes = {str(item.get("key")): item.get("value") for item in objects_in(resource, "attributes") or ()}
     owner = filter(None, (resource.get("orgName"), resource.get("teamName"), resource.get("name")))
     return {
         "model": str(resource.get("resourceId") or "/".join(map(str, owner))),
@@ -47,7 +51,7 @@ def _found(resource: Mapping[str, Any]) -> Dict[str, Any]:
     }
 
 
-def _versions(client: Client, about: str, limit: int, api: str) -> List[Dict[str, Any]]:
+def _versions(client: Client, about: str, limit: int, api: str) -> List[Row]:
     del limit
     address = _address(about, api)
     return [
@@ -62,7 +66,7 @@ def _versions(client: Client, about: str, limit: int, api: str) -> List[Dict[str
     ]
 
 
-def _files(client: Client, about: str, limit: int, api: str) -> List[Dict[str, Any]]:
+def _files(client: Client, about: str, limit: int, api: str) -> List[Row]:
     del limit
     address = _address(about, api)
     if address.version is None:

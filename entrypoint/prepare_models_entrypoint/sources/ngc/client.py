@@ -8,7 +8,7 @@ import contextlib
 import json
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Union
 from urllib.parse import quote, urlencode
 
 import requests
@@ -18,7 +18,7 @@ from ...download.retries import Effort, Patience
 from ...errors import FetchError
 from ..web import Web
 from .address import Address
-from .answers import api_error, document_of, not_understood, refused_token
+from .answers import Document, api_error, document_of, not_understood, object_in, objects_in, refused_token
 from .credentials import Credentials
 
 DEFAULT_API = "https://api.ngc.nvidia.com"
@@ -71,10 +71,10 @@ class Client:
     def _list(self, address: Address) -> List[Entry]:
         route = f"{self._model_route(address)}/versions/{_quoted(address.version)}/files"
         found: Dict[str, Entry] = {}
-        with _understood(address):
+        with understood(address):
             for number, page in enumerate(self._pages(route, address)):
                 _check_version(page, address)
-                listed = page.get("modelFiles", page.get("recipeFiles"))
+                listed = objects_in(page, "modelFiles", "recipeFiles")
                 if listed is None and number == 0:
                     raise not_understood(address, "it lists no files")
                 for raw in listed or ():
@@ -82,17 +82,17 @@ class Client:
                     found[entry.path] = entry
         return list(found.values())
 
-    def versions(self, address: Address) -> List[Dict[str, Any]]:
+    def versions(self, address: Address) -> List[Document]:
         """Return the versions of a model as NGC describes them, newest first."""
         route = f"{self._model_route(address)}/versions"
-        found: Dict[str, Dict[str, Any]] = {}
-        with _understood(address):
+        found: Dict[str, Document] = {}
+        with understood(address):
             for page in self._pages(route, address, {"sort-order": "SEMVER_DESC"}):
-                for raw in page.get("modelVersions") or page.get("recipeVersions") or ():
+                for raw in objects_in(page, "modelVersions", "recipeVersions") or ():
                     found[str(raw.get("versionId"))] = raw
         return list(found.values())
 
-    def search(self, query: str, limit: int) -> List[Dict[str, Any]]:
+    def search(self, query: str, limit: int) -> List[Document]:
         """Return models of the catalogue that fit a query, best first."""
         asked = {"query": query, "page": 0, "pageSize": limit, "orderBy": [{"field": "score", "value": "DESC"}]}
         route = "/v2/search/catalog/resources/MODEL"
@@ -100,8 +100,9 @@ class Client:
             route = "/v2/search/subscriber/catalog/resources/MODEL"
         anything = Address("nvidia", None, "")
         page = self._document(f"{route}?{urlencode({'q': json.dumps(asked)})}", anything)
-        with _understood(anything):
-            found = [resource for group in page.get("results") or () for resource in group.get("resources") or ()]
+        with understood(anything):
+            groups = objects_in(page, "results") or ()
+            found = [resource for group in groups for resource in objects_in(group, "resources") or ()]
         return found[:limit]
 
     @contextlib.contextmanager
@@ -116,10 +117,10 @@ class Client:
         with self._asked(self._manifest_route(address), address) as answer:
             yield answer
 
-    def _pages(self, route: str, address: Address, extra: Optional[Mapping[str, str]] = None) -> List[Dict[str, Any]]:
+    def _pages(self, route: str, address: Address, extra: Optional[Mapping[str, str]] = None) -> List[Document]:
         query = {"page-size": str(_PAGE), **(extra or {})}
         pages = [self._document(f"{route}?{urlencode(query)}", address)]
-        total = int((pages[0].get("paginationInfo") or {}).get("totalPages") or 1)
+        total = int(str(object_in(pages[0], "paginationInfo").get("totalPages") or 1))
         numbers = map(str, range(1, min(total, _MOST_PAGES)))
         routes = (f"{route}?{urlencode({**query, 'page-number': number})}" for number in numbers)
         return [*pages, *(self._document(later, address) for later in routes)]
@@ -140,8 +141,8 @@ class Client:
             owner = f"/v2/org/{org}{team}/{address.kind}"
         return f"{owner}/{name}/{version}/files?{urlencode({'redirect': 'true', 'path': address.file or ''})}"
 
-    def _document(self, route: str, address: Address) -> Dict[str, Any]:
-        def attempt() -> Dict[str, Any]:
+    def _document(self, route: str, address: Address) -> Document:
+        def attempt() -> Document:
             with self._asked(route, address) as answer:
                 if answer.status_code != 200:
                     raise api_error(answer, address, guest=self.credentials.guest)
@@ -161,8 +162,8 @@ class Client:
         with self._web.get(self.api + route, auth=self.credentials.of(address)) as answer:
             yield answer
 
-    def _exchange(self, url: str, auth: AuthBase) -> Dict[str, Any]:
-        def attempt() -> Dict[str, Any]:
+    def _exchange(self, url: str, auth: AuthBase) -> Document:
+        def attempt() -> Document:
             with self._web.get(url, auth=auth) as answer:
                 if answer.status_code != 200:
                     raise refused_token(answer, url)
@@ -173,12 +174,12 @@ class Client:
 
         return self._patiently(attempt)
 
-    def _patiently(self, attempt: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
+    def _patiently(self, attempt: Callable[[], Document]) -> Document:
         return Effort(self._patience).run(attempt)
 
 
 @contextlib.contextmanager
-def _understood(address: Address) -> Iterator[None]:
+def understood(address: Address) -> Iterator[None]:
     """Tell of an answer that is JSON and yet not as NGC's are."""
     try:
         yield
@@ -186,8 +187,8 @@ def _understood(address: Address) -> Iterator[None]:
         raise not_understood(address, f"{type(error).__name__}: {error}") from None
 
 
-def _check_version(page: Mapping[str, Any], address: Address) -> None:
-    version = page.get("modelVersion") or page.get("recipeVersion") or {}
+def _check_version(page: Document, address: Address) -> None:
+    version = object_in(page, "modelVersion", "recipeVersion")
     if version.get("status") not in (None, "UPLOAD_COMPLETE"):
         raise FetchError(
             "source-unreadable", f"{address}: its upload is not complete ({version['status']})", hint="try again later"
@@ -196,7 +197,7 @@ def _check_version(page: Mapping[str, Any], address: Address) -> None:
         raise FetchError("source-refused", f"{address}: NGC's scan calls it malicious", hint="look for another version")
 
 
-def _entry(raw: Mapping[str, Any]) -> Entry:
+def _entry(raw: Document) -> Entry:
     size, encoded = raw.get("sizeInBytes"), raw.get("sha256_base64")
     sha256 = None
     if isinstance(encoded, str):
@@ -204,8 +205,8 @@ def _entry(raw: Mapping[str, Any]) -> Entry:
             digest = base64.b64decode(encoded, validate=True)
             sha256 = digest.hex() if len(digest) == 32 else None
     created = raw.get("createdDate")
-    known = isinstance(size, int) and size >= 0
-    return Entry(str(raw["path"]), size if known else None, sha256, created)
+    size = size if isinstance(size, int) and size >= 0 else None
+    return Entry(str(raw["path"]), size, sha256, created if isinstance(created, str) else None)
 
 
 def _quoted(text: Optional[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 from urllib.parse import urlencode
 
 import requests
@@ -14,11 +14,12 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from ... import masking
 from ...errors import FetchError
 from .address import Address
+from .answers import Document
 
 _RENEW_EARLY_S = 60.0
 _DEFAULT_LIFE_S = 600.0
 
-Exchange = Callable[[str, AuthBase], Dict[str, Any]]
+Exchange = Callable[[str, AuthBase], Document]
 
 
 class Bearer(AuthBase):

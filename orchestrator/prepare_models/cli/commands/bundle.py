@@ -89,7 +89,7 @@ def _create(arguments: argparse.Namespace) -> int:
         platforms=[platforms.with_image(name) for name in dict.fromkeys(arguments.platform) if name != "local"],
         bases=arguments.base,
         wheels=target if arguments.with_wheels else None,
-        extras=frozenset({"local"} if local else ()),
+        extras=frozenset(extra for extra, needed in (("local", local), ("sign", arguments.sign)) if needed),
         given_wheels=arguments.wheels,
         timing=arguments.timing_caches,
         engines=arguments.engines,
