@@ -263,7 +263,7 @@ def test_versions_of_packages_are_read_off_their_metadata(tmp_path: Path) -> Non
 def test_equal_keys_mean_equal_settings(one: ModelJob, other: ModelJob) -> None:
     def settings(model: ModelJob) -> Any:
         plugins = sorted(plugin.sha256 for plugin in model.plugins)
-        rest = {**model.conversion(), "plugins": plugins, "keep_fp32": sorted(set(model.keep_fp32))}
+        rest: dict[str, Any] = {**model.conversion(), "plugins": plugins, "keep_fp32": sorted(set(model.keep_fp32))}
         if model.calibration:
             rest["calibration"] = {**rest["calibration"], "images": ""}
         converter = "api" if model.converter == "auto" else model.converter

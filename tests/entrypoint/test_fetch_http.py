@@ -14,6 +14,7 @@ import pytest
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.content_store import key_of
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
+from prepare_models_entrypoint.download.transfer import Progress
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
 
@@ -63,7 +64,7 @@ def test_a_download_is_whole_and_hashed(server: ModelServer, tmp_path: Path) -> 
 
 
 def test_progress_rises_to_the_length_of_the_file(server: ModelServer, tmp_path: Path) -> None:
-    told: List[Dict[str, Any]] = []
+    told: List[Progress] = []
     url = server.serve("/model.onnx", Answer(MODEL))
     fetch(url, sha256=None, cache_dir=tmp_path, on_progress=told.append)
     done = [step["done"] for step in told]

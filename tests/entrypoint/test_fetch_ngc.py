@@ -15,6 +15,7 @@ from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.download.part import Part, progress_of
+from prepare_models_entrypoint.download.transfer import Progress
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
 from prepare_models_entrypoint.sources.ngc.catalogue import answer
@@ -315,7 +316,7 @@ def test_no_secret_is_told_or_kept(sim: NgcSimulator, tmp_path: Path) -> None:
 
 def test_who_waits_for_another_download_sees_how_far_it_is(sim: NgcSimulator, tmp_path: Path) -> None:
     sim.rate = 4e6
-    told: List[Dict[str, Any]] = []
+    told: List[Progress] = []
     first = threading.Thread(target=get, args=(sim, SOURCE, tmp_path))
     first.start()
     while not sim.fetched:
@@ -399,4 +400,5 @@ def test_a_search_that_is_not_understood_is_an_error(attributes: object) -> None
     with Server(lambda _: odd) as server:
         told = answer({"ask": "search", "about": "net", "network": {"ngc_api": server.url}})
     assert told["rows"] is None
+    assert isinstance(told["error"], dict)
     assert told["error"]["code"] == "source-unreachable"

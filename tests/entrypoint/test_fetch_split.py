@@ -14,6 +14,7 @@ import pytest
 from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.download import ranges, retries
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
+from prepare_models_entrypoint.download.transfer import Progress
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
 from tests.simulators.ngc import NgcSimulator
@@ -224,7 +225,7 @@ def test_a_url_that_expires_while_ranges_come_is_signed_anew(tmp_path: Path) -> 
         sim.rate = RATE
         expired: List[int] = []
 
-        def on_progress(step: Dict[str, Any]) -> None:
+        def on_progress(step: Progress) -> None:
             if step["done"] > len(MODEL) // 2 and not expired:
                 expired.append(step["done"])
                 sim.expire_urls()

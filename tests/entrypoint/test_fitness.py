@@ -8,9 +8,10 @@ import pytest
 
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.inspect import compatibility
+from prepare_models_entrypoint.inspect.header import Header
 
-TENSORRT = {"format": "tensorrt", "version": "10.3.0.30"}
-RTX = {
+TENSORRT: Header = {"format": "tensorrt", "version": "10.3.0.30"}
+RTX: Header = {
     "format": "tensorrt_rtx",
     "version": "1.7.1.116",
     "compute_capabilities": ["8.0", "8.6", "12.1"],
@@ -55,7 +56,7 @@ def test_a_plan_of_another_gpu_names_both() -> None:
         ({**RTX, "and_later": False}, None, machine("13.0", "tensorrt_rtx", "1.7.1.116"), False),
     ],
 )
-def test_the_verdict(header: Dict[str, Any], record: Any, here: RuntimeInfo, runs: Optional[bool]) -> None:
+def test_the_verdict(header: Header, record: Any, here: RuntimeInfo, runs: Optional[bool]) -> None:
     assert compatibility.judge(header, record, here)["runs_here"] is runs
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import pytest
 
@@ -25,7 +25,7 @@ output { name: "output0" data_type: TYPE_FP32 dims: [5] }
 SCATTERED = RAGGED_TEXT.replace("dims: [5] }", "dims: [-1] }\n") + (
     'batch_output { kind: BATCH_SCATTER_WITH_INPUT_SHAPE target_name: "output0" source_input: "values" }'
 )
-RESIZE = [  # the numbers of ``size`` become the size of the output
+RESIZE: List[Binding] = [  # the numbers of ``size`` become the size of the output
     tensor("images", "input", (1, 3, 8, 8)),
     {
         **tensor("size", "input", (2,), "int64"),

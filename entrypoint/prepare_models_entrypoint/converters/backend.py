@@ -30,7 +30,7 @@ else:
         raise ImportError("neither tensorrt nor tensorrt_rtx is installed")
     trt = importlib.import_module(_installed["name"])
 
-__all__ = ["LOG", "Log", "Network", "dtype_name", "first", "flag_names", "info", "trt", "weakly_typed"]
+__all__ = ["LOG", "Log", "Network", "dims", "dtype_name", "first", "flag_names", "info", "trt", "weakly_typed"]
 
 _DTYPES = {
     "FLOAT": "float32",
@@ -222,7 +222,7 @@ def _creation_flags(*, strongly_typed: bool) -> int:
 
 def _binding(tensor: trt.ITensor, mode: str) -> Binding:
     dtype = dtype_name(tensor.dtype)
-    return Binding(name=tensor.name, mode=mode, dtype=dtype, shape=_dims(tensor.shape), profiles=[], source="network")
+    return Binding(name=tensor.name, mode=mode, dtype=dtype, shape=dims(tensor.shape), profiles=[], source="network")
 
 
 def _traits(tensor: trt.ITensor) -> Traits:
@@ -230,7 +230,8 @@ def _traits(tensor: trt.ITensor) -> Traits:
     return Traits(tuple(tensor.get_dimension_name(axis) or None for axis in axes), sizes=tensor.is_shape_tensor)
 
 
-def _dims(shape: trt.Dims) -> List[int]:
+def dims(shape: trt.Dims) -> List[int]:
+    """Return the dimensions of a shape, -1 for dynamic ones."""
     return [shape[axis] for axis in range(len(shape))]
 
 

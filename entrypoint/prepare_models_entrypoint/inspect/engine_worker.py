@@ -92,17 +92,17 @@ def _layers(engine: trt.ICudaEngine) -> object:
 def _binding(engine: trt.ICudaEngine, name: str) -> Binding:
     from ..converters import backend
 
-    is_input = engine.get_tensor_mode(name) == backend.trt.TensorIOMode.INPUT
+    is_input = bool(engine.get_tensor_mode(name) == backend.trt.TensorIOMode.INPUT)
     profiles: List[ProfileShapes] = []
     if is_input:
         for index in range(engine.num_optimization_profiles):
-            low, mid, high = (list(shape) for shape in engine.get_tensor_profile_shape(name, index))
+            low, mid, high = (backend.dims(shape) for shape in engine.get_tensor_profile_shape(name, index))
             profiles.append(ProfileShapes(min=low, opt=mid, max=high))
     return Binding(
         name=name,
         mode="input" if is_input else "output",
         dtype=backend.dtype_name(engine.get_tensor_dtype(name)),
-        shape=list(engine.get_tensor_shape(name)),
+        shape=backend.dims(engine.get_tensor_shape(name)),
         profiles=profiles,
         source="engine",
     )
