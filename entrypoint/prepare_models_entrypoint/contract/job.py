@@ -99,6 +99,9 @@ class FetchPins(Kind):
         return value.to_dict()
 
 
+LONGEST_S = 6 * 3600.0  # of a build for which nobody says how long it may take
+
+
 @dataclass(frozen=True)
 class _Place(Record):
     name: str = setting(Text("a name"), "", default=REQUIRED)
@@ -113,7 +116,7 @@ class ModelSettings(Record):
 
     sha256, calibration_sha256: digests that the bytes must have; None takes what is there.
     key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
-    timeout_s: seconds that the conversion may take.
+    timeout_s: seconds that the conversion may take; None: ``LONGEST_S``.
     pins: what a lock knows of the sources, and of weights that come with a model which is fetched.
     """
 
@@ -231,6 +234,11 @@ class ModelSettings(Record):
         if nvinfer:
             found["deepstream"] = nvinfer
         return found
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds after which the conversion is stopped."""
+        return LONGEST_S if self.timeout_s is None else self.timeout_s
 
     @property
     def judged(self) -> Optional[VerifyConfig]:

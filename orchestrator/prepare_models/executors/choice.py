@@ -8,7 +8,7 @@ from prepare_models_entrypoint.contract import extras
 
 from ..docker import address
 from ..errors import HostError, UsageError
-from ..machine.local_builds import unavailable
+from ..machine.environments import unavailable
 from . import EXECUTORS, NAMES
 from .executor import Executor
 from .options import ContainerOptions

@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract.report import (
     STATUSES,
     Binding,
     Calibration,
+    Confinement,
     DeploymentInfo,
     Engine,
     EngineDetails,
@@ -243,6 +244,13 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "input_tensor_names": told("One for each input, in the engine's order."),
         "output_tensor_names": told("One for each output, in the engine's order."),
     },
+    Confinement: {
+        "": told(
+            "What the process that built the engine had given up before it read the model; docs/security.md tells."
+        ),
+        "held": told("Defences that held.", examples=[["files", "no-network"]]),
+        "missing": told("Defences that this machine's kernel or architecture lacks."),
+    },
     Origin: {
         "bundle": told("sha256 of the bundle's index."),
         "signed_by": told("Id of the trusted key that signed the bundle; null if no signature was required."),
@@ -286,6 +294,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "plugins": told("Files of the plugin libraries that the engine was built with and needs to load."),
         "deployment": told("What the files that consumers read were written for."),
         "origin": told("Where an engine that wasn't built here comes from; null for one that was."),
+        "confinement": told("Which defences held in the process that built the engine; null where nothing was built."),
     },
 }
 IDENTITY: Mapping[str, Schema] = {

@@ -62,7 +62,10 @@ def add_building(command: argparse.ArgumentParser) -> None:
     for form in forms.FORMS:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     command.add_argument(
-        "--timeout", type=seconds, metavar="SECONDS", help="longest time for the conversion of one model"
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="longest time for the conversion of one model (default 6 hours)",
     )
     command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
     add_output(command)
