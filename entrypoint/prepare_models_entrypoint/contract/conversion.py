@@ -12,7 +12,6 @@ from .kinds import (
     ByName,
     Constant,
     DigestText,
-    Dims,
     File,
     Flag,
     Integer,
@@ -20,10 +19,10 @@ from .kinds import (
     Number,
     OneOf,
     OneOrMore,
-    Shape,
     Text,
 )
 from .settings import REQUIRED, Record, rows, setting
+from .shape_kinds import Dims, Shape
 
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile")

@@ -25,7 +25,6 @@ from .kinds import (
     ListOf,
     Number,
     OneOf,
-    Shapes,
     SourceText,
     Text,
     WordsOrList,
@@ -35,6 +34,7 @@ from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
 from .report import DeploymentInfo
 from .ros import RosConfig
 from .settings import REQUIRED, Record, rows, setting
+from .shape_kinds import Shapes
 from .shapes import ShapeRange
 from .verification import VerifyConfig
 

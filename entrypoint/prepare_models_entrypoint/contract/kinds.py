@@ -9,12 +9,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import codec, sizes
 from .codec import ContractError
-from .shapes import ShapeRange
 from .source import EXPECTED
 
 Schema = Dict[str, object]
 
-_MOST_DIGITS = 18  # of a number of 64 bits
+MOST_DIGITS = 18  # of a number of 64 bits
 
 VARIABLE: Schema = {"$ref": "#/$defs/variable"}
 TEXT: Schema = {"$ref": "#/$defs/text"}
@@ -23,13 +22,6 @@ TEXT: Schema = {"$ref": "#/$defs/text"}
 def or_variable(pattern: str) -> str:
     """Return a schema's pattern of texts that fit as a whole, or hold a variable."""
     return f"^{pattern}$|\\$\\{{"
-
-
-DIMS: Schema = {
-    "type": "array",
-    "minItems": 1,
-    "items": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": or_variable("[0-9]+")}]},
-}
 
 
 class Kind:
@@ -239,67 +231,6 @@ class Size(Kind):
         return "a size such as `512MiB`"
 
 
-class Dims(Kind):
-    """Dimensions, written with commas or ``x``."""
-
-    expected = "dimensions such as 3,544,960"
-
-    def parse(self, text: str) -> Tuple[int, ...]:
-        if not re.fullmatch(r"[0-9]+(?:[,x][0-9]+)*", text):
-            raise ValueError(self.expected)
-        return tuple(int(size) for size in re.split("[,x]", text))
-
-    def decode(self, raw: object, what: str) -> Tuple[int, ...]:
-        return tuple(codec.typed(size, int, f"{what}[]") for size in codec.typed(raw, list, what))
-
-    def encode(self, value: Sequence[int]) -> List[int]:
-        return list(value)
-
-    def schema(self) -> Schema:
-        return {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}, DIMS]}
-
-
-class Shape(Dims):
-    """A shape such as ``1x3x544x960``."""
-
-    expected = "a shape such as 1x3x544x960, or {min:, opt:, max:}"
-
-    def parse(self, text: str) -> Tuple[int, ...]:
-        if "," in text or any(len(size) > _MOST_DIGITS for size in text.split("x")):
-            raise ValueError(self.expected)
-        return super().parse(text)
-
-    def meant(self, text: str) -> Optional[str]:
-        sizes_found = re.findall("[0-9]+", text)
-        plain = re.fullmatch(r"[\[(]?\s*[0-9]{1,18}(\s*[,x*X]\s*[0-9]{1,18})*\s*[\])]?", text)
-        return "x".join(sizes_found) if plain else None
-
-    def schema(self) -> Schema:
-        return {"$ref": "#/$defs/shape"}
-
-
-class Shapes(Kind):
-    """The range of shapes of an input: one shape, or min, opt and max."""
-
-    expected = Shape.expected
-
-    def decode(self, raw: object, what: str) -> ShapeRange:
-        found: Mapping[str, object] = codec.typed(raw, dict, what)
-        codec.check_keys(found, ("min", "opt", "max", "values"), what)
-        low, mid, high = (codec.integers(found, key, what) for key in ("min", "opt", "max"))
-        shapes = ShapeRange(low, mid, high, values=bool(codec.optional(found, "values", bool, what)))
-        problem = shapes.problem()
-        if problem:
-            raise ContractError(f"{what}: {problem}")
-        return shapes
-
-    def encode(self, value: ShapeRange) -> object:
-        return value.to_dict()
-
-    def schema(self) -> Schema:
-        return {"$ref": "#/$defs/shapes"}
-
-
 class Interval(Kind):
     """Two numbers, [low, high)."""
 
@@ -339,7 +270,7 @@ class Whole(Kind):
 
     json = int
     expected = "a whole number, or a list of them"
-    pattern = f"-?[0-9]{{1,{_MOST_DIGITS}}}"
+    pattern = f"-?[0-9]{{1,{MOST_DIGITS}}}"
 
     def parse(self, text: str) -> int:
         if not re.fullmatch(self.pattern, text):

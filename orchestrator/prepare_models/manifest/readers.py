@@ -10,20 +10,18 @@ from typing import Any, TypeVar
 from prepare_models_entrypoint.contract.groups import Nested, keys
 from prepare_models_entrypoint.contract.kinds import (
     ByName,
-    Dims,
     File,
     Interval,
     Kind,
     ListOf,
     Number,
     OneOrMore,
-    Shape,
-    Shapes,
     SourceText,
     Whole,
     WordsOrList,
 )
 from prepare_models_entrypoint.contract.settings import REQUIRED, Record, Setting, rows
+from prepare_models_entrypoint.contract.shape_kinds import Dims, Shape, Shapes
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.contract.source import Source, ngc_advice
 

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import write_atomic
-from prepare_models_entrypoint.contract.kinds import OneOf, Shape
+from prepare_models_entrypoint.contract.kinds import OneOf
 from prepare_models_entrypoint.contract.precision import AUTO, PRECISIONS, SPELLINGS
+from prepare_models_entrypoint.contract.shape_kinds import Shape
 from prepare_models_entrypoint.contract.source import Source, split_pin
 
 from ...errors import HostError, ManifestError, UsageError

@@ -1,0 +1,78 @@
+"""Kinds of values that are dimensions: shapes, and ranges of shapes."""
+
+from __future__ import annotations
+
+import re
+from typing import List, Mapping, Optional, Sequence, Tuple
+
+from . import codec
+from .codec import ContractError
+from .kinds import MOST_DIGITS, Kind, Schema, or_variable
+from .shapes import ShapeRange
+
+DIMS: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": or_variable("[0-9]+")}]},
+}
+
+
+class Dims(Kind):
+    """Dimensions, written with commas or ``x``."""
+
+    expected = "dimensions such as 3,544,960"
+
+    def parse(self, text: str) -> Tuple[int, ...]:
+        if not re.fullmatch(r"[0-9]+(?:[,x][0-9]+)*", text):
+            raise ValueError(self.expected)
+        return tuple(int(size) for size in re.split("[,x]", text))
+
+    def decode(self, raw: object, what: str) -> Tuple[int, ...]:
+        return tuple(codec.typed(size, int, f"{what}[]") for size in codec.typed(raw, list, what))
+
+    def encode(self, value: Sequence[int]) -> List[int]:
+        return list(value)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}, DIMS]}
+
+
+class Shape(Dims):
+    """A shape such as ``1x3x544x960``."""
+
+    expected = "a shape such as 1x3x544x960, or {min:, opt:, max:}"
+
+    def parse(self, text: str) -> Tuple[int, ...]:
+        if "," in text or any(len(size) > MOST_DIGITS for size in text.split("x")):
+            raise ValueError(self.expected)
+        return super().parse(text)
+
+    def meant(self, text: str) -> Optional[str]:
+        sizes_found = re.findall("[0-9]+", text)
+        plain = re.fullmatch(r"[\[(]?\s*[0-9]{1,18}(\s*[,x*X]\s*[0-9]{1,18})*\s*[\])]?", text)
+        return "x".join(sizes_found) if plain else None
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/shape"}
+
+
+class Shapes(Kind):
+    """The range of shapes of an input: one shape, or min, opt and max."""
+
+    expected = Shape.expected
+
+    def decode(self, raw: object, what: str) -> ShapeRange:
+        found: Mapping[str, object] = codec.typed(raw, dict, what)
+        codec.check_keys(found, ("min", "opt", "max", "values"), what)
+        low, mid, high = (codec.integers(found, key, what) for key in ("min", "opt", "max"))
+        shapes = ShapeRange(low, mid, high, values=bool(codec.optional(found, "values", bool, what)))
+        problem = shapes.problem()
+        if problem:
+            raise ContractError(f"{what}: {problem}")
+        return shapes
+
+    def encode(self, value: ShapeRange) -> object:
+        return value.to_dict()
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/shapes"}
