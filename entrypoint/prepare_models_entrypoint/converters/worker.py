@@ -36,15 +36,16 @@ def serve(request: BuildRequest, events_fd: int) -> int:
 
 def _reach(request: BuildRequest) -> Reach:
     """Return the files of a request. Those of its timing cache are shared with other builds, so they are writable."""
-    if request.timing_dir is not None:
-        Path(request.timing_dir).mkdir(parents=True, exist_ok=True)
+    timings = None if request.check_only or request.model.builder.timing_cache is False else request.timing_dir
+    if timings is not None:
+        Path(timings).mkdir(parents=True, exist_ok=True)
     graphs = Path(request.graph).parent if request.graph else None
     return reach.of(
         work_dir=Path(request.work_dir),
         source=Path(request.source),
         model=request.model,
         read=[request.cache_file, *converters.find().programs.values()],  # their digests name timing caches
-        write=[request.plan, request.timing_dir, str(graphs) if graphs else None],
+        write=[request.plan, timings, str(graphs) if graphs else None],
         program=request.program,
     )
 

@@ -140,18 +140,26 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
         chosen_by: the option or variable with which the user names another one.
 
     Raises:
-        HostError: it can't be created or written.
+        HostError: it can't be created.
     """
     _check_name(directory, purpose, chosen_by)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if not os.access(directory, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise HostError(
-            f"{directory} can't be used as {purpose}: {error.strerror}", hint=f"choose another with {chosen_by}"
-        ) from None
+        raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=error.errno or errno.EIO) from None
     return directory.absolute()
+
+
+def writable(directory: Path) -> bool:
+    """Tell whether files can be made in a directory."""
+    return os.access(directory, os.W_OK | os.X_OK)
+
+
+def unusable(directory: Path, *, purpose: str, chosen_by: str, why: int = errno.EACCES) -> HostError:
+    """Return the refusal of a directory. ``why``: a number of errno; for the other arguments see ``make``."""
+    return HostError(
+        f"{directory} can't be used as {purpose}: {os.strerror(why)}", hint=f"choose another with {chosen_by}"
+    )
 
 
 def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:

@@ -32,6 +32,9 @@ exit status: 0 all models good, 1 a model failed, 2 usage or manifest error,
 """
 
 
+_PURPOSE, _CHOSEN_BY = "models directory", "--models-dir DIR"
+
+
 def add_arguments(run: argparse.ArgumentParser) -> None:
     """Add what ``run`` takes."""
     add_selection(run)
@@ -71,7 +74,7 @@ def main(arguments: argparse.Namespace) -> int:
     sweep(cache)
     writer_lock.sweep()
     loaded, specs, executor = selection.chosen(arguments)
-    models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    models_dir = paths.make(arguments.models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
     offline = arguments.bundle is not None
     accepted = offline or licences.accepted(flag=arguments.accept_eula)  # of a bundle: when it was made
     later = [] if offline else [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
@@ -96,6 +99,8 @@ def main(arguments: argparse.Namespace) -> int:
             offline=offline,
             observer=observer,
         )
+        if not paths.writable(models_dir) and not run.up_to_date():
+            raise paths.unusable(models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
         try:
             with fetching_ahead(later, executor.fetcher, models_dir=models_dir, force=arguments.force):
                 run.models()
@@ -117,7 +122,8 @@ def _document(report: documents.Run) -> str:
 
 
 def _write(report: documents.Run, document: str, models_dir: Path, arguments: argparse.Namespace) -> None:
-    for target in filter(None, (models_dir / "report.json", arguments.report)):
+    own = models_dir / "report.json" if paths.writable(models_dir) else None
+    for target in filter(None, (own, arguments.report)):
         forms.save(target, document + "\n")
     for form in forms.FORMS:
         target = getattr(arguments, f"report_{form}")
