@@ -160,7 +160,10 @@ NETWORKS = (
         "silero-vad", "silero_vad/data/silero_vad_openvino_16k.onnx", {"input": (1, 576), "state": (2, 1, 128)},
         frames_of_speech, int8=REFUSED,
     ),
-    Network("speechmos", _MOS + "dnsmos_models/bak_ovr.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161)),
+    Network(
+        "speechmos", _MOS + "dnsmos_models/bak_ovr.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161),
+        int8=REFUSED,
+    ),
     Network(
         "speechmos", _MOS + "dnsmos_models/model_v8.onnx", {"input_1": (1, 900, 120)},
         _speech("input_1", 900, 120), builds=True,

@@ -119,6 +119,19 @@ def test_what_int8_harms_stays_out_and_the_rest_does_not(tmp_path: Path) -> None
     assert {"input", "h0", "h1", "h2"} <= made.scales.keys()
 
 
+def test_what_harms_scores_is_found_where_they_saturate_on_all_samples(tmp_path: Path) -> None:
+    model = onnx.load(str(uneven(tmp_path / "model.onnx")))
+    model.graph.node[-1].output[0] = "logits"
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(60), "far"))
+    model.graph.node.append(helper.make_node("Add", ["logits", "far"], ["high"], name="offset"))
+    model.graph.node.append(helper.make_node("Sigmoid", ["high"], ["scores"], name="saturate"))
+    model.graph.node.append(helper.make_node("Transpose", ["scores"], ["output"], name="last", perm=[0, 2, 3, 1]))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("output", FLOAT, (1, 16, 16, 8)))
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    made = scaled(tmp_path, tmp_path / "model.onnx", [noise(index) for index in range(9)])
+    assert list(made.unusable) == ["spread"]
+
+
 def test_a_model_that_int8_can_hardly_serve_is_refused_and_its_hint_works(place: Workplace) -> None:
     uneven(place.folder / "model.onnx", blocks=1)
     (place.folder / "samples").mkdir()

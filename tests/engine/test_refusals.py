@@ -434,4 +434,5 @@ def test_a_sparse_constant_is_written_out(place: Workplace) -> None:
     for precision in ("fp32", "fp16"):
         report = place.build(source="model.onnx", precision=precision)
         assert report["status"] == "built", report["error"]
-        assert "sparse form are written out: w (compared with" in json.dumps(report["warnings"])
+        told = "sparse form are written out: w (compared with" in json.dumps(report["warnings"])
+        assert told == (precision == "fp32")  # any other precision rewrites the graph anyway

@@ -31,7 +31,7 @@ from .kinds import (
     WordsOrList,
 )
 from .pins import NO_PINS, Pins
-from .precision import AUTO, NONE, PRECISIONS
+from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
 from .report import DeploymentInfo
 from .ros import RosConfig
 from .settings import REQUIRED, Record, rows, setting
@@ -127,7 +127,9 @@ class ModelSettings(Record):
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     )
     precision: str = setting(
-        OneOf(*PRECISIONS, AUTO), "precision of the engine; see [convert.md](convert.md)", default="fp32"
+        OneOf(*PRECISIONS, AUTO, spellings=SPELLINGS),
+        "precision of the engine; see [convert.md](convert.md)",
+        default="fp32",
     )
     key_file: Optional[str] = setting(File("the path of a file"), "", key="")
     calibration_cache: Optional[str] = setting(

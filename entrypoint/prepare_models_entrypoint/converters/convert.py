@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, List, Mapping, Optional, Tuple
 
-from ..contract import converters, event
+from ..contract import converters, event, extras
 from ..contract.environment import RuntimeInfo
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
@@ -121,7 +121,7 @@ def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tup
             f"converter {model.converter}: {choice.reason}",
             hint="use converter: auto, or an environment that has it",
         )
-    raise ConvertError("backend-missing", choice.reason, hint="pip install 'prepare-models[local]'")
+    raise ConvertError("backend-missing", choice.reason, hint=extras.install("local"))
 
 
 def _climb(
@@ -185,7 +185,8 @@ def _key_file(model: ModelJob, source: Path) -> Path:
         raise ConvertError(
             "etlt-key-missing",
             f"{source.name} is encrypted and the manifest gives no key",
-            hint="add  key: {env: NAME}  or  key: {file: PATH}; the key stands on the model's NGC page",
+            hint="add  key: {env: NAME}  or  key: {file: PATH}, to convert  --key-env NAME; the key stands on the "
+            "model's NGC page",
         )
     return Path(model.key_file)
 

@@ -33,7 +33,7 @@ _ALGORITHMS = {"minmax": "MinMaxCalibration", "entropy": "EntropyCalibration2", 
 _SEGMENT_BYTES = 256 << 20
 _FIRST, _MOST = 16, 512  # nodes of a segment
 # Batches on which outputs are judged: more of them where a run is quick, as small outputs tell little.
-_FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 3, 12, 3e8
+_FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 6, 12, 6e8
 _APART = 3  # each of so many judges what the others settled, where there are enough
 _NEAR = 0.35  # of what a verification allows: other samples err more, and the rest of the model is rounded, too
 _LEAST_SHARE = 0.25  # of the activations that int8 could have
@@ -72,7 +72,7 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
         found = _searched(measured, scales, job)
     except runners.runtime_errors() as error:
         raise _impossible(str(error)) from None
-    left_out = {name: f"alone in int8 it moves an output by {by:.1%}" for name, by in found.left_out.items()}
+    left_out = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in found.left_out.items()}
     _check_share(found, left_out, allow_fallback=job.allow_fallback)
     kept = {name: scale for name, scale in scales[found.method].items() if name not in left_out}
     write_atomic(target, calibration_cache.write(kept, _ALGORITHMS[found.method]))

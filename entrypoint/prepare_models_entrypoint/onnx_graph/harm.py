@@ -1,7 +1,8 @@
 """Which activations int8 harms: those that have to stay out of it for the outputs to be right on the samples.
 
 Where all of them in int8 move the outputs too far, each is tried alone. Squares of such errors add up, so those that
-harm most for the computation that they bring into int8 are left out until the outputs are right.
+harm most for the computation that they bring into int8 are left out until the outputs are right. Outputs that saturate
+are looked at before that, too: a few samples often leave them near 0, whatever int8 does.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from dataclasses import dataclass
 from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
-from . import graph, quantize, types
+from . import graph, quantize, saturation, types
 from .layers import Finder, Layer
 from .segments import Segments, Values
 
-# Values that all runs with a single activation in int8 may compute together: about a minute on two cores.
-_MOST_VALUES = 4e9
-_MOST_TRIED = 4  # samples for each of these
+# Values that all runs with few activations in int8 may compute together: about a minute on two cores.
+_MOST_VALUES = 1e10
+_MOST_TRIED = 2  # samples for each of these
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
 _BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
@@ -88,10 +89,12 @@ class _Search:
         keep: AbstractSet[str], tolerable: float,
     ) -> None:  # fmt: skip
         self._samples, self._is_right, self._tolerable = samples, is_right, tolerable
+        self._outputs = [value.name for value in model.graph.output]
         self._variants = {method: _Variants(model, found, keep) for method, found in scales.items()}
         plain = next(iter(self._variants.values()))
         self._settling = _Answered(samples.search, plain.run(samples.search, ()))
         self._judging = _Answered(samples.judged, plain.run(samples.judged, ()))
+        self._moved = _Deviations([*self._settling.right, *self._judging.right]).moved
 
     def run(self) -> Harm:
         method, right = self._best()
@@ -117,7 +120,7 @@ class _Search:
         found: Dict[str, Tuple[float, bool]] = {}
         for method, variants in self._variants.items():
             outputs = variants.run(feeds, variants.names)
-            found[method] = _moved(right, outputs), self._are_right(right, outputs)
+            found[method] = self._moved(right, outputs), self._are_right(right, outputs)
         first = next(iter(found))
         best = min(found, key=lambda method: found[method][0])
         chosen = best if found[best][0] < _BETTER * found[first][0] else first
@@ -131,22 +134,41 @@ class _Search:
         return self._are_right(on.right, variants.run(on.feeds, active))
 
     def _are_right(self, right: Sequence[Values], outputs: Sequence[Values]) -> bool:
-        return _moved(right, outputs) <= self._tolerable and self._is_right(list(zip(right, outputs)))
+        if self._moved(right, outputs) > self._tolerable:
+            return False
+        return self._is_right([(self._own(a), self._own(b)) for a, b in zip(right, outputs)])
+
+    def _own(self, values: Values) -> Values:
+        """Return the outputs that the model declares."""
+        return {name: values[name] for name in self._outputs}
 
     def _holds_all(self, variants: "_Variants", left_out: Sequence[str]) -> bool:
         return all(self._holds(variants, left_out, on) for on in (self._settling, self._judging))
 
     def _alone(self, variants: "_Variants") -> Dict[str, float]:
-        """Return how far each activation moves an output, alone in int8."""
-        once = len(variants.names) * max(1.0, self._samples.values)
-        tried = max(1, min(_MOST_TRIED, int(_MOST_VALUES / once)))
-        together = max(1, math.ceil(once / _MOST_VALUES))
+        """Return how far each activation moves an output, alone in int8.
+
+        Where that takes too long, it is tried with its neighbours, and the groups that harm most are halved.
+        """
+        names, runs = variants.names, int(_MOST_VALUES / max(1.0, self._samples.values))
+        tried = max(1, min(_MOST_TRIED, len(self._settling.feeds), runs // len(names)))
+        size = 1 if runs >= len(names) else math.ceil(2 * len(names) / max(2, runs))
         feeds, right = self._settling.feeds[:tried], self._settling.right[:tried]
-        found: Dict[str, float] = {}
-        for start in range(0, len(variants.names), together):
-            group = variants.names[start : start + together]
-            found.update(dict.fromkeys(group, _moved(right, variants.run(feeds, group))))
-        return found
+
+        def moved(group: Sequence[str]) -> float:
+            return self._moved(right, variants.run(feeds, group))
+
+        groups = [names[start : start + size] for start in range(0, len(names), size)]
+        found = [(moved(group), group) for group in groups]
+        for _ in range((runs - len(groups)) // 2):
+            together = [pair for pair in found if len(pair[1]) > 1]
+            if not together:
+                break
+            worst = max(together)
+            found.remove(worst)
+            middle = len(worst[1]) // 2
+            found += [(moved(half), half) for half in (worst[1][:middle], worst[1][middle:])]
+        return {name: by / math.sqrt(len(group)) for by, group in found for name in group}
 
 
 def _expected(errors: Sequence[float], tolerable: float) -> int:
@@ -168,22 +190,43 @@ def _fewest(low: int, most: int, is_enough: Callable[[int], bool]) -> int:
     return high
 
 
-def _moved(sources: Sequence[Values], others: Sequence[Values]) -> float:
-    """Return the root of the mean squared difference over the deviation of an output, the largest of all outputs."""
-    return max((_moved_output([s[name] for s in sources], [o[name] for o in others]) for name in sources[0]), default=0)
+class _Deviations:
+    """Distances of outputs from those of the source, over each output's deviation on all samples.
+
+    A few samples, on which an output says nothing, would make little of it look like much.
+    """
+
+    def __init__(self, right: Sequence[Values]) -> None:
+        self._of = {name: _deviation([values[name] for values in right]) for name in right[0]}
+
+    def moved(self, sources: Sequence[Values], others: Sequence[Values]) -> float:
+        """Return the root of the mean squared difference over an output's deviation, the largest of all outputs."""
+        return max(
+            (_distance([s[name] for s in sources], [o[name] for o in others]) / by for name, by in self._of.items()),
+            default=0.0,
+        )
 
 
-def _moved_output(sources: Sequence[Any], others: Sequence[Any]) -> float:
-    pairs = [(a, b) for a, b in zip(sources, others) if isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.size]
+def _deviation(values: Sequence[Any]) -> float:
+    """Return the standard deviation of all finite values, their magnitude where they are equal, 1 where they are 0."""
+    floats = [value[np.isfinite(value)] for value in values if _is_float(value)]
+    joined = np.concatenate([*floats, np.zeros(0)]).astype(np.float64)
+    return (float(joined.std()) or float(np.abs(joined).max()) or 1.0) if joined.size else 1.0
+
+
+def _distance(sources: Sequence[Any], others: Sequence[Any]) -> float:
+    pairs = [(a, b) for a, b in zip(sources, others) if _is_float(a)]
     if any(a.shape != b.shape for a, b in pairs):
         return math.inf
     if not pairs:
         return 0.0
-    right = np.concatenate([a.ravel() for a, _ in pairs]).astype(np.float64)
     with np.errstate(all="ignore"):
-        apart = np.nan_to_num(np.concatenate([b.ravel() for _, b in pairs]) - right)
-        deviation = float(np.nanstd(right)) or float(np.abs(right).max()) or 1.0
-    return float(np.sqrt((apart**2).mean())) / deviation
+        apart = np.nan_to_num(np.concatenate([(b.astype(np.float64) - a).ravel() for a, b in pairs]))
+    return float(np.sqrt((apart**2).mean()))
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and bool(value.size)
 
 
 class _Variants:
@@ -191,17 +234,19 @@ class _Variants:
 
     def __init__(self, model: ModelProto, scales: Mapping[str, float], keep: AbstractSet[str]) -> None:
         self._model, self._scales, self._keep = model, scales, keep
-        self._all = frozenset(graph.tensor_names(model))
+        self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
         self._layers = list(Finder(types.of(model), keep).layers.values())
         self.names = list(
             dict.fromkeys(name for layer in self._layers for name in layer.activations() if name in scales)
         )
 
     def run(self, feeds: Feeds, active: Sequence[str]) -> List[Values]:
-        """Return the outputs of each sample with these activations in int8."""
+        """Return the outputs of each sample with these activations in int8, and what those that saturate come from."""
         variant = ModelProto()
         variant.CopyFrom(self._model)
         quantize.insert(variant, {name: self._scales[name] for name in active}, names=self._all, keep=self._keep)
+        for name in sorted(self._looked_at):
+            variant.graph.output.add(name=name).type.tensor_type.elem_type = TensorProto.FLOAT
         segments = Segments(variant)
         return [segments.run(feed) for feed in feeds]
 

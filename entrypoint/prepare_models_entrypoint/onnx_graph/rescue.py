@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
@@ -13,7 +14,7 @@ from ..contract.job import ModelJob
 from ..contract.shapes import ShapeRange
 from ..converters import profiles
 from ..errors import ConvertError
-from . import graph, loops, model_file, sparse, spectra
+from . import graph, loops, model_file, spectra
 from .walk import graphs
 
 SPECTRUM = "computes a DFT or STFT, which loses its small values in less"
@@ -27,7 +28,7 @@ class Rescue:
     dimensions: meaningless names that dimensions of different sizes share. nameless: there are dimensions whose name is
     an empty text, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
     spectra: there are operators of ``spectra``. branches: there are If, which sizes of the manifest may decide.
-    sparse: there are constants in sparse form. loops: there are Loop without a trip count or condition.
+    sparse: constants in sparse form. loops: there are Loop without a trip count or condition.
     """
 
     dimensions: Tuple[str, ...] = ()
@@ -35,7 +36,7 @@ class Rescue:
     ranks: Tuple[str, ...] = ()
     spectra: bool = False
     branches: bool = False
-    sparse: bool = False
+    sparse: Tuple[str, ...] = ()
     loops: bool = False
 
     def __bool__(self) -> bool:
@@ -67,9 +68,17 @@ def survey(source: Path, job: ModelJob) -> Rescue:
         ranks=tuple(name for name in unranked if name not in job.onnx.static_shapes and name not in job.onnx.constants),
         spectra=bool(spectra.of(model)),
         branches=any(node.op_type == "If" for node in graph.nodes(model)),
-        sparse=sparse.present(model),
+        sparse=tuple(_sparse(model)),
         loops=bool(loops.unbounded(model)),
     )
+
+
+def _sparse(model: ModelProto) -> Iterator[str]:
+    for inner in graphs(model.graph):
+        yield from (each.values.name for each in inner.sparse_initializer)
+        for node in inner.node:
+            if any(attribute.HasField("sparse_tensor") for attribute in node.attribute):
+                yield node.output[0]
 
 
 def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
@@ -81,8 +90,8 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
     done = Applied()
     for name in needs.ranks:
         done.told.append(_give_rank(model, name, job))
-    if needs.sparse:
-        done.told.append(f"constants in sparse form are written out: {', '.join(sparse.write_out(model))}")
+    if needs.sparse:  # ``prepare`` has done it
+        done.told.append(f"constants in sparse form are written out: {', '.join(needs.sparse)}")
     if needs.loops:
         done.told.append(f"loops have a trip count and a condition: {', '.join(loops.bound(model))}")
     if needs.dimensions or needs.nameless:
@@ -129,7 +138,8 @@ def _give_rank(model: ModelProto, name: str, job: ModelJob) -> str:
         raise ConvertError(
             "inputs-missing",
             f"the model does not say how many dimensions the input {name!r} has",
-            hint=f'add to the manifest  inputs: {{"{name}": SHAPE}}  with the shape that the network was trained with, '
+            hint=f'add to the manifest  inputs: {{"{name}": SHAPE}}  or to convert  '
+            f"--shape {shlex.quote(f'{name}=SHAPE')}  with the shape that the network was trained with, "
             "such as 1x3x224x224",
         )
     (value,) = (each for each in model.graph.input if each.name == name)

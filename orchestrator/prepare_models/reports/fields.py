@@ -156,7 +156,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "flags": told("Builder flags that were set."),
         "kept": told("Layers that stay in fp32 because of their values, or because the manifest asks for it."),
         "kept_harmless": told(
-            "How many more layers stay in fp32: there is no such type for them, or nothing to win by it.", minimum=0
+            "How many more layers stay in fp32: there is no such type for them, or nothing to gain.", minimum=0
         ),
         "measured": told("The samples on which ranges were measured."),
         "measured_runs": told("How many times the source model ran for it.", minimum=0),
@@ -232,10 +232,10 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         ),
         "name": told("Name of the network."),
         "device_memory_bytes": told(
-            "Activations of one execution context, of the largest profile; null where no GPU told it.", minimum=0
+            "Activations of one execution context, of the largest profile; null where no GPU reported it.", minimum=0
         ),
         "streamable_weights_bytes": told(
-            "Weights that may stay outside of device memory; null where no GPU told it.", minimum=0
+            "Weights that may stay outside of device memory; null where no GPU reported it.", minimum=0
         ),
         "layers": told("The layers in their order."),
     },

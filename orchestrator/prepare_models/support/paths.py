@@ -142,11 +142,11 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
     Raises:
         HostError: it can't be created.
     """
-    _check_name(directory, purpose, chosen_by)
+    refuse_file(directory, purpose=purpose, chosen_by=chosen_by)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=error.errno or errno.EIO) from None
+        raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=error.strerror) from None
     return directory.absolute()
 
 
@@ -155,11 +155,23 @@ def writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK)
 
 
-def unusable(directory: Path, *, purpose: str, chosen_by: str, why: int = errno.EACCES) -> HostError:
-    """Return the refusal of a directory. ``why``: a number of errno; for the other arguments see ``make``."""
-    return HostError(
-        f"{directory} can't be used as {purpose}: {os.strerror(why)}", hint=f"choose another with {chosen_by}"
-    )
+def refuse_file(directory: Path, *, purpose: str, chosen_by: str) -> Path:
+    """Return the absolute path of a directory that is there or could be created: no file is in its way.
+
+    Raises:
+        HostError: one is, or the path can't be written into a report. The arguments are those of ``make``.
+    """
+    _check_name(directory, purpose, chosen_by)
+    file = next((place for place in (directory, *directory.parents) if os.path.isfile(place)), None)
+    if file is not None:
+        raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=f"{file} is a file")
+    return directory.absolute()
+
+
+def unusable(directory: Path, *, purpose: str, chosen_by: str, why: str | None = None) -> HostError:
+    """Return the refusal of a directory: it can't be written, unless ``why`` tells. The rest is as in ``make``."""
+    told = why or os.strerror(errno.EACCES)
+    return HostError(f"{directory} can't be used as {purpose}: {told}", hint=f"choose another with {chosen_by}")
 
 
 def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
@@ -168,7 +180,7 @@ def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
         str(directory).encode("utf-8")
     except UnicodeEncodeError:
         raise HostError(
-            f"{str(directory)!r} can't be used as {purpose}: it is no UTF-8", hint=f"choose another with {chosen_by}"
+            f"{str(directory)!r} can't be used as {purpose}: it is not UTF-8", hint=f"choose another with {chosen_by}"
         ) from None
 
 
