@@ -11,7 +11,7 @@ import resource
 import struct
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Set, Tuple
+from typing import TYPE_CHECKING, NamedTuple, Optional, Set, Tuple
 
 from .landlock import WHOLE, Reach, restrict
 
@@ -71,13 +71,13 @@ def note_secret(path: str) -> None:
         _secrets.add(int(match[1]))
 
 
-def confine(reach: Reach, *, private: Path) -> Confinement:
+def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
     """Give up what work on a stranger's model doesn't need; return which defences hold here, and which don't.
 
     Call it in a child process: nothing of it can be taken back.
 
     Args:
-        reach: the files that it may open from now on.
+        reach: the files that it may open from now on; None where nobody can tell.
         private: directory for its temporary files and caches.
     """
     for name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
@@ -93,7 +93,8 @@ def confine(reach: Reach, *, private: Path) -> Confinement:
     hidden = hide()
     unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     powerless = _drop_capabilities(libc)
-    files = restrict(reach) if unprivileged and os.environ.get(_UNCONFINED) != "1" else 0
+    known = reach if os.environ.get(_UNCONFINED) != "1" else None
+    files = restrict(known) if unprivileged and known is not None else 0
     calls = unprivileged and _forbid_calls(libc)
     found = {
         ENVIRONMENT: True, SECRETS: True, CORE: True, MEMORY: hidden, PRIVILEGES: unprivileged, ROOT: powerless,
