@@ -1,4 +1,4 @@
-"""Squeeze without axes: TensorRT's parser keeps sizes of 1 that vary in the model, and the engine then fails on them."""
+"""Squeeze without axes: TensorRT's parser keeps sizes of 1 that vary in the model, on which the engine then fails."""
 
 from __future__ import annotations
 
