@@ -1,4 +1,4 @@
-"""What a process that parses a stranger's model gives up first: secrets, the network, and privileges to be gained."""
+"""What a process that parses a stranger's model gives up first: secrets, files, the network, privileges."""
 
 from __future__ import annotations
 
@@ -9,18 +9,49 @@ import platform
 import re
 import resource
 import struct
-from typing import List, Set
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Set, Tuple
 
+from .landlock import WHOLE, Reach, restrict
+
+if TYPE_CHECKING:
+    from .contract.report import Confinement
+
+# Names of the defences, as a report has them; docs/report.md says what each means.
+ENVIRONMENT, SECRETS, CORE, MEMORY = "environment", "secrets-closed", "no-core-dump", "not-dumpable"
+PRIVILEGES, ROOT, FILES, TRUNCATION = "no-new-privileges", "no-capabilities", "files", "truncation"
+NETWORK = "no-network"
+
+_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION = 0x20080522
+_KEPT_CAPABILITIES = sum(1 << number for number in (0, 1, 2, 3, 14, 23))  # for files of other users, memory, priority
 _ALLOW, _EPERM = 0x7FFF0000, 0x00050001
-_LOAD, _EQUALS, _RETURN = 0x20, 0x15, 0x06
+_LOAD, _EQUALS, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 _AF_INET, _AF_INET6, _AF_PACKET = 2, 10, 17
-_IO_URING_SETUP = 425  # it opens sockets without the system call of that name
-# Architecture's number for the kernel, and its system call socket.
-_CALLS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+_OTHER_NUMBERS = 0x40000000  # x86_64 has its calls once more from here, for programs of 32-bit pointers
+_FORBIDDEN = (425, 438)  # io_uring_setup, which opens sockets by itself; pidfd_getfd
+
+
+class _Calls(NamedTuple):
+    """The kernel's number of an architecture, and its system calls.
+
+    forbidden: ptrace, process_vm_readv, process_vm_writev, add_key, request_key, keyctl.
+    """
+
+    arch: int
+    socket: int
+    forbidden: Tuple[int, ...]
+
+
+_CALLS = {
+    "x86_64": _Calls(0xC000003E, 41, (101, 310, 311, 248, 249, 250)),
+    "aarch64": _Calls(0xC00000B7, 198, (117, 270, 271, 217, 218, 219)),
+}
 
 # What builders, compilers of kernels and this tool look at; everything else of a user's environment may be a secret.
 _KEPT = re.compile(
@@ -29,6 +60,7 @@ _KEPT = re.compile(
     r"|PREPARE_MODELS_.*"
 )
 _DESCRIPTOR = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
+_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # the way out where a driver needs a file that nobody foresaw
 _secrets: Set[int] = set()
 
 
@@ -39,45 +71,77 @@ def note_secret(path: str) -> None:
         _secrets.add(int(match[1]))
 
 
-def confine() -> List[str]:
-    """Give up what a build doesn't need; return the names of the defences that hold here.
+def confine(reach: Reach, *, private: Path) -> Confinement:
+    """Give up what work on a stranger's model doesn't need; return which defences hold here, and which don't.
 
     Call it in a child process: nothing of it can be taken back.
+
+    Args:
+        reach: the files that it may open from now on.
+        private: directory for its temporary files and caches.
     """
     for name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
         del os.environ[name]
+    for name in ("TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CUDA_CACHE_PATH"):
+        os.environ[name] = str(private)
+    tempfile.tempdir = None  # it is found anew
     for descriptor in _secrets:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    held = ["environment", "secrets closed", "no core dump"]
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
-        held.append("no new privileges")
-        if _forbid_network(libc):
-            held.append("no network")
-    return held
+    hidden = hide()
+    unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    powerless = _drop_capabilities(libc)
+    files = restrict(reach) if unprivileged and os.environ.get(_UNCONFINED) != "1" else 0
+    calls = unprivileged and _forbid_calls(libc)
+    found = {
+        ENVIRONMENT: True, SECRETS: True, CORE: True, MEMORY: hidden, PRIVILEGES: unprivileged, ROOT: powerless,
+        FILES: files > 0, TRUNCATION: files >= WHOLE, NETWORK: calls,
+    }  # fmt: skip
+    held, missing = ([name for name in found if found[name] is holds] for holds in (True, False))
+    return {"held": held, "missing": missing}
 
 
-def _forbid_network(libc: ctypes.CDLL) -> bool:
-    """Refuse sockets of IPv4, IPv6 and raw packets from now on; those of one machine, as CUDA uses them, stay."""
+def hide() -> bool:
+    """Keep other processes of this user out of this one's memory and environment, and leave no core dump."""
+    return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> bool:
+    """Give up what root may, but for opening other users' files: some of it leads around Landlock."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    state = ctypes.create_string_buffer(24)  # effective, permitted, inheritable, of 32 capabilities and of 32 more
+    if libc.capget(header, state) != 0:
+        return False
+    kept = [word & _KEPT_CAPABILITIES for word in struct.unpack("6I", state.raw)[:2]]
+    return bool(libc.capset(header, struct.pack("6I", *kept, 0, 0, 0, 0)) == 0)
+
+
+def _forbid_calls(libc: ctypes.CDLL) -> bool:
+    """Refuse sockets to other machines, other processes' memory and the kernel's keys from now on.
+
+    Sockets within this machine, as CUDA uses them, stay.
+    """
     calls = _CALLS.get(platform.machine())
     if calls is None:
         return False
-    arch, socket = calls
+    checks = [(_AT_LEAST, _OTHER_NUMBERS), *((_EQUALS, number) for number in (*calls.forbidden, *_FORBIDDEN))]
     families = (_AF_INET, _AF_INET6, _AF_PACKET)
+    last = len(checks) + len(families) + 6  # the row that refuses; the one before it allows
+
+    def refuse_where(comparison: int, value: int, row: int) -> Tuple[int, int, int, int]:
+        return comparison, last - row - 1, 0, value
+
     program = [
         (_LOAD, 0, 0, _ARCH_AT),
-        (_EQUALS, 1, 0, arch),
-        (_RETURN, 0, 0, _EPERM),  # another architecture's numbers mean other calls
+        (_EQUALS, 0, last - 2, calls.arch),  # another architecture's numbers mean other calls
         (_LOAD, 0, 0, _NUMBER_AT),
-        (_EQUALS, len(families) + 3, 0, _IO_URING_SETUP),
-        (_EQUALS, 0, len(families) + 1, socket),
-        (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
-        *((_EQUALS, len(families) - number, 0, family) for number, family in enumerate(families)),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, _EPERM),
+        *(refuse_where(*check, row) for row, check in enumerate(checks, 3)),
     ]
+    program += [(_EQUALS, 0, len(families) + 1, calls.socket), (_LOAD, 0, 0, _FIRST_ARGUMENT_AT)]
+    program += [refuse_where(_EQUALS, family, row) for row, family in enumerate(families, len(program))]
+    program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *row) for row in program))
     header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))
     return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0) == 0)

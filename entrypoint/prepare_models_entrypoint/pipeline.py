@@ -287,6 +287,7 @@ class _Run:
         self.report["warnings"] += result["warnings"]
         self.rescued = _was_rescued(result["warnings"])
         self.report["trtexec_command"] = converted.trtexec_command
+        self.report["confinement"] = result["confinement"]
 
     def _prove_precision(self, inspected: Inspected) -> None:
         """Take the engine's own word about its layers, where a GPU could load it and nothing better told it before."""

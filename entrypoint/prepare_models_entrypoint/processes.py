@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, List, NamedTuple, NoReturn, Optional
+from typing import BinaryIO, Callable, Iterable, Iterator, List, NamedTuple, NoReturn, Optional
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _TAIL_BYTES = 4096
+_PIECE_BYTES = 65536
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
@@ -38,6 +41,29 @@ class Ended(NamedTuple):
     signal: Optional[signal.Signals]
     timed_out: bool
     peak_rss_bytes: int
+
+
+class Silence(NamedTuple):
+    """Whom to call, with the seconds since the last line, whenever ``every_s`` more of them have passed."""
+
+    every_s: float
+    call: Callable[[float], None]
+
+    def lines(self, stream: BinaryIO) -> Iterator[bytes]:
+        """Yield the lines of a pipe."""
+        poll, rest, heard = select.poll(), b"", time.monotonic()
+        poll.register(stream.fileno(), select.POLLIN)
+        while True:
+            if not poll.poll(self.every_s * 1000):
+                self.call(time.monotonic() - heard)
+                continue
+            piece, heard = os.read(stream.fileno(), _PIECE_BYTES), time.monotonic()
+            if not piece:
+                break
+            *whole, rest = (rest + piece).split(b"\n")
+            yield from (line + b"\n" for line in whole)
+        if rest:
+            yield rest
 
 
 def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
@@ -66,11 +92,13 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
 
 
 def supervise_fork(
-    work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]
-) -> Ended:
+    work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
+    silence: Optional[Silence] = None,
+) -> Ended:  # fmt: skip
     """Like ``supervise``, for a function of this package: its process is a copy of this one and imports nothing anew.
 
     This process must not have other threads when it is called. ``work`` gets the descriptor and returns the status.
+    ``silence``: who hears of it that no line comes.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -81,7 +109,7 @@ def supervise_fork(
     with os.fdopen(reader, "rb") as lines:
         with contextlib.suppress(OSError):
             os.setpgid(child, child)  # the child does the same; whoever comes first
-        return _attend(child, lines, on_line, timeout_s)
+        return _attend(child, silence.lines(lines) if silence else lines, on_line, timeout_s)
 
 
 def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
@@ -104,7 +132,7 @@ def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
         os._exit(status)
 
 
-def _attend(child: int, lines: BinaryIO, on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
+def _attend(child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
     try:
         with _deadline(child, timeout_s) as expired:
             for line in lines:

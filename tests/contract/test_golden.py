@@ -51,6 +51,7 @@ def test_a_job_arrives_as_it_was_meant() -> None:
     assert full.outputs == ("argmax_1", "scores")
     assert (full.builder.workspace_bytes, full.builder.optimization_level, full.builder.tf32) == (2 << 30, 5, False)
     assert (full.key_file, full.timeout_s) == ("/proc/self/fd/7", 90.5)
+    assert (plain.limit_s, full.limit_s) == (6 * 3600, 90.5)
 
 
 @pytest.mark.parametrize("line", events())

@@ -192,7 +192,7 @@ def test_failing_build_tells_the_builders_words(place: DockerPlace) -> None:
     [
         (["save"], "--output FILE"),
         (["load"], "image load FILE"),
-        (["load", "absent.tar"], "absent.tar is no file"),
+        (["load", "absent.tar"], "absent.tar is not a file"),
         (["build", "--platform", "nosuch"], "unknown platform nosuch"),
         (["pull"], "--registry PREFIX"),
         (["build", "--platform", "rtx", "--tao-converter", __file__], "last published for TensorRT 8"),

@@ -322,3 +322,22 @@ def test_a_changed_archive_is_a_reason_to_build(place: Workplace) -> None:
     assert place.run().model("net")["status"] == "up-to-date"
     pack(2)
     assert place.run().model("net")["status"] == "built"
+
+
+@pytest.mark.parametrize(
+    ("written", "status", "next_step"),
+    [
+        (
+            "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/tao/models/peoplenet", 1,
+            "prepare-models ngc versions nvidia/tao/peoplenet",
+        ),
+        ("nvidia/tao/peoplenet:pruned_v2.0", 2, "write ngc://nvidia/tao/peoplenet:pruned_v2.0/FILE"),
+    ],
+)  # fmt: skip
+def test_what_readmes_link_leads_on(place: Workplace, written: str, status: int, next_step: str) -> None:
+    fetched = place.call("fetch", written, "-o", str(place.folder / "out"))
+    assert (fetched.status, next_step in fetched.stderr) == (status, True), fetched.stderr
+    place.write({"name": "model", "source": written})
+    checked = place.call("check", str(place.manifest), "--executor", "local")
+    assert checked.status in (1, 2)
+    assert next_step in checked.stdout + checked.stderr

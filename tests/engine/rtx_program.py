@@ -13,7 +13,7 @@ from typing import Any
 import tensorrt_rtx as trt
 
 
-class Log(trt.ILogger):
+class Log(trt.ILogger):  # type: ignore[misc]  # tensorrt_rtx has no stubs
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
 

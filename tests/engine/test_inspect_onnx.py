@@ -11,7 +11,7 @@ import onnx
 import pytest
 from polygraphy.backend.onnx.util import get_input_metadata, get_output_metadata
 
-from prepare_models.reports import inspection
+from prepare_models.reports import inspection, text
 from tests import odd_models
 from tests.command import Workplace
 
@@ -57,9 +57,14 @@ def test_what_is_no_model_is_refused_with_its_code(documents: Documents, name: s
 
 
 @pytest.mark.parametrize("name", odd_models.readable())
-def test_the_text_of_a_model_steers_no_terminal(documents: Documents, name: str) -> None:
-    told = inspection.render(documents[name], layers=True, weights=True)
+def test_the_text_of_a_model_steers_no_terminal(
+    documents: Documents, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = inspection.render(documents[name], layers=True, weights=True).count("\n")
+    text.write(inspection.render(documents[name], layers=True, weights=True))
+    told = capsys.readouterr().out
     assert all(char.isprintable() or char == "\n" for char in told)
+    assert told.count("\n") == lines + 1
 
 
 def io(documents: Documents, name: str) -> list[tuple[str, str, Any]]:

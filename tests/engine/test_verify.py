@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.conversion import CalibrationConfig
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
@@ -298,4 +299,4 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(VerifyError) as caught:
         needs.check_modules()
-    assert (caught.value.code, caught.value.hint) == ("module-missing", "pip install 'prepare-models[verify]'")
+    assert (caught.value.code, caught.value.hint) == ("module-missing", extras.install("verify"))

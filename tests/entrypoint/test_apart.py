@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict
 
 import pytest
@@ -34,7 +35,7 @@ ENDS: Dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("how", ENDS)
 def test_a_reader_that_dies_at_once_is_an_error(how: str) -> None:
     with pytest.raises(InspectError, match=f"the process that reads a.onnx .*{how}") as caught:
-        read_apart(lambda tell: ENDS[how](), "a.onnx", timeout_s=0.2 if "longer" in how else 60)
+        read_apart(lambda tell: ENDS[how](), Path("a.onnx"), timeout_s=0.2 if "longer" in how else 60)
     assert caught.value.code == "inspect-failed"
 
 
@@ -45,7 +46,7 @@ def test_what_was_told_before_it_died_is_kept(how: str) -> None:
         tell({"nodes": 2})
         ENDS[how]()
 
-    document = read_apart(read, "a.onnx", timeout_s=2 if "longer" in how else 60)
+    document = read_apart(read, Path("a.onnx"), timeout_s=2 if "longer" in how else 60)
     assert document["nodes"] == 2
     assert document["died"]
 
@@ -55,7 +56,7 @@ def test_the_last_word_counts() -> None:
         for number in range(3):
             tell({"nodes": number})
 
-    assert read_apart(read, "a.onnx") == {"nodes": 2}
+    assert read_apart(read, Path("a.onnx")) == {"nodes": 2}
 
 
 @pytest.mark.parametrize(
@@ -66,4 +67,4 @@ def test_the_last_word_counts() -> None:
     ],
 )
 def test_a_refusal_comes_back_as_data(error: BaseException, code: str) -> None:
-    assert read_apart(lambda tell: raises(error), "a.onnx")["error"]["code"] == code
+    assert read_apart(lambda tell: raises(error), Path("a.onnx"))["error"]["code"] == code

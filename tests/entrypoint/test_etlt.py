@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
 from pathlib import Path
 
 import pytest
 
-from prepare_models_entrypoint.converters import etlt
+from prepare_models_entrypoint.converters import decrypting, etlt
 from prepare_models_entrypoint.errors import ConvertError
 from prepare_models_entrypoint.onnx_graph import whole_file
 
 PAYLOAD = bytes(64)
+PLAIN = b"\x08\x07\x12\x10" + b"a" * 16 + b"\x3a\x02\x0a\x00"  # the least that is a whole ONNX file
 
 
 def container(path: Path, name: bytes = b"", payload: bytes = PAYLOAD) -> Path:
@@ -102,3 +105,47 @@ def test_a_key_file_without_a_key_is_named(tmp_path: Path, content: bytes | None
 def test_a_whole_model_is_told_from_a_cut_one_and_from_noise(model: Path, data: bytes, verdict: str) -> None:
     model.write_bytes(data)
     assert whole_file.verdict(model) == verdict
+
+
+CODEC = """
+import os
+def decrypt_stream(source, plain, key, encryption, rewind):
+    with open({told!r}, "w") as told:
+        told.write(f"{{os.getpid()}} {{key}}")
+    if key == "crash":
+        os.kill(os.getpid(), 31)  # SIGSYS, which pytest does not describe at length
+    plain.write(source.read())
+"""
+
+
+@pytest.fixture
+def codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a codec that encrypts nothing in place of NVIDIA's; return the file in which it tells of its process."""
+    package = tmp_path / "site" / "eff_tao_encryption" / "tao_codec"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").write_text("")
+    (package / "tao_codec.py").write_text(CODEC.format(told=str(tmp_path / "told")))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    for name in [name for name in sys.modules if name.startswith("eff_tao_encryption")]:
+        monkeypatch.delitem(sys.modules, name)
+    return tmp_path / "told"
+
+
+def test_a_process_of_its_own_decrypts_and_reads_the_key(model: Path, tmp_path: Path, codec: Path) -> None:
+    key = os.memfd_create("key")
+    os.write(key, b"tlt_encode")
+    decrypting.decrypt(container(model, payload=PLAIN), Path(f"/proc/self/fd/{key}"), tmp_path / "plain.onnx")
+    process, told = codec.read_text().split()
+    assert told == "tlt_encode"
+    assert int(process) != os.getpid()
+    assert not Path(f"/proc/{process}").exists(), "it has ended before anybody parses what it wrote"
+    assert (tmp_path / "plain.onnx").read_bytes() == PLAIN
+    os.close(key)
+
+
+def test_a_codec_that_crashes_is_an_error_of_the_file(model: Path, tmp_path: Path, codec: Path) -> None:
+    (tmp_path / "key").write_text("crash")
+    with pytest.raises(ConvertError, match=r"decrypts model\.etlt ended with SIGSYS") as caught:
+        decrypting.decrypt(container(model), tmp_path / "key", tmp_path / "plain.onnx")
+    assert caught.value.code == "etlt-invalid"

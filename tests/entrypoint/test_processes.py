@@ -13,7 +13,7 @@ from typing import Callable
 
 import pytest
 
-from prepare_models_entrypoint.processes import Ended, supervise, supervise_fork, tail
+from prepare_models_entrypoint.processes import Ended, Silence, supervise, supervise_fork, tail
 
 from .children import alive, eventually, first_line, kill, start
 
@@ -191,3 +191,27 @@ def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
     assert tail(log, 2) == "line 9998\nline 9999"
     assert tail(tmp_path / "absent", 2) == ""
+
+
+def test_silence_is_told_until_a_line_breaks_it(log: Path) -> None:
+    lines: list[bytes] = []
+    silences: list[float] = []
+    reader, writer = os.pipe()
+
+    def child(events: int) -> int:
+        os.write(events, b"one\ntw")
+        os.read(reader, 1)
+        os.write(events, b"o\nthree")
+        return 0
+
+    def hear(silent_s: float) -> None:
+        silences.append(silent_s)
+        if len(silences) == 3:
+            os.write(writer, b".")
+
+    ended = supervise_fork(child, log=log, on_line=lines.append, timeout_s=60, silence=Silence(0.05, hear))
+    os.close(reader)
+    os.close(writer)
+    assert ended.exit_code == 0
+    assert lines == [b"one\n", b"two\n", b"three"]
+    assert len(silences) >= 3

@@ -12,7 +12,7 @@ import pytest
 from prepare_models import __version__
 from prepare_models.__main__ import main
 
-COMMANDS = ("run", "plan", "inspect", "schema", "init", "lock")
+COMMANDS = ("convert", "run", "plan", "inspect", "schema", "init", "lock")
 HEAVY = (
     "tensorrt",
     "onnx",
@@ -99,7 +99,7 @@ def test_help_of_every_command_has_an_example_that_parses(argv: list[str], capsy
     examples = [line.split(">")[0].split()[1:] for line in lines if line.startswith("  prepare-models ")]
     assert examples
     for example in examples:
-        assert parser().parse_args(example).command == (argv or ["run"])[0]
+        assert parser().parse_args(example).command == (argv or ["convert"])[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -145,11 +145,11 @@ def test_what_may_not_be_read_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys:
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (["run", "models.yaml", "--models-dir", os.fsdecode(b"m\xff")], 3, "as models directory: it is no UTF-8"),
-        (["run", "models.yaml", "--executor", "local", "--platform", "rtx"], 2, "are of containers, which"),
+        (["run", "models.yaml", "--models-dir", os.fsdecode(b"m\xff")], 3, "as models directory: it is not UTF-8"),
+        (["run", "models.yaml", "--executor", "local", "--platform", "rtx"], 2, "are for containers, and"),
         (["bundle", "ls", "."], 1, ". is a directory, not a bundle"),
         (["bundle", "verify", ""], 1, ". is a directory, not a bundle"),
-        (["image", "load", "absent.tar"], 2, "absent.tar is no file"),
+        (["image", "load", "absent.tar"], 2, "absent.tar is not a file"),
         (["image", "save"], 2, "image save needs a file"),
         (["image", "pull", "--platform", "rtx"], 2, "there is no public registry"),
     ],

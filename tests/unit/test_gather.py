@@ -92,4 +92,4 @@ def test_engines_that_do_not_go_together_are_refused(
 def test_a_directory_that_is_none_is_told(place: Workplace) -> None:
     done = place.call("gather", "nowhere", "--output", "repository")
     assert done.status == 1
-    assert "nowhere is no directory" in done.stderr
+    assert "nowhere is not a directory" in done.stderr

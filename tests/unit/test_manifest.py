@@ -94,7 +94,8 @@ def test_a_pinned_http_source_is_accepted(load_text: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "dims"), [("16", (16,)), ("1x3x544x960", (1, 3, 544, 960)), ("'7'", (7,)), ("01x2", (1, 2))]
+    ("text", "dims"),
+    [("16", (16,)), ("1x3x544x960", (1, 3, 544, 960)), ("'7'", (7,)), ("01x2", (1, 2)), ("[1, 3, 48]", (1, 3, 48))],
 )
 def test_shapes(load_text: Load, text: str, dims: tuple[int, ...]) -> None:
     assert model(load_text, f"inputs: {{x: {text}}}").inputs == {"x": ShapeRange(dims, dims, dims)}

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models.errors import EXIT_USAGE, ManifestError
+from prepare_models.errors import EXIT_USAGE, ManifestError, UsageError
 from prepare_models.manifest.load import load
 from prepare_models_entrypoint.contract.source import EXPECTED
+from tests import networks
 
 from .conftest import Refusals
 
@@ -90,7 +91,9 @@ def test_the_frame(refusals: Refusals, text: str, problems: list[str]) -> None:
         ("calibration_cache", "gopher://a/b", SOURCE, "'gopher://a/b'"),
         ("sha256", "abc", "64 hexadecimal digits", "'abc'"),
         ("sha256", "g" * 64, "64 hexadecimal digits", repr("g" * 64)),
-        ("precision", "FP16", "one of fp32, fp16, int8, bf16, fp8, auto", "'FP16'"),
+        ("precision", "FP16", "one of fp32, fp16, int8, bf16, fp8, auto", "'FP16'; did you mean fp16?"),
+        ("precision", "half", "one of fp32, fp16, int8, bf16, fp8, auto", "'half'; did you mean fp16?"),
+        ("precision", "fp6", "one of fp32, fp16, int8, bf16, fp8, auto", "'fp6'; did you mean fp16?"),
         ("precision", "int4", "one of fp32, fp16, int8, bf16, fp8, auto", "'int4'"),
         ("converter", "docker", "one of auto, api, trtexec, tao-converter", "'docker'"),
         ("inputs", "1x3", "input names with their shapes", "'1x3'"),
@@ -111,7 +114,18 @@ def test_values(refusals: Refusals, key: str, value: str, what: str, found: str)
     [
         ("inputs: {x: 1x}", expected(4, "models[0].inputs.x", SHAPE, "'1x'")),
         ("inputs: {x: -1x3}", expected(4, "models[0].inputs.x", SHAPE, "'-1x3'")),
-        ("inputs: {x: [1, 3]}", expected(4, "models[0].inputs.x", SHAPE, "a list")),
+        ("inputs: {x: [1, -3]}", expected(4, "models[0].inputs.x", SHAPE, "a list")),
+        ("inputs: {x: []}", expected(4, "models[0].inputs.x", SHAPE, "an empty list")),
+        ("inputs: {x: '1, 3,48'}", expected(4, "models[0].inputs.x", SHAPE, "'1, 3,48'; did you mean 1x3x48?")),
+        (
+            "inputs: {x: 1,3,48}",
+            "4: models[0].inputs: a comma ends an entry here; write shapes such as 1x3x48x192 or [1, 3, 48, 192]",
+        ),
+        ("builder: {workspace: 2G}", expected(4, "models[0].builder.workspace", SIZE, "'2G'; did you mean 2GiB?")),
+        (
+            "builder: {workspace: 512 mb}",
+            expected(4, "models[0].builder.workspace", SIZE, "'512 mb'; did you mean 512MB?"),
+        ),
         (
             "inputs: {x: {values: 1x3}}",
             expected(4, "models[0].inputs.x.values", "a whole number, or a list of them", "'1x3'"),
@@ -257,11 +271,27 @@ def test_a_calibration_cache_which_has_no_digest_is_never_fetched_by_http(refusa
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
-    for path, why in ((tmp_path / "none.yaml", "No such file or directory"), (tmp_path, "Is a directory")):
-        with pytest.raises(ManifestError) as caught:
+    for path, why in ((tmp_path / "none.yaml", "doesn't exist"), (tmp_path, "is a directory, not a manifest")):
+        with pytest.raises(UsageError) as caught:
             load(path)
-        assert caught.value.diagnostics() == f"{path}:1: can't be read: {why}"
+        assert caught.value.message == f"{path} {why}"
+        assert caught.value.hint
         assert caught.value.exit_code == EXIT_USAGE
+
+
+def test_a_model_in_the_place_of_a_manifest(tmp_path: Path) -> None:
+    networks.conv(tmp_path / "model.onnx")
+    (tmp_path / "network").write_bytes((tmp_path / "model.onnx").read_bytes())
+    (tmp_path / "seg.etlt").write_bytes(b"\x00\x00\x00\x00\xff")
+    for name in ("model.onnx", "network", "seg.etlt"):
+        with pytest.raises(UsageError, match="is a model, not a manifest") as caught:
+            load(tmp_path / name)
+        assert f"prepare-models convert {tmp_path / name};" in caught.value.hint
+        assert caught.value.hint.endswith(f"prepare-models init {tmp_path / name}")
+    (tmp_path / "net.pt").write_bytes(b"PK\x03\x04\xff\xff")
+    with pytest.raises(UsageError, match=r"net.pt is a zip archive .*, not a manifest") as caught:
+        load(tmp_path / "net.pt")
+    assert "export the model to ONNX" in caught.value.hint
 
 
 def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:

@@ -19,11 +19,22 @@ from .conftest import Load, Refusals
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("version: 1\nmodels: [\n", "3: is no YAML: did not find expected node content"),
-        ("version: 1\n\tmodels: []\n", "2: is no YAML: found a tab character that violates indentation"),
-        ("version: 1\nmodels: *base\n", "2: is no YAML: found undefined alias"),
-        ("version: 1\n---\nversion: 1\n", "2: is no YAML: but found another document"),
-        ("a: 'b\n", "2: is no YAML: found unexpected end of stream"),
+        ("version: 1\nmodels: [\n", "3: is not YAML: did not find expected node content"),
+        (
+            "version: 1\n\tmodels: []\n",
+            "2: a tab indents this line, and YAML takes spaces only: replace it with spaces",
+        ),
+        (
+            "version: 1\nmodels:\n\t- name: a\n",
+            "3: a tab indents this line, and YAML takes spaces only: replace it with spaces",
+        ),
+        (
+            "version: 1\nmodels:\n  - name: a\n  \tsource: b\n",
+            "4: a tab indents this line, and YAML takes spaces only: replace it with spaces",
+        ),
+        ("version: 1\nmodels: *base\n", "2: is not YAML: found undefined alias"),
+        ("version: 1\n---\nversion: 1\n", "2: is not YAML: but found another document"),
+        ("a: 'b\n", "2: is not YAML: found unexpected end of stream"),
     ],
 )
 def test_a_syntax_error_has_its_line(refusals: Refusals, text: str, problem: str) -> None:
@@ -32,7 +43,7 @@ def test_a_syntax_error_has_its_line(refusals: Refusals, text: str, problem: str
 
 def test_a_control_character_is_told(refusals: Refusals) -> None:
     (problem,) = refusals("version: 1 # \x07\n")
-    assert problem.startswith("1: is no YAML: ")
+    assert problem.startswith("1: is not YAML: ")
     assert "control characters are not allowed" in problem
 
 
@@ -125,10 +136,10 @@ def test_a_manifest_beyond_all_measure_is_refused(refusals: Refusals, text: str)
 
 
 def test_a_file_that_is_far_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
-    with (tmp_path / "model.onnx").open("wb") as file:
+    with (tmp_path / "large.yaml").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(ManifestError, match="is larger than 16 MiB, so it is no manifest"):
-        load(tmp_path / "model.onnx")
+    with pytest.raises(ManifestError, match="is larger than 16 MiB, so it is not a manifest"):
+        load(tmp_path / "large.yaml")
 
 
 def test_a_device_or_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:

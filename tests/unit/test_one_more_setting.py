@@ -41,9 +41,8 @@ class Missing(BuilderConfig):
 
 def read(tmp_path: Path, text: str) -> tuple[Toy | None, list[str]]:
     file = tmp_path / "builder.yaml"
-    file.write_text(text, encoding="utf-8")
     problems = Problems(file)
-    found = Reader(tmp_path, problems).record(Toy, parse(file, problems))
+    found = Reader(tmp_path, problems).record(Toy, parse(text, problems))
     return found, [f"{each.line}: {each.path}: {each.message}" for each in problems.found]
 
 

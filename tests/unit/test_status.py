@@ -179,7 +179,7 @@ def test_strict_wants_everything_compared(tmp_path: Path) -> None:
 
 def test_no_directory_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(tmp_path / "none")]) == 2
-    assert "is no directory" in capsys.readouterr().err
+    assert "is not a directory" in capsys.readouterr().err
 
 
 def test_a_directory_without_any_engine_is_nothing_to_start_with(

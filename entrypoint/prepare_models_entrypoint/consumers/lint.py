@@ -46,12 +46,16 @@ def model_folders(models_dir: Path) -> List[Path]:
         InspectError: there is none.
     """
     if not models_dir.is_dir():
-        raise InspectError(
-            "source-not-found", f"{models_dir} is no directory", hint="give the directory that run wrote"
-        )
+        raise InspectError("source-not-found", f"{models_dir} is not a directory", hint="give the directory of a run")
     folders = sorted(path for path in models_dir.iterdir() if path.is_dir())
     if not folders:
-        raise InspectError("source-not-a-model", f"{models_dir} holds no models", hint="give the directory run wrote")
+        why = ": its last run built none" if (models_dir / "report.json").is_file() else ""
+        hint = f"build some, or see why none was built: prepare-models report render {models_dir} --format markdown"
+        raise InspectError(
+            "source-not-a-model",
+            f"{models_dir} holds no models{why}",
+            hint=hint if why else "give the directory of a run",
+        )
     return folders
 
 

@@ -128,7 +128,7 @@ def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
     with contextlib.suppress(OSError):
         names = os.listdir(directory)  # a run looks here for each model: Path.glob takes five times as long
     for leftover in (Path(directory, name) for name in names if name.startswith(beginning) and name.endswith(PARTIAL)):
-        with contextlib.suppress(OSError):  # somebody writes it, has removed it, or it is no file of ours: it stays
+        with contextlib.suppress(OSError):  # somebody writes it, has removed it, or it is not a file of ours: it stays
             descriptor = _opened(leftover)
             try:
                 if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) or of is None:

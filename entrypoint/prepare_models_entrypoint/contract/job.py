@@ -31,7 +31,7 @@ from .kinds import (
     WordsOrList,
 )
 from .pins import NO_PINS, Pins
-from .precision import AUTO, NONE, PRECISIONS
+from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
 from .report import DeploymentInfo
 from .ros import RosConfig
 from .settings import REQUIRED, Record, rows, setting
@@ -99,6 +99,9 @@ class FetchPins(Kind):
         return value.to_dict()
 
 
+LONGEST_S = 6 * 3600.0  # of a build for which nobody says how long it may take
+
+
 @dataclass(frozen=True)
 class _Place(Record):
     name: str = setting(Text("a name"), "", default=REQUIRED)
@@ -113,7 +116,7 @@ class ModelSettings(Record):
 
     sha256, calibration_sha256: digests that the bytes must have; None takes what is there.
     key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
-    timeout_s: seconds that the conversion may take.
+    timeout_s: seconds that the conversion may take; None: ``LONGEST_S``.
     pins: what a lock knows of the sources, and of weights that come with a model which is fetched.
     """
 
@@ -124,7 +127,9 @@ class ModelSettings(Record):
         "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     )
     precision: str = setting(
-        OneOf(*PRECISIONS, AUTO), "precision of the engine; see [convert.md](convert.md)", default="fp32"
+        OneOf(*PRECISIONS, AUTO, spellings=SPELLINGS),
+        "precision of the engine; see [convert.md](convert.md)",
+        default="fp32",
     )
     key_file: Optional[str] = setting(File("the path of a file"), "", key="")
     calibration_cache: Optional[str] = setting(
@@ -229,6 +234,11 @@ class ModelSettings(Record):
         if nvinfer:
             found["deepstream"] = nvinfer
         return found
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds after which the conversion is stopped."""
+        return LONGEST_S if self.timeout_s is None else self.timeout_s
 
     @property
     def judged(self) -> Optional[VerifyConfig]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -24,6 +25,13 @@ def or_variable(pattern: str) -> str:
     return f"^{pattern}$|\\$\\{{"
 
 
+DIMS: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": or_variable("[0-9]+")}]},
+}
+
+
 class Kind:
     """A kind of value. ``expected`` completes the sentence "expected ..." of an error."""
 
@@ -37,6 +45,11 @@ class Kind:
             ValueError: with what was expected instead.
         """
         return text
+
+    def meant(self, text: str) -> Optional[str]:
+        """Return what a text that does not fit was probably meant to be, or None."""
+        del text
+        return None
 
     def decode(self, raw: object, what: str) -> object:
         """Return the value that JSON stands for; ``what`` names it in the ContractError of one that does not fit."""
@@ -97,16 +110,22 @@ class SourceText(Text):
 
 
 class OneOf(Kind):
-    """One of a few words."""
+    """One of a few words. ``spellings``: what others call them, in small letters."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, spellings: Optional[Mapping[str, str]] = None) -> None:
         self.words = words
         self.expected = f"one of {', '.join(words)}"
+        self._spellings = spellings or {}
 
     def parse(self, text: str) -> str:
         if text not in self.words:
             raise ValueError(self.expected)
         return text
+
+    def meant(self, text: str) -> Optional[str]:
+        known = {**{word.lower(): word for word in self.words}, **self._spellings}
+        near = difflib.get_close_matches(text.strip().lower(), known, n=1, cutoff=0.8)
+        return known[near[0]] if near else None
 
     def decode(self, raw: object, what: str) -> str:
         if codec.typed(raw, str, what) not in self.words:
@@ -213,6 +232,9 @@ class Size(Kind):
     def schema(self) -> Schema:
         return {"type": "string", "pattern": or_variable(sizes.PATTERN), "examples": ["512MiB", "2GiB"]}
 
+    def meant(self, text: str) -> Optional[str]:
+        return sizes.meant(text)
+
     def told(self) -> str:
         return "a size such as `512MiB`"
 
@@ -234,7 +256,7 @@ class Dims(Kind):
         return list(value)
 
     def schema(self) -> Schema:
-        return {"type": "string"}
+        return {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}, DIMS]}
 
 
 class Shape(Dims):
@@ -246,6 +268,11 @@ class Shape(Dims):
         if "," in text or any(len(size) > _MOST_DIGITS for size in text.split("x")):
             raise ValueError(self.expected)
         return super().parse(text)
+
+    def meant(self, text: str) -> Optional[str]:
+        sizes_found = re.findall("[0-9]+", text)
+        plain = re.fullmatch(r"[\[(]?\s*[0-9]{1,18}(\s*[,x*X]\s*[0-9]{1,18})*\s*[\])]?", text)
+        return "x".join(sizes_found) if plain else None
 
     def schema(self) -> Schema:
         return {"$ref": "#/$defs/shape"}

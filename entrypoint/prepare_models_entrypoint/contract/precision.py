@@ -5,6 +5,12 @@ from __future__ import annotations
 from enum import Enum
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
+# What other tools call them.
+SPELLINGS = {
+    "half": "fp16", "float16": "fp16", "f16": "fp16", "16": "fp16", "bfloat16": "bf16", "float": "fp32",
+    "single": "fp32", "float32": "fp32", "f32": "fp32", "32": "fp32",
+    "float8": "fp8", "8": "int8", "i8": "int8", "best": "auto",
+}  # fmt: skip
 AUTO, NONE = "auto", "none"  # words of a manifest: the tool decides, and nothing
 
 

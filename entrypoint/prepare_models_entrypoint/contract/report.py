@@ -257,6 +257,13 @@ class Origin(TypedDict):
     signed_by: Optional[str]
 
 
+class Confinement(TypedDict):
+    """Which defences held in the process that built an engine from a stranger's model, and which this machine lacks."""
+
+    held: List[str]
+    missing: List[str]
+
+
 class ModelReport(TypedDict):
     """Everything about one model, written as ``<models-dir>/<name>/report.json`` and repeated in the run's report."""
 
@@ -291,6 +298,7 @@ class ModelReport(TypedDict):
     plugins: List[str]
     deployment: DeploymentInfo
     origin: Optional[Origin]
+    confinement: Optional[Confinement]
 
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
@@ -331,6 +339,7 @@ def blank(name: str, source: str, *, precision: str, converter: str) -> ModelRep
         plugins=[],
         deployment=DeploymentInfo(deploy_dir=None, consumers=[], warmup=False),
         origin=None,
+        confinement=None,
     )  # fmt: skip
 
 

@@ -18,3 +18,12 @@ def size_of(text: str) -> Optional[int]:
     number = text.rstrip("KMGiB")
     size = float(number) * UNITS[text[len(number) :]]
     return int(size) if size < _LARGEST else None
+
+
+def meant(text: str) -> Optional[str]:
+    """Return a size in the form that is read, for one in another spelling such as ``2G``, ``512 mib`` or ``1gb``."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kmg])(i?)(b?)", text.strip().lower())
+    if match is None:
+        return None
+    number, letter, binary, byte = match.groups()
+    return f"{number}{letter.upper()}{'B' if byte and not binary else 'iB'}"

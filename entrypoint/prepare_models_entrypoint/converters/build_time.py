@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, Optional
 
 from ..contract.environment import RuntimeInfo
+from ..contract.event import ELAPSED
 from ..contract.files import write_atomic
 from ..contract.identity import target
 from ..contract.job import ModelJob
 from ..contract.source import Source
 
-PHASE = "elapsed"
 _EVERY_S = 1.0
 
 
@@ -58,7 +58,7 @@ def told(progress: Callable[[str, int, int], None], expected_s: Optional[float])
 
     def tick() -> None:
         while not done.wait(_EVERY_S):
-            progress(PHASE, int(time.monotonic() - started), round(expected_s or 0))
+            progress(ELAPSED, int(time.monotonic() - started), round(expected_s or 0))
 
     thread = threading.Thread(target=tick, name="elapsed", daemon=True)
     thread.start()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from ..contract import external_data
+from ..contract import external_data, extras
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import sync
@@ -331,7 +331,7 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         from ..onnx_graph import calibrate, typed_model
     except ImportError as error:
         raise ConvertError(
-            "module-missing", f"calibration needs {error.name}", hint="pip install 'prepare-models[calibrate]'"
+            "module-missing", f"calibration needs {error.name}", hint=extras.install("calibrate")
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source))
@@ -351,7 +351,7 @@ def _check_backend() -> None:
         raise ConvertError(
             "backend-unusable",
             f"the TensorRT module does not load: {error}",
-            hint="install 'prepare-models[local]' again, or check the driver and libraries of this environment",
+            hint=f"{extras.install('local')}, or check the driver and libraries of this environment",
         ) from error
     del backend
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, List, Mapping, Optional, Tuple
 
-from ..contract import converters
+from ..contract import converters, event, extras
 from ..contract.environment import RuntimeInfo
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..errors import ConvertError, VerifyError
-from ..processes import Ended, supervise_fork, tail
-from . import build_time, converter, etlt
+from ..processes import Ended, Silence, supervise_fork, tail
+from . import build_time, converter, decrypting, etlt
 from .memory_retries import rungs
 from .request import BuildRequest, BuildResult
 from .worker import serve
@@ -26,6 +26,7 @@ from .worker import serve
 OnProgress = Callable[[Mapping[str, object]], None]
 
 _LOG_LINES = 5
+_SILENCE_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tup
             f"converter {model.converter}: {choice.reason}",
             hint="use converter: auto, or an environment that has it",
         )
-    raise ConvertError("backend-missing", choice.reason, hint="pip install 'prepare-models[local]'")
+    raise ConvertError("backend-missing", choice.reason, hint=extras.install("local"))
 
 
 def _climb(
@@ -134,7 +135,7 @@ def _climb(
     kills = _oom_kills()
     while True:
         try:
-            return (*_run(request, Path(request.work_dir), request.model.timeout_s, on_progress), request.model)
+            return (*_run(request, Path(request.work_dir), request.model.limit_s, on_progress), request.model)
         except ConvertError as error:
             if last is not None and error.code == "builder-option-unavailable":
                 raise last from None  # a rung that this version does not know
@@ -172,21 +173,22 @@ def _key(model: ModelJob, source: Path) -> Iterator[int]:
     """Yield a descriptor from which the build process reads the key; it has no name on any disk."""
     descriptor = os.memfd_create("key")
     try:
-        os.write(descriptor, _read_key(model, source).encode("utf-8"))
+        os.write(descriptor, etlt.read_key(_key_file(model, source)).encode("utf-8"))
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _read_key(model: ModelJob, source: Path) -> str:
+def _key_file(model: ModelJob, source: Path) -> Path:
     if model.key_file is None:
         raise ConvertError(
             "etlt-key-missing",
             f"{source.name} is encrypted and the manifest gives no key",
-            hint="add  key: {env: NAME}  or  key: {file: PATH}; the key stands on the model's NGC page",
+            hint="add  key: {env: NAME}  or  key: {file: PATH}, to convert  --key-env NAME; the key stands on the "
+            "model's NGC page",
         )
-    return etlt.read_key(Path(model.key_file))
+    return Path(model.key_file)
 
 
 @contextlib.contextmanager
@@ -197,7 +199,7 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
         return
     plain = work_dir / "decrypted.onnx"
     try:
-        etlt.decrypt(source, _read_key(model, source), plain)
+        decrypting.decrypt(source, _key_file(model, source), plain)
         yield plain
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -205,14 +207,19 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
 
 
 def _run(
-    request: BuildRequest, work_dir: Path, timeout_s: Optional[float], on_progress: OnProgress
+    request: BuildRequest, work_dir: Path, timeout_s: float, on_progress: OnProgress
 ) -> "tuple[BuildResult, Ended]":
     log = work_dir / "build.log"
+
+    def tell(silent_s: float) -> None:
+        on_progress({"phase": event.SILENT, "done": round(silent_s), "total": round(timeout_s)})
+
     ended = supervise_fork(
         lambda events_fd: serve(request, events_fd),
         log=log,
         on_line=lambda line: on_progress(json.loads(line)),
         timeout_s=timeout_s,
+        silence=Silence(_SILENCE_S, tell),
     )
     try:
         result: BuildResult = json.loads(Path(request.result).read_text(encoding="utf-8"))
@@ -225,7 +232,7 @@ def _run(
     return result, ended
 
 
-def _without_result(ended: Ended, log: Path, timeout_s: Optional[float]) -> ConvertError:
+def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
     last_lines = tail(log, _LOG_LINES)
     told = f"; its last words:\n{last_lines}" if last_lines else ""
     if ended.timed_out:

@@ -101,7 +101,7 @@ def decrypt_file(path: Path, key: Path, target: Path) -> Decrypted:
 
     def write() -> None:
         if not path.is_file():
-            raise ConvertError("source-not-found", f"{path} is no file", hint="check the path")
+            raise ConvertError("source-not-found", f"{path} is not a file", hint="check the path")
         with partial_of(target, mode=0o600) as (stream, partial, final):
             _decrypter(path, read_key(key))(stream)
             sync(stream)

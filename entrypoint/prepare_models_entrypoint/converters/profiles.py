@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..contract.report import Binding, ProfileShapes, ValueRange
@@ -132,13 +133,24 @@ class _Asked:
             count = self.shape[0] if self.shape else 1
             numbers = "[" + ", ".join("..." for _ in range(max(count, 1))) + "]"
             return f'"{self.name}": {{values: {{min: {numbers}, opt: {numbers}, max: {numbers}}}}}'
+        ends = self._ends()
+        if len(ends) == 1:
+            return f'"{self.name}": {ends[0]}'
+        return f'"{self.name}": {{min: {ends[0]}, opt: {ends[1]}, max: {ends[2]}}}'
+
+    def option(self) -> str:
+        """Return the same as an option of ``prepare-models convert``, which has none for values of a shape tensor."""
+        return f"--shape {shlex.quote(f'{self.name}=' + ':'.join(self._ends()))}"
+
+    def _ends(self) -> List[str]:
+        """Return one shape to fill in, or the smallest, best and largest where only the batch is dynamic."""
         own = self.own()
         if own:
             sizes = [self._placeholder(axis) if axis in own else 1 if axis in self.axes else size
                      for axis, size in enumerate(self.shape)]  # fmt: skip
-            return f'"{self.name}": {_text(sizes)}'
+            return [_text(sizes)]
         low, high = (_text([batch if size == DYNAMIC else size for size in self.shape]) for batch in (1, 8))
-        return f'"{self.name}": {{min: {low}, opt: {low}, max: {high}}}'
+        return [low, low, high]
 
     def _is_batch(self, axis: int) -> bool:
         name = self.names[axis]
@@ -159,6 +171,8 @@ class _Asked:
 
 def _missing(asked: Sequence[_Asked]) -> ConvertError:
     line = "add to the manifest  inputs: {" + ", ".join(each.line() for each in asked) + "}"
+    if not any(each.sizes for each in asked):
+        line += "  or to convert  " + " ".join(each.option() for each in asked)
     legend = [text for each in asked if not each.sizes for text in each.legend()]
     if legend:
         line += (

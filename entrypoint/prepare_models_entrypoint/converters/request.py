@@ -8,7 +8,7 @@ from typing import Dict, List, Optional, TypedDict
 
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
-from ..contract.report import Binding, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.report import Binding, Confinement, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class BuildResult(TypedDict):
     rewritten: whether the backend was given another graph than the source's.
     command: the converter's argument vector without secrets, None for the Python API.
     preflight: what a check found. children_rss_bytes: peak memory of programs that the child ran.
-    details: the layers of the network.
+    details: the layers of the network. confinement: None until the child has confined itself.
     """
 
     error: Optional[ErrorInfo]
@@ -81,6 +81,7 @@ class BuildResult(TypedDict):
     preflight: Optional[Preflight]
     children_rss_bytes: int
     details: Optional[EngineDetails]
+    confinement: Optional[Confinement]
 
 
 def empty_result() -> BuildResult:
@@ -100,4 +101,5 @@ def empty_result() -> BuildResult:
         preflight=None,
         children_rss_bytes=0,
         details=None,
+        confinement=None,
     )

@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from .. import reach
 from ..confinement import confine
+from ..contract import converters
 from ..contract.files import write_atomic
 from ..errors import outcome
+from ..landlock import Reach
 from ..processes import die_with_parent, show_as
 from . import converter
 from .request import BuildRequest, BuildResult, empty_result
@@ -23,12 +26,27 @@ def serve(request: BuildRequest, events_fd: int) -> int:
     """Serve one request; the outcome, good or bad, stands in its result file. Progress goes to ``events_fd``."""
     die_with_parent(request.parent)
     show_as("prepare-build")
-    confine()
     result = empty_result()
+    result["confinement"] = confine(_reach(request), private=Path(request.work_dir))
     with os.fdopen(events_fd, "wb", 0) as events:
         result["error"] = outcome(lambda: _convert(request, result, Progress(events)), "convert")
     write_atomic(request.result, json.dumps(result).encode("utf-8"), mode=0o600)
     return 0 if result["error"] is None else 1
+
+
+def _reach(request: BuildRequest) -> Reach:
+    """Return the files of a request. Those of its timing cache are shared with other builds, so they are writable."""
+    if request.timing_dir is not None:
+        Path(request.timing_dir).mkdir(parents=True, exist_ok=True)
+    graphs = Path(request.graph).parent if request.graph else None
+    return reach.of(
+        work_dir=Path(request.work_dir),
+        source=Path(request.source),
+        model=request.model,
+        read=[request.cache_file, *converters.find().programs.values()],  # their digests name timing caches
+        write=[request.plan, request.timing_dir, str(graphs) if graphs else None],
+        program=request.program,
+    )
 
 
 class Progress:

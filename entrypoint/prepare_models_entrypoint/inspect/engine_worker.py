@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, TypedDict, TypeVar
 
+from .. import reach
+from ..confinement import confine
 from ..contract.files import write_atomic
 from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
 from ..converters import layer_info
@@ -34,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
     """Write the bindings, or why the engine does not load, to the request's result file."""
     request: Dict[str, Any] = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
+    work_dir = Path(request["result"]).parent
+    confine(reach.of(work_dir=work_dir, read=[request["plan"]]), private=work_dir)
     write_atomic(request["result"], json.dumps(_read(request["plan"], own=request["own"])).encode("utf-8"), mode=0o600)
     return 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from ..contract import converters, other_formats
-from ..converters import etlt
+from ..converters import decrypting, etlt
 from ..errors import InspectError, StageError
 from . import onnx_model, plan_file
 from .isolated import Document, read_apart, unreadable
@@ -114,12 +114,12 @@ def _etlt(file: Path, key_file: Optional[Path], *, layers: bool, weights: bool) 
         return {**answer, "note": "encrypted; with --key-file its inputs and outputs are shown"}
     with tempfile.TemporaryDirectory() as private:
         plain = Path(private) / "model.onnx"
-        etlt.decrypt(file, etlt.read_key(key_file), plain)
+        decrypting.decrypt(file, key_file, plain)
         return {**_onnx(plain, layers=layers, weights=weights), **answer}
 
 
 def _onnx(file: Path, *, layers: bool, weights: bool) -> Document:
-    document = read_apart(lambda tell: onnx_model.read(file, tell, layers=layers, weights=weights), f"{file.name}")
+    document = read_apart(lambda tell: onnx_model.read(file, tell, layers=layers, weights=weights), file)
     if document.get("died"):
         document["note"] = f"{document['note']}: the process {document.pop('died')}"
     return document

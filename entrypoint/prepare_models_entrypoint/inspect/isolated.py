@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
+from .. import reach
+from ..confinement import confine
 from ..contract.external_errors import ExternalDataError
 from ..contract.files import write_atomic
 from ..errors import InspectError, StageError, from_external_data
@@ -20,19 +22,20 @@ Tell = Callable[[Document], None]
 TIMEOUT_S = 120.0
 
 
-def read_apart(read: Callable[[Tell], None], what: str, *, timeout_s: float = TIMEOUT_S) -> Document:
+def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = TIMEOUT_S) -> Document:
     """Return what ``read`` told last.
 
     Where its process died after it had told something, the document's ``died`` says how.
 
     Args:
         read: the reader; it may call its argument more than once.
-        what: name of the file, for messages.
+        file: what it reads; its process can open nothing else but the weights that the file names.
         timeout_s: seconds after which the process is killed.
 
     Raises:
         InspectError: it died before it told anything, or what it raised itself.
     """
+    what = file.name
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
         answer, log = Path(private) / "answer.json", Path(private) / "log"
         parent = os.getpid()
@@ -44,6 +47,7 @@ def read_apart(read: Callable[[Tell], None], what: str, *, timeout_s: float = TI
             os.close(events_fd)
             die_with_parent(parent)
             show_as("prepare-inspect")
+            confine(reach.of(work_dir=Path(private), source=file), private=Path(private))
             try:
                 read(tell)
             except StageError as error:

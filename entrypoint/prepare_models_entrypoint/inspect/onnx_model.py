@@ -6,6 +6,7 @@ import collections
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Set, Tuple
 
+from ..contract import extras
 from ..contract.report import Binding, WarningInfo
 from ..errors import InspectError
 from ..onnx_graph import whole_file
@@ -73,7 +74,7 @@ def _parse(path: Path) -> ModelProto:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise InspectError(
-            "module-missing", f"reading ONNX needs the module {error.name}", hint="pip install 'prepare-models[local]'"
+            "module-missing", f"reading ONNX needs the module {error.name}", hint=extras.install("local")
         ) from error
     try:
         model: ModelProto = onnx.ModelProto.FromString(path.read_bytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import ModelProto
 
+from ..contract import extras
 from ..contract.conversion import OnnxConfig
 from ..errors import ConvertError
 from . import graph, model_file
@@ -86,7 +87,7 @@ def _sanitized(model: ModelProto) -> ModelProto:
         raise ConvertError(
             "module-missing",
             f"onnx.sanitize needs the module {error.name}",
-            hint="pip install 'prepare-models[sanitize]'",
+            hint=extras.install("sanitize"),
         ) from error
     model_file.bring(model)
     folded: ModelProto = fold_constants(model)

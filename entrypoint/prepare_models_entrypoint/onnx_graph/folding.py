@@ -9,6 +9,7 @@ from typing import List, Sequence, Tuple
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper, numpy_helper
 
+from ..contract import extras
 from ..contract.job import ModelJob
 from ..errors import ConvertError
 from . import domains, equivalence, graph, model_file, rescue
@@ -39,7 +40,7 @@ def by_constants(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[Mode
         raise ConvertError(
             "module-missing",
             f"onnx.constants: the model has {before} If, and telling which branch is taken needs onnxruntime",
-            hint="pip install 'prepare-models[verify]'",
+            hint=extras.install("verify"),
         )
     model = _folded(model, work_dir, 1)
     gone = before - branches(model)

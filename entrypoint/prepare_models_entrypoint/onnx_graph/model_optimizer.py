@@ -14,6 +14,7 @@ from typing import Any
 
 from onnx import ModelProto
 
+from ..contract import extras
 from ..contract.conversion import CalibrationConfig
 from ..contract.job import ModelJob
 from ..errors import ConvertError
@@ -59,7 +60,7 @@ def _missing(why: str) -> ConvertError:
     return ConvertError(
         "precision-unavailable",
         f"this backend takes fp8 from the graph, and NVIDIA Model Optimizer, which rewrites it, is not usable: {why}",
-        hint="pip install 'prepare-models[modelopt]' (several gigabytes, with PyTorch), or use fp16 or int8",
+        hint=f"{extras.install('modelopt')} (several gigabytes, with PyTorch), or use fp16 or int8",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
@@ -142,7 +143,8 @@ def _give_rank(model: ModelProto, name: str, job: ModelJob) -> str:
         raise ConvertError(
             "inputs-missing",
             f"the model does not say how many dimensions the input {name!r} has",
-            hint=f'add to the manifest  inputs: {{"{name}": SHAPE}}  with the shape that the network was trained with, '
+            hint=f'add to the manifest  inputs: {{"{name}": SHAPE}}  or to convert  '
+            f"--shape {shlex.quote(f'{name}=SHAPE')}  with the shape that the network was trained with, "
             "such as 1x3x224x224",
         )
     (value,) = (each for each in model.graph.input if each.name == name)

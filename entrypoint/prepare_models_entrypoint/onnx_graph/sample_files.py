@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from ..contract import extras
 from ..contract.conversion import PIXEL_SCALE, SAMPLE_ENDINGS, SampleConfig
 from ..errors import ConvertError
 
@@ -33,9 +34,10 @@ def files(config: SampleConfig) -> List[Path]:
     """
     found = config.samples()
     if not found:
+        there = Path(config.images).is_dir()
         raise ConvertError(
             "calibration-samples-unusable",
-            f"{config.images} has no sample ({', '.join(SAMPLE_ENDINGS)})",
+            f"{config.images} " + (f"has no sample ({', '.join(SAMPLE_ENDINGS)})" if there else "is not a directory"),
             hint="give a directory with some tens of typical images under images:",
         )
     return found
@@ -201,7 +203,7 @@ def _opened(path: Path, use: Any) -> Any:
         from PIL import Image
     except ImportError as error:
         raise ConvertError(
-            "module-missing", f"reading images needs {error.name}", hint="pip install 'prepare-models[calibrate]'"
+            "module-missing", f"reading images needs {error.name}", hint=extras.install("calibrate")
         ) from error
     try:
         with Image.open(str(path)) as image:

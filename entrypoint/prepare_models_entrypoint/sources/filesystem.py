@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import BinaryIO, Dict, Iterator, Mapping, Optional, Protocol
 
+from ..contract import extras
 from ..contract.source import Source
 from ..errors import FetchError
 from .access import Access
@@ -96,7 +97,7 @@ class FilesystemSource:
             raise FetchError(
                 "module-missing",
                 f"{self.label}: {error}",
-                hint="pip install 'prepare-models[remote]', and fsspec's package for this kind of URL, such as s3fs",
+                hint=f"{extras.install('remote')}, and fsspec's package for this kind of URL, such as s3fs",
             ) from None
         return found
 

@@ -64,7 +64,7 @@ def verify(
         }
         write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
         argv = command("verify.worker", str(request_file))
-        ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=model.timeout_s)
+        ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=model.limit_s)
     try:
         answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Iterable
 
+from ..contract import extras
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
 from ..errors import VerifyError
@@ -38,7 +39,7 @@ def check(job: ModelJob, source: Path) -> None:
 def check_modules() -> None:
     """Refuse where ONNX Runtime is missing."""
     if importlib.util.find_spec("onnxruntime") is None:
-        raise VerifyError("module-missing", "verifying needs onnxruntime", hint="pip install 'prepare-models[verify]'")
+        raise VerifyError("module-missing", "verifying needs onnxruntime", hint=extras.install("verify"))
 
 
 def check_outputs(config: VerifyConfig, outputs: Iterable[str]) -> None:

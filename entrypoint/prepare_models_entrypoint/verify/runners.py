@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
 import numpy as np
 
+from ..contract import extras
 from ..contract.comparison import Latency
 from ..errors import VerifyError
 
@@ -40,7 +41,7 @@ def dtype_of(name: str, kind: str) -> Any:
 
 def missing(error: ImportError) -> VerifyError:
     """Return the error of a package that is not installed."""
-    return VerifyError("module-missing", f"verifying needs {error.name}", hint="pip install 'prepare-models[verify]'")
+    return VerifyError("module-missing", f"verifying needs {error.name}", hint=extras.install("verify"))
 
 
 def session(model: Path) -> Any:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from .. import reach
+from ..confinement import confine
 from ..contract.comparison import Latency, OutputComparison, ScaleFit, Verification
 from ..contract.conversion import OnnxConfig
 from ..contract.files import write_atomic
@@ -21,6 +23,7 @@ from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
 from ..converters.precision import rule
 from ..errors import VerifyError, outcome
+from ..landlock import Reach
 from ..onnx_graph import calibration_cache
 from ..onnx_graph.findings import Findings
 from ..processes import die_with_parent, show_as
@@ -37,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     request: Dict[str, Any] = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
     show_as("prepare-verify")
+    confine(_reach(request), private=Path(request["work_dir"]))
     answer: Dict[str, Any] = {"error": None, "verification": None}
 
     def compare() -> None:
@@ -48,6 +52,15 @@ def main(argv: Sequence[str]) -> int:
     answer["error"] = outcome(compare, "verify", no_memory=_NO_MEMORY)
     write_atomic(request["result"], json.dumps(answer).encode("utf-8"), mode=0o600)
     return 0
+
+
+def _reach(request: Mapping[str, Any]) -> Reach:
+    return reach.of(
+        work_dir=Path(request["work_dir"]),
+        source=Path(request["source"]),
+        model=ModelJob.from_dict(request["model"]),
+        read=[request["plan"], request["cache_file"]],
+    )
 
 
 @dataclass

@@ -91,7 +91,7 @@ def collect(target: Target, extras: frozenset[str], given: Path | None, work: Pa
         HostError: this Python has no pip.
     """
     if given is not None and not given.is_dir():
-        raise UsageError(f"{given} is no directory", hint="give the directory of the wheels")
+        raise UsageError(f"{given} is not a directory", hint="give the directory of the wheels")
     theirs = _by_name(given) if given is not None else {}
     wanted = _closure(target, extras)
     missing = {name: found for name, found in sorted(wanted.items()) if name not in theirs}

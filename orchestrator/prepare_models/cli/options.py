@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from pathlib import Path
-
-from prepare_models_entrypoint.contract.sizes import size_of
+from typing import TYPE_CHECKING, Any
 
 from ..executors import NAMES
 from .trusting import add_require
+
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.kinds import Kind
 
 
 def command(
@@ -52,7 +55,7 @@ def add_output(command: argparse.ArgumentParser) -> None:
     add_json(command)
     volume = command.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
-    volume.add_argument("-v", "--verbose", action="count", default=0, help="tell details")
+    volume.add_argument("-v", "--verbose", action="count", default=0, help="show details")
     command.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="form of the log on standard error"
     )
@@ -94,6 +97,26 @@ def _checked(text: str, check: Callable[[str], str]) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def manifest(text: str) -> Path:
+    """Read the path of a manifest; the source of a model is none."""
+    from prepare_models_entrypoint.contract.source import Source
+
+    if Source.of(text).is_remote or text.startswith("catalog:"):
+        convert = f"prepare-models convert {shlex.quote(text)}"
+        raise argparse.ArgumentTypeError(f"{text!r} is a model, not a manifest; convert it: {convert}")
+    return Path(text)
+
+
+def value(kind: Kind, text: str) -> Any:
+    """Read a value of a kind that a manifest has, too."""
+    try:
+        return kind.parse(text)
+    except ValueError as error:
+        meant = kind.meant(text)
+        asked = f"; did you mean {meant}?" if meant else ""
+        raise argparse.ArgumentTypeError(f"expected {error}, found {text!r}{asked}") from None
+
+
 def seconds(text: str) -> float:
     """Read a number of seconds above 0."""
     try:
@@ -107,10 +130,9 @@ def seconds(text: str) -> float:
 
 def size(text: str) -> int:
     """Read a size such as 512MiB, or a number of bytes."""
-    bytes_ = int(text) if text.isdecimal() and text.isascii() else size_of(text)
-    if bytes_ is None:
-        raise argparse.ArgumentTypeError(f"expected a size such as 512MiB or 8GiB, found {text!r}")
-    return bytes_
+    from prepare_models_entrypoint.contract.kinds import Size
+
+    return int(text) if text.isdecimal() and text.isascii() else int(value(Size(), text))
 
 
 def add_bases(command: argparse.ArgumentParser) -> None:
@@ -133,12 +155,21 @@ def add_executor(command: argparse.ArgumentParser) -> None:
 
 def add_selection(command: argparse.ArgumentParser) -> None:
     """Add which models of which manifest, or of a bundle, a command works on."""
-    command.add_argument("manifest", type=Path, nargs="?", metavar="MANIFEST", help="models.yaml; none with --bundle")
+    command.add_argument(
+        "manifest", type=manifest, nargs="?", metavar="MANIFEST", help="default: ./models.yaml; none with --bundle"
+    )
     command.add_argument("names", nargs="*", metavar="NAME", help="models to work on (default: all)")
     command.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from a bundle, and no network")
     add_bases(command)
+    add_delivery(command, "--models-dir")
+    command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
+    add_require(command)
+
+
+def add_delivery(command: argparse.ArgumentParser, *models_dir: str) -> None:
+    """Add where engines are built, where they go and for whom. ``models_dir``: options that name the directory."""
     command.add_argument(
-        "--models-dir",
+        *models_dir,
         type=Path,
         default=Path("models"),
         metavar="DIR",
@@ -157,5 +188,3 @@ def add_selection(command: argparse.ArgumentParser) -> None:
     add_consumer(command, "what the manifest says, else all")
     add_deploy_dir(command, "what the manifest says, else where it is")
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
-    command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
-    add_require(command)

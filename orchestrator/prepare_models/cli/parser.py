@@ -6,13 +6,18 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from .. import __version__
 from ..support.paths import leave_scope
 
+DEFAULT_MANIFEST = Path("models.yaml")
+
 # A command is a module of this name under ``commands``, with EXAMPLE, add_arguments(parser) and main(arguments).
 COMMANDS = {
+    "convert": "convert one model, without a manifest",
     "run": "fetch, convert and inspect the models of a manifest",
     "plan": "print what run would do, and why",
     "check": "judge the models of a manifest in seconds, without building anything",
@@ -28,7 +33,7 @@ COMMANDS = {
     "report": "render a report for people or CI, or compare two",
     "provenance": "sign or verify the provenance of engines",
     "catalog": "search the catalog of published models",
-    "init": "write a commented manifest with models of the catalog",
+    "init": "write a commented manifest for model files, URLs and models of the catalog",
     "trust": "list the keys whose bundles, locks and engines are accepted",
     "lock": "pin every byte that a manifest names, in a file beside it",
     "bundle": "carry everything that a run needs to a machine without a network",
@@ -41,16 +46,24 @@ COMMANDS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are not lost behind a screenful of options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end with the exit status of a command line that can't be followed."""
+        self.exit(2, f"{self.prog}: error: {message}\n  -> see {self.prog} --help\n")
+
+
 def parser(*names: str) -> argparse.ArgumentParser:
     """Return the parser of ``prepare-models``.
 
     Args:
         names: commands whose options are added, too; without one, all of them.
     """
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="prepare-models",
         description="Turn pretrained networks into TensorRT engines for this machine, ready for Isaac ROS and Triton.",
-        epilog="example:\n  prepare-models run models.yaml",
+        epilog="example:\n  prepare-models convert model.onnx --precision fp16",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action="version", version=f"prepare-models {__version__}")
@@ -86,7 +99,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """A bundle brings its manifest, so what stands in its place is the first name of a model."""
     if arguments.bundle is None and arguments.manifest is None:
-        root.error("the following arguments are required: MANIFEST")
+        arguments.manifest = DEFAULT_MANIFEST
+        if not DEFAULT_MANIFEST.exists():
+            root.error(
+                f"there is no {DEFAULT_MANIFEST} here. Name another MANIFEST, write one with prepare-models init "
+                "MODEL, or convert a single model without one: prepare-models convert MODEL"
+            )
     if arguments.bundle is not None and arguments.manifest is not None:
         arguments.names = [str(arguments.manifest), *arguments.names]
         arguments.manifest = None

@@ -35,12 +35,17 @@ def chosen(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec]
             raise UsageError("--require-signed needs --locked or --bundle", hint=hint)
         loaded, known = load(arguments.manifest, locked=arguments.locked, keys=trusted(arguments))
         held_to = known if arguments.locked else None
-    specs = planner.with_tensor_names(planner.select(loaded, arguments.names), dict(arguments.tensor_names))
-    specs = planner.with_deployment(specs, arguments.deploy_dir, arguments.consumer)
+    specs = delivered(planner.select(loaded, arguments.names), arguments)
     found = choice.pick(arguments.executor, options)
     if held_to is not None:
         refuse(drift_of_platform(held_to, *found.locked_as()), arguments.manifest)
     return loaded, specs, found
+
+
+def delivered(specs: Sequence[ModelSpec], arguments: argparse.Namespace) -> Sequence[ModelSpec]:
+    """Return models with the names and for the consumers that the command line says."""
+    specs = planner.with_tensor_names(specs, dict(arguments.tensor_names))
+    return planner.with_deployment(specs, arguments.deploy_dir, arguments.consumer)
 
 
 def _containers(arguments: argparse.Namespace) -> ContainerOptions:

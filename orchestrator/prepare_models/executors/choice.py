@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 
+from prepare_models_entrypoint.contract import extras
+
 from ..docker import address
 from ..errors import HostError, UsageError
-from ..machine.local_builds import unavailable
-from ..running.child import install_command
+from ..machine.environments import unavailable
 from . import EXECUTORS, NAMES
 from .executor import Executor
 from .options import ContainerOptions
@@ -41,7 +42,7 @@ def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = T
     if name == "local":
         if options.given:
             raise UsageError(
-                "--platform, --image, --gpu and --memory are of containers, which --executor local has not got",
+                "--platform, --image, --gpu and --memory are for containers, and --executor local starts none",
                 hint="leave them out, or give --executor docker",
             )
         return _local(builds=builds)
@@ -70,8 +71,8 @@ def _local(*, builds: bool, no_docker: HostError | None = None) -> Executor:
     if why_not is None:
         return named("local")
     if no_docker is None:
-        raise HostError(f"no TensorRT to build engines with: {why_not}", hint=f"run: {install_command()}")
+        raise HostError(f"no TensorRT to build engines with: {why_not}", hint=f"run: {extras.install('local')}")
     raise HostError(
         f"neither containers nor this Python can build engines: {no_docker.message}; {why_not}",
-        hint=f"{no_docker.hint}; or: {install_command()}",
+        hint=f"{no_docker.hint}; or: {extras.install('local')}",
     )

@@ -85,9 +85,9 @@ class Site:
         if answer["gpu"] is None and not without:
             raise ContainerError(
                 "gpu-unavailable",
-                f"the container got no GPU, though the engine took the request ({self._access.way}): "
+                f"the container sees no GPU, though the engine took the request ({self._access.way}): "
                 f"{answer['gpu_reason'] or ''}",
-                hint="prepare-models doctor tells what is missing; --gpu none builds without one where the backend can",
+                hint="prepare-models doctor names what is missing; --gpu none builds without one where the backend can",
             )
         return answer
 

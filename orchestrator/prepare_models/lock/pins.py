@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.pins import Pins
 
 from ..errors import UsageError
 from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
-from ..signing import releases
-from ..signing.trust import KeyList
 from ..support.file_digests import open_digests
 from .document import Lock, path_of, read
 from .drift import drift_of_sources, refuse
 from .sources import Wanted, fetched_weights, pinnable, source_id_of
+
+if TYPE_CHECKING:
+    from ..signing.trust import KeyList
 
 
 def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tuple[Manifest, Lock | None]:
@@ -34,6 +36,8 @@ def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tu
             raise UsageError(f"{path_of(file)} is not there", hint=f"write it: prepare-models lock {file}")
         return loaded, None
     if keys is not None:
+        from ..signing import releases
+
         releases.accept(releases.check(releases.LOCK, path_of(file), lock.digest, keys))
     if locked:
         digests = open_digests()

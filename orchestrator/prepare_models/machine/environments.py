@@ -9,10 +9,12 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract import converters, runtime
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import write_atomic
@@ -27,6 +29,13 @@ _MACHINE_FILES = ("proc/sys/kernel/random/boot_id", "proc/driver/nvidia/version"
 _MOST = 100  # descriptions that are kept: each boot of a machine with a GPU makes another
 _CARDS = "proc/driver/nvidia/gpus/*/information"
 _MACHINE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
+
+
+def unavailable() -> str | None:
+    """Say why this Python can't build engines, or return None."""
+    if runtime.installed_backend() is None and not converters.find().reads_onnx:
+        return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
+    return None
 
 
 def remembered(

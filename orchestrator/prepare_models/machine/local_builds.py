@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from prepare_models_entrypoint.contract import converters, known_faults, packages, runtime
 
+from .environments import unavailable
 from .facts import Machine
 from .findings import FAIL, LOCAL, OK, WARN, Finding
 
@@ -19,13 +20,6 @@ EXTRAS = {
     "modelopt": ("nvidia-modelopt",),
 }
 _CODEC = "pip install cryptography and then pip install --no-deps nvidia-eff-tao-encryption"
-
-
-def unavailable() -> str | None:
-    """Say why this Python can't build engines, or return None."""
-    if runtime.installed_backend() is None and not converters.find().reads_onnx:
-        return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
-    return None
 
 
 def examine(machine: Machine, install: str) -> Iterator[Finding]:

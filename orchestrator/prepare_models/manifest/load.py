@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prepare_models_entrypoint.contract import converters, skeleton
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR, Deployment
 from prepare_models_entrypoint.contract.groups import Nested
@@ -18,7 +20,7 @@ from ..catalog import PREFIX, find
 from ..errors import UsageError
 from ..running.connection import ConnectionSpec
 from .model import DEFAULT_KEYS, MODEL_ROWS, Key, KeySource, Manifest, ModelSpec, Ngc
-from .nodes import Node, Problems, node_of, parse
+from .nodes import Node, Problems, node_of, parse, read
 from .readers import Reader
 
 TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers")
@@ -39,10 +41,33 @@ def load(file: Path) -> Manifest:
     """Read and check a manifest.
 
     Raises:
+        UsageError: there is none, or a model is in its place.
+        ManifestError: with every problem, its line and its path such as ``models[2].inputs``.
+    """
+    _refuse_model(file)
+    return of_text(read(file), file)
+
+
+def _refuse_model(file: Path) -> None:
+    try:
+        with skeleton.mapped(file) as view:
+            is_model = skeleton.verdict(view) == skeleton.WHOLE
+    except OSError:
+        return  # reading it says why
+    if is_model or file.suffix.lower() == ".onnx" or converters.is_encrypted(file.name):
+        name = shlex.quote(str(file))
+        hint = f"convert it: prepare-models convert {name}; or write a manifest for it: prepare-models init {name}"
+        raise UsageError(f"{file} is a model, not a manifest", hint=hint)
+
+
+def of_text(text: str, file: Path) -> Manifest:
+    """Check a manifest's text. ``file``: its place, to which paths in it are relative.
+
+    Raises:
         ManifestError: with every problem, its line and its path such as ``models[2].inputs``.
     """
     problems = Problems(file)
-    root = parse(file, problems)
+    root = parse(text, problems)
     models = _Loader(file.absolute().parent, problems).manifest(root)
     problems.raise_if_any()
     return Manifest(file, models)

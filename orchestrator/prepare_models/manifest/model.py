@@ -67,6 +67,11 @@ class KeySource(Kind):
         return {"oneOf": [Text("the key").schema(), closed({"env": env}, ["env"]), closed({"file": file}, ["file"])]}
 
 
+NAME = Text(
+    "at most 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first",
+    "[a-z0-9][a-z0-9._-]{0,127}",  # names of files are made of it, and those end at 255 bytes
+    ("string", "number"),
+)
 _URL = Text("a URL that starts with https://", r"https?://[^\s]+")
 
 
@@ -101,11 +106,7 @@ class ModelSpec(ModelSettings):
     """
 
     name: str = setting(
-        Text(
-            "at most 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first",
-            "[a-z0-9][a-z0-9._-]{0,127}",  # names of files are made of it, and those end at 255 bytes
-            ("string", "number"),
-        ),
+        NAME,
         "the model's directory and its name in Triton, unique in the manifest",
         "peoplesemsegnet",
         default=REQUIRED,

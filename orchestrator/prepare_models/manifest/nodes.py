@@ -6,15 +6,17 @@ import difflib
 import errno
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.files import read_small
 
-from ..errors import ManifestError, Problem
+from ..errors import ManifestError, Problem, UsageError
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Far beyond any manifest; a few lines of aliases to aliases stand for more than memory holds.
@@ -73,9 +75,9 @@ class Problems:
         if problem not in self.found:  # defaults are read once for each model
             self.found.append(problem)
 
-    def expected(self, node: Node, what: str) -> None:
-        """Note that something else was expected at a node."""
-        self.add(node, f"expected {what}, found {node.describe()}")
+    def expected(self, node: Node, what: str, meant: str | None = None) -> None:
+        """Note that something else was expected at a node. ``meant``: what was probably meant."""
+        self.add(node, f"expected {what}, found {node.describe()}" + (f"; did you mean {meant}?" if meant else ""))
 
     def raise_if_any(self) -> None:
         """Raise all problems, in the order of their lines."""
@@ -95,38 +97,61 @@ class Problems:
                 self.add(node, f"key {key!r} is missing")
 
 
-def parse(file: Path, problems: Problems) -> Node:
-    """Read a YAML file into nodes.
+def parse(text: str, problems: Problems) -> Node:
+    """Return the nodes of a YAML text.
 
     Raises:
-        ManifestError: it can't be read, is no YAML, or has a duplicate key.
+        ManifestError: it is not YAML, or has a duplicate key.
     """
+    file = problems.file
     try:
-        text = _read(file)
         _check_depth(file, text)
         root = yaml.compose(text, Loader=_LOADER)
-    except OSError as error:
-        raise ManifestError(file, [Problem(1, "", f"can't be read: {error.strerror}")]) from None
-    except UnicodeDecodeError as error:
-        raise ManifestError(file, [Problem(1, "", f"is not UTF-8: {error.reason} at byte {error.start}")]) from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise ManifestError(file, [Problem(mark.line + 1 if mark else 1, "", f"is no YAML: {what}")]) from None
+        raise ManifestError(file, [_malformed(text, error)]) from None
     if root is None:
         raise ManifestError(file, [Problem(1, "", "is empty; expected version: 1 and models:")])
     return _Reader(problems).read(root, "")
 
 
-def _read(file: Path) -> str:
-    """Return a file's text; a model given in the manifest's place is not read to its end."""
+def _malformed(text: str, error: yaml.YAMLError) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    line = mark.line if mark else 0
+    for number, found in enumerate(text.splitlines()[: line + 1]):
+        if "\t" in found[: len(found) - len(found.lstrip())]:
+            return Problem(
+                number + 1, "", "a tab indents this line, and YAML takes spaces only: replace it with spaces"
+            )
+    what = " ".join(str(getattr(error, "problem", None) or error).split())
+    return Problem(line + 1, "", f"is not YAML: {what}")
+
+
+def read(file: Path) -> str:
+    """Return a manifest's text; a model in its place is not read to its end.
+
+    Raises:
+        UsageError: there is no such file, or it is a directory.
+        ManifestError: it can't be read.
+    """
     try:
         return read_small(file, largest=_MAX_BYTES).decode("utf-8")
+    except FileNotFoundError:
+        hint = (
+            f"write one with prepare-models init -o {shlex.quote(str(file))}, or convert a single model without one: "
+        )
+        raise UsageError(f"{file} doesn't exist", hint=f"{hint}prepare-models convert MODEL") from None
+    except IsADirectoryError:
+        raise UsageError(f"{file} is a directory, not a manifest", hint="give the path of a models.yaml") from None
     except OSError as error:
-        if error.errno != errno.EFBIG:
-            raise
-        what = f"is larger than {_MAX_BYTES >> 20} MiB, so it is no manifest"
+        what = f"can't be read: {error.strerror}"
+        if error.errno == errno.EFBIG:
+            what = f"is larger than {_MAX_BYTES >> 20} MiB, so it is not a manifest"
         raise ManifestError(file, [Problem(1, "", what)]) from None
+    except UnicodeDecodeError as error:
+        known = other_formats.kind(file)
+        if known is not None:
+            raise UsageError(f"{file} is {known[0]}, not a manifest", hint=known[1]) from None
+        raise ManifestError(file, [Problem(1, "", f"is not UTF-8: {error.reason} at byte {error.start}")]) from None
 
 
 def _check_depth(file: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from prepare_models_entrypoint.contract.groups import Nested, keys
 from prepare_models_entrypoint.contract.kinds import (
     ByName,
+    Dims,
     File,
     Interval,
     Kind,
@@ -70,8 +71,10 @@ class Reader:
         try:
             if node.kind == "scalar" and node.text:
                 return kind.parse(node.text)
+            if isinstance(kind, Dims) and node.kind == "list" and node.items:
+                return kind.parse("x".join(each.text or "?" for each in node.items))
         except ValueError as error:
-            self.problems.expected(node, str(error))
+            self.problems.expected(node, str(error), meant=kind.meant(node.text or ""))
         else:
             self.problems.expected(node, kind.expected)
         return None
@@ -98,6 +101,10 @@ class Reader:
 
     def _by_name(self, kind: ByName, node: Node) -> dict[str, object] | None:
         if not self.is_a(node, "mapping", kind.expected):
+            return None
+        empty = [name for name, entry in node.entries.items() if entry.kind == "scalar" and entry.text is None]
+        if isinstance(kind.item, Shapes) and any(map(str.isdigit, empty)):  # {x: 1,3,48,192}
+            self.problems.add(node, "a comma ends an entry here; write shapes such as 1x3x48x192 or [1, 3, 48, 192]")
             return None
         found = {name: self.value(kind.item, entry) for name, entry in node.entries.items()}
         return {name: value for name, value in found.items() if value is not None}

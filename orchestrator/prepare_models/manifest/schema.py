@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR
 from prepare_models_entrypoint.contract.groups import closed
-from prepare_models_entrypoint.contract.kinds import VARIABLE, OneOrMore, Schema, Shape, Whole
+from prepare_models_entrypoint.contract.kinds import DIMS, VARIABLE, OneOrMore, Schema, Shape, Whole
 from prepare_models_entrypoint.contract.settings import rows
 from prepare_models_entrypoint.contract.source import KINDS, NGC_EXAMPLE
 
@@ -46,8 +46,9 @@ _DEFINITIONS: Schema = {
         "anyOf": [
             {"type": "integer", "minimum": 0},
             {"type": "string", "pattern": r"^[0-9]{1,18}(x[0-9]{1,18})*$|\$\{"},
+            DIMS,
         ],
-        "examples": ["1x3x544x960", 16],
+        "examples": ["1x3x544x960", 16, [1, 3, 544, 960]],
     },
     "shapes": {
         "description": "One shape, or min, opt and max of one rank that rise. For an input whose values become sizes "

@@ -151,7 +151,7 @@ def _misfit(record: ModelReport, now: Here, name: str, capability: str) -> str |
         return None if fits else f"compute capabilities {' '.join(listed)} -> {capability} ({name})"
     built = record["runtime"]["gpu"] if record["runtime"] else None
     if built is None:
-        return "the record does not tell the GPU that the engine was built on"
+        return "the record does not name the GPU that the engine was built on"
     identity = record["identity"] or {}
     level = identity["builder"].get("hardware_compatibility", "none")
     if level == "ampere+":

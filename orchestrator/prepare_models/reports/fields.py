@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract.report import (
     STATUSES,
     Binding,
     Calibration,
+    Confinement,
     DeploymentInfo,
     Engine,
     EngineDetails,
@@ -155,7 +156,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "flags": told("Builder flags that were set."),
         "kept": told("Layers that stay in fp32 because of their values, or because the manifest asks for it."),
         "kept_harmless": told(
-            "How many more layers stay in fp32: there is no such type for them, or nothing to win by it.", minimum=0
+            "How many more layers stay in fp32: there is no such type for them, or nothing to gain.", minimum=0
         ),
         "measured": told("The samples on which ranges were measured."),
         "measured_runs": told("How many times the source model ran for it.", minimum=0),
@@ -231,10 +232,10 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         ),
         "name": told("Name of the network."),
         "device_memory_bytes": told(
-            "Activations of one execution context, of the largest profile; null where no GPU told it.", minimum=0
+            "Activations of one execution context, of the largest profile; null where no GPU reported it.", minimum=0
         ),
         "streamable_weights_bytes": told(
-            "Weights that may stay outside of device memory; null where no GPU told it.", minimum=0
+            "Weights that may stay outside of device memory; null where no GPU reported it.", minimum=0
         ),
         "layers": told("The layers in their order."),
     },
@@ -242,6 +243,13 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "": told("Names in ROS 2 TensorLists."),
         "input_tensor_names": told("One for each input, in the engine's order."),
         "output_tensor_names": told("One for each output, in the engine's order."),
+    },
+    Confinement: {
+        "": told(
+            "What the process that built the engine had given up before it read the model; docs/security.md tells."
+        ),
+        "held": told("Defences that held.", examples=[["files", "no-network"]]),
+        "missing": told("Defences that this machine's kernel or architecture lacks."),
     },
     Origin: {
         "bundle": told("sha256 of the bundle's index."),
@@ -286,6 +294,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "plugins": told("Files of the plugin libraries that the engine was built with and needs to load."),
         "deployment": told("What the files that consumers read were written for."),
         "origin": told("Where an engine that wasn't built here comes from; null for one that was."),
+        "confinement": told("Which defences held in the process that built the engine; null where nothing was built."),
     },
 }
 IDENTITY: Mapping[str, Schema] = {

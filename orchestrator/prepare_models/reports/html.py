@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.report import ModelReport
 
 from ..errors import HostError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _CHARTED_OUTPUTS = 8
 _LISTED_LAYERS = 1000
-_HINT = "pip install 'prepare-models[report]'"
 
 
 def check() -> None:
@@ -28,7 +28,7 @@ def check() -> None:
 
     missing = [name for name in ("jinja2", "vl_convert") if find_spec(name) is None]
     if missing:
-        raise HostError(f"an HTML report needs {' and '.join(missing)}", hint=_HINT)
+        raise HostError(f"an HTML report needs {' and '.join(missing)}", hint=extras.install("report"))
 
 
 def render(run: documents.Run) -> str:

@@ -26,6 +26,20 @@ def summary(report: Run) -> str:
     return "\n".join(parts)
 
 
+def converted(report: Run) -> str:
+    """Return what became of a single model: status, bindings, delivered precision, and where the engine is."""
+    (model,) = report["models"]
+    lines = [f"{model['name']}: {model['status']} in {report['seconds']:.1f} s"]
+    if model["engine"]:
+        rows = [(b["mode"], b["name"], b["dtype"], shape(b["shape"])) for b in model["io"]]
+        lines += [f"  {line}" for line in columns(rows)]
+        how = model["precision_proof"]["how"]
+        lines.append(f"  precision  {_precision(model)}" + (f" ({how})" if how else ""))
+    for warning in model["warnings"]:
+        lines += [f"  warning [{warning['code']}]: {warning['message']}", f"    -> {warning['hint']}"]
+    return "\n".join([*lines, *_errors(report["models"]), *_paths(report)])
+
+
 def _row(model: ModelReport) -> tuple[str, ...]:
     engine = model["engine"]
     return (
@@ -143,12 +157,14 @@ def shape(dims: Sequence[int]) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return left-aligned columns, two spaces apart."""
-    rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
-    )
-    return "\n".join(lines)
+    return "\n".join(columns([head, *rows]))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of left-aligned columns, two spaces apart."""
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
 def write(text: str) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prepare_models_entrypoint.contract import launch
+from prepare_models_entrypoint.contract import extras, launch
 
 from ..errors import HostError
 
@@ -62,20 +60,13 @@ def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) ->
     except ValueError:
         last = "; ".join(answer.stderr.decode("utf-8", "replace").strip().splitlines()[-3:])
         message = f"the entrypoint ended with status {answer.returncode} and without an answer: {last}"
-        raise HostError(message, hint=f"run: {install_command()}") from None
+        raise HostError(message, hint=f"run: {extras.install('local')}") from None
     return document
 
 
 def entrypoint_failed(message: str, *, hint: str) -> ErrorInfo:
     """Return the error of an entrypoint that ended without a report."""
     return {"code": "entrypoint-failed", "stage": None, "message": message, "hint": hint, "retryable": True}
-
-
-def install_command() -> str:
-    """Return the command that installs the local extra, from the checkout if this is one."""
-    checkout = Path(__file__).parents[3]
-    wanted = f"{checkout}[local]" if (checkout / "pyproject.toml").is_file() else "prepare-models[local]"
-    return shlex.join([sys.executable, "-m", "pip", "install", wanted])
 
 
 @contextlib.contextmanager

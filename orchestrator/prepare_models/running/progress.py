@@ -64,8 +64,10 @@ class Lines(Observer):
         """Log the ends of stages; phases and other events in detail only."""
         if event.kind == events.STAGE_FINISHED:
             self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=_seconds(event))
-        elif event.data.get("phase") == "elapsed" and event.data.get("done", 0) % _HEARTBEAT_S == 0:
+        elif event.data.get("phase") == events.ELAPSED and event.data.get("done", 0) % _HEARTBEAT_S == 0:
             self._log.info(f"still building: {_amount(event)}", model=event.model, stage=event.stage)
+        elif event.data.get("phase") == events.SILENT:
+            self._log.warning(_amount(event), model=event.model, stage=event.stage)
         else:
             self._log.debug(event.kind, model=event.model, stage=event.stage, **event.data)
 
@@ -199,6 +201,8 @@ def _amount(event: Event) -> str:
     if phase in ("download", "send") and isinstance(done, int):
         whole = f" of {total / 1e6:.1f}" if isinstance(total, int) and total else ""
         return f"{done / 1e6:.1f}{whole} MB"
-    if phase == "elapsed":
+    if phase == events.ELAPSED:
         return f"{done} s, about {total} s last time" if total else f"{done} s"
+    if phase == events.SILENT:
+        return f"nothing has moved for {done} s; the build is stopped {total} s after it began"
     return str(phase)

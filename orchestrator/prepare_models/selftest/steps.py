@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import BUILT, UP_TO_DATE, ModelReport
@@ -85,7 +86,7 @@ class Selftest:
         runtime = self.outcome.runtime = self._executor.describe()
         backend, gpu = runtime["backend"], runtime["gpu"]
         if backend is None:
-            self._step("environment", FAIL, "no TensorRT", fix="pip install 'prepare-models[local]'")
+            self._step("environment", FAIL, "no TensorRT", fix=extras.install("local"))
             return runtime
         where = f"{gpu['name']}, compute capability {gpu['compute_capability']}" if gpu else "no GPU"
         self._step("environment", OK, f"{backend['name']} {backend['version']}, Python {runtime['python']}, {where}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.files import read_small
 
 from ..errors import HostError, UsageError
@@ -139,7 +139,7 @@ def require() -> None:
         import cryptography.hazmat.primitives.serialization  # noqa: F401
         import securesystemslib.dsse  # noqa: F401
     except ImportError as error:
-        raise HostError(f"signatures need {error.name}", hint="pip install 'prepare-models[sign]'") from None
+        raise HostError(f"signatures need {error.name}", hint=extras.install("sign")) from None
 
 
 def _key(load: Callable[[], T], file: Path, what: str, hint: str) -> T:

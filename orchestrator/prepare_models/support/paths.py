@@ -142,16 +142,31 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
     Raises:
         HostError: it can't be created or written.
     """
-    _check_name(directory, purpose, chosen_by)
+    refuse_file(directory, purpose=purpose, chosen_by=chosen_by)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise HostError(
-            f"{directory} can't be used as {purpose}: {error.strerror}", hint=f"choose another with {chosen_by}"
-        ) from None
+        raise _unusable(directory, purpose, chosen_by, error.strerror) from None
     return directory.absolute()
+
+
+def refuse_file(directory: Path, *, purpose: str, chosen_by: str) -> Path:
+    """Return the absolute path of a directory that is there or could be created: no file is in its way.
+
+    Raises:
+        HostError: one is, or the path can't be written into a report. The arguments are those of ``make``.
+    """
+    _check_name(directory, purpose, chosen_by)
+    file = next((place for place in (directory, *directory.parents) if os.path.isfile(place)), None)
+    if file is not None:
+        raise _unusable(directory, purpose, chosen_by, f"{file} is a file")
+    return directory.absolute()
+
+
+def _unusable(directory: Path, purpose: str, chosen_by: str, why: str | None) -> HostError:
+    return HostError(f"{directory} can't be used as {purpose}: {why}", hint=f"choose another with {chosen_by}")
 
 
 def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
@@ -160,7 +175,7 @@ def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
         str(directory).encode("utf-8")
     except UnicodeEncodeError:
         raise HostError(
-            f"{str(directory)!r} can't be used as {purpose}: it is no UTF-8", hint=f"choose another with {chosen_by}"
+            f"{str(directory)!r} can't be used as {purpose}: it is not UTF-8", hint=f"choose another with {chosen_by}"
         ) from None
 
 

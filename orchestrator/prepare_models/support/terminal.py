@@ -19,8 +19,8 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return a text as ``printable`` does, its line breaks as ``\n``: one line of a log, one cell of a table."""
-    return printable(text).replace("\n", "\\n")
+    r"""Return a text as ``printable`` does, with ``\n`` and ``\t`` as escapes: a line of a log, a cell of a table."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def say(text: str) -> None:

@@ -78,7 +78,7 @@ def _create(arguments: argparse.Namespace) -> int:
     from ...bundle.wheels import Target
 
     if not arguments.output.absolute().parent.is_dir():
-        raise UsageError(f"{arguments.output.absolute().parent} is no directory", hint="choose another with -o FILE")
+        raise UsageError(f"{arguments.output.absolute().parent} is not a directory", hint="choose another with -o FILE")
     paths.make_cache()
     here = Target.here()
     target = Target(arguments.python or here.python, arguments.arch or here.machine)

@@ -7,12 +7,13 @@ import dataclasses
 import json
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import extras
+
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, UsageError
 from ...executors import choice
 from ...machine import doctor, facts
 from ...machine.findings import FAIL, OK, Finding
 from ...reports import text
-from ...running.child import install_command
 from ..options import add_output
 
 EXAMPLE = (
@@ -32,14 +33,16 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print every finding with its fix. Changes nothing."""
     if not arguments.root.is_dir():
-        raise UsageError(f"{arguments.root} is no directory", hint="give the root of a machine's files, such as /mnt")
+        raise UsageError(
+            f"{arguments.root} is not a directory", hint="give the root of a machine's files, such as /mnt"
+        )
     here = arguments.root == Path("/")
     findings = doctor.examine(
         facts.probe(arguments.root, arch=arguments.arch),
         models_dir=arguments.models_dir,
         platform=arguments.platform,
         automatic=_automatic() if here else None,
-        install=install_command(),
+        install=extras.install("local"),
     )
     if arguments.json:
         text.write(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))

@@ -132,7 +132,7 @@ def _named(containers: Containers, name: str) -> list[Image]:
 
 def _file(path: Path | None) -> Path | None:
     if path is not None and not path.is_file():
-        raise UsageError(f"{path} is no file", hint="check the path")
+        raise UsageError(f"{path} is not a file", hint="check the path")
     return path
 
 

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from prepare_models_entrypoint.contract.converters import is_encrypted
 from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract.source import Source
 
 from ... import catalog
 from ...catalog import starter
 from ...errors import EXIT_OK, HostError, UsageError
-from ...reports.text import write
+from ...manifest import draft
+from ...manifest.draft import Draft
+from ...reports.text import columns, write
+from ...running import child
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
+_KEY = "MODEL_KEY"  # variable for the key of an encrypted model, until the user names another
 
-EXAMPLE = "example:\n  prepare-models init peoplesemsegnet-shuffleseg-onnx bi3d-featnet-2.0.0 -o models.yaml"
+EXAMPLE = (
+    "example:\n  prepare-models init model.onnx\n"
+    "  prepare-models init peoplesemsegnet-shuffleseg-onnx bi3d-featnet-2.0.0 -o models.yaml"
+)
 
 
 def add_arguments(init: argparse.ArgumentParser) -> None:
     """Add what ``init`` takes."""
-    init.add_argument("names", nargs="*", metavar="NAME", help="models of the catalog (default: one as an example)")
+    init.add_argument(
+        "names", nargs="*", metavar="MODEL", help="files, URLs, and names of the catalog (default: one as an example)"
+    )
     init.add_argument(
         "-o", "--output", type=Path, default=Path("models.yaml"), metavar="FILE", help="default: models.yaml"
     )
@@ -27,14 +43,90 @@ def add_arguments(init: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write a manifest with models of the catalog, to be changed by hand."""
-    chosen = [catalog.find(name) for name in dict.fromkeys(arguments.names or [_EXAMPLE])]
+    """Write a manifest, to be changed by hand."""
     target = arguments.output
     if target.exists() and not arguments.force:
         raise UsageError(f"{target} is there already", hint="choose another with --output FILE, or give --force")
+    drafts = _distinct(_drafts(list(dict.fromkeys(arguments.names or [_EXAMPLE])), target.absolute().parent))
     try:
-        write_atomic(target, starter.manifest(chosen).encode("utf-8"))
+        write_atomic(target, draft.manifest(drafts).encode("utf-8"))
     except OSError as error:
         raise HostError(f"{target} can't be written: {error.strerror}", hint="choose another with --output") from None
-    write(f"{target}: {', '.join(entry.name for entry in chosen)}\nnext: prepare-models plan {target}")
+    names = ", ".join(str(each.entry["name"]) for each in drafts)
+    write(f"{target}: {names}\nnext: prepare-models plan {shlex.quote(str(target))}")
     return EXIT_OK
+
+
+def _drafts(models: Sequence[str], base: Path) -> list[Draft]:
+    """Return each model as the catalog or its file says. ``base``: the manifest's directory."""
+    files = [text for text in models if _is_file(text)]
+    documents = child.ask("inspect", "--", *files)["files"] if files else []
+    of_file = dict(zip(files, documents, strict=True))
+    return [_draft(text, of_file.get(text), base) for text in models]
+
+
+def _is_file(text: str) -> bool:
+    path = Source.of(text).path
+    return path is not None and text not in catalog.entries() and (path.suffix.lower() == ".onnx" or path.is_file())
+
+
+def _draft(text: str, document: Mapping[str, Any] | None, base: Path) -> Draft:
+    if document is not None:
+        return _of_file(draft.entry_of(text, base), document)
+    if Source.of(text).is_remote or Source.of(text).archive is not None:
+        problem = Source.of(text).problem
+        if problem is not None:
+            raise UsageError(f"{text} is not a source", hint=f"write {problem}")
+        return Draft(draft.entry_of(text, base), optional={"precision": "fp16"})
+    return starter.drafted(catalog.find(text.removeprefix(catalog.PREFIX)))
+
+
+def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:
+    """Return a model with what its file says of it."""
+    error = document["error"]
+    if error is not None and error["code"] != "module-missing":
+        raise UsageError(error["message"], hint=error["hint"])
+    if document["format"] == "plan":
+        raise UsageError(f"{document['file']} is an engine already", hint="give the model that it was built from")
+    about = [f"{document['format'] or 'onnx'}, {document['bytes']} bytes"]
+    if error is not None:
+        about.append(f"- names and shapes were not read: {error['message']}; {error['hint']}")
+    if is_encrypted(str(entry["source"])):
+        entry["key"] = {"env": _KEY}
+        about.append(f"- encrypted: its key is on the page of the model; export {_KEY}=...")
+    io = document["io"] or []
+    about += [f"- {line}" for line in columns([(b["mode"], b["name"], b["dtype"], _shape(b["dims"])) for b in io])]
+    dynamic = {b["name"]: _shape(b["dims"]) for b in io if b["mode"] == "input" and not _is_static(b["dims"])}
+    optional: dict[str, object] = {"precision": "fp16"}
+    if dynamic:
+        about.append("- has dynamic axes: remove the # before inputs: and put in the sizes that it was trained with")
+        optional["inputs"] = dynamic
+    outputs = [b["name"] for b in io if b["mode"] == "output"]
+    return Draft(entry, about=about, optional={**optional, "outputs": outputs} if outputs else optional)
+
+
+def _is_static(dims: Sequence[int | str | None] | None) -> bool:
+    return dims is not None and all(isinstance(size, int) and size >= 0 for size in dims)
+
+
+def _shape(dims: Sequence[int | str | None] | None) -> str:
+    """Return dimensions with the names of dynamic axes in capital letters; an axis without a name by its number."""
+    if dims is None:
+        return "SHAPE"
+    named = [
+        str(size) if isinstance(size, int) else re.sub("[^A-Z0-9_]", "_", (size or f"AXIS_{axis}").upper())
+        for axis, size in enumerate(dims)
+    ]
+    return "x".join(named) or "()"
+
+
+def _distinct(drafts: Sequence[Draft]) -> list[Draft]:
+    """Return models with names that differ: a second ``model`` is ``model-2``."""
+    seen: dict[object, int] = {}
+    found = []
+    for each in drafts:
+        name = each.entry["name"]
+        seen[name] = seen.get(name, 0) + 1
+        named = name if seen[name] == 1 else f"{name}-{seen[name]}"
+        found.append(replace(each, entry={**each.entry, "name": named}))
+    return found

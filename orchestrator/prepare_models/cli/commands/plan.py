@@ -15,6 +15,7 @@ from ...errors import EXIT_OK
 from ...planning import planner as plan
 from ...reports import text
 from ...store import open_store
+from ...support import paths
 from ...support.file_digests import open_digests
 from .. import selection
 from ..options import add_output, add_selection
@@ -32,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print what would be done for each model, and why. Changes nothing."""
     _, specs, executor = selection.chosen(arguments)
     runtime = executor.describe()
-    models_dir = arguments.models_dir.absolute()
+    models_dir = paths.refuse_file(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     digests = open_digests()
     planner = plan.Planner(models_dir, runtime, open_store(digests), digests, arguments.force)
     planned = [planner.plan(spec) for spec in specs]

@@ -27,7 +27,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
     render.add_argument("--format", choices=forms.FORMS, required=True, help="form")
     render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
     diff = command(
-        actions, "diff", "tell what differs between two reports: engines, inputs and outputs, precision, times",
+        actions, "diff", "show what differs between two reports: engines, inputs and outputs, precision, times",
         "example:\n  prepare-models report diff orin.json thor.json --json\n\n"
         "exit status: 0 no difference but times and the environment, 1 results differ, 2 usage error",
     )  # fmt: skip

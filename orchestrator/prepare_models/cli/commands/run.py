@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.workspace import sweep
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...executors.executor import Executor
 from ...manifest import licences
+from ...manifest.model import Manifest, ModelSpec
 from ...reports import documents, forms, html, text
 from ...running import progress, writer_lock
 from ...running.prefetch import fetching_ahead
@@ -24,6 +27,7 @@ from ..options import add_output, add_selection, positive, seconds
 
 EXAMPLE = """\
 example:
+  prepare-models run
   prepare-models run models.yaml --models-dir ~/models
   prepare-models run models.yaml peoplesemsegnet --force --json > report.json
 
@@ -35,11 +39,8 @@ exit status: 0 all models good, 1 a model failed, 2 usage or manifest error,
 def add_arguments(run: argparse.ArgumentParser) -> None:
     """Add what ``run`` takes."""
     add_selection(run)
-    run.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
-    for form in forms.FORMS:
-        run.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+    add_building(run)
     run.add_argument("--jobs", type=positive, default=1, metavar="N", help="models to work on at once (default 1)")
-    run.add_argument("--timeout", type=seconds, metavar="SECONDS", help="longest time for the conversion of one model")
     ending = run.add_mutually_exclusive_group()
     ending.add_argument(
         "--keep-going",
@@ -49,23 +50,53 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
         help="a failure stops nothing else (default)",
     )
     ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
-    run.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
     run.add_argument(
         "--dry-run", dest="command", action="store_const", const="plan", default=argparse.SUPPRESS,
         help="only print what would be done, like plan",
     )  # fmt: skip
-    add_output(run)
+
+
+def add_building(command: argparse.ArgumentParser) -> None:
+    """Add how engines are built and reported, whatever chose the models."""
+    command.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
+    for form in forms.FORMS:
+        command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+    command.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="longest time for the conversion of one model (default 6 hours)",
+    )
+    command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
+    add_output(command)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Prepare the models, write the reports, print the summary."""
     started = time.time()
+    get_ready(arguments)
+    report = perform(arguments, *selection.chosen(arguments), started=started)
+    text.write(document_of(report) if arguments.json else text.summary(report))
+    return status(report)
+
+
+def status(report: documents.Run) -> int:
+    """Return the exit status of a run."""
+    return EXIT_MODEL_FAILED if report["summary"]["failed"] else EXIT_OK
+
+
+def get_ready(arguments: argparse.Namespace) -> None:
+    """Find out what would stop a run at its end, and sweep what killed runs left."""
     if arguments.report_html is not None:
         html.check()  # before hours of building
-    cache = paths.make_cache()
-    sweep(cache)
+    sweep(paths.make_cache())
     writer_lock.sweep()
-    loaded, specs, executor = selection.chosen(arguments)
+
+
+def perform(
+    arguments: argparse.Namespace, loaded: Manifest, specs: Sequence[ModelSpec], executor: Executor, *, started: float
+) -> documents.Run:
+    """Prepare models, write the reports and return the run's. ``started``: seconds since the epoch."""
     models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     offline = arguments.bundle is not None
     accepted = offline or licences.accepted(flag=arguments.accept_eula)  # of a bundle: when it was made
@@ -96,22 +127,21 @@ def main(arguments: argparse.Namespace) -> int:
                 run.models()
         finally:
             report = run.report(started)
-            document = _document(report)
-            _write(report, document, models_dir, arguments)
+            _write(report, models_dir, arguments)
     if report["summary"]["built"]:
         keep_within_limit()
-    text.write(document if arguments.json else text.summary(report))
-    return EXIT_MODEL_FAILED if report["summary"]["failed"] else EXIT_OK
+    return report
 
 
-def _document(report: documents.Run) -> str:
+def document_of(report: documents.Run) -> str:
     """Return a report as JSON, each model on a line of its own: indented, two thousand of them take 20 s to write."""
     head = json.dumps({**report, "models": []}, indent=2)
     models = ",\n    ".join(map(json.dumps, report["models"]))
     return f"{head.removesuffix('[]' + chr(10) + '}')}[\n    {models}\n  ]\n}}"
 
 
-def _write(report: documents.Run, document: str, models_dir: Path, arguments: argparse.Namespace) -> None:
+def _write(report: documents.Run, models_dir: Path, arguments: argparse.Namespace) -> None:
+    document = document_of(report)
     for target in filter(None, (models_dir / "report.json", arguments.report)):
         forms.save(target, document + "\n")
     for form in forms.FORMS:

@@ -14,7 +14,7 @@ from ..options import add_json, add_models_dir
 
 EXAMPLE = (
     "example:\n  prepare-models status ~/models --json\n\nNeither TensorRT nor a GPU is needed: what can't be"
-    " compared here is told as unchecked.\n\nexit status: 0 no engine is stale, 1 one is, or there is none,"
+    " compared here is shown as unchecked.\n\nexit status: 0 no engine is stale, 1 one is, or there is none,"
     " 2 usage error"
 )
 
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print which engines are valid here; the exit status says whether there are any and all of them are."""
     models_dir = arguments.models_dir.absolute()
     if not models_dir.is_dir():
-        raise UsageError(f"{models_dir} is no directory", hint="give the models directory of a run")
+        raise UsageError(f"{models_dir} is not a directory", hint="give the models directory of a run")
     digests = open_digests()
     now = status.here(this_machine())
     found = status.verdicts(models_dir, now, digests)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import extras
+
 from ...errors import HostError, UsageError
 
 
@@ -20,7 +22,7 @@ def check(files: Sequence[Path]) -> None:
     try:
         import netron  # noqa: F401  # only asked for
     except ImportError:
-        raise HostError("--view needs Netron", hint="pip install 'prepare-models[view]'") from None
+        raise HostError("--view needs Netron", hint=extras.install("view")) from None
 
 
 def serve(file: Path) -> None:

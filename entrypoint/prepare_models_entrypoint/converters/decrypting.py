@@ -1,0 +1,48 @@
+"""Decrypting in a process of its own: whoever parses what comes out never had the key in its memory."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import List, Optional
+
+from ..confinement import hide, note_secret
+from ..contract.report import ErrorInfo
+from ..errors import ConvertError, outcome
+from ..processes import die_with_parent, show_as, supervise_fork, tail
+from . import etlt
+
+
+def decrypt(file: Path, key_file: Path, target: Path) -> None:
+    """Write the ONNX network of ``file``, an .etlt, to ``target``, readable by this user alone.
+
+    This process must have no other threads. It neither reads the key nor passes its descriptor on to those that it
+    confines.
+
+    Raises:
+        ConvertError: no codec in this interpreter, a UFF payload, no key, or one that does not fit.
+    """
+    note_secret(str(key_file))
+    parent, log = os.getpid(), target.with_name("decrypt.log")
+    lines: List[bytes] = []
+
+    def work(writer: int) -> int:
+        die_with_parent(parent)
+        show_as("prepare-decrypt")
+        hide()
+        error = outcome(lambda: etlt.decrypt(file, etlt.read_key(key_file), target), "convert")
+        os.write(writer, json.dumps(error).encode("ascii") + b"\n")
+        return 0
+
+    ended = supervise_fork(work, log=log, on_line=lines.append, timeout_s=None)
+    if not lines:
+        how = ended.signal.name if ended.signal else f"status {ended.exit_code}"
+        raise ConvertError(
+            "etlt-invalid",
+            f"the process that decrypts {file.name} ended with {how}: {tail(log, 1)}",
+            hint="download the file again",
+        )
+    error: Optional[ErrorInfo] = json.loads(lines[0])
+    if error is not None:
+        raise ConvertError(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
