@@ -43,7 +43,7 @@ def etlt(tmp_path: Path) -> Path:
 def test_no_backend_is_told_with_the_command_that_installs_one(tmp_path: Path) -> None:
     error = refusal(job(tmp_path / "m.onnx"), tmp_path, backend=None)
     assert error.code == "backend-missing"
-    assert "prepare-models[local]" in error.hint
+    assert "[local]" in error.hint
 
 
 def test_a_backend_that_does_not_load_is_found_by_the_real_build_process(tmp_path: Path) -> None:

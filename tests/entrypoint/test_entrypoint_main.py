@@ -101,7 +101,7 @@ def test_without_a_backend_the_model_fails_with_the_command_that_helps(place: Pl
     done = place.run(place.write(place.model("net", str(place.root / "net.onnx"))))
     assert done.returncode == 1
     assert errors(place.report()) == {"net": "backend-missing"}
-    assert "prepare-models[local]" in place.report()["models"][0]["error"]["hint"]
+    assert "[local]" in place.report()["models"][0]["error"]["hint"]
     assert place.leftovers() == []
 
 
