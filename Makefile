@@ -7,7 +7,7 @@ PROJECT := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps
 COMPILE := $(VENV)/bin/python -m compileall -q orchestrator entrypoint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock bench clean
+.PHONY: help demo test lint format lock bench sbom clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -29,6 +29,9 @@ lock: $(VENV)/dev  ## write the dependency locks anew
 
 bench: $(VENV)/dev  ## measure overheads against baselines
 	$(VENV)/bin/nox --sessions bench
+
+sbom: $(VENV)/dev  ## write CycloneDX documents of wheel and images to dist/sbom
+	$(VENV)/bin/nox --sessions sbom
 
 clean:  ## remove what was built and installed here
 	rm -rf $(VENV) .nox demo dist

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
+import urllib.request
+from pathlib import Path
 
 import nox
 
@@ -22,6 +25,8 @@ ENTRYPOINT = ["3.8", "3.10", "3.12", "3.13"]
 CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
 PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
 SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py", ".ci/docs_tables.py"]
+
+_ADVISORIES = "https://pypi.org/pypi/pip/23.2/json"  # a release that has some
 
 
 def install(session: nox.Session, lock: str, *, project: bool = True) -> None:
@@ -125,6 +130,37 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(python=THIS)
+def sbom(session: nox.Session) -> None:
+    """CycloneDX documents of what is installed beside the wheel, and by pip into the images; they go to dist/sbom."""
+    install(session, "sbom", project=False)
+    folder = Path("dist/sbom")
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = {"prepare-models": Path(".ci/locks/local.txt")}
+    images = {f"image-{file.stem}": file for file in sorted(Path("docker/requirements").glob("*.txt"))}
+    for name, file in {**wheel, **images}.items():
+        session.run(
+            "cyclonedx-py", "requirements", str(file), "--pyproject", "pyproject.toml", "--output-reproducible",
+            "--output-file", str(folder / f"{name}.cdx.json"),
+            env={"PYTHONWARNINGS": "ignore"},  # a lock doesn't tell which package needs which
+        )  # fmt: skip
+
+
+@nox.session(python=THIS)
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of what the locks list, where PyPI's database answers; not part of CI."""
+    try:
+        with urllib.request.urlopen(_ADVISORIES, timeout=10) as answer:
+            known = json.load(answer)["vulnerabilities"]
+    except (OSError, ValueError, LookupError) as error:  # a mirror may have packages and no advisories
+        session.skip(f"{_ADVISORIES} has no advisories for us: {error!r}")
+    session.log(f"PyPI answers, with {len(known)} advisories for the release that we asked about")
+    install(session, "audit", project=False)
+    locks = [Path(".ci/locks/local.txt"), *sorted(Path("docker/requirements").glob("*.txt"))]
+    for file in locks:
+        session.run("pip-audit", "--strict", "--disable-pip", "--require-hashes", "--requirement", str(file))
+
+
+@nox.session(python=THIS)
 def bench(session: nox.Session) -> None:
     """Ratios against baselines measured in the same run."""
     install(session, "dev")
@@ -165,6 +201,8 @@ def lock(session: nox.Session) -> None:
         "sdk": ["--python-version", "3.10", ".ci/locks/sdk.in"],
         "browser": ["--python-version", "3.10", ".ci/locks/browser.in"],
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
+        "sbom": ["--python-version", "3.10", ".ci/locks/sbom.in"],
+        "audit": ["--python-version", "3.10", ".ci/locks/audit.in"],
         "corpus": ["--python-version", "3.10", "--no-deps", ".ci/locks/corpus.in"],
     }
     images = {

@@ -11,7 +11,7 @@ import resource
 import struct
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Set, Tuple
+from typing import TYPE_CHECKING, NamedTuple, Optional, Set, Tuple
 
 from .landlock import WHOLE, Reach, restrict
 
@@ -60,7 +60,8 @@ _KEPT = re.compile(
     r"|PREPARE_MODELS_.*"
 )
 _DESCRIPTOR = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
-_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # the way out where a driver needs a file that nobody foresaw
+_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 leaves out what may be in a driver's way, 0 takes it with a GPU, too
+_GPUS = ("nvidia[0-9]*", "nvhost*", "nvmap", "nvgpu", "dxg")
 _secrets: Set[int] = set()
 
 
@@ -71,13 +72,13 @@ def note_secret(path: str) -> None:
         _secrets.add(int(match[1]))
 
 
-def confine(reach: Reach, *, private: Path) -> Confinement:
+def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
     """Give up what work on a stranger's model doesn't need; return which defences hold here, and which don't.
 
     Call it in a child process: nothing of it can be taken back.
 
     Args:
-        reach: the files that it may open from now on.
+        reach: the files that it may open from now on; None where nobody can tell.
         private: directory for its temporary files and caches.
     """
     for name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
@@ -90,10 +91,11 @@ def confine(reach: Reach, *, private: Path) -> Confinement:
             os.close(descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
-    hidden = hide()
+    strict = os.environ.get(_UNCONFINED, "1" if _has_gpu() else "0") != "1"
+    hidden = strict and hide()
     unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    powerless = _drop_capabilities(libc)
-    files = restrict(reach) if unprivileged and os.environ.get(_UNCONFINED) != "1" else 0
+    powerless = strict and _drop_capabilities(libc)
+    files = restrict(reach) if strict and unprivileged and reach is not None else 0
     calls = unprivileged and _forbid_calls(libc)
     found = {
         ENVIRONMENT: True, SECRETS: True, CORE: True, MEMORY: hidden, PRIVILEGES: unprivileged, ROOT: powerless,
@@ -101,6 +103,11 @@ def confine(reach: Reach, *, private: Path) -> Confinement:
     }  # fmt: skip
     held, missing = ([name for name in found if found[name] is holds] for holds in (True, False))
     return {"held": held, "missing": missing}
+
+
+def _has_gpu() -> bool:
+    """Tell whether CUDA may start here: it was not tried yet with what ``confine`` takes from a process without it."""
+    return any(True for pattern in _GPUS for _ in Path("/dev").glob(pattern))
 
 
 def hide() -> bool:

@@ -162,7 +162,6 @@ NETWORKS = (
     ),
     Network(
         "speechmos", _MOS + "dnsmos_models/bak_ovr.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161),
-        int8=REFUSED,
     ),
     Network(
         "speechmos", _MOS + "dnsmos_models/model_v8.onnx", {"input_1": (1, 900, 120)},

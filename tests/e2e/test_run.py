@@ -6,6 +6,7 @@ import json
 import subprocess
 
 import jsonschema
+import pytest
 import yaml
 
 from tests import networks
@@ -200,6 +201,32 @@ def test_an_output_that_cannot_be_written_is_an_environment_error(place: Workpla
     result = place.run()
     assert result.status == 3
     assert "--models-dir" in result.stderr
+
+
+def read_only(place: Workplace, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run where the models directory is on a file system that is mounted read-only."""
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    argv = ["unshare", "-rm", "sh", "-c", mount, str(place.models_dir), *place.command("--json", *more)]
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=False, cwd=place.folder, env=place.environment(), timeout=120
+    )
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode != 0,
+    reason="no mounts of one's own here",
+)
+def test_a_read_only_models_directory_serves_while_it_is_up_to_date(place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx"})
+    assert place.run().status == 0
+    before = (place.models_dir / "report.json").read_bytes()
+    done = read_only(place)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["models"][0]["status"] == "up-to-date"
+    assert (place.models_dir / "report.json").read_bytes() == before
+    refused = read_only(place, "--force")
+    assert (refused.returncode, "can't be used as models directory" in refused.stderr) == (3, True)
 
 
 def test_the_keys_of_isaac_ros_parameters(place: Workplace) -> None:

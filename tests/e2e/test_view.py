@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import subprocess
 import time
@@ -26,6 +27,18 @@ def address(told: Path, process: subprocess.Popen[str]) -> str:
     raise AssertionError(process.stderr and process.stderr.read())
 
 
+def status_for(url: str, host: str | None) -> int:
+    """Return the status of the model's bytes for a browser that asks under another name."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://").strip("/"))
+    connection.putrequest("GET", "/data/net.onnx", skip_host=True)
+    if host is not None:
+        connection.putheader("Host", host)
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
 def test_netron_shows_the_graph_until_it_is_interrupted(place: Workplace) -> None:
     networks.conv(place.folder / "net.onnx")
     told = place.folder / "url"
@@ -41,6 +54,9 @@ def test_netron_shows_the_graph_until_it_is_interrupted(place: Workplace) -> Non
         assert url.startswith(("http://127.0.0.1:", "http://localhost:"))
         with urllib.request.urlopen(url) as answer:
             assert b"Netron" in answer.read()
+        assert status_for(url, "rebound.example:80") == 421, "a web site that had its name resolve to this machine"
+        assert status_for(url, None) == 421
+        assert status_for(url, f"localhost:{url.rpartition(':')[2].strip('/')}") == 200
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, "Ctrl-C is how one leaves Netron"

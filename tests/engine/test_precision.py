@@ -139,4 +139,4 @@ def test_fp8_without_what_makes_its_scales_is_refused_with_the_extra_to_install(
     result = place.run() if command == "run" else place.call("check", str(place.manifest), "--json")
     error = result.model("model")["error"]
     assert error["code"] == "precision-unavailable"
-    assert "prepare-models[modelopt]" in error["hint"]
+    assert "[modelopt]" in error["hint"]

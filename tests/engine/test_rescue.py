@@ -97,6 +97,11 @@ def cache() -> onnx.ModelProto:
     return model([node("Concat", ["past", "new"], ["y"], axis=1)], inputs, [Y], {})
 
 
+def squeezed(opset: int) -> onnx.ModelProto:
+    nodes = [node("Relu", ["x"], ["r"]), node("Squeeze", ["r"], ["y"], name="squeeze")]
+    return model(nodes, [value("x", FLOAT, ["b", 3, 1, "n"])], [Y], {}, opset=opset)
+
+
 def no_inputs() -> onnx.ModelProto:
     return model([CONV], [], [Y], {"w": W, "x": np.ones((1, 3, 8, 8), np.float32)})
 
@@ -129,6 +134,8 @@ BUILT: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any], str]] = {
     "cut": (lambda: dft(1, onesided=1, length="short"), {"inputs": {"x": "2x40x3x1"}}, "DFT became"),
     "stft": (complex_stft, {"inputs": {"x": {"min": "1x64x2", "opt": "1x640x2", "max": "1x1600x2"}}}, "STFT became"),
     "branches": (two_rates, {"inputs": {"x": "1x3x16x16"}, "onnx": {"constants": {"sr": 16000}}}, "1 of 1 If"),
+    "squeeze": (lambda: squeezed(17), {"inputs": {"x": "1x3x1x8"}}, "names the axes that have the size 1: [0, 2]"),
+    "old squeeze": (lambda: squeezed(11), {"inputs": {"x": "1x3x1x8"}}, "names the axes that have the size 1: [0, 2]"),
 }  # fmt: skip
 
 

@@ -110,6 +110,8 @@ def _with_less_rewritten(attempt: Attempt, refusal: ConvertError, blank: BuildRe
             if error.code not in _OF_THE_GRAPH:
                 raise
             refusal = error
+    if refusal.code == "precision-unavailable" and not keep:
+        raise refusal  # no node is at fault: something is missing here that this precision needs
     if attempt.requested == AUTO:
         return attempt.in_fp32(check_only=False).made(copy.deepcopy(blank))
     raise _is_ours(attempt.precision, keep, refusal)

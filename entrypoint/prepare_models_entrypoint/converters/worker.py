@@ -7,7 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Optional
 
 from .. import reach
 from ..confinement import confine
@@ -34,19 +34,33 @@ def serve(request: BuildRequest, events_fd: int) -> int:
     return 0 if result["error"] is None else 1
 
 
-def _reach(request: BuildRequest) -> Reach:
-    """Return the files of a request. Those of its timing cache are shared with other builds, so they are writable."""
-    if request.timing_dir is not None:
-        Path(request.timing_dir).mkdir(parents=True, exist_ok=True)
+def _reach(request: BuildRequest) -> Optional[Reach]:
+    """Return the files of a request; None for a converter that is a script, which may start anything from anywhere.
+
+    Those of its timing cache are shared with other builds, so they are writable.
+    """
+    if request.program is not None and _is_script(request.program):
+        return None
+    timings = None if request.check_only or request.model.builder.timing_cache is False else request.timing_dir
+    if timings is not None:
+        Path(timings).mkdir(parents=True, exist_ok=True)
     graphs = Path(request.graph).parent if request.graph else None
     return reach.of(
         work_dir=Path(request.work_dir),
         source=Path(request.source),
         model=request.model,
         read=[request.cache_file, *converters.find().programs.values()],  # their digests name timing caches
-        write=[request.plan, request.timing_dir, str(graphs) if graphs else None],
+        write=[request.plan, timings, str(graphs) if graphs else None],
         program=request.program,
     )
+
+
+def _is_script(program: str) -> bool:
+    try:
+        with open(program, "rb") as stream:
+            return stream.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 class Progress:

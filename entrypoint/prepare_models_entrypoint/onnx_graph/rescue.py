@@ -14,7 +14,7 @@ from ..contract.job import ModelJob
 from ..contract.shapes import ShapeRange
 from ..converters import profiles
 from ..errors import ConvertError
-from . import graph, loops, model_file, spectra
+from . import graph, loops, model_file, spectra, squeezes
 from .walk import graphs
 
 SPECTRUM = "computes a DFT or STFT, which loses its small values in less"
@@ -29,6 +29,7 @@ class Rescue:
     an empty text, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
     spectra: there are operators of ``spectra``. branches: there are If, which sizes of the manifest may decide.
     sparse: constants in sparse form. loops: there are Loop without a trip count or condition.
+    squeezes: there are Squeeze without axes, and sizes that vary.
     """
 
     dimensions: Tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Rescue:
     branches: bool = False
     sparse: Tuple[str, ...] = ()
     loops: bool = False
+    squeezes: bool = False
 
     def __bool__(self) -> bool:
         return self != Rescue()
@@ -70,6 +72,7 @@ def survey(source: Path, job: ModelJob) -> Rescue:
         branches=any(node.op_type == "If" for node in graph.nodes(model)),
         sparse=tuple(_sparse(model)),
         loops=bool(loops.unbounded(model)),
+        squeezes=bool(_wanted(job) and squeezes.without_axes(model)),
     )
 
 
@@ -96,6 +99,8 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
         done.told.append(f"loops have a trip count and a condition: {', '.join(loops.bound(model))}")
     if needs.dimensions or needs.nameless:
         done.told += _part_names(model, needs.dimensions)
+    if needs.squeezes:
+        done.told += squeezes.name_axes(model, _shapes(model, job))
     if needs.spectra:
         kinds = sorted({node.op_type for node in spectra.of(model)})
         done.nodes += spectra.lower(model, _shapes(model, job))

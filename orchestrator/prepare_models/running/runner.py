@@ -91,6 +91,10 @@ class Run:
             finally:
                 self.digests.save()
 
+    def up_to_date(self) -> bool:
+        """Tell whether the engine of every model is there as the manifest asks, so that there is nothing to write."""
+        return all(self._planner.plan(spec).record is not None for spec in self.specs)
+
     def report(self, started: float) -> documents.Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         reports = [self._reports.get(spec.name) or self._skipped(spec) for spec in self.specs]

@@ -140,16 +140,19 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
         chosen_by: the option or variable with which the user names another one.
 
     Raises:
-        HostError: it can't be created or written.
+        HostError: it can't be created.
     """
     refuse_file(directory, purpose=purpose, chosen_by=chosen_by)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if not os.access(directory, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise _unusable(directory, purpose, chosen_by, error.strerror) from None
+        raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=error.strerror) from None
     return directory.absolute()
+
+
+def writable(directory: Path) -> bool:
+    """Tell whether files can be made in a directory."""
+    return os.access(directory, os.W_OK | os.X_OK)
 
 
 def refuse_file(directory: Path, *, purpose: str, chosen_by: str) -> Path:
@@ -161,12 +164,14 @@ def refuse_file(directory: Path, *, purpose: str, chosen_by: str) -> Path:
     _check_name(directory, purpose, chosen_by)
     file = next((place for place in (directory, *directory.parents) if os.path.isfile(place)), None)
     if file is not None:
-        raise _unusable(directory, purpose, chosen_by, f"{file} is a file")
+        raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=f"{file} is a file")
     return directory.absolute()
 
 
-def _unusable(directory: Path, purpose: str, chosen_by: str, why: str | None) -> HostError:
-    return HostError(f"{directory} can't be used as {purpose}: {why}", hint=f"choose another with {chosen_by}")
+def unusable(directory: Path, *, purpose: str, chosen_by: str, why: str | None = None) -> HostError:
+    """Return the refusal of a directory: it can't be written, unless ``why`` tells. The rest is as in ``make``."""
+    told = why or os.strerror(errno.EACCES)
+    return HostError(f"{directory} can't be used as {purpose}: {told}", hint=f"choose another with {chosen_by}")
 
 
 def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:

@@ -36,6 +36,9 @@ exit status: 0 all models good, 1 a model failed, 2 usage or manifest error,
 """
 
 
+_PURPOSE, _CHOSEN_BY = "models directory", "--models-dir DIR"
+
+
 def add_arguments(run: argparse.ArgumentParser) -> None:
     """Add what ``run`` takes."""
     add_selection(run)
@@ -97,7 +100,7 @@ def perform(
     arguments: argparse.Namespace, loaded: Manifest, specs: Sequence[ModelSpec], executor: Executor, *, started: float
 ) -> documents.Run:
     """Prepare models, write the reports and return the run's. ``started``: seconds since the epoch."""
-    models_dir = paths.make(arguments.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    models_dir = paths.make(arguments.models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
     offline = arguments.bundle is not None
     accepted = offline or licences.accepted(flag=arguments.accept_eula)  # of a bundle: when it was made
     later = [] if offline else [spec for spec in specs[arguments.jobs :] if accepted or not spec.eula]
@@ -122,6 +125,8 @@ def perform(
             offline=offline,
             observer=observer,
         )
+        if not paths.writable(models_dir) and not run.up_to_date():
+            raise paths.unusable(models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
         try:
             with fetching_ahead(later, executor.fetcher, models_dir=models_dir, force=arguments.force):
                 run.models()
@@ -142,7 +147,8 @@ def document_of(report: documents.Run) -> str:
 
 def _write(report: documents.Run, models_dir: Path, arguments: argparse.Namespace) -> None:
     document = document_of(report)
-    for target in filter(None, (models_dir / "report.json", arguments.report)):
+    own = models_dir / "report.json" if paths.writable(models_dir) else None
+    for target in filter(None, (own, arguments.report)):
         forms.save(target, document + "\n")
     for form in forms.FORMS:
         target = getattr(arguments, f"report_{form}")

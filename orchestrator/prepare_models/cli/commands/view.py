@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import extras
@@ -29,5 +31,28 @@ def serve(file: Path) -> None:
     """Serve the graph on this machine alone and open a browser; return when the user ends it with Ctrl-C."""
     import netron
 
+    _refuse_other_hosts()
     netron.start(str(file), address=("127.0.0.1", 0))
     netron.wait()
+
+
+def _refuse_other_hosts() -> None:
+    """Have this process's servers answer under their own address alone.
+
+    Else a web site whose name is made to resolve to 127.0.0.1 (DNS rebinding) reads the model through the browser.
+    """
+    parse = BaseHTTPRequestHandler.parse_request
+
+    def parse_request(self: BaseHTTPRequestHandler) -> bool:
+        if not parse(self):
+            return False
+        port = self.connection.getsockname()[1]
+        if self.headers.get_all("Host", []) in ([f"127.0.0.1:{port}"], [f"localhost:{port}"]):
+            return True
+        self.close_connection = True
+        self.send_response(HTTPStatus.MISDIRECTED_REQUEST)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return False
+
+    BaseHTTPRequestHandler.parse_request = parse_request  # type: ignore[method-assign]  # Netron has no setting for it
