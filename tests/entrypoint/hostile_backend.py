@@ -9,17 +9,18 @@ import signal
 import socket
 import tempfile
 from pathlib import Path
+from typing import Callable, Dict, Tuple
 
 aim = json.loads(Path(__file__).with_name("aim.json").read_text())
 parent = os.getppid()
 
 
-def reached(address):
+def reached(address: Tuple[str, int]) -> object:
     with socket.create_connection(address, timeout=5) as connection:
         return connection.getpeername()
 
 
-attacks = {
+attacks: Dict[str, Callable[[], object]] = {
     "read the key": lambda: Path(aim["key"]).read_text(),
     "read the key by its descriptor": lambda: os.pread(aim["descriptor"], 99, 0).decode(),
     "read the header file": lambda: Path(aim["headers"]).read_text(),
@@ -29,13 +30,13 @@ attacks = {
     "read the parent's environment": lambda: Path(f"/proc/{parent}/environ").read_bytes().decode(),
     "read the parent's memory": lambda: os.open(f"/proc/{parent}/mem", os.O_RDONLY),
     "read the parent's files": lambda: os.open(f"/proc/{parent}/fd/{aim['descriptor']}", os.O_RDONLY),
-    "connect to a server": lambda: reached(tuple(aim["server"])),
+    "connect to a server": lambda: reached((aim["server"][0], aim["server"][1])),
     "write to the home directory": lambda: Path(aim["home"], "mine").write_text("mine"),
     "change the model": lambda: Path(aim["model"]).write_text("mine"),
     "write beside the engine": lambda: Path(aim["output"], "mine").write_text("mine"),
     "stop its parent": lambda: os.kill(parent, signal.SIGWINCH),
 }
-found = {}
+found: Dict[str, object] = {}
 for name, attack in attacks.items():
     try:
         found[name] = repr(attack())
