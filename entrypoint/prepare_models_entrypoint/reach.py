@@ -6,13 +6,15 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from .contract import external_data
-from .contract.conversion import SampleConfig
 from .contract.external_errors import ExternalDataError
-from .contract.job import ModelJob
 from .landlock import Reach
+
+if TYPE_CHECKING:
+    from .contract.conversion import SampleConfig
+    from .contract.job import ModelJob
 
 # Programs, libraries and what the kernel tells of this machine. Nothing of these is a user's or a secret.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")

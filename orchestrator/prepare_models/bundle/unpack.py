@@ -21,7 +21,7 @@ from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import BundleError, HostError
-from ..lock import Lock
+from ..lock.document import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.pins import fetched_pins
 from ..lock.sources import Wanted, pinnable
