@@ -97,7 +97,7 @@ def test_dynamic_dimensions_without_shapes_say_what_to_write(place: Workplace) -
     networks.conv(place.folder / "dynamic.onnx", ("batch", 3, 32, 32))
     error = error_of(build(place, source="dynamic.onnx"))
     assert error["code"] == "inputs-missing"
-    manifest, _, option = error["hint"].partition("inputs: ")[2].partition("--shape ")
+    manifest, _, _ = error["hint"].partition("inputs: ")[2].partition("--shape ")
     suggested = yaml.safe_load(manifest.partition("}}")[0] + "}}")
     assert build(place, source="dynamic.onnx", inputs=suggested)["status"] == "built", "the hint can be pasted"
 

@@ -42,8 +42,8 @@ REPEATED: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any]]] = {
 
 def alike(one: bytes, other: bytes) -> bool:
     """Tell whether plans are equal but for the numbers that TensorRT-RTX gives dynamic axes, whose order varies."""
-    changed = [index for index, (left, right) in enumerate(zip(one, other, strict=True)) if left != right]
-    return len(changed) < 100 and sorted(one) == sorted(other)
+    changed = sum(left != right for left, right in zip(one, other, strict=True))
+    return changed * 1000 < len(one)
 
 
 @pytest.mark.parametrize("kind", REPEATED)
