@@ -367,7 +367,6 @@ def test_a_killed_create_leaves_no_bundle_and_the_next_one_tidies(site: Site, tm
 
 
 def test_a_bundle_brings_its_manifest(site: Site) -> None:
-    assert site.place.call("run").status == 2
     missing = site.place.call("run", "--bundle", "no-such.bundle", "--executor", "local")
     assert (missing.status, "[bundle-missing]" in missing.stderr) == (1, True)
     listed = site.place.call("bundle", "ls", str(site.bundle))
