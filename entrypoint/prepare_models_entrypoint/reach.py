@@ -13,8 +13,8 @@ from .contract.external_errors import ExternalDataError
 from .landlock import Reach
 
 if TYPE_CHECKING:
-    from .contract.conversion import SampleConfig
     from .contract.job import ModelJob
+    from .contract.samples import SampleConfig
 
 # Programs, libraries and what the kernel tells of this machine. Nothing of these is a user's or a secret.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from prepare_models_entrypoint.contract.conversion import CalibrationConfig
 from prepare_models_entrypoint.contract.job import ModelJob
+from prepare_models_entrypoint.contract.samples import CalibrationConfig
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.contract.verification import VerifyConfig
 from prepare_models_entrypoint.errors import ConvertError

@@ -10,7 +10,7 @@ from . import codec
 from .builder import BuilderConfig
 from .codec import CONTRACT_VERSION, ContractError
 from .connection import Connection
-from .conversion import CalibrationConfig, OnnxConfig, Plugin, TaoConfig
+from .conversion import OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
 from .deepstream import DeepStreamConfig
 from .deployment import Deployment
@@ -33,6 +33,7 @@ from .pins import NO_PINS, Pins
 from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
 from .report import DeploymentInfo
 from .ros import RosConfig
+from .samples import CalibrationConfig
 from .settings import REQUIRED, Record, rows, setting
 from .shape_kinds import Shapes
 from .shapes import ShapeRange

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
-from .conversion import SampleConfig
 from .files import sha256_file
 from .groups import Nested
 from .kinds import ByName, File, Integer, Interval, Number
+from .samples import SampleConfig
 from .settings import Record, setting
 
 METRICS = ("max_abs", "max_rel", "max_of_range", "cosine", "argmax")

@@ -11,10 +11,10 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, helper
 
-from ..contract.conversion import CALIBRATION_METHODS, CalibrationConfig
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
+from ..contract.samples import CALIBRATION_METHODS, CalibrationConfig
 from ..contract.verification import VerifyConfig
 from ..converters import profiles
 from ..errors import ConvertError

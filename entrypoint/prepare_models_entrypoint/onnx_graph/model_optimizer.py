@@ -15,8 +15,8 @@ from typing import Any
 from onnx import ModelProto
 
 from ..contract import extras
-from ..contract.conversion import CalibrationConfig
 from ..contract.job import ModelJob
+from ..contract.samples import CalibrationConfig
 from ..errors import ConvertError
 from . import calibrate, model_file, sample_files
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from ..contract import extras
-from ..contract.conversion import PIXEL_SCALE, SAMPLE_ENDINGS, SampleConfig
+from ..contract.samples import PIXEL_SCALE, SAMPLE_ENDINGS, SampleConfig
 from ..errors import ConvertError
 
 Feed = Dict[str, Any]

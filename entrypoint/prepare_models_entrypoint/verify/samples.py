@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-from ..contract.conversion import SampleConfig
 from ..contract.job import ModelJob
+from ..contract.samples import SampleConfig
 from ..contract.verification import VerifyConfig
 from ..errors import ConvertError, VerifyError
 from ..onnx_graph import sample_files

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import other_formats
-from prepare_models_entrypoint.contract.conversion import SampleConfig
 from prepare_models_entrypoint.contract.external_data import files
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.samples import SampleConfig
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import HostError
