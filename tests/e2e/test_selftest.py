@@ -16,7 +16,8 @@ def test_it_builds_compares_and_cleans_up_and_its_file_names_nobody(place: Workp
     secret = "hunter2-hunter2"
     done = place.call(
         "selftest", "--executor", "local", "--json", "-o", "found.json",
-        NGC_API_KEY=secret, HTTPS_PROXY=f"http://me:{secret}@proxy.invalid:3128", TMPDIR=str(place.folder),
+        NGC_API_KEY=secret, USE_TOKEN="true",
+        HTTPS_PROXY=f"http://me:{secret}@proxy.invalid:3128", TMPDIR=str(place.folder),
     )  # fmt: skip
     assert done.status == 0, done.stderr
     text = (place.folder / "found.json").read_text(encoding="utf-8")

@@ -17,14 +17,12 @@ from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import ModelReport
 
 from .. import __version__
-from ..machine.findings import FAIL, OK, WARN, Finding
+from ..machine.findings import FAIL, OK, Finding
 
-SKIP = "skip"
+SKIP = "skip"  # beside the words of doctor
 VERSION = 1  # of the file
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-
-__all__ = ["FAIL", "OK", "SKIP", "WARN", "Outcome", "Step"]
 
 
 @dataclass(frozen=True)
@@ -56,18 +54,24 @@ class Outcome:
 
     def document(self, private: Mapping[str, str]) -> str:
         """Return the file to attach to a bug report, as JSON. ``private``: texts, each with its stand-in."""
-        text = json.dumps(
-            {
-                "selftest": VERSION,
-                "tool": {"name": "prepare-models", "version": __version__},
-                "verdict": FAIL if self.failed else OK,
-                **asdict(self),
-            },
-            indent=2,
-        )
+        found = {
+            "selftest": VERSION,
+            "tool": {"name": "prepare-models", "version": __version__},
+            "verdict": FAIL if self.failed else OK,
+            **asdict(self),
+        }
+        return json.dumps(_without(found, private), indent=2) + "\n"
+
+
+def _without(found: object, private: Mapping[str, str]) -> object:
+    """Return JSON whose texts have stand-ins for private words. Keys, numbers and truth values are our own."""
+    if isinstance(found, str):
         for word in sorted(private, key=len, reverse=True):
-            text = text.replace(json.dumps(word)[1:-1], private[word])
-        return text + "\n"
+            found = found.replace(word, private[word])
+        return found
+    if isinstance(found, dict):
+        return {key: _without(value, private) for key, value in found.items()}
+    return [_without(each, private) for each in found] if isinstance(found, list) else found
 
 
 def private_words(work: Path) -> dict[str, str]:

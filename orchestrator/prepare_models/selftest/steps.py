@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import extras
@@ -17,36 +17,34 @@ from prepare_models_entrypoint.contract.report import BUILT, UP_TO_DATE, ModelRe
 
 from ..executors.executor import Executor
 from ..machine import doctor, facts
+from ..machine.findings import FAIL, OK, WARN
 from ..manifest.load import load
 from ..running.progress import Observer
 from ..running.runner import Run
 from ..store import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
-from .outcome import FAIL, OK, SKIP, WARN, Outcome, Step
+from .outcome import SKIP, Outcome, Step
 
 _MANIFEST = Path(__file__).with_name("models.yaml")
 _UNAVAILABLE = "precision-unavailable"
-_NOT_DELIVERED = (
-    "precision-not-delivered"  # the builder preferred another one, and the engine was refused: as it should be
-)
+_NOT_DELIVERED = "precision-not-delivered"  # the builder preferred another one: such an engine has to be refused
 _ENGINE = "engine"  # where a report has a fact from the engine itself, and not from the network that it was built from
 
 
 class Selftest:
     """One selftest, all of whose files are in a directory of its own, which it removes."""
 
-    def __init__(self, executor: Executor, observer: Observer, tell: Callable[[Step], None]) -> None:
+    def __init__(self, executor: Executor, observer: Observer) -> None:
         """Prepare a selftest.
 
         Args:
             executor: builds and verifies.
             observer: hears what the runs do.
-            tell: hears each step when it is done.
         """
         self.work = Path(tempfile.mkdtemp(prefix="prepare-models-selftest-"))
         self.outcome = Outcome(executor.name, dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"))
-        self._executor, self._observer, self._tell = executor, observer, tell
+        self._executor, self._observer = executor, observer
         self._started = time.monotonic()
 
     def run(self) -> Outcome:
@@ -67,10 +65,9 @@ class Selftest:
 
     def _step(self, name: str, verdict: str, message: str, *, fix: str = "", seconds: float | None = None) -> None:
         now = time.monotonic()
-        step = Step(name, verdict, message, round(now - self._started if seconds is None else seconds, 3), fix)
+        taken = now - self._started if seconds is None else seconds
+        self.outcome.steps.append(Step(name, verdict, message, round(taken, 3), fix))
         self._started = now
-        self.outcome.steps.append(step)
-        self._tell(step)
 
     def _doctor(self) -> None:
         """What doctor calls a failure is a warning here: the steps that follow show what works."""
@@ -102,7 +99,9 @@ class Selftest:
         self._started = time.monotonic()
         again = {report["name"]: report for report in self._runs(built)} if built else {}
         stale = [
-            f"{name}: {again[name]['status']}, {again[name]['reason']}" for name in built if not _kept(again[name])
+            f"{name}: {report['status']}, {report['reason']}"
+            for name, report in again.items()
+            if report["status"] != UP_TO_DATE
         ]
         if stale or not built:
             self._step("second run", FAIL if stale else SKIP, "; ".join(stale) or "no engine was built")
@@ -133,10 +132,6 @@ class Selftest:
             self._step("cleanup", FAIL, f"{self.work} could not be removed", fix=f"rm -r {self.work}")
         else:
             self._step("cleanup", OK, "nothing is left")
-
-
-def _kept(report: ModelReport) -> bool:
-    return report["status"] == UP_TO_DATE
 
 
 def _verdicts(report: ModelReport, *, on_gpu: bool) -> Iterator[tuple[str, str, str, str, float]]:
