@@ -36,22 +36,22 @@ def config(report: ModelReport, deploy_dir: str) -> Optional[str]:
     if found is None or not is_printable(deploy_dir) or not all(map(_is_expressible, outputs)):
         return None
     binding, order, channels = found
-    told = DeepStreamConfig.from_dict(report["deployment"].get("deepstream", {}))
+    asked = DeepStreamConfig.from_dict(report["deployment"].get("deepstream", {}))
     keys = {
         "gpu-id": "0",
         "gie-unique-id": "1",
         "model-engine-file": str(PurePosixPath(deploy_dir) / "1" / "model.plan"),
         "batch-size": str(largest_batch(binding)),
         "network-mode": str(_MODES.get(report["precision_proof"]["delivered"] or "fp32", 0)),
-        **({} if "network-type" in told.properties else {"network-type": "100", "output-tensor-meta": "1"}),
+        **({} if "network-type" in asked.properties else {"network-type": "100", "output-tensor-meta": "1"}),
         "network-input-order": str(order),
         "model-color-format": "2" if channels == 1 else "0",
         **_infer_dims(binding, order),
         "output-blob-names": ";".join(outputs),
-        **({"labelfile-path": LABELS} if told.labels else {}),
-        **told.properties,
+        **({"labelfile-path": LABELS} if asked.labels else {}),
+        **asked.properties,
     }
-    return _HEAD + _group("property", keys) + (_group("class-attrs-all", told.classes) if told.classes else "")
+    return _HEAD + _group("property", keys) + (_group("class-attrs-all", asked.classes) if asked.classes else "")
 
 
 _HEAD = """\
@@ -66,10 +66,10 @@ def _group(name: str, keys: Mapping[str, str]) -> str:
 
 def labels(report: ModelReport) -> Optional[str]:
     """Return the label file, None where no classes are named. nvinfer reads those of a classifier from one line."""
-    told = DeepStreamConfig.from_dict(report["deployment"].get("deepstream", {}))
-    if not told.labels:
+    asked = DeepStreamConfig.from_dict(report["deployment"].get("deepstream", {}))
+    if not asked.labels:
         return None
-    return (";" if told.properties.get("network-type") == "1" else "\n").join(told.labels) + "\n"
+    return (";" if asked.properties.get("network-type") == "1" else "\n").join(asked.labels) + "\n"
 
 
 def _is_expressible(name: str) -> bool:
