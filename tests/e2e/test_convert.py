@@ -200,3 +200,11 @@ def test_lint_after_a_failed_run_leads_to_the_reason(place: Workplace) -> None:
     rendered = place.call(*command[1:])
     assert rendered.status == 0
     assert "source-not-found" in rendered.stdout
+
+
+def test_int8_without_images_names_the_option_that_gives_them(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    done = place.call("convert", "model.onnx", "--precision", "int8", "--executor", "local")
+    assert done.status == 1
+    assert "[calibration-missing]" in done.stdout
+    assert "--images DIR" in done.stdout

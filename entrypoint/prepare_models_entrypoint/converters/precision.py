@@ -72,7 +72,8 @@ def _needs_scales(has_qdq: bool, has_cache: bool) -> None:
         raise ConvertError(
             "calibration-missing",
             "int8 needs scales: the manifest gives no calibration_cache and the model has no Q/DQ nodes",
-            hint="add calibration_cache: with the file from the model's page, or calibration: {images: DIR}",
+            hint="add calibration_cache: with the file from the model's page, or calibration: {images: DIR}; "
+            "to convert  --images DIR",
         )
 
 
