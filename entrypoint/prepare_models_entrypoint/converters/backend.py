@@ -44,6 +44,7 @@ _DTYPES = {
     "FP8": "float8",
     "INT4": "int4",
     "FP4": "float4",
+    "E8M0": "e8m0",
 }
 
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
