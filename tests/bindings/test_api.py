@@ -155,3 +155,23 @@ def test_the_double_of_10_3_knows_what_10_3_has(bindings: Bindings) -> None:
     done = subprocess.run(command, env=bindings.environment(), cwd=ROOT, capture_output=True, text=True, check=True)
     known = ROOT / "tests" / "doubles" / "tensorrt10" / "tensorrt" / "api.json"
     assert json.loads(known.read_text(encoding="utf-8")) == json.loads(done.stdout)
+
+
+def test_a_runtime_that_loads_alone_is_found_and_asks_nothing_of_a_machine_without_a_gpu(
+    loader: Bindings, tmp_path: Path
+) -> None:
+    plan = tmp_path / "model.plan"
+    plan.write_bytes(b"ftrt" + bytes(12) + (64).to_bytes(8, "little") + bytes([8, 6, 0, 1]) + bytes(36))
+    code = "import json, sys; from pathlib import Path; from prepare_models_entrypoint.inspect import plan_file; "
+    code += "print(json.dumps(plan_file.describe(Path(sys.argv[1]), layers=False)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(plan)],
+        env=loader.environment(), cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    kind, version = loader.module.partition("_")[2], ".".join(map(str, loader.version))
+    assert document["told"].startswith("built by TensorRT 8.6.0.1 for a GPU that neither the plan nor a record")
+    assert document["told"].endswith(
+        f"TensorRT's {kind} runtime {version}, which loads version-compatible engines alone"
+    )
+    assert document["runs_here"] is not True, "nothing has the engine's word"
