@@ -37,11 +37,11 @@ def serve(request: BuildRequest, events_fd: int) -> int:
 def _reach(request: BuildRequest) -> Optional[Reach]:
     """Return the files of a request; None for a converter that is a script, which may start anything from anywhere.
 
-    Those of its timing cache are shared with other builds, so they are writable.
+    Timing caches and the GPU's lock are shared with other builds, so they are writable.
     """
     if request.program is not None and _is_script(request.program):
         return None
-    timings = None if request.check_only or request.model.builder.timing_cache is False else request.timing_dir
+    timings = None if request.check_only else request.timing_dir
     if timings is not None:
         Path(timings).mkdir(parents=True, exist_ok=True)
     graphs = Path(request.graph).parent if request.graph else None
