@@ -35,11 +35,14 @@ def serve(request: BuildRequest, events_fd: int) -> int:
 
 
 def _reach(request: BuildRequest) -> Optional[Reach]:
-    """Return the files of a request; None for a converter that is a script, which may start anything from anywhere.
+    """Return the files of a request; None for some programs.
+
+    A converter that is a script may start anything from anywhere. CUDA in a program changes files that the kernel makes
+    for that process alone, which nobody can name beforehand.
 
     Timing caches and the GPU's lock are shared with other builds, so they are writable.
     """
-    if request.program is not None and _is_script(request.program):
+    if request.program is not None and (_is_script(request.program) or reach.has_cuda()):
         return None
     timings = None if request.check_only else request.timing_dir
     if timings is not None:
