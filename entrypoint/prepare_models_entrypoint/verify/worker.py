@@ -131,8 +131,8 @@ class Comparison:
         if why_not is None:
             loaded = runners.engine_of(Path(self.request["plan"]))
             if loaded.engine is not None:
-                runner = runners.engine_runner(loaded.engine, self.request["backend"])
-                return _Candidate("engine", f"the engine on {self.request['gpu']}", runner, loaded)
+                engine = runners.engine_runner(loaded.engine, self.request["backend"])
+                return _Candidate("engine", f"the engine on {self.request['gpu']}", engine, loaded)
             why_not = f"{self.request['gpu']} can't load it: {loaded.why_not}"
         if self.request["by_flags"]:
             why = "its precision was chosen by TensorRT's builder, so there is no rewritten model either"
