@@ -29,14 +29,13 @@ def network(path: Path, kind: str, factor: Any) -> Path:
     operator = "ConvTranspose" if kind == "transpose" else "Conv"
     if kind == "transpose":
         groups, weights["w1"] = 2, weights["w1"][:, : CHANNELS // 2]
-    same = {"pads": [1, 1, 1, 1]}
     scaled = ["factor", "large"] if kind == "first" else ["large", "factor"]
     nodes = [
-        helper.make_node("Conv", ["x", "w0"], ["a"], name="before", **same),
+        helper.make_node("Conv", ["x", "w0"], ["a"], name="before", pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["a"], ["b"], name="relu"),
-        helper.make_node(operator, ["b", "w1"], ["large"], name="planted", group=groups, **same),
+        helper.make_node(operator, ["b", "w1"], ["large"], name="planted", group=groups, pads=[1, 1, 1, 1]),
         helper.make_node("Mul", scaled, ["c"], name="planted_back"),
-        helper.make_node("Conv", ["c", "w2"], ["y"], name="after", **same),
+        helper.make_node("Conv", ["c", "w2"], ["y"], name="after", pads=[1, 1, 1, 1]),
     ]
     value = (TensorProto.FLOAT, SHAPE)
     constants = {name: np.asarray(array, np.float32) for name, array in {**weights, "factor": factor}.items()}

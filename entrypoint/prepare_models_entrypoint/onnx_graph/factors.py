@@ -1,4 +1,4 @@
-"""A factor behind a convolution in fp32, once for each channel: of a single one, TensorRT-RTX 1.7 can't compile the graph.
+"""One factor behind a convolution in fp32, once for each channel: else TensorRT-RTX 1.7 can't compile the graph.
 
 Seen where a Cast to fp16 follows: "const_ppg.cpp: CHECK(same_symbolic_shapes(op_output->dimensions(), A_dims)) failed".
 """
