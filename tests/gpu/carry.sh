@@ -11,10 +11,10 @@ verb=${1:-} here=$(cd "$(dirname "$0")/../.." && pwd)
 spared='tensorrt-rtx-cu13|tensorrt-rtx-cu13-bindings|tensorrt-rtx-cu13-libs|ruff|mypy|nox|uv|vl-convert-python|types-.*|pip'
 
 pack() { # OUT NAME [--python PREFIX] WHEEL...
-  local out name prefix= place
+  local out name prefix=
   out=$(realpath -m "$1") name=$2 && shift 2
   [ "${1:-}" != --python ] || { prefix=$2 && shift 2; }
-  place=$(mktemp -d) && trap 'rm -rf "$place"' EXIT
+  place=$(mktemp -d) && trap 'rm -rf "$place"' EXIT  # global: the trap outlives this function
   [ -z "$prefix" ] || base "$prefix" "$place"
   mkdir -p "$out" "$place/wheels"
   for wheel in "$@"; do ln -s "$(realpath "$wheel")" "$place/wheels/"; done
