@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
+from ..contract.backends import loader
 from ..contract.comparison import Verification
 from ..contract.environment import RuntimeInfo
 from ..contract.files import write_atomic
@@ -15,6 +16,7 @@ from ..contract.launch import command
 from ..contract.precision import Means
 from ..converters.convert import plain_model
 from ..errors import VerifyError
+from ..inspect.header import read_header
 from ..onnx_graph.findings import Findings
 from ..processes import supervise, tail
 
@@ -46,7 +48,7 @@ def verify(
         VerifyError: nothing could be compared for want of a module, an operator or a usable sample.
     """
     request_file, result, log = (work_dir / name for name in ("verify.json", "verify-result.json", "verify.log"))
-    gpu, backend = runtime["gpu"], runtime["backend"]
+    gpu, module = runtime["gpu"], loader(runtime, read_header(plan)["format"])
     if gpu is not None:
         timing_dir.mkdir(parents=True, exist_ok=True)
     with plain_model(model, source, work_dir) as plain:
@@ -59,9 +61,9 @@ def verify(
             "parent": os.getpid(),
             "cache_file": str(cache_file) if cache_file else None,
             "timing_dir": str(timing_dir),
-            "backend": backend["name"] if backend else None,
+            "module": module["name"] if module else None,
             "gpu": gpu["name"] if gpu else None,
-            "no_gpu": None if gpu and backend else runtime["gpu_reason"] or "no TensorRT module",
+            "no_gpu": None if gpu and module else runtime["gpu_reason"] or "no TensorRT module here loads it",
             "findings": findings.to_dict() if findings else None,
             "rescued": rescued,
             "by_flags": means is not None and means.leaves_the_graph,

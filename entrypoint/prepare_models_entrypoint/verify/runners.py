@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 import numpy as np
 
 from ..contract import extras
+from ..contract.backends import loads_compatible_alone, take
 from ..contract.comparison import Latency
 from ..errors import VerifyError
 
@@ -85,8 +86,9 @@ class Engine:
     runtime: Any = None
 
 
-def engine_of(plan: Path) -> Engine:
-    """Load an engine. Only where a CUDA device exists: elsewhere TensorRT may crash."""
+def engine_of(plan: Path, module: str) -> Engine:
+    """Load an engine with a TensorRT module. Only where a CUDA device exists: elsewhere TensorRT may crash."""
+    take(module)
     from ..converters import engine_loading
 
     loaded = engine_loading.load_engine(plan, own=True)
@@ -138,13 +140,17 @@ def _numpy_type(name: str, dtype: Any) -> Any:
         ) from None
 
 
-def engine_runner(engine: Any, backend_name: Optional[str]) -> EngineRunner:
-    """Return what runs an engine on its first optimization profile.
+def engine_runner(engine: Any, module: str) -> Any:
+    """Return a runner of an engine, on its first optimization profile: Polygraphy's, which needs a whole TensorRT.
 
     Raises:
         VerifyError: ``module-missing``.
     """
-    if backend_name == "tensorrt_rtx":
+    if loads_compatible_alone(module):
+        from .lean_runner import LeanRunner
+
+        return LeanRunner(engine)
+    if module == "tensorrt_rtx":
         os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
     try:
         from polygraphy.backend.trt import TrtRunner

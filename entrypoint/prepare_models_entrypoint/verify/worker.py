@@ -129,9 +129,9 @@ class Comparison:
     def _candidate(self, stack: contextlib.ExitStack) -> _Candidate:
         why_not = self.request["no_gpu"]
         if why_not is None:
-            loaded = runners.engine_of(Path(self.request["plan"]))
+            loaded = runners.engine_of(Path(self.request["plan"]), self.request["module"])
             if loaded.engine is not None:
-                engine = runners.engine_runner(loaded.engine, self.request["backend"])
+                engine = runners.engine_runner(loaded.engine, self.request["module"])
                 return _Candidate("engine", f"the engine on {self.request['gpu']}", engine, loaded)
             why_not = f"{self.request['gpu']} can't load it: {loaded.why_not}"
         if self.request["by_flags"]:
