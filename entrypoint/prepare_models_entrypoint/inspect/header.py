@@ -1,9 +1,9 @@
 """The first bytes of a plan file, which can be read without TensorRT and without a GPU.
 
 All kinds declare their size in bytes 16 to 23. TensorRT of 8.6 and later (``ftrt``): version in bytes 24 to 27, as
-trtexec's --getPlanVersionOnly reads it. Up to 8.5 (``ptrt``): without these 24 bytes; then the four parts of the version,
-each behind a tag of four bytes; observed on 8.5.2.2. TensorRT-RTX (``vtrt``): version at 24, compute capabilities at 32,
-bytes of weights at 56; observed on 1.7.
+trtexec's --getPlanVersionOnly reads it. Up to 8.5 (``ptrt``): the size is without these 24 bytes, and each of the four
+parts of the version has a tag of four bytes before it; observed on 8.5.2.2. TensorRT-RTX (``vtrt``): version at 24,
+compute capabilities at 32, bytes of weights at 56; observed on 1.7.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _no_plan(path: Path, head: bytes, size: int, before: Optional[Preamble]) -> 
     return InspectError(
         "engine-invalid",
         f"{path.name} is no TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
-        hint="check which file this is; TensorRT's plans start with 'ftrt' or, up to 8.5, 'ptrt', and TensorRT-RTX's with 'vtrt'",
+        hint="check which file this is; TensorRT's plans start with 'ftrt' (up to 8.5: 'ptrt'), TensorRT-RTX's with 'vtrt'",
     )
 
 
