@@ -149,8 +149,8 @@ def docker(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """Real engines on this machine's GPU, with the TensorRT that its Python has; not part of CI."""
     install(session, "dev")
+    session.run("pytest", "tests/gpu", *session.posargs)  # first, as it says at once that there is no GPU
     session.run("prepare-models", "selftest", "--executor", "local", "-o", ".ci/artifacts/selftest.json")
-    session.run("pytest", "tests/gpu", *session.posargs)
 
 
 @nox.session(python=THIS)

@@ -30,6 +30,7 @@ BY_FLAGS = {
     "precision", "set_output_type", "int8_calibrator", "IInt8EntropyCalibrator2", "IInt8MinMaxCalibrator",
     "IInt8EntropyCalibrator",
 }  # fmt: skip
+MONITORED = {"IProgressMonitor", "progress_monitor"}  # only where the module has the first
 LOADING = ("converters/engine_loading.py", "inspect/engine_worker.py", "verify/lean_runner.py")
 INI = """[mypy]
 strict = True
@@ -70,14 +71,14 @@ def objections(bindings: Bindings, folder: Path, files: Sequence[str]) -> list[M
         cwd=folder, env={**os.environ, "MYPYPATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    found = [json.loads(line) for line in done.stdout.split("\n") if line]
     return [each for each in found if each["severity"] == "error"]
 
 
 def absent(objection: Mapping[str, Any]) -> str:
     """Return the name of an attribute that is not there."""
-    match = re.search(r'has no attribute "(\w+)"', objection["message"])
-    return match[1] if match and objection["code"] == "attr-defined" else str(objection)
+    match = re.search(r'has no attribute "(\w+)"|Name "trt\.(\w+)" is not defined', objection["message"])
+    return match[1] or match[2] if match and objection["code"] in ("attr-defined", "name-defined") else str(objection)
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +94,7 @@ def test_everything_that_is_used_is_there(bindings: Bindings, tmp_path: Path) ->
     files = users()
     assert {"converters/backend.py", "converters/builder.py", *LOADING} <= set(files)
     missing = {absent(each) for each in objections(bindings, tmp_path, files)}
-    assert missing == (BY_FLAGS if bindings.version >= (11,) else set())
+    assert missing == {8: MONITORED, 10: set(), 11: BY_FLAGS}[bindings.version[0]]
 
 
 def test_a_runtime_that_loads_alone_has_what_loading_uses(loader: Bindings, tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_the_table_of_settings_is_right(bindings: Bindings, answer: Mapping[str,
 
 def test_what_the_backend_calls_back_can_be_called(bindings: Bindings, answer: Mapping[str, Any]) -> None:
     assert len(answer["calibrators"]) == (3 if bindings.version < (11,) else 0)
-    assert answer["monitors"] == (["phase"] if bindings.version >= (10,) else [])
+    assert answer["monitors"] == (["phase"] * 2 if bindings.version >= (10,) else [])
 
 
 def test_what_the_version_lacks_is_refused_before_its_builder_starts(
@@ -145,3 +146,32 @@ def test_what_the_version_lacks_is_refused_before_its_builder_starts(
         "refit-identical": no_device if version >= (10,) else "builder-option-unavailable",
         "strict-types": no_device if version < (11,) else "builder-option-unavailable",
     }
+
+
+def test_the_double_of_10_3_knows_what_10_3_has(bindings: Bindings) -> None:
+    if bindings.version[:2] != (10, 3):
+        pytest.skip("the double is of TensorRT 10.3")
+    command = [sys.executable, "-m", "tests.bindings.names", "tensorrt"]
+    done = subprocess.run(command, env=bindings.environment(), cwd=ROOT, capture_output=True, text=True, check=True)
+    known = ROOT / "tests" / "doubles" / "tensorrt10" / "tensorrt" / "api.json"
+    assert json.loads(known.read_text(encoding="utf-8")) == json.loads(done.stdout)
+
+
+def test_a_runtime_that_loads_alone_is_found_and_asks_nothing_of_a_machine_without_a_gpu(
+    loader: Bindings, tmp_path: Path
+) -> None:
+    plan = tmp_path / "model.plan"
+    plan.write_bytes(b"ftrt" + bytes(12) + (64).to_bytes(8, "little") + bytes([8, 6, 0, 1]) + bytes(36))
+    code = "import json, sys; from pathlib import Path; from prepare_models_entrypoint.inspect import plan_file; "
+    code += "print(json.dumps(plan_file.describe(Path(sys.argv[1]), layers=False)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(plan)],
+        env=loader.environment(), cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    kind, version = loader.module.partition("_")[2], ".".join(map(str, loader.version))
+    assert document["told"].startswith("built by TensorRT 8.6.0.1 for a GPU that neither the plan nor a record")
+    assert document["told"].endswith(
+        f"TensorRT's {kind} runtime {version}, which loads version-compatible engines alone"
+    )
+    assert document["runs_here"] is not True, "nothing has the engine's word"

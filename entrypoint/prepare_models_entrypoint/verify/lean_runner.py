@@ -69,7 +69,7 @@ class LeanRunner:
             raise VerifyError("verification-impossible", why, hint="verify with the full TensorRT") from None
 
     def _feed(self, name: str, array: Any) -> None:
-        if not bool(self._context.set_input_shape(name, tuple(array.shape))):
+        if not bool(self._context.set_input_shape(name, trt.Dims(list(array.shape)))):
             why = f"the engine does not take {name!r} in the shape {list(array.shape)}"
             raise VerifyError("verification-samples-unusable", why, hint="give samples within the first profile")
         if self._engine.get_tensor_location(name) == trt.TensorLocation.HOST:  # a shape tensor
