@@ -6,11 +6,11 @@ stays apart from this Python's packages, whose TensorRT builds the engine.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import venv
 from collections.abc import Mapping
@@ -79,7 +79,8 @@ def lean_python(folder: Path, module: str) -> Path:
     python = folder / "env" / "bin" / "python"
     packages = next((folder / "env" / "lib").glob("python*/site-packages"))
     roots = [
-        Path(sys.modules[name].__file__ or "").parents[1] for name in ("prepare_models", "prepare_models_entrypoint")
+        Path(importlib.import_module(name).__file__ or "").parents[1]
+        for name in ("prepare_models", "prepare_models_entrypoint")
     ]
     (packages / "lean.pth").write_text("\n".join(map(str, [site, *roots])) + "\n")
     return python

@@ -26,7 +26,7 @@ FAR_OFF = "verification-failed"
 
 def verify(
     model: ModelJob, source: Path, plan: Path, *, means: Optional[Means], findings: Optional[Findings],
-    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path], rescued: bool,
+    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path], timing_dir: Path, rescued: bool,
 ) -> Tuple[Verification, int]:  # fmt: skip
     """Compare an engine, or the rewritten model that it was built from, with its source model.
 
@@ -41,6 +41,7 @@ def verify(
         runtime: backend and GPU of this environment.
         work_dir: private directory for intermediate files.
         cache_file: the calibration cache.
+        timing_dir: where the locks of GPUs are kept.
         rescued: whether the model was rewritten to be buildable.
 
     Raises:
@@ -48,6 +49,8 @@ def verify(
     """
     request_file, result, log = (work_dir / name for name in ("verify.json", "verify-result.json", "verify.log"))
     gpu, module = runtime["gpu"], loader(runtime, read_header(plan)["format"])
+    if gpu is not None:
+        timing_dir.mkdir(parents=True, exist_ok=True)
     with plain_model(model, source, work_dir) as plain:
         request = {
             "model": model.to_dict(),
@@ -57,6 +60,7 @@ def verify(
             "result": str(result),
             "parent": os.getpid(),
             "cache_file": str(cache_file) if cache_file else None,
+            "timing_dir": str(timing_dir),
             "module": module["name"] if module else None,
             "gpu": gpu["name"] if gpu else None,
             "no_gpu": None if gpu and module else runtime["gpu_reason"] or "no TensorRT module here loads it",

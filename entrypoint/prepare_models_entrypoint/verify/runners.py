@@ -95,6 +95,51 @@ def engine_of(plan: Path, module: str) -> Engine:
     return Engine(loaded.engine, loaded.why_not, loaded)
 
 
+class EngineRunner:
+    """Runs an engine by one of Polygraphy's runners.
+
+    Samples have the types of the source model, and are given in those of the engine's inputs: ``io_formats`` and older
+    versions of TensorRT, which have no int64, change them.
+    """
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+        self._types: Dict[str, Any] = {}
+
+    def __enter__(self) -> "EngineRunner":  # noqa: PYI034  # Python 3.8 has no Self
+        self._runner.activate()
+        known = self._runner.get_input_metadata(use_numpy_dtypes=False)
+        self._types = {name: _numpy_type(name, value.dtype) for name, value in known.items()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.deactivate()
+
+    def infer(self, feed_dict: Mapping[str, Any]) -> Dict[str, Any]:
+        """Return the outputs by name."""
+        feed = {name: np.asarray(value, self._types.get(name)) for name, value in feed_dict.items()}
+        outputs: Dict[str, Any] = self._runner.infer(feed_dict=feed)
+        return outputs
+
+    def last_inference_time(self) -> float:
+        """Return the seconds that the last sample took."""
+        return float(self._runner.last_inference_time())
+
+
+def _numpy_type(name: str, dtype: Any) -> Any:
+    from polygraphy.datatype import DataType
+    from polygraphy.exception import DataTypeConversionException
+
+    try:
+        return DataType.to_dtype(dtype, "numpy")
+    except DataTypeConversionException:
+        raise VerifyError(
+            "verification-impossible",
+            f"input {name!r} of the engine is a {dtype.name}, for which there are no samples",
+            hint="remove verify: from this model, or change builder.io_formats",
+        ) from None
+
+
 def engine_runner(engine: Any, module: str) -> Any:
     """Return a runner of an engine, on its first optimization profile: Polygraphy's, which needs a whole TensorRT.
 
@@ -113,7 +158,7 @@ def engine_runner(engine: Any, module: str) -> Any:
     except ImportError as error:
         raise missing(error) from error
     G_LOGGER.module_severity = G_LOGGER.ERROR
-    return TrtRunner(engine, name="candidate", optimization_profile=0)
+    return EngineRunner(TrtRunner(engine, name="candidate", optimization_profile=0))
 
 
 class RoundedRunner:
