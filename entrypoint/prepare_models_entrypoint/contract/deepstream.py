@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Tuple
 
 from .codec import ContractError
@@ -45,7 +44,6 @@ class _Keys(ByName):
 _VALUE = _Value("a number or a text of one line")
 
 
-@dataclass(frozen=True)
 class DeepStreamConfig(Record):
     """Lines of ``deepstream.txt`` and its label file; nothing here changes an engine."""
 

@@ -103,7 +103,6 @@ class FetchPins(Kind):
 LONGEST_S = 6 * 3600.0  # of a build for which nobody says how long it may take
 
 
-@dataclass(frozen=True)
 class _Place(Record):
     name: str = setting(Text("a name"), "", default=REQUIRED)
     source: str = setting(Text("a source"), "", default=REQUIRED)
@@ -111,7 +110,6 @@ class _Place(Record):
     deploy_dir: str = setting(Text("a path"), "", default=REQUIRED)
 
 
-@dataclass(frozen=True)
 class ModelSettings(Record):
     """What a manifest says of a model and the entrypoint needs to know; the manifest's model and the job's share it.
 
@@ -258,7 +256,6 @@ class ModelSettings(Record):
         return self.written(row for row in rows(type(self)) if row.conversion)
 
 
-@dataclass(frozen=True)
 class ModelJob(ModelSettings, _Place):
     """One model to prepare.
 

@@ -7,13 +7,35 @@ say of it, and by what name TensorRT, trtexec and tao-converter know it. CONTRIB
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Tuple, Type, TypeVar, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
 
 from . import codec
 from .codec import ContractError
 
 if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+
     from .kinds import Kind, Schema
+else:
+
+    def dataclass_transform(**_):
+        """Stand in for what only type checkers need."""
+        return lambda record: record
+
 
 T = TypeVar("T", bound="Record")
 Version = Tuple[int, ...]
@@ -110,11 +132,48 @@ def rows(record: type) -> Tuple[Setting, ...]:
 _ROWS: Dict[type, Tuple[Setting, ...]] = {}
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Record:
-    """A group of settings, which is a frozen dataclass. ``EXCLUSIVE``: keys of which a manifest has at most one."""
+    """A group of settings: each subclass is a frozen dataclass, without a decorator.
+
+    Its methods stand here once, as generating them for each subclass would take a third of a command's start.
+
+    SPARSE: its JSON has only what is set. EXCLUSIVE: keys of which a manifest has at most one.
+    """
 
     SPARSE: ClassVar[bool] = False
     EXCLUSIVE: ClassVar[Tuple[str, ...]] = ()
+    __dataclass_fields__: ClassVar[Dict[str, dataclasses.Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+
+    def __init__(self, **values: Any) -> None:
+        for field in dataclasses.fields(self):
+            if field.name in values:
+                value = values.pop(field.name)
+            elif field.default_factory is not dataclasses.MISSING:
+                value = field.default_factory()
+            elif field.default is not dataclasses.MISSING:
+                value = field.default
+            else:
+                raise TypeError(f"{type(self).__name__}: {field.name!r} is missing")
+            vars(self)[field.name] = value
+        if values:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(values)}")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def from_dict(cls: Type[T], raw: Mapping[str, object], what: str = "settings") -> T:
