@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prepare_models_entrypoint.contract.error_codes import ERRORS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prepare_models_entrypoint.contract.report import ErrorInfo
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +123,7 @@ def is_encrypted(name: str) -> bool:
 
 def find(*, root: Path = Path("/"), machine: Optional[str] = None) -> Found:
     """Return the programs that this environment has. ``root`` and ``machine`` stand in for this computer's own."""
-    paths = {kind.name: _program(kind, root, machine or platform.machine()) for kind in KINDS if kind.program}
+    paths = {kind.name: _program(kind, root, machine or os.uname().machine) for kind in KINDS if kind.program}
     programs: Dict[str, str] = {name: path for name, path in paths.items() if path}
     return Found(programs, has_codec())
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import codec, sizes
 from .codec import ContractError
+from .names import near
 from .source import EXPECTED
 
 Schema = Dict[str, object]
@@ -116,8 +116,7 @@ class OneOf(Kind):
 
     def meant(self, text: str) -> Optional[str]:
         known = {**{word.lower(): word for word in self.words}, **self._spellings}
-        near = difflib.get_close_matches(text.strip().lower(), known, n=1, cutoff=0.8)
-        return known[near[0]] if near else None
+        return next((known[word] for word in near(text.strip().lower(), known, 0.8)), None)
 
     def decode(self, raw: object, what: str) -> str:
         if codec.typed(raw, str, what) not in self.words:

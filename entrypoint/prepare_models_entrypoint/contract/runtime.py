@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -28,9 +27,9 @@ BOARD_VARIABLE = "PREPARE_MODELS_BOARD"  # in containers, which don't see the de
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _DEVICE_TREE = Path("/proc/device-tree/compatible")
 _LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
-_VERSION = re.compile(r"\d+(\.\w+)+")
+_VERSION = r"\d+(\.\w+)+"
 _ANSWER_S = 60.0
-_MODULE = re.compile(r"p\d{4}-\d{4}")
+_MODULE = r"p\d{4}-\d{4}"
 
 
 def installed_backend() -> Optional[BackendInfo]:
@@ -80,7 +79,7 @@ def _own_word(module: str, origin: str) -> Optional[str]:
     except (OSError, subprocess.TimeoutExpired):
         return None
     words = answer.stdout.decode("utf-8", "replace").split()
-    return words[-1] if words and _VERSION.fullmatch(words[-1]) else None
+    return words[-1] if words and re.fullmatch(_VERSION, words[-1]) else None
 
 
 def library_version(root: Path = Path("/")) -> Optional[str]:
@@ -94,7 +93,7 @@ def board_of(compatible: str) -> Optional[str]:
     """Return a Jetson's module, such as p3767-0000, from the words of its device tree's ``compatible``; None else."""
     if "nvidia,tegra" not in compatible:
         return None
-    modules = _MODULE.findall(compatible.partition("\0")[0])
+    modules = re.findall(_MODULE, compatible.partition("\0")[0])
     return modules[-1] if modules else compatible.partition("\0")[0]
 
 
@@ -102,12 +101,12 @@ def probe(*, gpu: bool = True) -> RuntimeInfo:
     """Describe this process. ``gpu=False`` leaves the CUDA driver alone."""
     device, reason = _probe_in_a_copy() if gpu else (None, "not probed")
     return RuntimeInfo(
-        python=platform.python_version(),
-        machine=platform.machine(),
+        python=sys.version.split()[0],
+        machine=os.uname().machine,
         backend=installed_backend(),
         gpu=device,
         gpu_reason=reason,
-        system=platform.system().lower(),
+        system=sys.platform,
         board=os.environ.get(BOARD_VARIABLE) or _board(),
         programs=_programs(),
         library=library_version(),
