@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -103,8 +102,7 @@ CONVERTERS = tuple(kind.name for kind in KINDS)
 _BY_NAME = {kind.name: kind for kind in KINDS}
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The converter for a model, and why this one. ``converter`` is None where none can do it."""
 
     converter: Optional[str]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from dataclasses import replace
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from . import codec
 from .builder import BuilderConfig
@@ -271,8 +271,7 @@ class ModelJob(ModelSettings, _Place):
     origin: Optional[Mapping[str, object]] = setting(Json(), "", key="", later=True)
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """Models to prepare, the stages to run for each, the cache directory for downloads, and the way to the network.
 
     tool: version of the orchestrator. image: digest of the container image that this runs in, None outside of one.
@@ -282,7 +281,7 @@ class Job:
     models: Tuple[ModelJob, ...]
     cache_dir: str
     stages: Tuple[str, ...] = JobKind.RUN.stages()
-    network: Connection = field(default_factory=Connection)
+    network: Connection = Connection()
     tool: str = ""
     image: Optional[str] = None
 
