@@ -285,8 +285,6 @@ class Job(NamedTuple):
     tool: str = ""
     image: Optional[str] = None
 
-    KEYS = ("contract", "run_id", "models", "cache_dir", "stages", "network", "tool", "image")
-
     @classmethod
     def from_dict(cls, raw: Mapping[str, object]) -> Job:
         """Read a job.
@@ -295,7 +293,7 @@ class Job(NamedTuple):
             ContractError: another contract version, an unknown field, or a value outside its range.
         """
         codec.check_version(raw, "job")
-        codec.check_keys(raw, cls.KEYS, "job")
+        codec.check_keys(raw, ("contract", *cls._fields), "job")
         stages = codec.strings(raw, "stages", "job")
         JobKind.of(stages)
         return cls(

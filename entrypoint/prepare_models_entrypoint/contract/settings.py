@@ -145,22 +145,23 @@ class Record:
     EXCLUSIVE: ClassVar[Tuple[str, ...]] = ()
     __dataclass_fields__: ClassVar[Dict[str, dataclasses.Field[Any]]]
 
+    _defaults: ClassVar[Dict[str, object]]
+    _mappings: ClassVar[Tuple[str, ...]]
+
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+        fields = dataclasses.fields(cls)
+        cls._defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        cls._mappings = tuple(field.name for field in fields if field.default_factory is dict)
 
     def __init__(self, **values: Any) -> None:
-        for field in dataclasses.fields(self):
-            if field.name in values:
-                value = values.pop(field.name)
-            elif field.default_factory is not dataclasses.MISSING:
-                value = field.default_factory()
-            elif field.default is not dataclasses.MISSING:
-                value = field.default
-            else:
-                raise TypeError(f"{type(self).__name__}: {field.name!r} is missing")
-            vars(self)[field.name] = value
-        if values:
-            raise TypeError(f"{type(self).__name__} has no {', '.join(values)}")
+        found = vars(self)
+        found.update(self._defaults)
+        found.update({name: {} for name in self._mappings})
+        found.update(values)
+        if found.keys() != self.__dataclass_fields__.keys():
+            wrong = sorted(found.keys() ^ self.__dataclass_fields__.keys())
+            raise TypeError(f"{type(self).__name__}: {', '.join(wrong)} is unknown or missing")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -169,7 +170,7 @@ class Record:
         return type(self) is type(other) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
-        return hash(tuple(vars(self).values()))
+        return hash(tuple(getattr(self, field.name) for field in dataclasses.fields(self)))
 
     def __repr__(self) -> str:
         shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
