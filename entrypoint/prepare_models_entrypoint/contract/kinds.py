@@ -71,6 +71,12 @@ class Text(Kind):
             raise ValueError(self.expected)
         return text
 
+    def decode(self, raw: object, what: str) -> object:
+        text = codec.typed(raw, str, what)
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise ContractError(f"{what}: expected {self.expected}, found {raw!r}")
+        return text
+
     def schema(self) -> Schema:
         types: object = self._types[0] if len(self._types) == 1 else list(self._types)
         positive: Schema = {"minimum": 0} if "number" in self._types else {}  # no text begins with a minus

@@ -12,6 +12,7 @@ from typing import (
     Any,
     ClassVar,
     Dict,
+    FrozenSet,
     Iterable,
     List,
     Mapping,
@@ -38,6 +39,7 @@ else:
 
 
 T = TypeVar("T", bound="Record")
+D = TypeVar("D", bound="Document")
 Version = Tuple[int, ...]
 
 REQUIRED: object = dataclasses.MISSING
@@ -136,7 +138,7 @@ _ROWS: Dict[type, Tuple[Setting, ...]] = {}
 class Record:
     """A group of settings: each subclass is a frozen dataclass, without a decorator.
 
-    Its methods stand here once, as generating them for each subclass would take a third of a command's start.
+    Its methods are written here once: to generate them for each subclass would take a third of a command's start.
 
     SPARSE: its JSON has only what is set. EXCLUSIVE: keys of which a manifest has at most one.
     """
@@ -145,22 +147,24 @@ class Record:
     EXCLUSIVE: ClassVar[Tuple[str, ...]] = ()
     __dataclass_fields__: ClassVar[Dict[str, dataclasses.Field[Any]]]
 
-    _defaults: ClassVar[Dict[str, object]]
-    _mappings: ClassVar[Tuple[str, ...]]
+    __names: ClassVar[FrozenSet[str]]
+    __defaults: ClassVar[Dict[str, object]]
+    __mappings: ClassVar[Tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
         fields = dataclasses.fields(cls)
-        cls._defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-        cls._mappings = tuple(field.name for field in fields if field.default_factory is dict)
+        cls.__names = frozenset(field.name for field in fields)
+        cls.__defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        cls.__mappings = tuple(field.name for field in fields if field.default_factory is dict)
 
     def __init__(self, **values: Any) -> None:
         found = vars(self)
-        found.update(self._defaults)
-        found.update({name: {} for name in self._mappings})
+        found.update(self.__defaults)
+        found.update({name: {} for name in self.__mappings})
         found.update(values)
-        if found.keys() != self.__dataclass_fields__.keys():
-            wrong = sorted(found.keys() ^ self.__dataclass_fields__.keys())
+        if found.keys() != self.__names:
+            wrong = sorted(found.keys() ^ self.__names)
             raise TypeError(f"{type(self).__name__}: {', '.join(wrong)} is unknown or missing")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -185,13 +189,20 @@ class Record:
         """
         known = rows(cls)
         codec.check_keys(raw, [row.name for row in known], what)
-        values = {}
+        values = {
+            row.name: row.kind.decode(raw[row.name], f"{what}.{row.name}")
+            for row in known
+            if row.name in raw and not (raw[row.name] is None and row.default is None)
+        }
         for row in known:
-            if row.name not in raw and row.default is REQUIRED:
+            if row.name not in raw and cls._needs(row):
                 raise ContractError(f"{what}: field {row.name!r} is missing")
-            if row.name in raw and not (raw[row.name] is None and row.default is None):
-                values[row.name] = row.kind.decode(raw[row.name], f"{what}.{row.name}")
         return cls(**values)
+
+    @classmethod
+    def _needs(cls, row: Setting) -> bool:
+        """Tell whether JSON has to have a setting."""
+        return row.default is REQUIRED
 
     def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
@@ -210,3 +221,28 @@ class Record:
         """Return the settings that are set, each with its value."""
         found = [(row, getattr(self, row.name)) for row in rows(type(self))]
         return [(row, value) for row, value in found if value not in _UNSET]
+
+
+class Document(Record):
+    """A record that one side writes and the other reads, with the version of their contract. ``WHAT``: its name."""
+
+    WHAT: ClassVar[str] = ""
+
+    @classmethod
+    def from_dict(cls: Type[D], raw: Mapping[str, object], what: str = "") -> D:
+        """Read the document.
+
+        Raises:
+            ContractError: another version of the contract, an unknown field, or a value that does not fit.
+        """
+        name = what or cls.WHAT
+        codec.check_version(raw, name)
+        return super().from_dict({key: value for key, value in raw.items() if key != "contract"}, name)
+
+    @classmethod
+    def _needs(cls, row: Setting) -> bool:
+        return row.default is not None and not row.later  # the other side writes all that it knows
+
+    def to_dict(self) -> Dict[str, object]:
+        """Return the JSON form."""
+        return {"contract": codec.CONTRACT_VERSION, **super().to_dict()}

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ class ConnectionSpec(NamedTuple):
 
     def with_secrets(self, secrets_file: Path | None) -> Connection:
         """Return the settings with the path of the file in which ``secrets`` are."""
-        return self.settings()._replace(secrets_file=str(secrets_file) if secrets_file else None)
+        return replace(self.settings(), secrets_file=str(secrets_file) if secrets_file else None)
 
     def secrets(self) -> str | None:
         """Return the content of the entrypoint's file of secrets, or None without any.
