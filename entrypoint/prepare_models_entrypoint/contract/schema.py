@@ -28,11 +28,7 @@ _UNIONS = (Union, getattr(types, "UnionType", Union))  # Optional[X], and X | No
 
 
 def load(file: Path, *, largest: int = LARGEST_DOCUMENT) -> Any:
-    """Return the JSON document in a file.
-
-    Args:
-        file: a regular file.
-        largest: in bytes.
+    """Return the JSON document in a file. ``file``: a regular file. ``largest``: in bytes.
 
     Raises:
         ContractError: it is not JSON.
@@ -73,6 +69,16 @@ def read(kind: Type[T], value: object, what: str) -> T:
         raise ContractError(f"{what}{''.join(reversed(misfit.path))}: {misfit}") from None
     except RecursionError:
         raise ContractError(f"{what}: nested too deeply") from None
+
+
+def empty(kind: Type[T]) -> T:
+    """Return an object of a TypedDict with nothing in it: null where its type allows that, else "", 0, [] and so on."""
+    return cast("T", {name: (_empty(hint) or hint)() for name, hint in _hints(cast("Any", kind)).items()})
+
+
+@lru_cache(maxsize=None)
+def _hints(kind: Any) -> Dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 class _MisfitError(Exception):
@@ -183,9 +189,9 @@ def _part(inner: Reader, value: object, name: str) -> object:
 
 def _keys(kind: Any) -> Reader:
     """Return the reader of a TypedDict."""
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     readers = [(name, _as_they_are(hint), _reader(hint)) for name, hint in hints.items()]
-    empty = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
+    empties = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
     total: bool = kind.__total__
 
     def read_keys(value: object) -> Dict[str, object]:
@@ -196,7 +202,7 @@ def _keys(kind: Any) -> Reader:
             for name, plain, reader in readers:
                 if name not in value:
                     if total:
-                        value[name] = empty[name]()
+                        value[name] = empties[name]()
                 elif type(value[name]) not in plain:
                     value[name] = reader(value[name])
         except KeyError:
@@ -210,7 +216,7 @@ def _keys(kind: Any) -> Reader:
 
 def _fields(kind: Any) -> Reader:
     """Return the reader of a dataclass."""
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = [field for field in dataclasses.fields(kind) if field.init]
     readers = {field.name: _reader(hints[field.name]) for field in fields}
     needed = {field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING}
