@@ -123,15 +123,10 @@ def setting(
     return dataclasses.field(**made, metadata={_KEY: row})
 
 
-def rows(record: type) -> Tuple[Setting, ...]:
+def rows(record: Any) -> Tuple[Setting, ...]:
     """Return the settings of a record, in the order of its fields; fields without a row are no settings."""
-    if record not in _ROWS:
-        found = [(item.name, item.metadata[_KEY]) for item in dataclasses.fields(record) if _KEY in item.metadata]
-        _ROWS[record] = tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in found)
-    return _ROWS[record]
-
-
-_ROWS: Dict[type, Tuple[Setting, ...]] = {}
+    found: Tuple[Setting, ...] = record.ROWS
+    return found
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -140,9 +135,10 @@ class Record:
 
     Its methods are written here once: to generate them for each subclass would take a third of a command's start.
 
-    SPARSE: its JSON has only what is set. EXCLUSIVE: keys of which a manifest has at most one.
+    SPARSE: its JSON has only what is set. EXCLUSIVE: keys of which a manifest has at most one. ROWS: its settings.
     """
 
+    ROWS: ClassVar[Tuple[Setting, ...]] = ()
     SPARSE: ClassVar[bool] = False
     EXCLUSIVE: ClassVar[Tuple[str, ...]] = ()
     __dataclass_fields__: ClassVar[Dict[str, dataclasses.Field[Any]]]
@@ -152,8 +148,12 @@ class Record:
     __mappings: ClassVar[Tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
-        dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+        dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)(cls)
+        for name in ("__setattr__", "__delattr__"):
+            delattr(cls, name)  # those below do the same, and leave room for the decorator on a subclass
         fields = dataclasses.fields(cls)
+        found = [(field.name, field.metadata[_KEY]) for field in fields if _KEY in field.metadata]
+        cls.ROWS = tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in found)
         cls.__names = frozenset(field.name for field in fields)
         cls.__defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
         cls.__mappings = tuple(field.name for field in fields if field.default_factory is dict)
@@ -169,6 +169,9 @@ class Record:
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
