@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import codec, sizes
 from .codec import ContractError
-from .names import near
 from .source import EXPECTED
+from .spelling import near
 
 Schema = Dict[str, object]
 

@@ -1,8 +1,6 @@
-"""Names from outside, such as those of tensors: whether one may stand in a line of a file, and which one was meant."""
+"""Names from outside, such as those of tensors: one place that tells whether a name may stand in a line of a file."""
 
 from __future__ import annotations
-
-from typing import Iterable, List
 
 from .codec import ContractError
 
@@ -22,10 +20,3 @@ def check_printable(name: str, what: str) -> str:
         told = name.encode("unicode_escape").decode("ascii")
         raise ContractError(f"{what} {told} has control characters")
     return name
-
-
-def near(name: str, known: Iterable[str], cutoff: float = 0.6) -> List[str]:
-    """Return at most three known names that are like a name, the nearest first. ``cutoff``: how alike, from 0 to 1."""
-    import difflib  # here, as most runs need it for nothing
-
-    return difflib.get_close_matches(name, list(known), 3, cutoff)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract.names import near
+from prepare_models_entrypoint.contract.spelling import near
 
 from ..errors import UsageError
 

@@ -14,7 +14,7 @@ import yaml
 
 from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.files import read_small
-from prepare_models_entrypoint.contract.names import near
+from prepare_models_entrypoint.contract.spelling import near
 
 from ..errors import ManifestError, Problem, UsageError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ...contract.consumers import releases
-from ...contract.names import near
+from ...contract.spelling import near
 
 DEFAULT = "9.2"
 _FOLDER = Path(__file__).with_name("releases")

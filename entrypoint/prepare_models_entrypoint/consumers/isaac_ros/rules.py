@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from ...contract.companions import CONFIG, LAUNCH, PARAMETERS
-from ...contract.names import near
 from ...contract.report import ModelReport
+from ...contract.spelling import near
 from .. import places
 from ..consumer import ENGINE, FILES, Consumer, Rule
 from ..model_files import Model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from ... import masking
-from ...contract.names import near
+from ...contract.spelling import near
 from ...errors import FetchError
 from ..body import HTML, Body, Promise, intercepted, not_the_file
 from ..http import body_of, followed, location, range_headers, refusal, safe_name
