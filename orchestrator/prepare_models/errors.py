@@ -5,6 +5,8 @@ PrepareModelsError
     ManifestError       2   the manifest can't be read as one; carries every problem with its line
   HostError             3   this machine can't do what was asked
   KeyUnavailableError   1   the key of one model is not where the manifest says
+  InspectionError       1   a file can't be inspected, or a directory not be linted
+  ModelsFailedError     1   models of a run failed; carries their reports
   NoRoomError           1   a disk got full while a model was worked on
   LicenceError          1   the terms of one model were not accepted
   LockError             1   something is not as it was locked; carries every difference
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prepare_models_entrypoint.contract.error_codes import ERRORS
 
 if TYPE_CHECKING:
-    from prepare_models_entrypoint.contract.report import ErrorInfo
+    from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full
 
@@ -75,7 +77,8 @@ class ManifestError(UsageError):
     code = "manifest-invalid"
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
-        lines = [f"{file}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
+        places = [f"{file}:{p.line}: " if p.line else "" for p in problems]  # none of a manifest that is not a file
+        lines = [f"{at}{p.path + ': ' if p.path else ''}{p.message}" for at, p in zip(places, problems, strict=True)]
         super().__init__("\n".join(lines))
         self.problems = list(problems)
 
@@ -99,6 +102,27 @@ class KeyUnavailableError(PrepareModelsError):
     """The key of a model is not where the manifest says."""
 
     code = "etlt-key-missing"
+
+
+class InspectionError(PrepareModelsError):
+    """A file can't be inspected, or a directory not be linted. ``code`` says why."""
+
+    def __init__(self, error: ErrorInfo) -> None:
+        super().__init__(error["message"], hint=error["hint"])
+        self.code = error["code"]
+
+
+class ModelsFailedError(PrepareModelsError):
+    """Models of a run failed. ``failed``: their reports; message and hint tell each, ``code`` is that of the first."""
+
+    def __init__(self, failed: Sequence[ModelReport]) -> None:
+        errors = [(model["name"], model["error"]) for model in failed if model["error"] is not None]
+        super().__init__(
+            "\n".join(f"{name}: {error['message']} [{error['code']}]" for name, error in errors),
+            hint="\n".join(dict.fromkeys(error["hint"] for _, error in errors if error["hint"])),
+        )
+        self.failed = list(failed)
+        self.code = errors[0][1]["code"] if errors else self.code
 
 
 class NoRoomError(PrepareModelsError):

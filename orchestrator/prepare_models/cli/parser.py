@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import NoReturn
 
 from .. import __version__
-from ..support.paths import leave_scope
 
 DEFAULT_MANIFEST = Path("models.yaml")
 
@@ -113,8 +112,5 @@ def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespac
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     arguments = parse(argv)
-    try:
-        status: int = _module(arguments.command).main(arguments)
-    finally:
-        leave_scope()
+    status: int = _module(arguments.command).main(arguments)
     return status

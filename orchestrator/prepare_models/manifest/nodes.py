@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,13 +53,15 @@ def _shown(text: str) -> str:
 
 
 def node_of(value: object, line: int, path: str) -> Node:
-    """Return a plain value as if it stood in the file at a line."""
-    if isinstance(value, dict):
-        entries = {key: node_of(item, line, f"{path}.{key}") for key, item in value.items()}
+    """Return a plain value as if it stood in the file at a line. Texts are taken as they are."""
+    if isinstance(value, Mapping):
+        entries = {str(key): node_of(item, line, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
         return Node("mapping", line, path, entries=entries)
-    if isinstance(value, list):
-        return Node("list", line, path, items=[node_of(item, line, path) for item in value])
-    return Node("scalar", line, path, text=str(value))
+    if isinstance(value, list | tuple):
+        items = [node_of(item, line, f"{path}[{index}]") for index, item in enumerate(value)]
+        return Node("list", line, path, items=items)
+    text = str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
+    return Node("scalar", line, path, text=text, quoted=isinstance(value, str))
 
 
 class Problems:

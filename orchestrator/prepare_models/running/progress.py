@@ -105,6 +105,8 @@ class Live(Lines):
 
     def event(self, event: Event) -> None:
         """Move the model's line."""
+        if event.model is None and event.kind == events.PROGRESS and "" not in self._tasks:
+            self._tasks[""] = self._progress.add_task(event.stage or "", total=None, stage="start")
         task = self._tasks.get(event.model or "")
         if task is None:
             return
@@ -198,7 +200,7 @@ def _seconds(event: Event) -> float:
 
 def _amount(event: Event) -> str:
     phase, done, total = (event.data.get(key) for key in ("phase", "done", "total"))
-    if phase in ("download", "send") and isinstance(done, int):
+    if phase in ("download", "send", "verify") and isinstance(done, int):
         whole = f" of {total / 1e6:.1f}" if isinstance(total, int) and total else ""
         return f"{done / 1e6:.1f}{whole} MB"
     if phase == events.ELAPSED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import contextvars
 import datetime as dt
 import os
 import platform
@@ -78,7 +79,7 @@ class Run:
             InterruptedRunError: a signal stopped the run.
         """
         with concurrent.futures.ThreadPoolExecutor(self.jobs, thread_name_prefix="model") as pool:
-            futures = [pool.submit(self._model, spec) for spec in self.specs]
+            futures = [pool.submit(contextvars.copy_context().run, self._model, spec) for spec in self.specs]
             try:
                 for future in concurrent.futures.as_completed(futures):
                     future.result()

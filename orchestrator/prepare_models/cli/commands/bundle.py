@@ -15,7 +15,7 @@ from ...running.fetch_process import counted
 from ...support import paths
 from ...support.display import byte_lines
 from ..options import add_bases, add_json, add_output, command
-from ..trusting import add_require, add_sign, signer, trusted
+from ..trusting import add_require, add_sign, signatures, signer
 
 EXAMPLE = """\
 example:
@@ -123,7 +123,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from ...bundle.unpack import verify
 
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
-        index, signed_by = verify(arguments.bundle, arguments.base, trusted(arguments), line("verified"))
+        index, signed_by = verify(arguments.bundle, arguments.base, signatures(arguments).keys(), line("verified"))
     if arguments.json:
         write(json.dumps({"index": index.digest, "verified": True, "signed_by": signed_by}, indent=2))
     elif not arguments.quiet:

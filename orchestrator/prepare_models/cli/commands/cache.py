@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import table, write
 from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
+from ...store.limit import VARIABLE, limit
 from ...support.paths import cache_dir
-from ..limit import VARIABLE, limit
 from ..options import add_json, command, size
 
 EXAMPLE = """\

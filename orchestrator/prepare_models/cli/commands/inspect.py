@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
-from ...running import child
+from ...running import inspecting
 from ...support.terminal import say_error
 from ..options import add_output
 from . import view
@@ -35,10 +35,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Print what model files are."""
     if arguments.view:
         view.check(arguments.files)
-    chosen = (("--layers", arguments.layers), ("--weights", arguments.weights))
-    flags = [flag for flag, wanted in chosen if wanted]
-    key = ("--key-file", str(arguments.key_file)) if arguments.key_file else ()
-    documents: list[inspection.Document] = child.ask("inspect", *flags, *key, "--", *map(str, arguments.files))["files"]
+    documents = inspecting.inspect(
+        arguments.files, layers=arguments.layers, weights=arguments.weights, key_file=arguments.key_file
+    )
     if arguments.json:
         text.write(json.dumps(documents[0] if len(documents) == 1 else {"files": documents}, indent=2))
     else:

@@ -7,7 +7,7 @@ import json
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
-from ...running import child
+from ...running import inspecting
 from ...support.terminal import say_error
 from ..options import add_consumer, add_json, add_models_dir
 
@@ -23,8 +23,7 @@ def add_arguments(lint: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Check a models directory against the rules of those who run its engines."""
-    consumers = [word for consumer in arguments.consumer for word in ("--consumer", consumer)]
-    document = child.ask("lint", *consumers, "--", str(arguments.models_dir))
+    document = inspecting.lint(arguments.models_dir, arguments.consumer)
     error, models = document["error"], document["models"]
     if arguments.json:
         text.write(json.dumps(document, indent=2))

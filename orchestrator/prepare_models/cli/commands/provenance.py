@@ -10,7 +10,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...signing import envelopes, statements
 from ..options import add_json, command
-from ..trusting import add_keys_file, trusted
+from ..trusting import add_keys_file, signatures
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
 
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
         signer = envelopes.private_key(arguments.key, arguments.password_file)
         findings = [statements.sign(folder, signer) for folder in folders]
     else:
-        keys = trusted(arguments)
+        keys = signatures(arguments).keys()
         findings = [statements.verify(folder, keys) for folder in folders]
     if arguments.json:
         text.write(json.dumps({"engines": [finding.to_dict() for finding in findings]}, indent=2))

@@ -11,7 +11,7 @@ from ...errors import EXIT_OK, UsageError
 from ...reports.text import table, write
 from ...signing import envelopes, trust
 from ..options import add_json, command
-from ..trusting import add_keys_file, keys_file
+from ..trusting import add_keys_file
 
 EXAMPLE = """\
 example:
@@ -59,7 +59,7 @@ def _date(text: str) -> str:
 
 def main(arguments: argparse.Namespace) -> int:
     """Change the list of keys, or print it."""
-    file = keys_file(arguments)
+    file = trust.place(arguments.trusted_keys)
     keys = trust.load(file)
     if arguments.action == "ls":
         write(keys.to_json().rstrip() if arguments.json else _told(keys))
