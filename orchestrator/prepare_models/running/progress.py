@@ -15,13 +15,14 @@ from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport, WarningInfo
 
-from ..planning.planner import PlannedModel
 from ..support.display import display
 from ..support.paths import first_time
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from structlog.typing import FilteringBoundLogger
+
+    from ..planning.planner import PlannedModel
 
 
 _HEARTBEAT_S = 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.workspace import sweep
 
@@ -18,7 +19,9 @@ from . import writer_lock
 from .prefetch import fetching_ahead
 from .progress import Observer
 from .runner import Run
-from .selection import Chosen
+
+if TYPE_CHECKING:
+    from .selection import Chosen
 
 _PURPOSE, _CHOSEN_BY = "models directory", "--models-dir DIR"
 

@@ -13,8 +13,8 @@ from ... import api
 from ...manifest.model import NAME
 from ...reports import text
 from .. import selection
+from ..building import add_building, observer, reports, status
 from ..options import add_delivery, value
-from . import run
 
 EXAMPLE = """\
 example:
@@ -52,13 +52,13 @@ def add_arguments(convert: argparse.ArgumentParser) -> None:
     key.add_argument("--key-env", metavar="VARIABLE", help="environment variable that holds the key of an .etlt")
     convert.add_argument("--write-manifest", type=Path, metavar="FILE", help="write the manifest that repeats this")
     add_delivery(convert, "-o", "--models-dir")
-    run.add_building(convert)
+    add_building(convert)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Convert a model as ``run`` does, and print the manifest that repeats it."""
     target = arguments.write_manifest
-    with run.observer(arguments) as hears:
+    with observer(arguments) as hears:
         report = api.convert(
             arguments.model,
             name=arguments.name,
@@ -75,12 +75,12 @@ def main(arguments: argparse.Namespace) -> int:
             force=arguments.force,
             timeout_s=arguments.timeout,
             accept_eula=arguments.accept_eula,
-            reports=run.reports(arguments),
+            reports=reports(arguments),
             observer=hears,
         )
     shown = f"manifest  {target}" if target else f"\nthe same as a manifest:\n\n{report.manifest}"
     text.write(report.render().rstrip() if arguments.json else f"{text.converted(report.document)}\n{shown}".rstrip())
-    return run.status(report)
+    return status(report)
 
 
 def _name(given: str) -> str:

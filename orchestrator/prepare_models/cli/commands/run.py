@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 from ... import api
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...reports import forms, text
-from ...reports.run_report import RunReport
-from ...running import progress
-from ...running.progress import Observer
+from ...reports import text
 from .. import selection
-from ..options import add_output, add_selection, positive, seconds
+from ..building import add_building, observer, reports, status
+from ..options import add_selection, positive
 from ..trusting import signatures
 
 EXAMPLE = """\
@@ -47,21 +42,6 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_building(command: argparse.ArgumentParser) -> None:
-    """Add how engines are built and reported, whatever chose the models."""
-    command.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
-    for form in forms.FORMS:
-        command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
-    command.add_argument(
-        "--timeout",
-        type=seconds,
-        metavar="SECONDS",
-        help="longest time for the conversion of one model (default 6 hours)",
-    )
-    command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
-    add_output(command)
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Prepare the models and print the summary."""
     with observer(arguments) as hears:
@@ -84,19 +64,3 @@ def main(arguments: argparse.Namespace) -> int:
         )
     text.write(report.render().rstrip() if arguments.json else text.summary(report.document))
     return status(report)
-
-
-def status(report: RunReport) -> int:
-    """Return the exit status of a run."""
-    return EXIT_OK if report.ok else EXIT_MODEL_FAILED
-
-
-def observer(arguments: argparse.Namespace) -> AbstractContextManager[Observer]:
-    """Return what shows a run while it goes on."""
-    return progress.observer(quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose)
-
-
-def reports(arguments: argparse.Namespace) -> dict[str, Path]:
-    """Return the files that the command line wants the report in, by their forms."""
-    named = {forms.JSON: arguments.report, **{form: getattr(arguments, f"report_{form}") for form in forms.FORMS}}
-    return {form: file for form, file in named.items() if file is not None}

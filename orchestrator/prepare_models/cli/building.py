@@ -1,0 +1,48 @@
+"""What ``run`` and ``convert`` have in common: options for building, the display, the reports, the exit status."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK
+from ..reports import forms
+from ..running import progress
+from .options import add_output, seconds
+
+if TYPE_CHECKING:
+    from ..reports.run_report import RunReport
+    from ..running.progress import Observer
+
+
+def add_building(command: argparse.ArgumentParser) -> None:
+    """Add how engines are built and reported, whatever chose the models."""
+    command.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
+    for form in forms.FORMS:
+        command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+    command.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="longest time for the conversion of one model (default 6 hours)",
+    )
+    command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
+    add_output(command)
+
+
+def status(report: RunReport) -> int:
+    """Return the exit status of a run."""
+    return EXIT_OK if report.ok else EXIT_MODEL_FAILED
+
+
+def observer(arguments: argparse.Namespace) -> AbstractContextManager[Observer]:
+    """Return what shows a run while it goes on."""
+    return progress.observer(quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose)
+
+
+def reports(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Return the files that the command line wants the report in, by their forms."""
+    named = {forms.JSON: arguments.report, **{form: getattr(arguments, f"report_{form}") for form in forms.FORMS}}
+    return {form: file for form, file in named.items() if file is not None}
