@@ -14,7 +14,7 @@ class ErrorCode(NamedTuple):
 
 
 ERRORS: Dict[str, ErrorCode] = {
-    "source-not-found": ErrorCode("model", "the source does not exist", "Check the source. A relative path starts at the manifest's directory. On NGC, check org, team, version and file name."),
+    "source-not-found": ErrorCode("model", "the source does not exist", "Check the source. A relative path starts at the manifest's directory, on a command line at the current one. On NGC, check org, team, version and file name."),
     "source-unreadable": ErrorCode("model", "the source exists but can't be read", "Give the user that runs the tool read access to the file."),
     "source-changed": ErrorCode("model", "the source changed while it was being converted", "Run again, once nothing writes to the file any more."),
     "source-unreachable": ErrorCode("model", "the server could not be reached or broke off", "Check the network and the proxy variables (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`), then run again."),
