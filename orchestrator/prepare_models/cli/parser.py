@@ -19,6 +19,7 @@ COMMANDS = {
     "convert": "convert one model, without a manifest",
     "run": "fetch, convert and inspect the models of a manifest",
     "plan": "print what run would do, and why",
+    "validate": "check manifests and their locks, without TensorRT and without a network",
     "check": "judge the models of a manifest in seconds, without building anything",
     "rewrite": "write the ONNX graph that an engine is built from",
     "inspect": "describe model files: inputs, outputs, memory, profiles, layers",
