@@ -16,7 +16,8 @@ def check(path: Path) -> Path:
         raise FetchError(
             "source-not-found",
             f"{path} {what}",
-            hint="check the path: in a manifest it starts at the manifest's directory, on a command line at the current one",
+            hint="check the path: in a manifest it starts at the manifest's directory, "
+            "on a command line at the current one",
         )
     if not os.access(str(path), os.R_OK):
         raise FetchError("source-unreadable", f"{path} can't be read by this user", hint="give this user read access")

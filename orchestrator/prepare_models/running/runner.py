@@ -42,6 +42,7 @@ from ..store import Store, restore
 from ..support.file_digests import Digests
 from ..support.paths import cache_dir
 from .progress import Observer
+from .publishing import Publisher
 from .writer_lock import Held, model_lock
 
 
@@ -68,6 +69,7 @@ class Run:
         self._stop, self._guard = threading.Event(), threading.Lock()
         self._why_skipped = ""
         self._runtime: RuntimeInfo = self.executor.describe()
+        self._publisher = Publisher()
         self._planner = planner.Planner(self.models_dir, self._runtime, self.store, self.digests, self.force)
         self._reports: dict[str, ModelReport] = {}
         self._told: set[str] = set()
@@ -78,7 +80,8 @@ class Run:
         Raises:
             InterruptedRunError: a signal stopped the run.
         """
-        with concurrent.futures.ThreadPoolExecutor(self.jobs, thread_name_prefix="model") as pool:
+        pool = concurrent.futures.ThreadPoolExecutor(self.jobs, thread_name_prefix="model")
+        with self._publisher, pool:
             futures = [pool.submit(contextvars.copy_context().run, self._model, spec) for spec in self.specs]
             try:
                 for future in concurrent.futures.as_completed(futures):
@@ -170,7 +173,7 @@ class Run:
                 planned = self._planner.plan(spec, thorough=True)
             entry = None if self.force else restore.find(self.store, planned, turn)
             if entry is not None:
-                return restore.restore(entry, planned)
+                return restore.restore(entry, planned, self._publisher)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
             self._warn(spec)
