@@ -36,7 +36,7 @@ def test_every_option_of_trtexec_that_a_setting_knows_is_there() -> None:
     known = {f"--{option}" for version in PROGRAMS["trtexec"].values() for option in version}
     assert known - options("trtexec") == set()
     for row in rows(BuilderConfig):
-        forms = row.option.trtexec if row.option else None
+        forms = row.option.trtexec
         texts = [forms] if isinstance(forms, str) else (forms or {}).values()
         assert {f"--{text.partition('=')[0]}" for text in texts if text} <= options("trtexec")
 
