@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 from collections.abc import Sequence
 
-from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, NO_ROOM, HostError, PrepareModelsError
+from .errors import EXIT_INTERRUPTED, NO_ROOM, BugError, HostError, InterruptedRunError, PrepareModelsError
 from .support.interrupts import ended_by_signals
-from .support.terminal import say
 
 _LIMITS = {
     errno.EMFILE: ("too many open files", "raise the limit: ulimit -n 4096, or work on fewer models at once: --jobs 1"),
@@ -33,26 +33,42 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return run_command(argv)
         finally:
             sys.stdout.flush()  # here, where a reader that went away is no surprise
-    except PrepareModelsError as error:
-        say(f"prepare-models: {error.diagnostics()}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("prepare-models: interrupted\n")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         _forget_output()
         return EXIT_INTERRUPTED
+    except PrepareModelsError as error:
+        return _ended(error, argv)
+    except KeyboardInterrupt:
+        return _ended(InterruptedRunError("interrupted"), argv)
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug of ours must not look like one of the user's
         known = OSError(errno.ENOMEM, "") if isinstance(error, MemoryError) else error
         trouble = _of_this_machine(known) if isinstance(known, OSError) else None
         if trouble is not None:
             _forget_output()
-            say(f"prepare-models: {trouble.diagnostics()}")
-            return EXIT_ENVIRONMENT
+            return _ended(trouble, argv)
         from .support.bug_report import write
 
-        sys.stderr.write(f"prepare-models: a bug: {type(error).__name__}; please report it with {write(error)}\n")
-        return EXIT_BUG
+        return _ended(BugError(type(error).__name__, write(error)), argv)
+
+
+def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
+    """Show how a command ended: to people, and as the document that ``--json`` promises."""
+    from .support.page import show
+
+    show(*error.shown(), stream=sys.stderr)
+    if _wants_json(sys.argv[1:] if argv is None else argv):
+        try:
+            sys.stdout.write(json.dumps(error.to_dict(), indent=2) + "\n")
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
+    return error.exit_code
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Tell whether a command line asks for JSON, be it one that can't be followed."""
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    return any(len(word) > len("--j") and "--json".startswith(word) for word in options)
 
 
 def run_command(argv: Sequence[str] | None) -> int:

@@ -12,17 +12,20 @@ PrepareModelsError
   BundleError           1   a bundle is damaged or incomplete, or can't be made
   SignatureError        1   a bundle, lock or list of keys is not signed as it has to be
   InterruptedRunError 130   the user, or the system, stopped the run
-anything else          70   a bug
+  BugError             70   anything that nobody foresaw
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prepare_models_entrypoint.contract.error_codes import ERRORS
+
+from .support.page import Message, of_error
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
@@ -43,22 +46,38 @@ class PrepareModelsError(Exception):
 
     exit_code = EXIT_MODEL_FAILED
     code = "failed"
+    about = "prepare-models"  # what the message is about: the command, unless a class knows better
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
 
-    def diagnostics(self) -> str:
-        """Return the text for a person."""
-        return f"{self.message}\n  -> {self.hint}" if self.hint else self.message
+    def shown(self) -> list[Message]:
+        """Return the error for a person: each thing that is wrong, in the layout that all errors have."""
+        return [Message("error", self.code, self.about, self.message, self.hint)]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the document that ``--json`` prints in place of a result."""
+        problems = [
+            {"code": each.code, "about": each.about, "message": each.message, "hint": each.hint}
+            for each in self.shown()
+        ]
+        error = {
+            "code": self.code, "stage": None, "message": self.message, "hint": self.hint, "retryable": False,
+        }  # fmt: skip
+        return {"error": error, "problems": problems, "exit_status": self.exit_code}
 
 
 class UsageError(PrepareModelsError):
-    """The command line can't be followed."""
+    """The command line can't be followed. ``about``: the command, with its action."""
 
     exit_code = EXIT_USAGE
     code = "usage"
+
+    def __init__(self, message: str, *, hint: str = "", about: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.about = about or self.about
 
 
 class Problem(NamedTuple):
@@ -77,7 +96,15 @@ class ManifestError(UsageError):
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
         lines = [f"{file}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
         super().__init__("\n".join(lines))
+        self.file = file
         self.problems = list(problems)
+
+    def shown(self) -> list[Message]:
+        """Return each problem with its place."""
+        return [
+            Message("error", self.code, f"{self.file}:{p.line}", f"{p.path + ': ' if p.path else ''}{p.message}")
+            for p in self.problems
+        ]
 
 
 class HostError(PrepareModelsError):
@@ -122,6 +149,11 @@ class LockError(PrepareModelsError):
         super().__init__("\n".join(drift), hint=hint)
         self.drift = list(drift)
 
+    def shown(self) -> list[Message]:
+        """Return each difference; the hint, which all share, with the last."""
+        *others, last = [Message("error", self.code, self.about, each) for each in self.drift]
+        return [*others, replace(last, hint=self.hint)]
+
 
 class SourcesError(PrepareModelsError):
     """Sources could not be fetched. ``failed``: each with the error that the entrypoint reported."""
@@ -133,12 +165,16 @@ class SourcesError(PrepareModelsError):
         super().__init__("\n".join(lines))
         self.failed = list(failed)
 
+    def shown(self) -> list[Message]:
+        """Return the error of each source."""
+        return [of_error(error, source) for source, error in self.failed]
+
 
 class BundleError(PrepareModelsError):
     """A bundle is damaged or incomplete, or what belongs into it can't be had. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(f"{message} [{code}]", hint=hint or ERRORS[code].hint)
+        super().__init__(message, hint=hint or ERRORS[code].hint)
         self.code = code
 
 
@@ -147,7 +183,7 @@ class SignatureError(PrepareModelsError):
 
     def __init__(self, kind: str, message: str, *, hint: str = "") -> None:
         self.code = f"{kind}-signature"
-        super().__init__(f"{message} [{self.code}]", hint=hint or ERRORS[self.code].hint)
+        super().__init__(message, hint=hint or ERRORS[self.code].hint)
 
 
 class InterruptedRunError(PrepareModelsError):
@@ -155,3 +191,13 @@ class InterruptedRunError(PrepareModelsError):
 
     exit_code = EXIT_INTERRUPTED
     code = "interrupted"
+
+
+class BugError(PrepareModelsError):
+    """Something that nobody foresaw. ``file``: what a user attaches to a report of it."""
+
+    exit_code = EXIT_BUG
+    code = "internal"
+
+    def __init__(self, what: str, file: Path) -> None:
+        super().__init__(f"a bug: {what}", hint=f"please report it with {file}")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
@@ -64,12 +63,11 @@ class Run:
     run_id: str = field(default_factory=lambda: os.urandom(6).hex())
 
     def __post_init__(self) -> None:
-        self._stop, self._guard = threading.Event(), threading.Lock()
+        self._stop = threading.Event()
         self._why_skipped = ""
         self._runtime: RuntimeInfo = self.executor.describe()
         self._planner = planner.Planner(self.models_dir, self._runtime, self.store, self.digests, self.force)
         self._reports: dict[str, ModelReport] = {}
-        self._told: set[str] = set()
 
     def models(self) -> None:
         """Work on all models; what became of them is in ``report()``, also after an interruption.
@@ -172,7 +170,6 @@ class Run:
                 return restore.restore(entry, planned)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
-            self._warn(spec)
             report = self.executor.run(self._work(planned, lock))
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
@@ -181,14 +178,6 @@ class Run:
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
-
-    def _warn(self, spec: ModelSpec) -> None:
-        for warning in known_faults.of_build(spec.job(Path()), self._runtime):
-            with self._guard:
-                new = warning["message"] not in self._told
-                self._told.add(warning["message"])
-            if new:
-                self.observer.warned(warning)
 
     def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
         return Work(

@@ -18,6 +18,7 @@ from ...manifest.draft import Draft
 from ...manifest.load import of_text
 from ...manifest.model import NAME, Manifest
 from ...reports import text
+from ...support.page import show
 from .. import selection
 from ..options import add_delivery, value
 from . import run
@@ -75,12 +76,12 @@ def main(arguments: argparse.Namespace) -> int:
     if target is not None:
         _keep(target, draft.manifest([drafted]))
     report = run.perform(arguments, loaded, specs, executor, started=started)
-    shown = (
-        f"manifest  {target}"
-        if target
-        else f"\nthe same as a manifest:\n\n{draft.manifest([drafted], head=draft.START)}"
-    )
-    text.write(run.document_of(report) if arguments.json else f"{text.converted(report)}\n{shown}".rstrip())
+    if arguments.json:
+        run.write_document(report, arguments)
+    else:
+        show(*text.converted(report), *([f"manifest  {target}"] if target else []), wide=arguments.wide)
+        if target is None:
+            text.write(f"\nthe same as a manifest:\n\n{draft.manifest([drafted], head=draft.START)}".rstrip())
     return run.status(report)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import extras
@@ -14,7 +15,8 @@ from ...executors import choice
 from ...machine import doctor, facts
 from ...machine.findings import FAIL, OK, Finding
 from ...reports import text
-from ..options import add_output
+from ...support.page import Table, show
+from ..options import add_output, add_wide
 
 EXAMPLE = (
     "example:\n  prepare-models doctor --models-dir ~/models\n\nexit status: 0 what auto takes works, 1 something fails"
@@ -28,6 +30,7 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="describe the machine below DIR")
     doctor.add_argument("--arch", choices=("x86_64", "aarch64"), help="with --root: that machine's architecture")
     add_output(doctor)
+    add_wide(doctor)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -47,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
     else:
-        text.write("\n".join(_lines(findings)))
+        show(_table(findings), wide=arguments.wide)
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
 
 
@@ -58,11 +61,9 @@ def _automatic() -> doctor.Automatic:
         return doctor.Automatic(None, error.message, error.hint)
 
 
-def _lines(findings: list[Finding]) -> list[str]:
-    width = max(len(finding.name) for finding in findings)
-    lines = []
+def _table(findings: Iterable[Finding]) -> Table:
+    rows = []
     for finding in findings:
-        lines.append(f"{finding.status:4}  {finding.name:{width}}  {finding.message}")
-        if finding.fix and finding.status != OK:
-            lines.append(f"{'':{width + 8}}-> {finding.fix}")
-    return lines
+        rows.append((finding.status, finding.name, finding.message))
+        rows += [("", "", f"-> {finding.fix}")] if finding.fix and finding.status != OK else []
+    return Table((), rows, 0)

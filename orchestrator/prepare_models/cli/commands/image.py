@@ -16,8 +16,9 @@ from ...docker.owners import LABEL
 from ...errors import EXIT_OK, HostError, UsageError
 from ...machine import facts, platforms
 from ...reports import text
+from ...support.page import Table, show
 from ...support.terminal import say
-from ..options import add_output
+from ..options import add_output, add_wide
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
 
@@ -39,6 +40,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument("--registry", metavar="PREFIX", help="pull: where the image lies, such as registry.example/team")
     image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
     add_output(image)
+    add_wide(image)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -55,7 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
         text.write(json.dumps({"images": [_row(image) for image in found]}, indent=2))
     else:
         head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
-        text.write(text.table(head, [_cells(image) for image in found]))
+        show(Table(head, [_cells(image) for image in found]), wide=arguments.wide)
     return EXIT_OK
 
 

@@ -17,8 +17,9 @@ from ...reports import text
 from ...store import open_store
 from ...support import paths
 from ...support.file_digests import open_digests
+from ...support.page import show
 from .. import selection
-from ..options import add_output, add_selection
+from ..options import add_output, add_selection, add_wide
 
 EXAMPLE = "example:\n  prepare-models plan models.yaml --json"
 
@@ -27,6 +28,7 @@ def add_arguments(plan: argparse.ArgumentParser) -> None:
     """Add what ``plan`` takes."""
     add_selection(plan)
     add_output(plan)
+    add_wide(plan)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -44,7 +46,8 @@ def main(arguments: argparse.Namespace) -> int:
         document = {"executor": executor.name, "runtime": runtime, "models": models, "warnings": warnings}
         text.write(json.dumps(document, indent=2))
     else:
-        text.write("\n".join([text.plan(_cells(model, runtime) for model in planned), *text.warnings(warnings)]))
+        table = text.plan(_cells(model, runtime) for model in planned)
+        show(table, *text.warnings(warnings, executor.name), wide=arguments.wide)
     return EXIT_OK
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +22,10 @@ from ...running.runner import Run
 from ...store import open_store
 from ...support import paths
 from ...support.file_digests import open_digests
+from ...support.page import show
 from .. import selection
 from ..limit import keep_within_limit
-from ..options import add_output, add_selection, positive, seconds
+from ..options import add_output, add_selection, add_wide, positive, seconds
 
 EXAMPLE = """\
 example:
@@ -72,6 +74,7 @@ def add_building(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
     add_output(command)
+    add_wide(command)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -79,8 +82,19 @@ def main(arguments: argparse.Namespace) -> int:
     started = time.time()
     get_ready(arguments)
     report = perform(arguments, *selection.chosen(arguments), started=started)
-    text.write(document_of(report) if arguments.json else text.summary(report))
+    if arguments.json:
+        write_document(report, arguments)
+    else:
+        show(*text.summary(report, wide=arguments.wide), wide=arguments.wide)
     return status(report)
+
+
+def write_document(report: documents.Run, arguments: argparse.Namespace) -> None:
+    """Write a report to standard output, and its messages, which a person may want to see, to standard error."""
+    text.write(document_of(report))
+    found = text.messages(report["models"])
+    if found and not arguments.quiet:
+        show(*found[1:], stream=sys.stderr)
 
 
 def status(report: documents.Run) -> int:

@@ -16,8 +16,9 @@ from ...manifest.load import load
 from ...manifest.model import ModelSpec
 from ...planning import planner, published_models
 from ...reports import text
+from ...support.page import show
 from .. import selection
-from ..options import add_executor, add_json
+from ..options import add_executor, add_json, add_wide
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
@@ -34,6 +35,7 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
     )
     add_executor(verify)
     add_json(verify, "reports")
+    add_wide(verify)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -41,7 +43,10 @@ def main(arguments: argparse.Namespace) -> int:
     specs, models_dir = _subjects(arguments)
     executor = selection.executor(arguments, builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
-    text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.verifications(reports))
+    if arguments.json:
+        text.write(json.dumps({"models": reports}, indent=2))
+    else:
+        show(*text.verifications(reports), wide=arguments.wide)
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
 
 
