@@ -57,6 +57,10 @@ class PrepareModelsError(Exception):
         """Return the error for a person: each thing that is wrong, in the layout that all errors have."""
         return [Message("error", self.code, self.about, self.message, self.hint)]
 
+    def diagnostics(self) -> str:
+        """Return the error as it is shown."""
+        return "\n".join(map(str, self.shown()))
+
     def to_dict(self) -> dict[str, object]:
         """Return the document that ``--json`` prints in place of a result."""
         problems = [

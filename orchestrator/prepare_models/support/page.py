@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ class Table:
 
     def fits(self) -> bool:
         """Tell whether every row has room on one line."""
-        limit = width()
+        limit = width(sys.stdout)
         return limit is None or max(map(_cells, str(self).splitlines()), default=0) <= limit
 
 
@@ -68,9 +67,13 @@ def of_error(error: ErrorInfo, about: str) -> Message:
     return Message("error", error["code"], about + stage, error["message"], error["hint"])
 
 
-def width() -> int | None:
-    """Return the width that there is: of COLUMNS, else of the terminal; None without either."""
-    return shutil.get_terminal_size((0, 0)).columns or None
+def width(stream: TextIO) -> int | None:
+    """Return how many columns a terminal has, COLUMNS' first; None for files and pipes, whose lines may be long."""
+    if not stream.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(file=stream).width
 
 
 def show(*parts: Part, wide: bool = False, stream: TextIO | None = None) -> None:
@@ -82,7 +85,7 @@ def show(*parts: Part, wide: bool = False, stream: TextIO | None = None) -> None
         stream: standard output unless given.
     """
     out = stream or sys.stdout
-    limit = width()
+    limit = width(out)
     text = "\n".join(map(str, parts)) if limit is None else _drawn(parts, _UNLIMITED if wide else limit, out)
     out.write(_held(text if limit is not None else printable(text), out) + "\n")
 
