@@ -11,7 +11,7 @@ from ..support.terminal import printable
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.comparison import ScaleFit
-    from prepare_models_entrypoint.contract.report import Binding, ModelReport, WarningInfo
+    from prepare_models_entrypoint.contract.report import Binding, ModelReport
 
     from .documents import Run
 
@@ -111,12 +111,6 @@ def _paths(report: Run) -> list[Part]:
 def plan(rows: Iterable[tuple[str, str, str]]) -> Table:
     """Return the table of what would be done: model, action with its reason, converter."""
     return Table(("MODEL", "STATE", "CONVERTER"), list(rows))
-
-
-def warnings(found: Iterable[WarningInfo], about: str) -> list[Part]:
-    """Return warnings that are of no model in particular. ``about``: what they are of."""
-    shown = [Message("warning", each["code"], about, each["message"], each["hint"]) for each in found]
-    return [part for message in shown for part in ("", message)]
 
 
 def checks(reports: Sequence[ModelReport], *, wide: bool = False) -> list[Part]:
