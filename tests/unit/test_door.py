@@ -35,7 +35,11 @@ def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     ("error", "status", "told"),
     [
         (UsageError("wrong", hint="right"), 2, "error [usage] prepare-models: wrong\n  -> right\n"),
-        (HostError("no backend", hint="install one"), 3, "error [environment] prepare-models: no backend\n  -> install one\n"),
+        (
+            HostError("no backend", hint="install one"),
+            3,
+            "error [environment] prepare-models: no backend\n  -> install one\n",
+        ),
         (PrepareModelsError("failed"), 1, "error [failed] prepare-models: failed\n"),
         (InterruptedRunError("stopped by SIGTERM"), 130, "error [interrupted] prepare-models: stopped by SIGTERM\n"),
         (KeyboardInterrupt(), 130, "error [interrupted] prepare-models: interrupted\n"),
@@ -139,7 +143,8 @@ def test_a_directory_that_is_gone_is_no_bug(tmp_path: Path) -> None:
 def test_what_may_not_be_read_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(door, "_forget_output", lambda: None)
     assert end_with(PermissionError(13, "Permission denied", "/srv/models"), monkeypatch) == 3
-    assert capsys.readouterr().err.startswith("error [environment] prepare-models: /srv/models: Permission denied\n  -> ")
+    told = capsys.readouterr().err
+    assert told.startswith("error [environment] prepare-models: /srv/models: Permission denied\n  -> ")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from ..options import add_executor, add_json, add_wide
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
-    "exit status: 0 no engine is refused, 1 one is or could not be compared, 2 usage or manifest error"
+    "exit status: 0 every engine was compared and is good, 1 one is not, or was not compared, 2 usage or manifest error"
 )
 
 
@@ -47,7 +47,13 @@ def main(arguments: argparse.Namespace) -> int:
         text.write(json.dumps({"models": reports}, indent=2))
     else:
         show(*text.verifications(reports), wide=arguments.wide)
-    return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
+    return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
+
+
+def _is_good(report: ModelReport) -> bool:
+    """Tell whether an engine was compared, and nothing was found against it."""
+    verification = report["verification"]
+    return report["status"] != FAILED and verification is not None and verification["verdict"] != "not-compared"
 
 
 def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]:
