@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .errors import EXIT_INTERRUPTED, NO_ROOM, BugError, HostError, InterruptedRunError, PrepareModelsError
+from .errors import EXIT_INTERRUPTED, BugError, HostError, InterruptedRunError, PrepareModelsError
 from .support.interrupts import ended_by_signals
 
 _LIMITS = {
@@ -80,8 +80,10 @@ def run_command(argv: Sequence[str] | None) -> int:
 
 def _of_this_machine(error: OSError) -> HostError | None:
     """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
+    from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
+
     if error.errno in NO_ROOM:
-        return HostError(f"no room left to write {error.filename or 'the output'}", hint="free disk space")
+        return HostError(no_room(error.filename), hint="free disk space there, then run again")
     if error.errno in _LIMITS:
         what, fix = _LIMITS[error.errno]
         return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)

@@ -17,9 +17,7 @@ PrepareModelsError
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,8 +27,6 @@ from .support.page import Message, of_error
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full
 
 EXIT_OK = 0
 EXIT_MODEL_FAILED = 1
@@ -156,7 +152,7 @@ class LockError(PrepareModelsError):
     def shown(self) -> list[Message]:
         """Return each difference; the hint, which all share, with the last."""
         *others, last = [Message("error", self.code, self.about, each) for each in self.drift]
-        return [*others, replace(last, hint=self.hint)]
+        return [*others, last._replace(hint=self.hint)]
 
 
 class SourcesError(PrepareModelsError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.files import remove_partials
+from prepare_models_entrypoint.contract.files import NO_ROOM, no_room, remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
     BUILT,
@@ -30,7 +30,7 @@ from prepare_models_entrypoint.contract.report import (
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import NO_ROOM, InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
+from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
 from ..executors.executor import Executor
 from ..executors.work import Work
 from ..manifest.model import Manifest, ModelSpec
@@ -38,7 +38,6 @@ from ..planning import planner
 from ..reports import documents
 from ..store import Store, restore
 from ..support.file_digests import Digests
-from ..support.paths import cache_dir
 from .progress import Observer
 from .writer_lock import Held, model_lock
 
@@ -138,8 +137,10 @@ class Run:
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            what = f"no room left to write {error.filename or f'to {self.models_dir} or {cache_dir()}'}"
-            return self._failed(spec, NoRoomError(what, hint="free disk space there, then run again"))
+            return self._failed(
+                spec,
+                NoRoomError(no_room(error.filename or self.models_dir), hint="free disk space there, then run again"),
+            )
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self.models_dir / spec.name

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
 
 from .terminal import has_colours, one_line, printable
 
@@ -26,8 +25,7 @@ _UNLIMITED = 100_000
 _ARROW = "-> "
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Left-aligned columns. head: their names, none for lines that explain themselves. status: column with colours."""
 
     head: Sequence[str]
@@ -43,8 +41,7 @@ class Table:
         return limit is None or max(map(_cells, str(self).splitlines()), default=0) <= limit
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """An error, warning or note, in the one layout that all have. about: model and stage, or else file or command."""
 
     kind: str
