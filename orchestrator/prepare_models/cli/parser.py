@@ -93,7 +93,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     root = parser(argv[0] if argv else "")
     arguments, rest = root.parse_known_args(argv)
     if rest and (any(word.startswith("-") for word in rest) or not hasattr(arguments, "names")):
-        root.error(f"unrecognized arguments: {' '.join(rest)}")
+        about = f"{root.prog} {arguments.command}"
+        raise UsageError(f"unrecognized arguments: {' '.join(rest)}", hint=f"see {about} --help", about=about)
     if rest:
         arguments.names += rest
     if hasattr(arguments, "bundle") and arguments.command in ("run", "plan"):
