@@ -38,10 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     networks.named(place.folder / "many.onnx", ["input"], [f"{LONG}/output_{number}:0" for number in range(8)])
     networks.named(place.folder / "模型.onnx", WIDE[:2], WIDE[2:])
     place.write(
-        *(
-            {"name": name, "source": f"{name}.onnx", "precision": "fp16" if name == "net1" else "fp32"}
-            for name in names
-        ),
+        *({"name": name, "source": f"{name}.onnx", "precision": precisions[name]} for name in names),
         {"name": "gone", "source": "gone.onnx"},
         {"name": LONG, "source": "many.onnx"},
         {"name": "wide", "source": "模型.onnx"},

@@ -62,7 +62,7 @@ def test_a_failure_before_any_stage_names_the_model_alone() -> None:
 
 
 def test_the_plan() -> None:
-    rows = [("seg", "rebuild because: precision fp32 -> fp16", "api (x)"), ("peoplenet", "up-to-date", "api (x)")]
+    rows = [("seg", "rebuild because: precision fp32 -> fp16", "api", "x"), ("peoplenet", "up-to-date", "api", "x")]
     assert str(text.plan(rows)).splitlines() == [
         "MODEL      STATE                                    CONVERTER",
         "seg        rebuild because: precision fp32 -> fp16  api (x)",

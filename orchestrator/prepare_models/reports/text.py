@@ -108,9 +108,11 @@ def _paths(report: Run) -> list[Part]:
     return [*parts, f"report  {report['models_dir']}/report.json"]
 
 
-def plan(rows: Iterable[tuple[str, str, str]]) -> Table:
-    """Return the table of what would be done: model, action with its reason, converter."""
-    return Table(("MODEL", "STATE", "CONVERTER"), list(rows))
+def plan(rows: Sequence[tuple[str, str, str, str]], *, wide: bool = False) -> Table:
+    """Return the table of what would be done: model, action with its reason, converter with its."""
+    head = ("MODEL", "STATE", "CONVERTER")
+    full = Table(head, [(name, state, f"{converter} ({why})") for name, state, converter, why in rows])
+    return full if wide or full.fits() else Table(head, [row[:3] for row in rows])
 
 
 def checks(reports: Sequence[ModelReport], *, wide: bool = False) -> list[Part]:

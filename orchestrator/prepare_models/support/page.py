@@ -120,7 +120,7 @@ def _drawn(parts: Sequence[Part], limit: int, out: TextIO) -> str:
     page = Console(file=drawn, width=limit, force_terminal=has_colours(out), markup=False, highlight=False, emoji=False)
     for part in parts:
         if isinstance(part, Table):
-            page.print(_table(part, out) if part.rows or part.head else "")
+            page.print(_table(part, limit, out) if part.rows or part.head else "")
         else:
             kind = part.kind if isinstance(part, Message) else ""
             for line in _held(printable(str(part)), out).split("\n"):
@@ -129,14 +129,15 @@ def _drawn(parts: Sequence[Part], limit: int, out: TextIO) -> str:
     return "\n".join(line.rstrip() for line in drawn.getvalue().removesuffix("\n").split("\n"))
 
 
-def _table(part: Table, out: TextIO) -> RenderableType:
+def _table(part: Table, limit: int, out: TextIO) -> RenderableType:
     from rich.table import Table as Drawn
     from rich.text import Text
 
     drawn = Drawn(box=None, show_header=bool(part.head), header_style="", pad_edge=False, padding=(0, 2, 0, 0))
     rows = [[_held(one_line(cell), out) for cell in row] for row in part.rows]
     for number, column in enumerate(zip(*([part.head] if part.head else []), *rows, strict=True)):
-        short = max(map(len, column)) <= _WHOLE
+        longest = max(map(_cells, column))
+        short = longest <= _WHOLE or (number == 0 and longest <= limit // 2)
         drawn.add_column(part.head[number] if part.head else "", overflow="fold", no_wrap=short)
     for row in rows:
         styles = [_STYLES.get(cell, "") if number == part.status else "" for number, cell in enumerate(row)]

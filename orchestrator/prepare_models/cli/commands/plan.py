@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
         document = {"executor": executor.name, "runtime": runtime, "models": models, "warnings": warnings}
         text.write(json.dumps(document, indent=2))
     else:
-        table = text.plan(_cells(model, runtime) for model in found)
+        table = text.plan([_cells(model, runtime) for model in found], wide=arguments.wide)
         show(table, *(part for each in (*of_run, *of_models) for part in ("", each)), wide=arguments.wide)
     return EXIT_OK
 
@@ -78,6 +78,6 @@ def _row(model: plan.PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Mess
     }
 
 
-def _cells(model: plan.PlannedModel, runtime: RuntimeInfo) -> tuple[str, str, str]:
+def _cells(model: plan.PlannedModel, runtime: RuntimeInfo) -> tuple[str, str, str, str]:
     choice = plan.converter(model.spec, runtime)
-    return model.spec.name, model.told(), f"{choice.converter or 'none'} ({choice.reason})"
+    return model.spec.name, model.told(), choice.converter or "none", choice.reason
