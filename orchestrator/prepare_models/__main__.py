@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -22,10 +23,9 @@ _forget_relative_places()  # before anything else is imported; a program that im
 
 from collections.abc import Sequence  # noqa: E402
 
-from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, PrepareModelsError  # noqa: E402
+from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareModelsError  # noqa: E402
 from .support.interrupts import ended_by_signals  # noqa: E402
 from .support.os_errors import of_this_machine  # noqa: E402  # here: without a free descriptor, nothing can be imported
-from .support.terminal import say  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,25 +37,41 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return run_command(argv)
         finally:
             sys.stdout.flush()  # here, where a reader that went away is no surprise
-    except PrepareModelsError as error:
-        say(f"prepare-models: {error.diagnostics()}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("prepare-models: interrupted\n")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         _forget_output()
         return EXIT_INTERRUPTED
+    except PrepareModelsError as error:
+        return _ended(error, argv)
+    except KeyboardInterrupt:
+        return _ended(InterruptedRunError("interrupted"), argv)
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug of ours must not look like one of the user's
         trouble = of_this_machine(error) if isinstance(error, OSError | MemoryError) else None
         if trouble is not None:
             _forget_output()
-            say(f"prepare-models: {trouble.diagnostics()}")
-            return EXIT_ENVIRONMENT
+            return _ended(trouble, argv)
         from .support.bug_report import write
 
-        sys.stderr.write(f"prepare-models: a bug: {type(error).__name__}; please report it with {write(error)}\n")
-        return EXIT_BUG
+        return _ended(BugError(type(error).__name__, write(error)), argv)
+
+
+def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
+    """Show how a command ended: to people, and as the document that ``--json`` promises."""
+    from .support.page import show
+
+    show(*error.shown(), stream=sys.stderr)
+    if _wants_json(sys.argv[1:] if argv is None else argv):
+        try:
+            sys.stdout.write(json.dumps(error.to_dict(), indent=2) + "\n")
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
+    return error.exit_code
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Tell whether a command line asks for JSON, be it one that can't be followed."""
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    return any(len(word) > len("--j") and "--json".startswith(word) for word in options)
 
 
 def run_command(argv: Sequence[str] | None) -> int:

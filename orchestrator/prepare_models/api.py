@@ -204,8 +204,7 @@ def plan(
         Selection(manifest, models, locked, signatures, delivery, executor, containers),
         _verifying(_observer(on_event, None)),
     )
-    place = paths.refuse_file(Path(models_dir), purpose="models directory", chosen_by="--models-dir DIR")
-    return plans.make(chosen.specs, chosen.executor, place, force=force)
+    return plans.make(chosen.specs, chosen.executor, Path(models_dir), force=force)
 
 
 @_call()

@@ -14,22 +14,21 @@ PrepareModelsError
   BundleError           1   a bundle is damaged or incomplete, or can't be made
   SignatureError        1   a bundle, lock or list of keys is not signed as it has to be
   InterruptedRunError 130   the user, or the system, stopped the run
-anything else          70   a bug
+  BugError             70   anything that nobody foresaw
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prepare_models_entrypoint.contract.error_codes import ERRORS
 
+from .support.page import Message, of_error
+
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full
 
 EXIT_OK = 0
 EXIT_MODEL_FAILED = 1
@@ -45,22 +44,42 @@ class PrepareModelsError(Exception):
 
     exit_code = EXIT_MODEL_FAILED
     code = "failed"
+    about = "prepare-models"  # what the message is about: the command, unless a class knows better
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
 
+    def shown(self) -> list[Message]:
+        """Return the error for a person: each thing that is wrong, in the layout that all errors have."""
+        return [Message("error", self.code, self.about, self.message, self.hint)]
+
     def diagnostics(self) -> str:
-        """Return the text for a person."""
-        return f"{self.message}\n  -> {self.hint}" if self.hint else self.message
+        """Return the error as it is shown."""
+        return "\n".join(map(str, self.shown()))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the document that ``--json`` prints in place of a result."""
+        problems = [
+            {"code": each.code, "about": each.about, "message": each.message, "hint": each.hint}
+            for each in self.shown()
+        ]
+        error = {
+            "code": self.code, "stage": None, "message": self.message, "hint": self.hint, "retryable": False,
+        }  # fmt: skip
+        return {"error": error, "problems": problems, "exit_status": self.exit_code}
 
 
 class UsageError(PrepareModelsError):
-    """The command line can't be followed."""
+    """The command line can't be followed. ``about``: the command, with its action."""
 
     exit_code = EXIT_USAGE
     code = "usage"
+
+    def __init__(self, message: str, *, hint: str = "", about: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.about = about or self.about
 
 
 class Problem(NamedTuple):
@@ -80,7 +99,15 @@ class ManifestError(UsageError):
         places = [f"{file}:{p.line}: " if p.line else "" for p in problems]  # none of a manifest that is not a file
         lines = [f"{at}{p.path + ': ' if p.path else ''}{p.message}" for at, p in zip(places, problems, strict=True)]
         super().__init__("\n".join(lines))
+        self.file = file
         self.problems = list(problems)
+
+    def shown(self) -> list[Message]:
+        """Return each problem with its place."""
+        return [
+            Message("error", self.code, f"{self.file}:{p.line}", f"{p.path + ': ' if p.path else ''}{p.message}")
+            for p in self.problems
+        ]
 
 
 class HostError(PrepareModelsError):
@@ -146,6 +173,11 @@ class LockError(PrepareModelsError):
         super().__init__("\n".join(drift), hint=hint)
         self.drift = list(drift)
 
+    def shown(self) -> list[Message]:
+        """Return each difference; the hint, which all share, with the last."""
+        *others, last = [Message("error", self.code, self.about, each) for each in self.drift]
+        return [*others, last._replace(hint=self.hint)]
+
 
 class SourcesError(PrepareModelsError):
     """Sources could not be fetched. ``failed``: each with the error that the entrypoint reported."""
@@ -157,12 +189,16 @@ class SourcesError(PrepareModelsError):
         super().__init__("\n".join(lines))
         self.failed = list(failed)
 
+    def shown(self) -> list[Message]:
+        """Return the error of each source."""
+        return [of_error(error, source) for source, error in self.failed]
+
 
 class BundleError(PrepareModelsError):
     """A bundle is damaged or incomplete, or what belongs into it can't be had. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(f"{message} [{code}]", hint=hint or ERRORS[code].hint)
+        super().__init__(message, hint=hint or ERRORS[code].hint)
         self.code = code
 
 
@@ -171,7 +207,7 @@ class SignatureError(PrepareModelsError):
 
     def __init__(self, kind: str, message: str, *, hint: str = "") -> None:
         self.code = f"{kind}-signature"
-        super().__init__(f"{message} [{self.code}]", hint=hint or ERRORS[self.code].hint)
+        super().__init__(message, hint=hint or ERRORS[self.code].hint)
 
 
 class InterruptedRunError(PrepareModelsError):
@@ -179,3 +215,13 @@ class InterruptedRunError(PrepareModelsError):
 
     exit_code = EXIT_INTERRUPTED
     code = "interrupted"
+
+
+class BugError(PrepareModelsError):
+    """Something that nobody foresaw. ``file``: what a user attaches to a report of it."""
+
+    exit_code = EXIT_BUG
+    code = "internal"
+
+    def __init__(self, what: str, file: Path) -> None:
+        super().__init__(f"a bug: {what}", hint=f"please report it with {file}")

@@ -41,13 +41,13 @@ def run_bare(bare: Path, place: Workplace, *arguments: str, **variables: str) ->
 
 def test_without_a_backend_run_says_the_command_that_fixes_it(bare: Path, place: Workplace) -> None:
     error, hint = run_bare(bare, place, "--executor", "local")
-    assert error.startswith("prepare-models: no TensorRT to build engines with")
+    assert error.startswith("error [environment] prepare-models: no TensorRT to build engines with")
     assert hint.strip() == f"-> run: {bare} -m pip install '{ROOT}[local]'"
 
 
 def test_without_backend_and_engine_run_says_both_remedies(bare: Path, place: Workplace) -> None:
     error, hint = run_bare(bare, place, DOCKER_HOST=f"unix://{place.folder}/none.sock")
-    assert error.startswith("prepare-models: neither containers nor this Python can build engines")
+    assert error.startswith("error [environment] prepare-models: neither containers nor this Python can build engines")
     assert "systemctl start docker" in hint
     assert f"{bare} -m pip install '{ROOT}[local]'" in hint
 

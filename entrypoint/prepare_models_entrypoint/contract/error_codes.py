@@ -96,6 +96,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "docker-sdk-too-old": ErrorCode("container", "the Python package docker is too old for the installed requests", "`pip install --upgrade 'docker>=7.1'`"),
     "credential-helper-missing": ErrorCode("container", "the credential helper of `~/.docker/config.json` is not installed", "Install it, or remove `credsStore` and `credHelpers` there and run `docker login`."),
     "image-architecture": ErrorCode("container", "the image is for another architecture", "Take the image of this machine's platform: `prepare-models doctor` names it."),
+    "image-build-failed": ErrorCode("container", "a step of `image build` failed", "Read the builder's lines. Behind an index, authority or proxy of your own: `--index-url`, `--ca`, `--build-arg`."),
     "registry-rate-limited": ErrorCode("container", "the registry limits pulls without a log-in", "`docker login`, or wait some hours."),
     "registry-untrusted": ErrorCode("container", "the engine does not trust the registry's certificate", "Put the authority's certificate into `/etc/docker/certs.d/REGISTRY/ca.crt`; check the clock."),
     "registry-timeout": ErrorCode("container", "the registry does not answer in time", "Check network, firewall and the daemon's proxy."),

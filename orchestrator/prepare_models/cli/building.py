@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK
-from ..reports import forms
+from ..reports import forms, text
 from ..running import progress
-from .options import add_output, seconds
+from ..support.page import show
+from .options import add_output, add_wide, seconds
 
 if TYPE_CHECKING:
     from ..reports.run_report import RunReport
@@ -30,11 +32,20 @@ def add_building(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
     add_output(command)
+    add_wide(command)
 
 
 def status(report: RunReport) -> int:
     """Return the exit status of a run."""
     return EXIT_OK if report.ok else EXIT_MODEL_FAILED
+
+
+def write_document(report: RunReport, arguments: argparse.Namespace) -> None:
+    """Write a report to standard output, and its messages, which a person may want to see, to standard error."""
+    text.write(report.render().rstrip())
+    found = text.messages(report.document["models"])
+    if found and not arguments.quiet:
+        show(*found[1:], stream=sys.stderr)
 
 
 def observer(arguments: argparse.Namespace) -> AbstractContextManager[Observer]:

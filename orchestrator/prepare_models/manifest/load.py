@@ -177,7 +177,7 @@ class _Loader(Reader):
         try:
             known = dict(find((source.text or "").removeprefix(PREFIX)).manifest)
         except UsageError as error:
-            self.problems.add(source, error.diagnostics().replace("\n  -> ", "; "))
+            self.problems.add(source, f"{error.message}; {error.hint}" if error.hint else error.message)
             return node.entries
         for key, others in _INSTEAD.items():
             if node.entries.keys() & set(others):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.identity import Change
 from prepare_models_entrypoint.contract.report import WarningInfo
@@ -14,9 +13,17 @@ from prepare_models_entrypoint.contract.report import WarningInfo
 from ..executors.executor import Executor
 from ..manifest.model import ModelSpec
 from ..store import open_store
+from ..support import paths
 from ..support.file_digests import open_digests
-from . import planner
+from ..support.page import Message
+from . import foresight, planner
 from .planner import PlannedModel
+
+
+class Foreseen(WarningInfo):
+    """Something that a run would refuse or warn of. ``kind``: error or warning."""
+
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class ModelPlan:
 
     action: ``build``, ``rebuild``, ``restore`` or ``up-to-date``. reason: why, in words; changes: the same as data.
     converter: None where none fits, and ``converter_reason`` says why.
+    problems: what a run would refuse, or warn of, as far as it shows now.
     """
 
     name: str
@@ -33,6 +41,7 @@ class ModelPlan:
     changes: Sequence[Change]
     converter: str | None
     converter_reason: str
+    problems: Sequence[Foreseen] = ()
 
     def told(self) -> str:
         """Return the decision as a sentence: ``up-to-date``, or ``rebuild because: ...``."""
@@ -50,27 +59,41 @@ class Plan:
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
-        models = [{**vars(model), "changes": list(model.changes)} for model in self.models]
+        models = [
+            {**vars(model), "changes": list(model.changes), "problems": list(model.problems)} for model in self.models
+        ]
         return {**vars(self), "models": models, "warnings": list(self.warnings)}
 
 
-def make(specs: Iterable[ModelSpec], executor: Executor, models_dir: Path, *, force: bool) -> Plan:
+def make(specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool) -> Plan:
     """Return what a run of these models would do. Changes nothing but what is remembered of files."""
-    runtime, digests = executor.describe(), open_digests()
-    plans = planner.Planner(models_dir, runtime, open_store(digests), digests, force)
-    planned = [plans.plan(spec) for spec in specs]
+    found, runtime = planned(specs, executor, models_dir, force=force)
+    of_models = foresight.of_models(found)
+    warnings = (
+        WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in foresight.of_run(found, runtime)
+    )
+    models = tuple(_model(model, runtime, of_models) for model in found)
+    return Plan(executor.name, runtime, models, tuple(warnings))
+
+
+def planned(
+    specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool = False
+) -> tuple[list[PlannedModel], RuntimeInfo]:
+    """Return what would be done for each model, and the runtime that would do it."""
+    runtime = executor.describe()
+    directory = paths.refuse_file(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    digests = open_digests()
+    plans = planner.Planner(directory, runtime, open_store(digests), digests, force)
+    found = [plans.plan(spec) for spec in specs]
     digests.save()
-    models = tuple(_model(model, runtime) for model in planned)
-    return Plan(executor.name, runtime, models, tuple(_warnings(planned, runtime)))
+    return found, runtime
 
 
-def _model(model: PlannedModel, runtime: RuntimeInfo) -> ModelPlan:
-    choice = planner.converter(model.spec, runtime)
-    return ModelPlan(model.spec.name, model.action, model.reason, tuple(model.changes), choice.converter, choice.reason)
-
-
-def _warnings(planned: Sequence[PlannedModel], runtime: RuntimeInfo) -> list[WarningInfo]:
-    """Return what is known against the TensorRT of the builds to come, each once."""
-    builds = [model.spec for model in planned if model.action in (planner.BUILD, planner.REBUILD)]
-    found = [each for spec in builds for each in known_faults.of_build(spec.job(Path()), runtime)]
-    return list({each["message"]: each for each in found}.values())
+def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:
+    choice, name = planner.converter(model.spec, runtime), model.spec.name
+    problems = tuple(
+        Foreseen(kind=each.kind, code=each.code, message=each.message, hint=each.hint)
+        for each in foreseen
+        if each.about == name
+    )
+    return ModelPlan(name, model.action, model.reason, tuple(model.changes), choice.converter, choice.reason, problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ..errors import NO_ROOM, HostError
+from ..errors import HostError
 
 _LIMITS = {
     errno.EMFILE: ("too many open files", "raise the limit: ulimit -n 4096, or work on fewer models at once: --jobs 1"),
@@ -24,11 +24,13 @@ def of_this_machine(error: OSError | MemoryError) -> HostError | None:
     """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
     if isinstance(error, MemoryError):
         error = OSError(errno.ENOMEM, "")
-    if error.errno in NO_ROOM:
-        return HostError(f"no room left to write {error.filename or 'the output'}", hint="free disk space")
     if error.errno in _LIMITS:
         what, fix = _LIMITS[error.errno]
         return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)
+    from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
+
+    if error.errno in NO_ROOM:
+        return HostError(no_room(error.filename), hint="free disk space there, then run again")
     if error.errno in _DENIED and error.filename is not None:
         return HostError(f"{error.filename!s}: {error.strerror}", hint="check the path and its permissions")
     try:

@@ -12,8 +12,9 @@ from prepare_models_entrypoint.contract.shape_kinds import Shape
 from ... import api
 from ...manifest.model import NAME
 from ...reports import text
+from ...support.page import show
 from .. import selection
-from ..building import add_building, observer, reports, status
+from ..building import add_building, observer, reports, status, write_document
 from ..options import add_delivery, value
 
 EXAMPLE = """\
@@ -78,8 +79,12 @@ def main(arguments: argparse.Namespace) -> int:
             reports=reports(arguments),
             observer=hears,
         )
-    shown = f"manifest  {target}" if target else f"\nthe same as a manifest:\n\n{report.manifest}"
-    text.write(report.render().rstrip() if arguments.json else f"{text.converted(report.document)}\n{shown}".rstrip())
+    if arguments.json:
+        write_document(report, arguments)
+    else:
+        show(*text.converted(report.document), *([f"manifest  {target}"] if target else []), wide=arguments.wide)
+        if target is None:
+            text.write(f"\nthe same as a manifest:\n\n{report.manifest}".rstrip())
     return status(report)
 
 

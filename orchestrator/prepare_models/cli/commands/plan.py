@@ -9,8 +9,9 @@ from ... import api
 from ...errors import EXIT_OK
 from ...reports import text
 from ...support.display import byte_lines
+from ...support.page import Message, show
 from .. import selection
-from ..options import add_output, add_selection
+from ..options import add_output, add_selection, add_wide
 from ..trusting import signatures
 
 EXAMPLE = "example:\n  prepare-models plan models.yaml --json"
@@ -20,6 +21,7 @@ def add_arguments(plan: argparse.ArgumentParser) -> None:
     """Add what ``plan`` takes."""
     add_selection(plan)
     add_output(plan)
+    add_wide(plan)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -41,8 +43,15 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(json.dumps(plan.to_dict(), indent=2))
     else:
-        rows = (
-            (each.name, each.told(), f"{each.converter or 'none'} ({each.converter_reason})") for each in plan.models
-        )
-        text.write("\n".join([text.plan(rows), *text.warnings(plan.warnings)]))
+        rows = [(each.name, each.told(), each.converter or "none", each.converter_reason) for each in plan.models]
+        told = [
+            Message("warning", each["code"], "this TensorRT", each["message"], each["hint"]) for each in plan.warnings
+        ]
+        told += [
+            Message(each["kind"], each["code"], model.name, each["message"], each["hint"])
+            for model in plan.models
+            for each in model.problems
+        ]
+        parts = (part for each in told for part in ("", each))
+        show(text.plan(rows, wide=arguments.wide), *parts, wide=arguments.wide)
     return EXIT_OK

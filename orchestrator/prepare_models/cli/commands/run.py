@@ -6,8 +6,9 @@ import argparse
 
 from ... import api
 from ...reports import text
+from ...support.page import show
 from .. import selection
-from ..building import add_building, observer, reports, status
+from ..building import add_building, observer, reports, status, write_document
 from ..options import add_selection, positive
 from ..trusting import signatures
 
@@ -62,5 +63,8 @@ def main(arguments: argparse.Namespace) -> int:
             reports=reports(arguments),
             observer=hears,
         )
-    text.write(report.render().rstrip() if arguments.json else text.summary(report.document))
+    if arguments.json:
+        write_document(report, arguments)
+    else:
+        show(*text.summary(report.document, wide=arguments.wide), wide=arguments.wide)
     return status(report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from ...errors import (
 )
 from ...manifest.load import load
 from ...reports.text import write
-from ...support.terminal import say
+from ...support.page import show
 from ..options import add_json, manifest
 
 EXAMPLE = """\
@@ -42,6 +43,7 @@ class _Finding:
     problems: list[Problem] = field(default_factory=list)
     drift: list[str] = field(default_factory=list)
     told: str = ""
+    failure: PrepareModelsError | None = None
 
     @property
     def status(self) -> int:
@@ -69,7 +71,10 @@ def main(arguments: argparse.Namespace) -> int:
         write(json.dumps({"manifests": [each.to_dict() for each in found]}, indent=2))
     else:
         for each in found:
-            (say if each.status else write)(each.told)
+            if each.failure is None:
+                write(each.told)
+            else:
+                show(*each.failure.shown(), stream=sys.stderr)
     return max(each.status for each in found)
 
 
@@ -86,11 +91,12 @@ def _examine(file: Path, *, require_lock: bool) -> _Finding:
             found.drift = [f"{lock.path_of(file)} is not there"]
             raise LockError(found.drift, hint=f"write it: prepare-models lock {shlex.quote(str(file))}")
         lock.refuse(found.drift, file)
-    except HostError as error:  # a file that the lock names is not here
-        found.drift, found.told = [error.message], error.diagnostics()
-    except ManifestError as error:
-        found.problems, found.told = error.problems, error.diagnostics()
     except PrepareModelsError as error:
-        found.told = error.diagnostics()
-        found.problems = [] if found.drift else [Problem(1, "", error.message)]
+        found.failure = error
+        if isinstance(error, HostError):  # a file that the lock names is not here
+            found.drift = [error.message]
+        elif isinstance(error, ManifestError):
+            found.problems = error.problems
+        elif not found.drift:
+            found.problems = [Problem(1, "", error.message)]
     return found
