@@ -90,10 +90,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def write_document(report: documents.Run, arguments: argparse.Namespace) -> None:
-    """Write a report to standard output, and its messages, which a person may want to see, to standard error."""
+    """Write a report to standard output, and its messages to standard error where people read that."""
     text.write(document_of(report))
     found = text.messages(report["models"])
-    if found and not arguments.quiet:
+    if found and not arguments.quiet and arguments.log_format == "text":
         show(*found[1:], stream=sys.stderr)
 
 
