@@ -51,7 +51,7 @@ def test_what_triton_completes_is_a_note(copy: Path, place: Workplace) -> None:
     (copy / "config.pbtxt").unlink()
     assert findings(place, "--consumer", "triton") == []
     told = place.call("lint", str(place.models_dir), "--consumer", "triton").stdout
-    assert told.startswith("net: good\n  note [triton-completed]: ")
+    assert told.startswith("net: good\nnote [triton-completed] net: ")
 
 
 @pytest.mark.parametrize("name", ["isaac-ros@9.9", "triton@1", "vllm", ""])

@@ -218,3 +218,6 @@ def test_hints_with_commands_are_one_line_for_a_shell(place: Workplace) -> None:
     command = hint.partition("write one with ")[2].partition(",")[0]
     assert place.call(*shlex.split(command)[1:]).status == 0
     assert Path(COMMAND).name in command
+    elsewhere = place.call("run", "no-such-directory/models.yaml")
+    assert "check the path" in elsewhere.stderr
+    assert "init" not in elsewhere.stderr, "it would have no place for the file"

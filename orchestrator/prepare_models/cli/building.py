@@ -41,10 +41,10 @@ def status(report: RunReport) -> int:
 
 
 def write_document(report: RunReport, arguments: argparse.Namespace) -> None:
-    """Write a report to standard output, and its messages, which a person may want to see, to standard error."""
+    """Write a report to standard output, and its messages to standard error where people read that."""
     text.write(report.render().rstrip())
     found = text.messages(report.document["models"])
-    if found and not arguments.quiet:
+    if found and not arguments.quiet and arguments.log_format == "text":
         show(*found[1:], stream=sys.stderr)
 
 

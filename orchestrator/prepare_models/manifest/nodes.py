@@ -143,6 +143,14 @@ def _malformed(text: str, error: yaml.YAMLError) -> Problem:
     return Problem(line + 1, "", f"is not YAML: {what}")
 
 
+def _missing(file: Path) -> UsageError:
+    alone = "convert a single model without one: prepare-models convert MODEL"
+    if not file.absolute().parent.is_dir():
+        return UsageError(f"{file} doesn't exist, nor does its directory", hint=f"check the path, or {alone}")
+    init = f"prepare-models init -o {shlex.quote(str(file))}"
+    return UsageError(f"{file} doesn't exist", hint=f"write one with {init}, or {alone}")
+
+
 def read(file: Path) -> str:
     """Return a manifest's text; a model in its place is not read to its end.
 
@@ -153,10 +161,7 @@ def read(file: Path) -> str:
     try:
         return read_small(file, largest=_MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
-        hint = (
-            f"write one with prepare-models init -o {shlex.quote(str(file))}, or convert a single model without one: "
-        )
-        raise UsageError(f"{file} doesn't exist", hint=f"{hint}prepare-models convert MODEL") from None
+        raise _missing(file) from None
     except IsADirectoryError:
         raise UsageError(f"{file} is a directory, not a manifest", hint="give the path of a models.yaml") from None
     except OSError as error:
