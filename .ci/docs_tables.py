@@ -27,7 +27,7 @@ from prepare_models_entrypoint.contract.samples import CalibrationConfig  # noqa
 from prepare_models_entrypoint.contract.settings import Option, Setting, rows  # noqa: E402
 from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig  # noqa: E402
 
-FILES = ("manifest.md", "errors.md", "docker.md", "air-gap.md", "lint.md", "platforms.md", "report.md")
+FILES = ("manifest.md", "errors.md", "lint.md", "platforms.md")
 _MARKED = re.compile(r"(<!-- table: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

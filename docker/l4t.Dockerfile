@@ -2,7 +2,11 @@
 # Build: prepare-models image build --platform jetpack6
 ARG BASE_IMAGE=nvcr.io/nvidia/l4t-tensorrt:r10.3.0-runtime
 FROM ${BASE_IMAGE} AS packages
+ARG PIP_INDEX_URL
 COPY docker/requirements /requirements
+# image build --ca FILE: pip trusts its certificates beside the base's own; nothing of it goes into the image.
+RUN if [ -e /requirements/ca.pem ]; then cat /etc/ssl/certs/ca-certificates.crt /requirements/ca.pem > /ca.pem; \
+      printf '[global]\ncert = /ca.pem\n' > /etc/pip.conf; fi
 RUN python3 -m venv /pip 2>/dev/null \
  || (apt-get update && apt-get install -y --no-install-recommends python3-venv && python3 -m venv /pip)
 RUN install() { /pip/bin/python -m pip install --target /opt/prepare-models/packages \

@@ -6,7 +6,11 @@ RUN python3 -c 'import ensurepip, venv' 2>/dev/null \
  || (apt-get update && apt-get install -y --no-install-recommends python3 python3-venv ca-certificates && rm -rf /var/lib/apt/lists/*)
 
 FROM base AS packages
+ARG PIP_INDEX_URL
 COPY docker/requirements /requirements
+# image build --ca FILE: pip trusts its certificates beside the base's own; nothing of it goes into the image.
+RUN if [ -e /requirements/ca.pem ]; then cat /etc/ssl/certs/ca-certificates.crt /requirements/ca.pem > /ca.pem; \
+      printf '[global]\ncert = /ca.pem\n' > /etc/pip.conf; fi
 # pip stays behind in this stage. tensorrt-rtx-cu13 is published as source alone; everything else comes as wheels.
 RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/prepare-models/venv \
  && install() { /pip/bin/python -m pip install --prefix /opt/prepare-models/venv --ignore-installed \

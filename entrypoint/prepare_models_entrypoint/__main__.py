@@ -7,21 +7,19 @@ failed (the report says how), 2 the job can't be read, 143 stopped by SIGTERM.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional
 
 from .contract import event
 from .contract.codec import CONTRACT_VERSION
 from .contract.files import UMASK_VARIABLE, write_atomic
 from .events import Events
 from .processes import die_with_parent
-
-if TYPE_CHECKING:
-    from .contract.report import ErrorInfo
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -34,6 +32,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         return run_job(arguments.job, arguments.control, arguments.parent)
     if arguments.command == "fetch":
         return fetch_job(arguments.job, arguments.parent)
+    if arguments.command == "restore":
+        return restore_all()
     sys.stdout.write(json.dumps(_ANSWERS[arguments.command](arguments)) + "\n")
     return 0
 
@@ -70,8 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     plain.add_argument("file", type=Path, help=".etlt")
     plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
     plain.add_argument("--output", type=Path, required=True, help=".onnx to write, readable by this user alone")
-    restore = commands.add_parser("restore", help="publish an engine that was built before, print the outcome as JSON")
-    restore.add_argument("request", type=Path, help="request, JSON")
+    commands.add_parser("restore", help="publish engines that were built before: a JSON line in, a JSON line out, each")
     commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")
     return parser
 
@@ -113,10 +112,6 @@ def _decrypt(arguments: argparse.Namespace) -> object:
     return decrypt_file(arguments.file, arguments.key_file, arguments.output)
 
 
-def _restore(arguments: argparse.Namespace) -> object:
-    return {"error": _restored(arguments.request)}
-
-
 def _describe(arguments: argparse.Namespace) -> object:
     del arguments
     from .contract import runtime
@@ -127,7 +122,7 @@ def _describe(arguments: argparse.Namespace) -> object:
 # Commands that print one JSON document; each imports what it needs when it runs.
 _ANSWERS: Dict[str, Callable[[argparse.Namespace], object]] = {
     "ngc": _ngc, "inspect": _inspect, "lint": _lint, "gather": _gather, "relocate": _relocate, "decrypt": _decrypt,
-    "restore": _restore, "describe": _describe,
+    "describe": _describe,
 }  # fmt: skip
 
 
@@ -177,12 +172,16 @@ def fetch_job(job_file: Path, parent: Optional[int]) -> int:
     return 0 if good else 1
 
 
-def _restored(request: Path) -> Optional[ErrorInfo]:
-    """Publish an engine and return the error, if there is one."""
+def restore_all() -> int:
+    """Publish an engine for each line of standard input, and answer it with the error, if there is one."""
     from .errors import outcome
     from .publish import restore
 
-    return outcome(lambda: restore(json.loads(request.read_text(encoding="utf-8"))), None)
+    for line in sys.stdin:
+        error = outcome(functools.partial(restore, json.loads(line)), None)
+        sys.stdout.write(json.dumps({"error": error}) + "\n")
+        sys.stdout.flush()
+    return 0
 
 
 def _stop(number: int, frame: object) -> None:

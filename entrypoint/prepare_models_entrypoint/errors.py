@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple
 
 from .contract.error_codes import ERRORS
 from .contract.external_errors import ExternalDataError, UnreadableError
+from .contract.files import NO_ROOM, no_room
 from .masking import mask
 
 if TYPE_CHECKING:
@@ -95,10 +96,9 @@ class VerifyError(StageError):
 def from_os_error(error: OSError) -> StageError:
     """Turn the operating system's refusal into an error that says what to do."""
     where = error.filename2 or error.filename or "the models or cache directory"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StageError(
-            "disk-full", f"no room left to write {where}", hint="free disk space there, then run again", retryable=True
-        )
+    if error.errno in NO_ROOM:
+        told = no_room(error.filename2 or error.filename)
+        return StageError("disk-full", told, hint="free disk space there, then run again", retryable=True)
     if error.errno == errno.ENAMETOOLONG:
         return StageError(
             "output-not-writable",

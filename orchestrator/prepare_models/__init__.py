@@ -1,24 +1,85 @@
-"""prepare-models: from a manifest of pretrained networks to TensorRT engines for this machine."""
+"""prepare-models: from a manifest of pretrained networks to TensorRT engines for this machine.
+
+What ``__all__`` lists is the Python API, which docs/python.md describes. It is loaded when it is used first.
+"""
 
 import os
 import sys
 
+# Nothing else is imported here, not even typing: what the current directory holds may come first.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.event import Event
+    from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport, WarningInfo
+
+    from .api import convert, inspect, lint, load, plan, run
+    from .errors import (
+        BundleError,
+        ContainerError,
+        HostError,
+        InspectionError,
+        InterruptedRunError,
+        LockError,
+        ManifestError,
+        ModelsFailedError,
+        PrepareModelsError,
+        SignatureError,
+        UsageError,
+    )
+    from .executors.options import ContainerOptions
+    from .manifest.model import Manifest, ModelSpec
+    from .planning.plan import ModelPlan, Plan
+    from .reports.run_report import Conversion, RunReport
+    from .running.inspecting import Inspection, LintedModel, LintReport, Tensor
+    from .running.progress import Observer
+    from .running.selection import Bundle, Delivery
+    from .signing.required import Signatures
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "run", "convert", "plan", "inspect", "lint", "load",
+    "Manifest", "ModelSpec", "Bundle", "ContainerOptions", "Delivery", "Signatures",
+    "RunReport", "Conversion", "ModelReport", "ErrorInfo", "WarningInfo", "Plan", "ModelPlan",
+    "Inspection", "Tensor", "LintReport", "LintedModel",
+    "Event", "Observer",
+    "PrepareModelsError", "UsageError", "ManifestError", "HostError", "ContainerError", "InspectionError",
+    "ModelsFailedError", "LockError", "BundleError", "SignatureError", "InterruptedRunError",
+]  # fmt: skip
+
+
+# Where names are found, in this order; the API's own imports hold most of them.
+_HOMES = (
+    "prepare_models.errors", "prepare_models.api", "prepare_models.manifest.model", "prepare_models.planning.plan",
+    "prepare_models.running.inspecting", "prepare_models_entrypoint.contract.report",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = (vars(module) for module in map(importlib.import_module, _HOMES))
+    value: object = next(names[name] for names in found if name in names)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def _forget_current_directory() -> None:
-    """Import nothing from the current directory: ``-m`` puts it first, an empty entry of PYTHONPATH means it."""
-    try:
-        here = os.getcwd()
-    except OSError:
-        return
-    entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not os.path.isabs(entry)]
-    relative = [os.path.join(here, entry).rstrip(os.sep) for entry in entries] if "PYTHONPATH" in os.environ else []
-    if sys.argv[:1] == ["-m"] and sys.path[:1] == [here]:  # while Python looks for __main__
-        relative.append(here)
-    for place in relative:
-        if place in sys.path:
-            sys.path.remove(place)
+    """Remove the current directory, which ``-m prepare_models`` put first, while Python looks for our ``__main__``."""
+    named = (word for word in sys.orig_argv if word == __name__ or word.endswith(f"m{__name__}"))
+    if sys.argv[:1] == ["-m"] and any(named):
+        try:
+            here = os.getcwd()
+        except OSError:
+            return
+        if sys.path[:1] == [here]:
+            del sys.path[0]
 
 
 _forget_current_directory()

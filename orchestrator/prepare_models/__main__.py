@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import errno
+import json
 import os
 import sys
-from collections.abc import Sequence
 
-from .errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, NO_ROOM, HostError, PrepareModelsError
-from .support.interrupts import ended_by_signals
-from .support.terminal import say
 
-_LIMITS = {
-    errno.EMFILE: ("too many open files", "raise the limit: ulimit -n 4096, or work on fewer models at once: --jobs 1"),
-    errno.ENFILE: (
-        "the machine has too many open files",
-        "end other programs, or raise fs.file-max: sysctl fs.file-max",
-    ),
-    errno.ENOMEM: ("no memory left", "end other programs, or add swap, then run again: what is done is kept"),
-    errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
-    errno.EIO: ("a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
-}
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+def _forget_relative_places() -> None:
+    """Import nothing from the current directory, which an empty or relative entry of PYTHONPATH means."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        return
+    for entry in os.environ["PYTHONPATH"].split(os.pathsep) if "PYTHONPATH" in os.environ else ():
+        place = os.path.join(here, entry).rstrip(os.sep)
+        if not os.path.isabs(entry) and place in sys.path:
+            sys.path.remove(place)
+
+
+_forget_relative_places()  # before anything else is imported; a program that imports the package keeps its own
+
+from collections.abc import Sequence  # noqa: E402
+
+from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareModelsError  # noqa: E402
+from .support.interrupts import ended_by_signals  # noqa: E402
+from .support.os_errors import of_this_machine  # noqa: E402  # here: without a free descriptor, nothing can be imported
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,26 +37,41 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return run_command(argv)
         finally:
             sys.stdout.flush()  # here, where a reader that went away is no surprise
-    except PrepareModelsError as error:
-        say(f"prepare-models: {error.diagnostics()}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("prepare-models: interrupted\n")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         _forget_output()
         return EXIT_INTERRUPTED
+    except PrepareModelsError as error:
+        return _ended(error, argv)
+    except KeyboardInterrupt:
+        return _ended(InterruptedRunError("interrupted"), argv)
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug of ours must not look like one of the user's
-        known = OSError(errno.ENOMEM, "") if isinstance(error, MemoryError) else error
-        trouble = _of_this_machine(known) if isinstance(known, OSError) else None
+        trouble = of_this_machine(error) if isinstance(error, OSError | MemoryError) else None
         if trouble is not None:
             _forget_output()
-            say(f"prepare-models: {trouble.diagnostics()}")
-            return EXIT_ENVIRONMENT
+            return _ended(trouble, argv)
         from .support.bug_report import write
 
-        sys.stderr.write(f"prepare-models: a bug: {type(error).__name__}; please report it with {write(error)}\n")
-        return EXIT_BUG
+        return _ended(BugError(type(error).__name__, write(error)), argv)
+
+
+def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
+    """Show how a command ended: to people, and as the document that ``--json`` promises."""
+    from .support.page import show
+
+    show(*error.shown(), stream=sys.stderr)
+    if _wants_json(sys.argv[1:] if argv is None else argv):
+        try:
+            sys.stdout.write(json.dumps(error.to_dict(), indent=2) + "\n")
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
+    return error.exit_code
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Tell whether a command line asks for JSON, be it one that can't be followed."""
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    return any(len(word) > len("--j") and "--json".startswith(word) for word in options)
 
 
 def run_command(argv: Sequence[str] | None) -> int:
@@ -60,22 +79,6 @@ def run_command(argv: Sequence[str] | None) -> int:
     from .cli.parser import main as run
 
     return run(argv)
-
-
-def _of_this_machine(error: OSError) -> HostError | None:
-    """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
-    if error.errno in NO_ROOM:
-        return HostError(f"no room left to write {error.filename or 'the output'}", hint="free disk space")
-    if error.errno in _LIMITS:
-        what, fix = _LIMITS[error.errno]
-        return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)
-    if error.errno in _DENIED and error.filename is not None:
-        return HostError(f"{error.filename!s}: {error.strerror}", hint="check the path and its permissions")
-    try:
-        os.getcwd()
-    except OSError:
-        return HostError("the current directory is gone", hint="change to one that exists, then run again")
-    return None
 
 
 def _open_streams() -> None:

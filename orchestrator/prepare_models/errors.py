@@ -5,6 +5,8 @@ PrepareModelsError
     ManifestError       2   the manifest can't be read as one; carries every problem with its line
   HostError             3   this machine can't do what was asked
   KeyUnavailableError   1   the key of one model is not where the manifest says
+  InspectionError       1   a file can't be inspected, or a directory not be linted
+  ModelsFailedError     1   models of a run failed; carries their reports
   NoRoomError           1   a disk got full while a model was worked on
   LicenceError          1   the terms of one model were not accepted
   LockError             1   something is not as it was locked; carries every difference
@@ -12,21 +14,20 @@ PrepareModelsError
   BundleError           1   a bundle is damaged or incomplete, or can't be made
   SignatureError        1   a bundle, lock or list of keys is not signed as it has to be
   InterruptedRunError 130   the user, or the system, stopped the run
-anything else          70   a bug
+  BugError             70   anything that nobody foresaw
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from prepare_models_entrypoint.contract.report import ErrorInfo
+    from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full
+    from .support.page import Message
 
 EXIT_OK = 0
 EXIT_MODEL_FAILED = 1
@@ -35,6 +36,12 @@ EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+
+
+def _message(*parts: str) -> Message:
+    from .support.page import Message  # here, as commands that go well say nothing
+
+    return Message(*parts)
 
 
 def _hint(code: str) -> str:
@@ -49,22 +56,42 @@ class PrepareModelsError(Exception):
 
     exit_code = EXIT_MODEL_FAILED
     code = "failed"
+    about = "prepare-models"  # what the message is about: the command, unless a class knows better
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
 
+    def shown(self) -> list[Message]:
+        """Return the error for a person: each thing that is wrong, in the layout that all errors have."""
+        return [_message("error", self.code, self.about, self.message, self.hint)]
+
     def diagnostics(self) -> str:
-        """Return the text for a person."""
-        return f"{self.message}\n  -> {self.hint}" if self.hint else self.message
+        """Return the error as it is shown."""
+        return "\n".join(map(str, self.shown()))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the document that ``--json`` prints in place of a result."""
+        problems = [
+            {"code": each.code, "about": each.about, "message": each.message, "hint": each.hint}
+            for each in self.shown()
+        ]
+        error = {
+            "code": self.code, "stage": None, "message": self.message, "hint": self.hint, "retryable": False,
+        }  # fmt: skip
+        return {"error": error, "problems": problems, "exit_status": self.exit_code}
 
 
 class UsageError(PrepareModelsError):
-    """The command line can't be followed."""
+    """The command line can't be followed. ``about``: the command, with its action."""
 
     exit_code = EXIT_USAGE
     code = "usage"
+
+    def __init__(self, message: str, *, hint: str = "", about: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.about = about or self.about
 
 
 class Problem(NamedTuple):
@@ -81,9 +108,18 @@ class ManifestError(UsageError):
     code = "manifest-invalid"
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
-        lines = [f"{file}:{p.line}: {p.path + ': ' if p.path else ''}{p.message}" for p in problems]
+        places = [f"{file}:{p.line}: " if p.line else "" for p in problems]  # none of a manifest that is not a file
+        lines = [f"{at}{p.path + ': ' if p.path else ''}{p.message}" for at, p in zip(places, problems, strict=True)]
         super().__init__("\n".join(lines))
+        self.file = file
         self.problems = list(problems)
+
+    def shown(self) -> list[Message]:
+        """Return each problem with its place."""
+        return [
+            _message("error", self.code, f"{self.file}:{p.line}", f"{p.path + ': ' if p.path else ''}{p.message}")
+            for p in self.problems
+        ]
 
 
 class HostError(PrepareModelsError):
@@ -107,6 +143,27 @@ class KeyUnavailableError(PrepareModelsError):
     code = "etlt-key-missing"
 
 
+class InspectionError(PrepareModelsError):
+    """A file can't be inspected, or a directory not be linted. ``code`` says why."""
+
+    def __init__(self, error: ErrorInfo) -> None:
+        super().__init__(error["message"], hint=error["hint"])
+        self.code = error["code"]
+
+
+class ModelsFailedError(PrepareModelsError):
+    """Models of a run failed. ``failed``: their reports; message and hint tell each, ``code`` is that of the first."""
+
+    def __init__(self, failed: Sequence[ModelReport]) -> None:
+        errors = [(model["name"], model["error"]) for model in failed if model["error"] is not None]
+        super().__init__(
+            "\n".join(f"{name}: {error['message']} [{error['code']}]" for name, error in errors),
+            hint="\n".join(dict.fromkeys(error["hint"] for _, error in errors if error["hint"])),
+        )
+        self.failed = list(failed)
+        self.code = errors[0][1]["code"] if errors else self.code
+
+
 class NoRoomError(PrepareModelsError):
     """A disk got full while a model was worked on."""
 
@@ -128,6 +185,11 @@ class LockError(PrepareModelsError):
         super().__init__("\n".join(drift), hint=hint)
         self.drift = list(drift)
 
+    def shown(self) -> list[Message]:
+        """Return each difference; the hint, which all share, with the last."""
+        *others, last = [_message("error", self.code, self.about, each) for each in self.drift]
+        return [*others, last._replace(hint=self.hint)]
+
 
 class SourcesError(PrepareModelsError):
     """Sources could not be fetched. ``failed``: each with the error that the entrypoint reported."""
@@ -139,12 +201,18 @@ class SourcesError(PrepareModelsError):
         super().__init__("\n".join(lines))
         self.failed = list(failed)
 
+    def shown(self) -> list[Message]:
+        """Return the error of each source."""
+        from .support.page import of_error
+
+        return [of_error(error, source) for source, error in self.failed]
+
 
 class BundleError(PrepareModelsError):
     """A bundle is damaged or incomplete, or what belongs into it can't be had. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(f"{message} [{code}]", hint=hint or _hint(code))
+        super().__init__(message, hint=hint or _hint(code))
         self.code = code
 
 
@@ -153,7 +221,7 @@ class SignatureError(PrepareModelsError):
 
     def __init__(self, kind: str, message: str, *, hint: str = "") -> None:
         self.code = f"{kind}-signature"
-        super().__init__(f"{message} [{self.code}]", hint=hint or _hint(self.code))
+        super().__init__(message, hint=hint or _hint(self.code))
 
 
 class InterruptedRunError(PrepareModelsError):
@@ -161,3 +229,13 @@ class InterruptedRunError(PrepareModelsError):
 
     exit_code = EXIT_INTERRUPTED
     code = "interrupted"
+
+
+class BugError(PrepareModelsError):
+    """Something that nobody foresaw. ``file``: what a user attaches to a report of it."""
+
+    exit_code = EXIT_BUG
+    code = "internal"
+
+    def __init__(self, what: str, file: Path) -> None:
+        super().__init__(f"a bug: {what}", hint=f"please report it with {file}")

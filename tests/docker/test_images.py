@@ -18,6 +18,7 @@ import pytest
 
 from prepare_models.machine import platforms
 from tests.docker.conftest import BASE, ROOT, Daemon, DockerPlace
+from tests.simulators import web
 
 
 def test_labels_say_version_revision_contract_and_platform(place: DockerPlace, daemon: Daemon, image: str) -> None:
@@ -33,6 +34,30 @@ def test_list_tells_name_platform_and_size(place: DockerPlace, image: str) -> No
     rows = {row["image"]: row for row in json.loads(place.call("image", "list", "--json").stdout)["images"]}
     assert (rows[image]["platform"], rows[image]["contract"]) == ("rtx", "1")
     assert rows[image]["bytes"] > 10**8
+
+
+@pytest.mark.parametrize("platform", ["rtx", "x86_64-trt10.13", "jetpack6"])
+def test_a_build_asks_the_own_index_whose_certificate_the_own_authority_makes_good(
+    place: DockerPlace, daemon: Daemon, tmp_path: Path, platform: str
+) -> None:
+    asked: list[str] = []
+
+    def decide(request: web.Request) -> web.Answer:
+        asked.append(request.target)
+        return web.Answer(status=404)
+
+    base = os.environ.get("PREPARE_MODELS_TEST_BASE", BASE)
+    build = ("image", "build", "--platform", platform, "--base-image", base, "--network", "host", "--tag", "own:index")
+    tls, ca = web.certificate(tmp_path)
+    with web.Server(decide, tls) as server:
+        chosen = ("--index-url", f"{server.url}/simple", "--build-arg", "PIP_RETRIES=0")
+        assert place.call(*build, *chosen).status == 3
+        assert asked == [], "nobody trusts it"
+        refused = place.call(*build, *chosen, "--ca", str(ca))
+        assert refused.status == 3
+        assert asked, refused.stderr
+        assert all(path.startswith("/simple/") for path in asked)
+        assert "error [image-build-failed]" in refused.stderr
 
 
 def test_rtx_image_adds_little_beside_tensorrt(daemon: Daemon, image: str) -> None:

@@ -75,7 +75,9 @@ def test_it_shares_cache_and_statuses_with_run(place: Workplace) -> None:
     assert convert(place, "model.onnx", "-o", "elsewhere", "--json").model("model")["status"] == "restored"
     missing = convert(place, "missing.onnx", "--json")
     assert missing.status == 1
-    assert missing.model("missing")["error"]["code"] == "source-not-found"
+    error = missing.model("missing")["error"]
+    assert (error["code"], error["message"]) == ("source-not-found", f"{place.folder / 'missing.onnx'} does not exist")
+    assert "on a command line at the current one" in error["hint"]
 
 
 def test_a_range_of_shapes(place: Workplace) -> None:

@@ -41,13 +41,13 @@ def run_bare(bare: Path, place: Workplace, *arguments: str, **variables: str) ->
 
 def test_without_a_backend_run_says_the_command_that_fixes_it(bare: Path, place: Workplace) -> None:
     error, hint = run_bare(bare, place, "--executor", "local")
-    assert error.startswith("prepare-models: no TensorRT to build engines with")
+    assert error.startswith("error [environment] prepare-models: no TensorRT to build engines with")
     assert hint.strip() == f"-> run: {bare} -m pip install '{ROOT}[local]'"
 
 
 def test_without_backend_and_engine_run_says_both_remedies(bare: Path, place: Workplace) -> None:
     error, hint = run_bare(bare, place, DOCKER_HOST=f"unix://{place.folder}/none.sock")
-    assert error.startswith("prepare-models: neither containers nor this Python can build engines")
+    assert error.startswith("error [environment] prepare-models: neither containers nor this Python can build engines")
     assert "systemctl start docker" in hint
     assert f"{bare} -m pip install '{ROOT}[local]'" in hint
 
@@ -60,3 +60,23 @@ def test_a_cache_directory_that_cannot_be_made_is_told(place: Workplace) -> None
     assert result.status == 3
     assert "PREPARE_MODELS_CACHE_DIR" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_reading_an_onnx_file_takes_one_small_extra(bare: Path, place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx")
+
+    def inspect() -> subprocess.CompletedProcess[str]:
+        command = [str(bare), "-m", "prepare_models", "inspect", "net.onnx"]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=place.folder, env=place.environment()
+        )
+
+    refused = inspect()
+    assert refused.returncode == 1
+    assert "error [module-missing] net.onnx, inspect: reading ONNX needs the module" in refused.stderr
+    assert refused.stderr.rstrip().endswith(f"-> {bare} -m pip install '{ROOT}[inspect]'")
+    uv = str(Path(sys.executable).parent / "uv")
+    subprocess.run([uv, "pip", "install", "-q", "-p", str(bare), f"{ROOT}[inspect]"], check=True)
+    followed = inspect()
+    assert followed.returncode == 0, followed.stderr
+    assert "==== ONNX Model ====" in followed.stdout

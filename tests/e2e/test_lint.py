@@ -43,7 +43,7 @@ def test_what_a_run_leaves_has_only_the_finding_that_its_report_tells(copy: Path
     assert findings(place, "--consumer", "triton") == []
     assert place.call("lint", str(place.models_dir), "--consumer", "triton").stdout == "net: good\n"
     told = place.call("lint", str(place.models_dir)).stdout
-    assert told.startswith("net: 1 finding\n  warning [rtx-engine]: a TensorRT-RTX 1.7")
+    assert told.startswith("net: 1 finding\nwarning [rtx-engine] net: a TensorRT-RTX 1.7")
     assert told.splitlines()[-1] == "judged for isaac-ros@4.6, triton, deepstream@9.2"
 
 
@@ -51,7 +51,7 @@ def test_what_triton_completes_is_a_note(copy: Path, place: Workplace) -> None:
     (copy / "config.pbtxt").unlink()
     assert findings(place, "--consumer", "triton") == []
     told = place.call("lint", str(place.models_dir), "--consumer", "triton").stdout
-    assert told.startswith("net: good\n  note [triton-completed]: ")
+    assert told.startswith("net: good\nnote [triton-completed] net: ")
 
 
 @pytest.mark.parametrize("name", ["isaac-ros@9.9", "triton@1", "vllm", ""])

@@ -56,7 +56,7 @@ def refusals(load_text: Load, tmp_path: Path) -> Refusals:
         with pytest.raises(ManifestError) as caught:
             load_text(text)
         prefix = f"{tmp_path}/models.yaml:"
-        lines = caught.value.diagnostics().splitlines()
+        lines = caught.value.message.splitlines()
         assert all(line.startswith(prefix) for line in lines), lines
         return [line[len(prefix) :] for line in lines]
 

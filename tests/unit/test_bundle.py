@@ -137,7 +137,7 @@ def test_files_that_only_the_manifest_here_names_are_told(
 ) -> None:
     monkeypatch.setenv("X", "int8")
     make(tmp_path / "site.bundle", manifest=b"version: 1\nmodels:\n- {name: net, " + entry + b"}\n")
-    with pytest.raises(BundleError, match=rf"net: {told}.* is not in the bundle \[bundle-incomplete\]"):
+    with pytest.raises(BundleError, match=rf"net: {told}.* is not in the bundle"):
         unpack(tmp_path / "site.bundle", (), None, silent, lambda _: False)
 
 
@@ -178,8 +178,9 @@ def leading(index: Index, path: str) -> tuple[BundledModel, ...]:
 def test_an_index_leads_nowhere_else(tmp_path: Path, change: Change) -> None:
     bundle = tmp_path / "bad.bundle"
     make(bundle, change=change)
-    with pytest.raises(BundleError, match="bundle-damaged"):
+    with pytest.raises(BundleError) as caught:
         unpack(bundle, (), None, silent, lambda _: False)
+    assert caught.value.code == "bundle-damaged"
     assert not list(tmp_path.rglob("escape*"))
 
 
@@ -192,8 +193,9 @@ def test_an_index_leads_nowhere_else(tmp_path: Path, change: Change) -> None:
     ],
 )
 def test_a_digest_is_one_of_a_content(bundle: Path, change: Change) -> None:
-    with pytest.raises(BundleError, match="bundle-damaged"):
+    with pytest.raises(BundleError) as caught:
         parse(change(read_index(bundle)).to_bytes())
+    assert caught.value.code == "bundle-damaged"
 
 
 def test_a_newer_bundle_names_its_version(bundle: Path) -> None:

@@ -235,6 +235,7 @@ SAID = [
     ("could not find bridge docker0: route ip+net: no such network interface", "docker-refused", "restart"),
     ("archive/tar: invalid tar header", "archive-damaged", "sha256"),
     ("unexpected EOF", "archive-damaged", "sha256"),
+    ("The command '/bin/sh -c pip install x' returned a non-zero code: 1", "image-build-failed", "--index-url"),
 ]  # fmt: skip
 
 

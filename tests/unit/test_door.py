@@ -34,11 +34,15 @@ def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
-        (UsageError("wrong", hint="right"), 2, "prepare-models: wrong\n  -> right\n"),
-        (HostError("no backend", hint="install one"), 3, "prepare-models: no backend\n  -> install one\n"),
-        (PrepareModelsError("failed"), 1, "prepare-models: failed\n"),
-        (InterruptedRunError("stopped by SIGTERM"), 130, "prepare-models: stopped by SIGTERM\n"),
-        (KeyboardInterrupt(), 130, "prepare-models: interrupted\n"),
+        (UsageError("wrong", hint="right"), 2, "error [usage] prepare-models: wrong\n  -> right\n"),
+        (
+            HostError("no backend", hint="install one"),
+            3,
+            "error [environment] prepare-models: no backend\n  -> install one\n",
+        ),
+        (PrepareModelsError("failed"), 1, "error [failed] prepare-models: failed\n"),
+        (InterruptedRunError("stopped by SIGTERM"), 130, "error [interrupted] prepare-models: stopped by SIGTERM\n"),
+        (KeyboardInterrupt(), 130, "error [interrupted] prepare-models: interrupted\n"),
     ],
 )
 def test_expected_ends(
@@ -52,7 +56,7 @@ def test_expected_ends(
     assert capsys.readouterr().err == told
 
 
-def test_a_bug_is_one_line_and_a_file_without_secrets(
+def test_a_bug_is_a_message_and_a_file_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -62,9 +66,9 @@ def test_a_bug_is_one_line_and_a_file_without_secrets(
     error = RuntimeError(f"https://user:{SECRET}@example.com")
     error.__cause__ = cause
     assert end_with(error, monkeypatch) == 70
-    (line,) = capsys.readouterr().err.splitlines()
+    told = capsys.readouterr().err
     (file,) = tmp_path.iterdir()
-    assert line == f"prepare-models: a bug: RuntimeError; please report it with {file}"
+    assert told == f"error [internal] prepare-models: a bug: RuntimeError\n  -> please report it with {file}\n"
     report = file.read_text(encoding="utf-8")
     assert SECRET not in report
     assert "somebody" not in report
@@ -94,7 +98,7 @@ def test_a_signal_ends_every_command_as_ctrl_c_does(
 ) -> None:
     monkeypatch.setattr(door, "run_command", lambda argv: signal.raise_signal(number))
     assert door.main([]) == 130
-    assert capsys.readouterr().err == f"prepare-models: stopped by {number.name}\n"
+    assert capsys.readouterr().err == f"error [interrupted] prepare-models: stopped by {number.name}\n"
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
@@ -115,7 +119,7 @@ def test_a_full_disk_under_the_output_is_no_bug() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr.startswith("prepare-models: no room left to write the output")
+    assert done.stderr.startswith("error [environment] prepare-models: no room left to write the output")
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
@@ -133,13 +137,14 @@ def test_a_directory_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     program = f"rmdir {gone}; {sys.executable} -I -m prepare_models doctor"
     done = subprocess.run(["sh", "-c", program], cwd=gone, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr.startswith("prepare-models: the current directory is gone\n  -> ")
+    assert done.stderr.startswith("error [environment] prepare-models: the current directory is gone\n  -> ")
 
 
 def test_what_may_not_be_read_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(door, "_forget_output", lambda: None)
     assert end_with(PermissionError(13, "Permission denied", "/srv/models"), monkeypatch) == 3
-    assert capsys.readouterr().err.startswith("prepare-models: /srv/models: Permission denied\n  -> ")
+    told = capsys.readouterr().err
+    assert told.startswith("error [environment] prepare-models: /srv/models: Permission denied\n  -> ")
 
 
 @pytest.mark.parametrize(

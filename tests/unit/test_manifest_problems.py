@@ -299,4 +299,4 @@ def test_bytes_that_are_no_utf8(tmp_path: Path) -> None:
     file.write_bytes("version: 1 # é\n".encode("latin-1"))
     with pytest.raises(ManifestError) as caught:
         load(file)
-    assert caught.value.diagnostics() == f"{file}:1: is not UTF-8: invalid continuation byte at byte 13"
+    assert caught.value.message == f"{file}:1: is not UTF-8: invalid continuation byte at byte 13"

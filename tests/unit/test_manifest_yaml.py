@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prepare_models.errors import ManifestError
 from prepare_models.manifest.load import load
-from prepare_models.manifest.nodes import substitute
+from prepare_models.manifest.variables import substitute
 
 from .conftest import Load, Refusals
 
@@ -74,6 +74,63 @@ def test_an_alias_to_what_holds_it(refusals: Refusals) -> None:
     assert "2: models[1]: an alias refers to a value that holds it" in problems
 
 
+def test_merge_keys_fill_up_what_a_model_does_not_say(load_text: Load) -> None:
+    first, second, third = load_text(
+        "version: 1\n"
+        "x-base: &base {precision: fp16, builder: {workspace: 1GiB}, source: '${NOBODY_SET_THIS}'}\n"
+        "x-small: &small\n  precision: int8\n  inputs: {x: 1x3}\n"
+        "models:\n"
+        "- <<: *base\n  name: a\n  source: a.onnx\n"
+        "- {name: b, <<: [*small, *base], source: b.onnx, builder: {optimization_level: 2}}\n"
+        "- {<<: *small, name: c, source: c.onnx, precision: fp32, x-owner: me}\n"
+    ).models
+    assert (first.precision, first.builder.workspace_bytes) == ("fp16", 1 << 30)
+    assert (second.precision, list(second.inputs)) == ("int8", ["x"])
+    assert (second.builder.workspace_bytes, second.builder.optimization_level) == (None, 2)
+    assert (third.precision, list(third.inputs)) == ("fp32", ["x"])
+
+
+def test_problems_of_what_was_merged_have_the_line_where_it_stands(refusals: Refusals) -> None:
+    assert refusals(
+        "version: 1\nx-base: &base\n  precision: int4\nmodels:\n- {<<: *base, name: a, source: a}\n"
+        "- {<<: here, name: b, source: b}\n- &loop {<<: *loop, name: c, source: c}\n"
+    ) == [
+        "3: models[0].precision: expected one of fp32, fp16, int8, bf16, fp8, auto, found 'int4'",
+        "6: models[1]: << takes mappings, such as *base",
+        "7: models[2]: an alias refers to a value that holds it",
+    ]
+
+
+def test_merges_beyond_all_measure_are_refused(refusals: Refusals) -> None:
+    layers = "".join(f"x-{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 10))
+    (problem,) = refusals(f"version: 1\nx-0: &a0 {{name: a}}\n{layers}models:\n- {{<<: *a9, source: a}}\n")
+    assert problem.endswith(": holds too many or too deeply nested values for a manifest")
+
+
+@pytest.mark.parametrize(
+    "tag", ["!env", "!include", "!!binary", "!!python/name:os.system", "!<tag:example.com,2020:x>"]
+)
+def test_a_tag_that_nobody_knows_is_refused(refusals: Refusals, tag: str) -> None:
+    problems = refusals(f"version: 1\nmodels:\n- name: a\n  source: {tag} model.onnx\n")
+    assert problems[0].startswith("4: models[0].source: nobody knows the tag '")
+    assert problems[0].endswith("the form for a variable is ${NAME}")
+    assert refusals(f"version: 1\nmodels: {tag} []\n")[0].startswith("2: models: nobody knows the tag '")
+
+
+def test_tags_of_plain_values_change_nothing(load_text: Load) -> None:
+    model = "!!map {name: !!str 2020-01-01, source: a}"
+    (spec,) = load_text(f"version: !!int 1\nmodels: !!seq\n- {model}\n").models
+    assert spec.name == "2020-01-01"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("url", "source"), ("path", "source"), ("shapes", "inputs"), ("fp16", "precision")]
+)
+def test_keys_that_people_know_from_elsewhere(refusals: Refusals, key: str, meant: str) -> None:
+    problems = refusals(f"version: 1\nmodels:\n- name: a\n  source: a\n  {key}: b\n")
+    assert problems == [f"5: models[0].{key}: unknown key '{key}'; did you mean '{meant}'?"]
+
+
 def test_variables_are_replaced_in_values(load_text: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", "example.com")
     monkeypatch.setenv("EMPTY", "")
@@ -105,17 +162,62 @@ def test_what_a_variable_brings_is_checked(refusals: Refusals, monkeypatch: pyte
     assert problem == "5: models[0].precision: expected one of fp32, fp16, int8, bf16, fp8, auto, found 'int4'"
 
 
-@given(st.text().filter(lambda text: "${" not in text))
+@given(st.text().filter(lambda text: "${" not in text and "$$" not in text))
 def test_text_without_variables_stays(text: str) -> None:
     assert substitute(text) == text
 
 
-@given(st.text().filter(lambda text: "${" not in text and not text.endswith("$")))
-def test_a_doubled_dollar_is_the_way_to_write_a_variable_literally(text: str) -> None:
-    assert substitute(f"{text}$${{NAME}}") == f"{text}${{NAME}}"
+@given(st.text())
+def test_doubled_dollars_are_the_way_to_write_any_text_literally(text: str) -> None:
+    assert substitute(text.replace("$", "$$")) == text
+    assert substitute(f"{text.replace('$', '$$')}$${{NAME}}") == f"{text}${{NAME}}"
 
 
-@given(st.text(st.characters(exclude_characters="}", codec="utf-8")))
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${SET:-x} ${SET-x} ${SET:?m} ${SET?m} ${SET:+x} ${SET+x}", "set set set set x x"),
+        ("[${EMPTY:-x}] [${EMPTY-x}] [${EMPTY?m}] [${EMPTY:+x}] [${EMPTY+x}]", "[x] [] [] [] [x]"),
+        ("[${UNSET:-x}] [${UNSET-x}] [${UNSET:+x}] [${UNSET+x}]", "[x] [x] [] []"),
+        ("${UNSET:-${SET:-x}} ${UNSET:-${UNSET:-x}} ${UNSET-a${EMPTY:-b}c}", "set x abc"),
+        ("${SET:-${UNSET:?unused}} ${UNSET:+${UNSET}}", "set "),
+        ("${UNSET:-a:b-c?d+e{f} ${UNSET-}", "a:b-c?d+e{f "),
+        ("$$ $$$$ $${SET} $$${SET} $SET $1 $", "$ $$ ${SET} $set $SET $1 $"),
+        ("${UNSET:-$$x} ${UNSET:-$${SET}}", "$x ${SET}"),
+    ],
+)
+def test_every_form_that_compose_has(text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SET", "set")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.delenv("UNSET", raising=False)
+    assert substitute(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("${UNSET?give a folder}", "environment variable UNSET is not set: give a folder"),
+        ("${UNSET:?}", "environment variable UNSET is not set"),
+        ("${EMPTY:?give a folder}", "environment variable EMPTY is empty: give a folder"),
+        ("${UNSET:-${UNSET}}", "environment variable UNSET is not set; ${UNSET:-default} gives a default"),
+        *[
+            (text, "a ${ begins no variable here: write ${V}")
+            for text in ("${", "${}", "${V", "${1}", "${V:x}", "${V/}")
+        ],
+        ("${A:-" * 50 + "x" + "}" * 50, "too many variables in one another"),
+    ],
+)
+def test_what_is_no_variable_is_refused_rather_than_taken_literally(
+    text: str, told: str, refusals: Refusals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    for name in ("UNSET", "A", "V"):
+        monkeypatch.delenv(name, raising=False)
+    (problem,) = refusals(f"version: 1\nmodels:\n- name: seg\n  source: '{text}'\n")
+    assert problem.startswith(f"4: models[0].source: {told}")
+
+
+@given(st.text(st.characters(exclude_characters="}$", codec="utf-8")))
 def test_any_default_is_taken_as_it_stands(default: str) -> None:
     assert substitute(f"a${{PREPARE_MODELS_NO_SUCH:-{default}}}b") == f"a{default}b"
 

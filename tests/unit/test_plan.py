@@ -335,7 +335,7 @@ def test_models_are_selected_in_the_manifests_order() -> None:
 def test_an_unknown_model_is_told_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
         plan.select(specs("b", "a"), ["a", "x", "y"])
-    assert caught.value.diagnostics() == "models.yaml has no model x, y\n  -> its models: a, b"
+    assert (caught.value.message, caught.value.hint) == ("models.yaml has no model x, y", "its models: a, b")
 
 
 def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:

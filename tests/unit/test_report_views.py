@@ -79,6 +79,47 @@ def test_markdown_has_a_row_for_each_model_and_the_remedies() -> None:
     assert run()["models"][1]["error"]["hint"].split()[0] in text
 
 
+def many(count: int, *, failed: int, message: str = "it failed") -> Any:
+    """Return a run of so many models, of which the last ones failed, with wide inputs and a warning that all have."""
+    found = run()
+    good, bad, _ = found["models"]
+    io = good["io"] * 4
+    found["models"] = [{**good, "name": f"good-{index}", "io": io} for index in range(count - failed)]
+    found["models"] += [
+        {**bad, "name": f"bad-{index}", "io": io, "error": {**bad["error"], "message": message}}
+        for index in range(failed)
+    ]
+    return found
+
+
+def test_markdown_tells_a_warning_of_several_models_once() -> None:
+    text = markdown.render(many(20, failed=0))
+    assert text.count("rtx-engine") == 1
+    assert "**`good-0`, `good-1`" in text
+    assert "and 12 more**" in text
+
+
+@pytest.mark.parametrize(
+    ("count", "failed", "message"), [(500, 20, "it failed"), (500, 500, "it failed"), (3000, 3, "x" * 100_000)]
+)
+def test_markdown_of_many_models_fits_into_a_comment_and_begins_with_the_bad_ones(
+    count: int, failed: int, message: str
+) -> None:
+    text = markdown.render(many(count, failed=failed, message=message))
+    assert 30_000 < len(text) <= 65_536
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert [row.split(" | ")[1] for row in rows[2:5]] == ["`bad-0`", "`bad-1`", "`bad-2`"]
+    assert {row.count(" | ") for row in rows} == {6}
+    assert "**`bad-0` failed**" in text
+    left = count - len(rows) + 2
+    assert (f"{left} more models" in text) == bool(left)
+    assert "are in report.json" in text
+
+
+def test_markdown_of_few_models_leaves_nothing_out() -> None:
+    assert "report.json" not in markdown.render(many(40, failed=3))
+
+
 def changes(first: Any, second: Any) -> dict[tuple[str, str], tuple[Any, Any, bool]]:
     return {(c["model"], c["what"]): (c["a"], c["b"], c["counts"]) for c in difference.compare(first, second)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.reports import inspection, text
+from prepare_models.support.page import Part
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, blank
 
 from .records import RUNTIME, digest, report_of
@@ -29,17 +31,21 @@ def run_report(*models: ModelReport) -> Any:
     return {"models": models, "summary": counts, "seconds": 12.345, "models_dir": "/models"}
 
 
+def shown(parts: Sequence[Part]) -> list[str]:
+    return "\n".join(map(str, parts)).splitlines()
+
+
 def test_the_summary_of_a_run() -> None:
     spec = ModelSpec(name="seg", source="/nets/seg.onnx", line=1)
     built = report_of(spec, Path("/models/seg"), {"model": digest(b"")}, RUNTIME)
-    assert text.summary(run_report(built, failed_report())).splitlines() == [
+    assert shown(text.summary(run_report(built, failed_report()))) == [
         "MODEL  STATUS  PRECISION  INPUTS  OUTPUTS  SIZE    SECONDS",
         "seg    built   fp32       x 1x3   y 1x2    0.0 MB  1.2",
         "gaze   failed  -          -       -        -       -",
         "",
         "1 built, 1 failed in 12.3 s",
         "",
-        "gaze: convert failed [outputs-mismatch]: found y",
+        "error [outputs-mismatch] gaze, convert: found y",
         "  -> write y",
         "  build log: /cache/logs/1-gaze.log",
         "",
@@ -48,16 +54,16 @@ def test_the_summary_of_a_run() -> None:
     ]
 
 
-def test_a_failure_before_any_stage_names_the_run() -> None:
+def test_a_failure_before_any_stage_names_the_model_alone() -> None:
     report = failed_report()
     report["log"] = None
     report["error"] = ErrorInfo(code="etlt-key-missing", stage=None, message="no key", hint="", retryable=False)
-    assert "gaze: run failed [etlt-key-missing]: no key\n\nreport" in text.summary(run_report(report))
+    assert "error [etlt-key-missing] gaze: no key" in shown(text.summary(run_report(report)))
 
 
 def test_the_plan() -> None:
-    rows = [("seg", "rebuild because: precision fp32 -> fp16", "api (x)"), ("peoplenet", "up-to-date", "api (x)")]
-    assert text.plan(rows).splitlines() == [
+    rows = [("seg", "rebuild because: precision fp32 -> fp16", "api", "x"), ("peoplenet", "up-to-date", "api", "x")]
+    assert str(text.plan(rows)).splitlines() == [
         "MODEL      STATE                                    CONVERTER",
         "seg        rebuild because: precision fp32 -> fp16  api (x)",
         "peoplenet  up-to-date                               api (x)",
@@ -117,7 +123,7 @@ def test_an_inspected_network() -> None:
         "  ---- 2 Node(s) ----",
         "  0: a [Relu] {x} -> {y}",
         "note: a note",
-        "warning [c]: m",
+        "warning [c] seg.onnx: m",
         "  -> h",
     ]
     brief = inspection.render(ONNX, layers=False, weights=False)
@@ -196,4 +202,4 @@ def test_a_models_directory_is_one_text_for_each_model() -> None:
     document = {"file": "models", "format": "models-dir", "models": [ONNX, {**engine(), "error": ONNX["warnings"][0]}]}
     told = inspection.render(document, layers=False, weights=False)
     assert told.startswith("models: 2 models\n\nseg.onnx: onnx")
-    assert told.endswith("\n\nmodel.plan: plan, 64 bytes\nerror [c]: m\n  -> h")
+    assert told.endswith("\n\nmodel.plan: plan, 64 bytes\nerror [c] model.plan: m\n  -> h")

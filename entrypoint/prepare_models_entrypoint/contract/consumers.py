@@ -7,7 +7,18 @@ from typing import Dict, Tuple
 
 from .codec import ContractError
 
+RTX_ENGINE = "rtx-engine"  # code of what is said of engines that these consumers can't load
+RTX_HINT = "for Isaac ROS and Triton, run in an environment with the full tensorrt package and a GPU"
+NOT_OF_RTX = ("isaac-ros", "triton")
 _FOLDER = Path(__file__).parents[1] / "consumers"
+
+
+def of_rtx(version: object) -> str:
+    """Say where the engines of a TensorRT-RTX of this version load."""
+    return (
+        f"a TensorRT-RTX {version} plan loads in exactly that runtime, "
+        "not in TensorRT, Triton's tensorrt backend or Isaac ROS' TensorRTNode"
+    )
 
 
 def known() -> Dict[str, Tuple[str, ...]]:

@@ -14,7 +14,7 @@ class ErrorCode(NamedTuple):
 
 
 ERRORS: Dict[str, ErrorCode] = {
-    "source-not-found": ErrorCode("model", "the source does not exist", "Check the source. A relative path starts at the manifest's directory. On NGC, check org, team, version and file name."),
+    "source-not-found": ErrorCode("model", "the source does not exist", "Check the source. A relative path starts at the manifest's directory, on a command line at the current one. On NGC, check org, team, version and file name."),
     "source-unreadable": ErrorCode("model", "the source exists but can't be read", "Give the user that runs the tool read access to the file."),
     "source-changed": ErrorCode("model", "the source changed while it was being converted", "Run again, once nothing writes to the file any more."),
     "source-unreachable": ErrorCode("model", "the server could not be reached or broke off", "Check the network and the proxy variables (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`), then run again."),
@@ -96,6 +96,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "docker-sdk-too-old": ErrorCode("container", "the Python package docker is too old for the installed requests", "`pip install --upgrade 'docker>=7.1'`"),
     "credential-helper-missing": ErrorCode("container", "the credential helper of `~/.docker/config.json` is not installed", "Install it, or remove `credsStore` and `credHelpers` there and run `docker login`."),
     "image-architecture": ErrorCode("container", "the image is for another architecture", "Take the image of this machine's platform: `prepare-models doctor` names it."),
+    "image-build-failed": ErrorCode("container", "a step of `image build` failed", "Read the builder's lines. Behind an index, authority or proxy of your own: `--index-url`, `--ca`, `--build-arg`."),
     "registry-rate-limited": ErrorCode("container", "the registry limits pulls without a log-in", "`docker login`, or wait some hours."),
     "registry-untrusted": ErrorCode("container", "the engine does not trust the registry's certificate", "Put the authority's certificate into `/etc/docker/certs.d/REGISTRY/ca.crt`; check the clock."),
     "registry-timeout": ErrorCode("container", "the registry does not answer in time", "Check network, firewall and the daemon's proxy."),

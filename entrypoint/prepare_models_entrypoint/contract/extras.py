@@ -10,10 +10,16 @@ from typing import Optional
 from urllib.parse import unquote, urlsplit
 
 _PACKAGES = Path(__file__).parents[2]
+_IN_AN_IMAGE = Path("/opt/prepare-models/entrypoint")  # where Dockerfiles put this package
 
 
 def install(extra: str) -> str:
-    """Return the command that installs an extra into this Python: from the clone, where the tool came from one."""
+    """Return the command that installs an extra into this Python: from the clone, where the tool came from one.
+
+    Nothing can be installed into a container that is gone by then: there it says where else to work.
+    """
+    if _PACKAGES == _IN_AN_IMAGE:
+        return f"use --executor local, with prepare-models[{extra}] installed there: the images leave it out"
     clone = _clone()
     wanted = f"prepare-models[{extra}]" if clone is None else f"{clone}[{extra}]"
     return shlex.join([sys.executable, "-m", "pip", "install", wanted])

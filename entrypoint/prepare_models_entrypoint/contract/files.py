@@ -21,7 +21,29 @@ UMASK_VARIABLE = "PREPARE_MODELS_UMASK"
 PARTIAL = ".prepare-models-partial"
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextlib.contextmanager
+def naming(path: PathLike) -> Iterator[None]:
+    """Have an error for a full disk name the file that was written: a write knows only its descriptor."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def no_room(path: object) -> str:
+    """Say that there was no room for a file, and on which disk. ``path``: None where nothing tells."""
+    if path is None:
+        return "no room left to write the output"
+    place = os.path.realpath(os.fsdecode(path) if isinstance(path, bytes) else str(path))
+    while not os.path.ismount(place):
+        place = os.path.dirname(place)
+    return f"no room left to write {path}: the disk at {place} is full"
 
 
 @contextlib.contextmanager
@@ -31,7 +53,7 @@ def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     A device or a pipe is written as it is: /dev/null and /dev/stdout stay what they are.
     """
     if _is_special(target):
-        with open(str(target), "wb") as stream:
+        with naming(target), open(str(target), "wb") as stream:
             yield stream
         return
     with partial_of(target, mode=mode) as (stream, partial, final):
@@ -62,7 +84,7 @@ def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[Binar
     """
     descriptor, partial = _locked_partial(Path(target))
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with naming(target), os.fdopen(descriptor, "wb") as stream:
             os.fchmod(descriptor, mode & ~_umask())
             yield stream, partial
     finally:

@@ -14,6 +14,7 @@ from .settings import REQUIRED, Record, rows, setting
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile")
 PIXEL_SCALE = 1.0 / 255.0
+SAMPLES_HINT = "give a directory with some tens of typical images under images:"
 
 _NUMBERS = ListOf(Number(), "a list of numbers")
 
@@ -43,6 +44,13 @@ class SampleConfig(Record):
         """Return the sample files that are used, sorted by name; none where the directory is not there."""
         found = (file for file in Path(self.images).glob("*") if file.suffix.lower() in SAMPLE_ENDINGS)
         return sorted(file for file in found if file.is_file())[: self.limit]
+
+    def problem(self) -> Optional[str]:
+        """Say why there are no samples, or return None."""
+        if self.samples():
+            return None
+        there = Path(self.images).is_dir()
+        return f"{self.images} " + (f"has no sample ({', '.join(SAMPLE_ENDINGS)})" if there else "is not a directory")
 
     def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
         """Return the digest of the samples' bytes in their order, whatever their names; None without any sample."""

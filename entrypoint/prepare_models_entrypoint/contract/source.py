@@ -15,6 +15,7 @@ from typing import Callable, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 NGC_EXAMPLE = "ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0/peoplesemsegnet_shuffleseg_etlt.etlt"
+NO_FILE_HINT = "check the source: a relative path starts at the manifest's directory"
 _HF_EXAMPLE = "hf://onnx-community/yolov10n@main/onnx/model.onnx"
 _TELLING = ("path", "redirect")
 _SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*)://"
@@ -231,3 +232,8 @@ def split_pin(source: str) -> Tuple[str, Optional[str]]:
     """Return a source without its ``#sha256=`` ending, and the digest in small letters (None without one)."""
     match = re.fullmatch(_PIN, source)
     return (match["source"], match["sha256"].lower()) if match else (source, None)
+
+
+def no_file(path: Path) -> Optional[str]:
+    """Say why there is no file at a path, or return None."""
+    return None if path.is_file() else f"{path} {'is a directory' if path.is_dir() else 'does not exist'}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 from ..contract import external_data, extras
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
-from ..contract.files import sync
+from ..contract.files import naming, sync
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
@@ -375,7 +375,7 @@ def write_plan(plan: trt.IHostMemory, path: str) -> "tuple[int, str]":
     hashing = threading.Thread(target=digest.update, args=(view,))
     hashing.start()
     try:
-        with open(path, "wb") as stream:
+        with naming(path), open(path, "wb") as stream:
             # one write of hundreds of megabytes takes several times as long
             stream.writelines(view[start : start + _WRITE_CHUNK] for start in range(0, len(view), _WRITE_CHUNK))
             sync(stream)

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
 from ..contract import external_data, skeleton, wire
+from ..contract.files import naming
 from ..errors import ConvertError
 from . import weights
 
@@ -118,7 +119,7 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
     heads = [_initializer_head(tensor) for tensor in large]
     size = len(graph) + sum(len(head) + weights.nbytes(tensor) for head, tensor in zip(heads, large))
     shell.ClearField("graph")
-    with open(str(path), "wb") as stream:
+    with naming(path), open(str(path), "wb") as stream:
         stream.write(shell.SerializeToString())
         stream.write(wire.prefix(_GRAPH, size))
         stream.write(graph)
@@ -135,7 +136,7 @@ def _initializer_head(tensor: TensorProto) -> bytes:
 
 
 def _write_parts(shell: ModelProto, large: List[TensorProto], path: Path) -> None:
-    with open(f"{path}.weights", "wb") as stream:
+    with naming(path), open(f"{path}.weights", "wb") as stream:
         for tensor in large:
             at = -(-stream.tell() // _ALIGNMENT) * _ALIGNMENT
             stream.seek(at)
@@ -143,7 +144,8 @@ def _write_parts(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
             head.CopyFrom(_head(tensor))
             weights.refer(head, Path(f"{path.name}.weights"), at, weights.nbytes(tensor))
             stream.writelines(weights.chunks(tensor))
-    path.write_bytes(shell.SerializeToString())
+    with naming(path):
+        path.write_bytes(shell.SerializeToString())
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:

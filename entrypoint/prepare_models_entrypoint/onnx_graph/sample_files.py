@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from ..contract import extras
-from ..contract.samples import PIXEL_SCALE, SAMPLE_ENDINGS, SampleConfig
+from ..contract.samples import PIXEL_SCALE, SAMPLES_HINT, SampleConfig
 from ..errors import ConvertError
 
 Feed = Dict[str, Any]
@@ -32,15 +32,10 @@ def files(config: SampleConfig) -> List[Path]:
     Raises:
         ConvertError: ``calibration-samples-unusable``: there is none.
     """
-    found = config.samples()
-    if not found:
-        there = Path(config.images).is_dir()
-        raise ConvertError(
-            "calibration-samples-unusable",
-            f"{config.images} " + (f"has no sample ({', '.join(SAMPLE_ENDINGS)})" if there else "is not a directory"),
-            hint="give a directory with some tens of typical images under images:",
-        )
-    return found
+    problem = config.problem()
+    if problem is not None:
+        raise ConvertError("calibration-samples-unusable", problem, hint=SAMPLES_HINT)
+    return config.samples()
 
 
 def check(paths: Sequence[Path], config: SampleConfig, inputs: Sequence[Input]) -> None:

@@ -6,18 +6,15 @@ import os
 from pathlib import Path
 
 from ..contract.other_formats import pointer
+from ..contract.source import NO_FILE_HINT, no_file
 from ..errors import FetchError
 
 
 def check(path: Path) -> Path:
     """Return the path of a local source, which must be a readable, non-empty file."""
-    if not path.is_file():
-        what = "is a directory" if path.is_dir() else "does not exist"
-        raise FetchError(
-            "source-not-found",
-            f"{path} {what}",
-            hint="check the source: a relative path starts at the manifest's directory",
-        )
+    problem = no_file(path)
+    if problem is not None:
+        raise FetchError("source-not-found", problem, hint=NO_FILE_HINT)
     if not os.access(str(path), os.R_OK):
         raise FetchError("source-unreadable", f"{path} can't be read by this user", hint="give this user read access")
     if path.stat().st_size == 0:

@@ -29,6 +29,11 @@ def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
     command.add_argument("--json", action="store_true", help=f"print the {what} as JSON")
 
 
+def add_wide(command: argparse.ArgumentParser) -> None:
+    """Add the option for lines that are as long as they are."""
+    command.add_argument("--wide", action="store_true", help="fold nothing to the width of the terminal")
+
+
 def add_models_dir(command: argparse.ArgumentParser) -> None:
     """Add the models directory that a command is about."""
     command.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from .. import __version__
+from ..errors import UsageError
 
 DEFAULT_MANIFEST = "models.yaml"
 
@@ -18,6 +19,7 @@ COMMANDS = {
     "convert": "convert one model, without a manifest",
     "run": "fetch, convert and inspect the models of a manifest",
     "plan": "print what run would do, and why",
+    "validate": "check manifests and their locks, without TensorRT and without a network",
     "check": "judge the models of a manifest in seconds, without building anything",
     "rewrite": "write the ONNX graph that an engine is built from",
     "inspect": "describe model files: inputs, outputs, memory, profiles, layers",
@@ -41,6 +43,8 @@ COMMANDS = {
     "selftest": "build, load and compare a small network on this machine, with a verdict for each step",
     "status": "list which engines are valid on this machine, and why others are not",
     "cache": "list, show, verify or prune what is kept for later runs",
+    "completion": "print a script that completes command lines in bash, zsh or fish",
+    "man": "print the manual page",
 }
 
 
@@ -48,8 +52,12 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are not lost behind a screenful of options."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and end with the exit status of a command line that can't be followed."""
-        self.exit(2, f"{self.prog}: error: {message}\n  -> see {self.prog} --help\n")
+        """Refuse a command line that can't be followed.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(message, hint=f"see {self.prog} --help", about=self.prog)
 
 
 def parser(*names: str) -> argparse.ArgumentParser:
@@ -87,24 +95,28 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     root = parser(argv[0] if argv else "")
     arguments, rest = root.parse_known_args(argv)
     if rest and (any(word.startswith("-") for word in rest) or not hasattr(arguments, "names")):
-        root.error(f"unrecognized arguments: {' '.join(rest)}")
+        about = f"{root.prog} {arguments.command}"
+        raise UsageError(f"unrecognized arguments: {' '.join(rest)}", hint=f"see {about} --help", about=about)
     if rest:
         arguments.names += rest
     if hasattr(arguments, "bundle") and arguments.command in ("run", "plan"):
-        _settle_manifest(root, arguments)
+        _settle_manifest(arguments)
     return arguments
 
 
-def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+def _settle_manifest(arguments: argparse.Namespace) -> None:
     """A bundle brings its manifest, so what stands in its place is the first name of a model."""
     if arguments.bundle is None and arguments.manifest is None:
         from pathlib import Path
 
         arguments.manifest = Path(DEFAULT_MANIFEST)
         if not arguments.manifest.exists():
-            root.error(
-                f"there is no {DEFAULT_MANIFEST} here. Name another MANIFEST, write one with prepare-models init "
-                "MODEL, or convert a single model without one: prepare-models convert MODEL"
+            raise UsageError(
+                f"there is no {DEFAULT_MANIFEST} here",
+                hint=(
+                    "name another MANIFEST, write one with prepare-models init MODEL, or convert a single model without"
+                    " one: prepare-models convert MODEL"
+                ),
             )
     if arguments.bundle is not None and arguments.manifest is not None:
         arguments.names = [str(arguments.manifest), *arguments.names]
@@ -114,10 +126,5 @@ def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespac
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     arguments = parse(argv)
-    from ..support.paths import leave_scope
-
-    try:
-        status: int = _module(arguments.command).main(arguments)
-    finally:
-        leave_scope()
+    status: int = _module(arguments.command).main(arguments)
     return status

@@ -6,12 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..support import paths
+from ..signing.required import Signatures
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
-
-    from ..signing.trust import KeyList
 
 
 def add_sign(command: argparse.ArgumentParser) -> None:
@@ -38,20 +36,9 @@ def add_keys_file(command: argparse._ActionsContainer) -> None:
     )
 
 
-def keys_file(arguments: argparse.Namespace) -> Path:
-    """Return the list of keys that the command line names, or the user's own."""
-    return Path(arguments.trusted_keys).absolute() if arguments.trusted_keys is not None else paths.keys_file()
-
-
-def trusted(arguments: argparse.Namespace) -> KeyList | None:
-    """Return the keys one of which must have signed, None where no signature is required."""
-    if arguments.public_key is None and arguments.trusted_keys is None and not arguments.require_signed:
-        return None
-    from ..signing import trust
-
-    if arguments.public_key is not None:
-        return trust.of_public_key(arguments.public_key)
-    return trust.load(keys_file(arguments))
+def signatures(arguments: argparse.Namespace) -> Signatures:
+    """Return which signature the command line requires."""
+    return Signatures(arguments.require_signed, arguments.public_key, arguments.trusted_keys)
 
 
 def signer(arguments: argparse.Namespace) -> CryptoSigner | None:

@@ -13,7 +13,8 @@ from docker.constants import MINIMUM_DOCKER_API_VERSION
 from docker.context import ContextAPI
 from docker.errors import APIError, DockerException
 
-from ..errors import NO_ROOM
+from prepare_models_entrypoint.contract.files import NO_ROOM
+
 from . import address
 from .daemon_errors import explain, lost
 

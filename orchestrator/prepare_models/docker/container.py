@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ PIDS_LIMIT = 4096
 SHM_BYTES = 1 << 30
 TMP_OPTIONS = "rw,exec,nosuid,nodev,size=1g,mode=1777"  # exec: TensorRT and CUDA load code that they write there
 
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # with which the builder marks errors
 _STOP_GRACE_S = 5
 _PIECE = 1 << 20
 _QUIET_S = 15.0
@@ -386,6 +388,6 @@ def _told(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:
     for answer in answers:
         if "error" in answer:
             raise explain(answer["error"])
-        text = (answer.get("stream") or answer.get("status") or "").rstrip()
+        text = _COLOURS.sub("", answer.get("stream") or answer.get("status") or "").rstrip()
         if text:
             yield text

@@ -6,8 +6,9 @@ import io
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _ENTRYPOINT = "prepare_models_entrypoint"
 _CONVERTER = "tao-converter"
+_AUTHORITY = "docker/requirements/ca.pem"  # where Dockerfiles look for it
 DOCKER_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -34,11 +36,11 @@ def docker_directory() -> Path:
     raise HostError(f"the Dockerfiles are missing: {installed}", hint="install prepare-models again")
 
 
-def context(*, tao_converter: Path | None = None) -> io.BytesIO:
+def context(*, tao_converter: Path | None = None, ca: Path | None = None) -> io.BytesIO:
     """Return the build context as a tar, laid out as in the repository; the same files give the same bytes."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, file in sorted(_files(tao_converter).items()):
+        for name, file in sorted(_files(tao_converter, ca).items()):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = file.stat().st_size, 0o644
             with file.open("rb") as content:
@@ -47,7 +49,7 @@ def context(*, tao_converter: Path | None = None) -> io.BytesIO:
     return stream
 
 
-def _files(tao_converter: Path | None) -> dict[str, Path]:
+def _files(tao_converter: Path | None, ca: Path | None) -> dict[str, Path]:
     entrypoint = Path(sys.modules[_ENTRYPOINT].__path__[0])
     code = [file for pattern in ("*.py", "*.json") for file in entrypoint.rglob(pattern)]
     files = {f"entrypoint/{_ENTRYPOINT}/{file.relative_to(entrypoint)}": file for file in code}
@@ -56,6 +58,8 @@ def _files(tao_converter: Path | None) -> dict[str, Path]:
     files.update({f"docker/requirements/{file.name}": file for file in (directory / "requirements").glob("*.txt")})
     if tao_converter is not None:
         files[f"docker/{_CONVERTER}/{_CONVERTER}"] = tao_converter
+    if ca is not None:
+        files[_AUTHORITY] = ca
     return files
 
 
@@ -68,6 +72,9 @@ def build(
     arch: str | None = None,
     tao_converter: Path | None = None,
     tag: str | None = None,
+    ca: Path | None = None,
+    index_url: str | None = None,
+    build_args: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[str]:
     """Build the image of a platform; yield the builder's lines.
 
@@ -79,6 +86,9 @@ def build(
         arch: x86_64 or aarch64; None takes the engine's own.
         tao_converter: NVIDIA's converter to put into the image.
         tag: another name than the platform's.
+        ca: certificates (PEM) that pip trusts in the build, beside the base's own.
+        index_url: where pip finds packages.
+        build_args: further arguments, such as HTTPS_PROXY.
 
     Raises:
         UsageError: this platform's TensorRT has no such converter.
@@ -89,7 +99,9 @@ def build(
             f"tao-converter was last published for TensorRT 8; {platform.name} has {platform.tensorrt}",
             hint=f"leave --tao-converter out, or take a platform that it works on: {with_one}",
         )
-    build_args = {
+    wanted = {
+        **build_args,
+        **({"PIP_INDEX_URL": index_url} if index_url else {}),
         "BASE_IMAGE": base_image or platform.base_image,
         "VERSION": __version__,
         "REVISION": revision(),
@@ -97,10 +109,10 @@ def build(
         "PLATFORM": platform.name,
     }
     yield from containers.build(
-        context(tao_converter=tao_converter),
+        context(tao_converter=tao_converter, ca=ca),
         dockerfile=f"docker/{platform.dockerfile}",
         tag=tag or platform.image,
-        build_args=build_args,
+        build_args=wanted,
         target=_CONVERTER if tao_converter else "runtime",
         network=network,
         platform=f"linux/{DOCKER_ARCH[arch]}" if arch else None,

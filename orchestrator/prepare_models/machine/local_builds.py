@@ -47,7 +47,8 @@ def _backend(machine: Machine, install: str) -> Iterator[Finding]:
     name, version = (backend["name"], backend["version"]) if backend else ("trtexec", backends.library_version() or "")
     told = f"{name} {version}".strip()
     if name == "tensorrt_rtx":
-        yield Finding("TensorRT here", OK, f"{told}, which builds without a GPU", of=LOCAL)
+        told += ", which builds without a GPU, for RTX GPUs alone: not for Isaac ROS and Triton"
+        yield Finding("TensorRT here", OK, told, of=LOCAL)
         return
     if not (machine.gpus or machine.jetson):
         told += f", which builds on a GPU, and there is none: {machine.gpu_reason}"

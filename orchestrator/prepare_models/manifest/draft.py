@@ -117,6 +117,6 @@ def _flow(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text in double quotes; ``${`` stays what it is."""
-    plain = json.dumps(text.replace("${", "$${"), ensure_ascii=False)
+    """Return a text in double quotes, whose dollar signs stay what they are."""
+    plain = json.dumps(text.replace("$", "$$"), ensure_ascii=False)
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in plain)

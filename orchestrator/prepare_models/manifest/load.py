@@ -23,6 +23,7 @@ from .model import DEFAULT_KEYS, MODEL_ROWS, Key, KeySource, Manifest, ModelSpec
 from .nodes import Node, Problems, node_of, parse, read
 from .readers import Reader
 
+NO_FILE = Path("-")  # of a manifest that is none
 TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers")
 
 # What a model says itself takes the place of these words of the catalog.
@@ -71,6 +72,18 @@ def of_text(text: str, file: Path) -> Manifest:
     models = _Loader(file.absolute().parent, problems).manifest(root)
     problems.raise_if_any()
     return Manifest(file, models)
+
+
+def of_value(value: Mapping[str, object]) -> Manifest:
+    """Check the content of a manifest. Its paths are relative to the current directory.
+
+    Raises:
+        ManifestError: with every problem and its path such as ``models[2].inputs``.
+    """
+    problems = Problems(NO_FILE)
+    models = _Loader(Path.cwd(), problems).manifest(node_of(value, 0, ""))
+    problems.raise_if_any()
+    return Manifest(NO_FILE, models)
 
 
 class _Loader(Reader):
@@ -164,7 +177,7 @@ class _Loader(Reader):
         try:
             known = dict(find((source.text or "").removeprefix(PREFIX)).manifest)
         except UsageError as error:
-            self.problems.add(source, error.diagnostics().replace("\n  -> ", "; "))
+            self.problems.add(source, f"{error.message}; {error.hint}" if error.hint else error.message)
             return node.entries
         for key, others in _INSTEAD.items():
             if node.entries.keys() & set(others):

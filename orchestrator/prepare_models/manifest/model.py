@@ -48,7 +48,8 @@ class Key:
         else:
             where, key = "key", self.literal or ""
         if not key:
-            raise KeyUnavailableError(f"{where} is not set", hint="set it, then run again")
+            hint = f"export {self.env}=KEY, then run again" if self.env else "put the key there, then run again"
+            raise KeyUnavailableError(f"{where} is not set", hint=hint)
         return key
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
-import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from prepare_models_entrypoint.contract.files import read_small
 from prepare_models_entrypoint.contract.spelling import near
 
 from ..errors import ManifestError, Problem, UsageError
+from .variables import VariableError, substitute
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Far beyond any manifest; a few lines of aliases to aliases stand for more than memory holds.
@@ -24,9 +23,21 @@ _MAX_NODES = 100_000
 _MAX_DEPTH = 20
 _MAX_BYTES = 16 << 20
 _MAX_SHOWN = 80
+EXTENSION = "x-"  # begins keys that are the user's own, such as anchors to be merged
+_LOOP = "an alias refers to a value that holds it"
 _TOO_MUCH = "holds too many or too deeply nested values for a manifest"
-# $${VAR} stays ${VAR}; ${VAR} and ${VAR:-default} are replaced.
-_VARIABLE = r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}"
+_YAML = "tag:yaml.org,2002:"
+_MERGE = f"{_YAML}merge"  # of a plain <<
+# What a plain value is taken for, or may be marked as; every value is read as text all the same.
+_TAGS = {_YAML + kind for kind in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value", "map", "seq")}
+# Keys that people know from elsewhere.
+_MEANT = {
+    **dict.fromkeys(("url", "uri", "path", "file", "model", "onnx_file", "src"), "source"),
+    **dict.fromkeys(("dtype", "fp16", "int8", "mode"), "precision"),
+    **dict.fromkeys(("shape", "shapes", "input_shapes", "dims"), "inputs"),
+    **dict.fromkeys(("checksum", "digest", "hash", "md5"), "sha256"),
+    **dict.fromkeys(("workspace_size", "max_workspace_size", "memory"), "workspace"),
+}
 
 
 @dataclass
@@ -53,13 +64,15 @@ def _shown(text: str) -> str:
 
 
 def node_of(value: object, line: int, path: str) -> Node:
-    """Return a plain value as if it stood in the file at a line."""
-    if isinstance(value, dict):
-        entries = {key: node_of(item, line, f"{path}.{key}") for key, item in value.items()}
+    """Return a plain value as if it stood in the file at a line. Texts are taken as they are."""
+    if isinstance(value, Mapping):
+        entries = {str(key): node_of(item, line, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
         return Node("mapping", line, path, entries=entries)
-    if isinstance(value, list):
-        return Node("list", line, path, items=[node_of(item, line, path) for item in value])
-    return Node("scalar", line, path, text=str(value))
+    if isinstance(value, list | tuple):
+        items = [node_of(item, line, f"{path}[{index}]") for index, item in enumerate(value)]
+        return Node("list", line, path, items=items)
+    text = str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
+    return Node("scalar", line, path, text=text, quoted=isinstance(value, str))
 
 
 class Problems:
@@ -89,7 +102,9 @@ class Problems:
         known = list(allowed)
         for key, value in node.entries.items():
             if key not in known:
-                nearest = near(key, known, 0.5)
+                if key.startswith(EXTENSION):
+                    continue
+                nearest = [_MEANT[key]] if _MEANT.get(key) in known else near(key, known, 0.5)
                 meant = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(known)}"
                 self.add(value, f"unknown key {key!r}; {meant}")
         for key in required:
@@ -126,6 +141,14 @@ def _malformed(text: str, error: yaml.YAMLError) -> Problem:
     return Problem(line + 1, "", f"is not YAML: {what}")
 
 
+def _missing(file: Path) -> UsageError:
+    alone = "convert a single model without one: prepare-models convert MODEL"
+    if not file.absolute().parent.is_dir():
+        return UsageError(f"{file} doesn't exist, nor does its directory", hint=f"check the path, or {alone}")
+    init = f"prepare-models init -o {shlex.quote(str(file))}"
+    return UsageError(f"{file} doesn't exist", hint=f"write one with {init}, or {alone}")
+
+
 def read(file: Path) -> str:
     """Return a manifest's text; a model in its place is not read to its end.
 
@@ -136,10 +159,7 @@ def read(file: Path) -> str:
     try:
         return read_small(file, largest=_MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
-        hint = (
-            f"write one with prepare-models init -o {shlex.quote(str(file))}, or convert a single model without one: "
-        )
-        raise UsageError(f"{file} doesn't exist", hint=f"{hint}prepare-models convert MODEL") from None
+        raise _missing(file) from None
     except IsADirectoryError:
         raise UsageError(f"{file} is a directory, not a manifest", hint="give the path of a models.yaml") from None
     except OSError as error:
@@ -164,6 +184,9 @@ def _check_depth(file: Path, text: str) -> None:
             raise ManifestError(file, [Problem(mark.line + 1 if mark else 1, "", _TOO_MUCH)])
 
 
+_Pair = tuple[yaml.ScalarNode, yaml.Node]
+
+
 class _Reader:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
@@ -172,12 +195,12 @@ class _Reader:
 
     def read(self, raw: yaml.Node, path: str) -> Node:
         line = raw.start_mark.line + 1
-        self._count += 1
-        if self._count > _MAX_NODES or len(self._open) > _MAX_DEPTH:
-            raise ManifestError(self._problems.file, [Problem(line, "", _TOO_MUCH)])
-        if id(raw) in self._open:
-            return self._refuse(Node("scalar", line, path), "an alias refers to a value that holds it")
-        self._open.add(id(raw))
+        if raw.tag not in _TAGS:
+            tag = raw.tag.replace(_YAML, "!!")
+            what = f"nobody knows the tag {_shown(tag)}; the form for a variable is ${{NAME}}"
+            return self._refuse(Node("scalar", line, path), what)
+        if not self._enter(raw):
+            return self._refuse(Node("scalar", line, path), _LOOP)
         try:
             if isinstance(raw, yaml.MappingNode):
                 return self._mapping(raw, Node("mapping", line, path))
@@ -188,17 +211,52 @@ class _Reader:
         finally:
             self._open.discard(id(raw))
 
+    def _enter(self, raw: yaml.Node) -> bool:
+        """Note that a value is being read; return False for one that holds itself."""
+        self._count += 1
+        if self._count > _MAX_NODES or len(self._open) > _MAX_DEPTH:
+            raise ManifestError(self._problems.file, [Problem(raw.start_mark.line + 1, "", _TOO_MUCH)])
+        if id(raw) in self._open:
+            return False
+        self._open.add(id(raw))
+        return True
+
     def _mapping(self, raw: yaml.MappingNode, node: Node) -> Node:
+        for name, (key, value) in self._pairs(raw, node).items():
+            if node.path or not name.startswith(EXTENSION):  # what stands there counts where it is used
+                child = self.read(value, f"{node.path}.{name}" if node.path else name)
+                child.line = key.start_mark.line + 1
+                node.entries[name] = child
+        return node
+
+    def _pairs(self, raw: yaml.MappingNode, node: Node) -> dict[str, _Pair]:
+        """Return the keys of a mapping with their values; its own come before those that ``<<`` merges."""
+        own: dict[str, _Pair] = {}
+        merged: dict[str, _Pair] = {}
         for key, value in raw.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._refuse(node, "keys must be plain text")
-                continue
-            child = self.read(value, f"{node.path}.{key.value}" if node.path else key.value)
-            child.line = key.start_mark.line + 1
-            if key.value in node.entries:
-                self._refuse(child, f"key {key.value!r} stands here twice")
-            node.entries[key.value] = child
-        return node
+            elif key.tag == _MERGE:
+                merged = {**self._merged(value, node), **merged}
+            else:
+                if key.value in own:
+                    place = f"{node.path}.{key.value}".lstrip(".")
+                    self._refuse(Node("scalar", key.start_mark.line + 1, place), f"key {key.value!r} stands here twice")
+                own[key.value] = (key, value)
+        return {**merged, **own}
+
+    def _merged(self, raw: yaml.Node, node: Node) -> dict[str, _Pair]:
+        """Return the keys of what ``<<`` names: a mapping, or several of which an earlier one wins."""
+        found: dict[str, _Pair] = {}
+        for source in raw.value if isinstance(raw, yaml.SequenceNode) else [raw]:
+            if not isinstance(source, yaml.MappingNode):
+                self._refuse(Node("scalar", raw.start_mark.line + 1, node.path), "<< takes mappings, such as *base")
+            elif not self._enter(source):
+                self._refuse(Node("scalar", raw.start_mark.line + 1, node.path), _LOOP)
+            else:
+                found = {**self._pairs(source, node), **found}
+                self._open.discard(id(source))
+        return found
 
     def _scalar(self, raw: yaml.ScalarNode, node: Node) -> Node:
         node.quoted = raw.style in ("'", '"')
@@ -206,31 +264,11 @@ class _Reader:
             return node
         try:
             node.text = substitute(raw.value)
-        except KeyError as error:
-            self._refuse(
-                node, f"environment variable {error.args[0]} is not set; ${{{error.args[0]}:-default}} gives a default"
-            )
+        except VariableError as error:
+            self._refuse(node, str(error))
             node.text = raw.value
         return node
 
     def _refuse(self, node: Node, message: str) -> Node:
         self._problems.add(node, message)
         return node
-
-
-def substitute(text: str) -> str:
-    """Replace ``${VAR}`` and ``${VAR:-default}`` (default also for an empty variable) from the environment.
-
-    Raises:
-        KeyError: a variable without a default is not set.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match.group("name"), match.group("default")
-        if name is None:
-            return "${"
-        if default is None:
-            return os.environ[name]
-        return os.environ.get(name) or default
-
-    return re.sub(_VARIABLE, value, text) if "${" in text else text

@@ -98,10 +98,12 @@ class Reader:
         return tuple(value for value in found if value is not None)
 
     def _by_name(self, kind: ByName, node: Node) -> dict[str, object] | None:
-        if not self.is_a(node, "mapping", kind.expected):
+        of_shapes = isinstance(kind.item, Shapes)
+        named = ", such as {NAME: 1x3x48x192}" if of_shapes and node.kind != "mapping" else ""
+        if not self.is_a(node, "mapping", kind.expected + named):
             return None
         empty = [name for name, entry in node.entries.items() if entry.kind == "scalar" and entry.text is None]
-        if isinstance(kind.item, Shapes) and any(map(str.isdigit, empty)):  # {x: 1,3,48,192}
+        if of_shapes and any(map(str.isdigit, empty)):  # {x: 1,3,48,192}
             self.problems.add(node, "a comma ends an entry here; write shapes such as 1x3x48x192 or [1, 3, 48, 192]")
             return None
         found = {name: self.value(kind.item, entry) for name, entry in node.entries.items()}

@@ -10,6 +10,8 @@ from prepare_models_entrypoint.contract.shape_kinds import DIMS, Shape
 from prepare_models_entrypoint.contract.source import KINDS, NGC_EXAMPLE
 
 from .model import DEFAULT_KEYS, MODEL_ROWS, Defaults
+from .nodes import EXTENSION
+from .variables import FORMS
 
 _HTTP = {"type": "string", "pattern": "^[Hh][Tt][Tt][Pp]://"}
 _EXAMPLE = {"name": "peoplesemsegnet", "source": "peoplesemseg.onnx", "precision": "fp16", "outputs": ["argmax_1"]}
@@ -27,7 +29,7 @@ _VALUES = OneOrMore(Whole()).schema()
 _RANGE_OF_VALUES = closed(dict.fromkeys(_SHAPES, _VALUES), list(_SHAPES))
 _DEFINITIONS: Schema = {
     "variable": {
-        "description": "Text with a variable of the environment: ${VAR} or ${VAR:-default}.",
+        "description": f"Text with a variable of the environment: {FORMS}.",
         "type": "string",
         "pattern": r"\$\{",
     },
@@ -100,14 +102,27 @@ def manifest_schema() -> Schema:
             "type": "array", "minItems": 1, "items": {"$ref": "#/$defs/model"}, "examples": [[_EXAMPLE]],
         },
     }  # fmt: skip
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "prepare-models manifest",
-        "description": "models.yaml: which models to prepare, and how. Scalars may hold ${VAR} or ${VAR:-default}; "
-        "$${ stands for a plain ${.",
+        "description": "models.yaml: which models to prepare, and how. Scalars may hold variables: "
+        f"{FORMS}; $$ stands for a dollar sign.",
         "$comment": "For editors. prepare-models itself also checks what a schema can't: unique names, rising shapes, "
         "set variables, formats that can't be converted.",
         **closed(frame, ["version", "models"]),
         "examples": [{"version": 1, "models": [_EXAMPLE]}],
         "$defs": {**_DEFINITIONS, **{key: settings[key] for key in DEFAULT_KEYS}, "model": model},
     }
+    return {name: _extensible(part) for name, part in schema.items()}
+
+
+def _extensible(part: object) -> object:
+    """Let objects with fixed keys have keys of the user's own."""
+    if isinstance(part, list):
+        return [_extensible(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    found = {name: _extensible(each) for name, each in part.items()}
+    if found.get("additionalProperties") is False and "properties" in found:
+        found["patternProperties"] = {f"^{EXTENSION}": {}}
+    return found

@@ -55,7 +55,12 @@ class PlannedModel:
 
     def told(self) -> str:
         """Return the decision as a sentence: ``up-to-date``, or ``rebuild because: ...``."""
-        return self.action if self.action == UP_TO_DATE else f"{self.action} because: {self.reason}"
+        return decision(self.action, self.reason)
+
+
+def decision(action: str, reason: str) -> str:
+    """Return what will be done, and why, as a sentence."""
+    return action if action == UP_TO_DATE else f"{action} because: {reason}"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import TypedDict
 
 from prepare_models_entrypoint.contract.report import ModelReport
 
+from ..support.page import Part, Table
 from . import documents
-from .text import shape, table
+from .text import shape
 
 
 class Change(TypedDict):
@@ -48,12 +49,12 @@ def _pairs(
         yield name, before.get(name), after.get(name)
 
 
-def render(changes: list[Change]) -> str:
+def render(changes: list[Change]) -> Part:
     """Return the changes as a table."""
     if not changes:
         return "no difference"
     rows = [(change["model"] or "(run)", change["what"], _told(change["a"]), _told(change["b"])) for change in changes]
-    return table(("MODEL", "WHAT", "A", "B"), rows)
+    return Table(("MODEL", "WHAT", "A", "B"), rows)
 
 
 def _there(model: ModelReport | None) -> str:

@@ -1,4 +1,4 @@
-"""The forms of a report that are files: HTML, Markdown, JUnit XML."""
+"""The forms of a report that are files: JSON, HTML, Markdown, JUnit XML."""
 
 from __future__ import annotations
 
@@ -7,10 +7,26 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from ..errors import HostError
+from ..errors import HostError, UsageError
 from . import documents
 
-FORMS = ("html", "markdown", "junit")  # a module each
+JSON = "json"
+HTML, _, _ = FORMS = ("html", "markdown", "junit")  # a module each
+
+
+def check(form: str) -> None:
+    """Refuse a form that can't be written here.
+
+    Raises:
+        UsageError: nobody knows it.
+        HostError: what draws it is not installed.
+    """
+    if form not in (JSON, *FORMS):
+        raise UsageError(f"a report has no form {form!r}", hint=f"one of {', '.join((JSON, *FORMS))}")
+    if form == HTML:
+        from . import html
+
+        html.check()
 
 
 def render(form: str, run: documents.Run) -> str:
@@ -19,6 +35,8 @@ def render(form: str, run: documents.Run) -> str:
     Raises:
         HostError: what draws it is not installed.
     """
+    if form == JSON:
+        return documents.to_json(run)
     rendered: str = importlib.import_module(f"{__package__}.{form}").render(run)
     return rendered
 

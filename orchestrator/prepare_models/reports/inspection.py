@@ -7,6 +7,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.backends import PRODUCTS
 
+from ..support.page import Message, Part
 from ..support.terminal import one_line
 
 Document = Mapping[str, Any]
@@ -19,26 +20,25 @@ def render(document: Document, *, layers: bool, weights: bool) -> str:
         return "\n\n".join([f"{one_line(document['file'])}: {len(parts)} models", *parts])
     lines = [f"{one_line(document['file'])}: {document['format']}, {document['bytes']} bytes"]
     if document["error"]:
-        lines += _problem(document["error"], "error")
+        lines.append(str(_message(document["error"], "error", document["file"])))
     elif document["format"] == "plan":
         lines += _plan(document, layers=layers)
     else:
         lines += _onnx(document, layers=layers, weights=weights)
     lines += [f"note: {one_line(document['note'])}"] if document["note"] else []
     for warning in document["warnings"]:
-        lines += _problem(warning, "warning")
+        lines.append(str(_message(warning, "warning", document["file"])))
     return "\n".join(lines)
 
 
-def findings(model: Document) -> str:
+def findings(model: Document) -> list[Part]:
     """Return what lint says of one model."""
     count = len(model["warnings"])
     verdict = f"{count} finding{'s' if count > 1 else ''}" if count else "good"
-    lines = [f"{one_line(model['name'])}: {verdict}"]
+    parts: list[Part] = [f"{one_line(model['name'])}: {verdict}"]
     for kind in ("warning", "note"):
-        for problem in model[f"{kind}s"]:
-            lines += [f"  {line}" for line in _problem(problem, kind)]
-    return "\n".join(lines)
+        parts += [_message(problem, kind, model["name"]) for problem in model[f"{kind}s"]]
+    return parts
 
 
 def judged_for(models: Iterable[Document]) -> str:
@@ -46,8 +46,8 @@ def judged_for(models: Iterable[Document]) -> str:
     return "judged for " + ", ".join(dict.fromkeys(name for model in models for name in model["consumers"]))
 
 
-def _problem(problem: Mapping[str, str], kind: str) -> list[str]:
-    return [f"{kind} [{problem['code']}]: {one_line(problem['message'])}", f"  -> {one_line(problem['hint'])}"]
+def _message(found: Mapping[str, str], kind: str, about: str) -> Message:
+    return Message(kind, found["code"], one_line(about), one_line(found["message"]), one_line(found["hint"]))
 
 
 def _plan(document: Document, *, layers: bool) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from prepare_models_entrypoint.contract.report import Binding, ModelReport
 
@@ -11,16 +11,51 @@ from .text import shape
 
 _MARKS = {documents.READY: "✅", documents.CARE: "⚠️", documents.NO: "❌", documents.OPEN: "⏭️"}
 _HEAD = ("", "model", "status", "precision", "verified", "inputs", "outputs", "size", "seconds")
+_SHORT_HEAD = tuple(name for name in _HEAD if name not in ("inputs", "outputs"))
+
+_LONGEST = 65_536  # characters of a comment on GitHub; GitLab takes more
+_SPARE = 500  # for the sentence about what is left out, and the lines between
+_LONGEST_NOTE = 2_000
+_LISTED = 8  # models of one warning
 
 
 def render(run: documents.Run) -> str:
-    """Return the report of a run as Markdown."""
+    """Return the report of a run as Markdown, short enough for a comment: what is good goes first where it is long."""
     models: list[ModelReport] = run["models"]
     counts = ", ".join(f"{count} {status}" for status, count in run["summary"].items() if count)
-    lines = [f"### prepare-models: {counts or 'nothing to do'}", "", *_table(map(_row, models))]
-    for model in models:
-        lines += _notes(model)
-    return "\n".join([*lines, "", _environment(run)]).rstrip() + "\n"
+    head, foot = f"### prepare-models: {counts or 'nothing to do'}", _environment(run)
+    notes = list(_notes(models))
+    whole = _joined(head, _table(_HEAD, map(_row, models)), notes, foot)
+    if len(whole) <= _LONGEST:
+        return whole
+    by_need = sorted(models, key=lambda model: documents.VERDICTS.index(documents.verdict(model)))
+    room = _LONGEST - len(head) - len(foot) - _SPARE
+    told = _fitting((_cut(note) for note in notes), room // 2)
+    rows = _fitting(_table(_SHORT_HEAD, map(_short_row, by_need)), room - sum(map(len, told)))
+    left = len(models) - len(rows) + 2  # the head of the table is two lines
+    rest = [f"{len(notes) - len(told)} more messages"] if len(notes) > len(told) else []
+    rest += [f"{left} more models"] if left else []
+    missing = f"Inputs and outputs{''.join(f', {each}' for each in rest)} are in report.json."
+    return _joined(head, rows, [*told, missing], foot)
+
+
+def _joined(head: str, table: Iterable[str], notes: Iterable[str], foot: str) -> str:
+    return "\n\n".join([head, "\n".join(table), *notes, foot]).rstrip() + "\n"
+
+
+def _fitting(parts: Iterable[str], room: int) -> list[str]:
+    """Return the first parts that fit into a number of characters."""
+    found: list[str] = []
+    for part in parts:
+        room -= len(part) + 2
+        if room < 0:
+            break
+        found.append(part)
+    return found
+
+
+def _cut(note: str) -> str:
+    return note if len(note) <= _LONGEST_NOTE else f"{note[:_LONGEST_NOTE].rstrip(chr(92))} …"
 
 
 def _row(model: ModelReport) -> tuple[str, ...]:
@@ -41,20 +76,31 @@ def _binding(binding: Binding) -> str:
     return f"{_code(binding['name'])} {binding['dtype']} {shape(binding['shape'])}"
 
 
-def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (_HEAD, ("---",) * len(_HEAD), *rows)]
+def _short_row(model: ModelReport) -> tuple[str, ...]:
+    mark, name, status, precision, verified, _, _, size, seconds = _row(model)
+    return mark, name, status, precision, verified, size, seconds
 
 
-def _notes(model: ModelReport) -> list[str]:
-    lines: list[str] = []
-    error = model["error"]
-    if error is not None:
-        lines += ["", f"**{_code(model['name'])} failed**: {_code(error['code'])} {_plain(error['message'])}"]
-        lines += [f"  → {_plain(error['hint'])}"] if error["hint"] else []
-    for warning in model["warnings"]:
-        lines += ["", f"**{_code(model['name'])}**: {_code(warning['code'])} {_plain(warning['message'])}"]
-        lines += [f"  → {_plain(warning['hint'])}"] if warning["hint"] else []
-    return lines
+def _table(head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)]
+
+
+def _notes(models: Iterable[ModelReport]) -> Iterator[str]:
+    """Yield errors, model by model, then warnings, each once with the models that it is about."""
+    about: dict[tuple[str, str, str], list[str]] = {}
+    for model in models:
+        error, name = model["error"], _code(model["name"])
+        if error is not None:
+            yield _note(f"{name} failed", error["code"], error["message"], error["hint"])
+        for warning in model["warnings"]:
+            about.setdefault((warning["code"], warning["message"], warning["hint"]), []).append(name)
+    for warning_of, names in about.items():
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        yield _note(", ".join(names[:_LISTED]) + more, *warning_of)
+
+
+def _note(about: str, code: str, message: str, hint: str) -> str:
+    return f"**{about}**: {_code(code)} {_plain(message)}" + (f"\n  → {_plain(hint)}" if hint else "")
 
 
 def _environment(run: documents.Run) -> str:

@@ -1,113 +1,137 @@
-"""Tables for a terminal or a log file."""
+"""What commands show of reports: tables, and the messages that belong to them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..support.terminal import one_line, printable
+from ..support.page import Message, Part, Table, of_error
+from ..support.terminal import printable
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.comparison import ScaleFit
-    from prepare_models_entrypoint.contract.report import Binding, ModelReport, WarningInfo
+    from prepare_models_entrypoint.contract.report import Binding, ModelReport
 
     from .documents import Run
 
+_FEW = 2  # inputs or outputs that stand in a table by their names; of more, their number does
+_NAMED = 3  # models that a message names; of more, it gives their number
 
-def summary(report: Run) -> str:
-    """Return the table that ends a run: a row for each model, then the errors with their hints."""
-    rows = [_row(model) for model in report["models"]]
-    text = table(("MODEL", "STATUS", "PRECISION", "INPUTS", "OUTPUTS", "SIZE", "SECONDS"), rows)
+
+def summary(report: Run, *, wide: bool = False) -> list[Part]:
+    """Return what ends a run: a row for each model, then the messages. ``wide``: with all names, however long."""
+    models = report["models"]
     counts = ", ".join(f"{count} {status}" for status, count in report["summary"].items() if count)
-    parts = [text, "", f"{counts} in {report['seconds']:.1f} s"]
-    parts += _errors(report["models"])
-    parts += _paths(report)
-    return "\n".join(parts)
+    head: list[Part] = [_fitting(lambda most: _models(models, most), wide=wide), ""]
+    return [*head, f"{counts or 'no models'} in {report['seconds']:.1f} s", *messages(models), *_paths(report)]
 
 
-def converted(report: Run) -> str:
+def converted(report: Run) -> list[Part]:
     """Return what became of a single model: status, bindings, delivered precision, and where the engine is."""
     (model,) = report["models"]
-    lines = [f"{model['name']}: {model['status']} in {report['seconds']:.1f} s"]
+    parts: list[Part] = [f"{model['name']}: {model['status']} in {report['seconds']:.1f} s"]
     if model["engine"]:
-        rows = [(b["mode"], b["name"], b["dtype"], shape(b["shape"])) for b in model["io"]]
-        lines += [f"  {line}" for line in columns(rows)]
+        rows = [(f"  {b['mode']}", b["name"], b["dtype"], shape(b["shape"])) for b in model["io"]]
         how = model["precision_proof"]["how"]
-        lines.append(f"  precision  {_precision(model)}" + (f" ({how})" if how else ""))
-    for warning in model["warnings"]:
-        lines += [f"  warning [{warning['code']}]: {warning['message']}", f"    -> {warning['hint']}"]
-    return "\n".join([*lines, *_errors(report["models"]), *_paths(report)])
+        parts += [Table((), rows), f"  precision  {_precision(model)}" + (f" ({how})" if how else "")]
+    return [*parts, *messages([model], of_records=True), *_paths(report)]
 
 
-def _row(model: ModelReport) -> tuple[str, ...]:
+def messages(models: Sequence[ModelReport], *, of_records: bool = False) -> list[Part]:
+    """Return warnings and errors of models, each once. ``of_records``: also the warnings of engines that were there."""
+    parts: list[Part] = []
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for model in models:
+        for warning in model["warnings"] if model["stages"] or of_records else ():
+            told.setdefault((warning["code"], warning["message"], warning["hint"]), []).append(model["name"])
+    for (code, message, hint), names in told.items():
+        about = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} models"
+        parts += ["", Message("warning", code, about, message, hint)]
+    for model in models:
+        if model["error"] is not None:
+            parts += ["", of_error(model["error"], model["name"])]
+            parts += [f"  build log: {model['log']}"] if model["log"] else []
+    return parts
+
+
+def _fitting(make: Callable[[int], Table], *, wide: bool) -> Table:
+    """Return a table with as many names of inputs and outputs as there is room for. ``make``: takes their number."""
+    full = make(sys.maxsize if wide else _FEW)
+    return full if wide or full.fits() else make(0)
+
+
+def _models(models: Sequence[ModelReport], most: int) -> Table:
+    timed = any(_latency(model) for model in models)
+    head = ("MODEL", "STATUS", "PRECISION", "INPUTS", "OUTPUTS", "SIZE", "SECONDS", *(["LATENCY"] if timed else []))
+    return Table(head, [(*_row(model, most), *([_latency(model) or "-"] if timed else [])) for model in models], 1)
+
+
+def _row(model: ModelReport, most: int) -> tuple[str, ...]:
     engine = model["engine"]
     return (
         model["name"],
         model["status"],
         _precision(model),
-        _names(model["io"], "input"),
-        _names(model["io"], "output"),
+        _names(model["io"], "input", most),
+        _names(model["io"], "output", most),
         f"{engine['bytes'] / 1e6:.1f} MB" if engine else "-",
         f"{sum(stage['seconds'] for stage in model['stages']):.1f}" if model["stages"] else "-",
     )
 
 
 def _precision(model: ModelReport) -> str:
+    """Return what was delivered, with its share of the compute layers where that is known and not all of them."""
     proof = model["precision_proof"]
-    return proof["delivered"] or (f"{proof['requested']}, unproven" if model["engine"] else "-")
+    if not proof["delivered"]:
+        return f"{proof['requested']}, unproven" if model["engine"] else "-"
+    share = proof["layers_share"].get(proof["requested"], 1.0)
+    return proof["delivered"] + (f", {100 * share:.0f} %" if share < 1.0 else "")
 
 
-def _names(bindings: Iterable[Binding], mode: str) -> str:
-    return ", ".join(f"{b['name']} {shape(b['shape'])}" for b in bindings if b["mode"] == mode) or "-"
+def _latency(model: ModelReport) -> str:
+    latency = model["verification"]["latency"] if model["verification"] else None
+    return f"{latency['median_ms']:.3g} ms" if latency else ""
 
 
-def _errors(models: Iterable[ModelReport]) -> list[str]:
-    lines: list[str] = []
-    for model in models:
-        error = model["error"]
-        if error is not None:
-            lines += ["", f"{model['name']}: {error['stage'] or 'run'} failed [{error['code']}]: {error['message']}"]
-            lines += [f"  -> {error['hint']}"] if error["hint"] else []
-            lines += [f"  build log: {model['log']}"] if model["log"] else []
-    return lines
+def _names(bindings: Iterable[Binding], mode: str, most: int) -> str:
+    found = [f"{b['name']} {shape(b['shape'])}" for b in bindings if b["mode"] == mode]
+    if len(found) > most:
+        return f"{len(found)} {mode}{'s' if len(found) > 1 else ''}"
+    return ", ".join(found) or "-"
 
 
-def _paths(report: Run) -> list[str]:
-    engines = [f"engine  {model['engine']['path']}" for model in report["models"] if model["engine"]]
-    return ["", *engines, f"report  {report['models_dir']}/report.json"]
+def _paths(report: Run) -> list[Part]:
+    engines = [model["engine"]["path"] for model in report["models"] if model["engine"]]
+    parts: list[Part] = ["", *(f"engine  {path}" for path in engines[:_NAMED])]
+    parts += [f"... and {len(engines) - _NAMED} more in {report['models_dir']}"] if len(engines) > _NAMED else []
+    return [*parts, f"report  {report['models_dir']}/report.json"]
 
 
-def plan(rows: Iterable[tuple[str, str, str]]) -> str:
-    """Return the table of what would be done: model, action with its reason, converter."""
-    return table(("MODEL", "STATE", "CONVERTER"), list(rows))
+def plan(rows: Sequence[tuple[str, str, str, str]], *, wide: bool = False) -> Table:
+    """Return the table of what would be done: model, action with its reason, converter with its."""
+    head = ("MODEL", "STATE", "CONVERTER")
+    full = Table(head, [(name, state, f"{converter} ({why})") for name, state, converter, why in rows])
+    return full if wide or full.fits() else Table(head, [row[:3] for row in rows])
 
 
-def warnings(found: Iterable[WarningInfo]) -> list[str]:
-    """Return lines for warnings that are of no model in particular."""
-    lines: list[str] = []
-    for warning in found:
-        lines += ["", f"warning [{warning['code']}]: {warning['message']}", f"  -> {warning['hint']}"]
-    return lines
-
-
-def checks(reports: Sequence[ModelReport]) -> str:
+def checks(reports: Sequence[ModelReport], *, wide: bool = False) -> list[Part]:
     """Return what a check found: a row for each model, then warnings and errors with their hints."""
-    rows = [
-        (r["name"], r["status"], r["converter"], _names(r["io"], "input"), _names(r["io"], "output")) for r in reports
-    ]
-    lines = [table(("MODEL", "STATUS", "CONVERTER", "INPUTS", "OUTPUTS"), rows)]
-    for report in reports:
-        for warning in report["warnings"]:
-            lines += ["", f"{report['name']}: warning [{warning['code']}]: {warning['message']}"]
-            lines.append(f"  -> {warning['hint']}")
-    return "\n".join([*lines, *_errors(reports)])
+
+    def table(most: int) -> Table:
+        rows = [
+            (r["name"], r["status"], r["converter"], _names(r["io"], "input", most), _names(r["io"], "output", most))
+            for r in reports
+        ]
+        return Table(("MODEL", "STATUS", "CONVERTER", "INPUTS", "OUTPUTS"), rows, 1)
+
+    return [_fitting(table, wide=wide), *messages(reports, of_records=True)]
 
 
-def verifications(reports: Sequence[ModelReport]) -> str:
+def verifications(reports: Sequence[ModelReport]) -> list[Part]:
     """Return what verifications found: a row for each output, then what was compared with what."""
     rows = [row for report in reports for row in _compared(report)]
-    lines = [table(("MODEL", "VERDICT", "OUTPUT", "MAX ABS", "MAX OF RANGE", "COSINE", "ARGMAX"), rows)]
+    lines: list[Part] = [Table(("MODEL", "VERDICT", "OUTPUT", "MAX ABS", "MAX OF RANGE", "COSINE", "ARGMAX"), rows, 1)]
     for report in reports:
         verification = report["verification"]
         if verification is None:
@@ -123,7 +147,7 @@ def verifications(reports: Sequence[ModelReport]) -> str:
             )
         elif verification["candidate"] is not None:
             lines.append(f"  latency: not measured, {verification['latency_absent']}")
-    return "\n".join([*lines, *_errors(reports)])
+    return [*lines, *messages(reports)]
 
 
 def _compared(report: ModelReport) -> list[tuple[str, ...]]:
@@ -155,19 +179,7 @@ def shape(dims: Sequence[int]) -> str:
     return "x".join(str(size) for size in dims) or "()"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return left-aligned columns, two spaces apart."""
-    return "\n".join(columns([head, *rows]))
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of left-aligned columns, two spaces apart."""
-    cells = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-
-
 def write(text: str) -> None:
-    """Write a result to standard output; what the terminal would obey, or its encoding can't hold, as escapes."""
+    """Write a document to standard output; what a terminal would obey, or an encoding can't hold, as escapes."""
     name = sys.stdout.encoding or "utf-8"
     sys.stdout.write(printable(text).encode(name, "backslashreplace").decode(name) + "\n")

@@ -6,6 +6,7 @@ The build's own fetch stage finds them there, or waits for the rest. What fails 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -66,7 +67,7 @@ def fetching_ahead(
             with contextlib.suppress(PrepareModelsError, OSError, ValueError):
                 _fetch(network, list(group), fetcher, stop=stop, running=running, guard=guard)
 
-    thread = threading.Thread(target=work, name="fetch ahead", daemon=True)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), name="fetch ahead", daemon=True)
     if wanted:
         thread.start()
     try:

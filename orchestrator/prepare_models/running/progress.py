@@ -11,17 +11,18 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import event as events
-from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.report import FAILED, UP_TO_DATE, ModelReport, WarningInfo
+from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport
 
-from ..planning.planner import PlannedModel
 from ..support.display import display
 from ..support.paths import first_time
+from ..support.terminal import is_live
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from structlog.typing import FilteringBoundLogger
+
+    from ..planning.planner import PlannedModel
 
 
 _HEARTBEAT_S = 60
@@ -38,9 +39,6 @@ class Observer:
 
     def event(self, event: Event) -> None:
         """Hear an event of the entrypoint."""
-
-    def warned(self, warning: WarningInfo) -> None:
-        """Hear, before a build, what is known against this TensorRT. Each warning is given once in a run."""
 
     def finished(self, report: ModelReport) -> None:
         """Take the report of a model that is done."""
@@ -72,22 +70,13 @@ class Lines(Observer):
             self._log.debug(event.kind, model=event.model, stage=event.stage, **event.data)
 
     def finished(self, report: ModelReport) -> None:
-        """Log the outcome, and an error with its hint."""
+        """Log the outcome. What an error or warning says stands once, in what ends the run."""
         error = report["error"]
-        if report["status"] == FAILED and error is not None:
-            self._log.error(
-                error["message"], model=report["name"], stage=error["stage"], code=error["code"], hint=error["hint"]
-            )
+        if error is not None:
+            self._log.error(report["status"], model=report["name"], stage=error["stage"], code=error["code"])
         for page in report["licences"] if report["stages"] else ():
             if first_time(f"licence {page}"):
                 self._log.info("terms of use", model=report["name"], page=page)
-        for warning in report["warnings"] if report["stages"] else ():
-            if warning["code"] != known_faults.CODE:  # they were told before the build
-                self._log.warning(warning["message"], model=report["name"], code=warning["code"], hint=warning["hint"])
-
-    def warned(self, warning: WarningInfo) -> None:
-        """Log the warning."""
-        self._log.warning(warning["message"], code=warning["code"], hint=warning["hint"])
 
 
 class Live(Lines):
@@ -105,21 +94,29 @@ class Live(Lines):
 
     def event(self, event: Event) -> None:
         """Move the model's line."""
+        if event.model is None and event.kind == events.PROGRESS and "" not in self._tasks:
+            self._tasks[""] = self._progress.add_task(event.stage or "", total=None, stage="start")
         task = self._tasks.get(event.model or "")
         if task is None:
             return
         if event.kind == events.STAGE_STARTED:
             self._progress.update(task, stage=event.stage, total=None, completed=0)
+        elif event.kind == events.STAGE_FINISHED:  # its bar ends with it
+            self._progress.update(task, stage=f"{event.stage} {event.data.get('status')}", total=None, completed=0)
+        elif event.data.get("phase") == events.SILENT:
+            super().event(event)
         elif event.kind == events.PROGRESS:
             total = event.data.get("total") or None
             done = event.data.get("done", 0) if total else 0
             self._progress.update(task, stage=f"{event.stage}: {_amount(event)}", total=total, completed=done)
 
     def finished(self, report: ModelReport) -> None:
-        """Take the model's line away and tell errors and warnings above the display."""
+        """Take the model's line away, and leave its outcome above the display."""
         task = self._tasks.pop(report["name"], None)
         if task is not None:
             self._progress.remove_task(task)
+        if report["error"] is None and task is not None:
+            self._log.info(report["status"], model=report["name"])
         super().finished(report)
 
 
@@ -155,10 +152,6 @@ class Background(Observer):
         """Pass on."""
         self._calls.put(lambda observer: observer.event(event))
 
-    def warned(self, warning: WarningInfo) -> None:
-        """Pass on."""
-        self._calls.put(lambda observer: observer.warned(warning))
-
     def finished(self, report: ModelReport) -> None:
         """Pass on."""
         if self._everything or report["status"] != UP_TO_DATE:
@@ -182,12 +175,11 @@ def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextMa
     def make() -> Iterator[Observer]:
         from ..support import log
 
-        logger = log.configure(log_format=log_format, verbose=verbose)
-        if log_format == "text" and sys.stderr.isatty():
-            with display() as progress:
-                yield Live(logger, progress)
+        if log_format == "text" and is_live(sys.stderr):
+            with display() as progress:  # whose standard error puts lines above the bars
+                yield Live(log.configure(log_format=log_format, verbose=verbose), progress)
         else:
-            yield Lines(logger)
+            yield Lines(log.configure(log_format=log_format, verbose=verbose))
 
     return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
 
@@ -198,7 +190,7 @@ def _seconds(event: Event) -> float:
 
 def _amount(event: Event) -> str:
     phase, done, total = (event.data.get(key) for key in ("phase", "done", "total"))
-    if phase in ("download", "send") and isinstance(done, int):
+    if phase in ("download", "send", "verify") and isinstance(done, int):
         whole = f" of {total / 1e6:.1f}" if isinstance(total, int) and total else ""
         return f"{done / 1e6:.1f}{whole} MB"
     if phase == events.ELAPSED:

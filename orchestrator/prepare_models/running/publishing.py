@@ -2,31 +2,94 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import subprocess
+import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
-from ..errors import HostError
 from . import child
 
 
-def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
-    """Give a model an engine that was built elsewhere; return the error, if there is one.
+class Publisher:
+    """One process of the entrypoint that publishes engine after engine; it starts with the first, ends with the block.
 
-    Args:
-        files: the plan and the companions of its build that are kept, by their final names.
-        report: its report.
-        output_dir: directory of the model.
+    Several threads may call it; they take turns.
     """
-    request = {
-        "files": {name: str(file) for name, file in files.items()},
-        "report": report,
-        "output_dir": str(output_dir),
-        "deploy_dir": str(output_dir),
-    }
-    try:
-        error: ErrorInfo | None = child.ask("restore", "/dev/stdin", request=request)["error"]
-    except HostError as problem:
-        return child.entrypoint_failed(problem.message, hint=child.AGAIN)
-    return error
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> Publisher:  # noqa: PYI034  # Self came with Python 3.11
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self._guard:
+            self._end()
+
+    def publish(self, files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
+        """Give a model an engine that was built elsewhere; return the error, if there is one.
+
+        Args:
+            files: the plan and the companions of its build that are kept, by their final names.
+            report: its report.
+            output_dir: directory of the model.
+        """
+        request = {
+            "files": {name: str(file) for name, file in files.items()},
+            "report": report,
+            "output_dir": str(output_dir),
+            "deploy_dir": str(output_dir),
+        }
+        with self._guard:
+            answer = self._ask(json.dumps(request).encode("ascii") + b"\n")
+            try:
+                error: ErrorInfo | None = json.loads(answer)["error"]
+            except ValueError:
+                return self._lost()
+        return error
+
+    def _ask(self, request: bytes) -> bytes:
+        """Return the line that answers a request, nothing where the process ended."""
+        if self._process is None:
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads would fill up
+            self._process = subprocess.Popen(
+                child.argv("restore"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+                env=child.environment(), start_new_session=True,
+            )  # fmt: skip
+        to, answers = self._process.stdin, self._process.stdout
+        if to is None or answers is None:
+            return b""
+        with contextlib.suppress(BrokenPipeError):
+            to.write(request)
+            to.flush()
+        return answers.readline()
+
+    def _end(self) -> tuple[int | None, str]:
+        """End the process and return its status and what it said last; the next request starts another one."""
+        process, self._process = self._process, None
+        if process is None or self._log is None:
+            return None, ""
+        process.communicate()
+        with self._log as log:
+            log.seek(0)
+            said = log.read().decode("utf-8", "replace")
+        return process.returncode, "; ".join(said.strip().splitlines()[-3:])
+
+    def _lost(self) -> ErrorInfo:
+        status, last = self._end()
+        message = f"the entrypoint ended with status {status} and without an answer: {last}"
+        return child.entrypoint_failed(message, hint=child.AGAIN)
+
+
+def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
+    """Publish a single engine, as ``Publisher.publish`` does."""
+    with Publisher() as publisher:
+        return publisher.publish(files, report, output_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import contextvars
 import datetime as dt
 import os
 import sys
@@ -13,9 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import known_faults
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.files import remove_partials
+from prepare_models_entrypoint.contract.files import NO_ROOM, no_room, remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
     BUILT,
@@ -31,7 +31,7 @@ from prepare_models_entrypoint.contract.report import (
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import NO_ROOM, InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
+from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
 from ..executors.executor import Executor
 from ..executors.work import Work
 from ..manifest.model import Manifest, ModelSpec
@@ -39,8 +39,8 @@ from ..planning import planner
 from ..reports import documents
 from ..store import Store, restore
 from ..support.file_digests import Digests
-from ..support.paths import cache_dir
 from .progress import Observer
+from .publishing import Publisher
 from .writer_lock import Held, model_lock
 
 
@@ -64,12 +64,12 @@ class Run:
     run_id: str = field(default_factory=lambda: os.urandom(6).hex())
 
     def __post_init__(self) -> None:
-        self._stop, self._guard = threading.Event(), threading.Lock()
+        self._stop = threading.Event()
         self._why_skipped = ""
         self._runtime: RuntimeInfo = self.executor.describe()
+        self._publisher = Publisher()
         self._planner = planner.Planner(self.models_dir, self._runtime, self.store, self.digests, self.force)
         self._reports: dict[str, ModelReport] = {}
-        self._told: set[str] = set()
 
     def models(self) -> None:
         """Work on all models; what became of them is in ``report()``, also after an interruption.
@@ -77,8 +77,9 @@ class Run:
         Raises:
             InterruptedRunError: a signal stopped the run.
         """
-        with concurrent.futures.ThreadPoolExecutor(self.jobs, thread_name_prefix="model") as pool:
-            futures = [pool.submit(self._model, spec) for spec in self.specs]
+        pool = concurrent.futures.ThreadPoolExecutor(self.jobs, thread_name_prefix="model")
+        with self._publisher, pool:
+            futures = [pool.submit(contextvars.copy_context().run, self._model, spec) for spec in self.specs]
             try:
                 for future in concurrent.futures.as_completed(futures):
                     future.result()
@@ -141,8 +142,10 @@ class Run:
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            what = f"no room left to write {error.filename or f'to {self.models_dir} or {cache_dir()}'}"
-            return self._failed(spec, NoRoomError(what, hint="free disk space there, then run again"))
+            return self._failed(
+                spec,
+                NoRoomError(no_room(error.filename or self.models_dir), hint="free disk space there, then run again"),
+            )
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self.models_dir / spec.name
@@ -170,10 +173,9 @@ class Run:
                 planned = self._planner.plan(spec, thorough=True)
             entry = None if self.force else restore.find(self.store, planned, turn)
             if entry is not None:
-                return restore.restore(entry, planned)
+                return restore.restore(entry, planned, self._publisher)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
-            self._warn(spec)
             report = self.executor.run(self._work(planned, lock))
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
@@ -182,14 +184,6 @@ class Run:
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
-
-    def _warn(self, spec: ModelSpec) -> None:
-        for warning in known_faults.of_build(spec.job(Path()), self._runtime):
-            with self._guard:
-                new = warning["message"] not in self._told
-                self._told.add(warning["message"])
-            if new:
-                self.observer.warned(warning)
 
     def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
         return Work(

@@ -99,6 +99,11 @@ def of_public_key(file: Path) -> KeyList:
     return KeyList().with_key(file, str(file), None, (CONTENTS,))[0]
 
 
+def place(given: Path | None) -> Path:
+    """Return the list of keys that somebody named, or the user's own."""
+    return paths.keys_file() if given is None else given.absolute()
+
+
 def load(file: Path) -> KeyList:
     """Return the list in a file, which nobody but this user and root may write; an empty one where there is none.
 

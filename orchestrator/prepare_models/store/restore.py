@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.report import EDITED, FAILED, RESTORED, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import Source
 
 from ..manifest.model import ModelSpec
 from ..planning.planner import PLAN, PlannedModel, unfit
-from ..running.publishing import publish
 from ..signing.origins import untrusted
 from . import CALIBRATION, Entry, Store, Turn
 from . import PLAN as STORED_PLAN
+
+if TYPE_CHECKING:
+    from ..running.publishing import Publisher
 
 
 def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
@@ -51,10 +54,10 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
     return True
 
 
-def restore(entry: Entry, planned: PlannedModel) -> ModelReport:
+def restore(entry: Entry, planned: PlannedModel, publisher: Publisher) -> ModelReport:
     """Give a model the engine of the store and return its report: no stage ran now, its record tells of the build."""
     report = _as_of(entry, planned)
-    error = publish(entry.files, report, planned.output_dir)
+    error = publisher.publish(entry.files, report, planned.output_dir)
     report["stages"] = []
     return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
 

@@ -8,24 +8,38 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from .terminal import is_live, one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 OnBytes = Callable[[int, int], None]
 
+_BAR, _ROOM_FOR_BARS = 12, 60  # columns
+
 
 def display() -> Progress:
-    """Return a display on standard error, which is gone when its block ends. ``stage`` is a field of its tasks."""
+    """Return a display on standard error, which is gone when its block ends. ``stage`` is a field of its tasks.
+
+    While it runs, it owns the terminal: what is written to ``sys.stderr`` and ``sys.stdout`` stands above its lines.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
+    def cut() -> Column:
+        return Column(no_wrap=True, overflow="ellipsis", ratio=1)
+
+    console = Console(stderr=True, no_color=True, highlight=False)
+    bars = [BarColumn(bar_width=_BAR, table_column=Column(width=_BAR))] if console.width >= _ROOM_FOR_BARS else []
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[stage]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
+        TextColumn("{task.description}", markup=False, table_column=cut()),
+        *bars,
+        TextColumn("{task.fields[stage]}", markup=False, table_column=cut()),
+        TimeElapsedColumn(table_column=Column(width=len("0:00:00"))),
+        console=console,
         transient=True,
+        expand=True,
     )
 
 
@@ -36,7 +50,7 @@ def byte_lines(*, show: bool) -> Iterator[Callable[[str], OnBytes]]:
         shown = functools.cache(lambda: stack.enter_context(display()))
 
         def line(what: str) -> OnBytes:
-            task = functools.cache(lambda: shown().add_task(what, stage=""))
+            task = functools.cache(lambda: shown().add_task(one_line(what), stage=""))
 
             def tell(done: int, total: int) -> None:
                 amount = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
@@ -44,4 +58,4 @@ def byte_lines(*, show: bool) -> Iterator[Callable[[str], OnBytes]]:
 
             return tell
 
-        yield line if show and sys.stderr.isatty() else lambda _: lambda _done, _total: None
+        yield line if show and is_live(sys.stderr) else lambda _: lambda _done, _total: None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 
 import structlog
@@ -21,7 +20,7 @@ def configure(*, log_format: str, verbose: int) -> FilteringBoundLogger:
     """
     renderer: Processor = structlog.processors.JSONRenderer()
     if log_format == "text":
-        renderer = structlog.dev.ConsoleRenderer(colors=_colours(), pad_event_to=0, pad_level=False)
+        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -32,7 +31,7 @@ def configure(*, log_format: str, verbose: int) -> FilteringBoundLogger:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
@@ -41,8 +40,3 @@ def configure(*, log_format: str, verbose: int) -> FilteringBoundLogger:
 def _as_text(_: object, __: str, event: EventDict) -> EventDict:
     """Keep what strangers named from adding lines to the log, or moving the cursor."""
     return {name: one_line(value) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def _colours() -> bool:
-    """Tell whether standard error shows colours, and nobody wants them away (https://no-color.org)."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import errno
 import hashlib
 import os
 import shlex
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,36 +60,48 @@ def _place(variable: str, xdg: str, otherwise: str, name: str, what: str) -> Pat
     return Path(base).absolute() / name
 
 
-_scope: tuple[Origin, Path] | None = None
+# Of a call, not of the process: another thread may run a manifest of its own. Threads that a call starts get it with
+# its context.
+_scope: contextvars.ContextVar[tuple[Origin, Path] | None] = contextvars.ContextVar("scope", default=None)
+
+
+@contextlib.contextmanager
+def own_scope() -> Iterator[None]:
+    """Leave, at the end of the block, the scope that the block entered."""
+    before = _scope.set(_scope.get())
+    try:
+        yield
+    finally:
+        _scope.reset(before)
 
 
 def enter_scope(bundle: Origin, folder: Path) -> None:
-    """Keep what this process fetches and builds in a folder of its own: what a bundle brought serves that bundle alone.
+    """Keep what this call fetches and builds in a folder of its own: what a bundle brought serves that bundle alone.
 
     Locks on models directories and facts about this machine stay in the cache directory, where all runs find them.
 
     Args:
-        bundle: the bundle, and who signed it; every engine of this process carries it in its report.
+        bundle: the bundle, and who signed it; every engine of this call carries it in its report.
         folder: where its contents go.
     """
-    global _scope  # noqa: PLW0603  # where a process keeps its contents is a state of the process
-    _scope = (bundle, folder)
+    _scope.set((bundle, folder))
 
 
 def leave_scope() -> None:
     """Go back to the cache directory."""
-    global _scope  # noqa: PLW0603
-    _scope = None
+    _scope.set(None)
 
 
 def origin() -> Origin | None:
-    """Return the bundle whose scope this process is in, or None."""
-    return _scope[0] if _scope else None
+    """Return the bundle whose scope this call is in, or None."""
+    scope = _scope.get()
+    return scope[0] if scope else None
 
 
 def contents_dir() -> Path:
     """Return the directory of engines, downloads, timing caches and the digests of files: the scope's, or the cache."""
-    return _scope[1] if _scope else cache_dir()
+    scope = _scope.get()
+    return scope[1] if scope else cache_dir()
 
 
 def make_cache() -> Path:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from prepare_models_entrypoint.contract.report import ErrorInfo
+from typing import TextIO
 
 # Control characters (not line breaks and tabs), line separators, marks of the direction of writing, half characters.
 _COMMANDS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -28,6 +26,11 @@ def say(text: str) -> None:
     sys.stderr.write(printable(text) + "\n")
 
 
-def say_error(error: ErrorInfo) -> None:
-    """Write an error of the entrypoint to standard error."""
-    say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
+def is_live(stream: TextIO) -> bool:
+    """Tell whether lines of a stream can be drawn again: a terminal that a person looks at, and no log of a CI."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Tell whether a stream shows colours, and nobody turned them off (https://no-color.org)."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from ...contract.companions import CONFIG, LAUNCH, PARAMETERS
+from ...contract.consumers import RTX_ENGINE, RTX_HINT, of_rtx
 from ...contract.report import ModelReport
 from ...contract.spelling import near
 from .. import places
@@ -82,10 +83,7 @@ def rtx(of: Subject) -> Iterator[str]:
     engine = of.model.report["engine"] if of.model.report else None
     header = engine.get("header", {}) if engine else {}
     if header.get("format") == "tensorrt_rtx":
-        yield (
-            f"a TensorRT-RTX {header.get('version')} plan loads in exactly that runtime, "
-            "not in TensorRT, Triton's tensorrt backend or Isaac ROS' TensorRTNode"
-        )
+        yield of_rtx(header.get("version"))
 
 
 def dynamic_dimension(of: Subject) -> Iterator[str]:
@@ -235,11 +233,7 @@ def batch(of: Subject) -> Iterator[str]:
 
 
 RULES: Dict[str, Rule[Subject]] = {
-    "rtx-engine": Rule(
-        ENGINE, "the engine is TensorRT-RTX's, which loads in that very runtime alone",
-        "for Isaac ROS and Triton, run in an environment with the full tensorrt package and a GPU",
-        rtx,
-    ),
+    RTX_ENGINE: Rule(ENGINE, "the engine is TensorRT-RTX's, which loads in that very runtime alone", RTX_HINT, rtx),
     "isaac-ros-dynamic-dimension": Rule(
         ENGINE, "TensorRTNode takes dynamic sizes in dimension 0 alone",
         "build the engine with fixed sizes (onnx: {static_shapes: ...}), or serve it with TritonNode",

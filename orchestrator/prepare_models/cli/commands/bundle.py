@@ -10,12 +10,13 @@ from ...bundle.index import Index
 from ...errors import EXIT_OK, UsageError
 from ...machine import platforms
 from ...manifest import licences
-from ...reports.text import table, write
+from ...reports.text import write
 from ...running.fetch_process import counted
 from ...support import paths
 from ...support.display import byte_lines
-from ..options import add_bases, add_json, add_output, command
-from ..trusting import add_require, add_sign, signer, trusted
+from ...support.page import Part, Table, show
+from ..options import add_bases, add_json, add_output, add_wide, command
+from ..trusting import add_require, add_sign, signatures, signer
 
 EXAMPLE = """\
 example:
@@ -42,6 +43,7 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
     add_require(verify)
     add_json(listed, "index")
     add_output(verify)
+    add_wide(listed)
 
 
 def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -65,6 +67,7 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     add_sign(create)
     create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
     add_output(create)
+    add_wide(create)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -98,10 +101,10 @@ def _create(arguments: argparse.Namespace) -> int:
         counter=arguments.counter,
         accept_eula=licences.accepted(flag=arguments.accept_eula),
     )
-    show = not (arguments.quiet or arguments.json)
+    told = not (arguments.quiet or arguments.json)
     measured = 0
 
-    with byte_lines(show=show) as line:
+    with byte_lines(show=told) as line:
         on_collected = line("collected")
 
         def on_measured(count: int) -> None:
@@ -115,7 +118,8 @@ def _create(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(json.dumps({"files": [str(file) for file in files], **_facts(index)}, indent=2))
     elif not arguments.quiet:
-        write("\n".join([_told(index), *(f"bundle  {file} ({file.stat().st_size / 1e6:.1f} MB)" for file in files)]))
+        made = [f"bundle  {file} ({file.stat().st_size / 1e6:.1f} MB)" for file in files]
+        show(*_told(index), *made, wide=arguments.wide)
     return EXIT_OK
 
 
@@ -123,12 +127,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     from ...bundle.unpack import verify
 
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
-        index, signed_by = verify(arguments.bundle, arguments.base, trusted(arguments), line("verified"))
+        index, signed_by = verify(arguments.bundle, arguments.base, signatures(arguments).keys(), line("verified"))
     if arguments.json:
         write(json.dumps({"index": index.digest, "verified": True, "signed_by": signed_by}, indent=2))
     elif not arguments.quiet:
         signed = f", signed by key {signed_by}" if signed_by else ""
-        write(f"{arguments.bundle}: every byte is as it was written{signed}\nindex  {index.digest}")
+        show(f"{arguments.bundle}: every byte is as it was written{signed}\nindex  {index.digest}")
     return EXIT_OK
 
 
@@ -136,7 +140,10 @@ def _list(arguments: argparse.Namespace) -> int:
     from ...bundle.unpack import read_index
 
     index = read_index(arguments.bundle)
-    write(json.dumps(_facts(index), indent=2) if arguments.json else _told(index))
+    if arguments.json:
+        write(json.dumps(_facts(index), indent=2))
+    else:
+        show(*_told(index), wide=arguments.wide)
     return EXIT_OK
 
 
@@ -144,7 +151,7 @@ def _facts(index: Index) -> dict[str, object]:
     return {"index": index.digest, **json.loads(index.to_bytes())}
 
 
-def _told(index: Index) -> str:
+def _told(index: Index) -> list[Part]:
     size = {content.sha256: content.bytes for content in index.contents}
     rows = [("manifest", index.manifest.name, index.manifest.sha256), ("lock", index.lock.name, index.lock.sha256)]
     models = [(model.name, model.files) for model in index.models]
@@ -158,5 +165,5 @@ def _told(index: Index) -> str:
         kind = f"image {image.platform} {image.machine}"
         cells.append((kind, image.reference, f"{total / 1e6:.1f} MB", image.id.rpartition(":")[2][:16]))
     in_base = sum(content.base for content in index.contents)
-    lines = [table(("WHAT", "NAME", "SIZE", "SHA256"), cells), f"made by prepare-models {index.tool}"]
-    return "\n".join(lines + ([f"{in_base} contents are in {len(index.bases)} base(s)"] if index.bases else []))
+    parts: list[Part] = [Table(("WHAT", "NAME", "SIZE", "SHA256"), cells), f"made by prepare-models {index.tool}"]
+    return parts + ([f"{in_base} contents are in {len(index.bases)} base(s)"] if index.bases else [])

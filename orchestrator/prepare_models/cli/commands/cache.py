@@ -8,11 +8,12 @@ import json
 from collections.abc import Sequence
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...reports.text import table, write
+from ...reports.text import write
 from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
+from ...store.limit import VARIABLE, limit
+from ...support.page import Table, show
 from ...support.paths import cache_dir
-from ..limit import VARIABLE, limit
-from ..options import add_json, command, size
+from ..options import add_json, add_wide, command, size
 
 EXAMPLE = """\
 example:
@@ -39,8 +40,8 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     listed = command(
         actions, "ls", "list engines, downloads, bundles, timing caches, logs", "example:\n  prepare-models cache ls"
     )
-    show = command(actions, "show", "print what an item is", "example:\n  prepare-models cache show 3f9a --json")
-    show.add_argument("id", metavar="ID", help="build key, sha256 or name; its first digits are enough")
+    described = command(actions, "show", "print what an item is", "example:\n  prepare-models cache show 3f9a --json")
+    described.add_argument("id", metavar="ID", help="build key, sha256 or name; its first digits are enough")
     verify = command(
         actions, "verify", "read all bytes again", "example:\n  prepare-models cache verify --remove\n\n"
         "exit status: 0 all is whole, 1 something is damaged",
@@ -53,8 +54,9 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     for action in (listed, verify, prune):
         kinds = ("engine", "download", "part", "bundle", "timing", "log")
         action.add_argument("--kind", choices=kinds, action="append", help="only this kind; may be repeated")
-    for action in (listed, show, verify, prune):
+    for action in (listed, described, verify, prune):
         add_json(action)
+        add_wide(action)
 
 
 def _days(text: str) -> float:
@@ -79,13 +81,10 @@ def _list(cache: Cache, arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(json.dumps({"cache_dir": str(cache_dir()), "items": [item.to_dict() for item in items]}, indent=2))
         return EXIT_OK
-    write(_table(items))
     total = sum(item.bytes for item in items)
     most = limit()
-    write(
-        f"\n{len(items)} items, {_told(total)} in {cache_dir()}"
-        + (f", limit {_told(most)}" if most is not None else "")
-    )
+    told = f"{len(items)} items, {_told(total)} in {cache_dir()}"
+    show(_table(items), "", told + (f", limit {_told(most)}" if most is not None else ""), wide=arguments.wide)
     return EXIT_OK
 
 
@@ -105,7 +104,7 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
     identity = item.record["identity"] if item.record else None
     identity = identity if isinstance(identity, dict) else {}
     facts += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in identity.items()]
-    write("\n".join(f"{name:20}{value}" for name, value in facts))
+    show(Table((), facts), wide=arguments.wide)
     return EXIT_OK
 
 
@@ -117,9 +116,11 @@ def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
         damaged = [{**item.to_dict(), "problem": problem, "removed": item in gone} for item, problem in found]
         write(json.dumps({"verified": len(items), "damaged": damaged}, indent=2))
     else:
-        for item, problem in found:
-            write(f"{item.kind} {item.id[:16]} ({item.label}): {problem}" + (", removed" if item in gone else ""))
-        write(f"{len(items)} items read, {len(found)} damaged")
+        told = [
+            f"{item.kind} {item.id[:16]} ({item.label}): {problem}" + (", removed" if item in gone else "")
+            for item, problem in found
+        ]
+        show(*told, f"{len(items)} items read, {len(found)} damaged", wide=arguments.wide)
     return EXIT_MODEL_FAILED if found else EXIT_OK
 
 
@@ -135,11 +136,12 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
         facts = {"removed": gone, "in_use": busy}
         write(json.dumps({"dry_run": arguments.dry_run, **{k: [i.to_dict() for i in v] for k, v in facts.items()}}))
         return EXIT_OK
-    if gone:
-        write(_table(gone) + "\n")
     verb = "would go" if arguments.dry_run else "removed"
     kept = f"; {len(busy)} in use are kept" if busy else ""
-    write(f"{len(gone)} items, {_told(sum(item.bytes for item in gone))} {verb}{kept}")
+    told = f"{len(gone)} items, {_told(sum(item.bytes for item in gone))} {verb}{kept}"
+    if gone:
+        show(_table(gone), "", wide=arguments.wide)
+    show(told)
     return EXIT_OK
 
 
@@ -147,7 +149,7 @@ def _of_kinds(cache: Cache, arguments: argparse.Namespace) -> list[Item]:
     return [item for item in cache.items() if item.kind in (arguments.kind or KINDS)]
 
 
-def _table(items: Sequence[Item]) -> str:
+def _table(items: Sequence[Item]) -> Table:
     rows = [
         (
             item.kind,
@@ -158,7 +160,7 @@ def _table(items: Sequence[Item]) -> str:
         )
         for item in items
     ]
-    return table(("KIND", "ID", "SIZE", "LAST USED", "WHAT"), rows)
+    return Table(("KIND", "ID", "SIZE", "LAST USED", "WHAT"), rows)
 
 
 def _time(seconds: float) -> str:

@@ -8,8 +8,9 @@ import json
 from ... import catalog
 from ...catalog import Entry
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...reports.text import table, write
-from ..options import add_json, command
+from ...reports.text import write
+from ...support.page import Table, show
+from ..options import add_json, add_wide, command
 
 EXAMPLE = "example:\n  prepare-models catalog search segmentation onnx"
 
@@ -29,6 +30,8 @@ def add_arguments(catalog: argparse.ArgumentParser) -> None:
     searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")
     for ask in (listed, shown, searched):
         add_json(ask)
+    for ask in (listed, searched):
+        add_wide(ask)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -45,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
             (entry.name, entry.task or "-", entry.format, str(entry.manifest["precision"]), entry.isaac_ros or "-")
             for entry in found
         ]
-        write(table(("NAME", "TASK", "FORMAT", "PRECISION", "ISAAC ROS"), rows))
+        show(Table(("NAME", "TASK", "FORMAT", "PRECISION", "ISAAC ROS"), rows), wide=arguments.wide)
     return EXIT_OK if found else EXIT_MODEL_FAILED
 
 

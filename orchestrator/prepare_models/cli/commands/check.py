@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+from prepare_models_entrypoint.contract.report import FAILED
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors.executor import Executor
 from ...lock.pins import load
-from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
+from ...running.checking import check_all
+from ...support.page import show
 from .. import selection
-from ..options import add_executor, add_json
+from ..options import add_executor, add_json, add_wide
 
 EXAMPLE = "example:\n  prepare-models check models.yaml"
 
@@ -27,17 +26,15 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
     add_executor(check)
     add_json(check, "reports")
+    add_wide(check)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Judge the models of a manifest without building them."""
     specs = planner.select(load(arguments.manifest)[0], arguments.names)
-    executor = selection.executor(arguments)
-    reports = [_check(executor, spec) for spec in specs]
-    text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.checks(reports))
+    reports = check_all(specs, selection.executor(arguments))
+    if arguments.json:
+        text.write(json.dumps({"models": reports}, indent=2))
+    else:
+        show(*text.checks(reports, wide=arguments.wide), wide=arguments.wide)
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
-
-
-def _check(executor: Executor, spec: ModelSpec) -> ModelReport:
-    with tempfile.TemporaryDirectory(prefix="prepare-models-check-") as folder:
-        return executor.check(spec, Path(folder))

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.kinds import OneOf
 from prepare_models_entrypoint.contract.precision import AUTO, PRECISIONS, SPELLINGS
 from prepare_models_entrypoint.contract.shape_kinds import Shape
-from prepare_models_entrypoint.contract.source import Source, split_pin
 
-from ...errors import HostError, ManifestError, UsageError
-from ...manifest import draft
-from ...manifest.draft import Draft
-from ...manifest.load import of_text
-from ...manifest.model import NAME, Manifest
+from ... import api
+from ...manifest.model import NAME
 from ...reports import text
+from ...support.page import show
 from .. import selection
+from ..building import add_building, observer, reports, status, write_document
 from ..options import add_delivery, value
-from . import run
 
 EXAMPLE = """\
 example:
@@ -31,8 +26,6 @@ example:
 exit status: 0 the engine is good, 1 the model failed, 2 usage error,
 3 this machine can't do it, 70 a bug, 130 interrupted
 """
-_UNWRITTEN = Path("-")  # the manifest of an engine that was converted without one
-_SAMPLED = ("int8", "fp8", AUTO)  # precisions for which samples decide the scales
 
 
 def add_arguments(convert: argparse.ArgumentParser) -> None:
@@ -60,70 +53,39 @@ def add_arguments(convert: argparse.ArgumentParser) -> None:
     key.add_argument("--key-env", metavar="VARIABLE", help="environment variable that holds the key of an .etlt")
     convert.add_argument("--write-manifest", type=Path, metavar="FILE", help="write the manifest that repeats this")
     add_delivery(convert, "-o", "--models-dir")
-    run.add_building(convert)
-    convert.set_defaults(bundle=None, jobs=1, fail_fast=False)  # of run, for one model without a bundle
+    add_building(convert)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Convert a model as ``run`` does, and print the manifest that repeats it."""
-    started = time.time()
-    run.get_ready(arguments)
     target = arguments.write_manifest
-    drafted = _draft(arguments, (target or Path("models.yaml")).absolute().parent)
-    loaded = _loaded(draft.manifest([drafted]), target)
-    specs, executor = selection.delivered(loaded.models, arguments), selection.executor(arguments)
-    if target is not None:
-        _keep(target, draft.manifest([drafted]))
-    report = run.perform(arguments, loaded, specs, executor, started=started)
-    shown = (
-        f"manifest  {target}"
-        if target
-        else f"\nthe same as a manifest:\n\n{draft.manifest([drafted], head=draft.START)}"
-    )
-    text.write(run.document_of(report) if arguments.json else f"{text.converted(report)}\n{shown}".rstrip())
-    return run.status(report)
-
-
-def _draft(arguments: argparse.Namespace, base: Path) -> Draft:
-    """Return the model of the command line. ``base``: directory of its manifest."""
-    source, sha256 = split_pin(arguments.model)
-    entry = draft.entry_of(arguments.model, base, name=arguments.name)
-    if Source.of(source).scheme == "http" and sha256 is None:
-        hint = f"pin it: {source}#sha256=DIGEST, with the digest that its publisher names"
-        raise UsageError("an http:// source needs its sha256, as anybody on the way may change its bytes", hint=hint)
-    if arguments.key_env or arguments.key_file:
-        entry["key"] = (
-            {"env": arguments.key_env} if arguments.key_env else {"file": draft.path_in(arguments.key_file, base)}
+    with observer(arguments) as hears:
+        report = api.convert(
+            arguments.model,
+            name=arguments.name,
+            precision=arguments.precision,
+            shapes=dict(arguments.shape),
+            images=arguments.images,
+            key_file=arguments.key_file,
+            key_env=arguments.key_env,
+            write_manifest=target,
+            models_dir=arguments.models_dir,
+            executor=arguments.executor,
+            containers=selection.containers(arguments),
+            delivery=selection.delivery(arguments),
+            force=arguments.force,
+            timeout_s=arguments.timeout,
+            accept_eula=arguments.accept_eula,
+            reports=reports(arguments),
+            observer=hears,
         )
-    if arguments.precision:
-        entry["precision"] = arguments.precision
-    if arguments.shape:
-        entry["inputs"] = dict(arguments.shape)
-    if arguments.images:
-        if not arguments.images.expanduser().is_dir():
-            raise UsageError(
-                f"{arguments.images} is not a directory", hint="give one with typical samples: --images DIR"
-            )
-        use = "calibration" if arguments.precision in _SAMPLED else "verify"
-        entry[use] = {"images": draft.path_in(arguments.images, base)}
-    return Draft(entry)
-
-
-def _loaded(manifest: str, target: Path | None) -> Manifest:
-    try:
-        return of_text(manifest, target or _UNWRITTEN)
-    except ManifestError as error:  # lines and keys of a manifest that the user did not write
-        raise UsageError("\n".join(problem.message for problem in error.problems)) from None
-
-
-def _keep(target: Path, manifest: str) -> None:
-    try:
-        if target.exists() and target.read_bytes() != manifest.encode("utf-8"):
-            raise UsageError(f"{target} exists and says something else", hint="choose another with --write-manifest")
-        write_atomic(target, manifest.encode("utf-8"))
-    except OSError as error:
-        hint = "choose another with --write-manifest"
-        raise HostError(f"{target} can't be written: {error.strerror}", hint=hint) from None
+    if arguments.json:
+        write_document(report, arguments)
+    else:
+        show(*text.converted(report.document), *([f"manifest  {target}"] if target else []), wide=arguments.wide)
+        if target is None:
+            text.write(f"\nthe same as a manifest:\n\n{report.manifest}".rstrip())
+    return status(report)
 
 
 def _name(given: str) -> str:

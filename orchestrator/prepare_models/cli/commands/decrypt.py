@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...running import child
-from ...support.terminal import say_error
+from ...support.page import of_error, show
 from ..options import add_json
 
 EXAMPLE = "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx"
@@ -33,7 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(json.dumps(document, indent=2))
     elif error is not None:
-        say_error(error)
+        show(of_error(error, str(arguments.file)), stream=sys.stderr)
     else:
-        text.write(f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}")
+        show(f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}")
     return EXIT_MODEL_FAILED if error else EXIT_OK

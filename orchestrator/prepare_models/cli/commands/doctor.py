@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import extras
 
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, UsageError
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, PrepareModelsError, UsageError
 from ...executors import choice
+from ...lock.pins import load
 from ...machine import doctor, facts
-from ...machine.findings import FAIL, OK, Finding
+from ...machine.findings import FAIL, OK, WARN, Finding
+from ...planning import foresight
+from ...planning import plan as plans
 from ...reports import text
-from ..options import add_output
+from ...support.page import Table, show
+from ..options import add_output, add_wide, manifest
+from ..parser import DEFAULT_MANIFEST
 
 EXAMPLE = (
     "example:\n  prepare-models doctor --models-dir ~/models\n\nexit status: 0 what auto takes works, 1 something fails"
@@ -23,11 +29,16 @@ EXAMPLE = (
 
 def add_arguments(doctor: argparse.ArgumentParser) -> None:
     """Add what ``doctor`` takes."""
+    doctor.add_argument(
+        "manifest", type=manifest, nargs="?", metavar="MANIFEST",
+        help="say what run would refuse of its models, too (default: ./models.yaml, where there is one)",
+    )  # fmt: skip
     doctor.add_argument("--models-dir", type=Path, default=Path("models"), metavar="DIR", help="default: ./models")
     doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")
     doctor.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="describe the machine below DIR")
     doctor.add_argument("--arch", choices=("x86_64", "aarch64"), help="with --root: that machine's architecture")
     add_output(doctor)
+    add_wide(doctor)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -44,10 +55,11 @@ def main(arguments: argparse.Namespace) -> int:
         automatic=_automatic() if here else None,
         install=extras.install("local"),
     )
+    findings += _of_manifest(arguments) if here else []
     if arguments.json:
         text.write(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
     else:
-        text.write("\n".join(_lines(findings)))
+        show(_table(findings), wide=arguments.wide)
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
 
 
@@ -58,11 +70,27 @@ def _automatic() -> doctor.Automatic:
         return doctor.Automatic(None, error.message, error.hint)
 
 
-def _lines(findings: list[Finding]) -> list[str]:
-    width = max(len(finding.name) for finding in findings)
-    lines = []
+def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
+    """Return what ``run`` would refuse or warn of, where there is a manifest."""
+    file = arguments.manifest or Path(DEFAULT_MANIFEST)
+    if arguments.manifest is None and not file.exists():
+        return []
+    try:
+        specs = load(file)[0].models
+        planned, runtime = plans.planned(specs, choice.pick("auto"), arguments.models_dir)
+    except HostError:  # that nothing here builds engines is among the findings
+        return []
+    except PrepareModelsError as error:
+        return [Finding(each.about, FAIL, f"{each.message} [{each.code}]", each.hint) for each in error.shown()]
+    found = [*foresight.of_run(planned, runtime), *foresight.of_models(planned)]
+    status = {"error": FAIL, "warning": WARN}
+    told = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
+    return told or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]
+
+
+def _table(findings: Iterable[Finding]) -> Table:
+    rows = []
     for finding in findings:
-        lines.append(f"{finding.status:4}  {finding.name:{width}}  {finding.message}")
-        if finding.fix and finding.status != OK:
-            lines.append(f"{'':{width + 8}}-> {finding.fix}")
-    return lines
+        rows.append((finding.status, finding.name, finding.message))
+        rows += [("", "", f"-> {finding.fix}")] if finding.fix and finding.status != OK else []
+    return Table((), rows, 0)

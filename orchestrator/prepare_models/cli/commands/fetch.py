@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_pin
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...reports.text import table, write
+from ...reports.text import write
 from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, counted
 from ...support.display import byte_lines
+from ...support.page import Part, Table, of_error, show
 from ...support.paths import make, make_cache
-from ...support.terminal import say_error
-from ..options import add_output, positive, seconds
+from ..options import add_output, add_wide, positive, seconds
 
 EXAMPLE = """\
 example:
@@ -40,6 +41,7 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
     fetch.add_argument("--headers-file", type=Path, metavar="FILE", help="file of Name: value lines, for https")
     fetch.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
     add_output(fetch)
+    add_wide(fetch)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -54,17 +56,17 @@ def main(arguments: argparse.Namespace) -> int:
         attempts=arguments.attempts,
     )
     job = FetchJob(sources=sources, cache_dir=str(cache), output_dir=str(output), connections=arguments.connections)
-    show = not (arguments.quiet or arguments.json)
-    on_result = _tell if show else lambda _: None
+    told = not (arguments.quiet or arguments.json)
+    on_result = _tell if told else lambda _: None
     with (
-        byte_lines(show=show) as line,
+        byte_lines(show=told) as line,
         Fetching(job, network, on_result=on_result, on_event=counted(line("fetched"))) as fetching,
     ):
         results = fetching.results()
     if arguments.json:
         write(json.dumps({"schema_version": 1, "output": str(output), "files": results}, indent=2))
     elif not arguments.quiet:
-        write(_summary(results))
+        show(*_summary(results), wide=arguments.wide)
     failed = [result for result in results if result["status"] == "failed"]
     if arguments.quiet or arguments.json:
         for result in failed:
@@ -101,17 +103,17 @@ def _is_whole_version(source: str) -> bool:
 def _tell(result: FetchResult) -> None:
     error = result["error"]
     if error is not None:
-        say_error(error)
+        show("", of_error(error, result["source"]), stream=sys.stderr)
 
 
-def _summary(results: list[FetchResult]) -> str:
+def _summary(results: list[FetchResult]) -> list[Part]:
     rows = [_row(result) for result in results if result["status"] != "failed"]
-    parts = [table(("FILE", "STATUS", "SIZE", "SHA256", "PROMISED BY"), rows)] if rows else []
+    parts: list[Part] = [Table(("FILE", "STATUS", "SIZE", "SHA256", "PROMISED BY"), rows, 1)] if rows else []
     pages = sorted({result["licence"] for result in results if result["licence"]})
     parts += [f"licence  {page}" for page in pages]
     bad = sum(result["status"] == "failed" for result in results)
     parts.append(f"{len(rows)} verified, {bad} failed")
-    return "\n".join(parts)
+    return parts
 
 
 def _row(result: FetchResult) -> tuple[str, ...]:

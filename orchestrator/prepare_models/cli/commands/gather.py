@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...running import child
-from ...support.terminal import one_line, say
+from ...support.page import of_error, show
+from ...support.terminal import one_line
 from ..options import add_json
 
 EXAMPLE = (
@@ -34,10 +36,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(json.dumps(document, indent=2))
         return EXIT_MODEL_FAILED if failed else EXIT_OK
-    for error in (model["error"] for model in failed):
-        say(f"prepare-models: {error['message']} [{error['code']}]\n  -> {error['hint']}")
+    for model in failed:
+        show(of_error(model["error"], model.get("name", str(arguments.output))), stream=sys.stderr)
     for model in document["models"]:
         if not model["error"]:
             engines = ", ".join(f"{capability} {file}" for capability, file in model["engines"].items())
-            text.write(f"{one_line(model['name'])}: {engines}")
+            show(f"{one_line(model['name'])}: {engines}")
     return EXIT_MODEL_FAILED if failed else EXIT_OK

@@ -16,8 +16,9 @@ from ...docker.owners import LABEL
 from ...errors import EXIT_OK, HostError, UsageError
 from ...machine import facts, platforms
 from ...reports import text
+from ...support.page import Table, show
 from ...support.terminal import say
-from ..options import add_output
+from ..options import add_output, add_wide
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
 
@@ -36,9 +37,16 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument(
         "--tao-converter", type=Path, metavar="FILE", help="build: put NVIDIA's converter into the image"
     )
+    image.add_argument("--index-url", metavar="URL", help="build: package index in place of PyPI")
+    image.add_argument("--ca", type=Path, metavar="FILE", help="build: certificates (PEM) of your network or index")
+    image.add_argument(
+        "--build-arg", type=_assignment, action="append", default=[], metavar="NAME=VALUE",
+        help="build: argument of the Dockerfile, such as HTTPS_PROXY=http://proxy:3128; several times",
+    )  # fmt: skip
     image.add_argument("--registry", metavar="PREFIX", help="pull: where the image lies, such as registry.example/team")
     image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
     add_output(image)
+    add_wide(image)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -55,12 +63,12 @@ def main(arguments: argparse.Namespace) -> int:
         text.write(json.dumps({"images": [_row(image) for image in found]}, indent=2))
     else:
         head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
-        text.write(text.table(head, [_cells(image) for image in found]))
+        show(Table(head, [_cells(image) for image in found]), wide=arguments.wide)
     return EXIT_OK
 
 
 def _build(arguments: argparse.Namespace) -> list[Image]:
-    platform, tao_converter = _platform(arguments), _file(arguments.tao_converter)
+    platform, tao_converter, ca = _platform(arguments), _file(arguments.tao_converter), _file(arguments.ca)
     containers = Containers()
     lines = images.build(
         containers,
@@ -70,6 +78,9 @@ def _build(arguments: argparse.Namespace) -> list[Image]:
         arch=arguments.arch,
         tao_converter=tao_converter,
         tag=arguments.tag,
+        ca=ca,
+        index_url=arguments.index_url,
+        build_args=dict(arguments.build_arg),
     )
     _tell(lines, arguments)
     return _named(containers, arguments.tag or platform.image)
@@ -117,6 +128,13 @@ def _load(arguments: argparse.Namespace) -> list[Image]:
         raise UsageError("image load needs a file", hint="prepare-models image load FILE")
     with file.open("rb") as stream:
         return Containers().load(stream)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    return name, value
 
 
 def _platform(arguments: argparse.Namespace) -> platforms.Platform:

@@ -19,8 +19,8 @@ from ...catalog import starter
 from ...errors import EXIT_OK, HostError, UsageError
 from ...manifest import draft
 from ...manifest.draft import Draft
-from ...reports.text import columns, write
-from ...running import child
+from ...running import inspecting
+from ...support.page import columns, show
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
 _KEY = "MODEL_KEY"  # variable for the key of an encrypted model, until the user names another
@@ -53,14 +53,14 @@ def main(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise HostError(f"{target} can't be written: {error.strerror}", hint="choose another with --output") from None
     names = ", ".join(str(each.entry["name"]) for each in drafts)
-    write(f"{target}: {names}\nnext: prepare-models plan {shlex.quote(str(target))}")
+    show(f"{target}: {names}\nnext: prepare-models plan {shlex.quote(str(target))}")
     return EXIT_OK
 
 
 def _drafts(models: Sequence[str], base: Path) -> list[Draft]:
     """Return each model as the catalog or its file says. ``base``: the manifest's directory."""
     files = [text for text in models if _is_file(text)]
-    documents = child.ask("inspect", "--", *files)["files"] if files else []
+    documents = inspecting.inspect(list(map(Path, files))) if files else []
     of_file = dict(zip(files, documents, strict=True))
     return [_draft(text, of_file.get(text), base) for text in models]
 

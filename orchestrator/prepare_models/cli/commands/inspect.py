@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
-from ...running import child
-from ...support.terminal import say_error
-from ..options import add_output
+from ...running import inspecting
+from ...support.page import of_error, show
+from ..options import add_output, add_wide
 from . import view
 
 EXAMPLE = (
@@ -29,16 +30,16 @@ def add_arguments(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument("--view", action="store_true", help="show the graph of an .onnx in Netron, too")
     inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
     add_output(inspect)
+    add_wide(inspect)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print what model files are."""
     if arguments.view:
         view.check(arguments.files)
-    chosen = (("--layers", arguments.layers), ("--weights", arguments.weights))
-    flags = [flag for flag, wanted in chosen if wanted]
-    key = ("--key-file", str(arguments.key_file)) if arguments.key_file else ()
-    documents: list[inspection.Document] = child.ask("inspect", *flags, *key, "--", *map(str, arguments.files))["files"]
+    documents = inspecting.inspect(
+        arguments.files, layers=arguments.layers, weights=arguments.weights, key_file=arguments.key_file
+    )
     if arguments.json:
         text.write(json.dumps(documents[0] if len(documents) == 1 else {"files": documents}, indent=2))
     else:
@@ -56,6 +57,6 @@ def _print(documents: list[inspection.Document], arguments: argparse.Namespace) 
         if error is None:
             told.append(inspection.render(document, layers=arguments.layers, weights=arguments.weights))
         else:
-            say_error(error)
+            show(of_error(error, document["file"]), stream=sys.stderr)
     if told:
-        text.write("\n\n".join(told))
+        show("\n\n".join(told), wide=arguments.wide)

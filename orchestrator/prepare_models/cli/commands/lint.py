@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
-from ...running import child
-from ...support.terminal import say_error
+from ...running import inspecting
+from ...support.page import of_error, show
 from ..options import add_consumer, add_json, add_models_dir
 
 EXAMPLE = "example:\n  prepare-models lint models\n\nexit status: 0 no findings, 1 findings"
@@ -23,14 +24,13 @@ def add_arguments(lint: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Check a models directory against the rules of those who run its engines."""
-    consumers = [word for consumer in arguments.consumer for word in ("--consumer", consumer)]
-    document = child.ask("lint", *consumers, "--", str(arguments.models_dir))
+    document = inspecting.lint(arguments.models_dir, arguments.consumer)
     error, models = document["error"], document["models"]
     if arguments.json:
         text.write(json.dumps(document, indent=2))
     elif error is not None:
-        say_error(error)
+        show(of_error(error, str(arguments.models_dir)), stream=sys.stderr)
     else:
-        lines = [inspection.findings(model) for model in models]
-        text.write("\n".join(lines if arguments.consumer else [*lines, inspection.judged_for(models)]))
+        found = [part for model in models for part in inspection.findings(model)]
+        show(*found, *([] if arguments.consumer else [inspection.judged_for(models)]))
     return EXIT_MODEL_FAILED if error or any(model["warnings"] for model in models) else EXIT_OK

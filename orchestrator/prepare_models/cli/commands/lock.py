@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,13 @@ from ...machine import platforms
 from ...manifest import licences
 from ...manifest.load import load
 from ...planning import planner
-from ...reports.text import table, write
+from ...reports.text import write
 from ...running.fetch_process import counted
 from ...signing import releases
 from ...support import paths
 from ...support.display import byte_lines
-from ...support.terminal import say
-from ..options import add_output
+from ...support.page import Message, Part, Table, show
+from ..options import add_output, add_wide
 from ..trusting import add_sign, signer
 
 EXAMPLE = """\
@@ -57,6 +58,7 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
     lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
     add_sign(lock)
     add_output(lock)
+    add_wide(lock)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -87,7 +89,7 @@ def _check(arguments: argparse.Namespace) -> int:
         write(json.dumps({"lock": str(lock.path_of(arguments.manifest)), "drift": drift}, indent=2))
         return EXIT_MODEL_FAILED if drift else EXIT_OK
     lock.refuse(drift, arguments.manifest)
-    write(f"{lock.path_of(arguments.manifest)}: nothing drifted")
+    show(f"{lock.path_of(arguments.manifest)}: nothing drifted")
     return EXIT_OK
 
 
@@ -109,8 +111,8 @@ def _write(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(made.to_json().rstrip())
     elif not arguments.quiet:
-        write(_told(made))
-        write(f"lock  {target}" + (f", signed as {releases.signature_of(target).name}" if signs else ""))
+        signed = f", signed as {releases.signature_of(target).name}" if signs else ""
+        show(*_told(made), f"lock  {target}{signed}", wide=arguments.wide)
     return EXIT_OK
 
 
@@ -122,7 +124,10 @@ def _platforms(arguments: argparse.Namespace) -> list[tuple[str, Facts]]:
         return [choice.pick("auto").locked_as()]
     except HostError as error:
         if not arguments.quiet:
-            say(f"prepare-models: no platform is looked at: {error.message}")
+            show(
+                Message("note", error.code, "prepare-models", f"no platform is looked at: {error.message}"),
+                stream=sys.stderr,
+            )
         return []
 
 
@@ -140,7 +145,7 @@ def _platform(name: str) -> tuple[str, Facts]:
     return facts.of_image(row, image)
 
 
-def _told(made: Lock) -> str:
+def _told(made: Lock) -> list[Part]:
     rows = [
         (name, file.role, file.sha256[:16], str(file.bytes), _promised(file.source_id, file.promised), file.source)
         for name, files in made.models.items()
@@ -151,7 +156,7 @@ def _told(made: Lock) -> str:
         f"platform {name}: " + ", ".join(f"{key} {value}" for key, value in found.items())
         for name, found in made.platforms.items()
     ]
-    return "\n".join([table(head, rows), *platforms_])
+    return [Table(head, rows), *platforms_]
 
 
 def _promised(source_id: str | None, promised: str | None) -> str:

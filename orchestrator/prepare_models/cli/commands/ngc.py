@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...reports.text import table, write
+from ...reports.text import write
 from ...running import child
 from ...running.connection import ConnectionSpec
-from ...support.terminal import say_error
-from ..options import add_json, command, positive
+from ...support.page import Table, of_error, show
+from ..options import add_json, add_wide, command, positive
 
 _COLUMNS = {
     "search": (("MODEL", "model"), ("LATEST VERSION", "latest"), ("TITLE", "title")),
@@ -43,6 +44,7 @@ def add_arguments(ngc: argparse.ArgumentParser) -> None:
             ask.add_argument("--limit", type=positive, default=25, metavar="N", help="most results (default 25)")
         ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
         add_json(ask)
+        add_wide(ask)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -55,14 +57,16 @@ def main(arguments: argparse.Namespace) -> int:
     )
     error = answer["error"]
     if error is not None:
-        say_error(error)
+        show(of_error(error, arguments.about), stream=sys.stderr)
+        if arguments.json:
+            write(json.dumps({"error": error, "exit_status": EXIT_MODEL_FAILED}, indent=2))
         return EXIT_MODEL_FAILED
     if arguments.json:
         write(json.dumps(answer["rows"], indent=2))
     else:
         columns = _COLUMNS[arguments.ask]
         rows = [tuple(_cell(key, row.get(key)) for _, key in columns) for row in answer["rows"]]
-        write(table([head for head, _ in columns], rows))
+        show(Table([head for head, _ in columns], rows), wide=arguments.wide)
     return EXIT_OK
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...signing import envelopes, statements
-from ..options import add_json, command
-from ..trusting import add_keys_file, trusted
+from ...support.page import Table, show
+from ..options import add_json, add_wide, command
+from ..trusting import add_keys_file, signatures
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
 
@@ -36,6 +37,7 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
     for action in (sign, verify):
         action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
         add_json(action, "findings")
+        add_wide(action)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -45,11 +47,11 @@ def main(arguments: argparse.Namespace) -> int:
         signer = envelopes.private_key(arguments.key, arguments.password_file)
         findings = [statements.sign(folder, signer) for folder in folders]
     else:
-        keys = trusted(arguments)
+        keys = signatures(arguments).keys()
         findings = [statements.verify(folder, keys) for folder in folders]
     if arguments.json:
         text.write(json.dumps({"engines": [finding.to_dict() for finding in findings]}, indent=2))
     else:
         rows = [(finding.model, "good" if finding.good else "BAD", finding.told) for finding in findings]
-        text.write(text.table(("MODEL", "VERDICT", "FINDING"), rows))
+        show(Table(("MODEL", "VERDICT", "FINDING"), rows, 1), wide=arguments.wide)
     return EXIT_OK if all(finding.good for finding in findings) else EXIT_MODEL_FAILED

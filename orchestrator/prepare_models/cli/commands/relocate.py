@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import text
 from ...running import child
-from ...support.terminal import one_line, say_error
+from ...support.page import of_error, show
+from ...support.terminal import one_line
 from ..options import add_deploy_dir, add_json, add_models_dir
 
 EXAMPLE = (
@@ -33,9 +35,9 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(json.dumps(document, indent=2))
         return EXIT_MODEL_FAILED if failed else EXIT_OK
-    for error in (model["error"] for model in failed):
-        say_error(error)
+    for model in failed:
+        show(of_error(model["error"], model.get("name", str(arguments.models_dir))), stream=sys.stderr)
     done = [model for model in document["models"] if not model["error"]]
     if done:
-        text.write("\n".join(f"{one_line(model['name'])}: {', '.join(model['files'])}" for model in done))
+        show(*(f"{one_line(model['name'])}: {', '.join(model['files'])}" for model in done))
     return EXIT_MODEL_FAILED if failed else EXIT_OK

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ...errors import EXIT_DIFFERENT, EXIT_OK
 from ...reports import difference, documents, forms, text
-from ..options import add_json, command
+from ...support.page import show
+from ..options import add_json, add_wide, command
 
 EXAMPLE = (
     "example:\n  prepare-models report "
@@ -34,13 +35,17 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
     diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
     diff.add_argument("b", type=Path, metavar="B", help="the other one")
     add_json(diff, "changes")
+    add_wide(diff)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Render a report, or tell two apart."""
     if arguments.action == "diff":
         changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
-        text.write(json.dumps({"changes": changes}, indent=2) if arguments.json else difference.render(changes))
+        if arguments.json:
+            text.write(json.dumps({"changes": changes}, indent=2))
+        else:
+            show(difference.render(changes), wide=arguments.wide)
         return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
     rendered = forms.render(arguments.format, documents.load(arguments.report))
     if arguments.output is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ...lock.pins import load
 from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
-from ...support.terminal import say
+from ...support.page import Message, show
 from .. import selection
 from ..options import add_executor, add_json
 
@@ -46,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(json.dumps(report, indent=2))
     elif report["status"] == FAILED:
-        text.write(text.checks([report]))
+        show(*text.checks([report]))
     else:
         _tell(report, output)
     return EXIT_MODEL_FAILED if report["status"] == FAILED else EXIT_OK
@@ -76,7 +77,7 @@ def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport
 
 def _tell(report: ModelReport, output: Path) -> None:
     for warning in report["warnings"]:
-        line = f"{report['name']}: warning [{warning['code']}]: {warning['message']}\n  -> {warning['hint']}"
-        say(line)
+        message = Message("warning", warning["code"], report["name"], warning["message"], warning["hint"])
+        show(message, stream=sys.stderr)
     precision = report["precision_proof"]
-    text.write(f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}")
+    show(f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}")

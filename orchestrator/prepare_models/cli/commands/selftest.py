@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
@@ -12,8 +13,9 @@ from ...reports.forms import save
 from ...running import progress
 from ...selftest.outcome import Step, private_words
 from ...selftest.steps import Selftest
+from ...support.page import Table, show
 from .. import selection
-from ..options import add_executor, add_output
+from ..options import add_executor, add_output, add_wide
 
 EXAMPLE = """\
 example:
@@ -31,6 +33,7 @@ def add_arguments(selftest: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_executor(selftest)
     add_output(selftest)
+    add_wide(selftest)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -46,10 +49,13 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         text.write(document.rstrip("\n"))
     else:
-        text.write("\n".join([*map(_line, outcome.steps), "", f"file  {arguments.output}"]))
+        show(_table(outcome.steps), "", f"file  {arguments.output}", wide=arguments.wide)
     return EXIT_MODEL_FAILED if outcome.failed else EXIT_OK
 
 
-def _line(step: Step) -> str:
-    fix = f"\n      -> {step.fix}" if step.fix and step.verdict != OK else ""
-    return f"{step.verdict:4}  {step.name:22} {step.seconds:7.1f} s  {step.message}{fix}"
+def _table(steps: Iterable[Step]) -> Table:
+    rows = []
+    for step in steps:
+        rows.append((step.verdict, step.name, f"{step.seconds:7.1f} s", step.message))
+        rows += [("", "", "", f"-> {step.fix}")] if step.fix and step.verdict != OK else []
+    return Table((), rows, 0)

@@ -8,9 +8,10 @@ import json
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...machine.environments import this_machine
 from ...planning import status
-from ...reports.text import table, write
+from ...reports.text import write
 from ...support.file_digests import open_digests
-from ..options import add_json, add_models_dir
+from ...support.page import Table, show
+from ..options import add_json, add_models_dir, add_wide
 
 EXAMPLE = (
     "example:\n  prepare-models status ~/models --json\n\nNeither TensorRT nor a GPU is needed: what can't be"
@@ -24,6 +25,7 @@ def add_arguments(status: argparse.ArgumentParser) -> None:
     add_models_dir(status)
     status.add_argument("--strict", action="store_true", help="an unchecked engine counts as a stale one, too")
     add_json(status)
+    add_wide(status)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -43,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
         write(json.dumps(document, indent=2))
     else:
         rows = [(v.name, v.state, "; ".join([*v.reasons, *v.unchecked])) for v in found]
-        write(table(("MODEL", "STATE", "WHY"), rows))
-        write("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()))
+        told = ", ".join(f"{count} {state}" for state, count in counts.items())
+        show(Table(("MODEL", "STATE", "WHY"), rows, 1), "", told, wide=arguments.wide)
     bad = counts[status.STALE] + (counts[status.UNCHECKED] if arguments.strict else 0)
     return EXIT_MODEL_FAILED if bad or not found else EXIT_OK

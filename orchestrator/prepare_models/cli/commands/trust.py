@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import EXIT_OK, UsageError
-from ...reports.text import table, write
+from ...reports.text import write
 from ...signing import envelopes, trust
+from ...support.page import Part, Table, show
 from ..options import add_json, command
-from ..trusting import add_keys_file, keys_file
+from ..trusting import add_keys_file
 
 EXAMPLE = """\
 example:
@@ -59,46 +60,49 @@ def _date(text: str) -> str:
 
 def main(arguments: argparse.Namespace) -> int:
     """Change the list of keys, or print it."""
-    file = keys_file(arguments)
+    file = trust.place(arguments.trusted_keys)
     keys = trust.load(file)
     if arguments.action == "ls":
-        write(keys.to_json().rstrip() if arguments.json else _told(keys))
+        if arguments.json:
+            write(keys.to_json().rstrip())
+        else:
+            show(*_told(keys))
         return EXIT_OK
     changes = {"add": _add, "revoke": _revoke, "export": _export, "update": _update}
     following, told = changes[arguments.action](keys, arguments)
     trust.save(file, following)
-    write(told)
+    show(*told)
     return EXIT_OK
 
 
-def _add(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, str]:
+def _add(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, list[Part]]:
     signs = tuple(dict.fromkeys(arguments.signs or [trust.CONTENTS]))
     following, keyid = keys.with_key(arguments.public_key, arguments.name, arguments.expires, signs)
-    return following, f"trusted  {keyid}"
+    return following, [f"trusted  {keyid}"]
 
 
-def _revoke(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, str]:
+def _revoke(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, list[Part]]:
     found = [keyid for keyid in keys.keys if keyid.startswith(arguments.id)]
     if len(found) != 1:
         raise UsageError(f"{len(found)} keys begin with {arguments.id!r}", hint="prepare-models trust ls lists them")
     revoked = replace(keys.keys[found[0]], revoked=True)
-    return replace(keys, keys={**keys.keys, found[0]: revoked}), f"revoked  {found[0]}"
+    return replace(keys, keys={**keys.keys, found[0]: revoked}), [f"revoked  {found[0]}"]
 
 
-def _export(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, str]:
+def _export(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, list[Part]]:
     signer = envelopes.private_key(arguments.sign, arguments.password_file)
     following = trust.export(keys, signer, arguments.output)
-    return following, f"list {following.counter}  {arguments.output}"
+    return following, [f"list {following.counter}  {arguments.output}"]
 
 
-def _update(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, str]:
+def _update(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, list[Part]]:
     following = trust.renewed(keys, arguments.list)
     return following, _told(following)
 
 
-def _told(keys: trust.KeyList) -> str:
+def _told(keys: trust.KeyList) -> list[Part]:
     rows = [
         (keyid[:16], key.name, ", ".join(key.signs), "revoked" if key.revoked else key.expires or "never")
         for keyid, key in keys.keys.items()
     ]
-    return f"{table(('KEY', 'NAME', 'SIGNS', 'EXPIRES'), rows)}\nlist {keys.counter}, {len(keys.keys)} keys"
+    return [Table(("KEY", "NAME", "SIGNS", "EXPIRES"), rows), f"list {keys.counter}, {len(keys.keys)} keys"]

@@ -16,12 +16,13 @@ from ...manifest.load import load
 from ...manifest.model import ModelSpec
 from ...planning import planner, published_models
 from ...reports import text
+from ...support.page import show
 from .. import selection
-from ..options import add_executor, add_json
+from ..options import add_executor, add_json, add_wide
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
-    "exit status: 0 no engine is refused, 1 one is or could not be compared, 2 usage or manifest error"
+    "exit status: 0 every engine was compared and is good, 1 one is not, or was not compared, 2 usage or manifest error"
 )
 
 
@@ -34,6 +35,7 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
     )
     add_executor(verify)
     add_json(verify, "reports")
+    add_wide(verify)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -41,8 +43,17 @@ def main(arguments: argparse.Namespace) -> int:
     specs, models_dir = _subjects(arguments)
     executor = selection.executor(arguments, builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
-    text.write(json.dumps({"models": reports}, indent=2) if arguments.json else text.verifications(reports))
-    return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
+    if arguments.json:
+        text.write(json.dumps({"models": reports}, indent=2))
+    else:
+        show(*text.verifications(reports), wide=arguments.wide)
+    return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
+
+
+def _is_good(report: ModelReport) -> bool:
+    """Tell whether an engine was compared, and nothing was found against it."""
+    verification = report["verification"]
+    return report["status"] != FAILED and verification is not None and verification["verdict"] != "not-compared"
 
 
 def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
+from prepare_models_entrypoint.contract import sizes
+
 from ..errors import UsageError
-from ..store.contents import Cache, chosen
 from ..support.paths import cache_dir
-from .options import size
+from .contents import Cache, chosen
 
 VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
 
@@ -20,10 +20,13 @@ def limit() -> int | None:
         UsageError: the variable holds no size.
     """
     text = os.environ.get(VARIABLE)
-    try:
-        return size(text) if text else None
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{VARIABLE}: {error}", hint=f"{VARIABLE}=20GiB, for example") from None
+    if not text:
+        return None
+    most = int(text) if text.isdecimal() and text.isascii() else sizes.size_of(text)
+    if most is None:
+        expected = f"{VARIABLE}: expected {sizes.EXPECTED}, found {text!r}"
+        raise UsageError(expected, hint=f"{VARIABLE}={sizes.meant(text) or '20GiB'}, for example")
+    return most
 
 
 def keep_within_limit() -> None:

@@ -1,0 +1,262 @@
+"""The functions that a program calls. ``import prepare_models`` has them; docs/python.md tells more.
+
+They print nothing, end nothing and set no handlers of signals, so they work in any thread. What stops a call is a
+PrepareModelsError with ``code``, ``message`` and ``hint``; a model that fails is part of the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.event import PROGRESS, Event
+
+from .executors import choice
+from .executors.options import ContainerOptions
+from .manifest import draft, single
+from .manifest.model import Manifest
+from .manifest.single import ShapeText, SingleModel
+from .planning import plan as plans
+from .planning.plan import Plan
+from .reports.run_report import Conversion, RunReport
+from .running import inspecting, selection, whole_run
+from .running.events import Events, OnEvent
+from .running.inspecting import Inspection, LintReport
+from .running.progress import Observer
+from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, Selection, StrPath
+from .signing.required import Signatures
+from .support import paths
+from .support.os_errors import of_this_machine
+
+_HERE = ContainerOptions()
+_UNSIGNED = Signatures()
+_AS_IT_SAYS = Delivery()
+_BUNDLE, _VERIFY = "bundle", "verify"  # stage and phase of the events before the first model's
+
+
+@contextlib.contextmanager
+def _call() -> Iterator[None]:
+    """Leave the scope of a bundle with the call, and tell what this machine lacks as every other failure is told."""
+    with paths.own_scope():
+        try:
+            yield
+        except (OSError, MemoryError) as error:
+            known = of_this_machine(error)
+            if known is None:
+                raise
+            raise known from error
+
+
+@_call()
+def load(manifest: ManifestLike) -> Manifest:
+    """Read and check a manifest.
+
+    Args:
+        manifest: path of a models.yaml, or its content as a dict, in which paths are relative to the current directory.
+
+    Raises:
+        UsageError: there is no such file.
+        ManifestError: ``problems`` has each one with line and path, such as ``models[2].inputs``.
+    """
+    return selection.manifest_of(manifest)
+
+
+@_call()
+def run(
+    manifest: ManifestLike | Bundle,
+    *,
+    models: Sequence[str] = (),
+    models_dir: StrPath = "models",
+    executor: str = "auto",
+    containers: ContainerOptions = _HERE,
+    delivery: Delivery = _AS_IT_SAYS,
+    locked: bool = False,
+    signatures: Signatures = _UNSIGNED,
+    jobs: int = 1,
+    fail_fast: bool = False,
+    force: bool = False,
+    timeout_s: float | None = None,
+    accept_eula: bool = False,
+    reports: Mapping[str, StrPath] | None = None,
+    on_event: OnEvent | None = None,
+    observer: Observer | None = None,
+) -> RunReport:
+    """Fetch, convert and inspect the models of a manifest, as ``prepare-models run`` does.
+
+    Args:
+        manifest: path, content as a dict, what ``load`` returned, or a bundle, with which nothing asks any network.
+        models: names of the models to work on; none means all.
+        models_dir: Triton model repository for the engines. It is created, and the run's report.json goes there, too.
+        executor: ``auto``, ``local`` or ``docker``.
+        containers: platform, image, GPU and memory (bytes) of containers.
+        delivery: names in ROS 2 messages, consumers and deploy_dir, where not the manifest has them.
+        locked: refuse whatever differs from the lock beside the manifest.
+        signatures: which signature lock or bundle must have.
+        jobs: models to work on at once, at least 1.
+        fail_fast: start no further model after a failure.
+        force: build engines that are up to date, too.
+        timeout_s: seconds for the conversion of one model; None means 6 hours.
+        accept_eula: whether you accept the terms of models that have some.
+        reports: further files for the report, by form: json, html, markdown, junit.
+        on_event: hears what goes on, in the run's own threads and one event at a time. What it raises ends the run
+            and reaches the caller.
+        observer: hears the same as calls of its methods, some of them at once.
+
+    Returns:
+        What became of each model. One that failed is part of it; ``raise_for_failure`` makes an exception of it.
+
+    Raises:
+        PrepareModelsError: the run could not be started or finished. docs/python.md has the classes.
+    """
+    started = time.time()
+    settings = whole_run.Settings(
+        Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {})
+    )
+    whole_run.get_ready(settings)
+    hears = _observer(on_event, observer)
+    chosen = selection.chosen(
+        Selection(manifest, models, locked, signatures, delivery, executor, containers),
+        _verifying(hears),
+    )
+    return RunReport(whole_run.perform(chosen, settings, hears, started=started))
+
+
+@_call()
+def convert(  # noqa: D417  # the others are those of run
+    model: StrPath,
+    *,
+    name: str | None = None,
+    precision: str | None = None,
+    shapes: Mapping[str, ShapeText | Mapping[str, ShapeText]] | None = None,
+    images: StrPath | None = None,
+    key_file: StrPath | None = None,
+    key_env: str | None = None,
+    write_manifest: StrPath | None = None,
+    models_dir: StrPath = "models",
+    executor: str = "auto",
+    containers: ContainerOptions = _HERE,
+    delivery: Delivery = _AS_IT_SAYS,
+    force: bool = False,
+    timeout_s: float | None = None,
+    accept_eula: bool = False,
+    reports: Mapping[str, StrPath] | None = None,
+    on_event: OnEvent | None = None,
+    observer: Observer | None = None,
+) -> Conversion:
+    """Convert one model without a manifest, as ``prepare-models convert`` does.
+
+    Args:
+        model: path, https://, ngc:// or hf:// URL, or ``catalog:NAME``; ``#sha256=HEX`` pins it.
+        name: the model's directory and its name in Triton; None means that of its file.
+        precision: fp32, fp16, bf16, int8, fp8 or auto; None means that of the catalog's entry, else fp32.
+        shapes: of dynamic inputs by name: ``"1x3x640x640"``, ``(1, 3, 640, 640)``, or a dict with min, opt and max.
+        images: directory of typical samples. They calibrate int8, and the engine is verified on them.
+        key_file: file that holds the key of an .etlt.
+        key_env: environment variable that holds it.
+        write_manifest: file for the manifest that repeats this.
+        models_dir, executor, containers, delivery, force, timeout_s, accept_eula: as in ``run``.
+        reports, on_event, observer: as in ``run``.
+
+    Returns:
+        What became of the model, and that manifest's text.
+
+    Raises:
+        UsageError: a value does not fit.
+        PrepareModelsError: as ``run``.
+    """
+    started = time.time()
+    settings = whole_run.Settings(Path(models_dir), 1, False, force, timeout_s, accept_eula, _paths(reports or {}))
+    whole_run.get_ready(settings)
+    target = None if write_manifest is None else Path(write_manifest)
+    wanted = SingleModel(str(model), name, precision, shapes or {}, _path(images), _path(key_file), key_env)
+    drafted = wanted.draft((target or Path("models.yaml")).absolute().parent)
+    loaded = single.load(drafted, target)
+    specs = delivery.of(loaded.models)
+    chosen = Chosen(loaded, specs, choice.pick(executor, containers))
+    if target is not None:
+        single.keep(drafted, target)
+    report = whole_run.perform(chosen, settings, _observer(on_event, observer), started=started)
+    return Conversion(report, draft.manifest([drafted], head=draft.START))
+
+
+@_call()
+def plan(
+    manifest: ManifestLike | Bundle,
+    *,
+    models: Sequence[str] = (),
+    models_dir: StrPath = "models",
+    executor: str = "auto",
+    containers: ContainerOptions = _HERE,
+    delivery: Delivery = _AS_IT_SAYS,
+    locked: bool = False,
+    signatures: Signatures = _UNSIGNED,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+) -> Plan:
+    """Return what ``run`` would do for each model, and why. Changes nothing; its arguments are those of ``run``.
+
+    Raises:
+        PrepareModelsError: ``run`` would raise it, too.
+    """
+    chosen = selection.chosen(
+        Selection(manifest, models, locked, signatures, delivery, executor, containers),
+        _verifying(_observer(on_event, None)),
+    )
+    return plans.make(chosen.specs, chosen.executor, Path(models_dir), force=force)
+
+
+@_call()
+def inspect(
+    file: StrPath, *, layers: bool = False, weights: bool = False, key_file: StrPath | None = None
+) -> Inspection:
+    """Describe an .onnx, .etlt, .plan or .engine, or the engines of a models directory.
+
+    Args:
+        file: its path.
+        layers: list layers or nodes in ``document``, too.
+        weights: list the weights of an ONNX model there, too.
+        key_file: file that holds the key of an .etlt.
+
+    Raises:
+        InspectionError: it can't be read; ``code`` is one of docs/errors.md.
+    """
+    (document,) = inspecting.inspect([Path(file)], layers=layers, weights=weights, key_file=_path(key_file))
+    return inspecting.inspection(document)
+
+
+@_call()
+def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> LintReport:
+    """Check a models directory against what Isaac ROS, Triton and DeepStream need.
+
+    Args:
+        models_dir: Triton model repository.
+        consumers: whose rules count, such as ``triton`` or ``isaac-ros@5.0``; none leaves it to each model's record.
+
+    Raises:
+        InspectionError: there are no models; ``code`` is one of docs/errors.md.
+    """
+    return inspecting.lint_report(inspecting.lint(Path(models_dir), consumers))
+
+
+def _path(given: StrPath | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _paths(given: Mapping[str, StrPath]) -> dict[str, Path]:
+    return {form: Path(file) for form, file in given.items()}
+
+
+def _observer(on_event: OnEvent | None, observer: Observer | None) -> Observer:
+    return observer or (Observer() if on_event is None else Events(on_event))
+
+
+def _verifying(observer: Observer) -> OnBytes:
+    """Return what tells an observer how far a bundle is verified."""
+
+    def tell(done: int, total: int) -> None:
+        data = {"phase": _VERIFY, "done": done, "total": total}
+        observer.event(Event(0, time.time(), PROGRESS, None, _BUNDLE, data))
+
+    return tell

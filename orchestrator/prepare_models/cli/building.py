@@ -1,0 +1,59 @@
+"""What ``run`` and ``convert`` have in common: options for building, the display, the reports, the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK
+from ..reports import forms, text
+from ..running import progress
+from ..support.page import show
+from .options import add_output, add_wide, seconds
+
+if TYPE_CHECKING:
+    from ..reports.run_report import RunReport
+    from ..running.progress import Observer
+
+
+def add_building(command: argparse.ArgumentParser) -> None:
+    """Add how engines are built and reported, whatever chose the models."""
+    command.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
+    for form in forms.FORMS:
+        command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+    command.add_argument(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="longest time for the conversion of one model (default 6 hours)",
+    )
+    command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
+    add_output(command)
+    add_wide(command)
+
+
+def status(report: RunReport) -> int:
+    """Return the exit status of a run."""
+    return EXIT_OK if report.ok else EXIT_MODEL_FAILED
+
+
+def write_document(report: RunReport, arguments: argparse.Namespace) -> None:
+    """Write a report to standard output, and its messages to standard error where people read that."""
+    text.write(report.render().rstrip())
+    found = text.messages(report.document["models"])
+    if found and not arguments.quiet and arguments.log_format == "text":
+        show(*found[1:], stream=sys.stderr)
+
+
+def observer(arguments: argparse.Namespace) -> AbstractContextManager[Observer]:
+    """Return what shows a run while it goes on."""
+    return progress.observer(quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose)
+
+
+def reports(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Return the files that the command line wants the report in, by their forms."""
+    named = {forms.JSON: arguments.report, **{form: getattr(arguments, f"report_{form}") for form in forms.FORMS}}
+    return {form: file for form, file in named.items() if file is not None}

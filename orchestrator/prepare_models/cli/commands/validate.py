@@ -1,0 +1,102 @@
+"""``prepare-models validate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ... import lock
+from ...errors import (
+    EXIT_MODEL_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    HostError,
+    LockError,
+    ManifestError,
+    PrepareModelsError,
+    Problem,
+)
+from ...manifest.load import load
+from ...reports.text import write
+from ...support.page import show
+from ..options import add_json, manifest
+
+EXAMPLE = """\
+example:
+  prepare-models validate models.yaml
+  prepare-models validate --require-lock */models.yaml
+
+exit status: 0 all are good, 1 a lock differs or is missing, 2 a manifest has problems
+"""
+
+
+@dataclass
+class _Finding:
+    """What is wrong with a manifest, and with the lock beside it."""
+
+    manifest: Path
+    models: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    drift: list[str] = field(default_factory=list)
+    told: str = ""
+    failure: PrepareModelsError | None = None
+
+    @property
+    def status(self) -> int:
+        return EXIT_USAGE if self.problems else EXIT_MODEL_FAILED if self.drift else EXIT_OK
+
+    def to_dict(self) -> dict[str, object]:
+        problems = [problem._asdict() for problem in self.problems]
+        return {"manifest": str(self.manifest), "models": self.models, "problems": problems, "drift": self.drift}
+
+
+def add_arguments(validate: argparse.ArgumentParser) -> None:
+    """Add what ``validate`` takes."""
+    validate.add_argument(
+        "manifests", type=manifest, nargs="*", metavar="MANIFEST", default=[Path("models.yaml")],
+        help="default: ./models.yaml",
+    )  # fmt: skip
+    validate.add_argument("--require-lock", action="store_true", help="refuse a manifest without a lock")
+    add_json(validate, "findings")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Read manifests and locks, and say what is wrong; asks neither TensorRT nor a network."""
+    found = [_examine(file, require_lock=arguments.require_lock) for file in arguments.manifests]
+    if arguments.json:
+        write(json.dumps({"manifests": [each.to_dict() for each in found]}, indent=2))
+    else:
+        for each in found:
+            if each.failure is None:
+                write(each.told)
+            else:
+                show(*each.failure.shown(), stream=sys.stderr)
+    return max(each.status for each in found)
+
+
+def _examine(file: Path, *, require_lock: bool) -> _Finding:
+    found = _Finding(file)
+    try:
+        loaded, known = load(file), lock.read(lock.path_of(file))
+        found.models = len(loaded.models)
+        count = f"{found.models} model{'s' if found.models > 1 else ''}"
+        found.told = f"{file}: {count}, {'as locked' if known else 'no lock'}"
+        if known is not None:
+            found.drift = lock.drift_of_sources(loaded, known)
+        elif require_lock:
+            found.drift = [f"{lock.path_of(file)} is not there"]
+            raise LockError(found.drift, hint=f"write it: prepare-models lock {shlex.quote(str(file))}")
+        lock.refuse(found.drift, file)
+    except PrepareModelsError as error:
+        found.failure = error
+        if isinstance(error, HostError):  # a file that the lock names is not here
+            found.drift = [error.message]
+        elif isinstance(error, ManifestError):
+            found.problems = error.problems
+        elif not found.drift:
+            found.problems = [Problem(1, "", error.message)]
+    return found

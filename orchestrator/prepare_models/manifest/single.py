@@ -1,0 +1,110 @@
+"""The manifest of one model that somebody named without one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract.precision import AUTO
+from prepare_models_entrypoint.contract.source import Source, split_pin
+
+from ..errors import HostError, ManifestError, Problem, UsageError
+from . import draft
+from .draft import Draft
+from .load import NO_FILE, of_text
+from .model import Manifest
+
+_SAMPLED = ("int8", "fp8", AUTO)  # precisions for which samples decide the scales
+_ITS_MODEL = "models[0]"
+
+ShapeText = str | Sequence[int]
+
+
+@dataclass(frozen=True)
+class SingleModel:
+    """A model and how it is converted; what is None or empty is left to the manifest's defaults.
+
+    source: path, URL or ``catalog:NAME``, with ``#sha256=`` where it is pinned.
+    shapes: by input, one shape such as ``1x3x640x640``, or ``min``, ``opt`` and ``max`` of a dynamic one.
+    images: directory of samples.
+    """
+
+    source: str
+    name: str | None = None
+    precision: str | None = None
+    shapes: Mapping[str, ShapeText | Mapping[str, ShapeText]] = field(default_factory=dict)
+    images: Path | None = None
+    key_file: Path | None = None
+    key_env: str | None = None
+
+    def draft(self, base: Path) -> Draft:
+        """Return the model as a manifest in the directory ``base`` has it.
+
+        Raises:
+            UsageError: its source needs a digest, or there are no samples.
+        """
+        source, sha256 = split_pin(self.source)
+        entry = draft.entry_of(self.source, base, name=self.name)
+        if Source.of(source).scheme == "http" and sha256 is None:
+            hint = f"pin it: {source}#sha256=DIGEST, with the digest that its publisher names"
+            raise UsageError(
+                "an http:// source needs its sha256, as anybody on the way may change its bytes", hint=hint
+            )
+        if self.key_env:
+            entry["key"] = {"env": self.key_env}
+        elif self.key_file:
+            entry["key"] = {"file": draft.path_in(self.key_file, base)}
+        if self.precision:
+            entry["precision"] = self.precision
+        if self.shapes:
+            entry["inputs"] = {name: _told(shape) for name, shape in self.shapes.items()}
+        if self.images:
+            if not self.images.expanduser().is_dir():
+                raise UsageError(
+                    f"{self.images} is not a directory", hint="give one with typical samples: --images DIR"
+                )
+            use = "calibration" if self.precision in _SAMPLED else "verify"
+            entry[use] = {"images": draft.path_in(self.images, base)}
+        return Draft(entry)
+
+
+def load(drafted: Draft, target: Path | None) -> Manifest:
+    """Return a manifest with this model. ``target``: file that it is written to, if any.
+
+    Raises:
+        UsageError: a value does not fit.
+    """
+    try:
+        return of_text(draft.manifest([drafted]), target or NO_FILE)
+    except ManifestError as error:  # lines of a manifest that the user did not write
+        raise UsageError("\n".join(map(_told_of, error.problems))) from None
+
+
+def keep(drafted: Draft, target: Path) -> None:
+    """Write a manifest with this model.
+
+    Raises:
+        UsageError: there is another one already.
+        HostError: it can't be written.
+    """
+    content = draft.manifest([drafted]).encode("utf-8")
+    try:
+        if target.exists() and target.read_bytes() != content:
+            raise UsageError(f"{target} exists and says something else", hint="choose another with --write-manifest")
+        write_atomic(target, content)
+    except OSError as error:
+        hint = "choose another with --write-manifest"
+        raise HostError(f"{target} can't be written: {error.strerror}", hint=hint) from None
+
+
+def _told(shape: ShapeText | Mapping[str, ShapeText]) -> object:
+    if isinstance(shape, Mapping):
+        return {end: _told(each) for end, each in shape.items()}
+    return shape if isinstance(shape, str) else "x".join(map(str, shape))
+
+
+def _told_of(problem: Problem) -> str:
+    setting = problem.path.removeprefix(f"{_ITS_MODEL}.")
+    return problem.message if setting in (_ITS_MODEL, "source") else f"{setting}: {problem.message}"

@@ -1,0 +1,99 @@
+"""What a run would do, as a document: the actions, the converters, and what is known against the TensorRT here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.identity import Change
+from prepare_models_entrypoint.contract.report import WarningInfo
+
+from ..executors.executor import Executor
+from ..manifest.model import ModelSpec
+from ..store import open_store
+from ..support import paths
+from ..support.file_digests import open_digests
+from ..support.page import Message
+from . import foresight, planner
+from .planner import PlannedModel
+
+
+class Foreseen(WarningInfo):
+    """Something that a run would refuse or warn of. ``kind``: error or warning."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """What would be done for one model.
+
+    action: ``build``, ``rebuild``, ``restore`` or ``up-to-date``. reason: why, in words; changes: the same as data.
+    converter: None where none fits, and ``converter_reason`` says why.
+    problems: what a run would refuse, or warn of, as far as it shows now.
+    """
+
+    name: str
+    action: str
+    reason: str
+    changes: Sequence[Change]
+    converter: str | None
+    converter_reason: str
+    problems: Sequence[Foreseen] = ()
+
+    def told(self) -> str:
+        """Return the decision as a sentence: ``up-to-date``, or ``rebuild because: ...``."""
+        return planner.decision(self.action, self.reason)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do. ``runtime``: backend and GPU that it would build with."""
+
+    executor: str
+    runtime: RuntimeInfo
+    models: Sequence[ModelPlan]
+    warnings: Sequence[WarningInfo]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        models = [
+            {**vars(model), "changes": list(model.changes), "problems": list(model.problems)} for model in self.models
+        ]
+        return {**vars(self), "models": models, "warnings": list(self.warnings)}
+
+
+def make(specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool) -> Plan:
+    """Return what a run of these models would do. Changes nothing but what is remembered of files."""
+    found, runtime = planned(specs, executor, models_dir, force=force)
+    of_models = foresight.of_models(found)
+    warnings = (
+        WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in foresight.of_run(found, runtime)
+    )
+    models = tuple(_model(model, runtime, of_models) for model in found)
+    return Plan(executor.name, runtime, models, tuple(warnings))
+
+
+def planned(
+    specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool = False
+) -> tuple[list[PlannedModel], RuntimeInfo]:
+    """Return what would be done for each model, and the runtime that would do it."""
+    runtime = executor.describe()
+    directory = paths.refuse_file(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    digests = open_digests()
+    plans = planner.Planner(directory, runtime, open_store(digests), digests, force)
+    found = [plans.plan(spec) for spec in specs]
+    digests.save()
+    return found, runtime
+
+
+def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:
+    choice, name = planner.converter(model.spec, runtime), model.spec.name
+    problems = tuple(
+        Foreseen(kind=each.kind, code=each.code, message=each.message, hint=each.hint)
+        for each in foreseen
+        if each.about == name
+    )
+    return ModelPlan(name, model.action, model.reason, tuple(model.changes), choice.converter, choice.reason, problems)

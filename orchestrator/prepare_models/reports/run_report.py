@@ -1,0 +1,88 @@
+"""The report of a run as a value, with what one asks it most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+
+from ..errors import ModelsFailedError
+from . import documents, forms
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What became of each model.
+
+    document: the run's report.json, as docs/report.md describes it.
+    """
+
+    document: documents.Run
+
+    @cached_property
+    def models(self) -> Mapping[str, ModelReport]:
+        """Return the report of each model by its name, in the manifest's order."""
+        return {model["name"]: model for model in self.document["models"]}
+
+    @property
+    def failed(self) -> list[ModelReport]:
+        """Return the reports of models that failed; their ``error`` has code, stage, message and hint."""
+        return [model for model in self.document["models"] if model["status"] == FAILED]
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether no model failed."""
+        return not self.failed
+
+    @property
+    def engines(self) -> dict[str, Path]:
+        """Return the engine of each model that has one, by the model's name."""
+        return {name: Path(model["engine"]["path"]) for name, model in self.models.items() if model["engine"]}
+
+    def raise_for_failure(self) -> None:
+        """Raise ModelsFailedError if a model failed, with the first one's message and hint."""
+        if self.failed:
+            raise ModelsFailedError(self.failed)
+
+    def render(self, form: str = forms.JSON) -> str:
+        """Return the report in a form: json, html, markdown or junit.
+
+        Raises:
+            UsageError: nobody knows this form.
+            HostError: HTML needs the extra ``report``, which is not installed.
+        """
+        forms.check(form)
+        return forms.render(form, self.document)
+
+    def save(self, file: str | PathLike[str], form: str = forms.JSON) -> None:
+        """Write the report to a file, whole or not at all.
+
+        Raises:
+            UsageError, HostError: as ``render``; or the file can't be written.
+        """
+        forms.save(Path(file), self.render(form))
+
+
+@dataclass(frozen=True)
+class Conversion(RunReport):
+    """What became of a model that was converted without a manifest.
+
+    manifest: text of the manifest that repeats it.
+    """
+
+    manifest: str
+
+    @property
+    def model(self) -> ModelReport:
+        """Return the report of the model."""
+        (model,) = self.document["models"]
+        return model
+
+    @property
+    def engine(self) -> Path | None:
+        """Return the engine's path, None where the model failed."""
+        return next(iter(self.engines.values()), None)

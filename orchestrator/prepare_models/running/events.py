@@ -1,0 +1,60 @@
+"""What a program hears of a run: events, one at a time, from whichever thread they come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
+from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo
+
+from ..planning.planner import PlannedModel
+from .progress import Observer
+
+OnEvent = Callable[[Event], None]
+
+PLANNED = "planned"  # data: action and reason, as plan has them
+WAITING = "waiting"  # data: process, which works on the model
+WARNING = "warning"  # data: a WarningInfo
+FINISHED = "finished"  # data: the ModelReport
+_FRAME = (OPENED, CLOSED, MODEL_FINISHED)  # of one process of the entrypoint, of which a model may take several
+
+
+class Events(Observer):
+    """Passes everything on as events that are numbered through, and none while another one is heard."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._guard = threading.Lock()
+        self._count = 0
+
+    def planned(self, model: PlannedModel) -> None:
+        """Pass on."""
+        self._tell(PLANNED, model.spec.name, {"action": model.action, "reason": model.reason})
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Pass on."""
+        self._tell(WAITING, name, {"process": owner})
+
+    def event(self, event: Event) -> None:
+        """Pass on what is not about a process of the entrypoint."""
+        if event.kind not in _FRAME:
+            self._pass_on(event)
+
+    def warned(self, warning: WarningInfo) -> None:
+        """Pass on."""
+        self._tell(WARNING, None, warning)
+
+    def finished(self, report: ModelReport) -> None:
+        """Pass on."""
+        self._tell(FINISHED, report["name"], report)
+
+    def _tell(self, kind: str, model: str | None, data: Mapping[str, Any]) -> None:
+        self._pass_on(Event(0, time.time(), kind, model, None, data))
+
+    def _pass_on(self, event: Event) -> None:
+        with self._guard:
+            self._count += 1
+            self._on_event(event._replace(seq=self._count - 1))

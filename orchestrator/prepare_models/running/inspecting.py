@@ -1,0 +1,144 @@
+"""What the entrypoint says of model files and of models directories, as documents and as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prepare_models_entrypoint.contract.report import WarningInfo
+
+from ..errors import InspectionError
+from . import child
+
+Document = Mapping[str, Any]  # docs/inspect.md and docs/lint.md say what it has
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a file.
+
+    shape: sizes, names of dynamic axes, and None for an axis without either; in an engine -1 is a dynamic axis.
+    None where the rank is not known.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file is.
+
+    format: onnx, etlt, plan or models-dir. bytes: its size. inputs, outputs: empty where nothing tells them.
+    models: of a models directory, its engines. warnings: what is wrong with it all the same.
+    document: everything, as ``inspect --json`` prints it.
+    """
+
+    file: str
+    format: str
+    bytes: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    warnings: tuple[WarningInfo, ...]
+    models: tuple[Inspection, ...] = ()
+    document: Document = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class LintedModel:
+    """One model: the consumers by whose rules it was judged, findings, and notes, which change nothing."""
+
+    name: str
+    consumers: tuple[str, ...]
+    warnings: tuple[WarningInfo, ...]
+    notes: tuple[WarningInfo, ...]
+
+
+@dataclass(frozen=True)
+class LintReport:
+    """What consumers will object to. ``document``: everything, as ``lint --json`` prints it."""
+
+    models: tuple[LintedModel, ...]
+    document: Document = field(default_factory=dict, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether there are no findings."""
+        return not any(model.warnings for model in self.models)
+
+
+def inspect(
+    files: Sequence[Path], *, layers: bool = False, weights: bool = False, key_file: Path | None = None
+) -> list[Document]:
+    """Return a document for each file, in their order; one that can't be read has an ``error``.
+
+    Args:
+        files: models, engines or models directories.
+        layers: list layers, too.
+        weights: list the weights of an ONNX model, too.
+        key_file: holds the key of an .etlt.
+    """
+    flags = [flag for flag, wanted in (("--layers", layers), ("--weights", weights)) if wanted]
+    key = ("--key-file", str(key_file)) if key_file else ()
+    documents: list[Document] = child.ask("inspect", *flags, *key, "--", *map(str, files))["files"]
+    return documents
+
+
+def inspection(document: Document) -> Inspection:
+    """Return a document as a value.
+
+    Raises:
+        InspectionError: the file could not be read; ``code`` says why.
+    """
+    raise_error(document)
+    return Inspection(
+        document["file"],
+        document["format"],
+        document["bytes"],
+        tuple(_tensors(document, "input")),
+        tuple(_tensors(document, "output")),
+        tuple(document["warnings"]),
+        tuple(map(inspection, document.get("models", ()))),
+        document,
+    )
+
+
+def lint(models_dir: Path, consumers: Iterable[str] = ()) -> Document:
+    """Return what consumers will object to: ``models``, or the ``error`` that stands in the way.
+
+    Args:
+        models_dir: Triton model repository.
+        consumers: those whose rules count, such as isaac-ros@5.0; none leaves it to the models' records.
+    """
+    words = [word for consumer in consumers for word in ("--consumer", consumer)]
+    return child.ask("lint", *words, "--", str(models_dir))
+
+
+def lint_report(document: Document) -> LintReport:
+    """Return a document as a value.
+
+    Raises:
+        InspectionError: there was nothing to lint; ``code`` says why.
+    """
+    raise_error(document)
+    models = (
+        LintedModel(each["name"], tuple(each["consumers"]), tuple(each["warnings"]), tuple(each["notes"]))
+        for each in document["models"]
+    )
+    return LintReport(tuple(models), document)
+
+
+def raise_error(document: Document) -> None:
+    """Raise the error of a document, if it has one."""
+    if document["error"] is not None:
+        raise InspectionError(document["error"])
+
+
+def _tensors(document: Document, mode: str) -> Iterable[Tensor]:
+    for binding in document.get("io") or ():
+        if binding["mode"] == mode:
+            dims = binding["dims"] if binding.get("dims") is not None else binding["shape"]
+            yield Tensor(binding["name"], binding["dtype"], None if dims is None else tuple(dims))

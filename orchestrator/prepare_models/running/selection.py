@@ -1,0 +1,141 @@
+"""What a call chose: models of a manifest or of a bundle, held to the lock, and the executor that works on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UsageError
+from ..executors import choice
+from ..executors.executor import Executor
+from ..executors.options import ContainerOptions
+from ..lock.document import Lock
+from ..lock.drift import drift_of_platform, refuse
+from ..lock.pins import load
+from ..manifest.load import of_value
+from ..manifest.model import Manifest, ModelSpec
+from ..planning import planner
+from ..signing.required import Signatures
+
+OnBytes = Callable[[int, int], None]
+StrPath = str | PathLike[str]
+ManifestLike = StrPath | Mapping[str, object] | Manifest
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A file that brings manifest, models and images. ``bases``: bundles that it was made on top of."""
+
+    file: StrPath
+    bases: Sequence[StrPath] = ()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """For whom engines are made. What is None or empty stays as the manifest has it.
+
+    tensor_names: names in ROS 2 messages by binding, of one model.
+    """
+
+    tensor_names: Mapping[str, str] = field(default_factory=dict)
+    consumers: Sequence[str] = ()
+    deploy_dir: str | None = None
+
+    def of(self, specs: Sequence[ModelSpec]) -> Sequence[ModelSpec]:
+        """Return models with these names, for these consumers."""
+        specs = planner.with_tensor_names(specs, dict(self.tensor_names))
+        return planner.with_deployment(specs, self.deploy_dir, self.consumers)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which models of what, where they are worked on, and for whom.
+
+    given: a manifest's file, its content, a loaded manifest, or a bundle. names: models; none means all.
+    locked: whether everything must be as the manifest's lock has it.
+    """
+
+    given: ManifestLike | Bundle
+    names: Sequence[str] = ()
+    locked: bool = False
+    signatures: Signatures = field(default_factory=Signatures)
+    delivery: Delivery = field(default_factory=Delivery)
+    executor: str = "auto"
+    containers: ContainerOptions = field(default_factory=ContainerOptions)
+
+
+class Chosen(NamedTuple):
+    """What a selection comes to. ``offline``: whether all sources are here, as a bundle brought them."""
+
+    manifest: Manifest
+    specs: Sequence[ModelSpec]
+    executor: Executor
+    offline: bool = False
+
+
+def chosen(selection: Selection, on_verified: OnBytes) -> Chosen:
+    """Return manifest, models and executor, held to the lock.
+
+    Args:
+        selection: what is wanted.
+        on_verified: hears how many of how many bytes of a bundle are verified.
+    """
+    given, options = selection.given, selection.containers
+    by_bundle = isinstance(given, Bundle)
+    held_to: Lock | None
+    if isinstance(given, Bundle):
+        loaded, held_to, options = _unpacked(selection, given, on_verified)
+    else:
+        loaded, held_to = _loaded(given, selection)
+    specs = selection.delivery.of(planner.select(loaded, selection.names))
+    executor = choice.pick(selection.executor, options)
+    if held_to is not None:
+        refuse(drift_of_platform(held_to, *executor.locked_as()), None if by_bundle else loaded.path)
+    return Chosen(loaded, specs, executor, offline=by_bundle)
+
+
+def manifest_of(given: ManifestLike) -> Manifest:
+    """Return a manifest from its file, its content, or itself."""
+    if isinstance(given, Manifest):
+        return given
+    return of_value(given) if isinstance(given, Mapping) else load(Path(given))[0]
+
+
+def _loaded(given: ManifestLike, selection: Selection) -> tuple[Manifest, Lock | None]:
+    """Return the manifest, and the lock where everything is held to it."""
+    locked = selection.locked
+    if selection.signatures.required and not locked:
+        hint = "give --locked: the lock is what is signed"
+        raise UsageError("--require-signed needs --locked or --bundle", hint=hint)
+    if not isinstance(given, Manifest | Mapping):
+        loaded, lock = load(Path(given), locked=locked, keys=selection.signatures.keys())
+        return loaded, lock if locked else None
+    if locked:
+        raise UsageError("only the file of a manifest has a lock beside it", hint="give the file's path")
+    return manifest_of(given), None
+
+
+def _unpacked(selection: Selection, bundle: Bundle, on_verified: OnBytes) -> tuple[Manifest, Lock, ContainerOptions]:
+    """Verify and unpack a bundle, and load the image that it is to use.
+
+    An image is used where an engine answers and the executor ``local`` was not asked for.
+    """
+    from ..bundle.unpack import load_image, unpack
+    from ..docker import address
+
+    options, keys = selection.containers, selection.signatures.keys()
+    by_image = selection.executor != "local" and options.image is None
+    by_image = by_image and (selection.executor == "docker" or address.may_answer())
+    wanted = options.platform
+    site = unpack(
+        Path(bundle.file), [Path(base) for base in bundle.bases], keys, on_verified,
+        lambda image: by_image and wanted in (None, image.platform),
+    )  # fmt: skip
+    image = site.image(wanted) if by_image and site.index.images else None
+    if image is not None:
+        load_image(site, image)
+        options = replace(options, platform=image.platform, image=image.id)
+    return site.manifest, site.lock, options

@@ -1,0 +1,110 @@
+"""A run from its first look at the disk to the report that it leaves, whoever asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prepare_models_entrypoint.contract.workspace import sweep
+
+from ..manifest import licences
+from ..reports import documents, forms
+from ..store import open_store
+from ..store.limit import keep_within_limit
+from ..support import paths
+from ..support.file_digests import open_digests
+from . import writer_lock
+from .prefetch import fetching_ahead
+from .progress import Observer
+from .runner import Run
+
+if TYPE_CHECKING:
+    from .selection import Chosen
+
+_PURPOSE, _CHOSEN_BY = "models directory", "--models-dir DIR"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How engines are built and what is written about it.
+
+    jobs: models to work on at once. fail_fast: whether no further model starts after a failure.
+    force: whether what is up to date is built, too. timeout_s: seconds for the conversion of one model.
+    reports: files for the run's report by form, beside the one in the models directory.
+    """
+
+    models_dir: Path
+    jobs: int = 1
+    fail_fast: bool = False
+    force: bool = False
+    timeout_s: float | None = None
+    accept_eula: bool = False
+    reports: Mapping[str, Path] = field(default_factory=dict)
+
+
+def get_ready(settings: Settings) -> None:
+    """Find out what would stop a run at its end, and sweep what killed runs left.
+
+    Raises:
+        HostError: the cache can't be used, or a report can't be drawn.
+    """
+    for form in settings.reports:
+        forms.check(form)  # before hours of building
+    sweep(paths.make_cache())
+    writer_lock.sweep()
+
+
+def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: float) -> documents.Run:
+    """Prepare models, write the reports, also those of a run that is interrupted, and return the run's.
+
+    Args:
+        chosen: models, and what works on them.
+        settings: how.
+        observer: hears what goes on.
+        started: seconds since the epoch.
+
+    Raises:
+        HostError: the models directory or a report can't be written.
+        InterruptedRunError: a signal stopped the run.
+    """
+    models_dir = paths.make(settings.models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
+    specs, offline = chosen.specs, chosen.offline
+    accepted = offline or licences.accepted(flag=settings.accept_eula)  # of a bundle: when it was made
+    later = [] if offline else [spec for spec in specs[settings.jobs :] if accepted or not spec.eula]
+    digests = open_digests()
+    store = open_store(digests)
+    store.sweep()
+    run = Run(
+        manifest=chosen.manifest,
+        specs=specs,
+        models_dir=models_dir,
+        executor=chosen.executor,
+        store=store,
+        digests=digests,
+        jobs=settings.jobs,
+        fail_fast=settings.fail_fast,
+        force=settings.force,
+        timeout_s=settings.timeout_s,
+        accept_eula=accepted,
+        offline=offline,
+        observer=observer,
+    )
+    if not paths.writable(models_dir) and not run.up_to_date():
+        raise paths.unusable(models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
+    try:
+        with fetching_ahead(later, chosen.executor.fetcher, models_dir=models_dir, force=settings.force):
+            run.models()
+    finally:
+        report = run.report(started)
+        _write(report, models_dir, settings.reports)
+    if report["summary"]["built"]:
+        keep_within_limit()
+    return report
+
+
+def _write(report: documents.Run, models_dir: Path, others: Mapping[str, Path]) -> None:
+    own = [(forms.JSON, models_dir / "report.json")] if paths.writable(models_dir) else []
+    for form, target in (*own, *others.items()):
+        forms.save(target, forms.render(form, report))

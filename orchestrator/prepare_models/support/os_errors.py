@@ -1,0 +1,40 @@
+"""What the system refuses, in words, with what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ..errors import HostError
+
+_LIMITS = {
+    errno.EMFILE: ("too many open files", "raise the limit: ulimit -n 4096, or work on fewer models at once: --jobs 1"),
+    errno.ENFILE: (
+        "the machine has too many open files",
+        "end other programs, or raise fs.file-max: sysctl fs.file-max",
+    ),
+    errno.ENOMEM: ("no memory left", "end other programs, or add swap, then run again: what is done is kept"),
+    errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
+    errno.EIO: ("a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
+}
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+def of_this_machine(error: OSError | MemoryError) -> HostError | None:
+    """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, "")
+    if error.errno in _LIMITS:
+        what, fix = _LIMITS[error.errno]
+        return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)
+    from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
+
+    if error.errno in NO_ROOM:
+        return HostError(no_room(error.filename), hint="free disk space there, then run again")
+    if error.errno in _DENIED and error.filename is not None:
+        return HostError(f"{error.filename!s}: {error.strerror}", hint="check the path and its permissions")
+    try:
+        os.getcwd()
+    except OSError:
+        return HostError("the current directory is gone", hint="change to one that exists, then run again")
+    return None

@@ -1,0 +1,162 @@
+"""What a command shows: laid out by rich for the width of a terminal, as plain lines where nothing has a width."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
+
+from .terminal import has_colours, one_line, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from prepare_models_entrypoint.contract.report import ErrorInfo
+
+_COLOURS = {
+    "green": ("built", "restored", "up-to-date", "checked", "ok", "valid", "passed", "good", "cached", "fetched"),
+    "yellow": ("warn", "warning", "skipped", "unchecked", "not-compared"),
+    "red": ("fail", "failed", "error", "stale", "BAD", "damaged"),
+}
+_STYLES = {word: colour for colour, words in _COLOURS.items() for word in words}
+_WHOLE = 16  # columns of at most so many characters are never folded
+_UNLIMITED = 100_000
+_ARROW = "-> "
+
+
+class Table(NamedTuple):
+    """Left-aligned columns. head: their names, none for lines that explain themselves. status: column with colours."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    status: int | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(columns([self.head, *self.rows] if self.head else self.rows))
+
+    def fits(self) -> bool:
+        """Tell whether every row has room on one line."""
+        limit = width(sys.stdout)
+        return limit is None or max(map(_cells, str(self).splitlines()), default=0) <= limit
+
+
+class Message(NamedTuple):
+    """An error, warning or note, in the one layout that all have. about: model and stage, or else file or command."""
+
+    kind: str
+    code: str
+    about: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        told = f"{self.kind} [{self.code}] {self.about}: {self.message}"
+        return f"{told}\n  {_ARROW}{self.hint}" if self.hint else told
+
+
+Part: TypeAlias = "str | Table | Message"
+
+
+def of_error(error: ErrorInfo, about: str) -> Message:
+    """Return an error of the entrypoint. ``about``: what it was asked about, where the error names no stage."""
+    stage = f", {error['stage']}" if error["stage"] else ""
+    return Message("error", error["code"], about + stage, error["message"], error["hint"])
+
+
+def width(stream: TextIO) -> int | None:
+    """Return how many columns a terminal has, COLUMNS' first; None for files and pipes, whose lines may be long."""
+    if not stream.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(file=stream).width
+
+
+def show(*parts: Part, wide: bool = False, stream: TextIO | None = None) -> None:
+    """Write parts below each other, none wider than the terminal.
+
+    Args:
+        parts: texts, tables, messages.
+        wide: let lines be as long as they are.
+        stream: standard output unless given.
+    """
+    out = stream or sys.stdout
+    limit = width(out)
+    text = "\n".join(map(str, parts)) if limit is None else _drawn(parts, _UNLIMITED if wide else limit, out)
+    out.write(_held(text if limit is not None else printable(text), out) + "\n")
+
+
+def columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of left-aligned columns, two spaces apart."""
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(_cells, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(_padded, row, widths)).rstrip() for row in cells]
+
+
+def _padded(cell: str, to: int) -> str:
+    return cell + " " * (to - _cells(cell))
+
+
+def _cells(text: str) -> int:
+    """Return how many columns a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _held(text: str, out: TextIO) -> str:
+    """Return a text with what the stream's encoding can't hold as escapes."""
+    name = out.encoding or "utf-8"
+    return text.encode(name, "backslashreplace").decode(name)
+
+
+def _drawn(parts: Sequence[Part], limit: int, out: TextIO) -> str:
+    from rich.console import Console
+
+    drawn = io.StringIO()
+    page = Console(file=drawn, width=limit, force_terminal=has_colours(out), markup=False, highlight=False, emoji=False)
+    for part in parts:
+        if isinstance(part, Table):
+            page.print(_table(part, limit, out) if part.rows or part.head else "")
+        else:
+            kind = part.kind if isinstance(part, Message) else ""
+            for line in _held(printable(str(part)), out).split("\n"):
+                _flow(page, line, kind, limit)
+                kind = ""
+    return "\n".join(line.rstrip() for line in drawn.getvalue().removesuffix("\n").split("\n"))
+
+
+def _table(part: Table, limit: int, out: TextIO) -> RenderableType:
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(box=None, show_header=bool(part.head), header_style="", pad_edge=False, padding=(0, 2, 0, 0))
+    rows = [[_held(one_line(cell), out) for cell in row] for row in part.rows]
+    for number, column in enumerate(zip(*([part.head] if part.head else []), *rows, strict=True)):
+        longest = max(map(_cells, column))
+        short = longest <= _WHOLE or (number == 0 and longest <= limit // 2)
+        drawn.add_column(part.head[number] if part.head else "", overflow="fold", no_wrap=short)
+    for row in rows:
+        styles = [_STYLES.get(cell, "") if number == part.status else "" for number, cell in enumerate(row)]
+        drawn.add_row(*map(Text, row, styles))
+    return drawn
+
+
+def _flow(page: Console, line: str, kind: str, limit: int) -> None:
+    """Print a line, its continuations below its own beginning. ``kind``: first word, which has a colour."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    body = line.lstrip(" ")
+    indent, hanging = len(line) - len(body), len(_ARROW) if body.startswith(_ARROW) else 2
+    text = Text(body, overflow="fold")
+    text.stylize(_STYLES.get(kind, ""), 0, len(kind))
+    if _cells(line) <= limit:
+        page.print(Padding(text, (0, 0, 0, indent), expand=False))
+        return
+    pieces = text.wrap(page, max(limit - indent - hanging, 1), overflow="fold")
+    for number, piece in enumerate(pieces):
+        page.print(Padding(piece, (0, 0, 0, indent + (hanging if number else 0)), expand=False))
