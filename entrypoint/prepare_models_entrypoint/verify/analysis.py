@@ -71,12 +71,15 @@ def watched(job: ModelJob, given: Samples, model: ModelProto) -> Tuple[str, rang
     Raises:
         VerifyError: the samples can't be used.
     """
-    described, feeds = samples.feeds(given.config, inputs_of(model, job))
+    inputs = inputs_of(model, job)
+    described, feeds = samples.feeds(given.config, inputs)
     few = list(itertools.islice(feeds, ranges.SAMPLES))
     if not few:
         raise needs.no_sample()
     batch_norm.fold(model)
-    return described, ranges.Source(model, few)
+    return described, ranges.Source(
+        model, few, lambda: itertools.islice(samples.feeds(given.config, inputs)[1], ranges.SAMPLES, None)
+    )
 
 
 def find(

@@ -2,14 +2,16 @@
 
 The model runs once on each of a few samples, with every tensor observed. What overflows stays in fp32. Its narrow form
 is held against it; where that misses a threshold, the model runs once more, beside the narrow one, and shows where the
-error arises and how much has to stay in fp32 for it. What was found is tried before it is believed.
+error arises and how much has to stay in fp32 for it. Where errors only add up, layers are narrow one by one. What was
+found is tried before it is believed, on other samples, too, unless outputs are far from any threshold.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto
 
@@ -20,6 +22,7 @@ from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Segments
 from .judging import Judge, Judgement, Values
 from .repairs import Repairs, Spoilt, Ways, with_bodies
+from .spread import Spread
 
 SAMPLES = 2  # on which ranges are measured; with the run beside the narrow model, the model runs three times at most
 _LARGEST = {"fp16": 65504.0}
@@ -32,7 +35,7 @@ _DEEPER = 4  # times what was measured to be enough, where it is not
 
 @dataclass
 class Measured:
-    """What was found. ``keep``: reasons by the names of nodes that stay in fp32; ``runs``: of the source model."""
+    """What was found. ``keep``: reasons by the names of nodes that stay in fp32; ``runs``: of the source, observed."""
 
     keep: Dict[str, str]
     judgement: Judgement
@@ -46,10 +49,12 @@ class Source:
     Args:
         model: prepared and folded; its large weights lie in files.
         feeds: samples, of which the first ``SAMPLES`` count.
+        others: yields further samples, on which what was found is tried.
     """
 
     model: ModelProto
     feeds: Sequence[Values]
+    others: Callable[[], Iterator[Values]] = lambda: iter(())
     runs: int = 0
     seen: Mapping[str, Seen] = field(default_factory=dict)
     observed_bytes: int = 0
@@ -67,6 +72,10 @@ class Source:
             self.runs += watched.runs
         return self._outputs
 
+    def add(self, feed: Values, outputs: Values) -> None:
+        """Take up a sample whose outputs are known."""
+        self.feeds, self._outputs = [*self.feeds, feed], [*self._outputs, outputs]
+
 
 def measure(
     source: Source, target: str, judge: Judge, *, keep: Optional[Mapping[str, str]] = None, grow: bool = True
@@ -82,9 +91,9 @@ def measure(
     """
     source.outputs()
     search = _Search(source, target, judge, {**_overflowing(source, target), **(keep or {})})
-    best = search.tried(search.keep)
-    if grow and best.judgement.doubtful:
-        best = search.grown(best)
+    best = search.best(grow=grow)
+    if grow and not best.judgement.problems and not best.judgement.calm and search.adds_what_fails(best):
+        best = search.best(grow=True)
     return Measured(best.keep, best.judgement, source.runs)
 
 
@@ -115,17 +124,26 @@ class _Search:
         nodes = list(graph.nodes(source.model))
         self.nodes, self.layers = len(nodes), {node.name for node in nodes if node.op_type in COMPUTE}
         self.forms = 0
+        self.spoilt: Optional[List[Spoilt]] = None
 
     def _narrow(self, keep: Mapping[str, str]) -> retype.Retyped:
         copy = ModelProto()
         copy.CopyFrom(self.source.model)
         return retype.retype(copy, self.target, keep=keep, samples=True)
 
+    def _pairs(self, keep: Mapping[str, str], samples: Sequence[int]) -> List[Tuple[Values, Values]]:
+        """Return the outputs of the source and of a narrow form, for some samples."""
+        twin = Segments(rounding.rounded(self._narrow(keep).model).model)
+        right = self.source.outputs()
+        return [(right[index], twin.run(self.source.feeds[index])) for index in samples]
+
+    def _compared(self, keep: Mapping[str, str], samples: Sequence[int]) -> Judgement:
+        return self.judge(self._pairs(keep, samples))
+
     def tried(self, keep: Dict[str, str]) -> _Form:
         """Return what came of a narrow form."""
         self.forms += 1
-        twin = Segments(rounding.rounded(self._narrow(keep).model).model)
-        pairs = [(right, twin.run(feed)) for right, feed in zip(self.source.outputs(), self.source.feeds)]
+        pairs = self._pairs(keep, range(len(self.source.feeds)))
         apart = [self.judge([pair]) for pair in pairs]
         worst = max(range(len(pairs)), key=lambda index: (len(apart[index].problems), apart[index].error))
         more = keep.keys() - self.keep.keys()
@@ -133,9 +151,30 @@ class _Search:
         is_dear = computing > _SPARE * len(self.layers) or len(more) > _SPARE_NODES * self.nodes
         return _Form(keep, self.judge(pairs), worst, is_dear)
 
+    def best(self, *, grow: bool) -> _Form:
+        """Return the form that keeps what overflows, and what rounding spoils where it may ``grow``."""
+        first = self.tried(self.keep)
+        return self.grown(first) if grow and first.judgement.doubtful else first
+
+    def adds_what_fails(self, form: _Form) -> bool:
+        """Try a form on the other samples, and add the one that is furthest off to the samples, where one fails."""
+        twin, worst = Segments(rounding.rounded(self._narrow(form.keep).model).model), 0.0
+        failing: Optional[Tuple[Values, Values]] = None
+        many = int(_BYTES / max(1, self.source.observed_bytes))
+        for feed in itertools.islice(self.source.others(), many):
+            right = Segments(self.source.model).run(feed)
+            judged = self.judge([(right, twin.run(feed))])
+            if judged.problems and not judged.error <= worst:
+                failing, worst = (feed, right), judged.error
+        if failing is not None:
+            self.source.add(*failing)
+        return failing is not None
+
     def grown(self, first: _Form) -> _Form:
         """Return the best form that keeps what rounding spoils, or ``first``."""
-        spoilt = self._spoilt(first)
+        if self.spoilt is None:
+            self.spoilt = self._spoilt(first)
+        spoilt = self.spoilt
         ways, best = Ways(self.source.model), first
         chosen: Dict[str, int] = {}
         for depths in _deeper_and_deeper(spoilt):
@@ -147,7 +186,21 @@ class _Search:
             form = self._with(ways, spoilt, fewer)
             if form.is_right() and form.is_dear <= best.is_dear:
                 best, chosen = form, fewer
-        return best
+        return self._spread(first, best) if best.judgement.problems else best
+
+    def _spread(self, first: _Form, best: _Form) -> _Form:
+        """Return a form that keeps the layers whose errors add up, or ``best``."""
+        index, runs = first.worst, int(_BYTES / max(1, self.source.observed_bytes) * len(self.source.feeds))
+        found = Spread(self.source.model, self.keep).settled(
+            runs,
+            lambda keep: self._compared(self._kept(keep), [index]).error,
+            lambda keep: not self._compared(self._kept(keep), [index]).doubtful,
+        )
+        form = self.tried(self._kept(found)) if found is not None else best
+        return form if form.merit() < best.merit() else best
+
+    def _kept(self, more: Mapping[str, str]) -> Dict[str, str]:
+        return {**more, **self.keep}
 
     def _spoilt(self, form: _Form) -> List[Spoilt]:
         """Run the model once more, beside a form of it."""

@@ -1,0 +1,63 @@
+"""Errors that add up over a network: which of its layers have to stay in fp32 for the outputs to be right.
+
+Where no single node spoils an output, each layer is narrow alone, with the nodes that follow it up to the next. Squares
+of such errors add up, so those that move an output most stay in fp32 until it is right.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
+
+from onnx import ModelProto
+
+from ..onnx_graph import bisection
+from ..onnx_graph.graph import COMPUTE
+from ..onnx_graph.operators import FOLLOW
+from .repairs import with_bodies
+
+_LEAST_SHARE = 0.25  # of the layers that have to become narrow
+_IDLE = FOLLOW | {"Constant"}
+
+
+class Spread:
+    """Layers of a model, each with the nodes that follow it.
+
+    Args:
+        model: the source.
+        kept: names of nodes that stay in fp32 anyway.
+    """
+
+    def __init__(self, model: ModelProto, kept: Mapping[str, str]) -> None:
+        self._members: Dict[str, List[str]] = {}
+        name = ""
+        for node in model.graph.node:
+            if node.op_type in _IDLE or node.name in kept:
+                continue
+            if not name or node.op_type in COMPUTE:
+                name = node.name
+            self._members.setdefault(name, []).extend(with_bodies(node))
+
+    def settled(
+        self, runs: int, moved: Callable[[Mapping[str, str]], float], is_right: Callable[[Mapping[str, str]], bool]
+    ) -> Optional[Dict[str, str]]:
+        """Return what stays in fp32, with reasons; None where too much would have to.
+
+        Args:
+            runs: how many narrow forms may be tried to find which layers err.
+            moved: the error of an output over its range, with these nodes in fp32.
+            is_right: whether the outputs are right with these nodes in fp32.
+        """
+        names = list(self._members)
+        alone = bisection.alone(names, runs, lambda group: moved(self._of([n for n in names if n not in group], {})))
+        worst = sorted(names, key=lambda name: -alone[name])
+        most = int(len(worst) * (1 - _LEAST_SHARE))
+        count = bisection.fewest(0, most + 1, lambda number: is_right(self._of(worst[:number], alone)))
+        return self._of(worst[:count], alone) if count <= most else None
+
+    def _of(self, names: Sequence[str], alone: Mapping[str, float]) -> Dict[str, str]:
+        """Return the nodes of some layers, with reasons."""
+        return {
+            node: f"rounding from {name!r} on moves an output by {alone.get(name, 0.0):.2%} of its range"
+            for name in names
+            for node in self._members[name]
+        }
