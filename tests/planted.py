@@ -151,3 +151,24 @@ def overflowing_loop(path: Path) -> Path:
     ]
     arrays = {"turns": np.array(3), "factor": np.float32(400), "inverse": np.float32(1 / 400)}
     return networks.save(path, nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)], arrays)
+
+
+COARSE = (2, 6, 10, 14, 18, 22)
+
+
+def steep(path: Path, gain: float) -> Path:
+    """24 rotations whose rounding errors add up, those of ``COARSE`` most, then a sigmoid that is steep by ``gain``.
+
+    ``x`` (8, 32) -> ``y``.
+    """
+    maker, hidden = _Maker(1), "x"
+    for index in range(24):
+        rotation, _ = np.linalg.qr(maker.random.standard_normal((WIDTH, WIDTH)))
+        hidden = maker.node("MatMul", [hidden, maker.weight(rotation)], f"turn_{index}")
+        if index in COARSE:
+            lifted = maker.node("Add", [hidden, maker.weight(3.0)], f"lift_{index}")
+            hidden = maker.node("Sub", [lifted, maker.weight(3.0)], f"drop_{index}")
+    scaled = maker.node("Mul", [hidden, maker.weight(gain)], "scale")
+    maker.nodes.append(helper.make_node("Sigmoid", [scaled], ["y"], name="out"))
+    value = (TensorProto.FLOAT, (8, WIDTH))
+    return networks.save(path, maker.nodes, [("x", *value)], [("y", *value)], maker.weights)

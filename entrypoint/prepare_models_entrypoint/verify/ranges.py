@@ -28,6 +28,7 @@ SAMPLES = 2  # on which ranges are measured; with the run beside the narrow mode
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
+_BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
 _SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs that only come near a threshold
 _DROPPED = 3  # of the nodes that rounding spoils: without these it may be right, too
 _DEEPER = 4  # times what was measured to be enough, where it is not
@@ -104,14 +105,15 @@ class _Form:
     keep: Dict[str, str]
     judgement: Judgement
     worst: int  # the sample
+    layers: int  # compute layers that it leaves in fp32
     is_dear: bool  # it leaves more in fp32 than an output is worth that nearly misses a threshold
 
-    def merit(self) -> Tuple[bool, bool, bool, float, int]:
+    def merit(self) -> Tuple[bool, bool, bool, int, float, int]:
         """Return what makes one form better than another: the least is best."""
         judged = self.judgement
         error = math.inf if math.isnan(judged.error) else judged.error
         dear = self.is_dear and not judged.problems
-        return bool(judged.problems), dear, bool(judged.doubtful), error, len(self.keep)
+        return bool(judged.problems), dear, bool(judged.doubtful), dear * self.layers, error, len(self.keep)
 
     def is_right(self) -> bool:
         """Tell whether there is nothing to look for."""
@@ -149,7 +151,7 @@ class _Search:
         more = keep.keys() - self.keep.keys()
         computing = len(more & self.layers)
         is_dear = computing > _SPARE * len(self.layers) or len(more) > _SPARE_NODES * self.nodes
-        return _Form(keep, self.judge(pairs), worst, is_dear)
+        return _Form(keep, self.judge(pairs), worst, computing, is_dear)
 
     def best(self, *, grow: bool) -> _Form:
         """Return the form that keeps what overflows, and what rounding spoils where it may ``grow``."""
@@ -160,7 +162,7 @@ class _Search:
         """Try a form on the other samples, and add the one that is furthest off to the samples, where one fails."""
         twin, worst = Segments(rounding.rounded(self._narrow(form.keep).model).model), 0.0
         failing: Optional[Tuple[Values, Values]] = None
-        many = int(_BYTES / max(1, self.source.observed_bytes))
+        many = int(_BYTES_OF_TRIALS / max(1, self.source.observed_bytes))
         for feed in itertools.islice(self.source.others(), many):
             right = Segments(self.source.model).run(feed)
             judged = self.judge([(right, twin.run(feed))])
@@ -186,18 +188,23 @@ class _Search:
             form = self._with(ways, spoilt, fewer)
             if form.is_right() and form.is_dear <= best.is_dear:
                 best, chosen = form, fewer
-        return self._spread(first, best) if best.judgement.problems else best
+        return self._spread(first, best) if best.judgement.problems or best.is_dear else best
 
     def _spread(self, first: _Form, best: _Form) -> _Form:
-        """Return a form that keeps the layers whose errors add up, or ``best``."""
+        """Return a form that keeps the layers whose errors add up, or ``best`` where that keeps less."""
         index, runs = first.worst, int(_BYTES / max(1, self.source.observed_bytes) * len(self.source.feeds))
         found = Spread(self.source.model, self.keep).settled(
             runs,
             lambda keep: self._compared(self._kept(keep), [index]).error,
-            lambda keep: not self._compared(self._kept(keep), [index]).doubtful,
+            lambda keep: self._is_right(self._kept(keep), index),
         )
         form = self.tried(self._kept(found)) if found is not None else best
         return form if form.merit() < best.merit() else best
+
+    def _is_right(self, keep: Mapping[str, str], worst: int) -> bool:
+        """Tell whether no sample is doubtful; the worst one is tried first."""
+        others = [index for index in range(len(self.source.feeds)) if index != worst]
+        return not any(self._compared(keep, [index]).doubtful for index in (worst, *others))
 
     def _kept(self, more: Mapping[str, str]) -> Dict[str, str]:
         return {**more, **self.keep}
