@@ -279,3 +279,19 @@ def test_a_network_that_is_nothing_without_fp32_is_refused(place: Workplace) -> 
     error = place.run().model("net")["error"]
     assert error["code"] == "verification-failed"
     assert "the first tensor that is more than 1 % off" in error["message"]
+
+
+def test_what_stays_in_fp32_is_found_in_the_branch_that_the_manifest_decides(place: Workplace) -> None:
+    planted.branched(place.folder / "net.onnx")
+    random = np.random.default_rng(0)
+    np.savez(place.folder / "samples.npz", x=random.uniform(-2, 2, (4, 32)).astype(np.float32))
+    model = {
+        "name": "net", "source": "net.onnx", "precision": "fp16", "onnx": {"constants": {"sr": 16000}},
+        "verify": {"npz": "samples.npz"},
+    }  # fmt: skip
+    place.write(model)
+    net = place.run().model("net")
+    assert net["error"] is None
+    kept = {layer["name"] for layer in net["precision_proof"]["kept"]}
+    assert kept
+    assert net["precision_proof"]["layers"]["fp16"] > net["precision_proof"]["layers"].get("fp32", 0)

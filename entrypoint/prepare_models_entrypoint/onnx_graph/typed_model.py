@@ -158,9 +158,17 @@ def _kept(job: ModelJob, chosen: Rule, model: ModelProto) -> List[WarningInfo]:
     return []
 
 
-def as_asked(job: ModelJob, source: Path) -> ModelProto:
-    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs."""
-    return prepare(edits.apply(_with_constants(job, source), job.onnx))
+def as_asked(job: ModelJob, source: Path, work_dir: Optional[Path] = None) -> ModelProto:
+    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs.
+
+    With a private directory, in which it stays, branches that the manifest decides are gone, as in a build: nodes and
+    tensors then have the names of the graph that is built.
+    """
+    if work_dir is None or not job.onnx.constants:
+        return prepare(edits.apply(_with_constants(job, source), job.onnx))
+    folder = work_dir / "as-asked"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return _decided(job, source, folder, sizes=True)[0]
 
 
 def _with_constants(job: ModelJob, source: Path) -> ModelProto:
@@ -172,13 +180,18 @@ def _with_constants(job: ModelJob, source: Path) -> ModelProto:
 
 def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
     """Return the model as asked and with what it needs, and what the latter is."""
-    model, decided = folding.by_constants(_with_constants(job, source), job, work_dir)
-    model = prepare(edits.apply(model, job.onnx))
-    decidable = bool(job.onnx.constants) or needs.branches
-    model, sized = folding.by_sizes(model, job, work_dir) if decidable else (model, [])
+    model, told = _decided(job, source, work_dir, sizes=bool(job.onnx.constants) or needs.branches)
     done = rescue.apply(model, needs, job)
-    done.told += decided + sized
+    done.told += told
     return prepare(model), done
+
+
+def _decided(job: ModelJob, source: Path, work_dir: Path, *, sizes: bool) -> Tuple[ModelProto, List[str]]:
+    """Return the model as asked without branches that constants and, where wanted, sizes decide, and both in words."""
+    model, by_constants = folding.by_constants(_with_constants(job, source), job, work_dir)
+    model = prepare(edits.apply(model, job.onnx))
+    model, by_sizes = folding.by_sizes(model, job, work_dir) if sizes else (model, [])
+    return prepare(model), by_constants + by_sizes
 
 
 def _compared(source: Path, model: ModelProto, done: Applied, job: ModelJob, work_dir: Path) -> List[WarningInfo]:
