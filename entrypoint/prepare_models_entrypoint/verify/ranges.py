@@ -29,6 +29,7 @@ _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
+_TRIALS = 3  # on these; each adds the sample that is furthest off
 _SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs that only come near a threshold
 _DROPPED = 3  # of the nodes that rounding spoils: without these it may be right, too
 _DEEPER = 4  # times what was measured to be enough, where it is not
@@ -93,7 +94,9 @@ def measure(
     source.outputs()
     search = _Search(source, target, judge, {**_overflowing(source, target), **(keep or {})})
     best = search.best(grow=grow)
-    if grow and not best.judgement.problems and not best.judgement.calm and search.adds_what_fails(best):
+    for _ in range(_TRIALS if grow else 0):
+        if best.judgement.problems or best.judgement.calm or not search.adds_what_fails(best):
+            break
         best = search.best(grow=True)
     return Measured(best.keep, best.judgement, source.runs)
 
@@ -127,6 +130,8 @@ class _Search:
         self.nodes, self.layers = len(nodes), {node.name for node in nodes if node.op_type in COMPUTE}
         self.forms = 0
         self.spoilt: Optional[List[Spoilt]] = None
+        self.spread: Optional[Spread] = None
+        self.learnt = 0  # samples on which it was measured what each layer does alone
 
     def _narrow(self, keep: Mapping[str, str]) -> retype.Retyped:
         copy = ModelProto()
@@ -188,23 +193,25 @@ class _Search:
             form = self._with(ways, spoilt, fewer)
             if form.is_right() and form.is_dear <= best.is_dear:
                 best, chosen = form, fewer
-        return self._spread(first, best) if best.judgement.problems or best.is_dear else best
+        return self._spread(best) if best.judgement.problems or best.is_dear else best
 
-    def _spread(self, first: _Form, best: _Form) -> _Form:
+    def _spread(self, best: _Form) -> _Form:
         """Return a form that keeps the layers whose errors add up, or ``best`` where that keeps less."""
-        index, runs = first.worst, int(_BYTES / max(1, self.source.observed_bytes) * len(self.source.feeds))
-        found = Spread(self.source.model, self.keep).settled(
-            runs,
-            lambda keep: self._compared(self._kept(keep), [index]).error,
-            lambda keep: self._is_right(self._kept(keep), index),
-        )
+        spread = self.spread = self.spread or Spread(self.source.model, self.keep)
+        for index in range(self.learnt, len(self.source.feeds)):
+            spread.learn(
+                int(_BYTES / max(1, self.source.observed_bytes)),
+                lambda keep, index=index: self._compared(self._kept(keep), [index]).error,  # type: ignore[misc]
+            )
+        self.learnt = len(self.source.feeds)
+        found = spread.settled(lambda keep: self._is_right(self._kept(keep)))
         form = self.tried(self._kept(found)) if found is not None else best
         return form if form.merit() < best.merit() else best
 
-    def _is_right(self, keep: Mapping[str, str], worst: int) -> bool:
-        """Tell whether no sample is doubtful; the worst one is tried first."""
-        others = [index for index in range(len(self.source.feeds)) if index != worst]
-        return not any(self._compared(keep, [index]).doubtful for index in (worst, *others))
+    def _is_right(self, keep: Mapping[str, str]) -> bool:
+        """Tell whether no sample is doubtful; those that were added because they failed come first."""
+        latest = reversed(range(len(self.source.feeds)))
+        return not any(self._compared(keep, [index]).doubtful for index in latest)
 
     def _kept(self, more: Mapping[str, str]) -> Dict[str, str]:
         return {**more, **self.keep}

@@ -20,7 +20,7 @@ _IDLE = FOLLOW | {"Constant"}
 
 
 class Spread:
-    """Layers of a model, each with the nodes that follow it.
+    """Layers of a model, each with the nodes that follow it, and the most that each moves an output alone.
 
     Args:
         model: the source.
@@ -36,28 +36,34 @@ class Spread:
             if not name or node.op_type in COMPUTE:
                 name = node.name
             self._members.setdefault(name, []).extend(with_bodies(node))
+        self._alone = dict.fromkeys(self._members, 0.0)
 
-    def settled(
-        self, runs: int, moved: Callable[[Mapping[str, str]], float], is_right: Callable[[Mapping[str, str]], bool]
-    ) -> Optional[Dict[str, str]]:
+    def learn(self, runs: int, moved: Callable[[Mapping[str, str]], float]) -> None:
+        """Take up how far each layer moves an output on a sample: what hardly errs on one may spoil another.
+
+        Args:
+            runs: how many narrow forms may be tried for it.
+            moved: the error of an output over its range, with these nodes in fp32.
+        """
+        names = list(self._members)
+        found = bisection.alone(names, runs, lambda group: moved(self._of([n for n in names if n not in group])))
+        self._alone = {name: max(by, found[name]) for name, by in self._alone.items()}
+
+    def settled(self, is_right: Callable[[Mapping[str, str]], bool]) -> Optional[Dict[str, str]]:
         """Return what stays in fp32, with reasons; None where too much would have to.
 
         Args:
-            runs: how many narrow forms may be tried to find which layers err.
-            moved: the error of an output over its range, with these nodes in fp32.
             is_right: whether the outputs are right with these nodes in fp32.
         """
-        names = list(self._members)
-        alone = bisection.alone(names, runs, lambda group: moved(self._of([n for n in names if n not in group], {})))
-        worst = sorted(names, key=lambda name: -alone[name])
+        worst = sorted(self._alone, key=lambda name: -self._alone[name])
         most = int(len(worst) * (1 - _LEAST_SHARE))
-        count = bisection.fewest(0, most + 1, lambda number: is_right(self._of(worst[:number], alone)))
-        return self._of(worst[:count], alone) if count <= most else None
+        count = bisection.fewest(0, most + 1, lambda number: is_right(self._of(worst[:number])))
+        return self._of(worst[:count]) if count <= most else None
 
-    def _of(self, names: Sequence[str], alone: Mapping[str, float]) -> Dict[str, str]:
+    def _of(self, names: Sequence[str]) -> Dict[str, str]:
         """Return the nodes of some layers, with reasons."""
         return {
-            node: f"rounding from {name!r} on moves an output by {alone.get(name, 0.0):.2%} of its range"
+            node: f"rounding from {name!r} on moves an output by {self._alone[name]:.2%} of its range"
             for name in names
             for node in self._members[name]
         }
