@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -293,6 +293,8 @@ class _Rewriter:
 
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""
+        if self.job.calibration is not None and cache.method is None:
+            cache = replace(cache, method=self.job.calibration.method)  # it was made from samples, and read again
         self.typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
         for warning in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
             layers = f"{len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}"
