@@ -31,6 +31,7 @@ _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
 _TRIALS = 3  # on these; each adds the sample that is furthest off
 _SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs that only come near a threshold
+_MOST_LAYERS = 0.9  # in fp32, for a form that is right by far
 _DROPPED = 3  # of the nodes that rounding spoils: without these it may be right, too
 _DEEPER = 4  # times what was measured to be enough, where it is not
 
@@ -193,7 +194,13 @@ class _Search:
             form = self._with(ways, spoilt, fewer)
             if form.is_right() and form.is_dear <= best.is_dear:
                 best, chosen = form, fewer
-        return self._spread(best) if best.judgement.problems or best.is_dear else best
+        return best if self._is_settled(best) else self._spread(best)
+
+    def _is_settled(self, form: _Form) -> bool:
+        """Tell whether a form is small, or right by far with something left that is narrow: fewer layers risk more."""
+        if form.judgement.problems:
+            return False
+        return not form.is_dear or (form.judgement.calm and form.layers <= _MOST_LAYERS * len(self.layers))
 
     def _spread(self, best: _Form) -> _Form:
         """Return a form that keeps the layers whose errors add up, or ``best`` where that keeps less."""

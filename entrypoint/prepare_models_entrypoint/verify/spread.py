@@ -37,6 +37,7 @@ class Spread:
                 name = node.name
             self._members.setdefault(name, []).extend(with_bodies(node))
         self._alone = dict.fromkeys(self._members, 0.0)
+        self._too_few = 0
 
     def learn(self, runs: int, moved: Callable[[Mapping[str, str]], float]) -> None:
         """Take up how far each layer moves an output on a sample: what hardly errs on one may spoil another.
@@ -52,12 +53,15 @@ class Spread:
     def settled(self, is_right: Callable[[Mapping[str, str]], bool]) -> Optional[Dict[str, str]]:
         """Return what stays in fp32, with reasons; None where too much would have to.
 
+        Later, with more samples, fewer layers are not tried again.
+
         Args:
             is_right: whether the outputs are right with these nodes in fp32.
         """
         worst = sorted(self._alone, key=lambda name: -self._alone[name])
         most = int(len(worst) * (1 - _LEAST_SHARE))
-        count = bisection.fewest(0, most + 1, lambda number: is_right(self._of(worst[:number])))
+        count = bisection.fewest(self._too_few, most + 1, lambda number: is_right(self._of(worst[:number])))
+        self._too_few = count - 1
         return self._of(worst[:count]) if count <= most else None
 
     def _of(self, names: Sequence[str]) -> Dict[str, str]:
