@@ -167,7 +167,7 @@ def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[
 
 
 def origin(
-    job: ModelJob, source: Path, twin: rounding.Rounded, feeds: Iterable[samples.Feed], work_dir: Path
+    job: ModelJob, source: Path, twin: rounding.Rounded, feeds: Iterable[samples.Feed], work_dir: Optional[Path] = None
 ) -> Optional[str]:
     """Return where a rewritten model first leaves its source: the first tensor that is not finite, else is far off."""
     model = as_asked(job, source, work_dir)
