@@ -20,7 +20,8 @@ from .segments import Segments, Values
 
 # Values that all runs with few activations in int8 may compute together: about a minute on two cores.
 _MOST_VALUES = 1e10
-_MOST_TRIED = 8  # samples for each of these: what a single one hides, as silence does, another shows
+# Samples for each of these: more where that is quick, as what one hides (silence, say) another shows.
+_FEWEST_TRIED, _MOST_TRIED, _QUICK_VALUES = 2, 8, 1e9
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
 _BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
@@ -148,7 +149,9 @@ class _Search:
     def _alone(self, variants: "_Variants") -> Dict[str, float]:
         """Return how far each activation moves an output, alone in int8."""
         names, runs = variants.names, int(_MOST_VALUES / max(1.0, self._samples.values))
-        tried = max(1, min(_MOST_TRIED, len(self._settling.feeds), runs // len(names)))
+        quick = int(_QUICK_VALUES / max(1.0, self._samples.values) / len(names))
+        wanted = max(_FEWEST_TRIED, min(_MOST_TRIED, quick))
+        tried = max(1, min(wanted, len(self._settling.feeds), runs // len(names)))
         feeds, right = self._settling.feeds[:tried], self._settling.right[:tried]
         return bisection.alone(names, runs, lambda group: self._moved(right, variants.run(feeds, group)))
 
