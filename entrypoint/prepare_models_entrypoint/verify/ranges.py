@@ -20,8 +20,9 @@ from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Seen, Watched
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Segments
+from ..onnx_graph.walk import with_bodies
 from .judging import Judge, Judgement, Values
-from .repairs import Repairs, Spoilt, Ways, with_bodies
+from .repairs import Repairs, Spoilt, Ways
 from .spread import Spread
 
 SAMPLES = 2  # on which ranges are measured; with the run beside the narrow model, the model runs three times at most

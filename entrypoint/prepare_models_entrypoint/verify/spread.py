@@ -13,7 +13,7 @@ from onnx import ModelProto
 from ..onnx_graph import bisection
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.operators import FOLLOW
-from .repairs import with_bodies
+from ..onnx_graph.walk import with_bodies
 
 _LEAST_SHARE = 0.25  # of the layers that have to become narrow
 _IDLE = FOLLOW | {"Constant"}
