@@ -15,7 +15,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, 
 
 from onnx import ModelProto
 
-from ..onnx_graph import graph, retype, rounding
+from ..onnx_graph import graph, retype, rounding, weights
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Seen, Watched
 from ..onnx_graph.operators import FOLLOW
@@ -30,6 +30,7 @@ _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
+_REWRITING = 4  # bytes of tensors that take as long to compute as a byte of weights to rewrite
 _TRIALS = 3  # on these; each adds the sample that is furthest off
 _SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs that only come near a threshold
 _MOST_LAYERS = 0.9  # in fp32, for a form that is right by far
@@ -131,6 +132,7 @@ class _Search:
         nodes = list(graph.nodes(source.model))
         self.nodes, self.layers = len(nodes), {node.name for node in nodes if node.op_type in COMPUTE}
         self.forms = 0
+        self.weight_bytes = 4 * sum(map(weights.size, source.model.graph.initializer))
         self.spoilt: Optional[List[Spoilt]] = None
         self.spread: Optional[Spread] = None
         self.learnt = 0  # samples on which it was measured what each layer does alone
@@ -208,7 +210,7 @@ class _Search:
         spread = self.spread = self.spread or Spread(self.source.model, self.keep)
         for index in range(self.learnt, len(self.source.feeds)):
             spread.learn(
-                int(_BYTES / max(1, self.source.observed_bytes)),
+                int(_BYTES / max(1, self.source.observed_bytes + self.weight_bytes * _REWRITING)),
                 lambda keep, index=index: self._compared(self._kept(keep), [index]).error,  # type: ignore[misc]
             )
         self.learnt = len(self.source.feeds)
