@@ -31,6 +31,7 @@ _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
 _REWRITING = 4  # bytes of tensors that take as long to compute as a byte of weights to rewrite
+_MOST_RUNS = 32  # with a few layers narrow, on each sample
 _TRIALS = 3  # on these; each adds the sample that is furthest off
 _SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs that only come near a threshold
 _MOST_LAYERS = 0.9  # in fp32, for a form that is right by far
@@ -210,7 +211,7 @@ class _Search:
         spread = self.spread = self.spread or Spread(self.source.model, self.keep)
         for index in range(self.learnt, len(self.source.feeds)):
             spread.learn(
-                int(_BYTES / max(1, self.source.observed_bytes + self.weight_bytes * _REWRITING)),
+                min(_MOST_RUNS, int(_BYTES / max(1, self.source.observed_bytes + self.weight_bytes * _REWRITING))),
                 lambda keep, index=index: self._compared(self._kept(keep), [index]).error,  # type: ignore[misc]
             )
         self.learnt = len(self.source.feeds)
