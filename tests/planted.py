@@ -151,3 +151,42 @@ def overflowing_loop(path: Path) -> Path:
     ]
     arrays = {"turns": np.array(3), "factor": np.float32(400), "inverse": np.float32(1 / 400)}
     return networks.save(path, nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)], arrays)
+
+
+COARSE = (2, 6, 10, 14, 18, 22)
+
+
+def steep(path: Path, gain: float) -> Path:
+    """24 rotations whose rounding errors add up, those of ``COARSE`` most, then a sigmoid that is steep by ``gain``.
+
+    ``x`` (8, 32) -> ``y``.
+    """
+    maker, hidden = _Maker(1), "x"
+    for index in range(24):
+        rotation, _ = np.linalg.qr(maker.random.standard_normal((WIDTH, WIDTH)))
+        hidden = maker.node("MatMul", [hidden, maker.weight(rotation)], f"turn_{index}")
+        if index in COARSE:
+            lifted = maker.node("Add", [hidden, maker.weight(3.0)], f"lift_{index}")
+            hidden = maker.node("Sub", [lifted, maker.weight(3.0)], f"drop_{index}")
+    scaled = maker.node("Mul", [hidden, maker.weight(gain)], "scale")
+    maker.nodes.append(helper.make_node("Sigmoid", [scaled], ["y"], name="out"))
+    value = (TensorProto.FLOAT, (8, WIDTH))
+    return networks.save(path, maker.nodes, [("x", *value)], [("y", *value)], maker.weights)
+
+
+def branched(path: Path) -> Path:
+    """Layers with a place that overflows in the branch of a rate of 16000: ``x`` (1, 32) and ``sr`` -> ``y``."""
+    maker = _Maker(0)
+    hidden = maker.layer(maker.place(maker.layer("x"), "scale", overflows=True))
+    value = helper.make_tensor_value_info
+    then = helper.make_graph(maker.nodes, "then", [], [value(hidden, TensorProto.FLOAT, (1, WIDTH))])
+    other = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["plain"])], "else", [], [value("plain", TensorProto.FLOAT, (1, WIDTH))]
+    )
+    nodes = [
+        helper.make_node("Equal", ["sr", "high"], ["is_high"], name="compare"),
+        helper.make_node("If", ["is_high"], ["y"], name="choose", then_branch=then, else_branch=other),
+    ]
+    inputs = [("x", TensorProto.FLOAT, (1, WIDTH)), ("sr", TensorProto.INT64, ())]
+    weights = {**maker.weights, "high": np.array(16000)}
+    return networks.save(path, nodes, inputs, [("y", TensorProto.FLOAT, (1, WIDTH))], weights)

@@ -16,9 +16,10 @@ from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.samples import CalibrationConfig
 from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
 from prepare_models_entrypoint.errors import ConvertError
-from prepare_models_entrypoint.onnx_graph import calibrate
+from prepare_models_entrypoint.onnx_graph import calibrate, calibration_cache
 from prepare_models_entrypoint.onnx_graph.calibration_cache import CalibrationCache
 from prepare_models_entrypoint.onnx_graph.prepare import prepare
+from prepare_models_entrypoint.onnx_graph.typed_model import prepared
 from tests import networks
 from tests.command import Workplace
 
@@ -233,3 +234,21 @@ def test_images_reach_inputs_of_bytes_in_both_layouts(tmp_path: Path, layout: st
         Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
     config = CalibrationConfig(images=str(tmp_path / "images"), colour=colour, layout=layout, method="minmax")
     assert calibrated(tmp_path, model, config).scales["pixels"] * 127 == pytest.approx(200, rel=0.01)
+
+
+def test_a_cache_that_was_made_from_samples_is_not_foreign_when_it_is_read_again(tmp_path: Path) -> None:
+    source = uneven(tmp_path / "model.onnx")
+    scales = {"input": 0.02, **{f"in_a_branch_{index}": 0.01 for index in range(9)}}
+    (tmp_path / "made.cache").write_bytes(calibration_cache.write(scales))
+    read = calibration_cache.read(tmp_path / "made.cache", "made.cache")
+
+    def covered(**asked: Any) -> int:
+        job = ModelJob(name="m", source=str(source), output_dir="out", deploy_dir="out", precision="int8", **asked)
+        with prepared(job, source, tmp_path, cache=read, on_phase=lambda _: None) as typed:
+            assert typed.calibration is not None
+            return typed.calibration["covered"]
+
+    assert covered(calibration=CalibrationConfig(images="samples")) == 1
+    with pytest.raises(ConvertError) as caught:
+        covered(calibration_cache="cal.bin")
+    assert caught.value.code == "calibration-cache-foreign"

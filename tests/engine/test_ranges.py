@@ -241,3 +241,58 @@ def test_what_a_verification_lacks_is_told_before_the_build(
     assert [stage["name"] for stage in net["stages"]] == ["fetch", "convert"]
     checked = place.call("check", str(place.manifest), "--json")
     assert checked.model("net")["error"]["code"] == code
+
+
+@pytest.mark.parametrize("gain", [20.0, 30.0, 40.0])
+def test_where_errors_add_up_the_layers_that_err_most_stay_in_fp32(tmp_path: Path, gain: float) -> None:
+    source = planted.steep(tmp_path / "net.onnx", gain)
+    verify = VerifyConfig(ranges={"x": (-1.0, 1.0)}, count=8)
+    findings = found(source, verify)
+    assert findings is not None
+    turns = {int(name.removeprefix("turn_")) for name in findings.keep if name.startswith("turn_")}
+    coarse = turns.intersection(planted.COARSE)
+    assert coarse in (turns, set(planted.COARSE))
+    assert 0 < len(turns) < 18
+    assert {f"drop_{index}" for index in coarse} <= set(findings.keep)
+    assert "moves an output by" in findings.keep[f"turn_{min(coarse)}"]
+    assert findings.runs == 3
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+    assert verified(source, verify, Findings({}, "nothing kept"), tmp_path)["verdict"] == "failed"
+
+
+def test_a_sample_that_shows_more_than_the_first_ones_counts(tmp_path: Path) -> None:
+    source = planted.steep(tmp_path / "net.onnx", 30.0)
+    values = np.random.default_rng(0).uniform(-1, 1, (6, 8, 32)).astype(np.float32)
+    values[:5] *= 0.4  # the sigmoid is not steep for these
+    np.savez(tmp_path / "samples.npz", x=values.reshape(48, 32))
+    verify = VerifyConfig(npz=str(tmp_path / "samples.npz"))
+    findings = found(source, verify)
+    assert findings is not None
+    assert findings.keep
+    assert findings.runs == 3
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+
+
+def test_a_network_that_is_nothing_without_fp32_is_refused(place: Workplace) -> None:
+    planted.steep(place.folder / "net.onnx", 3000.0)
+    verify = {"random": {"ranges": {"x": [-1, 1]}}}
+    place.write({"name": "net", "source": "net.onnx", "precision": "fp16", "verify": verify})
+    error = place.run().model("net")["error"]
+    assert error["code"] == "verification-failed"
+    assert "the first tensor that is more than 1 % off" in error["message"]
+
+
+def test_what_stays_in_fp32_is_found_in_the_branch_that_the_manifest_decides(place: Workplace) -> None:
+    planted.branched(place.folder / "net.onnx")
+    random = np.random.default_rng(0)
+    np.savez(place.folder / "samples.npz", x=random.uniform(-2, 2, (4, 32)).astype(np.float32))
+    model = {
+        "name": "net", "source": "net.onnx", "precision": "fp16", "onnx": {"constants": {"sr": 16000}},
+        "verify": {"npz": "samples.npz"},
+    }  # fmt: skip
+    place.write(model)
+    net = place.run().model("net")
+    assert net["error"] is None
+    kept = {layer["name"] for layer in net["precision_proof"]["kept"]}
+    assert kept
+    assert net["precision_proof"]["layers"]["fp16"] > net["precision_proof"]["layers"].get("fp32", 0)

@@ -197,7 +197,7 @@ class PrecisionProof(TypedDict):
     kept: layers that stay in fp32 because of their values, or because the manifest asks for it.
     kept_harmless: how many more stay, which have no such type or nothing to win by it.
     measured: the samples on which ranges were measured, None where they were not; measured_runs: how many times the
-    model ran for it. choices: what ``auto`` weighed.
+    model ran with its tensors looked at. choices: what ``auto`` weighed.
     """
 
     requested: str

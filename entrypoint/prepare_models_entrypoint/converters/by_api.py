@@ -341,7 +341,7 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
             "module-missing", f"calibration needs {error.name}", hint=extras.install("calibrate")
         ) from error
     made = Path(request.work_dir) / calibration_cache.FILE
-    model = typed_model.as_asked(request.model, Path(request.source))
+    model = typed_model.as_asked(request.model, Path(request.source), Path(request.work_dir))
     try:
         return calibrate.produce(model, request.model, made, progress)
     except ConvertError as error:

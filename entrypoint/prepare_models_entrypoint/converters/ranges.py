@@ -82,7 +82,7 @@ def settle(request: BuildRequest, cache: Optional[CalibrationCache], progress: P
     elif job.precision in _REWRITTEN and (not weakly or importlib.util.find_spec("onnx") is not None):
         from ..verify import analysis
 
-        findings = analysis.find(job, source, _told(progress))
+        findings = analysis.find(job, source, _told(progress), work_dir=Path(request.work_dir))
     if weakly and findings is not None:
         job = dataclasses.replace(job, keep_fp32=(*job.kept_patterns, *map(glob.escape, findings.keep)))
     return Settled(dataclasses.replace(request, model=job), findings, request.model.precision)

@@ -14,13 +14,14 @@ from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Sequence, Tu
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from . import graph, quantize, saturation, types
+from . import bisection, graph, quantize, saturation, types
 from .layers import Finder, Layer
 from .segments import Segments, Values
 
 # Values that all runs with few activations in int8 may compute together: about a minute on two cores.
 _MOST_VALUES = 1e10
-_MOST_TRIED = 2  # samples for each of these
+# Samples for each of these: more where that is quick, as what one hides (silence, say) another shows.
+_FEWEST_TRIED, _MOST_TRIED, _QUICK_VALUES = 2, 8, 1e9
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
 _BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
@@ -105,12 +106,12 @@ class _Search:
         alone = self._alone(variants)
         costs = variants.costs(self._samples.sizes)
         worst = sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name])
-        expected = _expected([alone[name] for name in worst], self._tolerable)
-        count = _fewest(
+        expected = bisection.expected([alone[name] for name in worst], self._tolerable)
+        count = bisection.fewest(
             max(0, expected - 1), len(worst), lambda number: self._holds(variants, worst[:number], self._settling)
         )
         if count < len(worst) and not self._holds(variants, worst[:count], self._judging):
-            count = _fewest(count, len(worst), lambda number: self._holds_all(variants, worst[:number]))
+            count = bisection.fewest(count, len(worst), lambda number: self._holds_all(variants, worst[:number]))
         left_out = {name: alone[name] for name in worst[:count]}
         return Harm(method, left_out, right=count < len(worst), tried=len(names), served=len(worst) - count)
 
@@ -146,48 +147,13 @@ class _Search:
         return all(self._holds(variants, left_out, on) for on in (self._settling, self._judging))
 
     def _alone(self, variants: "_Variants") -> Dict[str, float]:
-        """Return how far each activation moves an output, alone in int8.
-
-        Where that takes too long, it is tried with its neighbours, and the groups that harm most are halved.
-        """
+        """Return how far each activation moves an output, alone in int8."""
         names, runs = variants.names, int(_MOST_VALUES / max(1.0, self._samples.values))
-        tried = max(1, min(_MOST_TRIED, len(self._settling.feeds), runs // len(names)))
-        size = 1 if runs >= len(names) else math.ceil(2 * len(names) / max(2, runs))
+        quick = int(_QUICK_VALUES / max(1.0, self._samples.values) / len(names))
+        wanted = max(_FEWEST_TRIED, min(_MOST_TRIED, quick))
+        tried = max(1, min(wanted, len(self._settling.feeds), runs // len(names)))
         feeds, right = self._settling.feeds[:tried], self._settling.right[:tried]
-
-        def moved(group: Sequence[str]) -> float:
-            return self._moved(right, variants.run(feeds, group))
-
-        groups = [names[start : start + size] for start in range(0, len(names), size)]
-        found = [(moved(group), group) for group in groups]
-        for _ in range((runs - len(groups)) // 2):
-            together = [pair for pair in found if len(pair[1]) > 1]
-            if not together:
-                break
-            worst = max(together)
-            found.remove(worst)
-            middle = len(worst[1]) // 2
-            found += [(moved(half), half) for half in (worst[1][:middle], worst[1][middle:])]
-        return {name: by / math.sqrt(len(group)) for by, group in found for name in group}
-
-
-def _expected(errors: Sequence[float], tolerable: float) -> int:
-    """Return how many of the errors, from the first on, have to go for the others to add up to what is tolerable."""
-    squares = np.cumsum(np.square(errors[::-1]))
-    return len(errors) - int(np.searchsorted(squares, tolerable**2, side="right"))
-
-
-def _fewest(low: int, most: int, is_enough: Callable[[int], bool]) -> int:
-    """Return the smallest number above ``low`` that is enough, ``most`` where none below it is."""
-    step, high = 1, low + 1
-    while high < most and not is_enough(high):
-        step *= 2
-        low, high = high, high + step
-    high = min(high, most)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
-    return high
+        return bisection.alone(names, runs, lambda group: self._moved(right, variants.run(feeds, group)))
 
 
 class _Deviations:

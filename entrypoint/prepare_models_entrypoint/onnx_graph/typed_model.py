@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -159,9 +159,17 @@ def _kept(job: ModelJob, chosen: Rule, model: ModelProto) -> List[WarningInfo]:
     return []
 
 
-def as_asked(job: ModelJob, source: Path) -> ModelProto:
-    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs."""
-    return prepare(edits.apply(_with_constants(job, source), job.onnx))
+def as_asked(job: ModelJob, source: Path, work_dir: Optional[Path] = None) -> ModelProto:
+    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs.
+
+    With a private directory, in which it stays, branches that the manifest decides are gone, as in a build: nodes and
+    tensors then have the names of the graph that is built.
+    """
+    if work_dir is None or not job.onnx.constants:
+        return prepare(edits.apply(_with_constants(job, source), job.onnx))
+    folder = work_dir / "as-asked"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return _decided(job, source, folder, sizes=True)[0]
 
 
 def _with_constants(job: ModelJob, source: Path) -> ModelProto:
@@ -173,13 +181,18 @@ def _with_constants(job: ModelJob, source: Path) -> ModelProto:
 
 def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
     """Return the model as asked and with what it needs, and what the latter is."""
-    model, decided = folding.by_constants(_with_constants(job, source), job, work_dir)
-    model = prepare(edits.apply(model, job.onnx))
-    decidable = bool(job.onnx.constants) or needs.branches
-    model, sized = folding.by_sizes(model, job, work_dir) if decidable else (model, [])
+    model, told = _decided(job, source, work_dir, sizes=bool(job.onnx.constants) or needs.branches)
     done = rescue.apply(model, needs, job)
-    done.told += decided + sized
+    done.told += told
     return prepare(model), done
+
+
+def _decided(job: ModelJob, source: Path, work_dir: Path, *, sizes: bool) -> Tuple[ModelProto, List[str]]:
+    """Return the model as asked without branches that constants and, where wanted, sizes decide, and both in words."""
+    model, by_constants = folding.by_constants(_with_constants(job, source), job, work_dir)
+    model = prepare(edits.apply(model, job.onnx))
+    model, by_sizes = folding.by_sizes(model, job, work_dir) if sizes else (model, [])
+    return prepare(model), by_constants + by_sizes
 
 
 def _compared(source: Path, model: ModelProto, done: Applied, job: ModelJob, work_dir: Path) -> List[WarningInfo]:
@@ -282,6 +295,8 @@ class _Rewriter:
 
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
         """Note how much of the model the cache covers, and refuse one that covers too little."""
+        if self.job.calibration is not None and cache.method is None:
+            cache = replace(cache, method=self.job.calibration.method)  # it was made from samples, and read again
         self.typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
         for warning in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
             layers = f"{len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}"

@@ -24,3 +24,8 @@ def graphs(graph: GraphProto) -> Iterator[GraphProto]:
     for node in graph.node:
         for body in bodies(node):
             yield from graphs(body)
+
+
+def with_bodies(node: NodeProto) -> List[str]:
+    """Return the names of a node and of those within it."""
+    return [node.name, *(each.name for body in bodies(node) for graph in graphs(body) for each in graph.node)]

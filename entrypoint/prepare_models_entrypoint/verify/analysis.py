@@ -71,17 +71,21 @@ def watched(job: ModelJob, given: Samples, model: ModelProto) -> Tuple[str, rang
     Raises:
         VerifyError: the samples can't be used.
     """
-    described, feeds = samples.feeds(given.config, inputs_of(model, job))
+    inputs = inputs_of(model, job)
+    described, feeds = samples.feeds(given.config, inputs)
     few = list(itertools.islice(feeds, ranges.SAMPLES))
     if not few:
         raise needs.no_sample()
     batch_norm.fold(model)
-    return described, ranges.Source(model, few)
+    return described, ranges.Source(
+        model, few, lambda: itertools.islice(samples.feeds(given.config, inputs)[1], ranges.SAMPLES, None)
+    )
 
 
 def find(
-    job: ModelJob, source: Path, on_phase: Callable[[str], None], known: Optional[Tuple[str, ranges.Source]] = None
-) -> Optional[Findings]:
+    job: ModelJob, source: Path, on_phase: Callable[[str], None], known: Optional[Tuple[str, ranges.Source]] = None, *,
+    work_dir: Optional[Path] = None,
+) -> Optional[Findings]:  # fmt: skip
     """Return what samples show of a model that is to be rewritten to fp16 or bf16, None where nothing was measured.
 
     Args:
@@ -89,6 +93,7 @@ def find(
         source: its file.
         on_phase: called with the name of each step.
         known: what ``watched`` returned for the model, where that is there already.
+        work_dir: private directory for the model without branches that the manifest decides.
 
     Raises:
         VerifyError: the samples that the manifest names can't be used, or ONNX Runtime can't run the model.
@@ -99,7 +104,7 @@ def find(
         return None
     if not given.asked and not job.keep_auto and _bytes(source) > _LARGEST_UNASKED:
         return None
-    model = known[1].model if known is not None else as_asked(job, source)
+    model = known[1].model if known is not None else as_asked(job, source, work_dir)
     if graph.has_qdq(model):
         return None
     on_phase("measure ranges")
@@ -161,9 +166,11 @@ def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[
     ]
 
 
-def origin(job: ModelJob, source: Path, twin: rounding.Rounded, feeds: Iterable[samples.Feed]) -> Optional[str]:
+def origin(
+    job: ModelJob, source: Path, twin: rounding.Rounded, feeds: Iterable[samples.Feed], work_dir: Optional[Path] = None
+) -> Optional[str]:
     """Return where a rewritten model first leaves its source: the first tensor that is not finite, else is far off."""
-    model = as_asked(job, source)
+    model = as_asked(job, source, work_dir)
     batch_norm.fold(model)
     pair = Lockstep(model, twin.model, twin.wide)
     for feed in itertools.islice(feeds, ranges.SAMPLES):

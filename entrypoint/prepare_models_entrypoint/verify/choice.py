@@ -62,7 +62,7 @@ class _Chooser:
         on_phase: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.job, self.source, self.work_dir, self.cache, self.on_phase = job, source, work_dir, cache, on_phase
-        self.model: ModelProto = as_asked(job, source)
+        self.model: ModelProto = as_asked(job, source, work_dir)
         self.given = analysis.samples_of(job)
         self.known = analysis.watched(job, self.given, self.model)
         self.described, self.watched = self.known

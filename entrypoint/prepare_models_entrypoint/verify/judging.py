@@ -9,6 +9,7 @@ from ..contract.verification import Thresholds, VerifyConfig
 from .metrics import OutputMetrics
 
 NEAR = 0.75  # of what is allowed: other inputs err more than the samples
+CALM = 0.2  # of what is allowed: other inputs hardly err five times as much
 
 Values = Mapping[str, Any]
 # Judges the outputs of the samples against those of the source; returns what misses a threshold, and the largest error.
@@ -20,12 +21,13 @@ class Judgement:
     """What a comparison of all outputs found.
 
     doubtful: outputs that come near a threshold or miss it. problems: what misses a threshold, by output.
-    error: the largest error of an output over the output's range.
+    error: the largest error of an output over the output's range. calm: whether all are far from any threshold.
     """
 
     doubtful: Set[str]
     problems: Mapping[str, Sequence[str]]
     error: float
+    calm: bool = False
 
 
 def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
@@ -35,7 +37,7 @@ def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
     """
 
     def judged(pairs: Sequence[Tuple[Values, Values]]) -> Judgement:
-        doubtful, problems, error = set(), {}, 0.0
+        doubtful, problems, error, calm = set(), {}, 0.0, True
         for name in pairs[0][0]:
             limits = config.of_output(name, precision)
             metrics = OutputMetrics(name, limits.argmax_axis)
@@ -45,10 +47,11 @@ def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
             missed = metrics.result(limits, named=False, asked=asked)["problems"]
             if metrics.result(_narrowed(limits, near), named=False, asked=asked)["problems"]:
                 doubtful.add(name)
+            calm = calm and not metrics.result(_narrowed(limits, CALM), named=False, asked=asked)["problems"]
             if missed:
                 problems[name] = missed
             error = max(error, metrics.of_range() or 0.0)
-        return Judgement(doubtful, problems, error)
+        return Judgement(doubtful, problems, error, calm)
 
     return judged
 

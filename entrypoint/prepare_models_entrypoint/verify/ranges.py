@@ -2,37 +2,46 @@
 
 The model runs once on each of a few samples, with every tensor observed. What overflows stays in fp32. Its narrow form
 is held against it; where that misses a threshold, the model runs once more, beside the narrow one, and shows where the
-error arises and how much has to stay in fp32 for it. What was found is tried before it is believed.
+error arises and how much has to stay in fp32 for it. Where errors only add up, layers are narrow one by one. What was
+found is tried before it is believed, on other samples, too, unless outputs are far from any threshold.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto
 
-from ..onnx_graph import graph, retype, rounding
+from ..onnx_graph import graph, retype, rounding, weights
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Seen, Watched
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Segments
+from ..onnx_graph.walk import with_bodies
 from .judging import Judge, Judgement, Values
-from .repairs import Repairs, Spoilt, Ways, with_bodies
+from .repairs import Repairs, Spoilt, Ways
+from .spread import Spread
 
 SAMPLES = 2  # on which ranges are measured; with the run beside the narrow model, the model runs three times at most
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
+_BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
+_REWRITING = 4  # bytes of tensors that take as long to compute as a byte of weights to rewrite
+_MOST_RUNS = 32  # with a few layers narrow, on each sample
+_TRIALS = 3  # on these; each adds the sample that is furthest off
 _SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs that only come near a threshold
+_MOST_LAYERS = 0.9  # in fp32, for a form that is right by far
 _DROPPED = 3  # of the nodes that rounding spoils: without these it may be right, too
 _DEEPER = 4  # times what was measured to be enough, where it is not
 
 
 @dataclass
 class Measured:
-    """What was found. ``keep``: reasons by the names of nodes that stay in fp32; ``runs``: of the source model."""
+    """What was found. ``keep``: reasons by the names of nodes that stay in fp32; ``runs``: of the source, observed."""
 
     keep: Dict[str, str]
     judgement: Judgement
@@ -46,10 +55,12 @@ class Source:
     Args:
         model: prepared and folded; its large weights lie in files.
         feeds: samples, of which the first ``SAMPLES`` count.
+        others: yields further samples, on which what was found is tried.
     """
 
     model: ModelProto
     feeds: Sequence[Values]
+    others: Callable[[], Iterator[Values]] = lambda: iter(())
     runs: int = 0
     seen: Mapping[str, Seen] = field(default_factory=dict)
     observed_bytes: int = 0
@@ -67,6 +78,10 @@ class Source:
             self.runs += watched.runs
         return self._outputs
 
+    def add(self, feed: Values, outputs: Values) -> None:
+        """Take up a sample whose outputs are known."""
+        self.feeds, self._outputs = [*self.feeds, feed], [*self._outputs, outputs]
+
 
 def measure(
     source: Source, target: str, judge: Judge, *, keep: Optional[Mapping[str, str]] = None, grow: bool = True
@@ -82,9 +97,11 @@ def measure(
     """
     source.outputs()
     search = _Search(source, target, judge, {**_overflowing(source, target), **(keep or {})})
-    best = search.tried(search.keep)
-    if grow and best.judgement.doubtful:
-        best = search.grown(best)
+    best = search.best(grow=grow)
+    for _ in range(_TRIALS if grow else 0):
+        if best.judgement.problems or best.judgement.calm or not search.adds_what_fails(best):
+            break
+        best = search.best(grow=True)
     return Measured(best.keep, best.judgement, source.runs)
 
 
@@ -95,14 +112,15 @@ class _Form:
     keep: Dict[str, str]
     judgement: Judgement
     worst: int  # the sample
+    layers: int  # compute layers that it leaves in fp32
     is_dear: bool  # it leaves more in fp32 than an output is worth that nearly misses a threshold
 
-    def merit(self) -> Tuple[bool, bool, bool, float, int]:
+    def merit(self) -> Tuple[bool, bool, bool, int, float, int]:
         """Return what makes one form better than another: the least is best."""
         judged = self.judgement
         error = math.inf if math.isnan(judged.error) else judged.error
         dear = self.is_dear and not judged.problems
-        return bool(judged.problems), dear, bool(judged.doubtful), error, len(self.keep)
+        return bool(judged.problems), dear, bool(judged.doubtful), dear * self.layers, error, len(self.keep)
 
     def is_right(self) -> bool:
         """Tell whether there is nothing to look for."""
@@ -115,27 +133,60 @@ class _Search:
         nodes = list(graph.nodes(source.model))
         self.nodes, self.layers = len(nodes), {node.name for node in nodes if node.op_type in COMPUTE}
         self.forms = 0
+        self.weight_bytes = 4 * sum(map(weights.size, source.model.graph.initializer))
+        self.spoilt: Optional[List[Spoilt]] = None
+        self.spread: Optional[Spread] = None
+        self.learnt = 0  # samples on which it was measured what each layer does alone
 
     def _narrow(self, keep: Mapping[str, str]) -> retype.Retyped:
         copy = ModelProto()
         copy.CopyFrom(self.source.model)
         return retype.retype(copy, self.target, keep=keep, samples=True)
 
+    def _pairs(self, keep: Mapping[str, str], samples: Sequence[int]) -> List[Tuple[Values, Values]]:
+        """Return the outputs of the source and of a narrow form, for some samples."""
+        twin = Segments(rounding.rounded(self._narrow(keep).model).model)
+        right = self.source.outputs()
+        return [(right[index], twin.run(self.source.feeds[index])) for index in samples]
+
+    def _compared(self, keep: Mapping[str, str], samples: Sequence[int]) -> Judgement:
+        return self.judge(self._pairs(keep, samples))
+
     def tried(self, keep: Dict[str, str]) -> _Form:
         """Return what came of a narrow form."""
         self.forms += 1
-        twin = Segments(rounding.rounded(self._narrow(keep).model).model)
-        pairs = [(right, twin.run(feed)) for right, feed in zip(self.source.outputs(), self.source.feeds)]
+        pairs = self._pairs(keep, range(len(self.source.feeds)))
         apart = [self.judge([pair]) for pair in pairs]
         worst = max(range(len(pairs)), key=lambda index: (len(apart[index].problems), apart[index].error))
         more = keep.keys() - self.keep.keys()
         computing = len(more & self.layers)
         is_dear = computing > _SPARE * len(self.layers) or len(more) > _SPARE_NODES * self.nodes
-        return _Form(keep, self.judge(pairs), worst, is_dear)
+        return _Form(keep, self.judge(pairs), worst, computing, is_dear)
+
+    def best(self, *, grow: bool) -> _Form:
+        """Return the form that keeps what overflows, and what rounding spoils where it may ``grow``."""
+        first = self.tried(self.keep)
+        return self.grown(first) if grow and first.judgement.doubtful else first
+
+    def adds_what_fails(self, form: _Form) -> bool:
+        """Try a form on the other samples, and add the one that is furthest off to the samples, where one fails."""
+        twin, worst = Segments(rounding.rounded(self._narrow(form.keep).model).model), 0.0
+        failing: Optional[Tuple[Values, Values]] = None
+        many = int(_BYTES_OF_TRIALS / max(1, self.source.observed_bytes))
+        for feed in itertools.islice(self.source.others(), many):
+            right = Segments(self.source.model).run(feed)
+            judged = self.judge([(right, twin.run(feed))])
+            if judged.problems and not judged.error <= worst:
+                failing, worst = (feed, right), judged.error
+        if failing is not None:
+            self.source.add(*failing)
+        return failing is not None
 
     def grown(self, first: _Form) -> _Form:
         """Return the best form that keeps what rounding spoils, or ``first``."""
-        spoilt = self._spoilt(first)
+        if self.spoilt is None:
+            self.spoilt = self._spoilt(first)
+        spoilt = self.spoilt
         ways, best = Ways(self.source.model), first
         chosen: Dict[str, int] = {}
         for depths in _deeper_and_deeper(spoilt):
@@ -147,7 +198,34 @@ class _Search:
             form = self._with(ways, spoilt, fewer)
             if form.is_right() and form.is_dear <= best.is_dear:
                 best, chosen = form, fewer
-        return best
+        return best if self._is_settled(best) else self._spread(best)
+
+    def _is_settled(self, form: _Form) -> bool:
+        """Tell whether a form is small, or right by far with something left that is narrow: fewer layers risk more."""
+        if form.judgement.problems:
+            return False
+        return not form.is_dear or (form.judgement.calm and form.layers <= _MOST_LAYERS * len(self.layers))
+
+    def _spread(self, best: _Form) -> _Form:
+        """Return a form that keeps the layers whose errors add up, or ``best`` where that keeps less."""
+        spread = self.spread = self.spread or Spread(self.source.model, self.keep)
+        for index in range(self.learnt, len(self.source.feeds)):
+            spread.learn(
+                min(_MOST_RUNS, int(_BYTES / max(1, self.source.observed_bytes + self.weight_bytes * _REWRITING))),
+                lambda keep, index=index: self._compared(self._kept(keep), [index]).error,  # type: ignore[misc]
+            )
+        self.learnt = len(self.source.feeds)
+        found = spread.settled(lambda keep: self._is_right(self._kept(keep)))
+        form = self.tried(self._kept(found)) if found is not None else best
+        return form if form.merit() < best.merit() else best
+
+    def _is_right(self, keep: Mapping[str, str]) -> bool:
+        """Tell whether no sample is doubtful; those that were added because they failed come first."""
+        latest = reversed(range(len(self.source.feeds)))
+        return not any(self._compared(keep, [index]).doubtful for index in latest)
+
+    def _kept(self, more: Mapping[str, str]) -> Dict[str, str]:
+        return {**more, **self.keep}
 
     def _spoilt(self, form: _Form) -> List[Spoilt]:
         """Run the model once more, beside a form of it."""

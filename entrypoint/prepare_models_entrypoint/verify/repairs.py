@@ -19,7 +19,7 @@ from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Fix, Lockstep, Seen, is_float
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Values
-from ..onnx_graph.walk import bodies, graphs
+from ..onnx_graph.walk import bodies, graphs, with_bodies
 
 _UNITS = {"fp16": 2.0**-11, "bf16": 2.0**-8}
 _FAR = 10  # units; of a tensor's magnitude
@@ -215,11 +215,6 @@ def _error(value: Any, twin: Optional[Any]) -> float:
 def _why(tensor: str, share: float, whole: str) -> str:
     moved = f"by {100 * share:.2g} % of its {whole}" if share != math.inf else "to infinity"
     return f"rounding moves {tensor!r} {moved}"
-
-
-def with_bodies(node: NodeProto) -> List[str]:
-    """Return the names of a node and of those within it."""
-    return [node.name, *(each.name for body in bodies(node) for graph in graphs(body) for each in graph.node)]
 
 
 def _read(node: NodeProto) -> Iterable[str]:

@@ -237,7 +237,7 @@ class Comparison:
         from . import analysis
 
         _, feeds = samples.feeds(self.config, inputs)
-        return analysis.origin(self.model, Path(self.request["source"]), candidate.runner.rounded, feeds)
+        return analysis.origin(self.model, Path(self.request["source"]), candidate.runner.rounded, feeds, self.work_dir)
 
     def _latency(self, candidate: _Candidate, inputs: List[samples.Input]) -> Latency:
         from ..converters.engine_loading import memory_of

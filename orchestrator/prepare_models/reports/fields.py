@@ -160,7 +160,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
             "How many more layers stay in fp32: there is no such type for them, or nothing to gain.", minimum=0
         ),
         "measured": told("The samples on which ranges were measured."),
-        "measured_runs": told("How many times the source model ran for it.", minimum=0),
+        "measured_runs": told("How many times the source model ran with its tensors looked at.", minimum=0),
         "choices": told("What precision: auto weighed."),
     },
     KeptLayer: {"": told("A layer that stays in fp32, and why.")},
