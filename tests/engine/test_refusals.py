@@ -24,6 +24,12 @@ FLOAT, INT64, BOOL, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.B
 value, node = helper.make_tensor_value_info, helper.make_node
 IMAGE = (1, 3, 8, 8)
 W = np.ones((4, 3, 3, 3), np.float32)
+# The types of the outputs, where they are not all of one.
+MADE = {
+    "DynamicQuantizeLinear": (TensorProto.UINT8, FLOAT, TensorProto.UINT8),
+    "MaxPool": (FLOAT, INT64),
+    "TopK": (FLOAT, INT64),
+}
 
 
 def model(
@@ -47,7 +53,10 @@ def one(
         names[0] = "before"
     made = ["y", "y2", "y3"][:outputs]
     nodes.append(node(operator, names, made, name="bad", domain=domain, **attributes))
-    proto = model(nodes, values, [value(name, makes, None) for name in made], opset, **constants)
+    types = MADE.get(operator, (makes,) * outputs)
+    proto = model(
+        nodes, values, [value(name, kind, None) for name, kind in zip(made, types, strict=True)], opset, **constants
+    )
     if domain:
         proto.opset_import.append(helper.make_opsetid(domain, 1))
     return proto
@@ -82,6 +91,12 @@ def sequence() -> onnx.ModelProto:
         node("ConcatFromSequence", ["q"], ["y"], axis=0, name="worse"),
     ]
     return model(nodes, [value("x", FLOAT, [2])], [value("y", FLOAT, None)])
+
+
+def optional() -> onnx.ModelProto:
+    proto = one("Optional", ("x", (2,)))
+    proto.graph.output[0].type.CopyFrom(helper.make_optional_type_proto(helper.make_tensor_type_proto(FLOAT, [2])))
+    return proto
 
 
 def plugin_behind() -> onnx.ModelProto:
@@ -148,7 +163,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     "RoiAlign": (lambda: one("RoiAlign", ("x", IMAGE), constants=ROIS), UNSUPPORTED, "plugins:"),
     "sequences": (sequence, UNSUPPORTED, "SequenceConstruct"),
-    "optional values": (lambda: one("Optional", ("x", (2,))), UNSUPPORTED, "Optional"),
+    "optional values": (optional, UNSUPPORTED, "Optional"),
     "scatter adds": (
         lambda: one("ScatterND", ("x", (4, 3)), constants=SCATTER, reduction="add"),
         UNSUPPORTED,
@@ -290,11 +305,11 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         "rank 2",
     ),
     "axis of Softmax": (lambda: one("Softmax", ("x", (2, 3)), axis=5), INVALID, "'axis' must be in"),
-    "axes of Transpose": (lambda: one("Transpose", ("x", (2, 3)), perm=[0, 0]), INVALID, "repeated value"),
+    "axes of Transpose": (lambda: one("Transpose", ("x", (2, 3)), perm=[0, 0]), INVALID, "no permutation of axes"),
     "k of TopK": (
         lambda: one("TopK", ("x", (2, 8)), outputs=2, constants={"k": np.array([20])}),
         INVALID,
-        "fit together",
+        "less than the requested k elements",
     ),
     "an attribute is missing": (lambda: one("Concat", ("x", (2,))), INVALID, "axis"),
     "an input is missing": (lambda: one("Conv", ("x", IMAGE)), INVALID, "input size 1"),

@@ -21,7 +21,7 @@ from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, refused, repeat
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, refused, repeat, well_formed
 from .converter import Progress
 from .precision import Evidence, prove, rule, unmatched
 from .ranges import Settled, settle
@@ -52,7 +52,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     result["backend"] = info
     _check_options(request, result)
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
-    quantization.check(source)
+    well_formed.check(source)
     cache = _cache(request, progress)
     weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
     attempt = _Attempt(settle(request, cache, progress, weakly=weakly), weights, cache, progress)
@@ -225,6 +225,7 @@ class _Attempt:
             self._keep(source)
             self.progress("parse", 0, 0)
             with refused.located(source, source):
+                well_formed.check_loops(source, source)
                 network = backend.Network(source, source, strongly_typed=not weakly, check_only=request.check_only)
                 yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
             return
@@ -243,6 +244,7 @@ class _Attempt:
             result["rewritten"] = typed.path != source
             self._keep(typed.path)
             self.progress("parse", 0, 0)
+            well_formed.check_loops(typed.path, source)
             network = backend.Network(typed.path, source, strongly_typed=not weakly, check_only=request.check_only)
             result["warnings"] += typed.warnings
             if weakly:

@@ -23,10 +23,10 @@ from . import (
     preflight,
     profiles,
     program,
-    quantization,
     repeat,
     timing_cache,
     trtexec,
+    well_formed,
 )
 from .converter import Progress
 from .precision import prove, rule
@@ -68,7 +68,7 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
     gpu_support.check(backend, request.capability, ())
     trtexec.check_model(model, version)
     whole_file.check_operator_sets(Path(request.source))
-    quantization.check(Path(request.source))
+    well_formed.check(Path(request.source))
     cache = program.cache_of(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(

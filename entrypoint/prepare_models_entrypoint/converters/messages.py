@@ -12,7 +12,10 @@ _REMARKS_KEPT = 5
 _BAD_BOUNDS = re.compile(r"Profile k(?:MIN|MAX) values are not self-consistent")
 # What a backend says of the missing GPU after any error, whatever the error's own cause.
 AFTERWARDS = re.compile(r"cudaError 35|catchCudaError")
+_NO_MEMORY = "there is not enough memory"
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
+_NO_IMPLEMENTATION = r"Could not find any implementation for node"
+_NO_ROOM = re.compile(r"insufficient memory|memory is insufficient")  # of the tactics that were left out for it
 _SIZES_HINT = (
     "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
     "multiples of 32. The builder's words name the layer and the axis where the sizes clash"
@@ -39,7 +42,7 @@ TABLE: Tuple[Known, ...] = (
     Known(
         r"OutOfMemory|[Oo]ut of memory|std::bad_alloc|Cuda failure: 2\b|Tactic Device request.*insufficient",
         "out-of-memory",
-        "there is not enough memory",
+        _NO_MEMORY,
         _MEMORY_HINT,
     ),
     Known(
@@ -172,10 +175,10 @@ TABLE: Tuple[Known, ...] = (
         "give each input one shape under inputs: the branches that these decide are then gone",
     ),
     Known(
-        r"Could not find any implementation for node",
-        "out-of-memory",
-        "no implementation of a layer could be run, most often for want of memory",
-        _MEMORY_HINT,
+        _NO_IMPLEMENTATION,
+        "build-failed",
+        "TensorRT has no implementation of a layer in this form, or none that it could try here",
+        "raise builder.workspace, keep that layer in fp32 with keep_fp32:, or build with another TensorRT",
     ),
     Known(
         r"profile|[Dd]ynamic (?:shape|input)",
@@ -226,13 +229,20 @@ def is_noise(message: str) -> bool:
     return any(part in message for part in _NOISE)
 
 
-def from_builder_log(errors: Sequence[str]) -> ConvertError:
-    """Return the error that the builder's messages amount to."""
+def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> ConvertError:
+    """Return the error that the builder's messages amount to.
+
+    ``warnings``: what it warned of before; these tell whether memory was what the implementations of a layer lacked.
+    """
     every: List[str] = [" ".join(error.split()) for error in errors]
     texts = [text for text in every if not AFTERWARDS.search(text)] or every
     found = match(texts)
     if found is not None:
         known, text = found
+        room = next((each for each in warnings if _NO_ROOM.search(each)), None)
+        if known.pattern == _NO_IMPLEMENTATION and room is not None:
+            told = " ".join(room.split())
+            return ConvertError("out-of-memory", f"{_NO_MEMORY}. The builder: {text}; {told}", hint=_MEMORY_HINT)
         error = ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
         error.of_sizes = known.hint == _SIZES_HINT
         return error
