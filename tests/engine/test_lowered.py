@@ -65,7 +65,7 @@ def rounds(*start: str, limit: str = "limit", **constants: Any) -> onnx.ModelPro
 
 
 def collected(*start: str, ends: bool = True, **constants: Any) -> onnx.ModelProto:
-    """A loop that collects a row in each round, as TensorFlow's loops over time do; with ``ends``, its condition ends it."""
+    """A loop that collects a row in each round, as TensorFlow's loops over time do. ``ends``: by its condition."""
     go_on = node("Less", ["i", "limit"], ["more"]) if ends else node("Identity", ["c"], ["more"])
     nodes = [node("Add", ["a", "x"], ["b"]), go_on, node("Mul", ["b", "b"], ["row"])]
     inner = helper.make_graph(

@@ -138,6 +138,14 @@ GRAPHS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         lambda: changed(one("Relu"), lambda made: made.opset_import.add(domain="ai.onnx", version=11)),
         "onnx-invalid", "11, 17",
     ),
+    "a constant of more bytes": (
+        lambda: changed(one("Conv", W), lambda made: made.graph.initializer[0].dims.__setitem__(0, 2)),
+        "onnx-node-invalid", "'c0' of shape [2, 4, 3, 3]",
+    ),
+    "a constant of no known type": (
+        lambda: changed(one("Conv", W), lambda made: setattr(made.graph.initializer[0], "data_type", 99)),
+        "onnx-node-invalid", "'c0' has the element type 99",
+    ),
     "a constant of two values": (lambda: changed(one("Conv", W), two_values), "onnx-node-invalid", "'c0'"),
 }  # fmt: skip
 

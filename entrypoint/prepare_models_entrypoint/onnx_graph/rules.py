@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Dict, Iterator, List, Optional
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TypeProto, checker, defs, helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, checker, defs, helper
 from onnx.onnx_cpp2py_export import checker as native
 
 from ..errors import ConvertError
 from ..foreign import ForeignError, foreign
-from . import domains, faults, model_file
+from . import domains, faults, model_file, weights
 from .attribute_values import ANY_CASE, STRINGS, SWITCHES
 from .constants import Constants
 from .schemas import STANDARD, opsets
@@ -22,6 +22,7 @@ _LONGEST = 300
 # A function in its schema, which ONNX's inference expands to operators of another version.
 _MISJUDGED = ("MeanVarianceNormalization",)
 _CONVOLUTIONS = ("Conv", "ConvInteger", "ConvTranspose")
+_PACKED = ("STRING", "UNDEFINED", "INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2")
 _VALUES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
@@ -118,8 +119,15 @@ def _of_attributes(node: NodeProto) -> Iterator[str]:
 def _of_tensors(model: ModelProto) -> Iterator[str]:
     for graph in graphs(model.graph):
         for tensor in graph.initializer:
-            if sum(bool(getattr(tensor, name)) for name in _VALUES) > 1:
-                yield f"constant {tensor.name!r} has values in more than one form"
+            what = f"constant {tensor.name!r}"
+            if tensor.data_type not in TensorProto.DataType.values():
+                yield f"{what} has the element type {tensor.data_type}, which ONNX does not define"
+            elif sum(bool(getattr(tensor, name)) for name in _VALUES) > 1:
+                yield f"{what} has values in more than one form"
+            elif tensor.raw_data and TensorProto.DataType.Name(tensor.data_type) not in _PACKED:
+                due = weights.size(tensor) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+                if len(tensor.raw_data) != due:
+                    yield f"{what} of shape {list(tensor.dims)} has {len(tensor.raw_data)} bytes, and not {due}"
 
 
 def _of_shapes(model: ModelProto) -> Optional[str]:
