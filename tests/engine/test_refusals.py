@@ -18,6 +18,7 @@ from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.onnx_graph import sites, typed_model
 from prepare_models_entrypoint.onnx_graph.findings import Findings, of_proof
 from tests.command import Workplace
+from tests.doubles import programs
 from tests.engine.attempts import attempt
 
 FLOAT, INT64, BOOL, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING
@@ -377,6 +378,16 @@ def test_values_for_the_inputs_that_a_hint_names_work(
     assert found["error"] is None
 
 
+def chain(operator: str, **attributes: Any) -> onnx.ModelProto:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="first"),
+        node(operator, ["a"], ["b"], name="bad", **attributes),
+        node("Conv", ["b", "v"], ["y"], name="last"),
+    ]
+    weights = {"w": W, "v": np.ones((4, 4, 3, 3), np.float32)}
+    return model(nodes, [value("x", FLOAT, IMAGE)], [value("y", FLOAT, None)], **weights)
+
+
 @pytest.mark.parametrize("check_only", [True, False])
 @pytest.mark.parametrize(("operator", "precision"), [("Celu", "bf16"), ("HardSwish", "bf16"), ("Mish", "bf16")])
 def test_nodes_that_the_builder_refuses_in_less_stay_in_fp32(
@@ -384,19 +395,41 @@ def test_nodes_that_the_builder_refuses_in_less_stay_in_fp32(
 ) -> None:
     """With the table of these empty, it is the builder itself that tells."""
     monkeypatch.setattr(sites, "FULL_IN_TENSORRT", {"fp16": (), "bf16": ()})
-    nodes = [
-        node("Conv", ["x", "w"], ["a"], name="first"),
-        node(operator, ["a"], ["b"], name="bad"),
-        node("Conv", ["b", "v"], ["y"], name="last"),
-    ]
-    proto = model(
-        nodes, [value("x", FLOAT, IMAGE)], [value("y", FLOAT, None)], w=W, v=np.ones((4, 4, 3, 3), np.float32)
-    )
-    found = attempt(proto, tmp_path, check_only=check_only, precision=precision)
+    found = attempt(chain(operator), tmp_path, check_only=check_only, precision=precision)
     assert found["error"] is None
     kept = [(each["name"], each["reason"]) for each in found["precision_proof"]["kept"]]
     assert kept == [("bad", f"the builder refuses it in {precision}")]
     assert found["precision_proof"]["layers"] == {precision: 2}
+
+
+@pytest.fixture
+def trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The double of trtexec of TensorRT 11, which builds what it is given, strongly typed."""
+    monkeypatch.setenv("TRT_DOUBLE_TRT_VERSION", "11.1.0")
+    return programs.install("trtexec", tmp_path / "bin" / "trtexec")
+
+
+@pytest.mark.parametrize(("operator", "precision"), [("Celu", "bf16"), ("Mish", "bf16")])
+def test_nodes_that_trtexec_refuses_in_less_stay_in_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trtexec: Path, operator: str, precision: str
+) -> None:
+    monkeypatch.setattr(sites, "FULL_IN_TENSORRT", {"fp16": (), "bf16": ()})
+    found = attempt(chain(operator), tmp_path, check_only=False, precision=precision, program=trtexec)
+    assert found["error"] is None
+    kept = [(each["name"], each["reason"]) for each in found["precision_proof"]["kept"]]
+    assert kept == [("bad", f"the builder refuses it in {precision}")]
+    assert found["engine_bytes"] == (tmp_path / "model.plan").stat().st_size
+
+
+def test_what_trtexec_refuses_in_fp32_too_is_judged_by_that(tmp_path: Path, trtexec: Path) -> None:
+    make = KINDS["strided and dilated"][0]
+    errors = [
+        attempt(make(), tmp_path, check_only=False, precision=precision, program=trtexec)["error"]
+        for precision in ("fp16", "fp32")
+    ]
+    assert errors[0] == errors[1]
+    assert errors[0]["code"] == UNSUPPORTED
+    assert not (tmp_path / "model.plan").exists()
 
 
 @pytest.mark.parametrize("check_only", [True, False])

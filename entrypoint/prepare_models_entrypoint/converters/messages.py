@@ -234,8 +234,7 @@ def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> Con
 
     ``warnings``: what it warned of before; these tell whether memory was what the implementations of a layer lacked.
     """
-    every: List[str] = [" ".join(error.split()) for error in errors]
-    texts = [text for text in every if not AFTERWARDS.search(text)] or every
+    texts = _causes([" ".join(error.split()) for error in errors])
     found = match(texts)
     if found is not None:
         known, text = found
@@ -249,6 +248,11 @@ def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> Con
     told = "; ".join(texts[-3:])
     why = f"for a reason that is not known here. The builder: {told}" if told else "and gives no reason"
     return ConvertError("build-failed", f"the builder gave up, {why}", hint=_UNKNOWN_HINT)
+
+
+def _causes(texts: List[str]) -> List[str]:
+    """Return the messages without those that follow any error, or all where there are no others."""
+    return [text for text in texts if not AFTERWARDS.search(text)] or texts
 
 
 def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
@@ -268,7 +272,13 @@ def from_builder_warnings(remarks: Sequence[str]) -> List[WarningInfo]:
 def from_program(name: str, exit_code: int, output: str) -> ConvertError:
     """Return the error that a converter's exit status and output amount to."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
-    found = match([line for line in lines if re.search(r"\[E\]|[Ee]rror|ERROR|[Ff]ail|nknown option", line)])
+    of_errors = [line for line in lines if re.search(r"\[E\]|[Ee]rror|ERROR|[Ff]ail|nknown option", line)]
+    error = _of_program(name, exit_code, lines, match(_causes(of_errors)))
+    error.said = "\n".join(lines)
+    return error
+
+
+def _of_program(name: str, exit_code: int, lines: Sequence[str], found: Optional[Tuple[Known, str]]) -> ConvertError:
     if found is not None:
         known, text = found
         return ConvertError(known.code, f"{known.cause}. {name} ended with status {exit_code}: {text}", hint=known.hint)
