@@ -85,6 +85,14 @@ def branches() -> onnx.ModelProto:
     return model(nodes, [value("x", FLOAT, [4]), value("c", BOOL, [])], [value("y", FLOAT, None)])
 
 
+def bytes_in_a_branch() -> onnx.ModelProto:
+    then = helper.make_graph([node("Cast", ["x"], ["a"], to=FLOAT)], "t", [], [value("a", FLOAT, None)])
+    other = helper.make_graph([node("Identity", ["k"], ["b"])], "e", [], [value("b", FLOAT, None)])
+    nodes = [node("If", ["c"], ["y"], name="bad", then_branch=then, else_branch=other)]
+    inputs = [value("x", TensorProto.UINT8, [4]), value("c", BOOL, [])]
+    return model(nodes, inputs, [value("y", FLOAT, None)], k=np.ones(4, np.float32))
+
+
 def sequence() -> onnx.ModelProto:
     nodes = [
         node("Relu", ["x"], ["before"], name="good"),
@@ -164,6 +172,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     "RoiAlign": (lambda: one("RoiAlign", ("x", IMAGE), constants=ROIS), UNSUPPORTED, "plugins:"),
     "sequences": (sequence, UNSUPPORTED, "SequenceConstruct"),
+    "bytes in a branch": (bytes_in_a_branch, UNSUPPORTED, "right behind its input"),
     "optional values": (optional, UNSUPPORTED, "Optional"),
     "scatter adds": (
         lambda: one("ScatterND", ("x", (4, 3)), constants=SCATTER, reduction="add"),

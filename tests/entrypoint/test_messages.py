@@ -56,6 +56,7 @@ REAL = [
     ("CHECK(false) failed. Strided & Dilated Deconv are currently not supported", "onnx-unsupported-operator"),
     ("Assertion !layerImpls.empty() failed. indices_1 has no runners that implement it", "onnx-unsupported-operator"),
     ("Tensor output has datatype FP8 but is not produced by IPluginLayer, IQuantizeLayer", "onnx-unsupported-operator"),
+    ("Tensor x has datatype UInt8 but is not network-level IO or used as a zero-point", "onnx-unsupported-operator"),
     (
         "IQuantizeLayer/IDequantizeLayer node_of_y has `zero_point` which is not an initializer.",
         "onnx-unsupported-operator",

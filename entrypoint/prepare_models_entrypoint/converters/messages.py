@@ -119,6 +119,12 @@ TABLE: Tuple[Known, ...] = (
         "outputs in float32 or float16",
     ),
     Known(
+        r"has datatype UInt8 but is not",
+        "onnx-unsupported-operator",
+        "TensorRT takes uint8 for inputs and outputs alone, with a Cast next to them outside of branches and loops",
+        "export the model with the Cast to float32 right behind its input, or with an input of float32",
+    ),
+    Known(
         r"(?:`?zero_point`?|`?scale`?) which is not an initializer|zero_?[pP]oint.*(?:constant|initializer)",
         "onnx-unsupported-operator",
         "scale and zero point of a Q/DQ node must be constants of the model",
