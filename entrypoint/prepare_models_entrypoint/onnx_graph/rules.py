@@ -19,6 +19,8 @@ from .walk import graphs
 Shape = List[Optional[int]]
 
 _LONGEST = 300
+# Inference of earlier versions is wrong of a Squeeze without axes, for one: it would blame good models.
+_SOUND = (1, 20)
 # A function in its schema, which ONNX's inference expands to operators of another version.
 _MISJUDGED = ("MeanVarianceNormalization",)
 _CONVOLUTIONS = ("Conv", "ConvInteger", "ConvTranspose")
@@ -132,6 +134,8 @@ def _of_tensors(model: ModelProto) -> Iterator[str]:
 
 def _of_shapes(model: ModelProto) -> Optional[str]:
     """Return what ONNX's inference of types and shapes says, None where it finds nothing."""
+    if tuple(map(int, onnx.__version__.split(".")[:2])) < _SOUND:
+        return None
     if not _is_in_order(model.graph) or any(graph.sparse_initializer for graph in graphs(model.graph)):
         return None  # inference knows neither
     try:
