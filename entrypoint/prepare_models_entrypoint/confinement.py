@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
 import re
 import resource
 import struct
@@ -59,15 +58,15 @@ _KEPT = re.compile(
     r"|TENSORRT_.*|OMP_.*|MKL_.*|OPENBLAS_.*|KMP_.*|MALLOC_.*|ORT_.*|ONNX.*|POLYGRAPHY_.*|PYTHON.*|VIRTUAL_ENV|COV.*"
     r"|PREPARE_MODELS_.*"
 )
-_DESCRIPTOR = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
-_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 leaves out what may be in a driver's way, 0 takes it with a GPU, too
-_GPUS = ("nvidia[0-9]*", "nvhost*", "nvmap", "nvgpu", "dxg")
+_DESCRIPTOR = r"/(?:proc/self|dev)/fd/(\d+)"
+_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 leaves out what may be in a driver's way, 0 takes it on a Jetson, too
+_UNTRIED = ("nvhost*", "nvmap", "nvgpu", "dxg")
 _secrets: Set[int] = set()
 
 
 def note_secret(path: str) -> None:
     """Remember that a file holds a secret; if it is a descriptor of this process, ``confine`` closes it."""
-    match = _DESCRIPTOR.fullmatch(path)
+    match = re.fullmatch(_DESCRIPTOR, path)
     if match:
         _secrets.add(int(match[1]))
 
@@ -91,7 +90,7 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
             os.close(descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
-    strict = os.environ.get(_UNCONFINED, "1" if _has_gpu() else "0") != "1"
+    strict = os.environ.get(_UNCONFINED, "1" if _is_untried() else "0") != "1"
     hidden = strict and hide()
     unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     powerless = strict and _drop_capabilities(libc)
@@ -105,9 +104,9 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
     return {"held": held, "missing": missing}
 
 
-def _has_gpu() -> bool:
-    """Tell whether CUDA may start here: it was not tried yet with what ``confine`` takes from a process without it."""
-    return any(True for pattern in _GPUS for _ in Path("/dev").glob(pattern))
+def _is_untried() -> bool:
+    """Tell whether CUDA may start here on a device with which nobody tried what ``confine`` takes away."""
+    return any(True for pattern in _UNTRIED for _ in Path("/dev").glob(pattern))
 
 
 def hide() -> bool:
@@ -130,7 +129,7 @@ def _forbid_calls(libc: ctypes.CDLL) -> bool:
 
     Sockets within this machine, as CUDA uses them, stay.
     """
-    calls = _CALLS.get(platform.machine())
+    calls = _CALLS.get(os.uname().machine)
     if calls is None:
         return False
     checks = [(_AT_LEAST, _OTHER_NUMBERS), *((_EQUALS, number) for number in (*calls.forbidden, *_FORBIDDEN))]

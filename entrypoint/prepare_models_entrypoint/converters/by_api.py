@@ -24,7 +24,7 @@ from ..onnx_graph.findings import Findings
 from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, refused, repeat, well_formed
 from .attempts import Attempt
 from .converter import Progress
-from .precision import Evidence, prove, rule, unmatched
+from .precision import Evidence, check_flags, prove, rule, unmatched
 from .ranges import settle
 from .request import BuildRequest, BuildResult
 
@@ -54,8 +54,8 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
     well_formed.check(source)
     cache = _cache(request, progress)
-    weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
-    attempt = _Attempt(settle(request, cache, progress, weakly=weakly), cache, progress, None, weights)
+    settled = settle(request, cache, progress, weakly=_weakly(request.model.builder))
+    attempt = _Attempt(settled, cache, progress, None, weights)
     result.update(refused.best(attempt, result))
 
 
@@ -76,6 +76,17 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
         has_gpu = request.capability is not None
         options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
         result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
+    if _weakly(model.builder):  # a builder that starts takes ten seconds to do so in TensorRT 8.6
+        from . import backend
+
+        check_flags(model.precision, backend.flag_names(), model.builder.int8_remainder)
+
+
+def _weakly(builder: BuilderConfig) -> bool:
+    """Tell whether builder flags choose the precision."""
+    from . import backend
+
+    return backend.weakly_typed() and not builder.strongly_typed
 
 
 @dataclass
@@ -101,16 +112,11 @@ class _Attempt(Attempt):
     @property
     def precision(self) -> str:
         """See ``Attempt``."""
-        return "fp32" if self._weakly() else self.request.model.precision
+        return "fp32" if _weakly(self.request.model.builder) else self.request.model.precision
 
     def tried_in_fp32(self) -> "_Attempt":
         """See ``Attempt``: a check asks the builder, too."""
         return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=True, graph=None))
-
-    def _weakly(self) -> bool:
-        from . import backend
-
-        return backend.weakly_typed() and not self.request.model.builder.strongly_typed
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
@@ -179,7 +185,7 @@ class _Attempt(Attempt):
         from . import backend
 
         request, model = self.request, self.request.model
-        source, weakly = Path(request.source), self._weakly()
+        source, weakly = Path(request.source), _weakly(model.builder)
         if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
             self._keep(source)
             self.progress("parse", 0, 0)

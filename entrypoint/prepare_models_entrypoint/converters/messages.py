@@ -9,9 +9,9 @@ from ..contract.report import WarningInfo
 from ..errors import ConvertError
 
 _REMARKS_KEPT = 5
-_BAD_BOUNDS = re.compile(r"Profile k(?:MIN|MAX) values are not self-consistent")
+_BAD_BOUNDS = r"Profile k(?:MIN|MAX) values are not self-consistent"
 # What a backend says of the missing GPU after any error, whatever the error's own cause.
-AFTERWARDS = re.compile(r"cudaError 35|catchCudaError")
+AFTERWARDS = r"cudaError 35|catchCudaError"
 _NO_MEMORY = "there is not enough memory"
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
 _NO_IMPLEMENTATION = r"Could not find any implementation for node"
@@ -258,7 +258,7 @@ def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> Con
 
 def _causes(texts: List[str]) -> List[str]:
     """Return the messages without those that follow any error, or all where there are no others."""
-    return [text for text in texts if not AFTERWARDS.search(text)] or texts
+    return [text for text in texts if not re.search(AFTERWARDS, text)] or texts
 
 
 def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
@@ -270,7 +270,7 @@ def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
 
 def from_builder_warnings(remarks: Sequence[str]) -> List[WarningInfo]:
     """Return the builder's warnings that tell of requests which the engine will refuse."""
-    texts = dict.fromkeys(" ".join(remark.split()) for remark in remarks if _BAD_BOUNDS.search(remark))
+    texts = dict.fromkeys(" ".join(remark.split()) for remark in remarks if re.search(_BAD_BOUNDS, remark))
     hint = "choose min and max so that the network can be computed with them, too, as it can with opt"
     return [WarningInfo(code="profile-bounds-unusable", message=text, hint=hint) for text in texts]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
 from collections.abc import Iterator
 
-from prepare_models_entrypoint.contract import converters, known_faults, packages, runtime
+from prepare_models_entrypoint.contract import backends, converters, known_faults, packages
 
 from .environments import unavailable
 from .facts import Machine
@@ -40,11 +40,11 @@ def examine(machine: Machine, install: str) -> Iterator[Finding]:
 
 
 def _backend(machine: Machine, install: str) -> Iterator[Finding]:
-    backend, why_not = runtime.installed_backend(), unavailable()
+    backend, why_not = backends.installed_backend(), unavailable()
     if why_not is not None:
         yield Finding("TensorRT here", FAIL, why_not, install, of=LOCAL)
         return
-    name, version = (backend["name"], backend["version"]) if backend else ("trtexec", runtime.library_version() or "")
+    name, version = (backend["name"], backend["version"]) if backend else ("trtexec", backends.library_version() or "")
     told = f"{name} {version}".strip()
     if name == "tensorrt_rtx":
         yield Finding("TensorRT here", OK, f"{told}, which builds without a GPU", of=LOCAL)
@@ -61,7 +61,7 @@ def _backend(machine: Machine, install: str) -> Iterator[Finding]:
 def _codec(installed: bool) -> Finding:
     if installed:
         return Finding(".etlt here", OK, "NVIDIA's codec is installed", of=LOCAL)
-    possible = platform.machine() == "x86_64" and sys.version_info[:2] in ((3, 10), (3, 12))
+    possible = os.uname().machine == "x86_64" and sys.version_info[:2] in ((3, 10), (3, 12))
     fix = _CODEC if possible else "decrypt .etlt models on x86_64 with Python 3.10 or 3.12, or in an image"
     told = "NVIDIA's codec is not installed: .etlt models can't be decrypted"
     return Finding(".etlt here", WARN, told, fix, of=LOCAL)
