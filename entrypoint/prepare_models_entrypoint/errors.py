@@ -72,11 +72,13 @@ class ConvertError(StageError):
     """The engine could not be built as asked.
 
     nodes: those of the graph that the backend names. around: those close to them.
+    said: all that the backend said of its errors, where the message has less.
     of_sizes: whether it speaks of sizes that contradict each other.
     """
 
     nodes: Tuple[str, ...] = ()
     around: Tuple[str, ...] = ()
+    said: str = ""
     of_sizes = False
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.converters import by_api
+from prepare_models_entrypoint.converters import by_api, by_trtexec
 from prepare_models_entrypoint.converters.request import BuildRequest, empty_result
 from prepare_models_entrypoint.errors import outcome
 from prepare_models_entrypoint.onnx_graph import calibration_cache
@@ -22,9 +22,13 @@ def attempt(
     *,
     check_only: bool = True,
     scales: dict[str, float] | None = None,
+    program: Path | None = None,
     **asked: Any,
 ) -> dict[str, Any]:
-    """Return the result of checking or building a model; ``asked`` as in a job, ``scales`` as a cache has them."""
+    """Return the result of checking or building a model, with trtexec where that is given as ``program``.
+
+    ``asked`` is as in a job, ``scales`` as a cache has them.
+    """
     cache = folder / "scales.cache"
     if scales is not None:
         cache.write_bytes(calibration_cache.write(scales))
@@ -42,13 +46,15 @@ def attempt(
         result=str(folder / "result.json"),
         check_only=check_only,
         cache_file=str(cache) if scales is not None else None,
+        program=str(program) if program else None,
     )
+    convert = by_trtexec.convert if program else by_api.convert
     child = os.fork()
     if child == 0:
         status = 1
         try:
             result = empty_result()
-            result["error"] = outcome(lambda: by_api.convert(request, result, lambda *_: None), "convert")
+            result["error"] = outcome(lambda: convert(request, result, lambda *_: None), "convert")
             Path(request.result).write_text(json.dumps(result), encoding="utf-8")
             status = 0
         finally:

@@ -64,6 +64,21 @@ def rounds(*start: str, limit: str = "limit", **constants: Any) -> onnx.ModelPro
     return model([loop], [value("x", FLOAT, [2])], 17, limit=np.int64(3), **constants)
 
 
+def collected(*start: str, ends: bool = True, **constants: Any) -> onnx.ModelProto:
+    """A loop that collects a row in each round, as TensorFlow's loops over time do. ``ends``: by its condition."""
+    go_on = node("Less", ["i", "limit"], ["more"]) if ends else node("Identity", ["c"], ["more"])
+    nodes = [node("Add", ["a", "x"], ["b"]), go_on, node("Mul", ["b", "b"], ["row"])]
+    inner = helper.make_graph(
+        nodes, "body", [value("i", INT64, []), value("c", BOOL, []), value("a", FLOAT, [2])],
+        [value("more", BOOL, []), value("b", FLOAT, [2]), value("row", FLOAT, [2])],
+    )  # fmt: skip
+    loop = node("Loop", [*start, "x"], ["last", "rows"], body=inner, name="loop")
+    total = node("ReduceSum", ["rows", "first"], ["y"], keepdims=0, name="total")
+    if ends:
+        constants["limit"] = np.int64(3)
+    return model([loop, total], [value("x", FLOAT, [2])], 17, first=np.array([0]), **constants)
+
+
 def rate() -> onnx.ModelProto:
     """A sampling rate that has a default; with another, the shape of the result differs."""
     weights = {"k": np.ones((4, 1, 8), np.float32), "high": np.int64(16000), "sr": np.int64(16000)}
@@ -105,6 +120,11 @@ BUILT: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any], str]] = {
     "no condition": (lambda: rounds("n", "", n=np.int64(5)), {}, ""),
     "largest count": (lambda: rounds("n", "yes", n=LARGEST, yes=np.bool_(True)), {}, LOOPS),
     "neither": (lambda: rounds("", ""), {}, LOOPS),
+    "collected over a range": (
+        lambda: collected("n", "yes", ends=False, n=np.int64(5), yes=np.bool_(True)),
+        {},
+        "",
+    ),
     "inverse from a half of 7": (lambda: dft(1, 2, inverse=1, onesided=1, length=7), {}, MATRIX),
     "default": (rate, {}, ""),
     "default, replaced": (rate, {"constants": {"sr": [8000]}}, "1 of 1 If are decided by onnx.constants"),
@@ -125,7 +145,7 @@ def test_what_is_lowered_is_compared_with_its_source(tmp_path: Path, kind: str) 
 SHORT = np.hanning(48).astype(np.float32)
 # What the model is, the error's code, and what its message names.
 REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
-    "one-sided of complex values": (lambda: dft(1, 2, onesided=1), "onnx-node-invalid", "node 'dft'"),
+    "one-sided of complex values": (lambda: dft(1, 2, onesided=1), "onnx-node-invalid", "node name: dft"),
     "window of another length": (
         lambda: model(
             [node("STFT", ["x", "step", "w", "length"], ["y"], name="stft")],
@@ -136,8 +156,24 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
             length=np.int64(64),
         ),
         "onnx-node-invalid",
-        "node 'stft'",
+        "node name: stft",
     ),
+    "collected without a count": (
+        lambda: collected("", "yes", yes=np.bool_(True)),
+        "onnx-unsupported-operator",
+        "Loop at node 'loop'",
+    ),
+    "collected until a condition ends it": (
+        lambda: collected("n", "yes", n=np.int64(9), yes=np.bool_(True)),
+        "onnx-unsupported-operator",
+        "'loop'",
+    ),
+    "collected with a count that is never reached": (
+        lambda: collected("n", "yes", n=LARGEST, yes=np.bool_(True)),
+        "onnx-unsupported-operator",
+        "'loop'",
+    ),
+    "collected with neither": (lambda: collected("", ""), "onnx-unsupported-operator", "Loop at node 'loop'"),
     "inverse of another length": (
         lambda: dft(1, 2, inverse=1, onesided=1, length=5),
         "onnx-unsupported-operator",

@@ -14,13 +14,21 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from prepare_models_entrypoint.onnx_graph import sites
 from tests.command import Workplace
+from tests.doubles import programs
 from tests.engine.attempts import attempt
 
 FLOAT, INT64, BOOL, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING
 value, node = helper.make_tensor_value_info, helper.make_node
 IMAGE = (1, 3, 8, 8)
 W = np.ones((4, 3, 3, 3), np.float32)
+# The types of the outputs, where they are not all of one.
+MADE = {
+    "DynamicQuantizeLinear": (TensorProto.UINT8, FLOAT, TensorProto.UINT8),
+    "MaxPool": (FLOAT, INT64),
+    "TopK": (FLOAT, INT64),
+}
 
 
 def model(
@@ -44,7 +52,10 @@ def one(
         names[0] = "before"
     made = ["y", "y2", "y3"][:outputs]
     nodes.append(node(operator, names, made, name="bad", domain=domain, **attributes))
-    proto = model(nodes, values, [value(name, makes, None) for name in made], opset, **constants)
+    types = MADE.get(operator, (makes,) * outputs)
+    proto = model(
+        nodes, values, [value(name, kind, None) for name, kind in zip(made, types, strict=True)], opset, **constants
+    )
     if domain:
         proto.opset_import.append(helper.make_opsetid(domain, 1))
     return proto
@@ -72,6 +83,14 @@ def branches() -> onnx.ModelProto:
     return model(nodes, [value("x", FLOAT, [4]), value("c", BOOL, [])], [value("y", FLOAT, None)])
 
 
+def bytes_in_a_branch() -> onnx.ModelProto:
+    then = helper.make_graph([node("Cast", ["x"], ["a"], to=FLOAT)], "t", [], [value("a", FLOAT, None)])
+    other = helper.make_graph([node("Identity", ["k"], ["b"])], "e", [], [value("b", FLOAT, None)])
+    nodes = [node("If", ["c"], ["y"], name="bad", then_branch=then, else_branch=other)]
+    inputs = [value("x", TensorProto.UINT8, [4]), value("c", BOOL, [])]
+    return model(nodes, inputs, [value("y", FLOAT, None)], k=np.ones(4, np.float32))
+
+
 def sequence() -> onnx.ModelProto:
     nodes = [
         node("Relu", ["x"], ["before"], name="good"),
@@ -79,6 +98,12 @@ def sequence() -> onnx.ModelProto:
         node("ConcatFromSequence", ["q"], ["y"], axis=0, name="worse"),
     ]
     return model(nodes, [value("x", FLOAT, [2])], [value("y", FLOAT, None)])
+
+
+def optional() -> onnx.ModelProto:
+    proto = one("Optional", ("x", (2,)))
+    proto.graph.output[0].type.CopyFrom(helper.make_optional_type_proto(helper.make_tensor_type_proto(FLOAT, [2])))
+    return proto
 
 
 def plugin_behind() -> onnx.ModelProto:
@@ -145,7 +170,8 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     "RoiAlign": (lambda: one("RoiAlign", ("x", IMAGE), constants=ROIS), UNSUPPORTED, "plugins:"),
     "sequences": (sequence, UNSUPPORTED, "SequenceConstruct"),
-    "optional values": (lambda: one("Optional", ("x", (2,))), UNSUPPORTED, "Optional"),
+    "bytes in a branch": (bytes_in_a_branch, UNSUPPORTED, "right behind its input"),
+    "optional values": (optional, UNSUPPORTED, "Optional"),
     "scatter adds": (
         lambda: one("ScatterND", ("x", (4, 3)), constants=SCATTER, reduction="add"),
         UNSUPPORTED,
@@ -287,11 +313,11 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         "rank 2",
     ),
     "axis of Softmax": (lambda: one("Softmax", ("x", (2, 3)), axis=5), INVALID, "'axis' must be in"),
-    "axes of Transpose": (lambda: one("Transpose", ("x", (2, 3)), perm=[0, 0]), INVALID, "repeated value"),
+    "axes of Transpose": (lambda: one("Transpose", ("x", (2, 3)), perm=[0, 0]), INVALID, "no permutation of axes"),
     "k of TopK": (
         lambda: one("TopK", ("x", (2, 8)), outputs=2, constants={"k": np.array([20])}),
         INVALID,
-        "fit together",
+        "less than the requested k elements",
     ),
     "an attribute is missing": (lambda: one("Concat", ("x", (2,))), INVALID, "axis"),
     "an input is missing": (lambda: one("Conv", ("x", IMAGE)), INVALID, "input size 1"),
@@ -357,6 +383,46 @@ def test_values_for_the_inputs_that_a_hint_names_work(
 ) -> None:
     found = attempt(KINDS[kind][0](), tmp_path, check_only=False, onnx={"constants": {input_: given}})
     assert found["error"] is None
+
+
+def chain(operator: str, **attributes: Any) -> onnx.ModelProto:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="first"),
+        node(operator, ["a"], ["b"], name="bad", **attributes),
+        node("Conv", ["b", "v"], ["y"], name="last"),
+    ]
+    weights = {"w": W, "v": np.ones((4, 4, 3, 3), np.float32)}
+    return model(nodes, [value("x", FLOAT, IMAGE)], [value("y", FLOAT, None)], **weights)
+
+
+@pytest.fixture
+def trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The double of trtexec of TensorRT 11, which builds what it is given, strongly typed."""
+    monkeypatch.setenv("TRT_DOUBLE_TRT_VERSION", "11.1.0")
+    return programs.install("trtexec", tmp_path / "bin" / "trtexec")
+
+
+@pytest.mark.parametrize(("operator", "precision"), [("Celu", "bf16"), ("Mish", "bf16")])
+def test_nodes_that_trtexec_refuses_in_less_stay_in_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trtexec: Path, operator: str, precision: str
+) -> None:
+    monkeypatch.setattr(sites, "FULL_IN_TENSORRT", {"fp16": (), "bf16": ()})
+    found = attempt(chain(operator), tmp_path, check_only=False, precision=precision, program=trtexec)
+    assert found["error"] is None
+    kept = [(each["name"], each["reason"]) for each in found["precision_proof"]["kept"]]
+    assert kept == [("bad", f"the builder refuses it in {precision}")]
+    assert found["engine_bytes"] == (tmp_path / "model.plan").stat().st_size
+
+
+def test_what_trtexec_refuses_in_fp32_too_is_judged_by_that(tmp_path: Path, trtexec: Path) -> None:
+    make = KINDS["strided and dilated"][0]
+    errors = [
+        attempt(make(), tmp_path, check_only=False, precision=precision, program=trtexec)["error"]
+        for precision in ("fp16", "fp32")
+    ]
+    assert errors[0] == errors[1]
+    assert errors[0]["code"] == UNSUPPORTED
+    assert not (tmp_path / "model.plan").exists()
 
 
 def test_a_model_that_is_refused_in_fp32_too_is_judged_by_that(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ REAL = [
     ("Version tag does not match. Note: Current Version: 43, Serialized Engine Version: 0", "engine-unusable"),
     (
         "Error Code 10: Internal Error (Could not find any implementation for node {ForeignNode[a...b]}.)",
-        "out-of-memory",
+        "build-failed",
     ),
     ("Error Code 4: API Usage Error (Network input images has missing dimensions in profile 0.)", "inputs-missing"),
     (
@@ -56,6 +56,7 @@ REAL = [
     ("CHECK(false) failed. Strided & Dilated Deconv are currently not supported", "onnx-unsupported-operator"),
     ("Assertion !layerImpls.empty() failed. indices_1 has no runners that implement it", "onnx-unsupported-operator"),
     ("Tensor output has datatype FP8 but is not produced by IPluginLayer, IQuantizeLayer", "onnx-unsupported-operator"),
+    ("Tensor x has datatype UInt8 but is not network-level IO or used as a zero-point", "onnx-unsupported-operator"),
     (
         "IQuantizeLayer/IDequantizeLayer node_of_y has `zero_point` which is not an initializer.",
         "onnx-unsupported-operator",
@@ -101,6 +102,16 @@ def test_the_table_speaks_in_known_codes() -> None:
 def test_a_cause_counts_more_than_its_consequences() -> None:
     error = from_builder_log(["Error: the profile is void", "Error Code 2: OutOfMemory"])
     assert error.code == "out-of-memory"
+
+
+def test_a_layer_without_an_implementation_lacks_memory_only_where_the_builder_said_so() -> None:
+    error = "Error Code 10: Internal Error (Could not find any implementation for node {ForeignNode[a...b]}.)"
+    room = "Skipping tactic 0x0 due to insufficient memory on requested size of 268435456 detected for tactic 0x0."
+    assert from_builder_log([error], ["a tensor has no name"]).code == "build-failed"
+    found = from_builder_log([error], ["a tensor has no name", room])
+    assert found.code == "out-of-memory"
+    assert "268435456" in found.message
+    assert from_builder_log(["K exceeds the maximum value"], [room]).code == "onnx-unsupported-operator"
 
 
 def test_an_unknown_message_is_passed_on_in_one_line() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, TypedDict
+from typing import Any, Dict, List, Optional, Sequence, TypedDict
 
 
 class OutputComparison(TypedDict):
@@ -85,3 +85,11 @@ class Verification(TypedDict):
     latency: Optional[Latency]
     latency_absent: Optional[str]
     settings: Dict[str, object]
+
+
+def missed(outputs: Sequence[OutputComparison], scales: Optional[ScaleFit]) -> List[str]:
+    """Return every number that missed its threshold, in words: those of outputs by name, then that of the scales."""
+    problems = [f"{output['name']}: {problem}" for output in outputs for problem in output["problems"]]
+    if scales is not None and scales["judged"] and scales["problem"] is not None:
+        problems.append(scales["problem"])
+    return problems

@@ -48,6 +48,7 @@ _DTYPES = {
 }
 
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
+_QUANTIZED = {"FP8": "fp8"}
 _PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
 
 
@@ -156,12 +157,16 @@ class Network:
 
     def precisions(self) -> Dict[str, int]:
         """Return the number of compute layers by the precision that the model's own types give them."""
-        dequantized = {layer.get_output(0).name for layer in self if layer.type.name == "DEQUANTIZE"}
+        dequantized = {
+            layer.get_output(0).name: _QUANTIZED.get(layer.get_input(0).dtype.name, "int8")
+            for layer in self
+            if layer.type.name == "DEQUANTIZE"
+        }
         found: Dict[str, int] = {}
         for layer in self:
             if layer.type.name in _COMPUTE:
                 tensor = layer.get_input(0)
-                name = "int8" if tensor.name in dequantized else _PRECISIONS.get(tensor.dtype.name, "fp32")
+                name = dequantized.get(tensor.name) or _PRECISIONS.get(tensor.dtype.name, "fp32")
                 found[name] = found.get(name, 0) + 1
         return found
 

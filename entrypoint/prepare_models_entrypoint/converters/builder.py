@@ -70,7 +70,7 @@ class Builder:
                 hint="use the calibration cache of exactly this model, or make one with calibration: {images: DIR}",
             )
         if plan is None:
-            raise from_builder_log(network.log.errors)
+            raise from_builder_log(network.log.errors, network.warnings())
         return plan
 
     def _turn(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
@@ -90,7 +90,7 @@ class Builder:
         self.config.progress_monitor = rehearsal
         plan = _plan(self.network, self.config)
         if plan is None and not rehearsal.cancelled:
-            raise from_builder_log(self.network.log.errors)
+            raise from_builder_log(self.network.log.errors, self.network.warnings())
         return True
 
 

@@ -21,14 +21,14 @@ from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, refused, repeat
+from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, refused, repeat, well_formed
+from .attempts import Attempt
 from .converter import Progress
 from .precision import Evidence, check_flags, prove, rule, unmatched
-from .ranges import Settled, settle
+from .ranges import settle
 from .request import BuildRequest, BuildResult
 
 if TYPE_CHECKING:
-    from ..onnx_graph.rescue import Rescue
     from .backend import Network, trt
 
 _WRITE_CHUNK = 1 << 20
@@ -52,11 +52,10 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     result["backend"] = info
     _check_options(request, result)
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
-    quantization.check(source)
+    well_formed.check(source)
     cache = _cache(request, progress)
-    attempt = _Attempt(
-        settle(request, cache, progress, weakly=_weakly(request.model.builder)), weights, cache, progress
-    )
+    settled = settle(request, cache, progress, weakly=_weakly(request.model.builder))
+    attempt = _Attempt(settled, cache, progress, None, weights)
     result.update(refused.best(attempt, result))
 
 
@@ -105,60 +104,19 @@ class _Built:
 
 
 @dataclass
-class _Attempt:
-    """One way from the model to the plan. ``needs``: rewrites that the model needs to be buildable."""
+class _Attempt(Attempt):
+    """An attempt through the API. ``weights``: of the source, in bytes."""
 
-    settled: Settled
     weights: int
-    cache: Optional[CalibrationCache]
-    progress: Progress
-    needs: Optional[Rescue] = None
-
-    @property
-    def request(self) -> BuildRequest:
-        """Return the request, with the precision that was settled."""
-        return self.settled.request
 
     @property
     def precision(self) -> str:
-        """Return the precision to which the graph is rewritten, fp32 where the builder or the model decides."""
+        """See ``Attempt``."""
         return "fp32" if _weakly(self.request.model.builder) else self.request.model.precision
 
-    @property
-    def requested(self) -> str:
-        """Return the precision that the manifest names."""
-        return self.settled.requested
-
-    @property
-    def sized(self) -> bool:
-        """Tell whether the manifest gives sizes."""
-        model = self.request.model
-        return bool(model.inputs or model.profiles or model.onnx.static_shapes)
-
-    def rescued(self) -> Optional[_Attempt]:
-        """Return the attempt with rewrites that may make the model buildable, None where there are none."""
-        try:
-            from ..onnx_graph import rescue
-        except ImportError:
-            return None
-        needs = rescue.survey(Path(self.request.source), self.request.model)
-        return dataclasses.replace(self, needs=needs) if needs else None
-
-    def keeping(self, nodes: Dict[str, str]) -> _Attempt:
-        """Return the attempt with more nodes in fp32, given with reasons."""
-        return dataclasses.replace(self, settled=self.settled.keeping(nodes))
-
-    def in_fp32(self, *, check_only: bool) -> _Attempt:
-        """Return the attempt without any change of precision."""
-        return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=check_only))
-
-    def unrunnable(self) -> Optional[str]:
-        """Return why ONNX Runtime can't run the source model either, None where it can or is not here."""
-        try:
-            from ..onnx_graph import equivalence
-        except ImportError:
-            return None
-        return equivalence.runs(Path(self.request.source), self.request.model, Path(self.request.work_dir))
+    def tried_in_fp32(self) -> "_Attempt":
+        """See ``Attempt``: a check asks the builder, too."""
+        return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=True, graph=None))
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
@@ -232,6 +190,7 @@ class _Attempt:
             self._keep(source)
             self.progress("parse", 0, 0)
             with refused.located(source, source):
+                well_formed.check_loops(source, source)
                 network = backend.Network(source, source, strongly_typed=not weakly, check_only=request.check_only)
                 yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
             return
@@ -250,6 +209,7 @@ class _Attempt:
             result["rewritten"] = typed.path != source
             self._keep(typed.path)
             self.progress("parse", 0, 0)
+            well_formed.check_loops(typed.path, source)
             network = backend.Network(typed.path, source, strongly_typed=not weakly, check_only=request.check_only)
             result["warnings"] += typed.warnings
             if weakly:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
@@ -10,6 +12,7 @@ from ..contract import external_data
 from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
+from ..contract.precision import Means
 from ..contract.report import Binding, Calibration, WarningInfo
 from ..contract.settings import Version
 from ..errors import ConvertError
@@ -22,14 +25,16 @@ from . import (
     preflight,
     profiles,
     program,
-    quantization,
+    refused,
     repeat,
     timing_cache,
     trtexec,
+    well_formed,
 )
+from .attempts import Attempt
 from .converter import Progress
-from .precision import prove, rule
-from .ranges import settle
+from .precision import Rule, prove, rule
+from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
 
 
@@ -67,7 +72,7 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
     gpu_support.check(backend, request.capability, ())
     trtexec.check_model(model, version)
     whole_file.check_operator_sets(Path(request.source))
-    quantization.check(Path(request.source))
+    well_formed.check(Path(request.source))
     cache = program.cache_of(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(
@@ -83,23 +88,92 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
         result["io"], result["profiles"] = bindings, profiles.resolve(bindings, model.inputs, model.profiles)
     else:
         result["io"], result["profiles"] = program.declared(request)
-    if chosen.rewrites:
-        _by_rewritten(request, result, version, cache, progress)
-        return
-    _keep(request, Path(request.source))
-    _run_trtexec(request, result, version, request.source, progress)
-    if request.check_only:
-        return
-    program.take_plan(request, result)
-    try:
-        evidence = layer_info.read(_layer_info_file(request))
-    except layer_info.UnreadableError as error:
-        evidence = None
-        hint = "please report it with trtexec's version; until then the precision is unproven"
-        result["warnings"].append(WarningInfo(code="engine-partly-unknown", message=str(error), hint=hint))
-    result["precision_proof"] = prove(
-        model.precision, chosen, evidence, allow_fallback=model.allow_fallback, calibration=found
+    settled = (
+        settle(request, cache, progress, weakly=False) if chosen.rewrites else Settled(request, None, model.precision)
     )
+    attempt = _Attempt(settled, cache, progress, None, version, chosen, found)
+    result.update(refused.best(attempt, result))
+
+
+@dataclass
+class _Attempt(Attempt):
+    """An attempt with trtexec.
+
+    Args:
+        version: of trtexec.
+        chosen: how the precision comes about.
+        coverage: of the calibration cache.
+    """
+
+    version: Version
+    chosen: Rule
+    coverage: Optional[Calibration]
+
+    @property
+    def precision(self) -> str:
+        """See ``Attempt``."""
+        return self.request.model.precision if self.chosen.rewrites else "fp32"
+
+    def tried_in_fp32(self) -> "_Attempt":
+        """See ``Attempt``: only a build shows it; its plan is overwritten."""
+        return dataclasses.replace(self.in_fp32(), settled=self.settled.in_fp32(graph=None))
+
+    def in_fp32(self) -> "_Attempt":
+        """See ``Attempt``."""
+        return dataclasses.replace(super().in_fp32(), chosen=Rule(Means.EXPORTED))
+
+    def made(self, result: BuildResult) -> BuildResult:
+        """See ``Attempt``."""
+        request, source = self.request, Path(self.request.source)
+        if not self.chosen.rewrites and not self.needs:
+            _keep(request, source)
+            self._run(result, source)
+            self._by_layers(result)
+            return result
+        from ..onnx_graph.typed_model import prepared
+
+        model = request.model if self.chosen.rewrites else dataclasses.replace(request.model, precision="fp32")
+        with prepared(
+            model, source, Path(request.work_dir), cache=self.cache,
+            on_phase=lambda phase: self.progress(phase, 0, 0), check_only=request.check_only,
+            findings=self.settled.findings, **({"needs": self.needs} if self.needs else {}),
+        ) as typed:  # fmt: skip
+            result["warnings"] += typed.warnings
+            result["rewritten"] = typed.path != source
+            _keep(request, typed.path)
+            if self.chosen.rewrites:
+                proof = typed.proof(model)
+                self.settled.note(proof)
+                result["precision_proof"] = proof
+            self._run(result, typed.path)
+        if not self.chosen.rewrites:
+            self._by_layers(result)
+        return result
+
+    def _run(self, result: BuildResult, onnx: Path) -> None:
+        """Have trtexec build the engine; for a check, only find out whether it could be asked to."""
+        request, source = self.request, Path(self.request.source)
+        with refused.located(onnx, source):
+            well_formed.check_loops(onnx, source)
+            _run_trtexec(request, result, self.version, str(onnx), self.progress)
+        if not request.check_only:
+            program.take_plan(request, result)
+
+    def _by_layers(self, result: BuildResult) -> None:
+        """Take the precision from the layer information."""
+        if self.request.check_only:
+            return
+        try:
+            evidence = layer_info.read(_layer_info_file(self.request))
+        except layer_info.UnreadableError as error:
+            evidence = None
+            hint = "please report it with trtexec's version; until then the precision is unproven"
+            result["warnings"].append(WarningInfo(code="engine-partly-unknown", message=str(error), hint=hint))
+        model = self.request.model
+        proof = prove(
+            model.precision, self.chosen, evidence, allow_fallback=model.allow_fallback, calibration=self.coverage
+        )
+        result["precision_proof"] = proof
 
 
 def _keep(request: BuildRequest, onnx: Path) -> None:
@@ -108,33 +182,6 @@ def _keep(request: BuildRequest, onnx: Path) -> None:
         from ..onnx_graph import typed_model
 
         typed_model.keep(onnx, Path(request.graph))
-
-
-def _by_rewritten(
-    request: BuildRequest, result: BuildResult, version: Version, cache: Optional[CalibrationCache], progress: Progress
-) -> None:
-    from ..onnx_graph.typed_model import prepared
-
-    settled = settle(request, cache, progress, weakly=False)
-    model = request.model
-    with prepared(
-        model,
-        Path(request.source),
-        Path(request.work_dir),
-        cache=cache,
-        on_phase=lambda phase: progress(phase, 0, 0),
-        check_only=request.check_only,
-        findings=settled.findings,
-    ) as typed:
-        result["warnings"] += typed.warnings
-        result["rewritten"] = typed.path != Path(request.source)
-        _keep(request, typed.path)
-        proof = typed.proof(model)
-        settled.note(proof)
-        result["precision_proof"] = proof
-        _run_trtexec(request, result, version, str(typed.path), progress)
-    if not request.check_only:
-        program.take_plan(request, result)
 
 
 def _run_trtexec(request: BuildRequest, result: BuildResult, version: Version, onnx: str, progress: Progress) -> None:

@@ -12,7 +12,10 @@ _REMARKS_KEPT = 5
 _BAD_BOUNDS = r"Profile k(?:MIN|MAX) values are not self-consistent"
 # What a backend says of the missing GPU after any error, whatever the error's own cause.
 AFTERWARDS = r"cudaError 35|catchCudaError"
+_NO_MEMORY = "there is not enough memory"
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
+_NO_IMPLEMENTATION = r"Could not find any implementation for node"
+_NO_ROOM = re.compile(r"insufficient memory|memory is insufficient")  # of the tactics that were left out for it
 _SIZES_HINT = (
     "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
     "multiples of 32. The builder's words name the layer and the axis where the sizes clash"
@@ -39,7 +42,7 @@ TABLE: Tuple[Known, ...] = (
     Known(
         r"OutOfMemory|[Oo]ut of memory|std::bad_alloc|Cuda failure: 2\b|Tactic Device request.*insufficient",
         "out-of-memory",
-        "there is not enough memory",
+        _NO_MEMORY,
         _MEMORY_HINT,
     ),
     Known(
@@ -116,6 +119,12 @@ TABLE: Tuple[Known, ...] = (
         "outputs in float32 or float16",
     ),
     Known(
+        r"has datatype UInt8 but is not",
+        "onnx-unsupported-operator",
+        "TensorRT takes uint8 for inputs and outputs alone, with a Cast next to them outside of branches and loops",
+        "export the model with the Cast to float32 right behind its input, or with an input of float32",
+    ),
+    Known(
         r"(?:`?zero_point`?|`?scale`?) which is not an initializer|zero_?[pP]oint.*(?:constant|initializer)",
         "onnx-unsupported-operator",
         "scale and zero point of a Q/DQ node must be constants of the model",
@@ -172,10 +181,10 @@ TABLE: Tuple[Known, ...] = (
         "give each input one shape under inputs: the branches that these decide are then gone",
     ),
     Known(
-        r"Could not find any implementation for node",
-        "out-of-memory",
-        "no implementation of a layer could be run, most often for want of memory",
-        _MEMORY_HINT,
+        _NO_IMPLEMENTATION,
+        "build-failed",
+        "TensorRT has no implementation of a layer in this form, or none that it could try here",
+        "raise builder.workspace, keep that layer in fp32 with keep_fp32:, or build with another TensorRT",
     ),
     Known(
         r"profile|[Dd]ynamic (?:shape|input)",
@@ -226,19 +235,30 @@ def is_noise(message: str) -> bool:
     return any(part in message for part in _NOISE)
 
 
-def from_builder_log(errors: Sequence[str]) -> ConvertError:
-    """Return the error that the builder's messages amount to."""
-    every: List[str] = [" ".join(error.split()) for error in errors]
-    texts = [text for text in every if not re.search(AFTERWARDS, text)] or every
+def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> ConvertError:
+    """Return the error that the builder's messages amount to.
+
+    ``warnings``: what it warned of before; these tell whether memory was what the implementations of a layer lacked.
+    """
+    texts = _causes([" ".join(error.split()) for error in errors])
     found = match(texts)
     if found is not None:
         known, text = found
+        room = next((each for each in warnings if _NO_ROOM.search(each)), None)
+        if known.pattern == _NO_IMPLEMENTATION and room is not None:
+            told = " ".join(room.split())
+            return ConvertError("out-of-memory", f"{_NO_MEMORY}. The builder: {text}; {told}", hint=_MEMORY_HINT)
         error = ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
         error.of_sizes = known.hint == _SIZES_HINT
         return error
     told = "; ".join(texts[-3:])
     why = f"for a reason that is not known here. The builder: {told}" if told else "and gives no reason"
     return ConvertError("build-failed", f"the builder gave up, {why}", hint=_UNKNOWN_HINT)
+
+
+def _causes(texts: List[str]) -> List[str]:
+    """Return the messages without those that follow any error, or all where there are no others."""
+    return [text for text in texts if not re.search(AFTERWARDS, text)] or texts
 
 
 def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
@@ -258,7 +278,13 @@ def from_builder_warnings(remarks: Sequence[str]) -> List[WarningInfo]:
 def from_program(name: str, exit_code: int, output: str) -> ConvertError:
     """Return the error that a converter's exit status and output amount to."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
-    found = match([line for line in lines if re.search(r"\[E\]|[Ee]rror|ERROR|[Ff]ail|nknown option", line)])
+    of_errors = [line for line in lines if re.search(r"\[E\]|[Ee]rror|ERROR|[Ff]ail|nknown option", line)]
+    error = _of_program(name, exit_code, lines, match(_causes(of_errors)))
+    error.said = "\n".join(lines)
+    return error
+
+
+def _of_program(name: str, exit_code: int, lines: Sequence[str], found: Optional[Tuple[Known, str]]) -> ConvertError:
     if found is not None:
         known, text = found
         return ConvertError(known.code, f"{known.cause}. {name} ended with status {exit_code}: {text}", hint=known.hint)

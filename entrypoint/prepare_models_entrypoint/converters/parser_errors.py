@@ -21,7 +21,6 @@ _TYPES_OF_TENSORRT = (
 )  # fmt: skip
 # The builder's words within the parser's: an error's number and kind, and in brackets what it says and where.
 _API = r"Error Code \d+: [A-Z][A-Za-z ]+ \((?P<told>.*?)\.? +In \w[\w:()]* at /"
-_TAGS = r"\[\w+Error\] |Inference error\(s\): "  # of onnx's messages
 _SHOWN = 5
 
 
@@ -119,7 +118,7 @@ def _objection(findings: Sequence[Finding], file: Path) -> Optional[str]:
     if found is None:
         return None
     told = (found.objection(node) for node in found.named([finding.node for finding in findings]))
-    return next((re.sub(_TAGS, "", each).rstrip(".") for each in told if each is not None), None)
+    return next((each for each in told if each is not None), None)
 
 
 def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertError:

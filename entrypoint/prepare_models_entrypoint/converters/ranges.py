@@ -40,13 +40,11 @@ class Settled:
         findings = self.findings or Findings({}, None, trusted=False)
         return dataclasses.replace(self, findings=dataclasses.replace(findings, keep={**findings.keep, **nodes}))
 
-    def in_fp32(self, *, check_only: bool) -> Settled:
-        """Return the same without a change of precision."""
+    def in_fp32(self, **request: object) -> Settled:
+        """Return the same without a change of precision; ``request``: what else differs in the request."""
         model = dataclasses.replace(self.request.model, precision="fp32", keep_fp32=())
-        request = dataclasses.replace(self.request, model=model)
-        if check_only:
-            request = dataclasses.replace(request, check_only=True, graph=None)
-        return dataclasses.replace(self, request=request, findings=_in_fp32(self.findings))
+        changed = dataclasses.replace(self.request, model=model, **request)  # type: ignore[arg-type]  # fields of it
+        return dataclasses.replace(self, request=changed, findings=_in_fp32(self.findings))
 
 
 def _in_fp32(findings: Optional[Findings]) -> Optional[Findings]:

@@ -6,52 +6,22 @@ import contextlib
 import copy
 import json
 from pathlib import Path
-from typing import Dict, FrozenSet, Iterator, Optional, Protocol, Sequence
+from typing import Dict, FrozenSet, Iterator, Sequence
 
 from ..contract.precision import AUTO
 from ..errors import ConvertError
 from . import parser_errors
+from .attempts import Attempt
 from .request import BuildResult
 
-# What parser and builder say of a graph and its sizes, which another form of the graph may get past.
+# What parser, builder and programs say of a graph and its sizes, which another form of the graph may get past.
 _OF_THE_GRAPH = (
-    "build-failed", "inputs-mismatch", "inputs-missing", "onnx-invalid", "onnx-node-invalid",
+    "build-failed", "converter-failed", "inputs-mismatch", "inputs-missing", "onnx-invalid", "onnx-node-invalid",
     "onnx-unsupported-operator", "plugin-missing", "precision-unavailable",
 )  # fmt: skip
 _SINGLY = 4  # how often the nodes that are refused stay in fp32 alone, before what is around them does, too
 _AROUND = 2  # nodes
 _NAMED = 10
-
-
-class Attempt(Protocol):
-    """One way from the model to the plan."""
-
-    @property
-    def precision(self) -> str:
-        """Return the precision to which the graph is rewritten, fp32 where none is."""
-
-    @property
-    def requested(self) -> str:
-        """Return the precision that the manifest names."""
-
-    @property
-    def sized(self) -> bool:
-        """Tell whether the manifest gives sizes."""
-
-    def rescued(self) -> "Attempt | None":
-        """Return the attempt with rewrites that may make the model buildable, None where there are none."""
-
-    def keeping(self, nodes: Dict[str, str]) -> "Attempt":
-        """Return the attempt with more nodes in fp32, given with reasons."""
-
-    def in_fp32(self, *, check_only: bool) -> "Attempt":
-        """Return the attempt without any change of precision."""
-
-    def unrunnable(self) -> Optional[str]:
-        """Return why another runtime can't run the source model either, None where it can or is not here."""
-
-    def made(self, result: BuildResult) -> BuildResult:
-        """Return the result with what was found and built."""
 
 
 def best(attempt: Attempt, blank: BuildResult) -> BuildResult:
@@ -91,7 +61,7 @@ def _with_a_witness(attempt: Attempt, refusal: ConvertError) -> ConvertError:
 
 def _with_less_rewritten(attempt: Attempt, refusal: ConvertError, blank: BuildResult) -> BuildResult:
     try:
-        attempt.in_fp32(check_only=True).made(copy.deepcopy(blank))
+        attempt.tried_in_fp32().made(copy.deepcopy(blank))
     except ConvertError as error:  # what is refused there, too, is no matter of precision
         raise _with_a_witness(attempt, error) from None
     keep: Dict[str, str] = {}
@@ -113,7 +83,7 @@ def _with_less_rewritten(attempt: Attempt, refusal: ConvertError, blank: BuildRe
     if refusal.code == "precision-unavailable" and not keep:
         raise refusal  # no node is at fault: something is missing here that this precision needs
     if attempt.requested == AUTO:
-        return attempt.in_fp32(check_only=False).made(copy.deepcopy(blank))
+        return attempt.in_fp32().made(copy.deepcopy(blank))
     raise _is_ours(attempt.precision, keep, refusal)
 
 
@@ -143,7 +113,7 @@ def located(graph: Path, source: Path) -> Iterator[None]:
 
             found = Surroundings(model_file.load(graph))
             by_builder = not error.nodes
-            refused = found.computing(error.nodes or _words(error.message))
+            refused = found.computing(error.nodes or _words(error.said or error.message))
             error.nodes = tuple(refused)
             error.around = tuple(found.near(refused, _AROUND))
             if by_builder and error.code == "onnx-unsupported-operator":

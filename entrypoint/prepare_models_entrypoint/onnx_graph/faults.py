@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Optional
 
 import onnx
@@ -10,6 +11,8 @@ from onnx import ModelProto, TypeProto
 from ..errors import ConvertError
 from . import model_file
 from .walk import graphs
+
+_TAGS = re.compile(r"\[\w+Error\] |Inference error\(s\): ")  # of onnx's messages
 
 
 class RewriteError(ValueError):
@@ -32,6 +35,11 @@ def of(model: ModelProto) -> Optional[str]:
     except UnicodeDecodeError:  # of the checker's own message, which repeats the name
         return "a name in it is not UTF-8"
     return None
+
+
+def plain(error: BaseException) -> str:
+    """Return what onnx says, in one line and without the names of its own errors."""
+    return _TAGS.sub("", " ".join(str(error).split())).rstrip(".")
 
 
 def _give_shape(kind: TypeProto) -> None:

@@ -1,15 +1,20 @@
-"""Loops without a trip count or condition: parsers lose what stands for these in the body."""
+"""Loops without a trip count or condition: parsers lose what stands for these in the body.
+
+A loop that collects results (scan outputs) has as many as it has rounds. TensorRT sizes them by the trip count, and so
+takes such a loop only where its condition never ends it.
+"""
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, Set
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 from . import graph, weights
 from .constants import Constants
 from .names import Names
+from .walk import bodies, graphs
 
 _ENDLESS = (1 << 31) - 2  # rounds; TensorRT takes one more for no count at all
 
@@ -22,6 +27,8 @@ def unbounded(model: ModelProto) -> List[NodeProto]:
 
 
 def _is_open(node: NodeProto, position: int, constants: Constants) -> bool:
+    if position == 0 and node.output[len(node.input[2:]) :]:
+        return False  # what it collects would be as long as the count
     if len(node.input) <= position or not node.input[position]:
         return True
     count = constants.get(node.input[position]) if position == 0 else None
@@ -41,3 +48,46 @@ def bound(model: ModelProto) -> List[str]:
             if _is_open(node, position, known):
                 node.input[position] = name
     return [node.name or node.op_type for node in loops]
+
+
+def uncounted(model: ModelProto) -> List[str]:
+    """Return the loops that collect results over rounds whose number their condition tells, not their count.
+
+    Args:
+        model: as ``prepare`` returns it.
+    """
+    constants = Constants(model)
+    read = {name for each in graphs(model.graph) for node in each.node for name in node.input}
+    read |= {value.name for each in graphs(model.graph) for value in each.output}
+    loops = [node for node in graph.nodes(model) if node.op_type == "Loop"]
+    return [node.name for node in loops if _collects(node, read) and not _is_counted(node, constants)]
+
+
+def _collects(node: NodeProto, read: Set[str]) -> bool:
+    return any(name in read for name in node.output[len(node.input[2:]) :])
+
+
+def _is_counted(node: NodeProto, constants: Constants) -> bool:
+    count, condition = [*node.input[:2], "", ""][:2]
+    rounds = constants.get(count)
+    if not count or (rounds is not None and rounds.size and int(rounds.max()) > _ENDLESS):
+        return False
+    if condition and not _is_true(constants, condition):
+        return False
+    return all(_goes_on(body) for body in bodies(node))
+
+
+def _is_true(constants: Constants, name: str) -> bool:
+    value = constants.get(name)
+    return value is not None and bool(value.all())
+
+
+def _goes_on(body: GraphProto) -> bool:
+    """Tell whether a body passes its condition on, or gives one that is always true."""
+    makers = {name: node for node in body.node for name in node.output}
+    name = body.output[0].name
+    while name in makers and makers[name].op_type in ("Identity", "Cast"):
+        name = makers[name].input[0]
+    if name == body.input[1].name:
+        return True
+    return _is_true(Constants(ModelProto(graph=body)), name)

@@ -81,12 +81,15 @@ def _is_large(tensor: TensorProto) -> bool:
     return tensor.data_location == TensorProto.EXTERNAL or len(tensor.raw_data) >= _SMALLEST_MAPPED
 
 
-def without_weights(model: ModelProto) -> ModelProto:
-    """Return a copy whose large initializers are empty: what judges a model by its structure needs no more."""
+def without_weights(model: ModelProto, *, sized: bool = False) -> ModelProto:
+    """Return a copy whose large initializers are empty: what judges a model by its structure needs no more.
+
+    ``sized``: whether they keep their shapes, which ONNX's checker takes amiss, and its inference needs.
+    """
     large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
     shell = _without(model, large)
     for tensor in large:
-        shell.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=[0])
+        shell.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims if sized else [0])
     return shell
 
 

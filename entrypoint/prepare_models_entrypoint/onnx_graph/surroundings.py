@@ -8,7 +8,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from ..foreign import ForeignError, foreign
-from . import model_file
+from . import faults, model_file
 from .walk import bodies, graphs
 
 _WHOLE = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
@@ -100,7 +100,8 @@ class Surroundings:
             with foreign():
                 onnx.shape_inference.infer_shapes(one, check_type=True, strict_mode=True)
         except ForeignError as error:
-            return str(error) if isinstance(error.__cause__, onnx.shape_inference.InferenceError) else None
+            judged = isinstance(error.__cause__, onnx.shape_inference.InferenceError)
+            return faults.plain(error) if judged else None
         return None
 
     def before(self, nodes: Sequence[NodeProto]) -> List[str]:

@@ -1,13 +1,14 @@
-"""``precision: auto``: the lowest precision whose outputs meet the thresholds on the samples."""
+"""``precision: auto``: the lowest precision that a verification passes: its samples, its thresholds, all of them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from onnx import ModelProto
 
+from ..contract.comparison import missed
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import PrecisionChoice, WarningInfo
@@ -17,7 +18,7 @@ from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.typed_model import as_asked, prepared
 from . import analysis, needs, runners
-from .judging import judge
+from .reference import open_reference
 
 _LOWEST_FIRST = ("int8", "fp16", "fp32")
 
@@ -81,33 +82,27 @@ class _Chooser:
             asked = replace(self.job, precision="fp16", keep_fp32=(*self.job.kept_patterns, AUTO))
             self.findings = analysis.find(asked, self.source, self.on_phase, self.known)
         try:
-            outputs, kept, narrowed = self._outputs(precision)
+            return self._judged(precision)
         except ConvertError as error:
             return _row(precision, "impossible", error.message)
-        judged = judge(self.given.config, precision)(list(zip(self._source_outputs(), outputs)))
-        if judged.problems:
-            told = "; ".join(f"{name}: {', '.join(problems)}" for name, problems in judged.problems.items())
-            return _row(precision, "missed", told, kept=kept, error=judged.error)
-        if not narrowed:
-            return _row(precision, "missed", "no compute layer would have it", kept=kept, error=judged.error)
-        return _row(precision, "chosen", "meets the thresholds on the samples", kept=kept, error=judged.error)
 
-    def _outputs(self, precision: str) -> Tuple[Sequence[Mapping[str, Any]], int, bool]:
-        """Return outputs in a precision, the number of nodes that stay in fp32, and whether any layer has it."""
-        job = replace(self.job, precision=precision)
+    def _judged(self, precision: str) -> PrecisionChoice:
+        """Return what a verification would say of the model in a precision: on all samples, by the same thresholds."""
+        job = replace(self.job, precision=precision, verify=self.given.config)
         with prepared(
             job, self.source, self.work_dir, cache=self.cache, on_phase=self.on_phase, findings=self.findings
-        ) as typed:
-            with runners.RoundedRunner(typed.path) as runner:
-                outputs = [runner.infer(feed) for feed in self.watched.feeds]
-            narrowed = typed.evidence is not None and bool(typed.evidence.layers.get(precision))
-            return outputs, sum(not node.harmless for node in typed.kept), narrowed
-
-    def _source_outputs(self) -> Sequence[Mapping[str, Any]]:
-        try:
-            return self.watched.outputs()
-        except runners.runtime_errors() as error:
-            raise runners.cannot_run(error) from None
+        ) as typed, open_reference(job, self.source, self.work_dir) as reference:
+            outputs = reference.compared(runners.RoundedRunner(typed.path), precision)
+            scales = reference.scales(self.cache) if precision == "int8" and self.cache is not None else None
+        kept = sum(not node.harmless for node in typed.kept)
+        error = max((output["max_of_range"] or 0.0 for output in outputs), default=0.0)
+        problems = missed(outputs, scales)
+        if problems:
+            return _row(precision, "missed", f"on {reference.described}: {'; '.join(problems)}", kept=kept, error=error)
+        if typed.evidence is None or not typed.evidence.layers.get(precision):
+            return _row(precision, "missed", "no compute layer would have it", kept=kept, error=error)
+        told = f"meets the thresholds on {reference.described}"
+        return _row(precision, "chosen", told, kept=kept, error=error)
 
 
 def _row(precision: str, verdict: str, told: str, *, kept: int = 0, error: Optional[float] = None) -> PrecisionChoice:

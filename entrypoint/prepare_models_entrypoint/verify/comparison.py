@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from ..contract.backends import loader
-from ..contract.comparison import Verification
+from ..contract.comparison import Verification, missed
 from ..contract.environment import RuntimeInfo
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
@@ -90,10 +90,7 @@ def refusal(verification: Verification) -> Optional[VerifyError]:
     """Return the error of a failed verification, with every number that missed its threshold."""
     if verification["verdict"] != "failed":
         return None
-    problems = [f"{o['name']}: {problem}" for o in verification["outputs"] for problem in o["problems"]]
-    scales = verification["scales"]
-    if scales is not None and scales["judged"] and scales["problem"] is not None:
-        problems.append(scales["problem"])
+    problems = missed(verification["outputs"], verification["scales"])
     if verification["origin"] is not None:
         problems.append(verification["origin"])
     told = "; ".join(problems)

@@ -6,9 +6,7 @@ Its arguments are ``REQUEST EVENTS_FD``.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
-import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from .. import gpu_turn, reach
 from ..confinement import confine
-from ..contract.comparison import Latency, OutputComparison, ScaleFit, Verification
-from ..contract.conversion import OnnxConfig
+from ..contract.comparison import Latency, OutputComparison, ScaleFit, Verification, missed
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
@@ -25,10 +22,11 @@ from ..converters.precision import rule
 from ..errors import VerifyError, outcome
 from ..landlock import Reach
 from ..onnx_graph import calibration_cache
+from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
 from ..processes import die_with_parent, show_as
-from . import needs, runners, samples
-from .metrics import OutputMetrics
+from . import needs, runners
+from .reference import Reference, open_reference
 
 _NO_MEMORY = VerifyError(
     "verification-impossible", "there was not enough memory to compare", hint="verify on a larger machine"
@@ -95,17 +93,13 @@ class Comparison:
                 return self._report(candidate, "not-compared", "none", [], None, None, None)
             if candidate.kind == "engine":
                 stack.enter_context(gpu_turn.held(self.request["timing_dir"], lambda: None))
-            source = stack.enter_context(self._graph("fp32", "reference"))
-            reference = runners.session(source)
-            inputs = self._inputs(reference)
-            described, feeds = samples.feeds(self.config, inputs)
-            outputs = self._compared(reference, candidate.runner, feeds)
-            origin = self._origin(candidate, inputs) if any(output["problems"] for output in outputs) else None
-            scales = self._scales(source, inputs)
-            latency = self._latency(candidate, inputs) if candidate.engine else None
-        too_wide = scales is not None and scales["judged"] and scales["problem"] is not None
-        failed = too_wide or any(output["problems"] for output in outputs)
-        return self._report(candidate, "failed" if failed else "passed", described, outputs, scales, latency, origin)
+            reference = stack.enter_context(open_reference(self.model, Path(self.request["source"]), self.work_dir))
+            outputs = reference.compared(candidate.runner, self.model.precision)
+            origin = self._origin(candidate, reference) if any(output["problems"] for output in outputs) else None
+            scales = self._scales(reference)
+            latency = self._latency(candidate, reference) if candidate.engine else None
+        verdict = "failed" if missed(outputs, scales) else "passed"
+        return self._report(candidate, verdict, reference.described, outputs, scales, latency, origin)
 
     def _report(  # noqa: PLR0917  # one value for each part of the report
         self, candidate: _Candidate, verdict: str, described: str, outputs: List[OutputComparison],
@@ -140,7 +134,7 @@ class Comparison:
         if not self._rewrites():
             why = "it was built from the source model as it is, so there is no rewritten model to compare"
             return _Candidate(None, why, engine_not_run=why_not)
-        runner = runners.RoundedRunner(stack.enter_context(self._graph(self.model.precision, "candidate")))
+        runner = runners.RoundedRunner(stack.enter_context(self._rewritten()))
         half = "bf16" if self.model.precision == "bf16" else "fp16"
         what = (
             f"the model rewritten to {self.model.precision}, from which the engine was built, computed on the CPU "
@@ -160,107 +154,51 @@ class Comparison:
         ).rewrites  # fmt: skip
 
     @contextlib.contextmanager
-    def _graph(self, precision: str, name: str) -> Iterator[Path]:
-        """Yield the model with the manifest's changes and in a precision: what the same build step made of it."""
-        if precision == "fp32" and self.model.onnx == OnnxConfig():
-            yield self._named(Path(self.request["source"]))
-            return
+    def _rewritten(self) -> Iterator[Path]:
+        """Yield the graph from which the engine was built: what the same build step made of the source."""
         from ..onnx_graph import rescue
         from ..onnx_graph.typed_model import prepared
 
-        folder = self.work_dir / name
+        folder = self.work_dir / "candidate"
         folder.mkdir(mode=0o700, exist_ok=True)
-        cache = self.request["cache_file"] if precision != "fp32" else None
-        job = dataclasses.replace(self.model, precision=precision)
-        scales = calibration_cache.read(Path(cache), cache) if cache else None
         source = Path(self.request["source"])
-        needs = rescue.survey(source, job) if self.request["rescued"] and name == "candidate" else rescue.Rescue()
+        needs = rescue.survey(source, self.model) if self.request["rescued"] else rescue.Rescue()
         with prepared(
-            job, source, folder, cache=scales, on_phase=lambda _: None,
-            findings=self.findings if precision != "fp32" else None, needs=needs,
-        ) as typed:  # fmt: skip
+            self.model,
+            source,
+            folder,
+            cache=self._cache(),
+            on_phase=lambda _: None,
+            findings=self.findings,
+            needs=needs,
+        ) as typed:
             yield typed.path
 
-    def _named(self, source: Path) -> Path:
-        """Return the source, or a copy with other names where nodes share one, which ONNX Runtime refuses."""
-        if importlib.util.find_spec("onnx") is None:
-            return source
-        from ..onnx_graph import graph, model_file, prepare
+    def _cache(self) -> Optional[CalibrationCache]:
+        cache = self.request["cache_file"]
+        return calibration_cache.read(Path(cache), cache) if cache else None
 
-        model = model_file.load(source)
-        names = [node.name for node in graph.nodes(model) if node.name]
-        if len(set(names)) == len(names):
-            return source
-        copy = self.work_dir / "named.onnx"
-        model_file.save(prepare.prepare(model), copy)
-        return copy
-
-    def _inputs(self, reference: Any) -> List[samples.Input]:
-        return [
-            (
-                value.name,
-                runners.dtype_of(value.name, value.type),
-                samples.shape_of(value.name, value.shape, self.model),
-            )
-            for value in reference.get_inputs()
-        ]
-
-    def _compared(self, reference: Any, candidate: Any, feeds: Iterator[samples.Feed]) -> List[OutputComparison]:
-        outputs = [value.name for value in reference.get_outputs()]
-        needs.check_outputs(self.config, outputs)
-        limits = {name: self.config.of_output(name, self.model.precision) for name in outputs}
-        metrics = {name: OutputMetrics(name, limits[name].argmax_axis) for name in outputs}
-        with candidate as active:
-            for feed in _kept(feeds):
-                right = dict(zip(outputs, reference.run(outputs, dict(feed))))
-                _collect(metrics, right, active.infer(feed_dict=feed))
-        return [
-            metrics[name].result(limits[name], named=name in self.config.outputs, asked=self.config.asks(name))
-            for name in outputs
-        ]
-
-    def _scales(self, source: Path, inputs: List[samples.Input]) -> Optional[ScaleFit]:
+    def _scales(self, reference: Reference) -> Optional[ScaleFit]:
         """Hold the cache's scales against the samples, where ONNX is there to ask the model for its tensors."""
-        cache = self.request["cache_file"] if self.model.precision == "int8" else None
+        cache = self._cache() if self.model.precision == "int8" else None
         if cache is None or importlib.util.find_spec("onnx") is None:
             return None
-        from . import scales
+        return reference.scales(cache)
 
-        known = calibration_cache.read(Path(cache), cache).scales
-        _, feeds = samples.feeds(self.config, inputs)
-        return scales.fit(source, known, feeds, self.work_dir / "scales", self.config)
-
-    def _origin(self, candidate: _Candidate, inputs: List[samples.Input]) -> Optional[str]:
+    def _origin(self, candidate: _Candidate, reference: Reference) -> Optional[str]:
         """Return where the rewritten model first leaves its source, None where the engine was run."""
         if not isinstance(candidate.runner, runners.RoundedRunner):
             return None
         from . import analysis
 
-        _, feeds = samples.feeds(self.config, inputs)
-        return analysis.origin(self.model, Path(self.request["source"]), candidate.runner.rounded, feeds, self.work_dir)
+        source = Path(self.request["source"])
+        return analysis.origin(self.model, source, candidate.runner.rounded, reference.feeds(), self.work_dir)
 
-    def _latency(self, candidate: _Candidate, inputs: List[samples.Input]) -> Latency:
+    def _latency(self, candidate: _Candidate, reference: Reference) -> Latency:
         from ..converters.engine_loading import memory_of
 
-        _, feeds = samples.feeds(self.config, inputs)
         memory = memory_of(candidate.engine.engine) if candidate.engine else None
-        return runners.measure(candidate.runner, next(feeds), memory_bytes=memory)
-
-
-def _kept(feeds: Iterator[samples.Feed]) -> Iterator[samples.Feed]:
-    """Yield the samples; that there is one at all is settled here."""
-    first = next(feeds, None)
-    if first is None:
-        raise needs.no_sample()
-    return itertools.chain([first], feeds)
-
-
-def _collect(metrics: Dict[str, OutputMetrics], reference: samples.Feed, candidate: Mapping[str, Any]) -> None:
-    for name, one in metrics.items():
-        if name in candidate:
-            one.add(reference[name], candidate[name])
-        else:
-            one.problem = "the output is missing"
+        return runners.measure(candidate.runner, next(reference.feeds()), memory_bytes=memory)
 
 
 def _reference_name() -> str:

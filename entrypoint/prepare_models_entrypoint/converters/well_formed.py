@@ -1,0 +1,64 @@
+"""What a parser takes although it should not: models judged by ONNX's rules, and by what TensorRT makes of them."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from ..errors import ConvertError
+from . import parser_errors
+
+_SHOWN = 5
+
+
+def check(source: Path) -> None:
+    """Refuse a model that breaks ONNX's rules, or whose quantization TensorRT computes otherwise than it means.
+
+    Where onnx is not installed, as in images with the full TensorRT, the parser is all that judges.
+
+    Raises:
+        ConvertError: ``onnx-invalid``, ``onnx-node-invalid`` or ``quantization-asymmetric``.
+    """
+    try:
+        from ..onnx_graph import model_file, prepare, rules, symmetric
+    except ImportError:
+        return
+    model = model_file.load(source)
+    rules.check(model)
+    if mentions(source, b"QuantizeLinear"):
+        symmetric.check(prepare.prepare(model))
+
+
+def check_loops(onnx: Path, source: Path) -> None:
+    """Refuse a graph with loops that the parser takes with results of the wrong size, or refuses for another reason.
+
+    Args:
+        onnx: the file that is to be parsed.
+        source: the model as its author gave it.
+
+    Raises:
+        ConvertError: ``onnx-unsupported-operator``, with the nodes.
+    """
+    if not mentions(onnx, b"Loop"):
+        return
+    try:
+        from ..onnx_graph import loops, model_file, prepare
+    except ImportError:
+        return
+    names = loops.uncounted(prepare.prepare(model_file.load(onnx)))
+    if names:
+        error = ConvertError(
+            "onnx-unsupported-operator",
+            f"TensorRT can't take operator Loop at node {', '.join(map(repr, names[:_SHOWN]))}: it collects results, "
+            "one a round, and only its condition tells how many rounds there are; TensorRT would go by the trip count",
+            hint="export the loop over a range, with a trip count and a condition that is always true"
+            + parser_errors.advice(source, names, decided=True),
+        )
+        error.nodes = tuple(names)
+        raise error
+
+
+def mentions(file: Path, word: bytes) -> bool:
+    """Tell whether a file has a word."""
+    with open(str(file), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return view.find(word) >= 0

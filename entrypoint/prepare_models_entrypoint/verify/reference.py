@@ -1,0 +1,112 @@
+"""The source model in ONNX Runtime: what it says of the samples is right, and what was made of it is judged by it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from ..contract.comparison import OutputComparison, ScaleFit
+from ..contract.conversion import OnnxConfig
+from ..contract.job import ModelJob
+from ..contract.verification import VerifyConfig
+from ..onnx_graph.calibration_cache import CalibrationCache
+from . import needs, runners, samples
+from .metrics import OutputMetrics
+
+
+class Reference:
+    """A source model and the samples of its verification.
+
+    Args:
+        job: the model, with ``verify``.
+        graph: the source with the manifest's changes.
+        work_dir: private directory.
+
+    Raises:
+        VerifyError: ONNX Runtime can't run it, or the samples can't be used.
+    """
+
+    def __init__(self, job: ModelJob, graph: Path, work_dir: Path) -> None:
+        self.config = job.verify or VerifyConfig()
+        self._graph, self._work_dir = graph, work_dir
+        self._session = runners.session(graph)
+        self._inputs = [
+            (value.name, runners.dtype_of(value.name, value.type), samples.shape_of(value.name, value.shape, job))
+            for value in self._session.get_inputs()
+        ]
+        self.described, _ = samples.feeds(self.config, self._inputs)
+
+    def feeds(self) -> Iterator[samples.Feed]:
+        """Yield the samples; that there is one at all is settled here."""
+        _, feeds = samples.feeds(self.config, self._inputs)
+        first = next(feeds, None)
+        if first is None:
+            raise needs.no_sample()
+        return itertools.chain([first], feeds)
+
+    def compared(self, candidate: Any, precision: str) -> List[OutputComparison]:
+        """Return how far each output of a candidate is off, by the thresholds of its precision.
+
+        Args:
+            candidate: a runner as Polygraphy has them.
+            precision: in which it computes.
+        """
+        outputs = [value.name for value in self._session.get_outputs()]
+        needs.check_outputs(self.config, outputs)
+        limits = {name: self.config.of_output(name, precision) for name in outputs}
+        metrics = {name: OutputMetrics(name, limits[name].argmax_axis) for name in outputs}
+        with candidate as active:
+            for feed in self.feeds():
+                right = dict(zip(outputs, self._session.run(outputs, dict(feed))))
+                _collect(metrics, right, active.infer(feed_dict=feed))
+        return [
+            metrics[name].result(limits[name], named=name in self.config.outputs, asked=self.config.asks(name))
+            for name in outputs
+        ]
+
+    def scales(self, cache: CalibrationCache) -> Optional[ScaleFit]:
+        """Hold the scales of a cache against the samples."""
+        from . import scales
+
+        return scales.fit(self._graph, cache.scales, self.feeds(), self._work_dir / "scales", self.config)
+
+
+@contextlib.contextmanager
+def open_reference(job: ModelJob, source: Path, work_dir: Path) -> Iterator[Reference]:
+    """Yield the source model with the changes that the manifest asks of its graph, in the precision that it has."""
+    if job.onnx == OnnxConfig():
+        yield Reference(job, _named(source, work_dir), work_dir)
+        return
+    from ..onnx_graph.typed_model import prepared
+
+    folder = work_dir / "reference"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with prepared(replace(job, precision="fp32"), source, folder, cache=None, on_phase=lambda _: None) as typed:
+        yield Reference(job, typed.path, work_dir)
+
+
+def _named(source: Path, work_dir: Path) -> Path:
+    """Return the source, or a copy with other names where nodes share one, which ONNX Runtime refuses."""
+    if importlib.util.find_spec("onnx") is None:
+        return source
+    from ..onnx_graph import graph, model_file, prepare
+
+    model = model_file.load(source)
+    names = [node.name for node in graph.nodes(model) if node.name]
+    if len(set(names)) == len(names):
+        return source
+    copy = work_dir / "named.onnx"
+    model_file.save(prepare.prepare(model), copy)
+    return copy
+
+
+def _collect(metrics: Dict[str, OutputMetrics], reference: samples.Feed, candidate: Mapping[str, Any]) -> None:
+    for name, one in metrics.items():
+        if name in candidate:
+            one.add(reference[name], candidate[name])
+        else:
+            one.problem = "the output is missing"
