@@ -123,6 +123,15 @@ class LockError(PrepareModelsError):
         self.drift = list(drift)
 
 
+class EngineMissingError(PrepareModelsError):
+    """A model has no engine in the store."""
+
+    code = "engine-missing"
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(f"{message} [{self.code}]", hint=hint)
+
+
 class SourcesError(PrepareModelsError):
     """Sources could not be fetched. ``failed``: each with the error that the entrypoint reported."""
 

@@ -278,7 +278,11 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
     if len(loaded.models) != len(index.models):
         raise damaged("its manifest has other models than its index")
     models = tuple(
-        replace(_here(spec, model, folder / "models"), pins=fetched_pins(spec, lock, loaded.path.absolute().parent))
+        replace(
+            _here(spec, model, folder / "models"),
+            pins=fetched_pins(spec, lock, loaded.path.absolute().parent),
+            engines=lock.engine_digests(spec.name),
+        )
         for spec, model in zip(loaded.models, index.models, strict=True)
     )
     _take_into_store(models)

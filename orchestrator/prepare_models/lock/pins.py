@@ -43,9 +43,14 @@ def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tu
         digests = open_digests()
         refuse(drift_of_sources(loaded, lock, digests.of), file)
         digests.save()
-    base = file.absolute().parent
-    models = tuple(_pinned(spec, lock, base, everything=locked) for spec in loaded.models)
-    return replace(loaded, models=models), lock
+    return held_to(loaded, lock, everything=locked), lock
+
+
+def held_to(manifest: Manifest, lock: Lock, *, everything: bool = True) -> Manifest:
+    """Return a manifest with the digests of a lock; without ``everything`` those of remote sources alone."""
+    base = manifest.path.absolute().parent
+    models = tuple(_pinned(spec, lock, base, everything=everything) for spec in manifest.models)
+    return replace(manifest, models=models)
 
 
 def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> ModelSpec:
@@ -60,6 +65,7 @@ def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> Mod
     return replace(
         spec, sha256=pins["model"], calibration_sha256=pins.get("calibration_cache"),
         pins=fetched_pins(spec, lock, base, everything=everything),
+        engines=lock.engine_digests(spec.name) if everything else {},
     )  # fmt: skip
 
 
