@@ -23,6 +23,7 @@ T = TypeVar("T")
 Reader = Callable[[object], object]
 
 LARGEST_DOCUMENT = 64 << 20
+_MOST_VALUES = 3_000_000  # of a hundred bytes or two each in the memory
 _LARGEST_INT = 1 << 63
 _UNIONS = (Union, getattr(types, "UnionType", Union))  # Optional[X], and X | None of Python 3.10 and later
 
@@ -45,8 +46,11 @@ def loads(data: Union[str, bytes]) -> Any:
     """Return a JSON document.
 
     Raises:
-        ContractError: it is not JSON, or nested too deeply.
+        ContractError: it is not JSON, nested too deeply, or of so many values that it would fill the memory.
     """
+    marks = ",[{" if isinstance(data, str) else (b",", b"[", b"{")
+    if len(data) > _MOST_VALUES and sum(map(data.count, marks)) > _MOST_VALUES:  # type: ignore[arg-type]  # of its kind
+        raise ContractError(f"it has more than {_MOST_VALUES} values")
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

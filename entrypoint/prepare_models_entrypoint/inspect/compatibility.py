@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Optional, TypedDict
 
 from ..contract.environment import RuntimeInfo
+from ..contract.report import ModelReport
 from .header import Header
-from .isolated import Document
 
 _PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
@@ -18,7 +18,7 @@ class Fitness(TypedDict):
     told: str
 
 
-def judge(header: Header, record: Optional[Document], runtime: RuntimeInfo) -> Fitness:
+def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> Fitness:
     """Compare what a plan was built by and for with what is here, before it is loaded.
 
     Args:
@@ -37,7 +37,7 @@ def judge(header: Header, record: Optional[Document], runtime: RuntimeInfo) -> F
     return Fitness(runs_here=_same_version(header, runtime["backend"]["version"]), told=told)
 
 
-def _built(header: Header, record: Optional[Document]) -> str:
+def _built(header: Header, record: Optional[ModelReport]) -> str:
     target = _target(header, record)
     by = f"built by {_PRODUCTS[header['format']]} {header['version']}"
     if target is None:
@@ -58,10 +58,11 @@ def sm(capability: str) -> str:
     return f"sm_{capability.replace('.', '')}"
 
 
-def _target(header: Header, record: Optional[Document]) -> "Optional[list[str]]":
+def _target(header: Header, record: Optional[ModelReport]) -> "Optional[list[str]]":
     if header.get("compute_capabilities"):
         return list(header["compute_capabilities"])
-    gpu = ((record or {}).get("runtime") or {}).get("gpu")
+    built_in = record["runtime"] if record is not None else None
+    gpu = built_in["gpu"] if built_in is not None else None
     return [gpu["compute_capability"]] if gpu else None
 
 
@@ -81,6 +82,6 @@ def _same_version(header: Header, version: str) -> Optional[bool]:
     return True if built == here else None
 
 
-def explain(header: Header, record: Optional[Document], runtime: RuntimeInfo, reason: str) -> str:
+def explain(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo, reason: str) -> str:
     """Return why a plan did not load, with both sides and the runtime's own words."""
     return f"{judge(header, record, runtime)['told']}. The runtime says: {reason}"

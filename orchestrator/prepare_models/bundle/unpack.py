@@ -14,7 +14,7 @@ from typing import BinaryIO
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
-from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, sha256_file, share_file, sync, write_atomic
 from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
@@ -273,7 +273,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
                 _put(work.path(layer.sha256), folder / "images" / layer.sha256)
     _store_engines(index, work, origin)
     _put(work.path(index.manifest.sha256), folder / index.manifest.name)
-    lock = parse_lock(work.path(index.lock.sha256).read_text(encoding="utf-8"), index.lock.name)
+    lock = parse_lock(read_small(work.path(index.lock.sha256), largest=schema.LARGEST_DOCUMENT), index.lock.name)
     loaded = load_manifest(folder / index.manifest.name)
     if len(loaded.models) != len(index.models):
         raise damaged("its manifest has other models than its index")

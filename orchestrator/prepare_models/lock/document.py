@@ -116,19 +116,17 @@ def read(file: Path) -> Lock | None:
         LockError: it is no lock, or one of another version.
     """
     try:
-        return parse(read_small(file, largest=schema.LARGEST_DOCUMENT).decode("utf-8"), str(file))
+        return parse(read_small(file, largest=schema.LARGEST_DOCUMENT), str(file))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise HostError(f"{file} can't be read: {error.strerror}", hint="give read access to it") from None
-    except UnicodeDecodeError:
-        raise _unreadable(str(file), "it is not UTF-8") from None
 
 
-def parse(text: str, name: str) -> Lock:
-    """Return the lock in a text; ``name`` stands in the error."""
+def parse(data: bytes, name: str) -> Lock:
+    """Return the lock in a document; ``name`` stands in the error."""
     try:
-        raw = schema.loads(text)
+        raw = schema.loads(data)
         version = raw.pop("version", None) if isinstance(raw, dict) else None
         if version != VERSION:
             raise _unreadable(name, f"it is of version {version}, this tool reads {VERSION}")
