@@ -68,7 +68,8 @@ model_warmup { name: "w" inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 
 """
 PIECES = (
     b"{", b"}", b"[", b"]", b":", b"<", b">", b"0x", b"1e400", b"nan", b"-inf", b"TYPE_", b'"', b"'", b"\\x", b"#",
-    b"input { }", b"ensemble_scheduling { step { } }", b"version_policy { specific { versions: [ 1 ] } }", b"dims: [ 0 ]",
+    b"input { }", b"ensemble_scheduling { step { } }", b"version_policy { specific { versions: [ 1 ] } }",
+    b"dims: [ 0 ]",
     b"count: 99999999999999999999", b"max_batch_size: -1", b"backend: ", b"model_transaction_policy { }", b"{ " * 3000,
 )  # fmt: skip
 
