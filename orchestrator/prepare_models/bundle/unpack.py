@@ -104,6 +104,8 @@ def unpack(
     keys: KeyList | None,
     on_bytes: OnBytes,
     wants: Callable[[BundledImage], bool],
+    *,
+    accepts: bool = True,
 ) -> Site:
     """Verify a bundle and put what it brings where a run finds it.
 
@@ -113,6 +115,7 @@ def unpack(
         keys: keys one of which must have signed it, None for no check.
         on_bytes: hears how many of how many bytes are verified.
         wants: whether the content of an image is needed; it lies in ``folder/images`` then.
+        accepts: whether an older signed edition is refused from now on.
 
     Raises:
         BundleError: it is damaged or incomplete.
@@ -129,7 +132,7 @@ def unpack(
 
             _check_bases(index, [_verified(base, None, on_bytes, base_sink)[0] for base in bases])
             work.close()
-            if signed is not None:
+            if signed is not None and accepts:
                 releases.accept(signed)
             return _settled(index, work, wants, signed.keyid if signed else None)
     except OSError as error:

@@ -24,16 +24,19 @@ def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:
     return choice.pick(arguments.executor, _containers(arguments), builds=builds)
 
 
-def chosen(arguments: argparse.Namespace) -> tuple[Manifest, Sequence[ModelSpec], Executor]:
-    """Return manifest, chosen models and executor, from the files of the user or from a bundle, held to the lock."""
+def chosen(arguments: argparse.Namespace, *, accepts: bool = False) -> tuple[Manifest, Sequence[ModelSpec], Executor]:
+    """Return manifest, chosen models and executor, from the files of the user or from a bundle, held to the lock.
+
+    ``accepts``: whether older editions of a signed bundle or lock are refused from now on.
+    """
     options, held_to = _containers(arguments), None
     if arguments.bundle is not None:
-        loaded, held_to, options = _unpacked(arguments, options)
+        loaded, held_to, options = _unpacked(arguments, options, accepts=accepts)
     else:
         if arguments.require_signed and not arguments.locked:
             hint = "give --locked: the lock is what is signed"
             raise UsageError("--require-signed needs --locked or --bundle", hint=hint)
-        loaded, known = load(arguments.manifest, locked=arguments.locked, keys=trusted(arguments))
+        loaded, known = load(arguments.manifest, locked=arguments.locked, keys=trusted(arguments), accepts=accepts)
         held_to = known if arguments.locked else None
     specs = delivered(planner.select(loaded, arguments.names), arguments)
     found = choice.pick(arguments.executor, options)
@@ -54,7 +57,9 @@ def _containers(arguments: argparse.Namespace) -> ContainerOptions:
     )
 
 
-def _unpacked(arguments: argparse.Namespace, options: ContainerOptions) -> tuple[Manifest, Lock, ContainerOptions]:
+def _unpacked(
+    arguments: argparse.Namespace, options: ContainerOptions, *, accepts: bool
+) -> tuple[Manifest, Lock, ContainerOptions]:
     """Verify and unpack the bundle that the command line names, and load the image that it is to use.
 
     An image is used where an engine answers and ``--executor local`` was not given.
@@ -68,7 +73,7 @@ def _unpacked(arguments: argparse.Namespace, options: ContainerOptions) -> tuple
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
         site = unpack(
             arguments.bundle, arguments.base, trusted(arguments), line("verified"),
-            lambda image: by_image and wanted in (None, image.platform),
+            lambda image: by_image and wanted in (None, image.platform), accepts=accepts,
         )  # fmt: skip
     image = site.image(wanted) if by_image and site.index.images else None
     if image is not None:

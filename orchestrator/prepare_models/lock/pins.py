@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from ..signing.trust import KeyList
 
 
-def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tuple[Manifest, Lock | None]:
+def load(
+    file: Path, *, locked: bool = False, keys: KeyList | None = None, accepts: bool = False
+) -> tuple[Manifest, Lock | None]:
     """Read a manifest and the lock beside it.
 
     With ``locked`` every difference is refused and every file pinned. Without it the lock pins remote sources that are
-    still those of the manifest; local files are the user's to change. With ``keys`` one of them must have signed it.
+    still those of the manifest; local files are the user's to change. With ``keys`` one of them must have signed it;
+    with ``accepts`` an older edition is refused from now on.
 
     Raises:
         ManifestError, LockError, UsageError: manifest or lock is wrong, differs, or is missing though it is wanted.
@@ -38,7 +41,9 @@ def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tu
     if keys is not None:
         from ..signing import releases
 
-        releases.accept(releases.check(releases.LOCK, path_of(file), lock.digest, keys))
+        signed = releases.check(releases.LOCK, path_of(file), lock.digest, keys)
+        if accepts:
+            releases.accept(signed)
     if locked:
         digests = open_digests()
         refuse(drift_of_sources(loaded, lock, digests.of), file)

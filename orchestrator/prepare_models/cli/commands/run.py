@@ -78,7 +78,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Prepare the models, write the reports, print the summary."""
     started = time.time()
     get_ready(arguments)
-    report = perform(arguments, *selection.chosen(arguments), started=started)
+    report = perform(arguments, *selection.chosen(arguments, accepts=True), started=started)
     text.write(document_of(report) if arguments.json else text.summary(report))
     return status(report)
 
