@@ -24,7 +24,8 @@ HOST = ["3.10", "3.11", "3.12", "3.13"]
 ENTRYPOINT = ["3.8", "3.10", "3.12", "3.13"]
 CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
 PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
-SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py", ".ci/docs_tables.py"]
+SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py"]
+SOURCES += [".ci/docs_tables.py", ".ci/base_digests.py"]
 
 _ADVISORIES = "https://pypi.org/pypi/pip/23.2/json"  # a release that has some
 
@@ -143,6 +144,12 @@ def sbom(session: nox.Session) -> None:
             "--output-file", str(folder / f"{name}.cdx.json"),
             env={"PYTHONWARNINGS": "ignore"},  # a lock doesn't tell which package needs which
         )  # fmt: skip
+
+
+@nox.session(python=THIS)
+def bases(session: nox.Session) -> None:
+    """Pin the images' base images by the digests that their registries tell now."""
+    session.run("python", ".ci/base_digests.py", *session.posargs)
 
 
 @nox.session(python=THIS)

@@ -90,7 +90,7 @@ def build(
             hint=f"leave --tao-converter out, or take a platform that it works on: {with_one}",
         )
     build_args = {
-        "BASE_IMAGE": base_image or platform.base_image,
+        "BASE_IMAGE": base_image or platform.base,
         "VERSION": __version__,
         "REVISION": revision(),
         "CONTRACT": str(CONTRACT_VERSION),
