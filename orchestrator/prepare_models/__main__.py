@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # here, where a reader that went away is no surprise
     except PrepareModelsError as error:
+        known = error.__context__
+        if isinstance(known, OSError) and known.errno in _LIMITS:
+            error.hint = _LIMITS[known.errno][1]  # whatever it was about: a limit of the system has its own fix
         say(f"prepare-models: {error.diagnostics()}")
         return error.exit_code
     except KeyboardInterrupt:
@@ -43,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug of ours must not look like one of the user's
-        known = OSError(errno.ENOMEM, "") if isinstance(error, MemoryError) else error
-        trouble = _of_this_machine(known) if isinstance(known, OSError) else None
+        trouble = _of_this_machine(error)
         if trouble is not None:
             _forget_output()
             say(f"prepare-models: {trouble.diagnostics()}")
@@ -62,8 +64,12 @@ def run_command(argv: Sequence[str] | None) -> int:
     return run(argv)
 
 
-def _of_this_machine(error: OSError) -> HostError | None:
+def _of_this_machine(error: Exception) -> HostError | None:
     """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, "")
+    if not isinstance(error, OSError):
+        return None
     if error.errno in NO_ROOM:
         return HostError(f"no room left to write {error.filename or 'the output'}", hint="free disk space")
     if error.errno in _LIMITS:

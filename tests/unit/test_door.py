@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,9 @@ import pytest
 from prepare_models import __main__ as door
 from prepare_models import __version__
 from prepare_models.errors import HostError, InterruptedRunError, PrepareModelsError, UsageError
+from tests.command import COMMAND
+
+from .test_report_views import run
 
 SECRET = "nvapi-s3cr3t"
 
@@ -185,6 +189,25 @@ def test_a_limit_of_the_machine_is_no_bug(
     monkeypatch.setattr(door, "run_command", fail)
     assert door.main([]) == 3
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("limit", "command", "told"),
+    [
+        ("-f 1", ("report", "render", "report.json", "--format", "html", "-o", "out.html"), "ulimit -f unlimited"),
+        ("-n 4", ("report", "render", "report.json", "--format", "html", "-o", "out.html"), "ulimit -n 4096"),
+        ("-c 0", ("report", "render", "/proc/self/mem", "--format", "html"), "dmesg"),
+    ],
+)
+def test_a_limit_of_the_system_has_its_own_fix_wherever_it_was_met(
+    limit: str, command: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(run()))
+    done = subprocess.run(
+        ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", COMMAND, *command],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, told in done.stderr) == (3, True), done.stderr
 
 
 def test_what_a_stranger_wrote_never_commands_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
