@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PrepareModelsError as error:
         known = error.__context__
         if isinstance(known, OSError) and known.errno in _LIMITS:
-            error.hint = _LIMITS[known.errno][1]  # whatever it was about: a limit of the system has its own fix
+            error = HostError(error.message, hint=_LIMITS[known.errno][1])  # a limit of the system has its own fix
         say(f"prepare-models: {error.diagnostics()}")
         return error.exit_code
     except KeyboardInterrupt:

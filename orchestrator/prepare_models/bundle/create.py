@@ -211,6 +211,6 @@ def _check_room(folder: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if size_bytes + _SPARE > free:
         raise HostError(
-            f"the bundle needs about {(size_bytes + _SPARE) / 1e6:.0f} MB more, {folder.parent} has {free / 1e6:.0f} MB",
+            f"the bundle needs {(size_bytes + _SPARE) / 1e6:.0f} MB more, {folder.parent} has {free / 1e6:.0f} MB",
             hint="free disk space there, or choose another disk with -o FILE",
         )
