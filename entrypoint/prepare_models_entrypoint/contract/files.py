@@ -76,6 +76,17 @@ def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
         stream.write(data)
 
 
+def write_own(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file of a directory that is the tool's: a link or a pipe that stands there is replaced, not followed."""
+    place = Path(target)
+    remove_partials(place.parent, of=place.name)
+    with partial_file(place, mode=mode) as (stream, partial):
+        stream.write(data)
+        sync(stream)
+        os.replace(str(partial), str(place))
+        sync_directory(place.parent)
+
+
 def sync(stream: BinaryIO) -> None:
     """Bring what was written to the disk."""
     stream.flush()

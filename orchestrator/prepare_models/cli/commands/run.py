@@ -147,9 +147,10 @@ def document_of(report: documents.Run) -> str:
 
 def _write(report: documents.Run, models_dir: Path, arguments: argparse.Namespace) -> None:
     document = document_of(report)
-    own = models_dir / "report.json" if paths.writable(models_dir) else None
-    for target in filter(None, (own, arguments.report)):
-        forms.save(target, document + "\n")
+    if paths.writable(models_dir):
+        forms.save(models_dir / "report.json", document + "\n", own=True)
+    if arguments.report is not None:
+        forms.save(arguments.report, document + "\n")
     for form in forms.FORMS:
         target = getattr(arguments, f"report_{form}")
         if target is not None:
