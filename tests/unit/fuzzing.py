@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prepare_models.__main__ import main
@@ -42,10 +42,10 @@ VALUES = st.recursive(
 
 
 def fuzzed(test: Callable[..., None]) -> Callable[..., None]:
-    """Try a test as often as the environment says; for short runs, on machines that are busy, without a clock."""
-    limits: dict[str, Any] = {"max_examples": COUNT or 60, "deadline": None}
+    """Try a test with ``data`` as often as the environment says. A short run, on a busy machine, has no limits."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(**limits, suppress_health_check=checks)(within_limits(test) if COUNT else test)
+    often = settings(max_examples=COUNT or 60, deadline=None, suppress_health_check=checks)
+    return often(given(data=st.data())(within_limits(test) if COUNT else test))
 
 
 def within_limits(test: Callable[..., None]) -> Callable[..., None]:

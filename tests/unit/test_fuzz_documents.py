@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
 from hypothesis import strategies as st
 
 from prepare_models.bundle import archive
@@ -68,7 +67,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @fuzzed
-@given(data=st.data())
 def test_an_index_of_a_bundle(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject
 ) -> None:
@@ -81,7 +79,6 @@ def test_an_index_of_a_bundle(
 
 
 @fuzzed
-@given(data=st.data())
 def test_what_a_bundle_holds(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject
 ) -> None:
@@ -104,7 +101,6 @@ def test_what_a_bundle_holds(
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_lock(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     for name in ("net.onnx", "models.yaml"):
         (tmp_path / name).write_bytes((site.folder / name).read_bytes())
@@ -116,7 +112,6 @@ def test_a_lock(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], 
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_record_in_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     model, manifest = tmp_path / "a.onnx", tmp_path / "models.yaml"
     model.write_bytes(b"model")
@@ -133,7 +128,6 @@ def test_a_record_in_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_record_in_a_models_directory(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject
 ) -> None:
@@ -148,7 +142,6 @@ def test_a_record_in_a_models_directory(
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_list_of_keys(site: Site, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     keys = Path(os.environ["PREPARE_MODELS_TRUSTED_KEYS"])
     keys.write_bytes(data.draw(changed(json.loads(site.keys.to_json()))))
@@ -157,7 +150,6 @@ def test_a_list_of_keys(site: Site, capsys: pytest.CaptureFixture[str], data: st
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_signature(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     """What is signed is changed before, so that a true signature is of anything; or the envelope is."""
     bundle, sig = tmp_path / "site.bundle", tmp_path / "site.bundle.sig"
@@ -172,7 +164,6 @@ def test_a_signature(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @fuzzed
-@given(data=st.data())
 def test_what_was_accepted(site: Site, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     release = {"kind": "bundle", "series": "models", "counter": 2, "sha256": "0" * 64}
     state = Path(os.environ["PREPARE_MODELS_STATE_DIR"])

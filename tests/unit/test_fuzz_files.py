@@ -12,7 +12,6 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from prepare_models.reports import inspection
@@ -75,7 +74,6 @@ PIECES = (
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     manifest = tmp_path / "models.yaml"
     (tmp_path / "net.onnx").write_bytes(b"model")
@@ -86,7 +84,6 @@ def test_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     report, before = tmp_path / "report.json", tmp_path / "before.json"
     before.write_text(json.dumps(run()))
@@ -97,7 +94,6 @@ def test_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.D
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_statement_beside_an_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     Repository(tmp_path / "models").model([tensor("x", "input", [1])])
     report = read_record(tmp_path / "models" / "seg")
@@ -108,7 +104,6 @@ def test_a_statement_beside_an_engine(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_configuration_of_triton(tmp_path: Path, data: st.DataObject) -> None:
     models = tmp_path / "models"
     folder = Repository(models).model([tensor("x", "input", [1, 3, 4, 8]), tensor("y", "output", [1, 2])])
@@ -117,7 +112,6 @@ def test_a_configuration_of_triton(tmp_path: Path, data: st.DataObject) -> None:
 
 
 @fuzzed
-@given(data=st.data())
 def test_the_record_that_lint_reads(tmp_path: Path, data: st.DataObject) -> None:
     models = tmp_path / "models"
     folder = Repository(models).model([tensor("x", "input", [1, 3, 4, 8]), tensor("y", "output", [1, 2])])
@@ -128,7 +122,6 @@ def test_the_record_that_lint_reads(tmp_path: Path, data: st.DataObject) -> None
 
 
 @fuzzed
-@given(data=st.data())
 def test_the_record_that_inspect_reads(tmp_path: Path, data: st.DataObject) -> None:
     folder = tmp_path / "seg"
     (folder / "1").mkdir(parents=True, exist_ok=True)
@@ -141,7 +134,6 @@ def test_the_record_that_inspect_reads(tmp_path: Path, data: st.DataObject) -> N
 
 
 @fuzzed
-@given(data=st.data())
 def test_a_calibration_cache(tmp_path: Path, data: st.DataObject) -> None:
     file = tmp_path / "x.cache"
     seeds = [calibration_cache.write({"input": 0.02, "a:0": 3.0}), b"TRT-8601-EntropyCalibration2\nx: 3c010a14\n"]
@@ -156,7 +148,6 @@ def test_a_calibration_cache(tmp_path: Path, data: st.DataObject) -> None:
 
 
 @fuzzed
-@given(data=st.data())
 def test_the_first_bytes_of_an_engine(tmp_path: Path, data: st.DataObject) -> None:
     file = tmp_path / "x.plan"
     metadata = json.dumps({"description": "Ultralytics", "names": {"0": "x"}}).encode()
@@ -168,7 +159,6 @@ def test_the_first_bytes_of_an_engine(tmp_path: Path, data: st.DataObject) -> No
 
 
 @fuzzed
-@given(data=st.data())
 def test_the_first_bytes_of_an_encrypted_model(tmp_path: Path, data: st.DataObject) -> None:
     file = tmp_path / "x.etlt"
     seeds = [struct.pack("<i", 0) + bytes(100), struct.pack("<i", 7) + b"input_1" + bytes(100)]
