@@ -21,7 +21,7 @@ _LIMITS = {
     errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
     errno.EIO: ("a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
 }
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -286,3 +287,23 @@ def test_engines_leave_the_lock_with_the_model_that_they_were_made_from(depot: W
     assert "engines" not in lock(depot)[2]
     missing = lock(depot, "--engines")
     assert (missing[0], "[engine-missing]" in missing[1]) == (1, True), missing[1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"source": "special"},
+        {"precision": "int8", "calibration_cache": "special"},
+        {"verify": {"npz": "special"}},
+        {"plugins": [{"file": "special", "sha256": "0" * 64}]},
+    ],
+)
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_no_device_and_no_pipe_is_read(place: Workplace, settings: dict[str, Any], kind: str) -> None:
+    networks.conv(place.folder / "own.onnx")
+    special = place.folder / "special"
+    os.mkfifo(special) if kind == "pipe" else special.symlink_to("/dev/zero")
+    place.write({"name": "own", "source": "own.onnx", **settings})
+    status, told, document = lock(place)
+    assert (status, document) == (3, {}), told
+    assert "not a regular file" in told

@@ -240,6 +240,17 @@ def test_a_cache_that_others_may_write_is_not_used(
     assert status == 3 or not told
 
 
+def test_a_cache_that_a_link_leads_to_is_judged_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shared" / "cache").mkdir(parents=True)
+    (tmp_path / "shared").chmod(0o777)
+    (tmp_path / "own").symlink_to(tmp_path / "shared" / "cache")
+    monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", str(tmp_path / "own"))
+    assert door.main(["lock", "models.yaml"]) == 3
+    assert f"everybody may write {tmp_path / 'shared'}" in capsys.readouterr().err
+
+
 def test_a_user_without_account_or_home_can_work(tmp_path: Path) -> None:
     code = (
         "import os, pwd; os.environ.pop('HOME', None)\n"

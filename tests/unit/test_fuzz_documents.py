@@ -30,6 +30,8 @@ from prepare_models.signing import envelopes, releases, trust
 from prepare_models.store import PLAN
 from prepare_models.store.local import RECORD, LocalStore
 from prepare_models.support.file_digests import Digests
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.codec import ContractError
 
 from .fuzzing import TOKENS, changed, fuzzed, mangled, never_a_bug
 from .records import PLAN_BYTES, RUNTIME, digest, report_of
@@ -171,3 +173,9 @@ def test_what_was_accepted(site: Site, capsys: pytest.CaptureFixture[str], data:
     document = {"version": 1, "accepted": {"bundle models": release}}
     (state / "accepted.json").write_bytes(data.draw(changed(document)))
     never_a_bug(capsys, "bundle", "verify", str(site.bundle), "--public-key", str(site.folder / "key.pub"))
+
+
+def test_a_document_of_too_many_values_is_refused_before_it_fills_the_memory() -> None:
+    with pytest.raises(ContractError, match="more than 3000000 values"):
+        schema.loads(b"[" + b"[]," * 3_000_000 + b"0]")
+    assert len(schema.loads(b"[" + b"0," * 1_000_000 + b"0]")) == 1_000_001
