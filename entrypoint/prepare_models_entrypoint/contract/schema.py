@@ -199,7 +199,8 @@ def _keys(kind: Any) -> Reader:
     hints = typing.get_type_hints(kind)
     readers = [(name, _reader(hint)) for name, hint in hints.items()]
     empty = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
-    total: bool = kind.__total__
+    every = hints if kind.__total__ else ()  # where Python 3.8 doesn't tell which keys a class inherits as required
+    required = getattr(kind, "__required_keys__", every)
 
     def read_keys(value: object) -> Dict[str, object]:
         if not isinstance(value, dict):
@@ -209,7 +210,7 @@ def _keys(kind: Any) -> Reader:
             for name, reader in readers:
                 if name in value:
                     value[name] = reader(value[name])
-                elif total:
+                elif name in required:
                     value[name] = empty[name]()
         except KeyError:
             raise _MisfitError(f"{name!r} is missing") from None
