@@ -50,8 +50,8 @@ def _built(header: Header, record: Optional[ModelReport]) -> str:
 
 def _compatible(record: Optional[ModelReport]) -> Optional[bool]:
     """Tell whether an engine was built version compatible, None where no record says what was asked."""
-    identity = record["identity"] if record is not None else None
-    builder = identity.get("builder") if identity is not None else None
+    identity = record.get("identity") if record is not None else None
+    builder = identity.get("builder") if isinstance(identity, dict) else None
     return builder.get("version_compatible") is True if isinstance(builder, dict) else None
 
 
