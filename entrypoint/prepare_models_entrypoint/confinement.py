@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
 import re
 import resource
 import struct
@@ -59,7 +58,7 @@ _KEPT = re.compile(
     r"|TENSORRT_.*|OMP_.*|MKL_.*|OPENBLAS_.*|KMP_.*|MALLOC_.*|ORT_.*|ONNX.*|POLYGRAPHY_.*|PYTHON.*|VIRTUAL_ENV|COV.*"
     r"|PREPARE_MODELS_.*"
 )
-_DESCRIPTOR = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
+_DESCRIPTOR = r"/(?:proc/self|dev)/fd/(\d+)"
 _UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 leaves out what may be in a driver's way, 0 takes it on a Jetson, too
 _UNTRIED = ("nvhost*", "nvmap", "nvgpu", "dxg")
 _secrets: Set[int] = set()
@@ -67,7 +66,7 @@ _secrets: Set[int] = set()
 
 def note_secret(path: str) -> None:
     """Remember that a file holds a secret; if it is a descriptor of this process, ``confine`` closes it."""
-    match = _DESCRIPTOR.fullmatch(path)
+    match = re.fullmatch(_DESCRIPTOR, path)
     if match:
         _secrets.add(int(match[1]))
 
@@ -130,7 +129,7 @@ def _forbid_calls(libc: ctypes.CDLL) -> bool:
 
     Sockets within this machine, as CUDA uses them, stay.
     """
-    calls = _CALLS.get(platform.machine())
+    calls = _CALLS.get(os.uname().machine)
     if calls is None:
         return False
     checks = [(_AT_LEAST, _OTHER_NUMBERS), *((_EQUALS, number) for number in (*calls.forbidden, *_FORBIDDEN))]

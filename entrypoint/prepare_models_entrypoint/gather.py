@@ -13,7 +13,7 @@ from .consumers.triton import files
 from .contract.companions import CONFIG, REPORT
 from .contract.files import share_file, write_own
 from .contract.report import Binding, ModelReport
-from .errors import InspectError, StageError
+from .errors import InspectError, StageError, outcome
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,14 @@ def gather(sources: Sequence[Path], repository: Path) -> Dict[str, Any]:
 
 
 def _gathered(name: str, models: Sequence[Model], target: Path) -> Dict[str, Any]:
-    document: Dict[str, Any] = {"name": name, "engines": {}, "error": None}
-    try:
+    document: Dict[str, Any] = {"name": name, "engines": {}}
+
+    def work() -> None:
         engines = _by_capability([_built(model) for model in models])
         _write(name, engines, target)
         document["engines"] = {capability: engine.name for capability, engine in engines.items()}
-    except StageError as error:
-        document["error"] = error.info("gather")
-    except OSError as error:
-        told = f"{error.filename or target} can't be written: {error.strerror}"
-        document["error"] = InspectError("output-not-writable", told, hint="give this user write access").info("gather")
+
+    document["error"] = outcome(work, "gather")
     return document
 
 

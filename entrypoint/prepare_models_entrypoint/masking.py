@@ -10,10 +10,10 @@ from urllib.parse import quote, urlsplit
 MASK = "***"
 _SHORTEST = 6  # a shorter secret would blank out words of ordinary text
 # A query that says no more than the version of a page stays: it is where the user has to go.
-_QUERY = re.compile(r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]*://[^\s?#'\"<>]*)\?(?!version=[^\s&]*(?:\s|$))[^\s'\"<>]*")
-_QUERY_OF_A_PATH = re.compile(r"(?P<path>/[^\s?'\"<>]*)\?(?!version=[^\s&]*(?:\s|$))[^\s'\"<>)]*=[^\s'\"<>)]*")
-_USER = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@")
-_BEARER = re.compile(r"(?P<kind>\b(?:Bearer|Basic) )[A-Za-z0-9._~+/=-]{6,}")
+_QUERY = r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]*://[^\s?#'\"<>]*)\?(?!version=[^\s&]*(?:\s|$))[^\s'\"<>]*"
+_QUERY_OF_A_PATH = r"(?P<path>/[^\s?'\"<>]*)\?(?!version=[^\s&]*(?:\s|$))[^\s'\"<>)]*=[^\s'\"<>)]*"
+_USER = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@"
+_BEARER = r"(?P<kind>\b(?:Bearer|Basic) )[A-Za-z0-9._~+/=-]{6,}"
 
 _secrets: Set[str] = set()
 
@@ -37,7 +37,7 @@ def mask(text: str) -> str:
     """Return a text without secrets."""
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    text = _QUERY.sub(lambda match: f"{match['url']}?{MASK}", text)
-    text = _QUERY_OF_A_PATH.sub(lambda match: f"{match['path']}?{MASK}", text)
-    text = _USER.sub(lambda match: f"{match['scheme']}{MASK}@", text)
-    return _BEARER.sub(lambda match: f"{match['kind']}{MASK}", text)
+    text = re.sub(_QUERY, lambda match: f"{match['url']}?{MASK}", text)
+    text = re.sub(_QUERY_OF_A_PATH, lambda match: f"{match['path']}?{MASK}", text)
+    text = re.sub(_USER, lambda match: f"{match['scheme']}{MASK}@", text)
+    return re.sub(_BEARER, lambda match: f"{match['kind']}{MASK}", text)

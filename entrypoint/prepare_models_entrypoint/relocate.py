@@ -13,7 +13,7 @@ from .contract.companions import CONFIG, REPORT
 from .contract.deployment import Deployment
 from .contract.files import write_own
 from .contract.report import EDITED
-from .errors import InspectError, StageError
+from .errors import InspectError, StageError, outcome
 from .publish import of_consumers
 
 
@@ -36,15 +36,12 @@ def relocate(models_dir: Path, deploy_dir: Optional[str]) -> Dict[str, object]:
 
 
 def _relocated(model: Model, deploy_dir: Optional[str]) -> Dict[str, object]:
-    document: Dict[str, object] = {"name": model.directory.name, "files": [], "error": None}
-    try:
+    document: Dict[str, object] = {"name": model.directory.name, "files": []}
+
+    def work() -> None:
         document["files"] = _written(model, deploy_dir)
-    except StageError as error:
-        document["error"] = error.info("relocate")
-    except OSError as error:
-        told = f"{error.filename or model.directory} can't be written: {error.strerror}"
-        refused = InspectError("output-not-writable", told, hint="give this user write access")
-        document["error"] = refused.info("relocate")
+
+    document["error"] = outcome(work, "relocate")
     return document
 
 

@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from prepare_models_entrypoint.contract.error_codes import ERRORS
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prepare_models_entrypoint.contract.report import ErrorInfo
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full
@@ -36,6 +35,13 @@ EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+
+
+def _hint(code: str) -> str:
+    """Return the default hint of an error code."""
+    from prepare_models_entrypoint.contract.error_codes import ERRORS  # here, as commands that go well need none
+
+    return ERRORS[code].hint
 
 
 class PrepareModelsError(Exception):
@@ -91,7 +97,7 @@ class ContainerError(HostError):
     """A container engine, image or GPU does not do what is needed. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint or ERRORS[code].hint)
+        super().__init__(message, hint=hint or _hint(code))
         self.code = code
 
 
@@ -147,7 +153,7 @@ class BundleError(PrepareModelsError):
     """A bundle is damaged or incomplete, or what belongs into it can't be had. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(f"{message} [{code}]", hint=hint or ERRORS[code].hint)
+        super().__init__(f"{message} [{code}]", hint=hint or _hint(code))
         self.code = code
 
 
@@ -156,7 +162,7 @@ class SignatureError(PrepareModelsError):
 
     def __init__(self, kind: str, message: str, *, hint: str = "") -> None:
         self.code = f"{kind}-signature"
-        super().__init__(f"{message} [{self.code}]", hint=hint or ERRORS[self.code].hint)
+        super().__init__(f"{message} [{self.code}]", hint=hint or _hint(self.code))
 
 
 class InterruptedRunError(PrepareModelsError):

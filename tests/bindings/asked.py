@@ -79,7 +79,8 @@ def calibrators() -> list[str]:
 def monitors() -> list[str]:
     """Return the names of the monitors' methods that take what the base class hands them."""
     told: list[str] = []
-    for monitor in (builder._monitor(lambda phase, done, total: told.append(phase)), builder._rehearsal(whole=False)):
+    made: list[Any] = [builder._monitor(lambda phase, done, total: told.append(phase)), builder._rehearsal(whole=False)]
+    for monitor in made:
         monitor.phase_start("phase", None, 2)
         assert monitor.step_complete("phase", 0)
         monitor.phase_finish("phase")

@@ -285,7 +285,10 @@ def test_equal_keys_mean_equal_settings(one: ModelJob, other: ModelJob) -> None:
             fields(replace(MODEL, inputs={"x": ShapeRange((1, 3), (4, 3), (8, 3))})),
             "input shapes.x none -> 1x3 .. 4x3 .. 8x3",
         ),
-        (fields(replace(MODEL, plugins=(Plugin("/p.so", "d" * 64),))), 'plugins sha256 [] -> ["dddddddddddd"]'),
+        (
+            fields(replace(MODEL, plugins=(Plugin(file="/p.so", sha256="d" * 64),))),
+            'plugins sha256 [] -> ["dddddddddddd"]',
+        ),
         (
             fields(MODEL, RuntimeInfo(**{**RUNTIME, "gpu": None})),
             "target Orin (compute capability 8.7) -> none",

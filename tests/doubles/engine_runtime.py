@@ -86,6 +86,8 @@ class Engine:
         return [tuple(shape) for shape in self._tensor(name)["profiles"][profile_index]]
 
     def create_engine_inspector(self) -> EngineInspector:
+        if self._layers == "no inspector":  # as a lean runtime of TensorRT 10 says of an engine of 8.6
+            raise TypeError("this engine has no inspector")
         return EngineInspector(self._layers)
 
     def create_execution_context(self) -> None:

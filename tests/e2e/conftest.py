@@ -6,6 +6,8 @@ import pytest
 
 from tests.command import Workplace
 
+from .bundles import site  # noqa: F401  # a fixture
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Workplace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,111 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import onnx
 import pytest
 import yaml
 
-from prepare_models_entrypoint.onnx_graph.calibration_cache import write
 from tests import networks
 from tests.command import COMMAND, Result, Workplace
-from tests.simulators.ngc import LEGACY_KEY, NgcSimulator
+
+from .bundles import CLOSED, WEIGHTS, Site, create
 
 ROOT = Path(__file__).parents[2]
-WEIGHTS = f"{'big' * 45}.weights"  # longer than one byte of a length can say
-# A network namespace without any interface.
-CLOSED = ("unshare", "--net", *(() if os.geteuid() == 0 else ("--map-root-user",)))
-# Writes down every use of the network that a Python process tries.
-WITNESS = """\
-import os, sys
-def note(*words):
-    with open(os.environ["WITNESS"], "a") as file:
-        print(*words, file=file)
-def hear(event, arguments):
-    if event in ("socket.bind", "socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
-        note(event, arguments)
-sys.addaudithook(hear)
-note("process")
-"""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A workplace on the connected side, with a bundle, and the closed side's command line."""
-
-    place: Workplace
-    bundle: Path
-
-    def closed(self, folder: Path, *arguments: str, bundle: Path | None = None) -> Result:
-        """Run a bundle in a network namespace of its own, with another cache and nothing else of the connected side."""
-        folder.mkdir(exist_ok=True)
-        witness = folder / "witness"
-        witness.mkdir(exist_ok=True)
-        (witness / "sitecustomize.py").write_text(WITNESS)
-        kept = {name: text for name, text in os.environ.items() if not name.startswith("NGC_")}
-        environment = {
-            **kept, "PREPARE_MODELS_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(witness),
-            "WITNESS": str(folder / "heard"),
-        }  # fmt: skip
-        done = subprocess.run(
-            [*CLOSED, COMMAND, "run", "--bundle", str(bundle or self.bundle), "--executor", "local",
-             "--json", "--models-dir", str(folder / "models"), *arguments],
-            capture_output=True, text=True, cwd=folder, check=False, env=environment,
-        )  # fmt: skip
-        return Result(done.returncode, done.stdout, done.stderr)
-
-
-def models(folder: Path) -> list[dict[str, Any]]:
-    """A remote model, one with weights beside it, and one in an archive, whose calibration cache is remote."""
-    networks.conv(folder / "big.onnx", channels=64, seed=3)
-    loaded = onnx.load(str(folder / "big.onnx"))
-    (folder / "nets").mkdir()
-    onnx.save_model(
-        loaded, str(folder / "nets" / "big.onnx"), save_as_external_data=True, location=WEIGHTS, size_threshold=0
-    )
-    networks.conv(folder / "inner.onnx", seed=4)
-    subprocess.run(["tar", "czf", "nets/pack.tar.gz", "inner.onnx"], check=True, cwd=folder)
-    return [
-        {"name": "remote", "source": "ngc://nvidia/tao/net:v1/net.onnx", "eula": "https://example.com/terms"},
-        {"name": "weights", "source": "nets/big.onnx", "precision": "fp16"},
-        {
-            "name": "packed",
-            "source": "nets/pack.tar.gz!inner.onnx",
-            "precision": "int8",
-            "calibration_cache": "ngc://nvidia/tao/net:v1/cache.txt",
-        },
-    ]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("connected")
-    (folder / "ngc.key").write_text(LEGACY_KEY)  # the closed side has none
-    with NgcSimulator() as sim, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NGC_CLI_API_URL", sim.url)
-        patch.setenv("NGC_CLI_AUTH_URL", sim.url)
-        patch.setenv("NO_PROXY", "127.0.0.1")
-        net = networks.conv(folder / "net.onnx").read_bytes()
-        cache = write({"input": 0.02, "hidden": 0.03, "output": 0.03})
-        sim.publish("nvidia/tao/net", "v1", {"net.onnx": net, "cache.txt": cache})
-        place = Workplace(folder)
-        place.write(*models(folder), defaults={"ngc": {"key_file": "ngc.key"}})
-        locked = place.call("lock", str(place.manifest), "--platform", "local", "--accept-eula")
-        assert locked.status == 0, locked.stderr
-        bundle = folder / "site.bundle"
-        made = create(place, bundle, "--no-wheels")
-        assert made.status == 0, made.stderr
-        yield Site(place, bundle)
-
-
-def create(place: Workplace, bundle: Path, *arguments: str, **variables: str) -> Result:
-    return place.call(
-        "bundle", "create", str(place.manifest), "-o", str(bundle), "--accept-eula", "--json", *arguments, **variables
-    )
 
 
 def test_everything_is_built_without_any_network(site: Site, tmp_path: Path) -> None:
@@ -373,105 +278,3 @@ def test_a_bundle_brings_its_manifest(site: Site) -> None:
     assert listed.status == 0
     for told in ("models.yaml", "models.lock", "weights/model/big.onnx", f"weights/model/{WEIGHTS}"):
         assert told in listed.stdout
-
-
-def forged(site: Site, folder: Path) -> tuple[Path, str]:
-    """Return a bundle whose engine of ``remote`` has bytes of an attacker under a true build key, and their sha256."""
-    cache = {"PREPARE_MODELS_CACHE_DIR": str(folder / "attacker")}
-    honest = site.place.run("--accept-eula", "--models-dir", str(folder / "theirs"), **cache)
-    entry = folder / "attacker" / "engines" / honest.model("remote")["build_key"]
-    evil = (entry / "model.plan").read_bytes()[:-1] + b"!"
-    record = json.loads((entry / "record.json").read_text())
-    record["engine"]["sha256"] = hashlib.sha256(evil).hexdigest()
-    for name, content in (("model.plan", evil), ("record.json", json.dumps(record).encode())):
-        (entry / name).unlink()
-        (entry / name).write_bytes(content)
-    bundle = folder / "forged.bundle"
-    assert create(site.place, bundle, "--no-wheels", "--engines", **cache).status == 0
-    return bundle, record["engine"]["sha256"]
-
-
-def test_an_unsigned_bundle_serves_its_own_runs_alone(site: Site, tmp_path: Path) -> None:
-    bundle, evil = forged(site, tmp_path)
-    here = tmp_path / "here"
-    assert site.closed(here, "remote", bundle=bundle).model("remote")["engine"]["sha256"] == evil
-    cache = {"PREPARE_MODELS_CACHE_DIR": str(here / "cache")}
-    reasons = []
-    for models_dir in ("elsewhere", "models"):  # another directory, and the one that has the bundle's engine
-        own = site.place.run("--accept-eula", "--locked", "remote", "--models-dir", str(here / models_dir), **cache)
-        assert own.status == 0, own.stderr
-        assert own.model("remote")["engine"]["sha256"] != evil
-        assert own.model("remote")["origin"] is None
-        reasons.append(own.model("remote")["reason"])
-    assert reasons[-1].endswith("because: the engine came from an unsigned bundle")
-    listed = site.place.call("cache", "ls", **cache)
-    assert re.search(r"unpacked bundle [0-9a-f]{16}, unsigned", listed.stdout)
-
-
-def test_an_engine_that_was_put_into_the_store_out_of_an_unsigned_bundle_is_not_delivered(
-    site: Site, tmp_path: Path
-) -> None:
-    bundle, evil = forged(site, tmp_path)
-    here = tmp_path / "here"
-    theirs = site.closed(here, "remote", bundle=bundle).model("remote")
-    assert theirs["engine"]["sha256"] == evil
-    cache = {"PREPARE_MODELS_CACHE_DIR": str(here / "cache")}
-    (scope,) = (here / "cache" / "bundles").glob(f"*/cache/engines/{theirs['build_key']}")
-    shutil.copytree(scope, here / "cache" / "engines" / scope.name)
-    checked = site.place.call("cache", "verify", "--kind", "engine", **cache)
-    assert (checked.status, "from an unsigned bundle" in checked.stdout) == (1, True), checked.stdout
-    own = site.place.run("--accept-eula", "remote", "--models-dir", str(here / "elsewhere"), **cache)
-    assert (own.model("remote")["status"], own.model("remote")["origin"]) == ("built", None)
-    assert own.model("remote")["engine"]["sha256"] != evil
-
-
-def write_key(folder: Path) -> None:
-    for command in ("genpkey -algorithm ed25519 -out key.pem", "pkey -in key.pem -pubout -out key.pub"):
-        subprocess.run(["openssl", *command.split()], check=True, cwd=folder)
-
-
-def test_an_engine_of_a_signed_bundle_is_delivered_while_its_signer_is_trusted(site: Site, tmp_path: Path) -> None:
-    write_key(tmp_path)
-    call, here = site.place.call, tmp_path / "here"
-    assert site.place.run("--accept-eula").status == 0
-    signed = ("--no-wheels", "--engines", "--sign", str(tmp_path / "key.pem"))
-    made = create(site.place, tmp_path / "signed.bundle", *signed)
-    assert made.status == 0, made.stderr
-    assert call("trust", "add", str(tmp_path / "key.pub")).status == 0
-    done = site.closed(here, "remote", "--require-signed", bundle=tmp_path / "signed.bundle")
-    assert done.model("remote")["status"] == "restored", done.stderr
-    (keyid,) = json.loads(call("trust", "ls", "--json").stdout)["keys"]
-    assert done.model("remote")["origin"]["signed_by"] == keyid
-    again = ("--accept-eula", "remote", "--models-dir", str(here / "models"))
-    cache = {"PREPARE_MODELS_CACHE_DIR": str(here / "cache")}
-    assert site.place.run(*again, **cache).model("remote")["status"] == "up-to-date"
-    assert call("cache", "verify", **cache).status == 0
-    assert call("trust", "revoke", keyid[:16]).status == 0
-    later = site.place.run(*again, **cache).model("remote")
-    assert (later["status"], later["origin"]) == ("built", None)
-    assert f"by key {keyid[:16]}, which is not trusted here now" in later["reason"]
-
-
-def test_a_trusted_signature_beside_an_engine_vouches_for_it_too(site: Site, tmp_path: Path) -> None:
-    write_key(tmp_path)
-    here = tmp_path / "here"
-    assert site.closed(here, "remote").status == 0  # of an unsigned bundle
-    sign = ("provenance", "sign", str(here / "models" / "remote"), "--key", str(tmp_path / "key.pem"))
-    assert site.place.call(*sign).status == 0
-    planned = ("--accept-eula", "remote", "--models-dir", str(here / "models"))
-    cache = {"PREPARE_MODELS_CACHE_DIR": str(here / "cache")}
-    dry = site.place.run("--dry-run", *planned, **cache)
-    assert "from an unsigned bundle" in json.loads(dry.stdout)["models"][0]["reason"]
-    assert site.place.call("trust", "add", str(tmp_path / "key.pub")).status == 0
-    assert site.place.run(*planned, **cache).model("remote")["status"] == "up-to-date"
-
-
-def test_a_bundle_says_nothing_about_sources_to_later_runs(site: Site, tmp_path: Path) -> None:
-    here = tmp_path / "here"
-    assert site.closed(here, "remote").status == 0
-    wanted = [{"name": "remote", "source": "ngc://nvidia/tao/net:v1/net.onnx"}]
-    own = Workplace(here)
-    own.write(*wanted, defaults={"ngc": {"key_file": str(site.place.folder / "ngc.key")}})
-    silent = own.run(PREPARE_MODELS_CACHE_DIR=str(here / "cache"), NGC_CLI_API_URL="http://127.0.0.1:9")
-    assert silent.model("remote")["error"] is not None, silent.model("remote")
-    assert silent.model("remote")["error"]["code"] == "source-unreachable", "the server is asked, not the bundle"

@@ -186,7 +186,7 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float) -> A
         ({"npz": "net.onnx"}, "verification-samples-unusable", "can't be read as .npz"),
         ({"npz": "names.npz"}, "verification-samples-unusable", "no array 'input'"),
         ({"npz": "shape.npz"}, "verification-samples-unusable", "(1, 3, 8, 8)"),
-        ({"images": CalibrationConfig("empty")}, "verification-samples-unusable", "empty has no sample"),
+        ({"images": CalibrationConfig(images="empty")}, "verification-samples-unusable", "empty has no sample"),
         ({"outputs": {"y": Thresholds(cosine=1)}}, "outputs-mismatch", "no output y"),
         ({"ranges": {"y": (0, 1)}}, "verification-samples-unusable", "no input y"),
     ],

@@ -103,8 +103,8 @@ def test_weights_are_held_to_their_digests(server: ModelServer, tmp_path: Path) 
     url = server.serve("/model.onnx", Answer(model("w.bin")))
     weights = Source.of(server.serve("/w.bin", Answer(WEIGHTS))).id
     good, bad = hashlib.sha256(WEIGHTS).hexdigest(), "0" * 64
-    assert refusal(url, tmp_path, pins=Pins({weights: bad})).code == "digest-mismatch"
-    assert get(url, tmp_path, pins=Pins({weights: good})).external[0].fetched.promised == "manifest"
+    assert refusal(url, tmp_path, pins=Pins(sha256={weights: bad})).code == "digest-mismatch"
+    assert get(url, tmp_path, pins=Pins(sha256={weights: good})).external[0].fetched.promised == "manifest"
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,12 @@ import pytest
 from prepare_models_entrypoint.contract.connection import Connection
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
-from prepare_models_entrypoint.download.part import Part, progress_of
 from prepare_models_entrypoint.download.transfer import Progress
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
 from prepare_models_entrypoint.sources.ngc.catalogue import answer
-from tests.simulators.ngc import LEGACY_KEY, PERSONAL_KEY, NgcSimulator, document, error, page
-from tests.simulators.web import Answer, Server, certificate
+from tests.simulators.ngc import LEGACY_KEY, PERSONAL_KEY, NgcSimulator, error, page
+from tests.simulators.web import Answer, certificate
 
 MODEL = bytes(range(251)) * 8_000  # 2 MB
 SHA256 = hashlib.sha256(MODEL).hexdigest()
@@ -328,16 +327,6 @@ def test_who_waits_for_another_download_sees_how_far_it_is(sim: NgcSimulator, tm
     assert len(sim.fetched) == 1
 
 
-def test_a_download_that_comes_to_its_end_is_never_one_of_unknown_size(tmp_path: Path) -> None:
-    path = tmp_path / "x.part"
-    with Part.opened(path, resume_without_validator=True) as part:
-        part.mark(None, len(MODEL))
-        part.append(MODEL)
-        assert progress_of(path) == (len(MODEL), len(MODEL))
-        part.forget_mark()
-        assert progress_of(path) == (0, 0)
-
-
 def test_tls_names_the_variable_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context, pem = certificate(tmp_path)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -392,13 +381,3 @@ def test_offline_takes_what_is_here_and_asks_nobody(sim: NgcSimulator, tmp_path:
         offline("ngc://nvidia/tao/net:v1.0/empty.txt")
     assert "may not use the network" in caught.value.message
     assert len(sim.asked) == asked
-
-
-@pytest.mark.parametrize("attributes", ["words", [None], {"key": "latestVersionIdStr"}])
-def test_a_search_that_is_not_understood_is_an_error(attributes: object) -> None:
-    odd = document({"results": [{"resources": [{"name": "net", "attributes": attributes}]}]})
-    with Server(lambda _: odd) as server:
-        told = answer({"ask": "search", "about": "net", "network": {"ngc_api": server.url}})
-    assert told["rows"] is None
-    assert isinstance(told["error"], dict)
-    assert told["error"]["code"] == "source-unreachable"

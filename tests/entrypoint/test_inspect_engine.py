@@ -130,6 +130,17 @@ def test_a_lean_runtime_refuses_with_its_own_words(tmp_path: Path) -> None:
     assert "which loads version-compatible engines alone. The runtime says: The plan is not" in document["told"]
 
 
+def test_a_part_that_can_not_be_read_takes_no_other_along(tmp_path: Path) -> None:
+    lacking = {key: value for key, value in ENGINE.items() if key != "name"}
+    document = describe(tmp_path, engine={**lacking, "layers": "no inspector"})
+    assert [b["name"] for b in document["io"]] == ["x", "y"]
+    assert document["details"]["device_memory_bytes"] == 4096
+    (warning,) = document["warnings"]
+    assert warning["code"] == "engine-partly-unknown"
+    assert "name: " in warning["message"]
+    assert "layers: this engine has no inspector" in warning["message"]
+
+
 def test_an_engine_that_a_program_built_is_good_where_no_module_loads_it(tmp_path: Path) -> None:
     plan = tmp_path / "model.plan"
     plan.write_bytes(tensorrt())

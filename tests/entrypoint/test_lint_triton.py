@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import pytest
 
-from prepare_models_entrypoint.consumers.lint import of_directory
 from prepare_models_entrypoint.consumers.triton import files
 from prepare_models_entrypoint.consumers.triton.tensors import TYPES
 from prepare_models_entrypoint.contract.report import Binding
@@ -290,67 +289,6 @@ def test_an_engine_of_any_file_name_is_compared(repository: Repository, text: st
     assert repository.lint("triton") == []
     (folder / "config.pbtxt").write_text(good.replace("[5]", "[6]").replace("TYPE_FP32", "TYPE_INT8", 1))
     assert repository.codes("triton") == ["triton-dims", "triton-type"]
-
-
-def ensemble(**changes: str) -> str:
-    text = """platform: "ensemble" max_batch_size: 4
-input { name: "raw" data_type: TYPE_UINT8 dims: [-1] } output { name: "boxes" data_type: TYPE_FP32 dims: [5] }
-ensemble_scheduling { step [
-  { model_name: "decode" model_version: -1 input_map { key: "in" value: "raw" }
-    output_map { key: "out" value: "image" } },
-  { model_name: "seg" model_version: -1 input_map { key: "images" value: "image" }
-    output_map { key: "output0" value: "boxes" } } ] }
-"""
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
-
-
-DECODE = """backend: "python" max_batch_size: 4
-input { name: "in" data_type: TYPE_UINT8 dims: [-1] } output { name: "out" data_type: TYPE_FP32 dims: [3, 8, 8] }
-"""
-
-
-def with_others(repository: Repository, text: str) -> None:
-    repository.model(FOUR, files={"config.pbtxt": HEAD + "max_batch_size: 4\n" + io()})
-    repository.model(name="decode", plans=(), files={"config.pbtxt": DECODE, "1/model.py": ""})
-    repository.model(name="all", plans=("1/.keep",), files={"config.pbtxt": text})
-    onnx = 'platform: "onnxruntime_onnx" input { name: "x" data_type: TYPE_FP32 dims: [-1, 3] }'
-    repository.model(name="onnx", plans=(), files={"config.pbtxt": onnx, "1/model.onnx": ""})
-    repository.model(name="bare_onnx", plans=(), files={"1/model.onnx": ""})
-    repository.model(name="torch", plans=(), files={"config.pbtxt": 'backend: "pytorch"', "1/model.pt": ""})
-    repository.model(name="own", plans=(), files={"config.pbtxt": 'backend: "my_backend"', "1/anything": ""})
-
-
-def test_repositories_of_other_tools_are_taken(repository: Repository) -> None:
-    with_others(repository, ensemble())
-    document = of_directory(repository.root, ("triton",))
-    names = ("all", "bare_onnx", "decode", "onnx", "own", "seg", "torch")
-    assert {model["name"]: model["warnings"] for model in document["models"]} == {name: [] for name in names}
-    repository.model(name="onnx", plans=(), files={"config.pbtxt": 'platform: "onnxruntime_onnx" dims: 3'})
-    assert repository.codes("triton", name="onnx") == ["triton-config"]
-
-
-BROKEN_ENSEMBLES: Sequence[Mapping[str, str]] = (
-    {'model_name: "seg"': 'model_name: "gone"'},
-    {'value: "image" }\n': 'value: "picture" }\n'},
-    {"data_type: TYPE_FP32 dims: [5]": "data_type: TYPE_INT64 dims: [5]"},
-    {"dims: [5]": "dims: [6]"},
-    {'key: "output0"': 'key: "scores"'},
-    {'value: "boxes"': 'value: "image"'},
-    {"max_batch_size: 4": "max_batch_size: 8"},
-    {"max_batch_size: 4": "max_batch_size: 4 instance_group { kind: KIND_GPU }"},
-    {'input_map { key: "images" value: "image" }': ""},
-    {'"seg" model_version: -1': '"seg" model_version: 2'},
-    {'"seg" model_version: -1': '"seg"'},  # which is version 0
-)
-
-
-@pytest.mark.parametrize("changes", BROKEN_ENSEMBLES, ids=lambda changes: next(iter(changes)))
-def test_the_tensors_of_an_ensemble_are_followed(repository: Repository, changes: Mapping[str, str]) -> None:
-    with_others(repository, ensemble(**changes))
-    assert repository.codes("triton", name="all") == ["triton-ensemble"]
 
 
 def any_engine(random_: random.Random) -> List[Binding]:

@@ -152,7 +152,10 @@ def test_engines_are_compared_with_their_source(runtime: Runtime, models: Workpl
         assert verification["latency"]["median_ms"] > 0
 
 
-def test_status_tells_valid_from_stale(runtime: Runtime, models: Workplace) -> None:
-    listed = runtime.ask(models, "status", str(models.models_dir), "--json")["models"]
-    states = {each["name"]: each["state"] for each in listed}
+def test_status_tells_valid_from_stale(runtime: Runtime, models: Workplace, here: RuntimeInfo) -> None:
+    found = runtime.ask(models, "status", str(models.models_dir), "--json")
+    (version,) = found["here"]["backends"].values()
+    if here["backend"] is not None and (here["backend"]["version"][:2], version[:3]) == ("8.", "11."):
+        pytest.skip("NVIDIA promises nothing of engines of TensorRT 8 in 11")
+    states = {each["name"]: each["state"] for each in found["models"]}
     assert states == {"slim": "valid", "dynamic": "valid", "whole": "valid", "plain": "stale"}

@@ -52,7 +52,7 @@ _BY_NAME = {module.name: module for module in MODULES}
 
 _TAKEN = "PREPARE_MODELS_TENSORRT"  # the module that this process imports, where that isn't the one that builds
 _LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
-_VERSION = re.compile(r"\d+(\.\w+)+")
+_VERSION = r"\d+(\.\w+)+"
 _ANSWER_S = 60.0
 
 
@@ -140,7 +140,7 @@ def _own_word(module: str, origin: str) -> Optional[str]:
     except (OSError, subprocess.TimeoutExpired):
         return None
     words = answer.stdout.decode("utf-8", "replace").split()
-    return words[-1] if words and _VERSION.fullmatch(words[-1]) else None
+    return words[-1] if words and re.fullmatch(_VERSION, words[-1]) else None
 
 
 def library_version(root: Path = Path("/")) -> Optional[str]:

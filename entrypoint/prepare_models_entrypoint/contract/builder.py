@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Mapping, Optional, Tuple
 
 from .kinds import ByName, Flag, Integer, ListOf, OneOf, Size, Text
@@ -13,7 +12,6 @@ _NO_TIMING = "TensorRT-RTX chooses without running anything, so there are no tac
 _NO_LEAN_RUNTIME = "TensorRT-RTX has no lean runtime"
 
 
-@dataclass(frozen=True)
 class BuilderConfig(Record):
     """Builder configuration. ``None`` leaves an option at TensorRT's own default."""
 

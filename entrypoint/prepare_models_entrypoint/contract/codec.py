@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar, cast
+from typing import Mapping, Optional, Sequence, Tuple, Type, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -65,37 +64,3 @@ def typed(value: object, kind: Type[T], what: str) -> T:
     if wrong_bool or not isinstance(value, accepted):
         raise ContractError(f"{what}: expected {kind.__name__}, found {type(value).__name__}")
     return cast("T", value)
-
-
-def strings(raw: Mapping[str, object], key: str, what: str) -> Tuple[str, ...]:
-    """Return the list of strings at ``raw[key]`` (absent: empty)."""
-    return tuple(typed(value, str, f"{what}.{key}[]") for value in optional(raw, key, list, what) or ())
-
-
-def texts(raw: Mapping[str, object], key: str, what: str, pattern: str) -> Dict[str, str]:
-    """Return the object of strings at ``raw[key]`` (absent: empty), each of which the ``pattern`` fits.
-
-    Raises:
-        ContractError: it is no object, or a value is no such text.
-    """
-    found = optional(raw, key, dict, what)
-    for name, value in (found or {}).items():
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ContractError(f"{what}.{key}[{name!r}]: expected {pattern}, found {value!r}")
-    return {} if found is None else found
-
-
-def integers(raw: Mapping[str, object], key: str, what: str) -> Tuple[int, ...]:
-    """Return the list of integers at ``raw[key]``, which must be present."""
-    return tuple(typed(value, int, f"{what}.{key}[]") for value in require(raw, key, list, what))
-
-
-def each(raw: Mapping[str, object], key: str, read: Callable[[Mapping[str, object]], T], what: str) -> Tuple[T, ...]:
-    """Read every object of the list at ``raw[key]`` (absent: empty) with ``read``."""
-    return tuple(read(typed(value, dict, f"{what}.{key}[]")) for value in optional(raw, key, list, what) or ())
-
-
-def maybe(raw: Mapping[str, object], key: str, read: Callable[[Mapping[str, object]], T], what: str) -> Optional[T]:
-    """Read the object at ``raw[key]`` with ``read``, or return None where it is absent or null."""
-    value = optional(raw, key, dict, what)
-    return None if value is None else read(value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, NamedTuple, Optional
+from typing import Optional
 
-from . import codec
+from .kinds import Integer, Number, Text
+from .settings import Record, setting
+
+_URL = Text("a URL")
 
 
-class Connection(NamedTuple):
+class Connection(Record):
     """How sources are reached.
 
     hf_endpoint: base URL of Hugging Face's hub; None for its own.
@@ -18,29 +21,9 @@ class Connection(NamedTuple):
     attempts: failures in a row, without a new byte, after which a fetch is given up; None for the default.
     """
 
-    ngc_api: Optional[str] = None
-    ngc_auth: Optional[str] = None
-    secrets_file: Optional[str] = None
-    stall_s: Optional[float] = None
-    attempts: Optional[int] = None
-    hf_endpoint: Optional[str] = None
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, object]) -> Connection:
-        """Read the settings."""
-        codec.check_keys(raw, cls._fields, "network")
-        return cls(
-            ngc_api=codec.optional(raw, "ngc_api", str, "network"),
-            ngc_auth=codec.optional(raw, "ngc_auth", str, "network"),
-            secrets_file=codec.optional(raw, "secrets_file", str, "network"),
-            stall_s=codec.optional(raw, "stall_s", float, "network"),
-            attempts=codec.optional(raw, "attempts", int, "network"),
-            hf_endpoint=codec.optional(raw, "hf_endpoint", str, "network"),
-        )
-
-    def to_dict(self) -> Dict[str, object]:
-        """Return the JSON form; what an older entrypoint does not know is left out where it is not needed."""
-        raw = self._asdict()
-        if self.hf_endpoint is None:
-            del raw["hf_endpoint"]
-        return raw
+    ngc_api: Optional[str] = setting(_URL, "")
+    ngc_auth: Optional[str] = setting(_URL, "")
+    secrets_file: Optional[str] = setting(Text("a path"), "")
+    stall_s: Optional[float] = setting(Number(), "")
+    attempts: Optional[int] = setting(Integer("a number", 1), "")
+    hf_endpoint: Optional[str] = setting(_URL, "", later=True)

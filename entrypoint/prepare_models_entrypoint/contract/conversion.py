@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Mapping, Optional, Tuple
 
 from .kinds import (
@@ -23,7 +22,6 @@ from .shape_kinds import Dims, Shape
 _TENSORS = ListOf(Text("tensor names"), "a list of tensor names")
 
 
-@dataclass(frozen=True)
 class Plugin(Record):
     """A plugin library."""
 
@@ -31,7 +29,6 @@ class Plugin(Record):
     sha256: str = setting(DigestText(), "The digest that it must have.", default=REQUIRED)
 
 
-@dataclass(frozen=True)
 class OnnxConfig(Record):
     """Changes of the ONNX graph that a user asks for."""
 
@@ -49,7 +46,6 @@ class OnnxConfig(Record):
     )
 
 
-@dataclass(frozen=True)
 class TaoConfig(Record):
     """Options of tao-converter that nothing else in a manifest says."""
 

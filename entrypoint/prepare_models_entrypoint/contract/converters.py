@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -104,8 +102,7 @@ CONVERTERS = tuple(kind.name for kind in KINDS)
 _BY_NAME = {kind.name: kind for kind in KINDS}
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """The converter for a model, and why this one. ``converter`` is None where none can do it."""
 
     converter: Optional[str]
@@ -124,7 +121,7 @@ def is_encrypted(name: str) -> bool:
 
 def find(*, root: Path = Path("/"), machine: Optional[str] = None) -> Found:
     """Return the programs that this environment has. ``root`` and ``machine`` stand in for this computer's own."""
-    paths = {kind.name: _program(kind, root, machine or platform.machine()) for kind in KINDS if kind.program}
+    paths = {kind.name: _program(kind, root, machine or os.uname().machine) for kind in KINDS if kind.program}
     programs: Dict[str, str] = {name: path for name, path in paths.items() if path}
     return Found(programs, has_codec())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Tuple
 
 from .codec import ContractError
@@ -13,7 +12,7 @@ from .settings import Record, setting
 
 # Keys that follow from the engine, so that nobody else says them.
 FROM_ENGINE = ("model-engine-file", "batch-size", "network-mode", "output-blob-names", "labelfile-path")
-_KEY = re.compile(r"[a-z0-9-]+")
+_KEY = r"[a-z0-9-]+"
 
 
 class _Value(Text):
@@ -37,7 +36,7 @@ class _Keys(ByName):
         for name in found:
             if name in FROM_ENGINE:
                 raise ContractError(f"{what}.{name}: it is written from the engine, or from labels")
-            if not _KEY.fullmatch(name):
+            if not re.fullmatch(_KEY, name):
                 raise ContractError(f"{what}.{name}: expected a key of nvinfer, such as net-scale-factor")
         return found
 
@@ -45,7 +44,6 @@ class _Keys(ByName):
 _VALUE = _Value("a number or a text of one line")
 
 
-@dataclass(frozen=True)
 class DeepStreamConfig(Record):
     """Lines of ``deepstream.txt`` and its label file; nothing here changes an engine."""
 

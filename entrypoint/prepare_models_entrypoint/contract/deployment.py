@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Optional, Tuple
 
@@ -32,7 +31,6 @@ DEPLOY_DIR = DeployDir("an absolute path")
 CONSUMER = Consumer("a consumer, such as triton or isaac-ros@5.0")
 
 
-@dataclass(frozen=True)
 class Deployment(Record):
     """Where and for whom; ``deploy_dir`` and ``consumers`` stand at the top of a manifest.
 

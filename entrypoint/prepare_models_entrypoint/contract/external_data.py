@@ -23,7 +23,7 @@ _MOST_FIELDS = 2_000_000  # of the whole structure: a few seconds
 _SEARCHED = 64 << 10  # a message of up to so many bytes is searched for the key before it is walked
 _KEY = b"location"
 _EXTERNAL = 1  # data_location
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = r"[0-9]{1,18}"
 
 # Messages of ONNX that lead to tensors: the message of each field by its number, and which fields come once.
 _MESSAGES: Mapping[str, Mapping[int, str]] = {
@@ -291,7 +291,7 @@ def _stored(tensor: str, entries: Mapping[str, str], needed: Optional[int]) -> S
     numbers: Dict[str, Optional[int]] = {}
     for key in ("offset", "length"):
         text = entries.get(key)
-        if text is not None and not _NUMBER.fullmatch(text):
+        if text is not None and not re.fullmatch(_NUMBER, text):
             raise wire.MalformedError(f"the {key} of the tensor {tensor!r} is not a number of bytes")
         numbers[key] = None if text is None else int(text)
     return Stored(tensor, entries["location"], numbers["offset"] or 0, numbers["length"], needed)

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Tuple, TypedDict
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple, TypedDict
 
 from . import codec
-from .codec import CONTRACT_VERSION
 from .connection import Connection
+from .groups import Nested
+from .kinds import Flag, Integer, Kind, ListOf, Text
 from .pins import NO_PINS, Pins
+from .settings import REQUIRED, Document, setting
 
 if TYPE_CHECKING:
     from .report import ErrorInfo
 
 
-class FetchJob(NamedTuple):
+class _Source(Kind):
+    """A source with its digest."""
+
+    def decode(self, raw: object, what: str) -> Tuple[str, Optional[str]]:
+        found: Mapping[str, object] = codec.typed(raw, dict, what)
+        codec.check_keys(found, ("source", "sha256"), what)
+        return codec.require(found, "source", str, what), codec.optional(found, "sha256", str, what)
+
+    def encode(self, value: Tuple[str, Optional[str]]) -> Dict[str, Optional[str]]:
+        return {"source": value[0], "sha256": value[1]}
+
+
+class FetchJob(Document):
     """Sources to bring to this machine.
 
     sources: each with the sha256 that it must have, or None.
@@ -24,48 +38,16 @@ class FetchJob(NamedTuple):
     pins: what a lock knows of the sources and of the files that come with them.
     """
 
-    sources: Tuple[Tuple[str, Optional[str]], ...]
-    cache_dir: str
-    output_dir: Optional[str] = None
-    connections: int = 16
-    revalidate: bool = True
-    network: Connection = Connection()
-    offline: bool = False
-    pins: Pins = NO_PINS
+    WHAT = "fetch job"
 
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, object]) -> FetchJob:
-        """Read a job.
-
-        Raises:
-            ContractError: another contract version or an unknown field.
-        """
-        codec.check_version(raw, "fetch job")
-        codec.check_keys(raw, ("contract", *cls._fields), "fetch job")
-        return cls(
-            sources=codec.each(raw, "sources", _source, "fetch job"),
-            cache_dir=codec.require(raw, "cache_dir", str, "fetch job"),
-            output_dir=codec.optional(raw, "output_dir", str, "fetch job"),
-            connections=codec.require(raw, "connections", int, "fetch job"),
-            revalidate=codec.require(raw, "revalidate", bool, "fetch job"),
-            network=codec.maybe(raw, "network", Connection.from_dict, "fetch job") or Connection(),
-            offline=codec.require(raw, "offline", bool, "fetch job"),
-            pins=codec.maybe(raw, "pins", Pins.from_dict, "fetch job") or NO_PINS,
-        )
-
-    def to_dict(self) -> Dict[str, object]:
-        """Return the JSON form."""
-        return {
-            "contract": CONTRACT_VERSION,
-            "sources": [{"source": source, "sha256": sha256} for source, sha256 in self.sources],
-            "cache_dir": self.cache_dir,
-            "output_dir": self.output_dir,
-            "connections": self.connections,
-            "revalidate": self.revalidate,
-            "network": self.network.to_dict(),
-            "offline": self.offline,
-            "pins": self.pins.to_dict(),
-        }
+    sources: Tuple[Tuple[str, Optional[str]], ...] = setting(ListOf(_Source(), "sources"), "", default=REQUIRED)
+    cache_dir: str = setting(Text("a path"), "", default=REQUIRED)
+    output_dir: Optional[str] = setting(Text("a path"), "")
+    connections: int = setting(Integer("a number", 1), "", default=16)
+    revalidate: bool = setting(Flag(), "", default=True)
+    network: Connection = setting(Nested(Connection), "", default=Connection())
+    offline: bool = setting(Flag(), "", default=False)
+    pins: Pins = setting(Nested(Pins), "", default=NO_PINS, later=True)
 
 
 class ExternalFile(TypedDict):
@@ -95,9 +77,3 @@ class FetchResult(TypedDict):
     error: Optional[ErrorInfo]
     revision: Optional[str]
     external_data: List[ExternalFile]
-
-
-def _source(raw: Mapping[str, object]) -> Tuple[str, Optional[str]]:
-    codec.check_keys(raw, ("source", "sha256"), "fetch job.sources[]")
-    source: str = codec.require(raw, "source", str, "fetch job.sources[]")
-    return source, codec.optional(raw, "sha256", str, "fetch job.sources[]")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
-from . import codec
 from .builder import BuilderConfig
-from .codec import CONTRACT_VERSION, ContractError
+from .codec import ContractError
 from .connection import Connection
 from .conversion import OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
@@ -21,7 +20,6 @@ from .kinds import (
     File,
     Flag,
     Json,
-    Kind,
     ListOf,
     Number,
     OneOf,
@@ -34,7 +32,7 @@ from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
 from .report import DeploymentInfo
 from .ros import RosConfig
 from .samples import CalibrationConfig
-from .settings import REQUIRED, Record, rows, setting
+from .settings import REQUIRED, Document, Record, rows, setting
 from .shape_kinds import Shapes
 from .shapes import ShapeRange
 from .verification import VerifyConfig
@@ -88,22 +86,18 @@ _AFTER_FETCH: Dict[JobKind, Tuple[str, ...]] = {
 _INPUTS = ByName(Shapes(), "input names with their shapes")
 
 
-class FetchPins(Kind):
-    """Pins of sources; no manifest has them."""
+class _Stages(ListOf):
+    """The stages of a kind of job."""
 
-    def decode(self, raw: object, what: str) -> Pins:
-        """Return the pins of a job."""
-        return Pins.from_dict(codec.typed(raw, dict, what))
-
-    def encode(self, value: Pins) -> object:
-        """Return their JSON form."""
-        return value.to_dict()
+    def decode(self, raw: object, what: str) -> Tuple[object, ...]:
+        stages = super().decode(raw, what)
+        JobKind.of([str(stage) for stage in stages])
+        return stages
 
 
 LONGEST_S = 6 * 3600.0  # of a build for which nobody says how long it may take
 
 
-@dataclass(frozen=True)
 class _Place(Record):
     name: str = setting(Text("a name"), "", default=REQUIRED)
     source: str = setting(Text("a source"), "", default=REQUIRED)
@@ -111,7 +105,6 @@ class _Place(Record):
     deploy_dir: str = setting(Text("a path"), "", default=REQUIRED)
 
 
-@dataclass(frozen=True)
 class ModelSettings(Record):
     """What a manifest says of a model and the entrypoint needs to know; the manifest's model and the job's share it.
 
@@ -216,7 +209,7 @@ class ModelSettings(Record):
         {"random": {"seed": 1, "ranges": {"input_2:0": [-1, 1]}}},
     )  # fmt: skip
 
-    pins: Pins = setting(FetchPins(), "", default=NO_PINS, key="", later=True)
+    pins: Pins = setting(Nested(Pins), "", default=NO_PINS, key="", later=True)
 
     @property
     def kept_patterns(self) -> Tuple[str, ...]:
@@ -258,7 +251,6 @@ class ModelSettings(Record):
         return self.written(row for row in rows(type(self)) if row.conversion)
 
 
-@dataclass(frozen=True)
 class ModelJob(ModelSettings, _Place):
     """One model to prepare.
 
@@ -274,62 +266,23 @@ class ModelJob(ModelSettings, _Place):
     origin: Optional[Mapping[str, object]] = setting(Json(), "", key="", later=True)
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(Document):
     """Models to prepare, the stages to run for each, the cache directory for downloads, and the way to the network.
 
     tool: version of the orchestrator. image: digest of the container image that this runs in, None outside of one.
     """
 
-    run_id: str
-    models: Tuple[ModelJob, ...]
-    cache_dir: str
-    stages: Tuple[str, ...] = JobKind.RUN.stages()
-    network: Connection = field(default_factory=Connection)
-    tool: str = ""
-    image: Optional[str] = None
+    WHAT = "job"
 
-    KEYS = ("contract", "run_id", "models", "cache_dir", "stages", "network", "tool", "image")
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, object]) -> Job:
-        """Read a job.
-
-        Raises:
-            ContractError: another contract version, an unknown field, or a value outside its range.
-        """
-        codec.check_version(raw, "job")
-        codec.check_keys(raw, cls.KEYS, "job")
-        stages = codec.strings(raw, "stages", "job")
-        JobKind.of(stages)
-        return cls(
-            run_id=codec.require(raw, "run_id", str, "job"),
-            models=codec.each(raw, "models", _model, "job"),
-            cache_dir=codec.require(raw, "cache_dir", str, "job"),
-            stages=stages,
-            network=codec.maybe(raw, "network", Connection.from_dict, "job") or Connection(),
-            tool=codec.optional(raw, "tool", str, "job") or "",
-            image=codec.optional(raw, "image", str, "job"),
-        )
+    run_id: str = setting(Text("an id"), "", default=REQUIRED)
+    models: Tuple[ModelJob, ...] = setting(several(ModelJob, "models"), "", default=REQUIRED)
+    cache_dir: str = setting(Text("a path"), "", default=REQUIRED)
+    stages: Tuple[str, ...] = setting(_Stages(Text("a stage"), "stages"), "", default=JobKind.RUN.stages())
+    network: Connection = setting(Nested(Connection), "", default=Connection())
+    tool: str = setting(Text("a version"), "", default="")
+    image: Optional[str] = setting(Text("a digest"), "")
 
     @property
     def kind(self) -> JobKind:
         """What is done with the models."""
         return JobKind.of(self.stages)
-
-    def to_dict(self) -> Dict[str, object]:
-        """Return the JSON form."""
-        return {
-            "contract": CONTRACT_VERSION,
-            "run_id": self.run_id,
-            "models": [model.to_dict() for model in self.models],
-            "cache_dir": self.cache_dir,
-            "stages": list(self.stages),
-            "network": self.network.to_dict(),
-            "tool": self.tool,
-            "image": self.image,
-        }
-
-
-def _model(raw: Mapping[str, object]) -> ModelJob:
-    return ModelJob.from_dict(raw, f"model {raw.get('name', '?')}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -10,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from . import codec, sizes
 from .codec import ContractError
 from .source import EXPECTED
+from .spelling import near
 
 Schema = Dict[str, object]
 
@@ -71,6 +71,12 @@ class Text(Kind):
             raise ValueError(self.expected)
         return text
 
+    def decode(self, raw: object, what: str) -> object:
+        text = codec.typed(raw, str, what)
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise ContractError(f"{what}: expected {self.expected}, found {raw!r}")
+        return text
+
     def schema(self) -> Schema:
         types: object = self._types[0] if len(self._types) == 1 else list(self._types)
         positive: Schema = {"minimum": 0} if "number" in self._types else {}  # no text begins with a minus
@@ -116,8 +122,7 @@ class OneOf(Kind):
 
     def meant(self, text: str) -> Optional[str]:
         known = {**{word.lower(): word for word in self.words}, **self._spellings}
-        near = difflib.get_close_matches(text.strip().lower(), known, n=1, cutoff=0.8)
-        return known[near[0]] if near else None
+        return next((known[word] for word in near(text.strip().lower(), known, 0.8)), None)
 
     def decode(self, raw: object, what: str) -> str:
         if codec.typed(raw, str, what) not in self.words:

@@ -23,7 +23,7 @@ PACKAGES = {
     "nvidia-modelopt": ("nvidia_modelopt",),
     "pillow": ("pillow",),
 }
-_INSTALLED = re.compile(r"(?P<name>[A-Za-z0-9_.-]+?)-(?P<version>\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info")
+_INSTALLED = r"(?P<name>[A-Za-z0-9_.-]+?)-(?P<version>\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info"
 _TYPED_SINCE = 11  # the TensorRT that takes precision from the graph alone
 
 
@@ -41,7 +41,7 @@ def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
         except OSError:
             continue
         for entry in entries:
-            match = _INSTALLED.fullmatch(entry) if entry.endswith("-info") else None
+            match = re.fullmatch(_INSTALLED, entry) if entry.endswith("-info") else None
             package = names.get(re.sub("[-.]", "_", match["name"]).lower()) if match else None
             if match and package:
                 found.setdefault(package, match["version"])

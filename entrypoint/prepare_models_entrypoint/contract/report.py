@@ -303,44 +303,17 @@ class ModelReport(TypedDict):
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
     """Return the report of a model on which no work was done yet."""
-    return ModelReport(
-        schema_version=SCHEMA_VERSION,
-        name=name,
-        status=SKIPPED,
-        reason="",
-        source=Source.of(source).public,
-        converter=converter,
-        precision_proof=PrecisionProof(
-            requested=precision, delivered=None, how=None, source=None, layers={}, layers_share={}, weights_share={},
-            calibration=None, means=None, flags=[], kept=[], kept_harmless=0, measured=None, measured_runs=0,
-            choices=[],
-        ),
-        materials=[],
-        licences=[],
-        engine=None,
-        build_key=None,
-        identity=None,
-        builder={},
-        profiles=[],
-        io=[],
-        stages=[],
-        runtime=None,
-        warnings=[],
-        error=None,
-        trtexec_command=None,
-        log=None,
-        converter_reason="",
-        attempts=[],
-        preflight=None,
-        details=None,
-        tensor_names=None,
-        verification=None,
-        made_by=MadeBy(tool="", image=None),
-        plugins=[],
-        deployment=DeploymentInfo(deploy_dir=None, consumers=[], warmup=False),
-        origin=None,
-        confinement=None,
-    )  # fmt: skip
+    return {
+        **schema.empty(ModelReport),
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "status": SKIPPED,
+        "source": Source.of(source).public,
+        "converter": converter,
+        "precision_proof": {**schema.empty(PrecisionProof), "requested": precision},
+        "made_by": schema.empty(MadeBy),
+        "deployment": DeploymentInfo(deploy_dir=None, consumers=[], warmup=False),
+    }
 
 
 def read(raw: object) -> ModelReport:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import List, Mapping, Sequence, Tuple
 
 from .codec import ContractError
@@ -15,7 +14,6 @@ _SINGLE = {"input": "input_tensor", "output": "output_tensor"}
 _NAMES = ListOf(Text("tensor names"), "a list of tensor names")
 
 
-@dataclass(frozen=True)
 class RosConfig(Record):
     """Names of the tensors in a TensorList. Empty lists stand for the defaults; ``by_binding`` wins over both."""
 

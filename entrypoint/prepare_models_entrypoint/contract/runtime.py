@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
+import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -17,14 +17,14 @@ BOARD_VARIABLE = "PREPARE_MODELS_BOARD"  # in containers, which don't see the de
 
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _DEVICE_TREE = Path("/proc/device-tree/compatible")
-_MODULE = re.compile(r"p\d{4}-\d{4}")
+_MODULE = r"p\d{4}-\d{4}"
 
 
 def board_of(compatible: str) -> Optional[str]:
     """Return a Jetson's module, such as p3767-0000, from the words of its device tree's ``compatible``; None else."""
     if "nvidia,tegra" not in compatible:
         return None
-    modules = _MODULE.findall(compatible.partition("\0")[0])
+    modules = re.findall(_MODULE, compatible.partition("\0")[0])
     return modules[-1] if modules else compatible.partition("\0")[0]
 
 
@@ -33,12 +33,12 @@ def probe(*, gpu: bool = True) -> RuntimeInfo:
     device, reason = _probe_in_a_copy() if gpu else (None, "not probed")
     found = backends.here()
     return RuntimeInfo(
-        python=platform.python_version(),
-        machine=platform.machine(),
+        python=sys.version.split()[0],
+        machine=os.uname().machine,
         backend=found.builds,
         gpu=device,
         gpu_reason=reason,
-        system=platform.system().lower(),
+        system=sys.platform,
         board=os.environ.get(BOARD_VARIABLE) or _board(),
         programs=_programs(),
         library=backends.library_version(),

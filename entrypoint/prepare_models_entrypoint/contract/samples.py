@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
 
@@ -18,7 +18,6 @@ PIXEL_SCALE = 1.0 / 255.0
 _NUMBERS = ListOf(Number(), "a list of numbers")
 
 
-@dataclass(frozen=True)
 class SampleConfig(Record):
     """Samples: a directory of images, .npy or .npz files, and how an image becomes the input tensor.
 
@@ -51,7 +50,6 @@ class SampleConfig(Record):
         return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
 
 
-@dataclass(frozen=True)
 class CalibrationConfig(SampleConfig):
     """Calibration from samples."""
 

@@ -14,7 +14,7 @@ import types
 import typing
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union, cast
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Sequence, Tuple, Type, TypeVar, Union, cast
 
 from .codec import ContractError
 from .files import read_small
@@ -29,11 +29,7 @@ _UNIONS = (Union, getattr(types, "UnionType", Union))  # Optional[X], and X | No
 
 
 def load(file: Path, *, largest: int = LARGEST_DOCUMENT) -> Any:
-    """Return the JSON document in a file.
-
-    Args:
-        file: a regular file.
-        largest: in bytes.
+    """Return the JSON document in a file. ``file``: a regular file. ``largest``: in bytes.
 
     Raises:
         ContractError: it is not JSON.
@@ -46,15 +42,22 @@ def loads(data: Union[str, bytes]) -> Any:
     """Return a JSON document.
 
     Raises:
-        ContractError: it is not JSON, nested too deeply, or of so many values that it would fill the memory.
+    hints = _hints(kind)
+    readers = [(name, _as_they_are(hint), _reader(hint)) for name, hint in hints.items()]
+    empties = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
+    every = hints if kind.__total__ else ()  # where Python 3.8 doesn't tell which keys a class inherits as required
+    required = getattr(kind, "__required_keys__", every)
     """
     marks = ",[{" if isinstance(data, str) else (b",", b"[", b"{")
     if len(data) > _MOST_VALUES and sum(map(data.count, marks)) > _MOST_VALUES:  # type: ignore[arg-type]  # of its kind
         raise ContractError(f"it has more than {_MOST_VALUES} values")
     try:
-        return json.loads(data)
+        document = json.loads(data)
+        if b"\\u" in (data if isinstance(data, bytes) else data.encode("utf-8")):
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise ContractError(f"not JSON: {type(error).__name__}: {error}") from None
+    return document
 
 
 def read(kind: Type[T], value: object, what: str) -> T:
@@ -74,6 +77,16 @@ def read(kind: Type[T], value: object, what: str) -> T:
         raise ContractError(f"{what}{''.join(reversed(misfit.path))}: {misfit}") from None
     except RecursionError:
         raise ContractError(f"{what}: nested too deeply") from None
+
+
+def empty(kind: Type[T]) -> T:
+    """Return an object of a TypedDict with nothing in it: null where its type allows that, else "", 0, [] and so on."""
+    return cast("T", {name: (_empty(hint) or hint)() for name, hint in _hints(cast("Any", kind)).items()})
+
+
+@lru_cache(maxsize=None)
+def _hints(kind: Any) -> Dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 class _MisfitError(Exception):
@@ -100,9 +113,9 @@ def _reader(kind: object) -> Reader:
     if origin in _UNIONS:
         return _optional(_reader(next(each for each in inner if each is not type(None))))
     if origin is tuple:
-        return _items(_reader(inner[0]), tuple)
+        return _items(inner[0], tuple)
     if origin in (list, collections.abc.Sequence):
-        return _items(_reader(inner[0]), list)
+        return _items(inner[0], list)
     if origin in (dict, collections.abc.Mapping):
         return _entries(_reader(inner[1]))
     return _fields(kind) if dataclasses.is_dataclass(kind) else _keys(kind)
@@ -111,8 +124,6 @@ def _reader(kind: object) -> Reader:
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise _expected("a string", value)
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise _MisfitError("half a character (a lone surrogate)")
     return value
 
 
@@ -133,49 +144,39 @@ def _number(value: object) -> float:
 
 
 def _anything(value: object) -> object:
-    """Take any JSON, which is looked at by whoever uses it; but none that can't be written again."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            _string(key)
-            _anything(each)
-    elif isinstance(value, list):
-        for each in value:
-            _anything(each)
-    elif isinstance(value, str):
-        _string(value)
+    """Take any JSON, which is looked at by whoever uses it."""
     return value
 
 
 _SCALARS: Dict[object, Reader] = {str: _string, bool: _flag, int: _whole, float: _number}
 
 
+def _as_they_are(kind: object) -> FrozenSet[type]:
+    """Return the types whose values need no reader to be of a kind; most values of a record are of those."""
+    if typing.get_origin(kind) in _UNIONS:
+        return frozenset((type(None),)).union(*map(_as_they_are, typing.get_args(kind)))
+    return frozenset((kind,)) if kind in (str, bool, float) else frozenset()
+
+
 def _optional(inner: Reader) -> Reader:
     return lambda value: None if value is None else inner(value)
 
 
-def _items(inner: Reader, make: Callable[[List[object]], Sequence[object]]) -> Reader:
+def _items(kind: object, make: Callable[[List[object]], Sequence[object]]) -> Reader:
+    inner, plain = _reader(kind), _as_they_are(kind)
+
     def read_items(value: object) -> Sequence[object]:
         if not isinstance(value, (list, tuple)):
             raise _expected("a list", value)
-        if inner is _string and _are_plain(value):
-            return make(list(value))
         found: List[object] = []
         try:
             for each in value:
-                found.append(inner(each))  # noqa: PERF401  # how many there are is the place of a misfit
+                found.append(each if type(each) in plain else inner(each))  # noqa: PERF401  # how many there are is the place of a misfit
         except _MisfitError as misfit:
             raise misfit.below(f"[{len(found)}]") from None
         return make(found)
 
     return read_items
-
-
-def _are_plain(texts: Sequence[object]) -> bool:
-    """Tell whether all are strings of ASCII, which most lists of a report are; faster than one by one."""
-    try:
-        return all(map(str.isascii, texts))  # type: ignore[arg-type]  # others raise
-    except TypeError:
-        return False
 
 
 def _entries(inner: Reader) -> Reader:
@@ -196,9 +197,9 @@ def _part(inner: Reader, value: object, name: str) -> object:
 
 def _keys(kind: Any) -> Reader:
     """Return the reader of a TypedDict."""
-    hints = typing.get_type_hints(kind)
-    readers = [(name, _reader(hint)) for name, hint in hints.items()]
-    empty = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
+    hints = _hints(kind)
+    readers = [(name, _as_they_are(hint), _reader(hint)) for name, hint in hints.items()]
+    empties = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
     every = hints if kind.__total__ else ()  # where Python 3.8 doesn't tell which keys a class inherits as required
     required = getattr(kind, "__required_keys__", every)
 
@@ -207,11 +208,12 @@ def _keys(kind: Any) -> Reader:
             raise _expected("an object", value)
         name = ""
         try:
-            for name, reader in readers:
-                if name in value:
+            for name, plain, reader in readers:
+                if name not in value:
+                    if name in required:
+                        value[name] = empties[name]()
+                elif type(value[name]) not in plain:
                     value[name] = reader(value[name])
-                elif name in required:
-                    value[name] = empty[name]()
         except KeyError:
             raise _MisfitError(f"{name!r} is missing") from None
         except _MisfitError as misfit:
@@ -223,7 +225,7 @@ def _keys(kind: Any) -> Reader:
 
 def _fields(kind: Any) -> Reader:
     """Return the reader of a dataclass."""
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = [field for field in dataclasses.fields(kind) if field.init]
     readers = {field.name: _reader(hints[field.name]) for field in fields}
     needed = {field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING}

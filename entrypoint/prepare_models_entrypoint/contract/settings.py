@@ -7,15 +7,39 @@ say of it, and by what name TensorRT, trtexec and tao-converter know it. CONTRIB
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Tuple, Type, TypeVar, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
 
 from . import codec
 from .codec import ContractError
 
 if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+
     from .kinds import Kind, Schema
+else:
+
+    def dataclass_transform(**_):
+        """Stand in for what only type checkers need."""
+        return lambda record: record
+
 
 T = TypeVar("T", bound="Record")
+D = TypeVar("D", bound="Document")
 Version = Tuple[int, ...]
 
 REQUIRED: object = dataclasses.MISSING
@@ -101,22 +125,65 @@ def setting(
     return dataclasses.field(**made, metadata={_KEY: row})
 
 
-def rows(record: type) -> Tuple[Setting, ...]:
+def rows(record: Any) -> Tuple[Setting, ...]:
     """Return the settings of a record, in the order of its fields; fields without a row are no settings."""
-    if record not in _ROWS:
-        found = [(item.name, item.metadata[_KEY]) for item in dataclasses.fields(record) if _KEY in item.metadata]
-        _ROWS[record] = tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in found)
-    return _ROWS[record]
+    found: Tuple[Setting, ...] = record.ROWS
+    return found
 
 
-_ROWS: Dict[type, Tuple[Setting, ...]] = {}
-
-
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Record:
-    """A group of settings, which is a frozen dataclass. ``EXCLUSIVE``: keys of which a manifest has at most one."""
+    """A group of settings: each subclass is a frozen dataclass, without a decorator.
 
+    Its methods are written here once: to generate them for each subclass would take a third of a command's start.
+
+    SPARSE: its JSON has only what is set. EXCLUSIVE: keys of which a manifest has at most one. ROWS: its settings.
+    """
+
+    ROWS: ClassVar[Tuple[Setting, ...]] = ()
     SPARSE: ClassVar[bool] = False
     EXCLUSIVE: ClassVar[Tuple[str, ...]] = ()
+    __dataclass_fields__: ClassVar[Dict[str, dataclasses.Field[Any]]]
+
+    __names: ClassVar[FrozenSet[str]]
+    __defaults: ClassVar[Dict[str, object]]
+    __mappings: ClassVar[Tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)(cls)
+        for name in ("__setattr__", "__delattr__"):
+            delattr(cls, name)  # those below do the same, and leave room for the decorator on a subclass
+        fields = dataclasses.fields(cls)
+        found = [(field.name, field.metadata[_KEY]) for field in fields if _KEY in field.metadata]
+        cls.ROWS = tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in found)
+        cls.__names = frozenset(field.name for field in fields)
+        cls.__defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        cls.__mappings = tuple(field.name for field in fields if field.default_factory is dict)
+
+    def __init__(self, **values: Any) -> None:
+        found = vars(self)
+        found.update(self.__defaults)
+        found.update({name: {} for name in self.__mappings})
+        found.update(values)
+        if found.keys() != self.__names:
+            wrong = sorted(found.keys() ^ self.__names)
+            raise TypeError(f"{type(self).__name__}: {', '.join(wrong)} is unknown or missing")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, field.name) for field in dataclasses.fields(self)))
+
+    def __repr__(self) -> str:
+        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def from_dict(cls: Type[T], raw: Mapping[str, object], what: str = "settings") -> T:
@@ -127,13 +194,20 @@ class Record:
         """
         known = rows(cls)
         codec.check_keys(raw, [row.name for row in known], what)
-        values = {}
+        values = {
+            row.name: row.kind.decode(raw[row.name], f"{what}.{row.name}")
+            for row in known
+            if row.name in raw and not (raw[row.name] is None and row.default is None)
+        }
         for row in known:
-            if row.name not in raw and row.default is REQUIRED:
+            if row.name not in raw and cls._needs(row):
                 raise ContractError(f"{what}: field {row.name!r} is missing")
-            if row.name in raw and not (raw[row.name] is None and row.default is None):
-                values[row.name] = row.kind.decode(raw[row.name], f"{what}.{row.name}")
         return cls(**values)
+
+    @classmethod
+    def _needs(cls, row: Setting) -> bool:
+        """Tell whether JSON has to have a setting."""
+        return row.default is REQUIRED
 
     def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""
@@ -152,3 +226,28 @@ class Record:
         """Return the settings that are set, each with its value."""
         found = [(row, getattr(self, row.name)) for row in rows(type(self))]
         return [(row, value) for row, value in found if value not in _UNSET]
+
+
+class Document(Record):
+    """A record that one side writes and the other reads, with the version of their contract. ``WHAT``: its name."""
+
+    WHAT: ClassVar[str] = ""
+
+    @classmethod
+    def from_dict(cls: Type[D], raw: Mapping[str, object], what: str = "") -> D:
+        """Read the document.
+
+        Raises:
+            ContractError: another version of the contract, an unknown field, or a value that does not fit.
+        """
+        name = what or cls.WHAT
+        codec.check_version(raw, name)
+        return super().from_dict({key: value for key, value in raw.items() if key != "contract"}, name)
+
+    @classmethod
+    def _needs(cls, row: Setting) -> bool:
+        return row.default is not None and not row.later  # the other side writes all that it knows
+
+    def to_dict(self) -> Dict[str, object]:
+        """Return the JSON form."""
+        return {"contract": codec.CONTRACT_VERSION, **super().to_dict()}

@@ -64,7 +64,9 @@ class Shapes(Kind):
     def decode(self, raw: object, what: str) -> ShapeRange:
         found: Mapping[str, object] = codec.typed(raw, dict, what)
         codec.check_keys(found, ("min", "opt", "max", "values"), what)
-        low, mid, high = (codec.integers(found, key, what) for key in ("min", "opt", "max"))
+        low, mid, high = (
+            Dims().decode(codec.require(found, key, list, what), f"{what}.{key}") for key in ("min", "opt", "max")
+        )
         shapes = ShapeRange(low, mid, high, values=bool(codec.optional(found, "values", bool, what)))
         problem = shapes.problem()
         if problem:

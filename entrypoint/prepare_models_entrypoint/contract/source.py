@@ -17,16 +17,12 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 NGC_EXAMPLE = "ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0/peoplesemsegnet_shuffleseg_etlt.etlt"
 _HF_EXAMPLE = "hf://onnx-community/yolov10n@main/onnx/model.onnx"
 _TELLING = ("path", "redirect")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_NGC = re.compile(
-    r"ngc://(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+):(?P<version>[^/?]+)(?:/|\?file=)(?P<file>.+)"
-)
-_HF = re.compile(
-    r"hf://(?P<owner>[\w.-]+)/(?P<repository>[\w.-]+)(?:@(?P<revision>[^/@?#]+))?/(?P<file>[^?#]+[^?#/])", re.ASCII
-)
-_NGC_NAME = re.compile(r"(?P<scheme>ngc://)?(?P<model>[\w.-]+(?:/[\w.-]+){1,2})(?::(?P<version>[\w.-]+))?/?", re.ASCII)
-_MEMBER = re.compile(r"(?P<archive>.+\.(?:tar|tar\.gz|tgz|tar\.bz2|tar\.xz|zip))!/?(?P<member>.+)", re.IGNORECASE)
-_PIN = re.compile(r"(?P<source>.+)#sha256=(?P<sha256>[0-9a-fA-F]{64})")
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*)://"
+_NGC = r"ngc://(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+):(?P<version>[^/?]+)(?:/|\?file=)(?P<file>.+)"
+_HF = r"(?a)hf://(?P<owner>[\w.-]+)/(?P<repository>[\w.-]+)(?:@(?P<revision>[^/@?#]+))?/(?P<file>[^?#]+[^?#/])"
+_NGC_NAME = r"(?a)(?P<scheme>ngc://)?(?P<model>[\w.-]+(?:/[\w.-]+){1,2})(?::(?P<version>[\w.-]+))?/?"
+_MEMBER = r"(?i)(?P<archive>.+\.(?:tar|tar\.gz|tgz|tar\.bz2|tar\.xz|zip))!/?(?P<member>.+)"
+_PIN = r"(?P<source>.+)#sha256=(?P<sha256>[0-9a-fA-F]{64})"
 
 
 class Kind(NamedTuple):
@@ -66,13 +62,13 @@ class HubFile(NamedTuple):
 
 def ngc_file(text: str) -> Optional[NgcFile]:
     """Return the parts of a source of NGC, or None where it is not one."""
-    match = _NGC.fullmatch(text)
+    match = re.fullmatch(_NGC, text)
     return NgcFile(**{name: value or "" for name, value in match.groupdict().items()}) if match else None
 
 
 def hub_file(text: str) -> Optional[HubFile]:
     """Return the parts of a source of Hugging Face, or None where it is not one."""
-    match = _HF.fullmatch(text)
+    match = re.fullmatch(_HF, text)
     return HubFile(**match.groupdict()) if match and ".." not in match["file"].split("/") else None
 
 
@@ -86,7 +82,7 @@ def at_revision(text: str, revision: Optional[str]) -> str:
 
 def ngc_advice(text: str) -> Optional[str]:
     """Say how to go on from the name of a model on NGC, with or without its version and ``ngc://``; None otherwise."""
-    match = _NGC_NAME.fullmatch(text)
+    match = re.fullmatch(_NGC_NAME, text)
     if match is None or not (match["scheme"] or match["version"]):
         return None
     model, version = match["model"], match["version"]
@@ -215,7 +211,7 @@ class Source(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> Source:
-    match = _MEMBER.fullmatch(text) if "!" in text else None
+    match = re.fullmatch(_MEMBER, text) if "!" in text else None
     scheme = _scheme_of(text)
     if match is not None:
         return Source(text, scheme, archive=_parsed(match["archive"]), inner=match["member"])
@@ -227,11 +223,11 @@ def _parsed(text: str) -> Source:
 
 
 def _scheme_of(text: str) -> Optional[str]:
-    match = _SCHEME.match(text)
+    match = re.match(_SCHEME, text)
     return match.group(1).lower() if match else None
 
 
 def split_pin(source: str) -> Tuple[str, Optional[str]]:
     """Return a source without its ``#sha256=`` ending, and the digest in small letters (None without one)."""
-    match = _PIN.fullmatch(source)
+    match = re.fullmatch(_PIN, source)
     return (match["source"], match["sha256"].lower()) if match else (source, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
@@ -17,7 +16,6 @@ _AT_LEAST_0 = Number("a number of at least 0", low=0)
 _SHARE = Number("a number from 0 to 1", low=0, high=1)
 
 
-@dataclass(frozen=True)
 class Thresholds(Record):
     """Limits of one output's disagreement; None leaves a metric unjudged."""
 
@@ -56,7 +54,6 @@ DEFAULTS = {
 SCALE_ROOM, SAMPLES_THAT_TELL = 1.7, 8
 
 
-@dataclass(frozen=True)
 class VerifyConfig(Record):
     """Samples and thresholds of a verification. Without ``images`` and ``npz``, samples are random.
 

@@ -9,9 +9,9 @@ from ..contract.report import WarningInfo
 from ..errors import ConvertError
 
 _REMARKS_KEPT = 5
-_BAD_BOUNDS = re.compile(r"Profile k(?:MIN|MAX) values are not self-consistent")
+_BAD_BOUNDS = r"Profile k(?:MIN|MAX) values are not self-consistent"
 # What a backend says of the missing GPU after any error, whatever the error's own cause.
-AFTERWARDS = re.compile(r"cudaError 35|catchCudaError")
+AFTERWARDS = r"cudaError 35|catchCudaError"
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
 _SIZES_HINT = (
     "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
@@ -229,7 +229,7 @@ def is_noise(message: str) -> bool:
 def from_builder_log(errors: Sequence[str]) -> ConvertError:
     """Return the error that the builder's messages amount to."""
     every: List[str] = [" ".join(error.split()) for error in errors]
-    texts = [text for text in every if not AFTERWARDS.search(text)] or every
+    texts = [text for text in every if not re.search(AFTERWARDS, text)] or every
     found = match(texts)
     if found is not None:
         known, text = found
@@ -250,7 +250,7 @@ def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
 
 def from_builder_warnings(remarks: Sequence[str]) -> List[WarningInfo]:
     """Return the builder's warnings that tell of requests which the engine will refuse."""
-    texts = dict.fromkeys(" ".join(remark.split()) for remark in remarks if _BAD_BOUNDS.search(remark))
+    texts = dict.fromkeys(" ".join(remark.split()) for remark in remarks if re.search(_BAD_BOUNDS, remark))
     hint = "choose min and max so that the network can be computed with them, too, as it can with opt"
     return [WarningInfo(code="profile-bounds-unusable", message=text, hint=hint) for text in texts]
 

@@ -14,14 +14,14 @@ from .messages import AFTERWARDS
 if TYPE_CHECKING:
     from ..onnx_graph.surroundings import Surroundings
 
-_PLUGIN = re.compile(r"[Pp]lugin (?:not found|was not found|creator|version)|failed to load \w+ plugin")
-_ASSERTION = re.compile(r'^(?:Assertion failed: )?(?:.*&& "(?P<quoted>[^"]+)"|[^"]*?: (?P<told>.*))$', re.DOTALL)
+_PLUGIN = r"[Pp]lugin (?:not found|was not found|creator|version)|failed to load \w+ plugin"
+_ASSERTION = r'(?s)^(?:Assertion failed: )?(?:.*&& "(?P<quoted>[^"]+)"|[^"]*?: (?P<told>.*))$'
 _TYPES_OF_TENSORRT = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "int4", "float8e4m3fn",
 )  # fmt: skip
 # The builder's words within the parser's: an error's number and kind, and in brackets what it says and where.
-_API = re.compile(r"Error Code \d+: [A-Z][A-Za-z ]+ \((?P<told>.*?)\.? +In \w[\w:()]* at /")
-_TAGS = re.compile(r"\[\w+Error\] |Inference error\(s\): ")  # of onnx's messages
+_API = r"Error Code \d+: [A-Z][A-Za-z ]+ \((?P<told>.*?)\.? +In \w[\w:()]* at /"
+_TAGS = r"\[\w+Error\] |Inference error\(s\): "  # of onnx's messages
 _SHOWN = 5
 
 
@@ -54,7 +54,7 @@ def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
 
 
 def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
-    missing = [finding for finding in findings if _PLUGIN.search(finding.description)]
+    missing = [finding for finding in findings if re.search(_PLUGIN, finding.description)]
     if missing:
         return _without_plugin(missing, who, advice(file, [finding.node for finding in findings]))
     complaint = complaint_of(file) or _objection(findings, file)
@@ -119,7 +119,7 @@ def _objection(findings: Sequence[Finding], file: Path) -> Optional[str]:
     if found is None:
         return None
     told = (found.objection(node) for node in found.named([finding.node for finding in findings]))
-    return next((_TAGS.sub("", each).rstrip(".") for each in told if each is not None), None)
+    return next((re.sub(_TAGS, "", each).rstrip(".") for each in told if each is not None), None)
 
 
 def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertError:
@@ -182,12 +182,12 @@ def _where(finding: Finding) -> str:
 
 def _plain(description: str) -> str:
     """Return a finding's words without the condition in the parser's source that they come from."""
-    lines = [line for line in description.splitlines() if not AFTERWARDS.search(line)]
+    lines = [line for line in description.splitlines() if not re.search(AFTERWARDS, line)]
     text = " ".join(" ".join(lines).split())
-    inner = _API.search(text)
+    inner = re.search(_API, text)
     if inner:
         return inner["told"]
-    match = _ASSERTION.match(text) if text.startswith("Assertion failed") or '&& "' in text else None
+    match = re.match(_ASSERTION, text) if text.startswith("Assertion failed") or '&& "' in text else None
     text = (match["quoted"] or match["told"] or text) if match else text
     return "" if text == "false" or text.startswith("Invalid Node") else text
 

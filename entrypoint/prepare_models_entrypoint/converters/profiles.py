@@ -13,8 +13,8 @@ from ..errors import ConvertError
 DYNAMIC = -1
 
 # Names that exporters give to dimensions of which they know nothing: equal names say nothing about equal sizes.
-_ANONYMOUS = re.compile(r"|\?|-1|none|dyn(amic)?|unk(nown)?(_*\d+)?|(p2o\.)?DynamicDimension\.\d+", re.IGNORECASE)
-_BATCH = re.compile(r"(.*[^a-z])?(batch|batch_?size|bs?)([^a-z].*)?", re.IGNORECASE)
+_ANONYMOUS = r"(?i)|\?|-1|none|dyn(amic)?|unk(nown)?(_*\d+)?|(p2o\.)?DynamicDimension\.\d+"
+_BATCH = r"(?i)(.*[^a-z])?(batch|batch_?size|bs?)([^a-z].*)?"
 _IMAGE_RANK = 4
 
 Profile = Mapping[str, ShapeRange]
@@ -154,7 +154,7 @@ class _Asked:
 
     def _is_batch(self, axis: int) -> bool:
         name = self.names[axis]
-        if name is not None and _BATCH.fullmatch(name):
+        if name is not None and re.fullmatch(_BATCH, name):
             return True
         nameless = name is None or anonymous(name) or (name.lower() == "n" and len(self.shape) >= _IMAGE_RANK)
         return axis == 0 and len(self.shape) > 1 and nameless
@@ -272,7 +272,7 @@ def _chosen(name: str, traits: Traits, shapes: ProfileShapes) -> Iterator[str]:
 
 def anonymous(name: str) -> bool:
     """Tell whether a dimension's name means nothing."""
-    return _ANONYMOUS.fullmatch(name) is not None
+    return re.fullmatch(_ANONYMOUS, name) is not None
 
 
 def _mismatch(name: str, shape: Sequence[int], wanted: Sequence[int], why: str) -> ConvertError:

@@ -16,7 +16,7 @@ from . import options
 from .options import trtexec_has
 
 _MIB = 1 << 20
-_VERSION = re.compile(r"\[TensorRT v(\d+)\]")
+_VERSION = r"\[TensorRT v(\d+)\]"
 NEWEST: Version = (99,)
 
 Profile = Mapping[str, ProfileShapes]
@@ -168,7 +168,7 @@ def check(argv: Sequence[str], version: Version) -> None:
 
 def parse_version(text: str) -> Optional[Version]:
     """Return the version in trtexec's banner: v8601 is 8.6.1, v100300 is 10.3.0."""
-    match = _VERSION.search(text)
+    match = re.search(_VERSION, text)
     if match is None:
         return None
     number = int(match[1])

@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..contract import downloads, event, external_data
 from ..contract.fetch import ExternalFile, FetchJob, FetchResult
@@ -204,41 +204,20 @@ class _Many:
     def _finished(self, source: Source, fetched: Fetched, path: Path) -> None:
         weights = [ExternalFile(source_id=each.source.id, location=each.location) for each in fetched.external]
         self._tell(
-            FetchResult(
-                source=source.public,
-                source_id=source.id,
-                status="fetched" if fetched.fresh else "present",
-                path=str(path),
-                bytes=fetched.bytes,
-                sha256=fetched.digest.result(),
-                promised=fetched.promised,
-                licence=fetched.licence,
-                error=None,
-                revision=fetched.revision,
-                external_data=weights,
-            )
-        )
+            source, "fetched" if fetched.fresh else "present", path=str(path), bytes=fetched.bytes,
+            sha256=fetched.digest.result(), promised=fetched.promised, licence=fetched.licence,
+            revision=fetched.revision, external_data=weights,
+        )  # fmt: skip
 
     def _failed(self, source: Source, error: StageError) -> None:
         self._good = False
-        self._tell(
-            FetchResult(
-                source=source.public,
-                source_id=source.id,
-                status="failed",
-                path=None,
-                bytes=None,
-                sha256=None,
-                promised=None,
-                licence=None,
-                error=error.info("fetch"),
-                revision=None,
-                external_data=[],
-            )
-        )
+        self._tell(source, "failed", error=error.info("fetch"))
 
-    def _tell(self, result: FetchResult) -> None:
-        self._events.emit(event.SOURCE_FINISHED, stage="fetch", **result)
+    def _tell(self, source: Source, status: str, **known: Any) -> None:
+        told = {"source": source.public, "source_id": source.id, "status": status, "external_data": [], **known}
+        self._events.emit(
+            event.SOURCE_FINISHED, stage="fetch", **{**dict.fromkeys(FetchResult.__annotations__), **told}
+        )
 
 
 def _are_one_file(items: List[_Item]) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import Callable, Optional, TypeVar
-
-import tenacity
+from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
 from ..errors import FetchError
+
+if TYPE_CHECKING:
+    import tenacity
 
 T = TypeVar("T")
 
@@ -84,6 +85,8 @@ class Effort:
         Raises:
             FetchError: the last failure, when it is final or patience has ended.
         """
+        import tenacity  # here, as local files are never tried again
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=self._enough,

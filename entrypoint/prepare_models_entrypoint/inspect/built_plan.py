@@ -63,10 +63,7 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     if answer["why_not"] is None:
         _same_names(network, answer["io"])
         _take_values(network, answer["io"])
-        if answer["unknown"]:
-            hint = "please report it with the versions of TensorRT that built and that loaded the engine"
-            told = f"the engine loads, but parts of its description can't be read: {'; '.join(answer['unknown'])}"
-            warnings.append(WarningInfo(code="engine-partly-unknown", message=told, hint=hint))
+        warnings += partly_unknown(answer)
         return Inspected(
             header, answer["io"], warnings, peak, layer_info.of_layers(answer["layers"]), answer["details"]
         )
@@ -76,6 +73,15 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     hint = "deploy it on a GPU of a compute capability that the plan's header lists"
     warnings.append(WarningInfo(code="engine-not-loadable-here", message=why_not, hint=hint))
     return Inspected(header, list(network), warnings, peak)
+
+
+def partly_unknown(answer: Answer) -> List[WarningInfo]:
+    """Return the warning that an engine does not tell everything, as one of an older version in a lean runtime."""
+    if not answer["unknown"]:
+        return []
+    hint = "please report it with the versions of TensorRT that built and that loaded the engine"
+    told = f"the engine loads, but parts of its description can't be read: {'; '.join(answer['unknown'])}"
+    return [WarningInfo(code="engine-partly-unknown", message=told, hint=hint)]
 
 
 def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple[Answer, int]":

@@ -12,7 +12,7 @@ from ..contract.environment import RuntimeInfo
 from ..contract.files import sha256_file
 from ..contract.report import Binding, ModelReport, ProfileShapes
 from . import compatibility
-from .built_plan import load_engine
+from .built_plan import load_engine, partly_unknown
 from .header import read_header
 from .isolated import Document
 
@@ -69,6 +69,7 @@ def _load(file: Path, document: Document, record: Optional[ModelReport], here: R
         document["runs_here"] = False
         document["told"] = compatibility.explain(document["header"], record, here, answer["why_not"])
         return
+    document["warnings"] = [*document["warnings"], *partly_unknown(answer)]
     document.update(runs_here=True, io=answer["io"], details=answer["details"], profiles=_profiles(answer["io"]))
 
 

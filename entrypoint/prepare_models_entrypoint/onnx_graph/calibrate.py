@@ -54,7 +54,7 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
         ConvertError: samples that can't be used, inputs without shapes, a model that ONNX Runtime can't run, or
             (``precision-not-delivered``) one of which int8 can serve too little.
     """
-    config = job.calibration or CalibrationConfig("")
+    config = job.calibration or CalibrationConfig(images="")
     inputs = inputs_of(model, job)
     paths = sample_files.files(config)
     sample_files.check(paths, config, inputs)

@@ -73,7 +73,7 @@ def _copy(model: ModelProto, work_dir: Path) -> Path:
 def _samples(model: ModelProto, job: ModelJob) -> Any:
     import numpy as np
 
-    config = job.calibration or CalibrationConfig("")
+    config = job.calibration or CalibrationConfig(images="")
     inputs = calibrate.inputs_of(model, job)
     feeds = list(sample_files.feeds(sample_files.files(config), config, inputs))
     return {each.name: np.concatenate([feed[each.name] for feed in feeds]) for each in inputs}

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 20  # as wget
 _PLAIN = ("", "identity", "none", "binary", "utf-8", "aws-chunked")  # codings that change no byte of a file
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = r"bytes (\d+)-(\d+)/(\d+|\*)"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, direction marks, line breaks
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = r"[0-9]{1,18}"
 _STATUS_HINTS = {
     401: ("source-refused", "this server wants credentials: give them in a file of headers (docs/fetch.md)"),
     403: (
@@ -179,8 +179,8 @@ def body_of(answer: requests.Response, web: Web, remote: Remote, *, offset: int,
     mark = _validator(answer)
     if status != 206:
         length = answer.headers.get("Content-Length", "")
-        return Body(0, int(length) if _NUMBER.fullmatch(length) else None, mark, web.chunks(answer), doubt)
-    match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+        return Body(0, int(length) if re.fullmatch(_NUMBER, length) else None, mark, web.chunks(answer), doubt)
+    match = re.fullmatch(_CONTENT_RANGE, answer.headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) != offset:
         raise RangeLostError(f"{label}: asked for the bytes from {offset} on, the server sends others")
     if offset and validator is not None and mark is not None and mark != validator:
@@ -252,7 +252,7 @@ def _validator(answer: requests.Response) -> Optional[str]:
 
 def _retry_after(answer: requests.Response) -> Optional[float]:
     text = answer.headers.get("Retry-After", "").strip()
-    if _NUMBER.fullmatch(text):
+    if re.fullmatch(_NUMBER, text):
         return float(text)
     try:
         at = email.utils.parsedate_to_datetime(text)

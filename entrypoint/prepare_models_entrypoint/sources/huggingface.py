@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from .access import Access
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SIZE = re.compile(r"[0-9]{1,18}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = r"[0-9a-f]{64}"
+_SIZE = r"[0-9]{1,18}"
+_COMMIT = r"[0-9a-f]{40}"
 _MOST_REDIRECTS = 5  # of a repository that moved
 
 
@@ -59,12 +59,12 @@ class HubSource(HttpSource):
             with self._access.web.get(url, headers=self._credentials(), head=True) as answer:
                 told = answer.headers
                 commit, size = told.get("X-Repo-Commit", ""), told.get("X-Linked-Size", "")
-                if _COMMIT.fullmatch(commit):
+                if re.fullmatch(_COMMIT, commit):
                     self.revision = commit
                     self._url = _url(self._access.hf_endpoint, self._file, commit)
                 digest = told.get("X-Linked-Etag", "").strip('"')
-                if _SHA256.fullmatch(digest):
-                    return Promise(int(size) if _SIZE.fullmatch(size) else None, digest)
+                if re.fullmatch(_SHA256, digest):
+                    return Promise(int(size) if re.fullmatch(_SIZE, size) else None, digest)
                 target = location(answer, url)
                 if answer.status_code >= 400:
                     raise self._refusal(answer)

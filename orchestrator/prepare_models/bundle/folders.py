@@ -23,7 +23,7 @@ from ..running.writer_lock import locked_now
 FOLDER = "bundles"
 ORIGIN = "origin.json"
 SCOPE = "cache"
-_NAME = re.compile("[0-9a-f]{16}")
+_NAME = "[0-9a-f]{16}"
 
 
 def share(folder: Path) -> int:
@@ -53,7 +53,7 @@ def folders(root: Path) -> list[Path]:
 
 def is_whole(folder: Path) -> bool:
     """Tell whether a folder is that of a bundle which was verified to its end."""
-    return _NAME.fullmatch(folder.name) is not None
+    return re.fullmatch(_NAME, folder.name) is not None
 
 
 def _lock_of(folder: Path) -> Path:

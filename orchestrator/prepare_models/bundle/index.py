@@ -16,7 +16,7 @@ from ..store import FILES as ENGINE_FILES
 VERSION = 1
 MOST_UNPACKED = 500  # what packs better is stored as it is, so that a few bytes never unpack to a full disk
 LARGEST_TIMING_CACHE = 512 << 20
-_SHA256 = re.compile("[0-9a-f]{64}")
+_SHA256 = "[0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
@@ -214,5 +214,5 @@ def _check_contents(index: Index) -> None:
 
 
 def _digest(text: str) -> None:
-    if not _SHA256.fullmatch(text):
+    if not re.fullmatch(_SHA256, text):
         raise ContractError(f"{text[:64]!r} is not a sha256")

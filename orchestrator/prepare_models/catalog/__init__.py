@@ -5,13 +5,14 @@ Nothing in it was tried, and no publisher names a sha256: the first fetch that y
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from prepare_models_entrypoint.contract.spelling import near
 
 from ..errors import UsageError
 
@@ -78,8 +79,8 @@ def find(name: str) -> Entry:
     closed = unusable().get(name)
     if closed is not None:
         raise UsageError(f"{name} can't be taken from the catalog: {closed.why}", hint=f"it is at {closed.url}")
-    near = difflib.get_close_matches(name, entries(), n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}?" if near else "prepare-models catalog list"
+    meant = near(name, entries(), 0.4)
+    hint = f"did you mean {', '.join(meant)}?" if meant else "prepare-models catalog list"
     raise UsageError(f"the catalog has no model {name}", hint=hint)
 
 

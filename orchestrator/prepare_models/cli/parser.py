@@ -6,14 +6,12 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 from .. import __version__
-from ..support.paths import leave_scope
 
-DEFAULT_MANIFEST = Path("models.yaml")
+DEFAULT_MANIFEST = "models.yaml"
 
 # A command is a module of this name under ``commands``, with EXAMPLE, add_arguments(parser) and main(arguments).
 COMMANDS = {
@@ -69,10 +67,11 @@ def parser(*names: str) -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"prepare-models {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in [name for name in names if name in COMMANDS] or COMMANDS:
-        command, summary = commands.add_parser(name, help=COMMANDS[name]), COMMANDS[name]
-        if name in (names or COMMANDS):
+        wanted = name in (names or COMMANDS)
+        command = commands.add_parser(name, help=COMMANDS[name], add_help=wanted)
+        if wanted:
             module = _module(name)
-            command.description, command.epilog = summary, module.EXAMPLE
+            command.description, command.epilog = COMMANDS[name], module.EXAMPLE
             command.formatter_class = argparse.RawDescriptionHelpFormatter
             module.add_arguments(command)
     return root
@@ -99,8 +98,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """A bundle brings its manifest, so what stands in its place is the first name of a model."""
     if arguments.bundle is None and arguments.manifest is None:
-        arguments.manifest = DEFAULT_MANIFEST
-        if not DEFAULT_MANIFEST.exists():
+        from pathlib import Path
+
+        arguments.manifest = Path(DEFAULT_MANIFEST)
+        if not arguments.manifest.exists():
             root.error(
                 f"there is no {DEFAULT_MANIFEST} here. Name another MANIFEST, write one with prepare-models init "
                 "MODEL, or convert a single model without one: prepare-models convert MODEL"
@@ -113,6 +114,8 @@ def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespac
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     arguments = parse(argv)
+    from ..support.paths import leave_scope
+
     try:
         status: int = _module(arguments.command).main(arguments)
     finally:

@@ -22,7 +22,7 @@ NVIDIA_RUNTIME = "nvidia"
 CAPABILITIES = "compute,utility"
 _CDI_API = (1, 44)
 _DEVICE_REQUEST_API = (1, 40)
-_WANTED = re.compile(r"none|all|(gpu|mig)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+")  # gpu0, 0:1: as CDI specifications name them
+_WANTED = r"none|all|(gpu|mig)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+"  # gpu0, 0:1: as CDI specifications name them
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
         UsageError: this is no name of a GPU.
         HostError: this engine has no way to a GPU; says what to install.
     """
-    if not _WANTED.fullmatch(wanted):
+    if not re.fullmatch(_WANTED, wanted):
         raise UsageError(f"--gpu {wanted} names no GPU", hint="write none, all, a number or a UUID of: nvidia-smi -L")
     if wanted == NONE:
         return WITHOUT

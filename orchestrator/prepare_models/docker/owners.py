@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def machine() -> str:
         identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except OSError:
         identity = ""
-    return hashlib.sha256(f"{identity} {platform.node()}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{identity} {os.uname().nodename}".encode()).hexdigest()[:16]
 
 
 def _host() -> str:

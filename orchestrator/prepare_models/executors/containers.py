@@ -127,7 +127,7 @@ class ContainerFetcher:
             tempfile.TemporaryDirectory(prefix="prepare-models-fetch-") as folder,
             secret_file(self._connection.secrets(), "ahead") as secrets_file,
         ):
-            job = self._job._replace(network=self._connection.with_secrets(_SECRETS if secrets_file else None))
+            job = replace(self._job, network=self._connection.with_secrets(_SECRETS if secrets_file else None))
             (Path(folder) / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
             binds = [Bind(Path(folder), f"{INSIDE}/job"), *_secret(secrets_file, _SECRETS)]
             spec = self._describe(("fetch", f"{INSIDE}/job/job.json"), binds)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .executor import Downloader, Transport
     from .site import Site
 
-_ID = re.compile("sha256:[0-9a-f]{64}")
+_ID = "sha256:[0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def look(options: ContainerOptions) -> Found | None:
     machine = environments.this_machine()
     platform = platforms.of(options.platform, machine)
     name = options.image or platform.image
-    if address.is_here() and _ID.fullmatch(name):  # whether it is there matters to builds alone
+    if address.is_here() and re.fullmatch(_ID, name):  # whether it is there matters to builds alone
         labels = {CONTRACT_LABEL: str(CONTRACT_VERSION)}  # part of the facts under which its description is kept
         return Found(machine, platform, Image(name, (), labels, machine.arch, 0))
     place = address.socket_path()

@@ -21,7 +21,7 @@ ROLES = (
     "verification_arrays",
 )  # fmt: skip
 
-_SHA256 = re.compile("[0-9a-f]{64}")
+_SHA256 = "[0-9a-f]{64}"
 
 Facts = Mapping[str, str]
 
@@ -149,7 +149,7 @@ def _check(raw: Collection[str], lock: Lock) -> None:
     if not {"models", "platforms"} <= set(raw):
         raise ContractError("models or platforms are missing")
     for file in (file for files in lock.models.values() for file in files):
-        if file.role not in ROLES or not _SHA256.fullmatch(file.sha256) or file.bytes < 0:
+        if file.role not in ROLES or not re.fullmatch(_SHA256, file.sha256) or file.bytes < 0:
             raise ContractError(f"{file.source}: role, sha256 or bytes is wrong")
     for engine in (engine for engines in lock.engines.values() for engine in engines):
         if not (_SHA256.fullmatch(engine.build_key) and _SHA256.fullmatch(engine.sha256)) or engine.bytes < 0:

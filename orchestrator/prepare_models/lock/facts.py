@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform as system
+import os
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
@@ -26,7 +26,7 @@ def of_python(runtime: RuntimeInfo) -> tuple[str, Facts]:
     if backend is not None:
         facts.update(backend=backend["name"], backend_version=backend["version"])
     facts.update({name: found for name, found in runtime.get("packages", {}).items() if name in _REWRITING})
-    return f"local-{system.machine()}", facts
+    return f"local-{os.uname().machine}", facts
 
 
 def of_image(row: Platform, image: Image) -> tuple[str, Facts]:

@@ -79,4 +79,4 @@ def fetched_pins(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool = 
     files = [file for file in lock.models.get(spec.name, ()) if everything or file.source_id is not None]
     weights = {source_id_of(file, base): file.sha256 for file in fetched_weights(spec, files)}
     revisions = {file.source_id: file.revision for file in files if file.source_id and file.revision}
-    return Pins(weights, revisions)
+    return Pins(sha256=weights, revision=revisions)

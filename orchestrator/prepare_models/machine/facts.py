@@ -5,7 +5,7 @@ Every probe looks below a root directory, so that a test can hand in another mac
 
 from __future__ import annotations
 
-import platform
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ CDI_DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 _L4T_RELEASE = re.compile(
     r"^#?\s*R(?P<major>\d+)\b[^\n]*?\bREVISION:\s*(?P<minor>\d+)(?:\.(?P<patch>\d+))?", re.MULTILINE | re.IGNORECASE
 )
-_L4T_PACKAGE = re.compile(r"^Package: nvidia-l4t-core\n(?:.+\n)*?Version: (\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE)
+_L4T_PACKAGE = r"(?m)^Package: nvidia-l4t-core\n(?:.+\n)*?Version: (\d+)\.(\d+)(?:\.(\d+))?"
 _SOC_CAPABILITY = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
 _DEVICE_NODES = ("nvhost-ctrl", "nvhost-gpu", "nvmap", "nvidia0", "nvidiactl", "dri/card0", "dri/renderD128")
 _HOOK = "nvidia-container-runtime-hook"
@@ -81,7 +81,7 @@ def probe(
     l4t, soc = _l4t(root), _soc(root)
     driver = gpus.Answer((), "a Jetson has no discrete GPU") if l4t or soc else ask_gpus(root)
     return Machine(
-        arch=arch or platform.machine(),
+        arch=arch or os.uname().machine,
         l4t=l4t,
         model=_device_tree(root, "model"),
         soc=soc,
@@ -123,7 +123,7 @@ def _l4t(root: Path) -> Version | None:
     match = _L4T_RELEASE.search(_read(root / "etc/nv_tegra_release"))
     if match:
         return tuple(int(part or 0) for part in match.group("major", "minor", "patch"))
-    package = _L4T_PACKAGE.search(_read(root / "var/lib/dpkg/status"))
+    package = re.search(_L4T_PACKAGE, _read(root / "var/lib/dpkg/status"))
     return tuple(int(part or 0) for part in package.groups()) if package else None
 
 

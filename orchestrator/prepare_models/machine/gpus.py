@@ -16,7 +16,7 @@ NONE = "none"  # what says that no GPU is wanted
 
 _FIELDS = "index,uuid,name,driver_version"
 _CAPABILITY = "compute_cap"  # not known to drivers before 510
-_CAPABILITY_TEXT = re.compile(r"\d+\.\d+")  # "[N/A]" is an unknown one
+_CAPABILITY_TEXT = r"\d+\.\d+"  # "[N/A]" is an unknown one
 _QUERY_TIMEOUT_S = 20
 _SMI_PLACES = ("usr/bin", "usr/lib/wsl/lib", "opt/bin")  # WSL2 has it outside of many PATHs
 
@@ -142,7 +142,7 @@ def _query(program: str, fields: str) -> subprocess.CompletedProcess[str]:
 
 
 def _of_row(index: str, uuid: str, name: str, driver: str, capability: str) -> Gpu:
-    return Gpu(int(index), uuid, name, driver, capability if _CAPABILITY_TEXT.fullmatch(capability) else "")
+    return Gpu(int(index), uuid, name, driver, capability if re.fullmatch(_CAPABILITY_TEXT, capability) else "")
 
 
 def _failed(reason: str) -> Answer:

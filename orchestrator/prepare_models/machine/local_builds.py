@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
 from collections.abc import Iterator
 
@@ -61,7 +61,7 @@ def _backend(machine: Machine, install: str) -> Iterator[Finding]:
 def _codec(installed: bool) -> Finding:
     if installed:
         return Finding(".etlt here", OK, "NVIDIA's codec is installed", of=LOCAL)
-    possible = platform.machine() == "x86_64" and sys.version_info[:2] in ((3, 10), (3, 12))
+    possible = os.uname().machine == "x86_64" and sys.version_info[:2] in ((3, 10), (3, 12))
     fix = _CODEC if possible else "decrypt .etlt models on x86_64 with Python 3.10 or 3.12, or in an image"
     told = "NVIDIA's codec is not installed: .etlt models can't be decrypted"
     return Finding(".etlt here", WARN, told, fix, of=LOCAL)

@@ -25,7 +25,7 @@ HEAD = f"""\
 {START}"""
 _WIDTH = 116
 # What YAML reads as the same text without quotes, and the words among it that it reads as something else.
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9/._:@!+=-]*(?<!:)|\d+(x\d+)+")
+_PLAIN = r"[A-Za-z/][A-Za-z0-9/._:@!+=-]*(?<!:)|\d+(x\d+)+"
 _WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 
@@ -112,7 +112,7 @@ def _flow(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_quoted(item) if isinstance(item, str) else _flow(item) for item in value) + "]"
     if isinstance(value, str):
-        return value if _PLAIN.fullmatch(value) and value.lower() not in _WORDS else _quoted(value)
+        return value if re.fullmatch(_PLAIN, value) and value.lower() not in _WORDS else _quoted(value)
     return json.dumps(value)
 
 

@@ -76,7 +76,6 @@ NAME = Text(
 _URL = Text("a URL that starts with https://", r"https?://[^\s]+")
 
 
-@dataclass(frozen=True)
 class Ngc(Record):
     """How NVIDIA NGC is reached. The variables NGC_CLI_API_URL and NGC_CLI_AUTH_URL come before it."""
 
@@ -87,7 +86,6 @@ class Ngc(Record):
     )
 
 
-@dataclass(frozen=True)
 class Defaults(Record):
     """What ``defaults:`` may have beside settings of models."""
 
@@ -98,7 +96,6 @@ class Defaults(Record):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelSpec(ModelSettings):
     """One entry of ``models:``, defaults applied and local sources made absolute.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import re
@@ -15,6 +14,7 @@ import yaml
 
 from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.files import read_small
+from prepare_models_entrypoint.contract.spelling import near
 
 from ..errors import ManifestError, Problem, UsageError
 
@@ -26,7 +26,7 @@ _MAX_BYTES = 16 << 20
 _MAX_SHOWN = 80
 _TOO_MUCH = "holds too many or too deeply nested values for a manifest"
 # $${VAR} stays ${VAR}; ${VAR} and ${VAR:-default} are replaced.
-_VARIABLE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_VARIABLE = r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}"
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Problems:
         known = list(allowed)
         for key, value in node.entries.items():
             if key not in known:
-                nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                nearest = near(key, known, 0.5)
                 meant = f"did you mean {nearest[0]!r}?" if nearest else f"known keys: {', '.join(known)}"
                 self.add(value, f"unknown key {key!r}; {meant}")
         for key in required:
@@ -233,4 +233,4 @@ def substitute(text: str) -> str:
             return os.environ[name]
         return os.environ.get(name) or default
 
-    return _VARIABLE.sub(value, text) if "${" in text else text
+    return re.sub(_VARIABLE, value, text) if "${" in text else text

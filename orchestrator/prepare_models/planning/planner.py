@@ -92,6 +92,8 @@ def with_deployment(
     specs: Sequence[ModelSpec], deploy_dir: str | None, consumers: Sequence[str]
 ) -> tuple[ModelSpec, ...]:
     """Return models for another deployment; what is None or empty stays as the manifest has it."""
+    if not deploy_dir and not consumers:
+        return tuple(specs)
     return tuple(
         replace(
             spec,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +73,7 @@ def here(machine: Machine) -> Here:
     library = backends.library_version()
     if library is not None:
         versions.setdefault(backends.FULL, library)
-    return Here(machine, platform.system().lower(), versions)
+    return Here(machine, sys.platform, versions)
 
 
 def verdicts(models_dir: Path, now: Here, digests: Digests) -> list[Verdict]:

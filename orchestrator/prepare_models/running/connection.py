@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +16,8 @@ from prepare_models_entrypoint.contract.files import read_small
 
 from ..errors import UsageError
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t -~]*")
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_VALUE = r"[\t -~]*"
 _NO_KEY = ("", "no-apikey")
 
 
@@ -46,7 +47,7 @@ class ConnectionSpec(NamedTuple):
 
     def with_secrets(self, secrets_file: Path | None) -> Connection:
         """Return the settings with the path of the file in which ``secrets`` are."""
-        return self.settings()._replace(secrets_file=str(secrets_file) if secrets_file else None)
+        return replace(self.settings(), secrets_file=str(secrets_file) if secrets_file else None)
 
     def secrets(self) -> str | None:
         """Return the content of the entrypoint's file of secrets, or None without any.
@@ -111,7 +112,9 @@ def _headers(file: Path | None) -> list[tuple[str, str]]:
         return []
     lines = [line for line in _read(file).splitlines() if line.strip() and not line.startswith("#")]
     pairs = [line.partition(":") for line in lines]
-    if not all(colon and _NAME.fullmatch(name.strip()) and _VALUE.fullmatch(value) for name, colon, value in pairs):
+    if not all(
+        colon and re.fullmatch(_NAME, name.strip()) and re.fullmatch(_VALUE, value) for name, colon, value in pairs
+    ):
         raise UsageError(f"{file}: every line must be a header", hint="write  Name: value  in plain ASCII")
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import IO, cast
 
@@ -104,7 +105,7 @@ class Fetching:
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile())
             secret = stack.enter_context(child.secret_file(self._network.secrets()))
-            job = self._job._replace(network=self._network.with_secrets(child.path_of(secret)))
+            job = replace(self._job, network=self._network.with_secrets(child.path_of(secret)))
             asked = stack.enter_context(child.secret_file(json.dumps(job.to_dict())))
             arguments = ("fetch", str(child.path_of(asked)), "--parent", str(os.getpid()))
             self._child = subprocess.Popen(

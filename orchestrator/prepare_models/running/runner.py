@@ -6,7 +6,7 @@ import concurrent.futures
 import contextlib
 import datetime as dt
 import os
-import platform
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -97,6 +97,7 @@ class Run:
 
     def report(self, started: float) -> documents.Run:
         """Return the run's report. ``started``: seconds since the epoch."""
+        kernel = os.uname()
         reports = [self._reports.get(spec.name) or self._skipped(spec) for spec in self.specs]
         counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
         return documents.Run(
@@ -108,9 +109,9 @@ class Run:
             started_at=_timestamp(started),
             seconds=round(time.time() - started, 3),
             host=documents.Host(
-                system=f"{platform.system()} {platform.release()}",
-                machine=platform.machine(),
-                python=platform.python_version(),
+                system=f"{kernel.sysname} {kernel.release}",
+                machine=kernel.machine,
+                python=sys.version.split()[0],
                 cpus=os.cpu_count(),
             ),
             executor=self.executor.name,

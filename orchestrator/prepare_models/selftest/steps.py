@@ -36,12 +36,7 @@ class Selftest:
     """One selftest, all of whose files are in a directory of its own, which it removes."""
 
     def __init__(self, executor: Executor, observer: Observer) -> None:
-        """Prepare a selftest.
-
-        Args:
-            executor: builds and verifies.
-            observer: hears what the runs do.
-        """
+        """Prepare a selftest. ``executor``: builds and verifies. ``observer``: hears what the runs do."""
         self.work = Path(tempfile.mkdtemp(prefix="prepare-models-selftest-"))
         self.outcome = Outcome(executor.name, dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"))
         self._executor, self._observer = executor, observer

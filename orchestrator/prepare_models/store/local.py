@@ -30,7 +30,7 @@ from ..support.file_digests import Digests
 from . import FILES, PLAN, Entry, Turn
 
 RECORD = "record.json"
-_KEY = re.compile(r"[0-9a-f]{64}")
+_KEY = r"[0-9a-f]{64}"
 
 
 class LocalStore:
@@ -81,7 +81,7 @@ class LocalStore:
     def put(self, record: ModelReport, files: Mapping[str, Path]) -> Entry:
         """Take an engine in, under its record's build key, in whose turn this is called; what was there is replaced."""
         key, engine = record["build_key"], record["engine"]
-        if key is None or engine is None or not _KEY.fullmatch(key):
+        if key is None or engine is None or not re.fullmatch(_KEY, key):
             raise ValueError(f"{record['name']}: no record of an engine")
         if not set(files) <= set(FILES) or files[PLAN].stat().st_size != engine["bytes"]:
             raise ValueError(f"{record['name']}: the record is not that of these files")
@@ -129,7 +129,7 @@ class LocalStore:
     def entries(self) -> Iterator[Entry]:
         """Yield what is there, its bytes unverified."""
         for folder in sorted(self.root.glob("*")):
-            if _KEY.fullmatch(folder.name) and (entry := self._entry(folder.name)) is not None:
+            if re.fullmatch(_KEY, folder.name) and (entry := self._entry(folder.name)) is not None:
                 yield entry
 
     @contextlib.contextmanager

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
 
 # Control characters (not line breaks and tabs), line separators, marks of the direction of writing, half characters.
-_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_COMMANDS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def printable(text: str) -> str:
     r"""Return a text with what a terminal would obey, or couldn't show, as escapes such as ``\x1b``."""
-    return _COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return re.sub(_COMMANDS, lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def one_line(text: str) -> str:

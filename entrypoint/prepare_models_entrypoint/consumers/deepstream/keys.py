@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ...contract.consumers import releases
+from ...contract.spelling import near
 
 DEFAULT = "9.2"
 _FOLDER = Path(__file__).with_name("releases")
@@ -130,8 +130,8 @@ def problems(file: KeyFile, release: str) -> Iterator[str]:
             continue
         for key, value in told.items():
             if key not in declared:
-                near = difflib.get_close_matches(key, declared, 1)
-                yield f"{key} is no key of nvinfer" + (f"; did you mean {near[0]}?" if near else "")
+                meant = near(key, declared)
+                yield f"{key} is no key of nvinfer" + (f"; did you mean {meant[0]}?" if meant else "")
                 continue
             why = declared[key].problem(value)
             if why is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from ...contract.companions import CONFIG, LAUNCH, PARAMETERS
 from ...contract.report import ModelReport
+from ...contract.spelling import near
 from .. import places
 from ..consumer import ENGINE, FILES, Consumer, Rule
 from ..model_files import Model
@@ -221,8 +221,8 @@ def parameter(of: Subject) -> Iterator[str]:
             elif name in of.release.removed:
                 yield f"{node}: {name} is gone in {of.release.name}, with {of.release.removed[name]}"
             elif name not in of.release.ignored and not name.startswith("qos_overrides."):
-                near = difflib.get_close_matches(name, declared, 1)
-                told = f"; did you mean {near[0]}?" if near else ""
+                meant = near(name, declared)
+                told = f"; did you mean {meant[0]}?" if meant else ""
                 yield f"{node}: {name} is no parameter of the node in {of.release.name}{told}"
 
 

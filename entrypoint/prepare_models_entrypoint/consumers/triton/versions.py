@@ -8,7 +8,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 from .core_rules import Finding
 from .text_format import Message, first, messages
 
-_NUMBER = re.compile(r"\s*[+-]?\d+")
+_NUMBER = r"\s*[+-]?\d+"
 _OTHERS = ("warmup", "initial_state", "configs")
 
 
@@ -25,7 +25,7 @@ def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Fi
 
 def leading_number(text: str) -> Optional[int]:
     """Return the number that a text begins with, as C++'s stoll reads it, or None."""
-    match = _NUMBER.match(text)
+    match = re.match(_NUMBER, text)
     return int(match.group()) if match else None
 
 

@@ -11,8 +11,8 @@ from ...contract.source import Source, ngc_file
 API_HOST = "api.ngc.nvidia.com"
 CATALOGUE_HOST = "catalog.ngc.nvidia.com"
 _KINDS = {"models": "models", "resources": "resources", "recipes": "resources"}
-_VERSION = re.compile(r"ngc://(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+):(?P<version>[^/?]+)/?")
-_MODEL = re.compile(r"(?:ngc://)?(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+)(?::(?P<version>[^/?]+))?/?")
+_VERSION = r"ngc://(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+):(?P<version>[^/?]+)/?"
+_MODEL = r"(?:ngc://)?(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+)(?::(?P<version>[^/?]+))?/?"
 
 
 class Address(NamedTuple):
@@ -85,7 +85,7 @@ def parse(source: str, *, api: str) -> Optional[Address]:
 
 def parse_model(text: str) -> Optional[Address]:
     """Return the address in ``[ngc://]org[/team]/model[:version]``, or None."""
-    match = _MODEL.fullmatch(text)
+    match = re.fullmatch(_MODEL, text)
     return Address(match["org"], match["team"], match["model"], match["version"]) if match else None
 
 
@@ -93,7 +93,7 @@ def _literal(source: str) -> Optional[Address]:
     parts = ngc_file(source)
     if parts is not None:
         return Address(parts.org, parts.team or None, parts.model, parts.version, parts.file)
-    match = _VERSION.fullmatch(source)
+    match = re.fullmatch(_VERSION, source)
     return Address(match["org"], match["team"], match["model"], match["version"]) if match else None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from ... import masking
+from ...contract.spelling import near
 from ...errors import FetchError
 from ..body import HTML, Body, Promise, intercepted, not_the_file
 from ..http import body_of, followed, location, range_headers, refusal, safe_name
@@ -147,7 +147,7 @@ def _no_such_file(address: Address, paths: List[str]) -> FetchError:
 
 def _some(names: List[str], wanted: str) -> str:
     """Return the names that are most like the wanted one, and how many more there are."""
-    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    close = near(wanted, names, 0.5)
     shown = [*close, *(name for name in names if name not in close)][:_SHOWN]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return ", ".join(shown) + more
