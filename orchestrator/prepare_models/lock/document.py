@@ -152,7 +152,8 @@ def _check(raw: Collection[str], lock: Lock) -> None:
         if file.role not in ROLES or not re.fullmatch(_SHA256, file.sha256) or file.bytes < 0:
             raise ContractError(f"{file.source}: role, sha256 or bytes is wrong")
     for engine in (engine for engines in lock.engines.values() for engine in engines):
-        if not (_SHA256.fullmatch(engine.build_key) and _SHA256.fullmatch(engine.sha256)) or engine.bytes < 0:
+        digests = (engine.build_key, engine.sha256)
+        if not all(re.fullmatch(_SHA256, digest) for digest in digests) or engine.bytes < 0:
             raise ContractError(f"engine {engine.build_key[:16]}: build_key, sha256 or bytes is wrong")
 
 
