@@ -49,7 +49,8 @@ BINDINGS = {
     },
 }
 PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
-SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py", ".ci/docs_tables.py"]
+SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py"]
+SOURCES += [".ci/docs_tables.py", ".ci/base_digests.py"]
 
 _ADVISORIES = "https://pypi.org/pypi/pip/23.2/json"  # a release that has some
 
@@ -185,6 +186,12 @@ def sbom(session: nox.Session) -> None:
             "--output-file", str(folder / f"{name}.cdx.json"),
             env={"PYTHONWARNINGS": "ignore"},  # a lock doesn't tell which package needs which
         )  # fmt: skip
+
+
+@nox.session(python=THIS)
+def bases(session: nox.Session) -> None:
+    """Pin the images' base images by the digests that their registries tell now."""
+    session.run("python", ".ci/base_digests.py", *session.posargs)
 
 
 @nox.session(python=THIS)

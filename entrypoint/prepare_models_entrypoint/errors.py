@@ -113,6 +113,8 @@ def from_os_error(error: OSError) -> StageError:
             f"{where} can't be written: {os.strerror(error.errno)}",
             hint="choose another --models-dir or cache directory, or give this user write access",
         )
+    if error.errno == errno.EINVAL and error.filename:
+        return StageError("source-unreadable", f"{where}: {error.strerror}", hint="give the path of a regular file")
     if error.errno in _LIMITS:
         code, what, hint = _LIMITS[error.errno]
         return StageError(code, f"{what}: {where}", hint=hint, retryable=True)

@@ -11,7 +11,7 @@ from .consumers.lint import model_folders
 from .consumers.model_files import Model, read_model
 from .consumers.triton import files
 from .contract.companions import CONFIG, REPORT
-from .contract.files import share_file, write_atomic
+from .contract.files import share_file, write_own
 from .contract.report import Binding, ModelReport
 from .errors import InspectError, StageError, outcome
 
@@ -116,5 +116,5 @@ def _write(name: str, engines: Mapping[str, _Built], target: Path) -> None:
     for engine in engines.values():
         share_file(engine.file, target / "1" / engine.name, link=False)
         record = json.dumps(engine.report, indent=2) + "\n"
-        write_atomic(target / "1" / f"{engine.name}.{REPORT}", record.encode("utf-8"))
-    write_atomic(target / CONFIG, text.encode("utf-8"))
+        write_own(target / "1" / f"{engine.name}.{REPORT}", record.encode("utf-8"))
+    write_own(target / CONFIG, text.encode("utf-8"))

@@ -17,7 +17,7 @@ from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
 from .contract.external_errors import ExternalDataError
-from .contract.files import partial_file, sha256_file, write_atomic
+from .contract.files import partial_file, sha256_file, write_own
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
 from .contract.report import (
@@ -306,7 +306,7 @@ class _Run:
         """Keep a cache that was made from samples beside the engine, for the next build and for other machines."""
         made = work / calibration_cache.FILE
         if made.exists():
-            write_atomic(self.output_dir / calibration_cache.FILE, made.read_bytes())
+            write_own(self.output_dir / calibration_cache.FILE, made.read_bytes())
 
     def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
         samples = self.model.calibration.samples() if self.model.calibration else []

@@ -25,7 +25,7 @@ from collections.abc import Sequence  # noqa: E402
 
 from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareModelsError  # noqa: E402
 from .support.interrupts import ended_by_signals  # noqa: E402
-from .support.os_errors import of_this_machine  # noqa: E402  # here: without a free descriptor, nothing can be imported
+from .support.os_errors import of_this_machine, with_its_fix  # noqa: E402  # here: without a free descriptor, nothing can be imported
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,11 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return EXIT_INTERRUPTED
     except PrepareModelsError as error:
-        return _ended(error, argv)
+        return _ended(with_its_fix(error), argv)
     except KeyboardInterrupt:
         return _ended(InterruptedRunError("interrupted"), argv)
     except Exception as error:  # noqa: BLE001  # the last line of defence: a bug of ours must not look like one of the user's
-        trouble = of_this_machine(error) if isinstance(error, OSError | MemoryError) else None
+        trouble = of_this_machine(error)
         if trouble is not None:
             _forget_output()
             return _ended(trouble, argv)

@@ -119,6 +119,7 @@ def run(
     chosen = selection.chosen(
         Selection(manifest, models, locked, signatures, delivery, executor, containers),
         _verifying(hears),
+        accepts=True,
     )
     return RunReport(whole_run.perform(chosen, settings, hears, started=started))
 

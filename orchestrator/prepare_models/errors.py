@@ -191,6 +191,15 @@ class LockError(PrepareModelsError):
         return [*others, last._replace(hint=self.hint)]
 
 
+class EngineMissingError(PrepareModelsError):
+    """A model has no engine in the store."""
+
+    code = "engine-missing"
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(f"{message} [{self.code}]", hint=hint)
+
+
 class SourcesError(PrepareModelsError):
     """Sources could not be fetched. ``failed``: each with the error that the entrypoint reported."""
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from prepare_models_entrypoint.contract.files import PARTIAL
 from tests import networks
+from tests.chaos.starter import Started, Starter, children
 from tests.command import Workplace
 from tests.simulators.web import Answer, Request, Server
 
@@ -106,6 +107,7 @@ class Chaos:
 
     def __init__(self, folder: Path) -> None:
         self._library, self._server = compiled(folder), Server(self._answer)
+        self._starter = Starter(self._library, folder)
         self._template, self._boot = folder / "template", folder / "boot"
         self.place = Workplace(folder / "here")
         self._cut_after: int | None = None
@@ -131,6 +133,7 @@ class Chaos:
 
     def __exit__(self, *exc: object) -> None:
         self._server.__exit__(*exc)
+        self._starter.close()
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0)
 
     def run(self, seed: int) -> list[str]:
@@ -147,10 +150,9 @@ class Chaos:
             wrong += self._disturbed(plan, chance, ledger)
         wrong += [f"after the fault: {each}" for each in self._not_verified(lenient=plan.fault == "flip")]
         self._cut_after = None
-        again = self._start(self._ledger(), "none", capture=True)
-        _, told = again.communicate()
-        if again.returncode != 0:
-            wrong.append(f"the next run ends with {again.returncode}: {told.decode()[-2000:]}")
+        again = self._start(self._ledger(), "none")
+        if again.wait() != 0:
+            wrong.append(f"the next run ends with {again.returncode}: {again.told()[-2000:]}")
         wrong += [
             f"after the next run: {each}" for each in [*self._not_verified(), *self._missing(), *self._leftovers()]
         ]
@@ -179,15 +181,12 @@ class Chaos:
     def _ledger(self) -> Ledger:
         return Ledger(self._boot.with_name("ledger"))
 
-    def _start(self, ledger: Ledger, fault: str, *arguments: str, capture: bool = False) -> subprocess.Popen[bytes]:
+    def _start(self, ledger: Ledger, fault: str, *arguments: str) -> Started:
         environment = self.place.environment(
             TMPDIR=str(self.place.folder / "tmp"), LD_PRELOAD=str(self._library), LD_CHAOS_ROOT=str(self.place.folder),
             LD_CHAOS_LEDGER=str(ledger.file), LD_CHAOS_FAULT=fault, LD_CHAOS_BOOT=str(self._boot),
         )  # fmt: skip
-        return subprocess.Popen(
-            self.place.command("--quiet", *arguments), cwd=self.place.folder, env=environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if capture else subprocess.DEVNULL,
-        )  # fmt: skip
+        return self._starter.start(self.place.command("--quiet", *arguments)[1:], self.place.folder, environment)
 
     @staticmethod
     def _arguments(state: str) -> list[str]:
@@ -199,7 +198,7 @@ class Chaos:
         name = {"power": "stop"}.get(plan.fault, plan.fault)
         fault = "none" if plan.fault in ("random-kill", "cut") else f"{name}:{1 + int(plan.at * acts)}"
         self._cut_after = int(plan.at * len(self._content)) if plan.fault == "cut" else None
-        run = self._start(ledger, fault, *self._arguments(plan.state), capture=True)
+        run = self._start(ledger, fault, *self._arguments(plan.state))
         if plan.fault == "random-kill":
             time.sleep(plan.at * 2)
             with contextlib.suppress(ProcessLookupError):
@@ -208,18 +207,18 @@ class Chaos:
             while run.poll() is None and not ledger.fired:
                 time.sleep(0.01)
             self._cut_power(run, ledger)
-        _, told = run.communicate()
-        wait_for_orphans()
-        bug = run.returncode == _NEVER or b"Traceback" in told
-        return [f"the run ends with {run.returncode}: {told.decode()[-2000:]}"] if bug else []
+        told = run.told()
+        self._starter.wait_for_orphans()
+        bug = run.returncode == _NEVER or "Traceback" in told
+        return [f"the run ends with {run.returncode}: {told[-2000:]}"] if bug else []
 
-    def _cut_power(self, run: subprocess.Popen[bytes], ledger: Ledger) -> None:
+    def _cut_power(self, run: Started, ledger: Ledger) -> None:
         """Kill everything at once, and take from each file what nobody had synced."""
         for pid in (run.pid, *below(run.pid)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         run.wait()
-        wait_for_orphans()
+        self._starter.wait_for_orphans()
         lost = ledger.unsynced()
         for file in self._files():
             status = file.stat()
@@ -243,15 +242,14 @@ class Chaos:
 
     def _crowd(self, chance: random.Random, ledger: Ledger) -> list[str]:
         """Run many at once, of which some are killed."""
-        runs = [self._start(ledger, "none", capture=True) for _ in range(_CROWD)]
+        runs = [self._start(ledger, "none") for _ in range(_CROWD)]
         for run in chance.sample(runs, 2):
             time.sleep(chance.uniform(0.0, 1.0))
-            run.kill()
-        ends = [(run.communicate()[1], run.returncode) for run in runs]
-        wait_for_orphans()
-        return [
-            f"one of many ends with {status}: {told.decode()[-2000:]}" for told, status in ends if status not in (0, -9)
-        ]
+            if run.poll() is None:
+                os.kill(run.pid, signal.SIGKILL)
+        ends = [(run.told(), run.returncode) for run in runs]
+        self._starter.wait_for_orphans()
+        return [f"one of many ends with {status}: {told[-2000:]}" for told, status in ends if status not in (0, -9)]
 
     def _files(self) -> Iterator[Path]:
         for file in self.place.folder.rglob("*"):
@@ -299,16 +297,5 @@ class Chaos:
 
 def below(pid: int) -> list[int]:
     """Return the processes that descend from one."""
-    found = []
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in thread.read_text().split():
-                found += [int(child), *below(int(child))]
-    return found
-
-
-def wait_for_orphans() -> None:
-    """Wait for the processes whose parent ended before them: they are this one's children then."""
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
+    found = children(pid)
+    return [*found, *(each for child in found for each in below(child))]

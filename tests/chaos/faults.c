@@ -6,7 +6,9 @@
    LD_CHAOS_FAULT   NAME:N, what becomes of the N-th act: kill, stop, eio, enospc, short, clock; or network, which counts
                  what is received; or none
    LD_CHAOS_LEDGER  a file of `struct ledger`, shared by all processes of the run
-   LD_CHAOS_BOOT    a file that stands for the machine's boot id */
+   LD_CHAOS_BOOT    a file that stands for the machine's boot id
+
+   They are read when a program starts, and when chaos_begin is called. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -37,7 +39,7 @@ static char root[PATH_MAX], boot[PATH_MAX], fault[16];
 static size_t root_length;
 static long when = -1;
 
-__attribute__((constructor)) static void begin(void) {
+__attribute__((constructor)) void chaos_begin(void) {
   const char *folder = getenv("LD_CHAOS_ROOT"), *file = getenv("LD_CHAOS_LEDGER"), *what = getenv("LD_CHAOS_FAULT");
   if (!folder || !file || !what) return;
   int descriptor = open(file, O_RDWR | O_CLOEXEC);

@@ -98,7 +98,7 @@ def test_bake_builds_every_platform_on_its_base(newer_root: Path) -> None:
         for each in targets
     }
     assert baked == {
-        (row.name, row.base_image, f"docker/{row.dockerfile}", *(f"linux/{DOCKER_ARCH[arch]}" for arch in row.arch))
+        (row.name, row.base, f"docker/{row.dockerfile}", *(f"linux/{DOCKER_ARCH[arch]}" for arch in row.arch))
         for row in platforms.table()
     }
     assert {each["args"]["CONTRACT"] for each in targets} == {str(CONTRACT_VERSION)}

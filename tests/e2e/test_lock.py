@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -219,3 +221,89 @@ def test_no_lock_can_not_be_held_to(place: Workplace) -> None:
     assert place.run("--locked").status == 2
     assert place.call("lock", str(place.manifest), "--check").status == 1
     assert place.call("lock", str(place.manifest), "--update", "no-such").status == 2
+
+
+@pytest.fixture
+def depot(tmp_path: Path) -> Workplace:
+    """Where an engine was built and locked, beside an unsigned bundle that carries it."""
+    place = Workplace(tmp_path / "depot")
+    place.folder.mkdir()
+    networks.conv(place.folder / "own.onnx")
+    place.write({"name": "own", "source": "own.onnx"})
+    for command in (
+        ("lock", "models.yaml", "--platform", "local"),
+        ("run", "models.yaml", "--executor", "local", "--locked"),
+        ("lock", "models.yaml", "--platform", "local", "--engines"),
+        ("bundle", "create", "models.yaml", "-o", "site.bundle", "--engines", "--no-wheels"),
+    ):
+        done = place.call(*command)
+        assert done.status == 0, done.stderr
+    return place
+
+
+@pytest.fixture
+def robot(depot: Workplace, tmp_path: Path) -> Workplace:
+    """Another machine with the manifest and its lock, to which the bundle brought the engine."""
+    place = Workplace(tmp_path / "robot")
+    place.folder.mkdir()
+    for name in ("own.onnx", "models.yaml", "models.lock", "site.bundle"):
+        (place.folder / name).write_bytes((depot.folder / name).read_bytes())
+    brought = place.call("run", "--bundle", "site.bundle", "--executor", "local", "--models-dir", str(place.models_dir))
+    assert brought.status == 0, brought.stderr
+    return place
+
+
+def test_a_locked_engine_may_come_from_elsewhere(depot: Workplace, robot: Workplace) -> None:
+    ((engine,),) = json.loads((robot.folder / "models.lock").read_text())["engines"].values()
+    assert engine["platform"].startswith("local-")
+    assert engine["sha256"] == sha256((depot.models_dir / "own" / "1" / "model.plan").read_bytes())
+    loose = robot.run("--dry-run").report["models"][0]
+    assert (loose["action"], "from an unsigned bundle" in loose["reason"]) == ("rebuild", True)
+    held = robot.run("--locked").model("own")
+    assert (held["status"], held["engine"]["sha256"]) == ("up-to-date", engine["sha256"])
+    (scope,) = (robot.cache_dir / "bundles").glob(f"*/cache/engines/{engine['build_key']}")
+    shutil.copytree(scope, robot.cache_dir / "engines" / scope.name)
+    elsewhere = robot.run("--locked", "--models-dir", str(robot.folder / "elsewhere")).model("own")
+    assert (elsewhere["status"], elsewhere["engine"]["sha256"]) == ("restored", engine["sha256"])
+
+
+def test_a_locked_engine_is_no_other_one(depot: Workplace, robot: Workplace) -> None:
+    for place in (depot, robot):
+        document = json.loads((place.folder / "models.lock").read_text())
+        document["engines"]["own"][0]["sha256"] = "0" * 64
+        (place.folder / "models.lock").write_text(json.dumps(document))
+    held = robot.run("--locked", "--dry-run").report["models"][0]
+    assert (held["action"], "the lock has 000000000000" in held["reason"]) == ("rebuild", True)
+    again = depot.call("bundle", "create", "models.yaml", "-o", "x.bundle", "--engines", "--no-wheels")
+    assert (again.status, "own: the engine has sha256" in again.stderr) == (1, True), again.stderr
+    relocked = depot.call("lock", "models.yaml", "--platform", "local", "--engines")
+    assert relocked.status == 0, relocked.stderr
+    assert "0" * 64 not in (depot.folder / "models.lock").read_text()
+
+
+def test_engines_leave_the_lock_with_the_model_that_they_were_made_from(depot: Workplace) -> None:
+    assert lock(depot)[2]["engines"]["own"]
+    networks.conv(depot.folder / "own.onnx", seed=1)
+    assert "engines" not in lock(depot)[2]
+    missing = lock(depot, "--engines")
+    assert (missing[0], "[engine-missing]" in missing[1]) == (1, True), missing[1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"source": "special"},
+        {"precision": "int8", "calibration_cache": "special"},
+        {"verify": {"npz": "special"}},
+        {"plugins": [{"file": "special", "sha256": "0" * 64}]},
+    ],
+)
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_no_device_and_no_pipe_is_read(place: Workplace, settings: dict[str, Any], kind: str) -> None:
+    networks.conv(place.folder / "own.onnx")
+    special = place.folder / "special"
+    os.mkfifo(special) if kind == "pipe" else special.symlink_to("/dev/zero")
+    place.write({"name": "own", "source": "own.onnx", **settings})
+    status, told, document = lock(place)
+    assert (status, document) == (3, {}), told
+    assert "not a regular file" in told

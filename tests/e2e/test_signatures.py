@@ -48,15 +48,15 @@ class Signing(Workplace):
         """Sign the lock anew."""
         self.done("lock", "models.yaml", "--sign", f"{key}.pem", "--counter", str(counter))
 
-    def both(self) -> tuple[Result, Result]:
+    def both(self, command: str = "plan") -> tuple[Result, Result]:
         """Use the bundle and the lock where signatures are required."""
         bundle = ("--bundle", "site.bundle", "--executor", "local", "--require-signed")
         lock = ("models.yaml", "--locked", "--executor", "local", "--require-signed")
-        return self.call("plan", *bundle), self.call("plan", *lock)
+        return self.call(command, *bundle), self.call(command, *lock)
 
-    def passes(self) -> None:
+    def passes(self, command: str = "plan") -> None:
         """See that both are taken."""
-        for done in self.both():
+        for done in self.both(command):
             assert done.status == 0, done.stderr
 
     def refused(self, why: str) -> None:
@@ -115,14 +115,23 @@ def test_an_expired_key_counts_no_more(place: Signing) -> None:
 
 def test_an_older_edition_than_the_last_is_refused(place: Signing) -> None:
     place.done("trust", "add", "depot.pub")
-    place.passes()
-    old = {name: (place.folder / name).read_bytes() for name in ("site.bundle.sig", "models.lock.sig")}
+    names = ("site.bundle", "site.bundle.sig", "models.lock", "models.lock.sig")
+    old = {name: (place.folder / name).read_bytes() for name in names}
     place.bundle("depot", 8)
     place.relock("depot", 8)
-    place.passes()
-    place.passes()  # the same again
-    for name, data in old.items():
-        (place.folder / name).write_bytes(data)
+    new = {name: (place.folder / name).read_bytes() for name in names}
+
+    def bring(files: dict[str, bytes]) -> None:
+        for name, data in files.items():
+            (place.folder / name).write_bytes(data)
+
+    place.passes()  # a plan remembers nothing
+    bring(old)
+    place.passes("run")
+    bring(new)
+    place.passes("run")
+    place.passes("run")  # the same again
+    bring(old)
     place.refused("has counter 7; 8 was accepted here before")
     place.bundle("depot", 1, "--series", "another")
     other = place.call("plan", "--bundle", "site.bundle", "--executor", "local", "--require-signed")
@@ -131,7 +140,7 @@ def test_an_older_edition_than_the_last_is_refused(place: Signing) -> None:
 
 def test_two_editions_of_one_number_are_not_the_same(place: Signing) -> None:
     place.done("trust", "add", "depot.pub")
-    place.passes()
+    place.passes("run")
     networks.conv(place.folder / "net.onnx", seed=5)
     place.relock("depot", 7)
     place.bundle("depot", 7)

@@ -19,6 +19,7 @@ from prepare_models_entrypoint.contract.files import (
     replace,
     sha256_file,
     write_atomic,
+    write_own,
 )
 
 from .children import MOMENTS, first_line, kill, kill_at, start
@@ -189,6 +190,22 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
         write_atomic(link, content)
         assert link.is_symlink()
         assert [path.read_bytes() for path in (tmp_path / "there").iterdir()] == [content]
+
+
+def test_a_file_of_a_directory_of_ours_replaces_a_link_or_a_pipe(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "models"
+    outside.write_bytes(b"the user's")
+    folder.mkdir()
+    (folder / "link").symlink_to(outside)
+    (folder / "dangling").symlink_to(tmp_path / "new")
+    os.mkfifo(str(folder / "pipe"))
+    for name in ("link", "dangling", "pipe"):
+        write_own(folder / name, b"ours")
+        assert not (folder / name).is_symlink()
+        assert (folder / name).read_bytes() == b"ours"
+    assert outside.read_bytes() == b"the user's"
+    assert not (tmp_path / "new").exists()
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_a_file_system_without_locks_is_written_and_cleaned_as_before(

@@ -13,6 +13,8 @@ import pytest
 
 from prepare_models_entrypoint.inspect.file import describe
 
+from .model_folders import record as written
+from .model_folders import tensor
 from .test_header import tensorrt
 
 
@@ -78,11 +80,19 @@ def test_a_plan_alone_tells_its_header_and_why_no_bindings(tmp_path: Path) -> No
     assert document["error"] is None
 
 
-ORIN = {"name": "Orin", "compute_capability": "8.7"}
+ORIN = {"name": "Orin", "compute_capability": "8.7", "driver": "540.4.0", "cuda_version": "12.6"}
+RUNTIME = {
+    "python": "3.10.12", "machine": "aarch64", "backend": {"name": "tensorrt", "version": "10.3.0"}, "gpu": ORIN,
+    "gpu_reason": None, "system": "linux",
+}  # fmt: skip
+
+
+X = tensor("x", "input", [1, 3])
 
 
 def record(plan: Path, sha256: str) -> Dict[str, Any]:
-    report = {"engine": {"sha256": sha256}, "io": [{"name": "x"}], "profiles": [], "runtime": {"gpu": ORIN}}
+    report: Dict[str, Any] = {**written([X], b""), "runtime": RUNTIME}
+    report["engine"]["sha256"] = sha256
     (plan.parent.parent / "report.json").write_text(json.dumps(report))
     return report
 
@@ -91,7 +101,7 @@ def test_a_plan_beside_its_report_tells_its_bindings(tmp_path: Path) -> None:
     plan = file(tmp_path, "net/1/model.plan", tensorrt())
     record(plan, hashlib.sha256(tensorrt()).hexdigest())
     document = describe(plan, None)
-    assert document["io"] == [{"name": "x"}]
+    assert document["io"] == [X]
     assert document["told"].startswith("built by TensorRT 10.3.0.30 for sm_87; this machine has ")
 
 
@@ -125,7 +135,7 @@ def test_a_missing_key_file_is_an_error_in_the_document(tmp_path: Path) -> None:
 def test_a_plan_in_a_directory_of_its_own_finds_the_report_beside_it(tmp_path: Path) -> None:
     plan = file(tmp_path, "net/model.engine", tensorrt())
     record(tmp_path / "net" / "1" / "x", hashlib.sha256(tensorrt()).hexdigest())
-    assert describe(plan, None)["io"] == [{"name": "x"}]
+    assert describe(plan, None)["io"] == [X]
 
 
 def test_a_models_directory_is_each_of_its_engines(tmp_path: Path) -> None:

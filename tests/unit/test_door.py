@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,9 @@ import pytest
 from prepare_models import __main__ as door
 from prepare_models import __version__
 from prepare_models.errors import HostError, InterruptedRunError, PrepareModelsError, UsageError
+from tests.command import COMMAND
+
+from .test_report_views import run
 
 SECRET = "nvapi-s3cr3t"
 
@@ -192,6 +196,25 @@ def test_a_limit_of_the_machine_is_no_bug(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("limit", "command", "told"),
+    [
+        ("-f 1", ("report", "render", "report.json", "--format", "html", "-o", "out.html"), "ulimit -f unlimited"),
+        ("-n 4", ("report", "render", "report.json", "--format", "html", "-o", "out.html"), "ulimit -n 4096"),
+        ("-c 0", ("report", "render", "/proc/self/mem", "--format", "html"), "dmesg"),
+    ],
+)
+def test_a_limit_of_the_system_has_its_own_fix_wherever_it_was_met(
+    limit: str, command: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(run()))
+    done = subprocess.run(
+        ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", COMMAND, *command],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, told in done.stderr) == (3, True), done.stderr
+
+
 def test_what_a_stranger_wrote_never_commands_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = tmp_path / "models.yaml"
     manifest.write_text(
@@ -220,6 +243,17 @@ def test_a_cache_that_others_may_write_is_not_used(
     assert ("can't be trusted" in output) == bool(told)
     assert told in output
     assert status == 3 or not told
+
+
+def test_a_cache_that_a_link_leads_to_is_judged_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shared" / "cache").mkdir(parents=True)
+    (tmp_path / "shared").chmod(0o777)
+    (tmp_path / "own").symlink_to(tmp_path / "shared" / "cache")
+    monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", str(tmp_path / "own"))
+    assert door.main(["lock", "models.yaml"]) == 3
+    assert f"everybody may write {tmp_path / 'shared'}" in capsys.readouterr().err
 
 
 def test_a_user_without_account_or_home_can_work(tmp_path: Path) -> None:

@@ -68,6 +68,15 @@ def test_junit_takes_any_text() -> None:
     assert failure.get("message") == "nul \ufffd bell \ufffd <tag> & ]]> \ufffd"
 
 
+def test_markdown_commands_no_terminal() -> None:
+    found = run()
+    found["models"][0]["io"][0]["name"] = "x\x1b]0;title\x07\x9b31m\u202ey"
+    found["models"][1]["error"]["message"] = "a\x1b[2J"
+    text = markdown.render(found)
+    assert not set("\x1b\x07\x9b\u202e") & set(text)
+    assert "\\x1b" in text
+
+
 def test_markdown_has_a_row_for_each_model_and_the_remedies() -> None:
     text = markdown.render(run())
     rows = [line for line in text.splitlines() if line.startswith("|")]

@@ -98,6 +98,17 @@ def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
         stream.write(data)
 
 
+def write_own(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file of a directory that is the tool's: a link or a pipe that stands there is replaced, not followed."""
+    place = Path(target)
+    remove_partials(place.parent, of=place.name)
+    with partial_file(place, mode=mode) as (stream, partial):
+        stream.write(data)
+        sync(stream)
+        os.replace(str(partial), str(place))
+        sync_directory(place.parent)
+
+
 def sync(stream: BinaryIO) -> None:
     """Bring what was written to the disk."""
     stream.flush()
@@ -219,27 +230,41 @@ def read_small(path: Path, *, largest: int = SMALL) -> bytes:
     Raises:
         OSError: it isn't a regular file, is too large, or can't be read.
     """
-    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        data = stream.read(min(status.st_size, largest) + 1)  # room for the largest would be made for each
-        if len(data) > status.st_size:  # it grows
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        data = stream.read(min(size, largest) + 1)  # room for the largest would be made for each
+        if len(data) > size:  # it grows
             data += stream.read(largest)
     if len(data) > largest:
         raise OSError(errno.EFBIG, f"more than {largest} bytes", str(path))
     return data
 
 
-def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> str:
-    """Return the sha256 of a file in hexadecimal digits.
+def open_regular(path: PathLike) -> BinaryIO:
+    """Open a regular file, or a link to one. Never waits, whatever the path is.
 
     Raises:
+        OSError: it is a pipe, a device or a directory, or can't be opened.
+    """
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> str:
+    """Return the sha256 of a regular file in hexadecimal digits.
+
+    Raises:
+        OSError: it is none, or can't be read.
         InterruptedError: ``stopped``, which is asked now and then, said yes.
     """
     digest = hashlib.sha256()
-    with open(str(path), "rb", buffering=0) as stream:
+    with open_regular(path) as stream:
         for chunk in iter(lambda: stream.read(_CHUNK), b""):
             digest.update(chunk)
             if stopped():

@@ -23,6 +23,7 @@ T = TypeVar("T")
 Reader = Callable[[object], object]
 
 LARGEST_DOCUMENT = 64 << 20
+_MOST_VALUES = 3_000_000  # of a hundred bytes or two each in the memory
 _LARGEST_INT = 1 << 63
 _UNIONS = (Union, getattr(types, "UnionType", Union))  # Optional[X], and X | None of Python 3.10 and later
 
@@ -41,8 +42,15 @@ def loads(data: Union[str, bytes]) -> Any:
     """Return a JSON document.
 
     Raises:
-        ContractError: it is not JSON, nested too deeply, or holds half a character, which could not be written again.
+    hints = _hints(kind)
+    readers = [(name, _as_they_are(hint), _reader(hint)) for name, hint in hints.items()]
+    empties = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
+    every = hints if kind.__total__ else ()  # where Python 3.8 doesn't tell which keys a class inherits as required
+    required = getattr(kind, "__required_keys__", every)
     """
+    marks = ",[{" if isinstance(data, str) else (b",", b"[", b"{")
+    if len(data) > _MOST_VALUES and sum(map(data.count, marks)) > _MOST_VALUES:  # type: ignore[arg-type]  # of its kind
+        raise ContractError(f"it has more than {_MOST_VALUES} values")
     try:
         document = json.loads(data)
         if b"\\u" in (data if isinstance(data, bytes) else data.encode("utf-8")):
@@ -192,7 +200,8 @@ def _keys(kind: Any) -> Reader:
     hints = _hints(kind)
     readers = [(name, _as_they_are(hint), _reader(hint)) for name, hint in hints.items()]
     empties = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
-    total: bool = kind.__total__
+    every = hints if kind.__total__ else ()  # where Python 3.8 doesn't tell which keys a class inherits as required
+    required = getattr(kind, "__required_keys__", every)
 
     def read_keys(value: object) -> Dict[str, object]:
         if not isinstance(value, dict):
@@ -201,7 +210,7 @@ def _keys(kind: Any) -> Reader:
         try:
             for name, plain, reader in readers:
                 if name not in value:
-                    if total:
+                    if name in required:
                         value[name] = empties[name]()
                 elif type(value[name]) not in plain:
                     value[name] = reader(value[name])

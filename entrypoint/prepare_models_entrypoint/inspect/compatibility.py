@@ -6,8 +6,8 @@ from typing import Optional, TypedDict
 
 from ..contract.backends import PRODUCTS, loader, loads_compatible_alone
 from ..contract.environment import BackendInfo, RuntimeInfo
+from ..contract.report import ModelReport
 from .header import Header
-from .isolated import Document
 
 
 class Fitness(TypedDict):
@@ -17,7 +17,7 @@ class Fitness(TypedDict):
     told: str
 
 
-def judge(header: Header, record: Optional[Document], runtime: RuntimeInfo) -> Fitness:
+def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> Fitness:
     """Compare what a plan was built by and for with what is here, before it is loaded.
 
     Args:
@@ -39,7 +39,7 @@ def judge(header: Header, record: Optional[Document], runtime: RuntimeInfo) -> F
     return Fitness(runs_here=_same_version(header, module["version"]), told=told)
 
 
-def _built(header: Header, record: Optional[Document]) -> str:
+def _built(header: Header, record: Optional[ModelReport]) -> str:
     target = _target(header, record)
     by = f"built by {PRODUCTS[header['format']]} {header['version']}"
     if target is None:
@@ -48,9 +48,9 @@ def _built(header: Header, record: Optional[Document]) -> str:
     return f"{by} for {', '.join(sm(capability) for capability in target)}{later}"
 
 
-def _compatible(record: Optional[Document]) -> Optional[bool]:
+def _compatible(record: Optional[ModelReport]) -> Optional[bool]:
     """Tell whether an engine was built version compatible, None where no record says what was asked."""
-    identity = (record or {}).get("identity")
+    identity = record.get("identity") if record is not None else None
     builder = identity.get("builder") if isinstance(identity, dict) else None
     return builder.get("version_compatible") is True if isinstance(builder, dict) else None
 
@@ -70,10 +70,11 @@ def sm(capability: str) -> str:
     return f"sm_{capability.replace('.', '')}"
 
 
-def _target(header: Header, record: Optional[Document]) -> "Optional[list[str]]":
+def _target(header: Header, record: Optional[ModelReport]) -> "Optional[list[str]]":
     if header.get("compute_capabilities"):
         return list(header["compute_capabilities"])
-    gpu = ((record or {}).get("runtime") or {}).get("gpu")
+    built_in = record["runtime"] if record is not None else None
+    gpu = built_in["gpu"] if built_in is not None else None
     return [gpu["compute_capability"]] if gpu else None
 
 
@@ -93,6 +94,6 @@ def _same_version(header: Header, version: str) -> Optional[bool]:
     return True if built == here else None
 
 
-def explain(header: Header, record: Optional[Document], runtime: RuntimeInfo, reason: str) -> str:
+def explain(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo, reason: str) -> str:
     """Return why a plan did not load, with both sides and the runtime's own words."""
     return f"{judge(header, record, runtime)['told']}. The runtime says: {reason}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from ..contract import runtime
+from ..contract import report, runtime
 from ..contract.backends import loader
 from ..contract.environment import RuntimeInfo
 from ..contract.files import sha256_file
-from ..contract.report import Binding, ProfileShapes
+from ..contract.report import Binding, ModelReport, ProfileShapes
 from . import compatibility
 from .built_plan import load_engine, partly_unknown
 from .header import read_header
@@ -44,25 +43,25 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
     return document
 
 
-def read_record(plan: Path) -> Optional[Document]:
+def read_record(plan: Path) -> Optional[ModelReport]:
     """Return the report that was written with this very engine: beside it, or one directory up."""
     for folder in (plan.absolute().parent, plan.absolute().parent.parent):
         try:
-            record: Document = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-            if record["engine"]["sha256"] == sha256_file(plan):
+            record = report.read_record(folder)
+            if record is not None and record["engine"] and record["engine"].get("sha256") == sha256_file(plan):
                 return record
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             continue
     return None
 
 
-def _from_record(record: Optional[Document]) -> Document:
+def _from_record(record: Optional[ModelReport]) -> Document:
     keys = ("name", "io", "profiles", "details", "precision_proof", "tensor_names", "source")
-    known = {key: (record or {}).get(key) for key in keys}
-    return {**known, "warnings": (record or {}).get("warnings", []), "note": None}
+    known: Dict[str, object] = {**record} if record is not None else {}
+    return {**{key: known.get(key) for key in keys}, "warnings": known.get("warnings", []), "note": None}
 
 
-def _load(file: Path, document: Document, record: Optional[Document], here: RuntimeInfo, module: str) -> None:
+def _load(file: Path, document: Document, record: Optional[ModelReport], here: RuntimeInfo, module: str) -> None:
     """Take the engine's own word, in a process of its own, for everything that it can tell."""
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
         answer, _ = load_engine(file, Path(private), own=False, module=module)

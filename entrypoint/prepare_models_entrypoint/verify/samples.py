@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
+from ..contract.files import open_regular
 from ..contract.job import ModelJob
 from ..contract.samples import SampleConfig
 from ..contract.verification import VerifyConfig
@@ -61,7 +62,7 @@ def _of_images(config: SampleConfig, inputs: List[Input], files: List[Path]) -> 
 
 def _load(file: Path) -> Mapping[str, Any]:
     try:
-        with np.load(str(file), allow_pickle=False) as archive:
+        with open_regular(file) as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _unusable(

@@ -19,13 +19,14 @@ from typing import IO, BinaryIO, cast
 
 import zstandard
 
+from prepare_models_entrypoint.contract import schema
+
 from ..docker.tar_streams import END, padding
 from ..errors import BundleError, HostError
 from .index import Content, Index, parse
 
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 1 << 20
-_LARGEST_INDEX = 256 << 20
 
 OnBytes = Callable[[int], None]
 Sink = Callable[[bytes], object]
@@ -80,7 +81,7 @@ class Reader:
             size = tarfile.TarInfo.frombuf(first, "utf-8", "strict").size
         except (tarfile.HeaderError, UnicodeDecodeError) as error:
             raise damaged(f"it does not begin as a bundle: {error}") from None
-        if not 0 < size <= _LARGEST_INDEX:
+        if not 0 < size <= schema.LARGEST_DOCUMENT:
             raise damaged(f"its index would have {size} bytes")
         data = self._exactly(size, "its index")
         if first != header(index_name(hashlib.sha256(data).hexdigest()), size):

@@ -13,7 +13,7 @@ from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import BundleError, HostError, LockError, UsageError
+from ..errors import HostError, LockError, UsageError
 from ..executors import choice
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
@@ -22,12 +22,10 @@ from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
 from ..manifest import licences
 from ..manifest.model import Manifest, ModelSpec
-from ..planning import planner as plan
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
-from ..store import open_store
-from ..support.file_digests import open_digests
+from ..store.restore import built
 from ..support.paths import cache_dir
 from . import images, wheels
 from .contents import Contents, OnBytes, spool
@@ -166,16 +164,13 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
     """Yield the engines of the store that a run here would take for the manifest's models."""
     if not order.engines:
         return
-    digests = open_digests()
-    store = open_store(digests)
-    planner = plan.Planner(order.target.parent / "no-models", choice.pick("auto").describe(), store, digests)
-    for spec in manifest.models:
-        entry = store.find(planner.plan(spec).turn)
-        if entry is None:
-            raise BundleError(
-                "engine-missing", f"{spec.name} has no engine in the store of this machine",
-                hint="prepare-models run builds it; or leave out --engines",
-            )  # fmt: skip
+    for spec, entry in built(manifest, choice.pick("auto").describe()):
+        digest, found = spec.engines.get(entry.key), entry.record["engine"]
+        if digest is not None and found is not None and found["sha256"] != digest:
+            raise LockError(
+                [f"{spec.name}: the engine has sha256 {found['sha256']}, the lock has {digest}"],
+                hint=f"if it is meant: prepare-models lock {order.manifest} --engines; then review the diff",
+            )
         record = contents.add_bytes(json.dumps(entry.record, sort_keys=True).encode("utf-8"))
         files = tuple(Named(name, contents.add(file)) for name, file in sorted(entry.files.items()))
         yield BundledEngine(entry.key, record, files)
@@ -216,6 +211,6 @@ def _check_room(folder: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if size_bytes + _SPARE > free:
         raise HostError(
-            f"the bundle needs about {size_bytes / 1e6:.0f} MB more, {folder.parent} has {free / 1e6:.0f} MB",
+            f"the bundle needs {(size_bytes + _SPARE) / 1e6:.0f} MB more, {folder.parent} has {free / 1e6:.0f} MB",
             hint="free disk space there, or choose another disk with -o FILE",
         )

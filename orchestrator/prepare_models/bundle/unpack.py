@@ -14,7 +14,7 @@ from typing import BinaryIO
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
-from prepare_models_entrypoint.contract.files import sha256_file, share_file, sync, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, sha256_file, share_file, sync, write_atomic
 from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
@@ -104,6 +104,8 @@ def unpack(
     keys: KeyList | None,
     on_bytes: OnBytes,
     wants: Callable[[BundledImage], bool],
+    *,
+    accepts: bool = True,
 ) -> Site:
     """Verify a bundle and put what it brings where a run finds it.
 
@@ -113,6 +115,7 @@ def unpack(
         keys: keys one of which must have signed it, None for no check.
         on_bytes: hears how many of how many bytes are verified.
         wants: whether the content of an image is needed; it lies in ``folder/images`` then.
+        accepts: whether an older signed edition is refused from now on.
 
     Raises:
         BundleError: it is damaged or incomplete.
@@ -129,7 +132,7 @@ def unpack(
 
             _check_bases(index, [_verified(base, None, on_bytes, base_sink)[0] for base in bases])
             work.close()
-            if signed is not None:
+            if signed is not None and accepts:
                 releases.accept(signed)
             return _settled(index, work, wants, signed.keyid if signed else None)
     except OSError as error:
@@ -273,12 +276,16 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
                 _put(work.path(layer.sha256), folder / "images" / layer.sha256)
     _store_engines(index, work, origin)
     _put(work.path(index.manifest.sha256), folder / index.manifest.name)
-    lock = parse_lock(work.path(index.lock.sha256).read_text(encoding="utf-8"), index.lock.name)
+    lock = parse_lock(read_small(work.path(index.lock.sha256), largest=schema.LARGEST_DOCUMENT), index.lock.name)
     loaded = load_manifest(folder / index.manifest.name)
     if len(loaded.models) != len(index.models):
         raise damaged("its manifest has other models than its index")
     models = tuple(
-        replace(_here(spec, model, folder / "models"), pins=fetched_pins(spec, lock, loaded.path.absolute().parent))
+        replace(
+            _here(spec, model, folder / "models"),
+            pins=fetched_pins(spec, lock, loaded.path.absolute().parent),
+            engines=lock.engine_digests(spec.name),
+        )
         for spec, model in zip(loaded.models, index.models, strict=True)
     )
     _take_into_store(models)

@@ -102,7 +102,7 @@ def build(
     wanted = {
         **build_args,
         **({"PIP_INDEX_URL": index_url} if index_url else {}),
-        "BASE_IMAGE": base_image or platform.base_image,
+        "BASE_IMAGE": base_image or platform.base,
         "VERSION": __version__,
         "REVISION": revision(),
         "CONTRACT": str(CONTRACT_VERSION),

@@ -52,15 +52,34 @@ class LockedFile:
 
 
 @dataclass(frozen=True)
+class LockedEngine:
+    """The engine of a model for one kind of machine.
+
+    platform: its name, as the lock's platforms have it, and its GPU where one was used. build_key: what the engine was
+    made from and for. sha256, bytes: of the plan.
+    """
+
+    platform: str
+    build_key: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Lock:
-    """Files by model, and facts by platform."""
+    """Files and engines by model, and facts by platform."""
 
     models: Mapping[str, tuple[LockedFile, ...]] = field(default_factory=dict)
     platforms: Mapping[str, Facts] = field(default_factory=dict)
+    engines: Mapping[str, tuple[LockedEngine, ...]] = field(default_factory=dict)
 
     def file(self, model: str, role: str) -> LockedFile | None:
         """Return the file that a model has once: its model or its calibration cache."""
         return next((file for file in self.models.get(model, ()) if file.role == role), None)
+
+    def engine_digests(self, model: str) -> Mapping[str, str]:
+        """Return the sha256 of each locked engine of a model by its build key."""
+        return {engine.build_key: engine.sha256 for engine in self.engines.get(model, ())}
 
     @property
     def digest(self) -> str:
@@ -74,7 +93,15 @@ class Lock:
             for name, files in sorted(self.models.items())
         }
         platforms = {name: dict(sorted(facts.items())) for name, facts in sorted(self.platforms.items())}
-        return json.dumps({"version": VERSION, "models": models, "platforms": platforms}, indent=2) + "\n"
+        document: dict[str, object] = {"version": VERSION, "models": models, "platforms": platforms}
+        if self.engines:
+            document["engines"] = {
+                name: [
+                    vars(engine) for engine in sorted(engines, key=lambda engine: (engine.platform, engine.build_key))
+                ]
+                for name, engines in sorted(self.engines.items())
+            }
+        return json.dumps(document, indent=2) + "\n"
 
 
 def path_of(manifest: Path) -> Path:
@@ -89,19 +116,17 @@ def read(file: Path) -> Lock | None:
         LockError: it is no lock, or one of another version.
     """
     try:
-        return parse(read_small(file, largest=schema.LARGEST_DOCUMENT).decode("utf-8"), str(file))
+        return parse(read_small(file, largest=schema.LARGEST_DOCUMENT), str(file))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise HostError(f"{file} can't be read: {error.strerror}", hint="give read access to it") from None
-    except UnicodeDecodeError:
-        raise _unreadable(str(file), "it is not UTF-8") from None
 
 
-def parse(text: str, name: str) -> Lock:
-    """Return the lock in a text; ``name`` stands in the error."""
+def parse(data: bytes, name: str) -> Lock:
+    """Return the lock in a document; ``name`` stands in the error."""
     try:
-        raw = schema.loads(text)
+        raw = schema.loads(data)
         version = raw.pop("version", None) if isinstance(raw, dict) else None
         if version != VERSION:
             raise _unreadable(name, f"it is of version {version}, this tool reads {VERSION}")
@@ -126,6 +151,10 @@ def _check(raw: Collection[str], lock: Lock) -> None:
     for file in (file for files in lock.models.values() for file in files):
         if file.role not in ROLES or not re.fullmatch(_SHA256, file.sha256) or file.bytes < 0:
             raise ContractError(f"{file.source}: role, sha256 or bytes is wrong")
+    for engine in (engine for engines in lock.engines.values() for engine in engines):
+        digests = (engine.build_key, engine.sha256)
+        if not all(re.fullmatch(_SHA256, digest) for digest in digests) or engine.bytes < 0:
+            raise ContractError(f"engine {engine.build_key[:16]}: build_key, sha256 or bytes is wrong")
 
 
 def _raw(file: LockedFile) -> dict[str, object]:

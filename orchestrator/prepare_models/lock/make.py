@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from prepare_models_entrypoint.contract.fetch import FetchResult
@@ -17,7 +17,7 @@ from .sources import Wanted, external_data, fetched_weights, measure_local, meas
 
 
 def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_eula: bool, on_event: OnEvent) -> Lock:
-    """Return the lock of a manifest with the platforms of the previous one.
+    """Return the lock of a manifest, with the previous one's platforms, and its engines of models that are the same.
 
     Args:
         manifest: the models.
@@ -59,7 +59,9 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
             beside = Source.of(file.source).beside(weights["location"])
             if beside is not None:
                 models[spec.name].append(_locked(external_data(beside.text, base), results[beside.id]))
-    return Lock({name: tuple(files) for name, files in models.items()}, previous.platforms)
+    made = {name: tuple(files) for name, files in models.items()}
+    same = {name: engines for name, engines in previous.engines.items() if _same(made, previous, name)}
+    return Lock(made, previous.platforms, same)
 
 
 def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_event: OnEvent) -> list[str]:
@@ -92,6 +94,12 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
             told = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"
             found.append(f"{told}, the lock has {known.sha256}")
     return found
+
+
+def _same(made: Mapping[str, Sequence[LockedFile]], previous: Lock, model: str) -> bool:
+    return {(file.place, file.sha256) for file in made.get(model, ())} == {
+        (file.place, file.sha256) for file in previous.models.get(model, ())
+    }
 
 
 def _still(known: LockedFile, file: Wanted) -> bool:

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from ..signing.trust import KeyList
 
 
-def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tuple[Manifest, Lock | None]:
+def load(
+    file: Path, *, locked: bool = False, keys: KeyList | None = None, accepts: bool = False
+) -> tuple[Manifest, Lock | None]:
     """Read a manifest and the lock beside it.
 
     With ``locked`` every difference is refused and every file pinned. Without it the lock pins remote sources that are
-    still those of the manifest; local files are the user's to change. With ``keys`` one of them must have signed it.
+    still those of the manifest; local files are the user's to change. With ``keys`` one of them must have signed it;
+    with ``accepts`` an older edition is refused from now on.
 
     Raises:
         ManifestError, LockError, UsageError: manifest or lock is wrong, differs, or is missing though it is wanted.
@@ -38,14 +41,21 @@ def load(file: Path, *, locked: bool = False, keys: KeyList | None = None) -> tu
     if keys is not None:
         from ..signing import releases
 
-        releases.accept(releases.check(releases.LOCK, path_of(file), lock.digest, keys))
+        signed = releases.check(releases.LOCK, path_of(file), lock.digest, keys)
+        if accepts:
+            releases.accept(signed)
     if locked:
         digests = open_digests()
         refuse(drift_of_sources(loaded, lock, digests.of), file)
         digests.save()
-    base = file.absolute().parent
-    models = tuple(_pinned(spec, lock, base, everything=locked) for spec in loaded.models)
-    return replace(loaded, models=models), lock
+    return held_to(loaded, lock, everything=locked), lock
+
+
+def held_to(manifest: Manifest, lock: Lock, *, everything: bool = True) -> Manifest:
+    """Return a manifest with the digests of a lock; without ``everything`` those of remote sources alone."""
+    base = manifest.path.absolute().parent
+    models = tuple(_pinned(spec, lock, base, everything=everything) for spec in manifest.models)
+    return replace(manifest, models=models)
 
 
 def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> ModelSpec:
@@ -60,6 +70,7 @@ def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> Mod
     return replace(
         spec, sha256=pins["model"], calibration_sha256=pins.get("calibration_cache"),
         pins=fetched_pins(spec, lock, base, everything=everything),
+        engines=lock.engine_digests(spec.name) if everything else {},
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.external_data import files
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
-from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.files import open_regular, sha256_file
 from prepare_models_entrypoint.contract.samples import SampleConfig
 from prepare_models_entrypoint.contract.source import Source
 
@@ -88,7 +88,7 @@ def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
     """
     path = Source.of(file.source).path or Path(file.source)
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             known = other_formats.pointer(stream.read(64))
         if known is not None:
             raise HostError(f"{path} is {known.what}", hint=known.hint)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import __version__
@@ -22,6 +23,7 @@ class Platform:
     min_driver: oldest NVIDIA driver; min_compute: lowest compute capability. Empty: none is needed.
     runs_on: compute capabilities on which its engines run, with + for all from there on; empty: min_compute decides.
     confirmed: whether base image and versions were read in a published source rather than concluded.
+    base_digest: ``sha256:`` and the digest of the base image, of the bytes that its tag stood for when it was pinned.
     by_name: whether the user has to ask for it: Isaac ROS and Triton of most machines have an older TensorRT.
     """
 
@@ -39,6 +41,12 @@ class Platform:
     confirmed: bool
     by_name: bool = False
     runs_on: tuple[str, ...] = ()
+    base_digest: str = ""
+
+    @property
+    def base(self) -> str:
+        """Return the base image, by its digest where that is known."""
+        return f"{self.base_image}@{self.base_digest}" if self.base_digest else self.base_image
 
     @property
     def image(self) -> str:
@@ -64,7 +72,13 @@ def table() -> tuple[Platform, ...]:
     file = Path(__file__).with_name("platforms.json")
     rows = json.loads(file.read_text(encoding="utf-8"))
     lists = ("arch", "l4t", "runs_on")
-    return tuple(Platform(**{**row, **{name: tuple(row.get(name, ())) for name in lists}}) for row in rows)
+    found = [Platform(**{**row, **{name: tuple(row.get(name, ())) for name in lists}}) for row in rows]
+    return with_digests(found, json.loads(file.with_name("base_digests.json").read_text(encoding="utf-8")))
+
+
+def with_digests(rows: Iterable[Platform], digests: Mapping[str, str | None]) -> tuple[Platform, ...]:
+    """Return platforms whose base images are pinned as far as their digests are known."""
+    return tuple(replace(row, base_digest=digests.get(row.base_image) or "") for row in rows)
 
 
 def named(name: str) -> Platform:

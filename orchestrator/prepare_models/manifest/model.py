@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,7 +102,10 @@ class ModelSpec(ModelSettings):
 
     calibration_sha256: digest of the calibration cache, which a lock knows and no manifest says.
     pins: what a lock knows of sources that are fetched, and of weights that come with the model.
+    engines: sha256 by build key of the engines that a lock has, to which the run is held; they may come from elsewhere.
     """
+
+    engines: Mapping[str, str] = field(default_factory=dict)
 
     name: str = setting(
         NAME,

@@ -187,7 +187,7 @@ class Planner:
             return _Finding(f"the record of the engine can't be used: {record}")
         if record is None or record["identity"] is None or record["engine"] is None:
             return _Finding("the engine has no record of what it was made from")
-        foreign = untrusted(record, output_dir)
+        foreign = untrusted(record, output_dir, spec.engines)
         if foreign is not None:
             return _Finding(foreign)
         if not expected:

@@ -12,6 +12,8 @@ from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import Layer, ModelReport
 
+from ..errors import HostError
+
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _STAGES = ("fetch", "convert", "inspect", "verify")
 _TYPES = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "other")
@@ -158,7 +160,14 @@ def _colours(field: str, domain: Sequence[str]) -> Schema:
 def _svg(spec: Schema, description: str) -> str:
     import vl_convert
 
-    drawn: str = vl_convert.vegalite_to_svg(
-        {"$schema": _SCHEMA, "config": _CONFIG, "padding": _PADDING, **spec}, "5.20"
-    )
+    document = {"$schema": _SCHEMA, "config": _CONFIG, "padding": _PADDING, **spec}
+    try:
+        drawn: str = vl_convert.vegalite_to_svg(document, "5.20")
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust, which has no class to import and is no Exception
+            raise
+        raise HostError(
+            "the charts of the report can't be drawn: their library gave up",
+            hint="raise the limits (ulimit -n 4096, ulimit -v unlimited), or render it as markdown",
+        ) from None
     return _OPENING.sub(f'<svg role="img" aria-label="{escape(description, quote=True)}" ', drawn, count=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract.files import write_atomic, write_own
 
 from ..errors import HostError, UsageError
 from . import documents
@@ -41,13 +41,13 @@ def render(form: str, run: documents.Run) -> str:
     return rendered
 
 
-def save(file: Path, rendered: str) -> None:
-    """Write a rendered report.
+def save(file: Path, rendered: str, *, own: bool = False) -> None:
+    """Write a rendered report. ``own``: in a models directory, where no link is followed.
 
     Raises:
         HostError: the file can't be written.
     """
     try:
-        write_atomic(file, rendered.encode("utf-8"))
+        (write_own if own else write_atomic)(file, rendered.encode("utf-8"))
     except OSError as error:
         raise HostError(f"{file} can't be written: {error.strerror}", hint="free space or give write access") from None

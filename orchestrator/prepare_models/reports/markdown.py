@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from prepare_models_entrypoint.contract.report import Binding, ModelReport
 
+from ..support.terminal import printable
 from . import documents
 from .text import shape
 
@@ -128,4 +129,4 @@ def _plain(text: str) -> str:
 
 
 def _flat(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

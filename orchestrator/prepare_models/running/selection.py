@@ -76,20 +76,21 @@ class Chosen(NamedTuple):
     offline: bool = False
 
 
-def chosen(selection: Selection, on_verified: OnBytes) -> Chosen:
+def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False) -> Chosen:
     """Return manifest, models and executor, held to the lock.
 
     Args:
         selection: what is wanted.
         on_verified: hears how many of how many bytes of a bundle are verified.
+        accepts: whether older editions of a signed bundle or lock are refused from now on.
     """
     given, options = selection.given, selection.containers
     by_bundle = isinstance(given, Bundle)
     held_to: Lock | None
     if isinstance(given, Bundle):
-        loaded, held_to, options = _unpacked(selection, given, on_verified)
+        loaded, held_to, options = _unpacked(selection, given, on_verified, accepts=accepts)
     else:
-        loaded, held_to = _loaded(given, selection)
+        loaded, held_to = _loaded(given, selection, accepts=accepts)
     specs = selection.delivery.of(planner.select(loaded, selection.names))
     executor = choice.pick(selection.executor, options)
     if held_to is not None:
@@ -104,21 +105,23 @@ def manifest_of(given: ManifestLike) -> Manifest:
     return of_value(given) if isinstance(given, Mapping) else load(Path(given))[0]
 
 
-def _loaded(given: ManifestLike, selection: Selection) -> tuple[Manifest, Lock | None]:
+def _loaded(given: ManifestLike, selection: Selection, *, accepts: bool) -> tuple[Manifest, Lock | None]:
     """Return the manifest, and the lock where everything is held to it."""
     locked = selection.locked
     if selection.signatures.required and not locked:
         hint = "give --locked: the lock is what is signed"
         raise UsageError("--require-signed needs --locked or --bundle", hint=hint)
     if not isinstance(given, Manifest | Mapping):
-        loaded, lock = load(Path(given), locked=locked, keys=selection.signatures.keys())
+        loaded, lock = load(Path(given), locked=locked, keys=selection.signatures.keys(), accepts=accepts)
         return loaded, lock if locked else None
     if locked:
         raise UsageError("only the file of a manifest has a lock beside it", hint="give the file's path")
     return manifest_of(given), None
 
 
-def _unpacked(selection: Selection, bundle: Bundle, on_verified: OnBytes) -> tuple[Manifest, Lock, ContainerOptions]:
+def _unpacked(
+    selection: Selection, bundle: Bundle, on_verified: OnBytes, *, accepts: bool
+) -> tuple[Manifest, Lock, ContainerOptions]:
     """Verify and unpack a bundle, and load the image that it is to use.
 
     An image is used where an engine answers and the executor ``local`` was not asked for.
@@ -132,7 +135,7 @@ def _unpacked(selection: Selection, bundle: Bundle, on_verified: OnBytes) -> tup
     wanted = options.platform
     site = unpack(
         Path(bundle.file), [Path(base) for base in bundle.bases], keys, on_verified,
-        lambda image: by_image and wanted in (None, image.platform),
+        lambda image: by_image and wanted in (None, image.platform), accepts=accepts,
     )  # fmt: skip
     image = site.image(wanted) if by_image and site.index.images else None
     if image is not None:

@@ -105,6 +105,7 @@ def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: 
 
 
 def _write(report: documents.Run, models_dir: Path, others: Mapping[str, Path]) -> None:
-    own = [(forms.JSON, models_dir / "report.json")] if paths.writable(models_dir) else []
-    for form, target in (*own, *others.items()):
+    if paths.writable(models_dir):
+        forms.save(models_dir / "report.json", forms.render(forms.JSON, report), own=True)
+    for form, target in others.items():
         forms.save(target, forms.render(form, report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.companions import SIGNED
@@ -11,18 +12,29 @@ from ..support import paths
 from .envelopes import short
 
 
-def untrusted(record: ModelReport, directory: Path | None = None) -> str | None:
+def untrusted(
+    record: ModelReport, directory: Path | None = None, locked: Mapping[str, str] | None = None
+) -> str | None:
     """Say why this run may not deliver an engine, or return None.
 
-    It may if the engine was built here, is of the bundle that this run works on, or if a key that is trusted now signed
-    its bundle or the statement beside it.
+    It may if the engine was built here. One from elsewhere has to be exactly the locked one, if the lock has one of its
+    build key; otherwise it has to be of the bundle that this run works on, or of one that a key signed which is trusted
+    now, or such a key signed the statement beside it.
 
     Args:
         record: its report.
         directory: model directory whose signed statement counts as well.
+        locked: sha256 by build key of the model's engines in the lock to which this run is held. That the bytes have
+            the digest of the record, whoever takes the engine sees to.
     """
     origin, here = record["origin"], paths.origin()
-    if origin is None or (here is not None and here["bundle"] == origin["bundle"]):
+    if origin is None:
+        return None
+    digest, engine = (locked or {}).get(record["build_key"] or ""), record["engine"]
+    if digest is not None and engine is not None:
+        told = f"the engine came from elsewhere and has sha256 {engine['sha256'][:12]}, the lock has {digest[:12]}"
+        return None if engine["sha256"] == digest else told
+    if here is not None and here["bundle"] == origin["bundle"]:
         return None
     from . import statements, trust  # only engines from elsewhere are judged by keys
 

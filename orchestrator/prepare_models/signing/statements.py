@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.companions import PLAN
 from prepare_models_entrypoint.contract.companions import PROVENANCE as STATEMENT
 from prepare_models_entrypoint.contract.companions import SIGNED as ENVELOPE
-from prepare_models_entrypoint.contract.files import read_small, sha256_file, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, sha256_file, write_own
 
 from ..errors import UsageError
 from . import envelopes
@@ -60,16 +60,30 @@ def directories(place: Path) -> list[Path]:
 
 def sign(directory: Path, signer: CryptoSigner) -> Finding:
     """Sign a model's statement, if it is true of the engine beside it."""
-    payload = _statement(directory)
+    try:
+        payload = _statement(directory)
+    except OSError as error:
+        return _unreadable(directory, error)
     wrong = _untrue(directory, payload)
     if wrong is not None:
         return Finding(directory.name, good=False, told=wrong)
-    write_atomic(directory / ENVELOPE, envelopes.seal(payload, envelopes.STATEMENT, signer))
+    write_own(directory / ENVELOPE, envelopes.seal(payload, envelopes.STATEMENT, signer))
     return Finding(directory.name, good=True, told=f"signed as {ENVELOPE}", signed_by=signer.public_key.keyid)
 
 
 def verify(directory: Path, keys: KeyList | None) -> Finding:
     """Check a model's statement against its engine, and its signature where keys are given."""
+    try:
+        return _verified(directory, keys)
+    except OSError as error:
+        return _unreadable(directory, error)
+
+
+def _unreadable(directory: Path, error: OSError) -> Finding:
+    return Finding(directory.name, good=False, told=f"{Path(error.filename or STATEMENT).name}: {error.strerror}")
+
+
+def _verified(directory: Path, keys: KeyList | None) -> Finding:
     if keys is None:
         wrong = _untrue(directory, _statement(directory))
         told = wrong or "the engine is the one of the statement; no key was given, so no signature was checked"

@@ -65,7 +65,11 @@ class LocalStore:
     def problem(self, entry: Entry) -> str | None:
         """Say why an engine is not what its record tells, or return None."""
         identity, engine = entry.record["identity"], entry.record["engine"]
-        if not isinstance(identity, dict) or not isinstance(engine, dict) or build_key(identity) != entry.key:
+        if (
+            not isinstance(identity, dict)
+            or not isinstance(engine, dict)
+            or not (build_key(identity) == entry.record["build_key"] == entry.key)
+        ):
             return "its record is damaged or that of another engine"
         try:
             if self._digests.of(entry.plan) != engine.get("sha256"):

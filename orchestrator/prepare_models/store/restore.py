@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import EDITED, FAILED, RESTORED, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import Source
 
-from ..manifest.model import ModelSpec
-from ..planning.planner import PLAN, PlannedModel, unfit
+from ..errors import EngineMissingError
+from ..manifest.model import Manifest, ModelSpec
+from ..planning.planner import PLAN, PlannedModel, Planner, unfit
 from ..signing.origins import untrusted
-from . import CALIBRATION, Entry, Store, Turn
+from ..support.file_digests import open_digests
+from . import CALIBRATION, Entry, Store, Turn, open_store
 from . import PLAN as STORED_PLAN
 
 if TYPE_CHECKING:
@@ -33,13 +37,32 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
     try:
         usable = (
             entry is not None
-            and untrusted(entry.record) is None
+            and untrusted(entry.record, locked=planned.spec.engines) is None
             and unfit(planned.spec, entry.record) is None
             and _as_of(entry, planned)
         )
     except EDITED:
         return None
     return entry if usable else None  # a build will tell what is wrong
+
+
+def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec, Entry]]:
+    """Yield each model with its engine in the store that a run with this runtime would take.
+
+    Raises:
+        EngineMissingError: a model has none.
+    """
+    digests = open_digests()
+    store = open_store(digests)
+    planner = Planner(manifest.path.parent / "no-models", runtime, store, digests)
+    for spec in manifest.models:
+        entry = store.find(planner.plan(spec, thorough=True).turn)
+        if entry is None or untrusted(entry.record, locked=spec.engines) is not None:
+            raise EngineMissingError(
+                f"{spec.name} has no engine in the store of this machine",
+                hint="prepare-models run builds it; or leave out --engines",
+            )
+        yield spec, entry
 
 
 def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from ..errors import HostError
+from ..errors import HostError, PrepareModelsError
 
 _LIMITS = {
     errno.EMFILE: ("too many open files", "raise the limit: ulimit -n 4096, or work on fewer models at once: --jobs 1"),
@@ -17,13 +17,23 @@ _LIMITS = {
     errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
     errno.EIO: ("a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
 }
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 
 
-def of_this_machine(error: OSError | MemoryError) -> HostError | None:
+def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
+    """Return an error, or one with the fix of the limit that it came from: that of the system, not of a file."""
+    cause = error.__context__
+    if isinstance(cause, OSError) and cause.errno in _LIMITS:
+        return HostError(error.message, hint=_LIMITS[cause.errno][1])
+    return error
+
+
+def of_this_machine(error: Exception) -> HostError | None:
     """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
     if isinstance(error, MemoryError):
         error = OSError(errno.ENOMEM, "")
+    if not isinstance(error, OSError):
+        return None
     if error.errno in _LIMITS:
         what, fix = _LIMITS[error.errno]
         return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)

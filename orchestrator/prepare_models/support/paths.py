@@ -121,7 +121,8 @@ def refuse_others(path: Path, refusal: str, chosen_by: str = "--trusted-keys FIL
     Raises:
         HostError: they may; ``refusal`` is how it begins, ``chosen_by`` how the user names another path.
     """
-    for place in (path, *path.parents):
+    real = path.resolve()
+    for place in dict.fromkeys((path, *path.parents, real, *real.parents)):
         problem = _open_to_others(place)
         if problem:
             raise HostError(f"{refusal}: {problem[0]}", hint=f"{problem[1]}; or choose another with {chosen_by}")
@@ -133,8 +134,10 @@ def _open_to_others(place: Path) -> tuple[str, str] | None:
     A directory with the setgid bit is shared with its group on purpose; in one with the sticky bit, others can't touch
     what isn't theirs.
     """
-    status = place.stat()
+    link, status = place.lstat(), place.stat()
     path, mode = shlex.quote(str(place)), status.st_mode
+    if link.st_uid not in (os.geteuid(), 0):  # of a link: who made it may lead it elsewhere
+        return f"{place} belongs to another user (uid {link.st_uid})", f"sudo chown -h {os.geteuid()} {path}"
     if status.st_uid not in (os.geteuid(), 0):
         return f"{place} belongs to another user (uid {status.st_uid})", f"sudo chown {os.geteuid()} {path}"
     if mode & stat.S_ISVTX:

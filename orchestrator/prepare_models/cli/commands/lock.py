@@ -9,19 +9,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.files import sha256_file
+
 from ... import lock
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
 from ...executors import choice
-from ...lock import Lock, facts
+from ...lock import Lock, LockedEngine, facts
 from ...lock.document import Facts
 from ...lock.make import drift_of_servers, make
+from ...lock.pins import held_to
 from ...machine import platforms
 from ...manifest import licences
 from ...manifest.load import load
+from ...manifest.model import Manifest
 from ...planning import planner
 from ...reports.text import write
 from ...running.fetch_process import counted
 from ...signing import releases
+from ...store import restore
 from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Message, Part, Table, show
@@ -32,6 +37,7 @@ EXAMPLE = """\
 example:
   prepare-models lock models.yaml
   prepare-models lock models.yaml --update peoplesemsegnet
+  prepare-models lock models.yaml --engines
   prepare-models lock models.yaml --check
   prepare-models lock models.yaml --check --online
 
@@ -55,6 +61,9 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
         "--platform", action="append", metavar="NAME[=IMAGE]",
         help="local, or one of image list; several times (default: what run would take here)",
     )  # fmt: skip
+    lock.add_argument(
+        "--engines", action="store_true", help="lock the engines, too, that this machine built and has in its store"
+    )
     lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
     add_sign(lock)
     add_output(lock)
@@ -67,6 +76,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "--online belongs to --check", hint="give --check, or --update NAME to lock what a server has now"
         )
+    if arguments.engines and arguments.check:
+        raise UsageError("--engines locks something, and --check changes nothing", hint="give one of them")
     paths.make_cache()
     return _check(arguments) if arguments.check else _write(arguments)
 
@@ -104,6 +115,8 @@ def _write(arguments: argparse.Namespace) -> int:
             accept_eula=licences.accepted(flag=arguments.accept_eula), on_event=counted(line("fetched")),
         )  # fmt: skip
     made = replace(made, platforms={**previous.platforms, **dict(_platforms(arguments))})
+    if arguments.engines:
+        made = replace(made, engines=_engines(arguments, loaded, made))
     lock.write(target, made)
     if signs is not None:
         series = arguments.series or arguments.manifest.stem
@@ -145,6 +158,20 @@ def _platform(name: str) -> tuple[str, Facts]:
     return facts.of_image(row, image)
 
 
+def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dict[str, tuple[LockedEngine, ...]]:
+    """Return the engines of the lock with those that a run on this machine would take, which may replace others."""
+    executor = choice.named("local") if arguments.platform == ["local"] else choice.pick("auto")
+    runtime = executor.describe()
+    gpu = runtime["gpu"]
+    platform = executor.locked_as()[0] + (f", {gpu['name']}" if gpu else "")
+    found = dict(made.engines)
+    for spec, entry in restore.built(held_to(loaded, made), runtime):
+        others = [each for each in made.engines.get(spec.name, ()) if each.platform != platform]
+        engine = LockedEngine(platform, entry.key, sha256_file(entry.plan), entry.plan.stat().st_size)
+        found[spec.name] = (*others, engine)
+    return found
+
+
 def _told(made: Lock) -> list[Part]:
     rows = [
         (name, file.role, file.sha256[:16], str(file.bytes), _promised(file.source_id, file.promised), file.source)
@@ -156,7 +183,12 @@ def _told(made: Lock) -> list[Part]:
         f"platform {name}: " + ", ".join(f"{key} {value}" for key, value in found.items())
         for name, found in made.platforms.items()
     ]
-    return [Table(head, rows), *platforms_]
+    engines = [
+        f"engine {name}: sha256 {engine.sha256[:16]} on {engine.platform}"
+        for name, found in made.engines.items()
+        for engine in found
+    ]
+    return [Table(head, rows), *platforms_, *engines]
 
 
 def _promised(source_id: str | None, promised: str | None) -> str:

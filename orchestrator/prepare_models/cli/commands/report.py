@@ -6,7 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from ...errors import EXIT_DIFFERENT, EXIT_OK
+from prepare_models_entrypoint.contract.report import EDITED
+
+from ...errors import EXIT_DIFFERENT, EXIT_OK, UsageError
 from ...reports import difference, documents, forms, text
 from ...support.page import show
 from ..options import add_json, add_wide, command
@@ -39,7 +41,19 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Render a report, or tell two apart."""
+    """Render a report, or tell two apart.
+
+    Raises:
+        UsageError: there is no report, or something in it is not what a run writes.
+    """
+    try:
+        return _do(arguments)
+    except (*EDITED, ArithmeticError) as error:  # deep inside of what the schema leaves open
+        told = f"a report was edited, or is damaged: {type(error).__name__}: {error}"
+        raise UsageError(told, hint="give a report.json as run wrote it") from None
+
+
+def _do(arguments: argparse.Namespace) -> int:
     if arguments.action == "diff":
         changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
         if arguments.json:
