@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import venv
@@ -14,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs import belongings
 from tests.docs.compare import difference
 
-ROOT = Path(__file__).parents[2]
-_CLONE = ("orchestrator", "entrypoint", "docker", "examples", "compose", "pyproject.toml", "README.md", "LICENSE")
 _PROMPT = re.compile(r"^(?P<machine>[a-z]*)[$] +(?P<command>.*)$")
 _STATUS = re.compile(r"# exit status (\d+)")
 _ENDED = "the command ended with status"
 _LIMIT_S = 200
+_NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("HTTPS_PROXY", "HTTP_PROXY", "NGC_CLI_API_URL", "PIP_INDEX_URL")}
 
 
 @dataclass
@@ -65,6 +64,7 @@ class Machine:
         home.mkdir(parents=True)
         self._log = home / ".printed"
         own = {"HOME": str(home), "PREPARE_MODELS_CACHE_DIR": str(home / "cache"), "COLUMNS": "120", "NO_COLOR": "1"}
+        own |= _NO_NETWORK if home.name == "closed" else {}
         self._shell = subprocess.Popen(
             ["bash", "--noprofile", "--norc"], cwd=folder, env={**variables, **own}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -87,18 +87,15 @@ class Machine:
 
 
 class Page:
-    """A fresh folder with what every reader has: a clone, a model and some images."""
+    """A fresh folder with what every reader has."""
 
     def __init__(self, place: Path, variables: Mapping[str, str]) -> None:
         self.place, self.folder = place, place / "me"
         self._machines: dict[str, Machine] = {}
-        self._variables = {**os.environ, **variables, "PATH": f"{self._python()}{os.pathsep}{os.environ['PATH']}"}
+        programs = [str(self._python()), str(Path(sys.executable).parent), os.environ["PATH"]]
+        self._variables = {**os.environ, **variables, "PATH": os.pathsep.join(programs)}
         self.folder.mkdir()
-        for name in _CLONE:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, self.folder / name)
-        shutil.copy(ROOT / "examples/quickstart/model.onnx", self.folder)
-        sys.path.insert(0, str(ROOT / "examples/quickstart"))
+        belongings.lay_out(self.folder)
 
     def _python(self) -> Path:
         """Make an environment for what the page installs, over that of the session, and return its programs."""

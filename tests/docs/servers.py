@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.docs.page import ROOT
+from tests.docs.belongings import ROOT
 from tests.simulators.ngc import NgcSimulator
 
 _MODEL = "nvidia/tao/peoplesemsegnet"
