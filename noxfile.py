@@ -15,7 +15,7 @@ nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "corpus", "e2e", "sdk", "docker"]
+nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "corpus", "e2e", "docs", "sdk", "docker"]
 if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
     nox.options.sessions.append("browser")
 
@@ -24,7 +24,17 @@ HOST = ["3.10", "3.11", "3.12", "3.13"]
 ENTRYPOINT = ["3.8", "3.10", "3.12", "3.13"]
 CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
 PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
-SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py", ".ci/docs_tables.py"]
+GENERATORS = [".ci/docs_tables.py", ".ci/docs_commands.py"]
+SOURCES = [
+    "orchestrator",
+    "entrypoint",
+    "tests",
+    "benchmarks",
+    "examples",
+    "noxfile.py",
+    *GENERATORS,
+    ".ci/site_pages.py",
+]
 
 _ADVISORIES = "https://pypi.org/pypi/pip/23.2/json"  # a release that has some
 
@@ -39,7 +49,8 @@ def install(session: nox.Session, lock: str, *, project: bool = True) -> None:
 @nox.session(python=THIS)
 def lint(session: nox.Session) -> None:
     install(session, "dev", project=False)
-    session.run("python", ".ci/docs_tables.py", "--check")
+    for generator in GENERATORS:
+        session.run("python", generator, "--check")
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
 
@@ -93,6 +104,21 @@ def e2e(session: nox.Session) -> None:
     """The installed command as a user runs it; faults, of which seeds decide, included."""
     install(session, "dev")
     session.run("pytest", *PARALLEL, "tests/e2e", "tests/chaos", *session.posargs)
+
+
+@nox.session(python=THIS)
+def docs(session: nox.Session) -> None:
+    """The documentation as a site in dist/site, and its code blocks as they are printed, with the built wheel."""
+    install(session, "dev", project=False)
+    install(session, "docs", project=False)
+    session.run("mkdocs", "build", "--quiet", "--strict", "--config-file", ".ci/mkdocs.yml",
+                env={"NO_MKDOCS_2_WARNING": "1"})  # fmt: skip
+    folder = session.create_tmp()
+    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", folder)
+    session.install("--no-deps", "--reinstall", *map(str, Path(folder).glob("*.whl")))
+    pages = ["README.md", *map(str, sorted(Path("docs").glob("*.md")))]
+    session.run("python", "-m", "pytest", *PARALLEL, "-p", "tests.docs.plugin", *(session.posargs or pages),
+                env={"PIP_FIND_LINKS": folder})  # fmt: skip
 
 
 @nox.session(python=THIS)
@@ -203,6 +229,7 @@ def lock(session: nox.Session) -> None:
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
         "sbom": ["--python-version", "3.10", ".ci/locks/sbom.in"],
         "audit": ["--python-version", "3.10", ".ci/locks/audit.in"],
+        "docs": ["--python-version", "3.10", ".ci/locks/docs.in"],
         "corpus": ["--python-version", "3.10", "--no-deps", ".ci/locks/corpus.in"],
     }
     images = {

@@ -20,7 +20,7 @@ _PROMPT = re.compile(r"^(?P<machine>[a-z]*)[$] +(?P<command>.*)$")
 _STATUS = re.compile(r"# exit status (\d+)")
 _ENDED = "the command ended with status"
 _LIMIT_S = 200
-_NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("HTTPS_PROXY", "HTTP_PROXY", "NGC_CLI_API_URL", "PIP_INDEX_URL")}
+_NO_NETWORK = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "NGC_CLI_API_URL", "PIP_INDEX_URL"), "http://127.0.0.1:9")
 
 
 @dataclass
@@ -74,7 +74,8 @@ class Machine:
         """Run a command; return its status and what it printed, on standard output and on standard error."""
         out, err = self._log.with_suffix(".out"), self._log.with_suffix(".err")
         shell = self._shell
-        assert shell.stdin and shell.stdout
+        assert shell.stdin
+        assert shell.stdout
         shell.stdin.write(f"{{ {text}\n}} < /dev/null > {out} 2> {err}; echo {_ENDED} $?\n")
         shell.stdin.flush()
         ended = shell.stdout.readline()
@@ -105,7 +106,7 @@ class Page:
         site = Path(sys.prefix) / "lib" / version / "site-packages"
         (folder / "lib" / version / "site-packages" / "session.pth").write_text(f"{site}\n", encoding="utf-8")
         pip = folder / "bin" / "pip"
-        pip.write_text(f"#!/bin/sh\nexec {folder}/bin/python -m pip \"$@\"\n", encoding="utf-8")
+        pip.write_text(f'#!/bin/sh\nexec {folder}/bin/python -m pip "$@"\n', encoding="utf-8")
         pip.chmod(0o755)
         return folder / "bin"
 

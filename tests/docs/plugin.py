@@ -7,7 +7,7 @@ The blocks of a page run in one fresh folder, in their order, against simulators
 * ``python`` without a title is run. ``yaml`` without a title is a part of a manifest and has to fit its schema,
   ``json`` has to be JSON.
 * ``<!-- not run: REASON -->`` before a block leaves it out, and is listed with its reason at the end.
-* ``<!-- run first: COMMAND -->``, with a prompt where it is on another machine, makes what the reader of a page has already.
+* ``<!-- run first: COMMAND -->`` makes what the reader has already; ``robot$ COMMAND`` makes it on another machine.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import pytest
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
 
-from tests.docs.manifests import judge
 from tests.docs.belongings import ROOT
+from tests.docs.manifests import judge
 from tests.docs.page import Page
 from tests.docs.servers import Servers
 

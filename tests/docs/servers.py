@@ -18,7 +18,7 @@ class Servers:
     def __init__(self) -> None:
         self._ngc = NgcSimulator()
 
-    def __enter__(self) -> Servers:
+    def __enter__(self) -> Servers:  # noqa: PYI034  # Self is not in Python 3.10's typing
         content = (ROOT / "examples/quickstart/model.onnx").read_bytes()
         for version, file in _FILES.items():
             self._ngc.publish(_MODEL, version, {file: content})
