@@ -74,7 +74,7 @@ def _parse(path: Path) -> ModelProto:
         from google.protobuf.message import DecodeError
     except ImportError as error:
         raise InspectError(
-            "module-missing", f"reading ONNX needs the module {error.name}", hint=extras.install("local")
+            "module-missing", f"reading ONNX needs the module {error.name}", hint=extras.install("onnx")
         ) from error
     try:
         model: ModelProto = onnx.ModelProto.FromString(path.read_bytes())
