@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     plain = commands.add_parser("decrypt", help="write the ONNX model of an .etlt, print the outcome as JSON")
     plain.add_argument("file", type=Path, help=".etlt")
     plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
-    plain.add_argument("--output", type=Path, required=True, help=".onnx to write, readable by this user alone")
+    plain.add_argument("--output", type=Path, required=True, help=".onnx to write, readable only by this user")
     restore = commands.add_parser("restore", help="publish an engine that was built before, print the outcome as JSON")
     restore.add_argument("request", type=Path, help="request, JSON")
     commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")

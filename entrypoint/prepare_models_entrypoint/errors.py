@@ -150,7 +150,7 @@ def outcome(
 
 
 _NO_MEMORY = ConvertError(
-    "out-of-memory", "the process got no more memory", hint="close other programs, or use a machine with more memory"
+    "out-of-memory", "the process ran out of memory", hint="close other programs, or use a machine with more memory"
 )
 
 

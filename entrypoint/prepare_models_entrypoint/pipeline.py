@@ -226,7 +226,7 @@ class _Run:
         return dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
 
     def _judge(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
-        """Verify an engine; where the manifest does not ask for that, what prevents it is no error."""
+        """Verify an engine; where the manifest does not ask for that, what prevents it is not an error."""
         try:
             self._verify(fetched, plan, work, cache)
         except VerifyError as error:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with ended_by_signals():
                 return run_command(argv)
         finally:
-            sys.stdout.flush()  # here, where a reader that went away is no surprise
+            sys.stdout.flush()  # here, where a reader that went away is not a surprise
     except PrepareModelsError as error:
         say(f"prepare-models: {error.diagnostics()}")
         return error.exit_code
@@ -74,7 +74,7 @@ def _of_this_machine(error: OSError) -> HostError | None:
     try:
         os.getcwd()
     except OSError:
-        return HostError("the current directory is gone", hint="change to one that exists, then run again")
+        return HostError("the current directory no longer exists", hint="change to one that exists, then run again")
     return None
 
 

@@ -123,6 +123,6 @@ def test_a_cache_directory_that_can_not_be_used_says_how_to_choose_another(
     with pytest.raises(HostError) as caught:
         model_lock(tmp_path / "seg", on_wait=refuse, stopped=lambda: False).__enter__()
     assert caught.value.diagnostics() == (
-        "/dev/null/cache can't be used as cache directory: Not a directory\n"
+        "/dev/null/cache can't be used as the cache directory: Not a directory\n"
         "  -> choose another with PREPARE_MODELS_CACHE_DIR=DIR"
     )

@@ -29,7 +29,7 @@ def check_version(raw: Mapping[str, object], what: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool):
         raise ContractError(f"{what}: no contract version")
     if version != CONTRACT_VERSION:
-        raise ContractError(f"{what}: contract version {version}, this side speaks version {CONTRACT_VERSION}")
+        raise ContractError(f"{what}: contract version {version}, this side uses version {CONTRACT_VERSION}")
 
 
 def _object(raw: object, what: str) -> None:
@@ -76,7 +76,7 @@ def texts(raw: Mapping[str, object], key: str, what: str, pattern: str) -> Dict[
     """Return the object of strings at ``raw[key]`` (absent: empty), each of which the ``pattern`` fits.
 
     Raises:
-        ContractError: it is no object, or a value is no such text.
+        ContractError: it is not an object, or a value is no such text.
     """
     found = optional(raw, key, dict, what)
     for name, value in (found or {}).items():

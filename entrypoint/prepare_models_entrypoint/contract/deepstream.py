@@ -51,7 +51,7 @@ class DeepStreamConfig(Record):
 
     labels: Tuple[str, ...] = setting(
         ListOf(Text("names of classes"), "a list of names"),
-        "names of the classes, which go into a file beside the engine",
+        "names of the classes, which go into a file next to the engine",
         ["Person", "Bag", "Face"],
         default=(),
     )

@@ -71,5 +71,5 @@ def check_path(path: str) -> str:
         ContractError: it is not absolute, or has a character that no file could hold in one line.
     """
     if not PurePosixPath(path).is_absolute():
-        raise ContractError(f"the deploy directory {path!r} is no absolute path")
+        raise ContractError(f"the deploy directory {path!r} is not an absolute path")
     return check_printable(path, "the deploy directory")

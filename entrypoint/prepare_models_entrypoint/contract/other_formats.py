@@ -1,4 +1,4 @@
-"""What a file is that is no model: told from its first bytes, so that the message can name the way out."""
+"""What a file is that is not a model: told from its first bytes, so that the message can name the way out."""
 
 from __future__ import annotations
 

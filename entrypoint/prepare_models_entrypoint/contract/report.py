@@ -347,7 +347,7 @@ def read(raw: object) -> ModelReport:
     """Return ``raw``, parsed JSON, as a model report.
 
     Raises:
-        ContractError: it is no report, or one of another schema version.
+        ContractError: it is not a report, or one of another schema version.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("name"), str) or not isinstance(raw.get("status"), str):
         raise ContractError("report: not a model report")

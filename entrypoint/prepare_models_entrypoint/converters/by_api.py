@@ -60,7 +60,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
 
 def takes(builder: BuilderConfig) -> bool:
-    """Tell that the API has every option: ``options.check`` knows which versions lack some."""
+    """Say that the API has every option: ``options.check`` knows which versions lack some."""
     del builder
     return True
 

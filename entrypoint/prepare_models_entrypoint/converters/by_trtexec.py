@@ -204,7 +204,7 @@ def _version(program: str) -> Version:
     if version is None:
         raise ConvertError(
             "converter-unavailable",
-            f"{program} does not tell its TensorRT version",
+            f"{program} does not report its TensorRT version",
             hint="check that it is NVIDIA's trtexec and that its libraries are found",
         )
     return version

@@ -234,7 +234,7 @@ def _run(
 
 def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
     last_lines = tail(log, _LOG_LINES)
-    told = f"; its last words:\n{last_lines}" if last_lines else ""
+    told = f"; it last printed:\n{last_lines}" if last_lines else ""
     if ended.timed_out:
         return ConvertError(
             "build-timeout",

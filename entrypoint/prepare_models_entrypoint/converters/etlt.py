@@ -50,7 +50,7 @@ def read_header(path: Path) -> Header:
     if not 0 <= length <= _LONGEST_NAME or len(name) != length or size <= 4 + length + 16:
         raise ConvertError(
             "etlt-invalid",
-            f"{path.name} is no .etlt container: {size} bytes, starting with {head.hex() or 'nothing'}",
+            f"{path.name} is not an .etlt container: {size} bytes, starting with {head.hex() or 'nothing'}",
             hint="download the file again; an .onnx file needs the ending .onnx",
         )
     return Header("uff" if length else "onnx", name.decode("utf-8", "replace"), 4 + length)
@@ -74,13 +74,13 @@ def read_key(path: Path) -> str:
         raise ConvertError(
             "etlt-key-missing",
             f"the key file {path} {problem}",
-            hint="put the key, and nothing else, into that file; it stands on the model's NGC page",
+            hint="put the key, and nothing else, into that file; it is on the model's NGC page",
         )
     return key
 
 
 def decrypt(path: Path, key: str, target: Path) -> None:
-    """Write the ONNX network of ``path`` to ``target``, readable by this user alone.
+    """Write the ONNX network of ``path`` to ``target``, readable only by this user.
 
     Raises:
         ConvertError: no codec in this interpreter, a UFF payload, or a key that does not fit.
@@ -95,7 +95,7 @@ def decrypt(path: Path, key: str, target: Path) -> None:
 def decrypt_file(path: Path, key: Path, target: Path) -> Decrypted:
     """Write the ONNX model of ``path`` to ``target`` and return what happened; the ``error`` is None if all went well.
 
-    The plain model appears under its name only when it is whole, readable by this user alone.
+    The plain model appears under its name only when it is whole, readable only by this user.
     """
     document = Decrypted(file=str(path), output=str(target), bytes=None, sha256=None, error=None)
 
@@ -163,6 +163,6 @@ def _judge(path: Path, plain: Path) -> None:
         )
     raise ConvertError(
         "etlt-key-wrong",
-        f"the key does not decrypt {path.name}: what comes out is no ONNX model",
-        hint="the key stands on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
+        f"the key does not decrypt {path.name}: what comes out is not an ONNX model",
+        hint="the key is on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
     )

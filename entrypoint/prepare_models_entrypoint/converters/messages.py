@@ -112,7 +112,7 @@ TABLE: Tuple[Known, ...] = (
         r"has datatype (?:FP8|FP4|Int4|E8M0|E4M3)\w* but is not (?:produced|consumed) by",
         "onnx-unsupported-operator",
         "a tensor of an 8- or 4-bit type is used outside of quantization",
-        "these types are for what stands between QuantizeLinear and DequantizeLinear: export other tensors, inputs and "
+        "only tensors between QuantizeLinear and DequantizeLinear have these types: export other tensors, inputs and "
         "outputs in float32 or float16",
     ),
     Known(
@@ -138,7 +138,7 @@ TABLE: Tuple[Known, ...] = (
         r"Serialized Engine Version|magicTag|Version tag does not match",
         "engine-unusable",
         "the engine is of another TensorRT version",
-        "build it anew",
+        "build it again",
     ),
     Known(
         r"Input dimensions with this name have different|Dimensions with name .* must be equal",
@@ -169,12 +169,12 @@ TABLE: Tuple[Known, ...] = (
         r"graphScope|ScopeType|[Cc]onditional",
         "onnx-unsupported-operator",
         "the builder can't take the model's branches (If) as they are",
-        "give each input one shape under inputs: the branches that these decide are then gone",
+        "give each input one shape under inputs: the branches that these decide then disappear",
     ),
     Known(
         r"Could not find any implementation for node",
         "out-of-memory",
-        "no implementation of a layer could be run, most often for want of memory",
+        "no implementation of a layer could be run, most often because memory ran out",
         _MEMORY_HINT,
     ),
     Known(

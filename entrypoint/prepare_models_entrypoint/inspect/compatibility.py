@@ -41,7 +41,7 @@ def _built(header: Header, record: Optional[Document]) -> str:
     target = _target(header, record)
     by = f"built by {_PRODUCTS[header['format']]} {header['version']}"
     if target is None:
-        return f"{by} for a GPU that neither the plan nor a record beside it names"
+        return f"{by} for a GPU that neither the plan nor a record next to it names"
     later = " and later" if header.get("and_later") else ""
     return f"{by} for {', '.join(sm(capability) for capability in target)}{later}"
 

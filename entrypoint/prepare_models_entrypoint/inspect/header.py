@@ -114,7 +114,7 @@ def _no_plan(path: Path, head: bytes, size: int, before: Optional[Preamble]) -> 
         )
     return InspectError(
         "engine-invalid",
-        f"{path.name} is no TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
+        f"{path.name} is not a TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
         hint="check which file this is; plans of TensorRT 8.6 and later start with 'ftrt', of TensorRT-RTX with 'vtrt'",
     )
 

@@ -73,5 +73,5 @@ def _warning(file: Document) -> WarningInfo:
     return WarningInfo(
         code="onnx-external-data",
         message=f"the weights file {file['location']!r} {file['problem']}",
-        hint="keep the model's weights files beside the .onnx file, under their own names",
+        hint="keep the model's weights files next to the .onnx file, under their own names",
     )

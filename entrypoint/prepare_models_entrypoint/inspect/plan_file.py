@@ -32,8 +32,8 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
         _load(file, document, record, here)
     if document["io"] is None:
         document["note"] = (
-            "a plan does not tell its bindings without a GPU that can load it, "
-            "and no report.json of this engine lies beside it"
+            "a plan reveals its bindings only on a GPU that can load it, "
+            "and no report.json of this engine is next to it"
         )
     details = document["details"]
     document["layer_count"] = len(details["layers"]) if details else None

@@ -24,7 +24,7 @@ def load(path: Path) -> ModelProto:
     """Read a model; its large weights stay in their files, and their tensors refer to them by absolute paths.
 
     Raises:
-        ConvertError: it is no ONNX model.
+        ConvertError: it is not an ONNX model.
         ExternalDataError: weights in other files are missing, or are elsewhere than they may be.
     """
     path = Path(os.path.abspath(str(path)))

@@ -189,7 +189,7 @@ def _distance(first: Array, second: Array) -> Distance:
         return float((first != second).mean())
     wide, other = first.astype(np.float64), second.astype(np.float64)
     if not np.array_equal(np.isfinite(wide), np.isfinite(other)):
-        return "values that are finite in one result alone"
+        return "values that are finite in only one result"
     finite = np.isfinite(wide)
     if not finite.any():
         return 0.0

@@ -143,7 +143,7 @@ def parse(data: bytes) -> Index:
         _check_contents(index)
     except ContractError as error:
         raise BundleError(
-            "bundle-damaged", f"the index can't be read: {error}", hint="create the bundle anew"
+            "bundle-damaged", f"the index can't be read: {error}", hint="create the bundle again"
         ) from None
     return index
 

@@ -182,7 +182,7 @@ def _place(found: Distribution) -> str | None:
         url = f"{version['vcs']}+{url}@{version['commit_id']}"
     elif parts.scheme == "file" and not Path(url2pathname(parts.path)).exists():
         name, path = found.metadata["Name"], url2pathname(parts.path)
-        raise BundleError("wheel-missing", f"{name} was installed from {path}, which is gone", hint=_INSTEAD)
+        raise BundleError("wheel-missing", f"{name} was installed from {path}, which no longer exists", hint=_INSTEAD)
     return f"{url}#subdirectory={origin['subdirectory']}" if origin["subdirectory"] else url
 
 

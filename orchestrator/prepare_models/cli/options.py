@@ -139,7 +139,7 @@ def add_bases(command: argparse.ArgumentParser) -> None:
     """Add the bundles that another one needs."""
     command.add_argument(
         "--base", type=Path, action="append", default=[], metavar="FILE",
-        help="bundle whose contents need not be repeated; several times",
+        help="bundle whose contents need not be repeated; may be repeated",
     )  # fmt: skip
 
 
@@ -185,6 +185,6 @@ def add_delivery(command: argparse.ArgumentParser, *models_dir: str) -> None:
         metavar="BINDING=NAME",
         help="names in ROS 2 messages, of one model; ros: in the manifest does the same",
     )
-    add_consumer(command, "what the manifest says, else all")
-    add_deploy_dir(command, "what the manifest says, else where it is")
+    add_consumer(command, "the manifest's, else all")
+    add_deploy_dir(command, "the manifest's, else where it is")
     command.add_argument("--force", action="store_true", help="build engines that are up to date, too")

@@ -35,7 +35,7 @@ COMMANDS = {
     "catalog": "search the catalog of published models",
     "init": "write a commented manifest for model files, URLs and models of the catalog",
     "trust": "list the keys whose bundles, locks and engines are accepted",
-    "lock": "pin every byte that a manifest names, in a file beside it",
+    "lock": "pin every byte that a manifest names, in a file next to it",
     "bundle": "carry everything that a run needs to a machine without a network",
     "schema": "print a JSON Schema",
     "image": "build, pull, list, save or load the container images",

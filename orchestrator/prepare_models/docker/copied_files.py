@@ -89,7 +89,7 @@ def unpack(pieces: Iterable[bytes], place: Path) -> None:
                 _unpack(archive, member, place)
     except tarfile.TarError as error:
         raise ContainerError(
-            "docker-remote", f"what the engine sent is no whole archive: {error}", hint="run again"
+            "docker-remote", f"the engine sent an incomplete archive: {error}", hint="run again"
         ) from None
 
 

@@ -112,7 +112,7 @@ class Site:
                 "image-unfit",
                 f"the entrypoint does not start in {self._name}: "
                 f"status {ended.exit_code if ended else 'none'} {''.join(last)}",
-                hint="build the image anew: prepare-models image build",
+                hint="build the image again: prepare-models image build",
             ) from None
         return answer
 

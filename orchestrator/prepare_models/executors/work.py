@@ -190,7 +190,7 @@ class Lines:
         self._rest = b""
 
     def feed(self, piece: bytes) -> None:
-        """Take a piece; what is no event is no concern of the run's."""
+        """Take a piece; what is not an event is not a concern of the run's."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             with contextlib.suppress(ContractError):

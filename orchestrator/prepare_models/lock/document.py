@@ -86,7 +86,7 @@ def read(file: Path) -> Lock | None:
     """Return the lock in a file, or None where there is none.
 
     Raises:
-        LockError: it is no lock, or one of another version.
+        LockError: it is not a lock, or one of another version.
     """
     try:
         return parse(read_small(file, largest=schema.LARGEST_DOCUMENT).decode("utf-8"), str(file))
@@ -138,4 +138,4 @@ def _raw(file: LockedFile) -> dict[str, object]:
 
 
 def _unreadable(name: str, why: str) -> LockError:
-    return LockError([f"{name} is no lock: {why}"], hint="restore it, or remove it and run prepare-models lock")
+    return LockError([f"{name} is not a lock: {why}"], hint="restore it, or remove it and run prepare-models lock")

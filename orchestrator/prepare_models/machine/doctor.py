@@ -174,7 +174,7 @@ def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -
         yield Finding(
             "engine's place",
             WARN,
-            "the engine is on another machine, to which files are sent; what is told here is of this one",
+            "the engine is on another machine, to which files are sent; what is reported here is about this one",
             "give --platform NAME to run, and run prepare-models doctor there",
         )
         return

@@ -21,7 +21,7 @@ _QUERY_TIMEOUT_S = 20
 _SMI_PLACES = ("usr/bin", "usr/lib/wsl/lib", "opt/bin")  # WSL2 has it outside of many PATHs
 
 _INSTALL_DRIVER = "install the NVIDIA driver"
-_LOAD = "load the driver (sudo modprobe nvidia); after an update of the kernel, install it anew"
+_LOAD = "load the driver (sudo modprobe nvidia); after an update of the kernel, reinstall it"
 _RESTART = "restart the machine; if it comes back, look for Xid errors in: sudo dmesg"
 _MISMATCH = "restart the machine: the driver was updated while its old module is loaded"
 _PERMISSION = "give this user access to /dev/nvidia*: often the group is video or render"

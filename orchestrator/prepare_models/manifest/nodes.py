@@ -196,7 +196,7 @@ class _Reader:
             child = self.read(value, f"{node.path}.{key.value}" if node.path else key.value)
             child.line = key.start_mark.line + 1
             if key.value in node.entries:
-                self._refuse(child, f"key {key.value!r} stands here twice")
+                self._refuse(child, f"key {key.value!r} is given twice")
             node.entries[key.value] = child
         return node
 

@@ -211,7 +211,7 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
             return f"{name} is missing"
     built_at, plan = Path(record["engine"]["path"]) if record["engine"] else None, output_dir / PLAN
     if built_at not in (None, plan) and not (built_at.exists() and built_at.samefile(plan)):
-        return f"the engine was moved here from {built_at}, which the files beside it name"
+        return f"the engine was moved here from {built_at}, which the files next to it name"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
         return "the names of tensors in ROS messages changed"
     if record["deployment"] != spec.deployed():

@@ -121,7 +121,9 @@ def _secret(file: Path) -> str | None:
         return key_file.read(file) or None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{file}: {reason}", hint="give the path of a readable file with the key alone") from None
+        raise UsageError(
+            f"{file}: {reason}", hint="give the path of a readable file that holds the key"
+        ) from None
 
 
 def _read(file: Path) -> str:

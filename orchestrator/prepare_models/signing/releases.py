@@ -103,7 +103,7 @@ def check(kind: str, file: Path, sha256: str, keys: KeyList) -> Signed:
         release = _release(payload, kind, sha256)
         _refuse_older(release, _load().accepted)
     except OSError as error:
-        hint = f"get it beside the {kind}; who makes the {kind} signs it with --sign KEY"
+        hint = f"put it next to the {kind}; who makes the {kind} signs it with --sign KEY"
         raise SignatureError(kind, f"{place} can't be read: {error.strerror}", hint=hint) from None
     except RefusedError as refusal:
         raise SignatureError(kind, f"{place}: {refusal}", hint=refusal.hint) from None

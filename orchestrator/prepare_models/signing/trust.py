@@ -107,7 +107,7 @@ def load(file: Path) -> KeyList:
     """
     try:
         data = read_small(file)
-        paths.refuse_others(file, f"{file} can't be trusted as list of keys")
+        paths.refuse_others(file, f"{file} can't be trusted as a list of keys")
     except FileNotFoundError:
         return KeyList()
     except OSError as error:
@@ -116,7 +116,7 @@ def load(file: Path) -> KeyList:
         return parse(data)
     except ContractError as error:
         raise UsageError(
-            f"{file} is not a list of keys: {error}", hint="restore it, or begin anew with trust add"
+            f"{file} is not a list of keys: {error}", hint="restore it, or start again with trust add"
         ) from None
 
 

@@ -96,7 +96,7 @@ def make_cache() -> Path:
         HostError: it can't be created or written, or others could put something into it.
     """
     cache = make(cache_dir(), purpose="cache directory", chosen_by=f"the variable {CACHE_VARIABLE}")
-    refuse_others(cache, f"{cache} can't be trusted as cache directory", f"the variable {CACHE_VARIABLE}")
+    refuse_others(cache, f"{cache} can't be trusted as the cache directory", f"the variable {CACHE_VARIABLE}")
     return cache
 
 

@@ -56,7 +56,7 @@ def config(report: ModelReport, deploy_dir: str) -> Optional[str]:
 
 _HEAD = """\
 # nvinfer configuration, from the bindings of the engine and the manifest's deepstream:.
-# No engine tells its preprocessing: net-scale-factor, offsets and the parser of a model are its publisher's word.
+# An engine doesn't describe its preprocessing: net-scale-factor, offsets and the parser of a model are its publisher's word.
 """
 
 

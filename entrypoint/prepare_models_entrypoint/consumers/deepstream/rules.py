@@ -184,7 +184,7 @@ RULES: Dict[str, Rule[Subject]] = {
         image,
     ),
     "deepstream-file": Rule(
-        FILES, "deepstream.txt is no configuration that nvinfer reads",
+        FILES, "deepstream.txt is not a configuration that nvinfer can read",
         "correct the line, or prepare-models relocate MODELS_DIR: it writes deepstream.txt from the engine",
         unreadable,
     ),
@@ -219,7 +219,7 @@ RULES: Dict[str, Rule[Subject]] = {
         dimensions,
     ),
     "deepstream-missing-file": Rule(
-        FILES, "a file that deepstream.txt names is not beside it",
+        FILES, "a file that deepstream.txt names is not next to it",
         "put it there, or correct the path",
         missing_files,
     ),

@@ -52,9 +52,9 @@ def _document(text: str) -> Mapping[str, Any]:
         aliased = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
         document = None if aliased else yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ParametersError(f"it is no YAML: {' '.join(str(error).split())}") from error
+        raise ParametersError(f"it is not YAML: {' '.join(str(error).split())}") from error
     except (ValueError, RecursionError) as error:  # numbers and dates that Python has not, and endless nesting
-        raise ParametersError(f"it is no YAML: {error}") from error
+        raise ParametersError(f"it is not YAML: {error}") from error
     if aliased:
         raise ParametersError("it has aliases, which ROS 2 does not take")
     if not isinstance(document, dict):

@@ -175,7 +175,7 @@ def deploy_dir(of: Subject) -> Iterator[str]:
 def foreign(of: Subject) -> Iterator[str]:
     """Find directories that a TritonNode would load and can't."""
     if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
-        yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is no model"
+        yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is not a model"
 
 
 def served_model(of: Subject) -> Iterator[str]:
@@ -223,7 +223,7 @@ def parameter(of: Subject) -> Iterator[str]:
             elif name not in of.release.ignored and not name.startswith("qos_overrides."):
                 near = difflib.get_close_matches(name, declared, 1)
                 told = f"; did you mean {near[0]}?" if near else ""
-                yield f"{node}: {name} is no parameter of the node in {of.release.name}{told}"
+                yield f"{node}: {name} is not a parameter of the node in {of.release.name}{told}"
 
 
 def batch(of: Subject) -> Iterator[str]:
@@ -236,12 +236,12 @@ def batch(of: Subject) -> Iterator[str]:
 
 RULES: Dict[str, Rule[Subject]] = {
     "rtx-engine": Rule(
-        ENGINE, "the engine is TensorRT-RTX's, which loads in that very runtime alone",
+        ENGINE, "the engine is TensorRT-RTX's, which only that exact runtime loads",
         "for Isaac ROS and Triton, run in an environment with the full tensorrt package and a GPU",
         rtx,
     ),
     "isaac-ros-dynamic-dimension": Rule(
-        ENGINE, "TensorRTNode takes dynamic sizes in dimension 0 alone",
+        ENGINE, "TensorRTNode takes dynamic sizes only in dimension 0",
         "build the engine with fixed sizes (onnx: {static_shapes: ...}), or serve it with TritonNode",
         dynamic_dimension,
     ),
@@ -291,7 +291,7 @@ RULES: Dict[str, Rule[Subject]] = {
         served_model,
     ),
     "isaac-ros-foreign-directory": Rule(
-        FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is no model",
+        FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is not a model",
         "move it out of the models directory",
         foreign,
     ),

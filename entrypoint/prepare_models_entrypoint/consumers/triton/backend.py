@@ -228,7 +228,7 @@ def _kind(tensor: Tensor, binding: Binding, engine: Engine) -> Iterator[Finding]
     where = f"{tensor.mode} {tensor.name!r}"
     sizes = binding["dtype"] in ("int32", "int64") and len(binding["shape"]) <= 1 and -1 not in binding["shape"]
     if tensor.is_shape and not (is_shape(binding) or (sizes and not binding["profiles"])):
-        yield "triton-tensors", f"{where} is no shape tensor, config.pbtxt says that it is one"
+        yield "triton-tensors", f"{where} is not a shape tensor, config.pbtxt says that it is one"
     layout = engine.formats.get(tensor.name, "").partition(":")[2]
     if tensor.nonlinear and layout in ("", "chw"):
         yield "triton-tensors", f"{where} is of a linear format, config.pbtxt says is_non_linear_format_io"

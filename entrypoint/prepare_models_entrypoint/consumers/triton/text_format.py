@@ -41,7 +41,7 @@ _RANGES = {
 
 
 class TextFormatError(ValueError):
-    """The text is no message of this schema; the message gives the line and column, from 1."""
+    """The text is not a message of this schema; the message gives the line and column, from 1."""
 
 
 @dataclass(frozen=True)

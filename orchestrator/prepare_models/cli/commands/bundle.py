@@ -49,7 +49,7 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
         actions, "create", "make a bundle from a locked manifest",
         "example:\n  prepare-models bundle create models.yaml -o site.bundle --platform rtx",
     )  # fmt: skip
-    create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock beside it")
+    create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock next to it")
     create.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bundle to write")
     create.add_argument(
         "--platform", action="append", default=[], metavar="NAME[=IMAGE]",

@@ -119,7 +119,7 @@ def _loaded(manifest: str, target: Path | None) -> Manifest:
 def _keep(target: Path, manifest: str) -> None:
     try:
         if target.exists() and target.read_bytes() != manifest.encode("utf-8"):
-            raise UsageError(f"{target} exists and says something else", hint="choose another with --write-manifest")
+            raise UsageError(f"{target} exists with other content", hint="choose another with --write-manifest")
         write_atomic(target, manifest.encode("utf-8"))
     except OSError as error:
         hint = "choose another with --write-manifest"

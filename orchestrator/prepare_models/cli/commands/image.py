@@ -36,7 +36,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument(
         "--tao-converter", type=Path, metavar="FILE", help="build: put NVIDIA's converter into the image"
     )
-    image.add_argument("--registry", metavar="PREFIX", help="pull: where the image lies, such as registry.example/team")
+    image.add_argument("--registry", metavar="PREFIX", help="pull: where the image is, such as registry.example/team")
     image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
     add_output(image)
 

@@ -45,7 +45,7 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
     what = lock.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="write nothing, say what drifted")
     what.add_argument(
-        "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources anew"
+        "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources again"
     )
     lock.add_argument(
         "--online", action="store_true", help="with --check: ask servers whether they have these bytes still"
@@ -155,4 +155,4 @@ def _told(made: Lock) -> str:
 
 
 def _promised(source_id: str | None, promised: str | None) -> str:
-    return "-" if source_id is None else promised or "nobody: first fetch"
+    return "-" if source_id is None else promised or "first fetch, not pinned"
