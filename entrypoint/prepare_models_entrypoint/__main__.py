@@ -158,7 +158,7 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
 
 
 def fetch_job(job_file: Path, parent: Optional[int]) -> int:
-    """Fetch the sources of a job; what became of each is told by an event."""
+    """Fetch the sources of a job; what became of each is reported by an event."""
     if parent is not None:
         die_with_parent(parent)
     events = Events.on_stdout()

@@ -85,7 +85,7 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
         del os.environ[name]
     for name in ("TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CUDA_CACHE_PATH"):
         os.environ[name] = str(private)
-    tempfile.tempdir = None  # it is found anew
+    tempfile.tempdir = None  # it is found again
     for descriptor in _secrets:
         with contextlib.suppress(OSError):
             os.close(descriptor)
@@ -106,7 +106,7 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
 
 
 def _has_gpu() -> bool:
-    """Tell whether CUDA may start here: it was not tried yet with what ``confine`` takes from a process without it."""
+    """Return whether CUDA may start here: ``confine`` was never tried together with it."""
     return any(True for pattern in _GPUS for _ in Path("/dev").glob(pattern))
 
 

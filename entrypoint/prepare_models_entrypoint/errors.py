@@ -46,7 +46,7 @@ class StageError(Exception):
         self.retryable = retryable
 
     def info(self, stage: Optional[str]) -> ErrorInfo:
-        """Return the error as it stands in reports; ``stage`` is the one that was at work."""
+        """Return the error as it is in reports; ``stage`` is the one that was at work."""
         return {
             "code": self.code, "stage": self.of_stage or stage, "message": self.message, "hint": self.hint,
             "retryable": self.retryable,

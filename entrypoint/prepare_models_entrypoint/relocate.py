@@ -1,4 +1,4 @@
-"""Writing the companions of engines anew for another place: nothing is built, and no plan is touched."""
+"""Writing the companions of engines again for another place: nothing is built, and no plan is touched."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def read_model(folder: Path) -> Model:
 
 
 def _plans(folder: Path, version: str, names: Sequence[str], unread: List[str]) -> Iterator[Plan]:
-    """Yield the files of a version that a record describes: one beside them, or one that is of the directory."""
+    """Yield the files of a version that a record describes: one next to them, or one that is of the directory."""
     digests: Dict[str, str] = {}
     own = [folder / version / name for name in names if name.endswith(f".{REPORT}")]  # one of each engine
     for file in (*own, folder / version / REPORT, folder / REPORT):

@@ -32,7 +32,7 @@ class OutputComparison(TypedDict):
 
 
 class Latency(TypedDict):
-    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory beside the weights."""
+    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory besides the weights."""
 
     iterations: int
     throughput_per_s: float

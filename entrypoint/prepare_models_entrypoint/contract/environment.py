@@ -1,4 +1,4 @@
-"""What builds, and where: the part of the report that describes the process beside TensorRT."""
+"""What builds, and where: the part of the report that describes the process with TensorRT."""
 
 from __future__ import annotations
 

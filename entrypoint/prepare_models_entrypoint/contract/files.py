@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their target, synced, renamed."""
+"""Files that are whole or absent: written next to their target, synced, renamed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 @contextlib.contextmanager
 def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``target`` that takes its place when the block ends well and vanishes otherwise.
+    """Open a temporary file next to ``target`` that takes its place when the block ends well and vanishes otherwise.
 
     A device or a pipe is written as it is: /dev/null and /dev/stdout stay what they are.
     """
@@ -42,7 +42,7 @@ def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def partial_of(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path, Path]]:
-    """Open a partial file beside what ``target`` leads to, which is yielded last; links are followed.
+    """Open a partial file next to what ``target`` leads to, which is yielded last; links are followed.
 
     What processes which died left of the same file is removed first.
     """
@@ -56,7 +56,7 @@ def partial_of(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryI
 
 @contextlib.contextmanager
 def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path]]:
-    """Open a temporary file beside ``target``; remove it after the block unless it was renamed meanwhile.
+    """Open a temporary file next to ``target``; remove it after the block unless it was renamed meanwhile.
 
     It is locked for as long as this process has it open: so ``remove_partials`` tells it from those of dead processes.
     """
@@ -86,7 +86,7 @@ def replace(partial: PathLike, target: PathLike) -> None:
     """Rename ``partial`` to ``target`` and make the renaming last.
 
     Raises:
-        FileExistsError: a device or a pipe stands there, which a file can't take the place of.
+        FileExistsError: a device or a pipe is there, which a file can't take the place of.
     """
     if _is_special(target):
         raise _no_regular_file(target)
@@ -118,10 +118,10 @@ def sync_directory(directory: PathLike) -> None:
 def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
     """Remove the unfinished files that processes which died left in ``directory``.
 
-    Where the file system has no locks nothing tells whether a writer lives: the caller sees to it that none does.
+    Where the file system has no locks nothing says whether a writer lives: the caller sees to it that none does.
 
     Args:
-        directory: where they lie.
+        directory: where they are.
         of: the name of the only file whose leftovers go; without locks they stay, as others may be writing it.
     """
     beginning, names = "." if of is None else f".{of}.", []
@@ -235,7 +235,7 @@ def _locked_partial(target: Path) -> Tuple[int, Path]:
 
 
 def _lock(descriptor: int, kind: int) -> bool:
-    """Lock a file; tell whether its file system has locks."""
+    """Lock a file; return whether its file system has locks."""
     try:
         fcntl.flock(descriptor, kind)
     except OSError as error:

@@ -73,7 +73,7 @@ def read(kind: Type[T], value: object, what: str) -> T:
 
 
 class _MisfitError(Exception):
-    """A value is not of its type. Its place is told from the inside out: what fits needs no text of its own."""
+    """A value is not of its type. Its place is reported from the inside out: what fits needs no text of its own."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -167,7 +167,7 @@ def _items(inner: Reader, make: Callable[[List[object]], Sequence[object]]) -> R
 
 
 def _are_plain(texts: Sequence[object]) -> bool:
-    """Tell whether all are strings of ASCII, which most lists of a report are; faster than one by one."""
+    """Return whether all are strings of ASCII, which most lists of a report are; faster than one by one."""
     try:
         return all(map(str.isascii, texts))  # type: ignore[arg-type]  # others raise
     except TypeError:

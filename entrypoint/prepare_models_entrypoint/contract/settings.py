@@ -53,7 +53,7 @@ class Option(NamedTuple):
 class Setting(NamedTuple):
     """A row. ``name``: of the field, which is its key in jobs; ``default``: ``REQUIRED`` where there is none.
 
-    key: in a manifest, empty where manifests don't have it. group: key of the mapping in which it stands there.
+    key: in a manifest, empty where manifests don't have it. group: key of the mapping in which it is there.
     inline: the settings of its record are there among its neighbours.
     conversion: it decides the engine's bytes, so that it is a part of the build key.
     later: added after engines with build keys existed; it is written only where it is not the default.
@@ -72,7 +72,7 @@ class Setting(NamedTuple):
     option: Option
 
     def is_default(self, value: object) -> bool:
-        """Tell whether a value is the default."""
+        """Return whether a value is the default."""
         return value == ({} if self.default is dict else self.default)
 
     def schema(self) -> Schema:

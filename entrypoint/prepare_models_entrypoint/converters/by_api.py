@@ -119,7 +119,7 @@ class _Attempt:
 
     @property
     def sized(self) -> bool:
-        """Tell whether the manifest gives sizes."""
+        """Return whether the manifest gives sizes."""
         model = self.request.model
         return bool(model.inputs or model.profiles or model.onnx.static_shapes)
 
@@ -293,7 +293,7 @@ def _by_flags(
         found = calibration_cache.coverage(cache, wanted, network.tensors())
         result["warnings"] += calibration_cache.check(found, allow_fallback=model.allow_fallback)
     kept: List[KeptLayer] = []
-    evidence = None  # what the builder makes of its flags only the engine tells
+    evidence = None  # what the builder makes of its flags only the engine reports
     if chosen.flags:
         kept = network.keep_fp32(model.kept_patterns, findings.keep if findings else {})
         result["warnings"] += unmatched(model.kept_patterns, (layer.name for layer in network))

@@ -41,7 +41,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
 
 def takes(builder: BuilderConfig) -> bool:
-    """Tell whether trtexec has an option for each setting."""
+    """Return whether trtexec has an option for each setting."""
     return not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
 
 

@@ -53,12 +53,12 @@ def convert(
     Args:
         model: what is asked.
         source: the fetched model file.
-        plan: unfinished file beside the engine's final place.
+        plan: unfinished file next to the engine's final place.
         work_dir: private directory for intermediate files; what this function puts there it also removes.
         runtime: backend of this environment.
         on_progress: called with phase, done and total.
         cache_file: the fetched calibration cache.
-        timing_dir: where timing caches are kept between builds; ``durations`` beside it knows what builds took.
+        timing_dir: where timing caches are kept between builds; ``durations`` next to it knows what builds took.
         check_only: judge the model and build nothing.
         graph: receives the ONNX graph that the backend is given.
         attempts: receives the builds that ran out of memory, with what was changed after each.

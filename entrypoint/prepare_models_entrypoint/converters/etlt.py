@@ -1,6 +1,6 @@
 """Encrypted TAO models: a little-endian length N, N bytes of input name, then the encrypted network.
 
-N is 0 for an ONNX payload; with a name the payload is UFF. Both can be told without the key.
+N is 0 for an ONNX payload; with a name the payload is UFF. Both can be reported without the key.
 Layout after NVIDIA's tao_deploy, whose reader does the same.
 """
 
@@ -132,7 +132,7 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                with foreign():  # closed source: nothing tells what it raises on a damaged file
+                with foreign():  # closed source: nothing says what it raises on a damaged file
                     decrypt_stream(source, plain, key, encryption=True, rewind=False)
             except ForeignError as error:
                 raise ConvertError(

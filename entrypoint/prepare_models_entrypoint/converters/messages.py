@@ -222,7 +222,7 @@ _NOISE = ("myelinCache.h", "The timing cache will not be used!")
 
 
 def is_noise(message: str) -> bool:
-    """Tell whether a message is known to be harmless, so that it never hides the real one."""
+    """Return whether a message is known to be harmless, so that it never hides the real one."""
     return any(part in message for part in _NOISE)
 
 

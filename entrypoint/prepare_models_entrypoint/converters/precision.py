@@ -210,10 +210,10 @@ def _shares(counts: Mapping[str, int]) -> Dict[str, float]:
 
 
 def judge_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> Tuple[bool, str]:
-    """Tell whether an engine is too small for weights of a higher precision, and in words what its size says.
+    """Return whether an engine is too small for weights of a higher precision, and in words what its size says.
 
     ``model_bytes`` is of the fp32 model. A larger engine shows nothing: TensorRT stores some weights transformed, and
-    kernels beside them.
+    kernels next to them.
     """
     if requested == "fp32":
         return False, ""

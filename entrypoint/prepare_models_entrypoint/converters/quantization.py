@@ -22,6 +22,6 @@ def check(source: Path) -> None:
 
 
 def mentions(source: Path, word: bytes) -> bool:
-    """Tell whether a file has a word."""
+    """Return whether a file has a word."""
     with open(str(source), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
         return view.find(word) >= 0

@@ -36,7 +36,7 @@ class Attempt(Protocol):
 
     @property
     def sized(self) -> bool:
-        """Tell whether the manifest gives sizes."""
+        """Return whether the manifest gives sizes."""
 
     def rescued(self) -> "Attempt | None":
         """Return the attempt with rewrites that may make the model buildable, None where there are none."""

@@ -1,4 +1,4 @@
-"""Weights beside a model that is not a plain local file: fetched from beside it, and put together with it."""
+"""Weights next to a model that is not a plain local file: fetched from next to it, and put together with it."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _number(capability: str) -> "tuple[int, ...]":
 
 
 def _same_version(header: Header, version: str) -> Optional[bool]:
-    """Tell whether the versions are the same; others may load where the plan was built version compatible."""
+    """Return whether the versions are the same; others may load where the plan was built version compatible."""
     built, here = (tuple(text.split("."))[:3] for text in (header["version"], version))
     return True if built == here else None
 

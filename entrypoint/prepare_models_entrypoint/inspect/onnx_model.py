@@ -20,7 +20,7 @@ _LONGEST_TEXT = 1000
 
 
 def read(path: Path, tell: Tell, *, layers: bool, weights: bool) -> None:
-    """Tell what the model is; a second time with shapes inferred, where outputs come without.
+    """Say what the model is; a second time with shapes inferred, where outputs come without.
 
     Raises:
         InspectError: it is not an ONNX model that can be read, or there is nothing in it.

@@ -1,4 +1,4 @@
-"""What a plan file is: its header, the record beside it, and the engine itself where a GPU can load it."""
+"""What a plan file is: its header, the record next to it, and the engine itself where a GPU can load it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
 
 
 def read_record(plan: Path) -> Optional[Document]:
-    """Return the report that was written with this very engine: beside it, or one directory up."""
+    """Return the report that was written with this engine: next to it, or one directory up."""
     for folder in (plan.absolute().parent, plan.absolute().parent.parent):
         try:
             record: Document = json.loads((folder / "report.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from typing import Dict, Iterable, List, Mapping, Optional
 from ..contract.report import Calibration, WarningInfo
 from ..errors import ConvertError
 
-FILE = "calibration.cache"  # beside an engine: the cache that was made from samples
+FILE = "calibration.cache"  # next to an engine: the cache that was made from samples
 
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration")
 _HEADER = re.compile(r"TRT-(\d+)-(\w+)")

@@ -54,14 +54,14 @@ def _structure(path: Path) -> Tuple[ModelProto, Dict[str, Tuple[int, int]]]:
 
 
 def bring(model: ModelProto) -> None:
-    """Bring all weights into memory, in place, for what does not know that they lie in files."""
+    """Bring all weights into memory, in place, for what does not know that they are in files."""
     for tensor in tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             weights.bring(tensor)
 
 
 def save(model: ModelProto, path: Path) -> None:
-    """Write a model as one file where protobuf can read it, otherwise with ``PATH.weights`` beside it.
+    """Write a model as one file where protobuf can read it, otherwise with ``PATH.weights`` next to it.
 
     The model is left as it was.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Distance = Union[float, str]
 
-_LARGE = 1 << 30  # bytes of a model whose weights are written beside it
+_LARGE = 1 << 30  # bytes of a model whose weights are written next to it
 # Ranges of random whole numbers, widest first: what indexes into something must be small, but all zeros show nothing.
 _WHOLE_RANGES = ((0, 256), (1, 17), (0, 2))
 _SEED = 2026

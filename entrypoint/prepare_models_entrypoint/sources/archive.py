@@ -158,7 +158,7 @@ class _Tar:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether the mark of the archive's end was read."""
+        """Return whether the mark of the archive's end was read."""
         return getattr(self._tar, "ended", False)
 
     def members(self) -> Iterator[tarfile.TarInfo]:

@@ -99,7 +99,7 @@ class Index:
     """A bundle's table of contents.
 
     models: in the order of the manifest, whose names may be others where a ``${VAR}`` has another value.
-    bases: digests of the indexes of the bundles that it needs beside itself.
+    bases: digests of the indexes of the bundles that it needs next to itself.
     """
 
     tool: str

@@ -197,7 +197,7 @@ def _origin(found: Distribution) -> _Origin | None:
 def _check_own(found: Distribution, wheel: Path) -> None:
     """Refuse a wheel of other code than that which runs here: of a clone that went on, or of somebody's namesake."""
     origin = _origin(found)
-    if origin is not None and origin["dir_info"].get("editable"):  # what lies in its directory is what runs
+    if origin is not None and origin["dir_info"].get("editable"):  # what is in its directory is what runs
         return
     installed = {str(entry): f"{entry.hash.mode}={entry.hash.value}" for entry in found.files or () if entry.hash}
     installed = {name: digest for name, digest in installed.items() if name.startswith(_OURS)}

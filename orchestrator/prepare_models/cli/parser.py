@@ -83,7 +83,7 @@ def _module(command: str) -> ModuleType:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line. Names of models may stand behind options, too, where argparse does not take them."""
+    """Parse the command line. Names of models may appear behind options, too, where argparse does not take them."""
     argv = sys.argv[1:] if argv is None else argv
     root = parser(argv[0] if argv else "")
     arguments, rest = root.parse_known_args(argv)
@@ -97,7 +97,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _settle_manifest(root: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """A bundle brings its manifest, so what stands in its place is the first name of a model."""
+    """A bundle brings its manifest, so what is in its place is the first name of a model."""
     if arguments.bundle is None and arguments.manifest is None:
         arguments.manifest = DEFAULT_MANIFEST
         if not DEFAULT_MANIFEST.exists():

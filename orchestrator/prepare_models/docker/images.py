@@ -108,7 +108,7 @@ def build(
 
 
 def revision() -> str:
-    """Return the commit of the checkout that this code lies in, or ``unknown`` for an installed wheel."""
+    """Return the commit of the checkout that this code is in, or ``unknown`` for an installed wheel."""
     checkout = Path(__file__).parents[3]
     if not (checkout / ".git").exists():
         return "unknown"

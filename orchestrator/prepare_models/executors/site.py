@@ -71,7 +71,7 @@ class Site:
 
     @property
     def local(self) -> bool:
-        """Tell whether containers see this machine's files."""
+        """Return whether containers see this machine's files."""
         return self.containers.daemon.local
 
     def describe(self) -> RuntimeInfo:

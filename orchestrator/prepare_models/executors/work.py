@@ -53,7 +53,7 @@ class Work:
 
     @property
     def remote(self) -> bool:
-        """Tell whether anything has to be downloaded or unpacked first."""
+        """Return whether anything has to be downloaded or unpacked first."""
         return any(Source.of(source).path is None for source in self._sources)
 
     @property

@@ -47,7 +47,7 @@ class Platform:
 
     @property
     def builds_without_gpu(self) -> bool:
-        """Tell whether engines are built ahead of time, for GPUs that need not be here."""
+        """Return whether engines are built ahead of time, for GPUs that need not be here."""
         return self.name == "rtx"
 
 

@@ -1,4 +1,4 @@
-"""YAML with line numbers: a tree of nodes that know where they stand, and a list of the problems found in them."""
+"""YAML with line numbers: a tree of nodes that know where they are, and a list of the problems found in them."""
 
 from __future__ import annotations
 

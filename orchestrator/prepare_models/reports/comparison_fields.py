@@ -1,4 +1,4 @@
-"""What is told of the fields of a comparison: how an engine's numbers differ from those of its source model."""
+"""What is said about the fields of a comparison: how an engine's numbers differ from those of its source model."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from .text import shape, table
 
 
 class Change(TypedDict):
-    """A fact that differs. ``counts``: whether it tells two results apart; times never do."""
+    """A fact that differs. ``counts``: whether it reports two results apart; times never do."""
 
     model: str
     what: str

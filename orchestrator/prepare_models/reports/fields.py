@@ -1,4 +1,4 @@
-"""What is told of the fields of reports: the schema's descriptions, limits and examples, where types don't say it."""
+"""What is said about the fields of reports: the schema's descriptions, limits and examples, beyond their types."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 
 
-# Types whose names in the schema are not their own, and what is told of types ("") and of their fields.
+# Types whose names in the schema are not their own, and what is said about types ("") and of their fields.
 NAMES: Mapping[object, str] = {
     ErrorInfo: "error",
     WarningInfo: "warning",

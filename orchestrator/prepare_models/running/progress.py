@@ -82,7 +82,7 @@ class Lines(Observer):
             if first_time(f"licence {page}"):
                 self._log.info("terms of use", model=report["name"], page=page)
         for warning in report["warnings"] if report["stages"] else ():
-            if warning["code"] != known_faults.CODE:  # they were told before the build
+            if warning["code"] != known_faults.CODE:  # they were reported before the build
                 self._log.warning(warning["message"], model=report["name"], code=warning["code"], hint=warning["hint"])
 
     def warned(self, warning: WarningInfo) -> None:
@@ -126,7 +126,7 @@ class Live(Lines):
 class Background(Observer):
     """Passes everything on to an observer in a thread of its own: neither its imports nor its output delay the work.
 
-    Models that are up to date are not told of unless ``everything`` is: where all are, nothing is imported.
+    Models that are up to date are not reported unless ``everything`` is: where all are, nothing is imported.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Observer]], *, everything: bool = False) -> None:

@@ -15,7 +15,7 @@ def untrusted(record: ModelReport, directory: Path | None = None) -> str | None:
     """Say why this run may not deliver an engine, or return None.
 
     It may if the engine was built here, is of the bundle that this run works on, or if a key that is trusted now signed
-    its bundle or the statement beside it.
+    its bundle or the statement next to it.
 
     Args:
         record: its report.

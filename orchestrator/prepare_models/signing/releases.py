@@ -64,7 +64,7 @@ class _Accepted:
 
 
 def signature_of(file: Path) -> Path:
-    """Return where the signature of a file lies."""
+    """Return where the signature of a file is."""
     return file.with_name(f"{file.name}.sig")
 
 
@@ -74,7 +74,7 @@ def edition(kind: str, sha256: str, series: str, counter: int | None) -> Release
 
 
 def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
-    """Write the signature of a bundle or lock beside it, and return where that is."""
+    """Write the signature of a bundle or lock next to it, and return where that is."""
     statement = {
         "_type": _STATEMENT,
         "subject": [{"name": file.name, "digest": {"sha256": release.sha256}}],

@@ -124,7 +124,7 @@ def parse(data: bytes) -> KeyList:
     """Return the list in a document.
 
     Raises:
-        ContractError: it is none.
+        ContractError: it is not one.
     """
     found = schema.read(KeyList, schema.loads(data), "keys")
     if found.version != VERSION:
@@ -153,7 +153,7 @@ def export(keys: KeyList, signer: CryptoSigner, target: Path) -> KeyList:
     """Write the next signed list, and return it.
 
     Raises:
-        SignatureError: the key is none that may renew lists.
+        SignatureError: the key is not one that may renew lists.
     """
     following = replace(keys, counter=keys.counter + 1)
     try:
@@ -186,6 +186,6 @@ def renewed(keys: KeyList, signed: Path) -> KeyList:
 
 
 def vouched(keyid: str) -> bool:
-    """Tell whether this user's own list trusts a key now."""
+    """Return whether this user's own list trusts a key now."""
     key = load(paths.keys_file()).keys.get(keyid)
     return key is not None and key.objection(CONTENTS) is None

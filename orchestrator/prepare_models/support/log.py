@@ -44,5 +44,5 @@ def _as_text(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _colours() -> bool:
-    """Tell whether standard error shows colours, and nobody wants them away (https://no-color.org)."""
+    """Return whether standard error shows colours, and nobody wants them away (https://no-color.org)."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")

@@ -66,7 +66,7 @@ _NUMBERS: Dict[str, Callable[[str], float]] = {"integer": int, "double": float}
 
 @dataclass(frozen=True)
 class KeyFile:
-    """A configuration as GLib reads it: of a key that stands twice the last counts."""
+    """A configuration as GLib reads it: of a key that appears twice the last counts."""
 
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 

@@ -25,7 +25,7 @@ class Subject:
     """A model as Isaac ROS sees it.
 
     nodes: parameters of each node that isaac_ros.yaml has; None where the file is missing. unreadable: why it can't be
-    read, None if it can. batches: what may be TritonNode's max_batch_size; empty where nothing tells.
+    read, None if it can. batches: what may be TritonNode's max_batch_size; empty where nothing says.
     """
 
     model: Model
@@ -35,7 +35,7 @@ class Subject:
     batches: Sequence[int] = field(default_factory=tuple)
 
     def has(self, node: str) -> bool:
-        """Tell whether a node is launched with this file; without one, both may be."""
+        """Return whether a node is launched with this file; without one, both may be."""
         return self.nodes is None or self.unreadable is not None or node in self.nodes
 
     def configured(self, node: str) -> Optional[Mapping[str, Any]]:
@@ -104,7 +104,7 @@ def output_type(of: Subject) -> Iterator[str]:
 
 
 def no_ends(of: Subject) -> Iterator[str]:
-    """Find engines without inputs or outputs, where the engine itself told them: a manifest may know but some."""
+    """Find engines without inputs or outputs, where the engine itself reported them: a manifest may know but some."""
     inputs, outputs = of.model.of("input"), of.model.of("output")
     if any(binding["source"] == "engine" for binding in of.model.io) and not (inputs and outputs):
         yield f"the engine has {len(inputs)} inputs and {len(outputs)} outputs"

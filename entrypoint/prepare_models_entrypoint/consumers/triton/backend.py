@@ -40,7 +40,7 @@ class Engine:
         return max((len(binding["profiles"]) for binding in self.io), default=0) or 1
 
     def largest_batch(self, chosen: Sequence[int]) -> Optional[int]:
-        """Return the largest first dimension that every input of one of the profiles takes, None if nothing tells."""
+        """Return the largest first dimension that every input of one of the profiles takes, None if unknown."""
         found = []
         for index in chosen:
             ranges = [_of_batch(binding, index) for binding in self.of("input")]
@@ -51,7 +51,7 @@ class Engine:
 
 
 def limits(binding: Binding, profile: int) -> "Optional[Tuple[Shape, Shape]]":
-    """Return the smallest and the largest shape of an input in a profile, None where nothing tells them."""
+    """Return the smallest and the largest shape of an input in a profile, None where unknown."""
     if profile < len(binding["profiles"]):
         shapes = binding["profiles"][profile]
         return tuple(shapes["min"]), tuple(shapes["max"])
@@ -219,7 +219,7 @@ def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -
 
 
 def is_shape(binding: Binding) -> bool:
-    """Tell whether an input is a shape tensor, one whose numbers become sizes: its profiles have values."""
+    """Return whether an input is a shape tensor, one whose numbers become sizes: its profiles have values."""
     return any("values" in shapes for shapes in binding["profiles"])
 
 

@@ -110,7 +110,7 @@ def _instances(config: Message, backend: str) -> Iterator[Finding]:
 
 
 def _several_devices(config: Message, kind: str) -> bool:
-    """Tell whether one instance is spread over several GPUs, which the backend does with KIND_MODEL."""
+    """Return whether one instance is spread over several GPUs, which the backend does with KIND_MODEL."""
     parameters = mapping(config, "parameters")
     enabled, told = (
         first(parameters.get(key) or {}, "string_value", "") for key in ("enable_multi_device", "multi_device_gpus")
