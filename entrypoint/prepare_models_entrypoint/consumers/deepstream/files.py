@@ -56,7 +56,7 @@ def config(report: ModelReport, deploy_dir: str) -> Optional[str]:
 
 _HEAD = """\
 # nvinfer configuration, from the bindings of the engine and the manifest's deepstream:.
-# An engine doesn't describe its preprocessing: net-scale-factor, offsets and the parser come from the model's publisher.
+# An engine does not describe its preprocessing: factor, offsets and parser come from the model's publisher.
 """
 
 
