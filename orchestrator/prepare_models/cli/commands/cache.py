@@ -43,7 +43,7 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     show.add_argument("id", metavar="ID", help="build key, sha256 or name; its first digits are enough")
     verify = command(
         actions, "verify", "read all bytes again", "example:\n  prepare-models cache verify --remove\n\n"
-        "exit status: 0 all is whole, 1 something is damaged",
+        "exit status: 0 everything is intact, 1 something is damaged",
     )  # fmt: skip
     verify.add_argument("--remove", action="store_true", help="remove what is damaged")
     prune = command(actions, "prune", "remove what was used longest ago", _PRUNE_EXAMPLE)

@@ -43,16 +43,16 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
     """Add what ``lock`` takes."""
     lock.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml; its lock is models.lock")
     what = lock.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="write nothing, say what drifted")
+    what.add_argument("--check", action="store_true", help="write nothing; report what has drifted")
     what.add_argument(
         "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources again"
     )
     lock.add_argument(
-        "--online", action="store_true", help="with --check: ask servers whether they have these bytes still"
+        "--online", action="store_true", help="with --check: ask the servers whether they still have these bytes"
     )
     lock.add_argument(
         "--platform", action="append", metavar="NAME[=IMAGE]",
-        help="local, or one of image list; several times (default: what run would take here)",
+        help="local, or one of image list; may be repeated (default: what run would take here)",
     )  # fmt: skip
     lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
     add_sign(lock)

@@ -50,7 +50,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
         dest="fail_fast",
         action="store_const",
         const=False,
-        help="a failure stops nothing else (default)",
+        help="continue with the other models after a failure (default)",
     )
     ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
     run.add_argument(
@@ -61,16 +61,16 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
 
 def add_building(command: argparse.ArgumentParser) -> None:
     """Add how engines are built and reported, whatever chose the models."""
-    command.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
+    command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
     for form in forms.FORMS:
-        command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+        command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"also write it as {form}")
     command.add_argument(
         "--timeout",
         type=seconds,
         metavar="SECONDS",
         help="longest time for the conversion of one model (default 6 hours)",
     )
-    command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
+    command.add_argument("--accept-eula", action="store_true", help="accept the terms of use of the models")
     add_output(command)
 
 
