@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     get = commands.add_parser("fetch", help="fetch the sources of a fetch job")
     get.add_argument("job", type=Path, help="fetch job, JSON")
     get.add_argument("--parent", type=int, help="process id to end with")
-    ngc = commands.add_parser("ngc", help="answer a question about NGC's catalogue, as JSON")
+    ngc = commands.add_parser("ngc", help="answer a question about NGC's catalog, as JSON")
     ngc.add_argument("question", type=Path, help="question, JSON")
     look = commands.add_parser("inspect", help="print what a model file is, as JSON")
     look.add_argument("files", type=Path, nargs="+", help=".onnx, .etlt, .plan, .engine or a models directory")

@@ -1,4 +1,4 @@
-"""Questions about NGC's catalogue: what models, versions and files there are."""
+"""Questions about NGC's catalog: what models, versions and files there are."""
 
 from __future__ import annotations
 
