@@ -107,7 +107,7 @@ def test_a_shape_that_was_inferred_says_so(documents: Documents) -> None:
         ("external-huge", None),
         ("external-missing", "'missing.bin' can't be found"),
         ("external-short", "'short.bin' has 399 of the 400 bytes"),
-        ("external-outside", "'../../etc/passwd' lies outside"),
+        ("external-outside", "'../../etc/passwd' is outside"),
     ],
 )
 def test_weights_in_other_files_are_looked_for_and_not_read(documents: Documents, name: str, told: str | None) -> None:
