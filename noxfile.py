@@ -117,7 +117,8 @@ def docs(session: nox.Session) -> None:
     session.run("uv", "build", "--quiet", "--wheel", "--out-dir", folder)
     session.install("--no-deps", "--reinstall", *map(str, Path(folder).glob("*.whl")))
     pages = ["README.md", *map(str, sorted(Path("docs").glob("*.md")))]
-    session.run("python", "-m", "pytest", *PARALLEL, "--timeout", "900", "-p", "tests.docs.plugin", *(session.posargs or pages),
+    session.run("python", "-m", "pytest", *PARALLEL, "--timeout=900", "-p", "tests.docs.plugin",
+                *(session.posargs or pages),
                 env={"PIP_FIND_LINKS": folder})  # fmt: skip
 
 
