@@ -113,13 +113,13 @@ def docs(session: nox.Session) -> None:
     install(session, "docs", project=False)
     session.run("mkdocs", "build", "--quiet", "--strict", "--config-file", ".ci/mkdocs.yml",
                 env={"NO_MKDOCS_2_WARNING": "1"})  # fmt: skip
-    folder = session.create_tmp()
-    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", folder)
-    session.install("--no-deps", "--reinstall", *map(str, Path(folder).glob("*.whl")))
+    folder = Path("dist/wheel").resolve()
+    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder))
+    session.install("--no-deps", "--reinstall", *map(str, folder.glob("*.whl")))
     pages = ["README.md", *map(str, sorted(Path("docs").glob("*.md")))]
     session.run("python", "-m", "pytest", *PARALLEL, "--timeout=900", "-p", "tests.docs.plugin",
                 *(session.posargs or pages),
-                env={"PIP_FIND_LINKS": folder})  # fmt: skip
+                env={"PIP_FIND_LINKS": str(folder)})  # fmt: skip
 
 
 @nox.session(python=THIS)
