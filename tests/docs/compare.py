@@ -6,14 +6,16 @@ import re
 from collections.abc import Sequence
 
 _UNITS = r"(?:ms|s|min|h|B|kB|KB|MB|GB|TB|KiB|MiB|GiB|%)"
-_VARIES = re.compile(rf"(?P<rest>…|\.\.\.)|(?P<number>\d[\d.,]*)(?P<unit> ?{_UNITS}\b)|(?P<space>\s+)")
+_VARIES = re.compile(
+    rf"(?P<rest>…|\.\.\.)|(?P<number>\d[\d.,]*)(?P<unit> ?{_UNITS}\b)|(?P<decimal>(?<![\w.])\d+\.\d+(?![\w.]))|(?P<space>\s+)"
+)
 
 
 def difference(shown: Sequence[str], printed: Sequence[str]) -> str | None:
     """Return how the lines of a page differ from those that were printed, or None where they agree.
 
     ``…`` stands for the rest of anything within a line, and alone on a line for any number of lines. Numbers before a
-    unit, such as times and sizes, and widths of columns may differ.
+    unit, decimal fractions (but not versions such as 1.7.1), and widths of columns may differ.
     """
     shown, printed = _trimmed(shown), _trimmed(printed)
     if _agree(shown, printed):
@@ -44,4 +46,6 @@ def _pattern(line: str) -> re.Pattern[str]:
 def _varying(match: re.Match[str]) -> str:
     if match["rest"]:
         return ".*"
+    if match["decimal"]:
+        return r"\d+\.\d+"
     return rf"\d[\d.,]*{re.escape(match['unit'])}" if match["number"] else r"\s+"
