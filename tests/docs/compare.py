@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 _UNITS = r"(?:ms|s|min|h|B|kB|KB|MB|GB|TB|KiB|MiB|GiB|%)"
 _VARIES = re.compile(
-    rf"(?P<rest>…|\.\.\.)|(?P<number>\d[\d.,]*)(?P<unit> ?{_UNITS}\b)|(?P<decimal>(?<![\w.])\d+\.\d+(?![\w.]))|(?P<space>\s+)"
+    rf"(?P<rest>…|\.\.\.)|(?P<number>\d[\d.,]*)(?P<unit> ?{_UNITS}\b)"
+    r"|(?P<decimal>(?<![\w.])\d+\.\d+(?![\w.]))|(?P<space>\s+)"
 )
 
 
