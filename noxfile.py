@@ -15,7 +15,19 @@ nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "unit", "entrypoint", "engine", "corpus", "e2e", "docs", "sdk", "docker"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "unit",
+    "entrypoint",
+    "bindings",
+    "engine",
+    "corpus",
+    "e2e",
+    "docs",
+    "sdk",
+    "docker",
+]
 if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
     nox.options.sessions.append("browser")
 
@@ -23,6 +35,31 @@ THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = ["3.10", "3.11", "3.12", "3.13"]
 ENTRYPOINT = ["3.8", "3.10", "3.12", "3.13"]
 CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
+# Modules of TensorRT by their versions, each with the wheels that carry it: what changed its API, and the newest.
+BINDINGS = {
+    "tensorrt-8.6.1": ["tensorrt-bindings==8.6.1"],
+    **{
+        f"tensorrt-{version}": [f"tensorrt-cu12-bindings=={version}"]
+        for version in (
+            "10.0.1",
+            "10.3.0",
+            "10.7.0",
+            "10.9.0.34",
+            "10.13.3.9",
+            "10.16.1.11",
+            "11.0.0.114",
+            "11.4.0.106",
+        )
+    },
+    **{
+        f"tensorrt_lean-{version}": [f"tensorrt-lean-cu12-bindings=={version}"]
+        for version in ("10.16.1.11", "11.4.0.106")
+    },
+    **{
+        f"tensorrt_dispatch-{version}": [f"tensorrt-dispatch-cu12-{part}=={version}" for part in ("bindings", "libs")]
+        for version in ("10.16.1.11", "11.4.0.106")
+    },
+}
 PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
 GENERATORS = [".ci/docs_tables.py", ".ci/docs_commands.py"]
 SOURCES = [
@@ -91,6 +128,22 @@ def engine(session: nox.Session) -> None:
     session.run("pytest", *PARALLEL, "tests/engine" if everything else "tests/engine/test_etlt.py", *session.posargs)
 
 
+@nox.session(python="3.10")
+def bindings(session: nox.Session) -> None:
+    """NVIDIA's real Python modules of several versions, on libraries that stand in for TensorRT's."""
+    install(session, "dev")
+    install(session, "bindings", project=False)
+    folder = Path(".nox/tensorrt-bindings").absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in BINDINGS:
+        lock = f".ci/locks/bindings/{name}.txt"
+        session.install("--no-deps", "--require-hashes", "--target", str(folder / name), "-r", lock)
+    session.run(
+        "pytest", *PARALLEL[:2], "--dist", "loadgroup", "tests/bindings", *session.posargs,
+        env={"TENSORRT_BINDINGS": str(folder)},
+    )  # fmt: skip
+
+
 @nox.session(python=THIS)
 def corpus(session: nox.Session) -> None:
     """Real networks out of packages of PyPI, in fp16 and int8."""
@@ -135,8 +188,8 @@ def docker(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """Real engines on this machine's GPU, with the TensorRT that its Python has; not part of CI."""
     install(session, "dev")
+    session.run("pytest", "tests/gpu", *session.posargs)  # first, as it says at once that there is no GPU
     session.run("prepare-models", "selftest", "--executor", "local", "-o", ".ci/artifacts/selftest.json")
-    session.run("pytest", "tests/gpu", *session.posargs)
 
 
 @nox.session(python=THIS)
@@ -232,6 +285,7 @@ def lock(session: nox.Session) -> None:
         "audit": ["--python-version", "3.10", ".ci/locks/audit.in"],
         "docs": ["--python-version", "3.10", ".ci/locks/docs.in"],
         "corpus": ["--python-version", "3.10", "--no-deps", ".ci/locks/corpus.in"],
+        "bindings": ["--python-version", "3.10", "--no-deps", ".ci/locks/bindings.in"],
     }
     images = {
         "entrypoint": "3.8", "verify": "3.8", "pip": "3.8",
@@ -242,6 +296,12 @@ def lock(session: nox.Session) -> None:
         alone = ["--no-deps"] if name == "verify" else []
         locks[f"docker/{name}"] = ["--python-version", python, *alone, f"docker/requirements/{name}.in"]
         outputs[f"docker/{name}"] = f"docker/requirements/{name}.txt"
+    Path(".ci/locks/bindings").mkdir(exist_ok=True)
+    for name, wheels in BINDINGS.items():
+        wanted = Path(session.create_tmp(), f"{name}.in")
+        wanted.write_text("\n".join(wheels) + "\n", encoding="utf-8")
+        locks[f"bindings/{name}"] = ["--python-version", "3.10", "--no-deps", str(wanted)]
+        outputs[f"bindings/{name}"] = f".ci/locks/bindings/{name}.txt"
     for name, arguments in locks.items():
         upgrade = ["--upgrade"] if "CI" not in os.environ else []
         session.run(*compile_, *command, *upgrade, *arguments, "--output-file", outputs[name])

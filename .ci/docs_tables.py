@@ -59,12 +59,15 @@ def _values(row: Setting) -> str:
 
 
 def _since(option: Option) -> str:
+    if option.rtx_only:
+        return "no"
     since, until = (".".join(map(str, version)) for version in (option.since, option.until))
-    return (
-        "no"
-        if option.rtx_only
-        else " ".join(part for part in (since and f"from {since}", until and f"before {until}") if part)
-    )
+    told = (since and f"from {since}", until and f"before {until}", *_later(option))
+    return " ".join(part for part in told if part)
+
+
+def _later(option: Option) -> list[str]:
+    return [f"(`{value}` from {'.'.join(map(str, since))})" for value, since in option.values_since.items()]
 
 
 def _rtx(option: Option) -> str:

@@ -60,8 +60,8 @@ _KEPT = re.compile(
     r"|PREPARE_MODELS_.*"
 )
 _DESCRIPTOR = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
-_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 leaves out what may be in a driver's way, 0 takes it with a GPU, too
-_GPUS = ("nvidia[0-9]*", "nvhost*", "nvmap", "nvgpu", "dxg")
+_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 leaves out what may be in a driver's way, 0 takes it on a Jetson, too
+_UNTRIED = ("nvhost*", "nvmap", "nvgpu", "dxg")
 _secrets: Set[int] = set()
 
 
@@ -91,7 +91,7 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
             os.close(descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
-    strict = os.environ.get(_UNCONFINED, "1" if _has_gpu() else "0") != "1"
+    strict = os.environ.get(_UNCONFINED, "1" if _is_untried() else "0") != "1"
     hidden = strict and hide()
     unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     powerless = strict and _drop_capabilities(libc)
@@ -105,9 +105,9 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
     return {"held": held, "missing": missing}
 
 
-def _has_gpu() -> bool:
-    """Return whether CUDA may start here: ``confine`` was never tried together with it."""
-    return any(True for pattern in _GPUS for _ in Path("/dev").glob(pattern))
+def _is_untried() -> bool:
+    """Return whether CUDA may start here on a device with which nobody tried what ``confine`` takes away."""
+    return any(True for pattern in _UNTRIED for _ in Path("/dev").glob(pattern))
 
 
 def hide() -> bool:

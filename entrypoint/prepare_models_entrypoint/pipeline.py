@@ -183,7 +183,7 @@ class _Run:
         return convert(
             self.model, fetched["model"].path, plan,
             work_dir=work, runtime=self.runtime, on_progress=on_progress,
-            cache_file=cache.path if cache else None, timing_dir=Path(self.job.cache_dir) / "timing",
+            cache_file=cache.path if cache else None, timing_dir=self._timing_dir,
             check_only=check_only, graph=graph, attempts=self.report["attempts"],
         )  # fmt: skip
 
@@ -221,6 +221,10 @@ class _Run:
             self._keep_calibration(work)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
+    @property
+    def _timing_dir(self) -> Path:
+        return Path(self.job.cache_dir) / "timing"
+
     def _settled(self) -> ModelJob:
         """Return the model with the precision that it was built in."""
         return dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
@@ -242,7 +246,8 @@ class _Run:
             verification, timing["peak_rss_bytes"] = verify(
                 model, fetched["model"].path, plan,
                 means=means_of(self.report), findings=of_proof(self.report["precision_proof"]),
-                runtime=self.runtime, work_dir=work, cache_file=cache, rescued=self.rescued,
+                runtime=self.runtime, work_dir=work, cache_file=cache, timing_dir=self._timing_dir,
+                rescued=self.rescued,
             )  # fmt: skip
             self.report["verification"] = verification
             error = refusal(verification)

@@ -53,12 +53,22 @@ def of(
         run=[*_SYSTEM, *_pythons(), *_libraries(program, model)],
         read=[*_TOLD, *files, *(file for file in read if file)],
         listed=folders,
-        write=[str(work_dir), *(path for path in write if path)],
+        write=[str(work_dir), *(path for path in write if path), *_of_cuda()],
         devices=[
             *(str(path) for pattern in _DEVICES for path in Path("/dev").glob(pattern)),
             os.environ.get("CUDA_MPS_PIPE_DIRECTORY", _MULTI_PROCESS_SERVICE),
         ],
     )
+
+
+def has_cuda() -> bool:
+    """Return whether this machine has a device that CUDA may start on."""
+    return any(Path("/dev", name).exists() for name in ("nvidiactl", "nvmap", "nvgpu", "dxg"))
+
+
+def _of_cuda() -> List[str]:
+    """Return what CUDA insists on changing where there is a GPU: the names of this process's threads."""
+    return [f"/proc/{os.getpid()}"] if has_cuda() else []
 
 
 def _weights_of(source: Path) -> List[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import yaml
 from PIL import Image
@@ -145,17 +146,36 @@ def requested(tmp_path: Path, source: Path, *, no_gpu: str | None, precision: st
     )  # fmt: skip
     request = {
         "model": model.to_dict(), "source": str(source), "plan": "model.plan", "work_dir": str(tmp_path),
-        "cache_file": None, "backend": None, "gpu": "GPU double", "no_gpu": no_gpu, "by_flags": False, "findings": None,
-        "rescued": False,
+        "cache_file": None, "module": "tensorrt_rtx", "gpu": "GPU double", "no_gpu": no_gpu, "by_flags": False,
+        "findings": None, "rescued": False, "timing_dir": str(tmp_path / "timing"),
     }  # fmt: skip
     return json.loads(json.dumps(worker.Comparison(request).verification()))
+
+
+def engine_double(model: Path, factor: float = 1.0) -> runners.EngineRunner:
+    return runners.EngineRunner(EngineRunner(model, factor=factor))
+
+
+def test_samples_have_the_types_of_the_engines_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = networks.conv(tmp_path / "net.onnx")
+    half = onnx.load(str(source))
+    half.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    entry = onnx.helper.make_node("Cast", [half.graph.input[0].name], ["wide"], to=onnx.TensorProto.FLOAT)
+    for node in half.graph.node:
+        node.input[:] = ["wide" if name == half.graph.input[0].name else name for name in node.input]
+    half.graph.node.insert(0, entry)
+    onnx.save(half, str(tmp_path / "half.onnx"))
+    monkeypatch.setattr(runners, "engine_of", lambda plan, module: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_runner", lambda engine, backend: engine_double(tmp_path / "half.onnx"))
+    made = requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
+    assert (made["verdict"], made["candidate"]) == ("passed", "engine")
 
 
 def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float) -> Any:
     """Compare a network with a double of an engine that multiplies its answer by ``factor``."""
     source = networks.conv(tmp_path / "net.onnx")
-    monkeypatch.setattr(runners, "engine_of", lambda plan: runners.Engine(object(), None))
-    monkeypatch.setattr(runners, "engine_runner", lambda engine, backend: EngineRunner(source, factor=factor))
+    monkeypatch.setattr(runners, "engine_of", lambda plan, module: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_runner", lambda engine, backend: engine_double(source, factor))
     return requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
 
 

@@ -164,6 +164,12 @@ def test_the_converter_and_why(
     [
         (BuilderConfig(optimization_level=5), "tensorrt", "8.6.1", None),
         (BuilderConfig(optimization_level=5), "tensorrt", "8.5.2", "optimization_level"),
+        (BuilderConfig(hardware_compatibility="ampere+"), "tensorrt", "8.6.1", None),
+        (BuilderConfig(hardware_compatibility="same-compute-capability"), "tensorrt", "10.8.0", "hardware_compat"),
+        (BuilderConfig(hardware_compatibility="same-compute-capability"), "tensorrt", "10.9.0", None),
+        (BuilderConfig(refit="all"), "tensorrt", "8.6.1", None),
+        (BuilderConfig(refit="identical"), "tensorrt", "8.6.1", "refit: its value identical exists from TensorRT 10.0"),
+        (BuilderConfig(io_formats={"x": "fp16:chw"}), "tensorrt", "8.6.1", None),
         (BuilderConfig(strip_weights=True), "tensorrt", "8.6.1", "strip_weights"),
         (BuilderConfig(strip_weights=True), "tensorrt", "10.3.0", None),
         (BuilderConfig(strict_types=True), "tensorrt", "10.3.0", None),

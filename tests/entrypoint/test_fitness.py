@@ -60,6 +60,35 @@ def test_the_verdict(header: Header, record: Any, here: RuntimeInfo, runs: Optio
     assert compatibility.judge(header, record, here)["runs_here"] is runs
 
 
+COMPATIBLE = {**built_on("9.0"), "identity": {"builder": {"version_compatible": True}}}
+PLAIN = {**built_on("9.0"), "identity": {"builder": {}}}
+
+
+@pytest.mark.parametrize("name", ["tensorrt_lean", "tensorrt_dispatch"])
+@pytest.mark.parametrize("builds", [None, "tensorrt_rtx"])
+@pytest.mark.parametrize(
+    ("record", "version", "runs"),
+    [
+        (COMPATIBLE, "10.3.0", True),
+        (COMPATIBLE, "10.16.1", None),
+        (PLAIN, "10.3.0", False),
+        (built_on("9.0"), "10.3.0", None),
+        ({**built_on("9.0"), "identity": {"builder": "?"}}, "10.3.0", None),
+        (None, "10.3.0", None),
+    ],
+)
+def test_a_lean_runtime_is_for_version_compatible_engines(
+    name: str, builds: Optional[str], record: Any, version: str, runs: Optional[bool]
+) -> None:
+    here = {**machine("9.0", builds), "others": [BackendInfo(name=name, version=version)]}
+    found = compatibility.judge(TENSORRT, record, here)  # type: ignore[arg-type]  # a copy with another value
+    assert found["runs_here"] is runs
+    kind = name.partition("_")[2]
+    assert found["told"].endswith(
+        f"and TensorRT's {kind} runtime {version}, which loads version-compatible engines alone"
+    )
+
+
 def test_what_is_not_known_is_said() -> None:
     told = compatibility.judge(TENSORRT, None, machine(None, None))["told"]
     assert "for a GPU that neither the plan nor a record next to it names" in told

@@ -40,6 +40,14 @@ def test_a_tensorrt_plan_tells_its_version(plan: Path) -> None:
     assert read_header(plan) == {"format": "tensorrt", "version": "10.3.0.30"}
 
 
+def test_a_plan_of_tensorrt_8_5_tells_its_version_and_size(plan: Path) -> None:
+    head = (Path(__file__).parents[1] / "data" / "plan-8.5.2.2-head.bin").read_bytes()  # of 104,878 bytes
+    plan.write_bytes(head.ljust(104878, b"\0"))
+    assert read_header(plan) == {"format": "tensorrt", "version": "8.5.2.2"}
+    plan.write_bytes(head.ljust(104877, b"\0"))
+    assert "has 104877 of the 104878 bytes" in refusal(plan)
+
+
 @pytest.mark.parametrize(
     ("mask", "capabilities"),
     [

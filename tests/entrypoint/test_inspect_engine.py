@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import pytest
 
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
-from prepare_models_entrypoint.inspect import plan_file
+from prepare_models_entrypoint.contract.report import Binding
+from prepare_models_entrypoint.inspect import built_plan, plan_file
 
 from .test_header import tensorrt
 
@@ -106,6 +107,37 @@ def test_an_engine_that_kills_its_process_is_explained(tmp_path: Path) -> None:
     document = describe(tmp_path, crash=True)
     assert document["runs_here"] is False
     assert document["told"].endswith("The runtime says: the process that loads it ended with SIGSEGV")
+
+
+def lean_here(folder: Path, backend: Optional[BackendInfo]) -> RuntimeInfo:
+    """Have a lean runtime in place of the full TensorRT, beside a backend or none."""
+    for name in ("tensorrt", "tensorrt-10.3.0.dist-info"):
+        (folder / "site" / name).rename(folder / "site" / name.replace("tensorrt", "tensorrt_lean"))
+    others = [BackendInfo(name="tensorrt_lean", version="10.3.0")]
+    return {**HERE, "backend": backend, "others": others}
+
+
+@pytest.mark.parametrize("backend", [None, BackendInfo(name="tensorrt_rtx", version="1.7.1.116")])
+def test_a_lean_runtime_tells_what_the_engine_tells_it(tmp_path: Path, backend: Optional[BackendInfo]) -> None:
+    document = describe(tmp_path, lean_here(tmp_path, backend), engine=ENGINE)
+    assert document["runs_here"] is True
+    assert [(b["name"], b["source"]) for b in document["io"]] == [("x", "engine"), ("y", "engine")]
+
+
+def test_a_lean_runtime_refuses_with_its_own_words(tmp_path: Path) -> None:
+    document = describe(tmp_path, lean_here(tmp_path, None), refused="The plan is not version compatible")
+    assert document["runs_here"] is False
+    assert "which loads version-compatible engines alone. The runtime says: The plan is not" in document["told"]
+
+
+def test_an_engine_that_a_program_built_is_good_where_no_module_loads_it(tmp_path: Path) -> None:
+    plan = tmp_path / "model.plan"
+    plan.write_bytes(tensorrt())
+    network = [Binding(name="x", mode="input", dtype="float32", shape=[1], profiles=[], source="network")]
+    here = {**HERE, "backend": None, "others": []}
+    found = built_plan.inspect(plan, network, here, tmp_path)  # type: ignore[arg-type]  # a copy with other values
+    assert found.io == network
+    assert [warning["code"] for warning in found.warnings] == ["engine-not-loadable-here"]
 
 
 def test_nothing_is_loaded_without_a_gpu_or_by_the_other_product(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from prepare_models_entrypoint.contract.backends import installed
 from prepare_models_entrypoint.contract.precision import Means
-from prepare_models_entrypoint.contract.runtime import backends
 from prepare_models_entrypoint.converters import layer_info
 from prepare_models_entrypoint.converters.messages import is_noise
 from prepare_models_entrypoint.converters.precision import Rule, prove
@@ -51,10 +51,10 @@ def test_noise_of_the_timing_cache_hides_no_error() -> None:
 def test_a_backend_without_metadata_says_its_version_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tensorrt.py").write_text("__version__ = '8.5.2.2'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert {"name": "tensorrt", "version": "8.5.2.2"} in backends()
+    assert {"name": "tensorrt", "version": "8.5.2.2"} in installed()
 
 
 def test_a_backend_that_does_not_say_its_version_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tensorrt.py").write_text("raise ImportError('no libnvinfer')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert "tensorrt" not in [backend["name"] for backend in backends()]
+    assert "tensorrt" not in [backend["name"] for backend in installed()]

@@ -34,6 +34,7 @@ RUNTIME = RuntimeInfo(
     programs={},
     library=None,
     etlt_codec=False,
+    others=[],
     packages={},
 )
 PLAN_BYTES = b"plan bytes"

@@ -99,11 +99,24 @@ def test_hardware_compatibility_widens_what_is_valid(tmp_path: Path, level: str 
 
 
 @pytest.mark.parametrize(
-    ("version", "state"), [("10.13.3.9", "valid"), ("10.16.0", "valid"), ("10.3.0", "stale"), ("11.0.0", "stale")]
+    ("version", "state"),
+    [("10.13.3.9", "valid"), ("10.16.0", "valid"), ("10.3.0", "stale"), ("11.0.0", "valid"), ("12.0.0", "stale")],
 )
-def test_a_version_compatible_engine_is_valid_in_later_ones(tmp_path: Path, version: str, state: str) -> None:
-    now = replace(DESKTOP, versions={"tensorrt": version})
+@pytest.mark.parametrize("module", ["tensorrt", "tensorrt_lean", "tensorrt_dispatch"])
+def test_a_version_compatible_engine_is_valid_in_later_ones(
+    tmp_path: Path, version: str, state: str, module: str
+) -> None:
+    now = replace(DESKTOP, versions={module: version})
     assert judged(tmp_path, ON_DESKTOP, now, builder=BuilderConfig(version_compatible=True)).state == state
+
+
+def test_a_lean_runtime_loads_no_other_engines(tmp_path: Path) -> None:
+    found = judged(tmp_path, ON_DESKTOP, replace(DESKTOP, versions={"tensorrt_lean": "10.16.1"}))
+    assert found.reasons == [
+        "TensorRT 10.13.3 -> TensorRT's lean runtime 10.16.1, which loads version-compatible engines alone"
+    ]
+    rtx = replace(DESKTOP, versions={"tensorrt_lean": "10.16.1", "tensorrt": "10.13.3"})
+    assert again(tmp_path, rtx).state == "valid", "the full TensorRT comes first"
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ class BuilderConfig(Record):
             "ampere+": "hardwareCompatibilityLevel=ampere+",
             "same-compute-capability": "hardwareCompatibilityLevel=sameComputeCapability",
         },
-        since=(8, 6), rtx="TensorRT-RTX engines run on all its GPUs; it ignores the level",
+        since=(8, 6), values_since={"same-compute-capability": (10, 9)},
+        rtx="TensorRT-RTX engines run on all its GPUs; it ignores the level",
     )  # fmt: skip
     version_compatible: Optional[bool] = setting(
         Flag(), "an engine that newer runtimes load", flags={True: "VERSION_COMPATIBLE"},
@@ -90,7 +91,8 @@ class BuilderConfig(Record):
     )  # fmt: skip
     refit: Optional[str] = setting(
         OneOf("none", "all", "identical"), "which weights can be replaced later",
-        flags={"all": "REFIT", "identical": "REFIT_IDENTICAL"}, trtexec={"all": "refit"}, rtx_gpu=True,
+        flags={"all": "REFIT", "identical": "REFIT_IDENTICAL"}, trtexec={"all": "refit"},
+        values_since={"identical": (10, 0)}, rtx_gpu=True,
     )  # fmt: skip
     weight_streaming: Optional[bool] = setting(
         Flag(), "weights may stay in host memory", flags={True: "WEIGHT_STREAMING"},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, TypedDict
+from typing import Dict, List, Optional, TypedDict
 
 
 class BackendInfo(TypedDict):
-    """The module that builds engines (tensorrt or tensorrt_rtx) and its exact version."""
+    """A module that builds or loads engines, such as tensorrt or tensorrt_lean, and its exact version."""
 
     name: str
     version: str
@@ -37,6 +37,7 @@ class RuntimeInfo(_Runtime, total=False):
     library: version of the TensorRT library that programs load, None where it isn't found.
     etlt_codec: whether NVIDIA's codec for .etlt is installed.
     packages: versions of the Python packages that change networks before the builder sees them.
+    others: TensorRT modules next to the backend: they load engines and build none here.
     """
 
     system: str
@@ -45,3 +46,4 @@ class RuntimeInfo(_Runtime, total=False):
     library: Optional[str]
     etlt_codec: bool
     packages: Dict[str, str]
+    others: List[BackendInfo]

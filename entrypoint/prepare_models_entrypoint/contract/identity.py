@@ -9,6 +9,7 @@ import hashlib
 import json
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, TypedDict, cast
 
+from .backends import PRODUCTS
 from .builder import BuilderConfig
 from .converters import Case, Choice, Found, choose, is_encrypted
 from .digest import Digest, Pending
@@ -40,7 +41,6 @@ LABELS = {
     "machine": "architecture",
     "system": "operating system",
 }
-PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 _PORTABLE = "portable"
 _MEASURED = ("fp16", "bf16", "int8", AUTO)  # samples decide what stays in fp32
 

@@ -40,6 +40,7 @@ _BEGINNINGS: Tuple[Tuple[bytes, int, str, str], ...] = (
     (b"\x93NUMPY", 0, "a NumPy array", "give the model, not its data"),
     (b"\x7fELF", 0, "a program or library", "give the model"),
     (b"ftrt", 0, "a TensorRT plan", "give it the ending .plan"),
+    (b"ptrt", 0, "a TensorRT plan", "give it the ending .plan"),
     (b"vtrt", 0, "a TensorRT-RTX plan", "give it the ending .plan"),
 )
 _HEAD = 512

@@ -2,92 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
 import re
-import subprocess
-import sys
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from . import converters, packages
-from .environment import BackendInfo, GpuInfo, RuntimeInfo
+from . import backends, converters, packages
+from .environment import GpuInfo, RuntimeInfo
 from .files import sha256_file
-
-# Module and the distributions that may carry it. Full TensorRT comes first: Triton and Isaac ROS load its engines.
-BACKENDS = (
-    ("tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11", "nvidia-tensorrt")),
-    ("tensorrt_rtx", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx")),
-)
 
 BOARD_VARIABLE = "PREPARE_MODELS_BOARD"  # in containers, which don't see the device tree
 
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _DEVICE_TREE = Path("/proc/device-tree/compatible")
-_LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
-_VERSION = re.compile(r"\d+(\.\w+)+")
-_ANSWER_S = 60.0
 _MODULE = re.compile(r"p\d{4}-\d{4}")
-
-
-def installed_backend() -> Optional[BackendInfo]:
-    """Return the backend of this interpreter that builds, or None."""
-    found = backends()
-    return found[0] if found else None
-
-
-def backends() -> List[BackendInfo]:
-    """Return every backend of this interpreter; the first one builds."""
-    found = (_installed(module, distributions) for module, distributions in BACKENDS)
-    return [backend for backend in found if backend is not None]
-
-
-def _installed(module: str, distributions: Sequence[str]) -> Optional[BackendInfo]:
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.origin:
-        return None
-    site = Path(spec.origin).parent.parent
-    for distribution in distributions:
-        # importlib.metadata would say the same, at the price of importing the email parser in every process
-        for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
-            return BackendInfo(name=module, version=record.name.rpartition(".")[0].partition("-")[2])
-    version = _own_word(module, spec.origin) or library_version()
-    return BackendInfo(name=module, version=version) if version else None
-
-
-@lru_cache(maxsize=None)
-def _own_word(module: str, origin: str) -> Optional[str]:
-    """Ask a module for its version in a process of its own, as importing it here would start the driver.
-
-    Args:
-        module: its name.
-        origin: the file that would be imported, for which the answer is remembered.
-    """
-    del origin
-    path = [place for place in sys.path if os.path.isabs(place)]  # a relative one is the current directory
-    code = f"import sys; sys.path[:] = {path!r}; import {module}; print({module}.__version__)"
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-I", "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            check=False,
-            timeout=_ANSWER_S,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    words = answer.stdout.decode("utf-8", "replace").split()
-    return words[-1] if words and _VERSION.fullmatch(words[-1]) else None
-
-
-def library_version(root: Path = Path("/")) -> Optional[str]:
-    """Return the version of the TensorRT library below ``root`` by the name of its file, None without one."""
-    found = (file.name for place in _LIBRARY_PATHS for file in root.glob(f"{place}/libnvinfer.so.*.*.*"))
-    versions = [[int(part) for part in re.findall(r"\d+", name.partition(".so.")[2])] for name in found]
-    return ".".join(map(str, max(versions))) if versions else None
 
 
 def board_of(compatible: str) -> Optional[str]:
@@ -101,18 +31,20 @@ def board_of(compatible: str) -> Optional[str]:
 def probe(*, gpu: bool = True) -> RuntimeInfo:
     """Describe this process. ``gpu=False`` leaves the CUDA driver alone."""
     device, reason = _probe_in_a_copy() if gpu else (None, "not probed")
+    found = backends.here()
     return RuntimeInfo(
         python=platform.python_version(),
         machine=platform.machine(),
-        backend=installed_backend(),
+        backend=found.builds,
         gpu=device,
         gpu_reason=reason,
         system=platform.system().lower(),
         board=os.environ.get(BOARD_VARIABLE) or _board(),
         programs=_programs(),
-        library=library_version(),
+        library=backends.library_version(),
         etlt_codec=converters.has_codec(),
         packages=packages.installed(),
+        others=found.others,
     )
 
 

@@ -32,6 +32,7 @@ class Option(NamedTuple):
     trtexec: option, with ``{}`` for the value; or the option for each value that has one.
     tao: option of tao-converter.
     since, until: first TensorRT that has it, and first that has it no more.
+    values_since: the first TensorRT of values that came later than the option.
     rtx: why TensorRT-RTX would ignore it. rtx_gpu: TensorRT-RTX has it where it builds on a GPU.
     rtx_only: why TensorRT itself would ignore it.
     """
@@ -45,6 +46,7 @@ class Option(NamedTuple):
     tao: str = ""
     since: Version = ()
     until: Version = ()
+    values_since: Mapping[object, Version] = {}
     rtx: str = ""
     rtx_gpu: bool = False
     rtx_only: str = ""

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Sequence
 
+from ..contract.backends import name_here
 from ..contract.environment import BackendInfo
 from ..contract.report import Binding, EngineDetails, KeptLayer, Layer
-from ..contract.runtime import installed_backend
 from ..errors import ConvertError
 from . import weights_in_place
 from .messages import is_noise
@@ -25,10 +25,10 @@ from .profiles import Traits
 if TYPE_CHECKING:
     import tensorrt as trt
 else:
-    _installed = installed_backend()
-    if _installed is None:
+    _name = name_here()
+    if _name is None:
         raise ImportError("neither tensorrt nor tensorrt_rtx is installed")
-    trt = importlib.import_module(_installed["name"])
+    trt = importlib.import_module(_name)
 
 __all__ = ["LOG", "Log", "Network", "dims", "dtype_name", "first", "flag_names", "info", "trt", "weakly_typed"]
 
@@ -44,6 +44,7 @@ _DTYPES = {
     "FP8": "float8",
     "INT4": "int4",
     "FP4": "float4",
+    "E8M0": "e8m0",
 }
 
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Iterator, List, Optional, Sequence, cast
 
+from .. import gpu_turn
 from ..contract.report import ProfileShapes
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -59,7 +60,8 @@ class Builder:
         calibrator = _calibrator(cache)
         if calibrator is not None:
             config.int8_calibrator = calibrator
-        with timing_cache.cache(config, info(), self.request), _watched(config, progress, self.request.expected_s):
+        timings = timing_cache.cache(config, info(), self.request)
+        with self._turn(progress), timings, _watched(config, progress, self.request.expected_s):
             plan = _plan(network, config)
         if calibrator is not None and calibrator.asked:
             raise ConvertError(
@@ -70,6 +72,11 @@ class Builder:
         if plan is None:
             raise from_builder_log(network.log.errors)
         return plan
+
+    def _turn(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
+        """Return what holds the GPU, for a backend that times kernels on it."""
+        directory = None if rehearsed() else self.request.timing_dir
+        return gpu_turn.held(directory, lambda: progress(gpu_turn.WAITING, 0, 0))
 
     def rehearse(self, *, whole: bool) -> bool:
         """Begin the build to hear the builder's objections, and return whether it could be asked.

@@ -23,7 +23,7 @@ from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
 from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, quantization, refused, repeat
 from .converter import Progress
-from .precision import Evidence, prove, rule, unmatched
+from .precision import Evidence, check_flags, prove, rule, unmatched
 from .ranges import Settled, settle
 from .request import BuildRequest, BuildResult
 
@@ -54,8 +54,9 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
     quantization.check(source)
     cache = _cache(request, progress)
-    weakly = backend.weakly_typed() and not request.model.builder.strongly_typed
-    attempt = _Attempt(settle(request, cache, progress, weakly=weakly), weights, cache, progress)
+    attempt = _Attempt(
+        settle(request, cache, progress, weakly=_weakly(request.model.builder)), weights, cache, progress
+    )
     result.update(refused.best(attempt, result))
 
 
@@ -76,6 +77,17 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
         has_gpu = request.capability is not None
         options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
         result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
+    if _weakly(model.builder):  # a builder that starts takes ten seconds to do so in TensorRT 8.6
+        from . import backend
+
+        check_flags(model.precision, backend.flag_names(), model.builder.int8_remainder)
+
+
+def _weakly(builder: BuilderConfig) -> bool:
+    """Return whether builder flags choose the precision."""
+    from . import backend
+
+    return backend.weakly_typed() and not builder.strongly_typed
 
 
 @dataclass
@@ -110,7 +122,7 @@ class _Attempt:
     @property
     def precision(self) -> str:
         """Return the precision to which the graph is rewritten, fp32 where the builder or the model decides."""
-        return "fp32" if self._weakly() else self.request.model.precision
+        return "fp32" if _weakly(self.request.model.builder) else self.request.model.precision
 
     @property
     def requested(self) -> str:
@@ -147,11 +159,6 @@ class _Attempt:
         except ImportError:
             return None
         return equivalence.runs(Path(self.request.source), self.request.model, Path(self.request.work_dir))
-
-    def _weakly(self) -> bool:
-        from . import backend
-
-        return backend.weakly_typed() and not self.request.model.builder.strongly_typed
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
@@ -220,7 +227,7 @@ class _Attempt:
         from . import backend
 
         request, model = self.request, self.request.model
-        source, weakly = Path(request.source), self._weakly()
+        source, weakly = Path(request.source), _weakly(model.builder)
         if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
             self._keep(source)
             self.progress("parse", 0, 0)

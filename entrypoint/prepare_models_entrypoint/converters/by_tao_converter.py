@@ -12,7 +12,7 @@ from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
-from . import build_time, options, program, repeat, tao_converter
+from . import options, program, repeat, tao_converter
 from .converter import Progress
 from .precision import Rule, judge_by_size, prove
 from .request import BuildRequest, BuildResult
@@ -60,8 +60,7 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
     result["backend"] = BackendInfo(name="tensorrt", version="unknown")
     if request.check_only:
         return
-    with build_time.told(progress, request.expected_s):
-        program.run(argv, "tao-converter", secret=key)
+    program.run(argv, "tao-converter", request, progress, secret=key)
     program.take_plan(request, result)
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
     model_bytes = Path(request.source).stat().st_size  # of the same size as the network that is encrypted in it

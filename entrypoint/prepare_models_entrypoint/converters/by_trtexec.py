@@ -16,7 +16,6 @@ from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import (
-    build_time,
     gpu_support,
     layer_info,
     options,
@@ -145,8 +144,7 @@ def _run_trtexec(request: BuildRequest, result: BuildResult, version: Version, o
         trtexec.check(argv, version)
         result["command"] = argv
         if not request.check_only:
-            with build_time.told(progress, request.expected_s):
-                program.run(argv, "trtexec")
+            program.run(argv, "trtexec", request, progress)
 
 
 def _trtexec_command(

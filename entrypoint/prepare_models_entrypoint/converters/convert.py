@@ -58,7 +58,8 @@ def convert(
         runtime: backend of this environment.
         on_progress: called with phase, done and total.
         cache_file: the fetched calibration cache.
-        timing_dir: where timing caches are kept between builds; ``durations`` next to it knows what builds took.
+        timing_dir: where timing caches and the locks of GPUs are kept between builds; ``durations`` next to it knows
+            what builds took.
         check_only: judge the model and build nothing.
         graph: receives the ONNX graph that the backend is given.
         attempts: receives the builds that ran out of memory, with what was changed after each.

@@ -135,6 +135,9 @@ def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu:
             yield row, f"exists from TensorRT {'.'.join(map(str, option.since))} on"
         elif not rtx and option.until and version >= option.until:
             yield row, f"left with TensorRT {'.'.join(map(str, option.until))}"
+        elif not rtx and isinstance(value, str) and version < option.values_since.get(value, ()):
+            since = ".".join(map(str, option.values_since[value]))
+            yield row, f"its value {value} exists from TensorRT {since} on"
 
 
 def _unavailable(found: Sequence[Ignored], who: str) -> ConvertError:

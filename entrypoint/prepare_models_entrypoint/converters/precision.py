@@ -6,7 +6,7 @@ import fnmatch
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from ..contract.precision import Means
+from ..contract.precision import AUTO, Means
 from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, WarningInfo
 from ..errors import ConvertError
 
@@ -77,7 +77,19 @@ def _needs_scales(has_qdq: bool, has_cache: bool) -> None:
         )
 
 
-def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Optional[str]) -> Rule:
+def check_flags(requested: str, flags: Sequence[str], remainder: Optional[str]) -> Tuple[str, ...]:
+    """Return the builder flags that a precision sets.
+
+    Args:
+        requested: a precision; fp32 sets none, and auto takes what there is.
+        flags: names of the builder flags of this TensorRT.
+        remainder: precision of what int8 does not reach.
+
+    Raises:
+        ConvertError: this TensorRT lacks one.
+    """
+    if requested in ("fp32", AUTO):
+        return ()
     wanted: Tuple[str, ...] = (requested.upper(),)
     if requested in ("int8", "fp8") and remainder != "fp32":
         wanted += ("FP16",)
@@ -88,6 +100,11 @@ def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Op
             f"this TensorRT has no builder flag {', '.join(missing)}",
             hint="use precision: fp16, or build with a newer TensorRT",
         )
+    return wanted
+
+
+def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Optional[str]) -> Rule:
+    wanted = check_flags(requested, flags, remainder)
     without_qdq = Means.FLAGS_AND_CACHE if requested == "int8" else Means.FLAGS
     return Rule(Means.FLAGS_AND_QDQ if has_qdq else without_qdq, wanted)
 

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence
 
+from .. import gpu_turn
 from ..contract.files import sha256_file, sync
 from ..contract.precision import AUTO
 from ..contract.report import Binding, ProfileShapes
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import plugins, profiles
+from . import build_time, plugins, profiles
+from .converter import Progress
 from .messages import from_program
 from .request import BuildRequest, BuildResult
 
@@ -37,12 +39,14 @@ def conversion(request: BuildRequest, result: BuildResult) -> Iterator[None]:
     result["children_rss_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
-def run(argv: Sequence[str], name: str, *, secret: str = "") -> None:
+def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progress, *, secret: str = "") -> None:
     """Run a program in this session, so that it ends with this process; its output goes to the log without the key."""
+    turn = gpu_turn.held(request.timing_dir, lambda: progress(gpu_turn.WAITING, 0, 0))
     try:
-        ended = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
+        with turn, build_time.told(progress, request.expected_s):
+            ended = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            )
     except OSError as error:
         raise ConvertError(
             "converter-unavailable", f"{argv[0]} does not start: {error.strerror}", hint="check its installation"

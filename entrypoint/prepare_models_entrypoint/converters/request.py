@@ -17,7 +17,7 @@ class BuildRequest:
 
     source: the model file, plain ONNX except for a converter of encrypted ones. plan: the unfinished engine file.
     converter: its name. program: path of the converter, None for the Python API. cache_file: the calibration cache.
-    timing_dir: where timing caches are kept. expected_s: seconds that an earlier build took.
+    timing_dir: where timing caches and the locks of GPUs are kept. expected_s: seconds that an earlier build took.
     capability: the GPU's, such as 8.7; None without one.
     key_fd: descriptor from which the key of an .etlt is read. check_only: judge the model, build nothing.
     graph: file that receives the ONNX graph that the backend is given, with everything that was changed in it.

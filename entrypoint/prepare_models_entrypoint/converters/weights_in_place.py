@@ -17,7 +17,14 @@ def parse(parser: trt.OnnxParser, source: Path) -> Optional[mmap.mmap]:
     """Parse ``source``, and return what has to outlive the parser; None where it has to parse the file as a whole.
 
     That is the case, too, where the parser refuses something: its words should be those on the file as it is.
+    So do parsers that don't take weights by their address, such as that of TensorRT 10.7.
     """
+    if not (
+        hasattr(parser, "load_model_proto")
+        and hasattr(parser, "load_initializer")
+        and hasattr(parser, "parse_model_proto")
+    ):
+        return None
     try:
         with open(str(source), "rb") as stream:
             # A private mapping, because only such a one tells its address. Nothing writes to it.

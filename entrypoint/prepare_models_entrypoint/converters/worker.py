@@ -35,13 +35,16 @@ def serve(request: BuildRequest, events_fd: int) -> int:
 
 
 def _reach(request: BuildRequest) -> Optional[Reach]:
-    """Return the files of a request; None for a converter that is a script, which may start anything from anywhere.
+    """Return the files of a request; None for some programs.
 
-    Those of its timing cache are shared with other builds, so they are writable.
+    A converter that is a script may start anything from anywhere. CUDA in a program changes files that the kernel makes
+    for that process alone, which nobody can name beforehand.
+
+    Timing caches and the GPU's lock are shared with other builds, so they are writable.
     """
-    if request.program is not None and _is_script(request.program):
+    if request.program is not None and (_is_script(request.program) or reach.has_cuda()):
         return None
-    timings = None if request.check_only or request.model.builder.timing_cache is False else request.timing_dir
+    timings = None if request.check_only else request.timing_dir
     if timings is not None:
         Path(timings).mkdir(parents=True, exist_ok=True)
     graphs = Path(request.graph).parent if request.graph else None

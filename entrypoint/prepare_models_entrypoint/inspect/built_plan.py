@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence
 
+from ..contract.backends import PRODUCTS, loader
 from ..contract.environment import RuntimeInfo
 from ..contract.files import write_atomic
 from ..contract.identity import target
@@ -50,9 +51,15 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     """
     header = read_header(plan)
     warnings: List[WarningInfo] = []
+    module = loader(runtime, header["format"])
     if runtime["gpu"] is None:
         return Inspected(header, list(network), warnings, None)
-    answer, peak = load_engine(plan, work_dir, own=True)
+    if module is None:  # a program built it
+        hint = "install the TensorRT module of the same version for this Python, so that engines are loaded and checked"
+        told = f"no module of this Python loads engines of {PRODUCTS[header['format']]}: this one was not loaded"
+        warnings.append(WarningInfo(code="engine-not-loadable-here", message=told, hint=hint))
+        return Inspected(header, list(network), warnings, None)
+    answer, peak = load_engine(plan, work_dir, own=True, module=module["name"])
     if answer["why_not"] is None:
         _same_names(network, answer["io"])
         _take_values(network, answer["io"])
@@ -71,18 +78,20 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     return Inspected(header, list(network), warnings, peak)
 
 
-def load_engine(plan: Path, work_dir: Path, *, own: bool) -> "tuple[Answer, int]":
+def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple[Answer, int]":
     """Return what the engine says of itself, or ``why_not``, and the peak memory of the process that loaded it.
 
     Args:
         plan: the plan file.
         work_dir: private directory for the files of the child process.
         own: whether it was built here: code that a foreign plan brings along is never run.
+        module: name of the TensorRT module that loads it.
     """
     request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
+    asked = {"plan": str(plan), "result": str(result), "parent": os.getpid(), "own": own, "module": module}
     write_atomic(
         request,
-        json.dumps({"plan": str(plan), "result": str(result), "parent": os.getpid(), "own": own}).encode("utf-8"),
+        json.dumps(asked).encode("utf-8"),
         mode=0o600,
     )
     argv = command("inspect.engine_worker", str(request))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Optional, TypedDict
 
-from ..contract.environment import RuntimeInfo
+from ..contract.backends import PRODUCTS, loader, loads_compatible_alone
+from ..contract.environment import BackendInfo, RuntimeInfo
 from .header import Header
 from .isolated import Document
-
-_PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
 
 class Fitness(TypedDict):
@@ -26,31 +25,44 @@ def judge(header: Header, record: Optional[Document], runtime: RuntimeInfo) -> F
         record: the report that was written with it, if it is there.
         runtime: backend and GPU of this environment.
     """
-    told = f"{_built(header, record)}; {_here(runtime)}"
-    if runtime["gpu"] is None or runtime["backend"] is None:
+    module = loader(runtime, header["format"])
+    told = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"
+    if runtime["gpu"] is None or not (module or runtime["backend"]):
         return Fitness(runs_here=None, told=told)
-    if runtime["backend"]["name"] != header["format"]:
+    if module is None or (loads_compatible_alone(module["name"]) and _compatible(record) is False):
         return Fitness(runs_here=False, told=told)
     wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
     if wanted is not None and not _covers(header, wanted, found):
         return Fitness(runs_here=False, told=told)
-    return Fitness(runs_here=_same_version(header, runtime["backend"]["version"]), told=told)
+    if loads_compatible_alone(module["name"]) and not _compatible(record):
+        return Fitness(runs_here=None, told=told)
+    return Fitness(runs_here=_same_version(header, module["version"]), told=told)
 
 
 def _built(header: Header, record: Optional[Document]) -> str:
     target = _target(header, record)
-    by = f"built by {_PRODUCTS[header['format']]} {header['version']}"
+    by = f"built by {PRODUCTS[header['format']]} {header['version']}"
     if target is None:
         return f"{by} for a GPU that neither the plan nor a record next to it names"
     later = " and later" if header.get("and_later") else ""
     return f"{by} for {', '.join(sm(capability) for capability in target)}{later}"
 
 
-def _here(runtime: RuntimeInfo) -> str:
-    gpu, backend = runtime["gpu"], runtime["backend"]
+def _compatible(record: Optional[Document]) -> Optional[bool]:
+    """Return whether an engine was built version compatible, None where no record says what was asked."""
+    identity = (record or {}).get("identity")
+    builder = identity.get("builder") if isinstance(identity, dict) else None
+    return builder.get("version_compatible") is True if isinstance(builder, dict) else None
+
+
+def _here(runtime: RuntimeInfo, backend: Optional[BackendInfo]) -> str:
+    gpu = runtime["gpu"]
     device = f"has {sm(gpu['compute_capability'])}" if gpu else f"has no GPU ({runtime['gpu_reason']})"
-    module = f"{_PRODUCTS[backend['name']]} {backend['version']}" if backend else "no TensorRT"
-    return f"this machine {device} and {module}"
+    module = f"{PRODUCTS[backend['name']]} {backend['version']}" if backend else "no TensorRT"
+    alone = (
+        ", which loads version-compatible engines alone" if backend and loads_compatible_alone(backend["name"]) else ""
+    )
+    return f"this machine {device} and {module}{alone}"
 
 
 def sm(capability: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence,
 
 from .. import reach
 from ..confinement import confine
+from ..contract.backends import take
 from ..contract.files import write_atomic
 from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
 from ..converters import layer_info
@@ -36,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
     """Write the bindings, or why the engine does not load, to the request's result file."""
     request: Dict[str, Any] = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
+    take(request["module"])
     work_dir = Path(request["result"]).parent
     confine(reach.of(work_dir=work_dir, read=[request["plan"]]), private=work_dir)
     write_atomic(request["result"], json.dumps(_read(request["plan"], own=request["own"])).encode("utf-8"), mode=0o600)

@@ -13,10 +13,10 @@ from ..contract import converters, other_formats
 from ..converters import decrypting, etlt
 from ..errors import InspectError, StageError
 from . import onnx_model, plan_file
+from .header import MAGIC
 from .isolated import Document, read_apart, unreadable
 
 _PLANS = (".plan", ".engine", ".trt")
-_MAGIC = (b"ftrt", b"vtrt")
 
 
 def describe_all(
@@ -82,7 +82,7 @@ def _describe(file: Path, key_file: Optional[Path], *, layers: bool, weights: bo
     if suffix == ".onnx":
         return _onnx(file, layers=layers, weights=weights)
     with open(str(file), "rb") as stream:
-        is_plan = stream.read(4) in _MAGIC
+        is_plan = stream.read(4) in MAGIC
     if suffix in _PLANS or is_plan:
         return plan_file.describe(file, layers=layers)
     what, hint = other_formats.kind(file) or ("of an unknown model format", "give an .onnx, .etlt or .plan file")

@@ -1,8 +1,9 @@
 """The first bytes of a plan file, which can be read without TensorRT and without a GPU.
 
-Both kinds declare their total size in bytes 16 to 23. TensorRT (``ftrt``): version in bytes 24 to 27, as trtexec's
---getPlanVersionOnly reads it; plans of 8.6 and later. TensorRT-RTX (``vtrt``): version at 24, compute capabilities at
-32, bytes of weights at 56; observed on 1.7.
+All kinds declare their size in bytes 16 to 23. TensorRT of 8.6 and later (``ftrt``): version in bytes 24 to 27, as
+trtexec's --getPlanVersionOnly reads it. Up to 8.5 (``ptrt``): the size is without these 24 bytes, and each of the four
+parts of the version has a tag of four bytes before it; observed on 8.5.2.2. TensorRT-RTX (``vtrt``): version at 24,
+compute capabilities at 32, bytes of weights at 56; observed on 1.7.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from ..errors import InspectError
 from ..onnx_graph import whole_file
 
 _LENGTH = 64
-_MAGIC = (b"ftrt", b"vtrt")
+_OLD = b"ptrt"
+MAGIC = (b"ftrt", _OLD, b"vtrt")
+_OLD_TAG, _OLD_PREFIX = b"\x02\x80\x01\x00", 24
 _LARGEST_PREAMBLE = 1 << 20
 _LATER = 0x40  # no name in the API; default builds have it, and say "and later" in their documentation
 _CAPABILITIES = {0x01: "7.5", 0x02: "8.0", 0x04: "8.6", 0x08: "8.9", 0x10: "12.0", 0x20: "12.1"}
@@ -53,9 +56,10 @@ def read_header(path: Path) -> Header:
     with open(str(path), "rb") as stream:
         head = stream.read(_LENGTH)
         size = path.stat().st_size
-        if len(head) < _LENGTH or head[:4] not in _MAGIC:
+        if len(head) < _LENGTH or head[:4] not in MAGIC:
             raise _no_plan(path, head, size, preamble(stream))
     (declared,) = struct.unpack_from("<Q", head, 16)
+    declared += _OLD_PREFIX if head[:4] == _OLD else 0
     if declared > size:
         raise InspectError(
             "engine-invalid",
@@ -63,6 +67,8 @@ def read_header(path: Path) -> Header:
             hint="copy or download it again; if that does not help, build it again",
         )
     version = ".".join(str(part) for part in head[24:28])
+    if head[:4] == _OLD:
+        return {"format": "tensorrt", "version": _old_version(head)}
     if head[:4] == b"ftrt":
         return {"format": "tensorrt", "version": version}
     (mask,) = struct.unpack_from("<I", head, 32)
@@ -76,6 +82,11 @@ def read_header(path: Path) -> Header:
     }
 
 
+def _old_version(head: bytes) -> str:
+    parts = [head[at : at + 5] for at in range(_OLD_PREFIX, _OLD_PREFIX + 20, 5)]
+    return ".".join(str(part[4]) for part in parts) if all(part[:4] == _OLD_TAG for part in parts) else "unknown"
+
+
 def preamble(stream: BinaryIO) -> Optional[Preamble]:
     """Return what stands before the plan of an open file: its length as four bytes, then JSON. None: nothing does."""
     stream.seek(0)
@@ -83,7 +94,7 @@ def preamble(stream: BinaryIO) -> Optional[Preamble]:
     if not 2 <= length <= _LARGEST_PREAMBLE:
         return None
     text = stream.read(length)
-    if stream.read(4) not in _MAGIC:
+    if stream.read(4) not in MAGIC:
         return None
     try:
         metadata = json.loads(text.decode("utf-8"))
@@ -104,9 +115,9 @@ def _no_plan(path: Path, head: bytes, size: int, before: Optional[Preamble]) -> 
     known = other_formats.kind(path)
     if whole_file.verdict(path) == whole_file.WHOLE:
         known = ("an ONNX model", "give it the ending .onnx")
-    if known is not None and head[:4] not in _MAGIC:
+    if known is not None and head[:4] not in MAGIC:
         return InspectError("source-not-a-model", f"{path.name} is {known[0]}", hint=known[1])
-    if head[:4] in _MAGIC:
+    if head[:4] in MAGIC:
         return InspectError(
             "engine-invalid",
             f"{path.name} ends within the header of its plan, after {size} bytes",
@@ -115,7 +126,7 @@ def _no_plan(path: Path, head: bytes, size: int, before: Optional[Preamble]) -> 
     return InspectError(
         "engine-invalid",
         f"{path.name} is not a TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
-        hint="check which file this is; plans of TensorRT 8.6 and later start with 'ftrt', of TensorRT-RTX with 'vtrt'",
+        hint="which file is this? Plans of TensorRT start with 'ftrt' (up to 8.5: 'ptrt'), of TensorRT-RTX with 'vtrt'",
     )
 
 

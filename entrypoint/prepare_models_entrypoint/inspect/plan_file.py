@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from ..contract import runtime
+from ..contract.backends import loader
 from ..contract.environment import RuntimeInfo
 from ..contract.files import sha256_file
 from ..contract.report import Binding, ProfileShapes
@@ -28,8 +29,9 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
     here = here or runtime.probe()
     document: Document = {"format": "plan", "header": header, **compatibility.judge(header, record, here)}
     document.update(_from_record(record))
-    if here["gpu"] is not None and here["backend"] is not None and here["backend"]["name"] == header["format"]:
-        _load(file, document, record, here)
+    module = loader(here, header["format"])
+    if here["gpu"] is not None and module is not None:
+        _load(file, document, record, here, module["name"])
     if document["io"] is None:
         document["note"] = (
             "a plan reveals its bindings only on a GPU that can load it, "
@@ -60,10 +62,10 @@ def _from_record(record: Optional[Document]) -> Document:
     return {**known, "warnings": (record or {}).get("warnings", []), "note": None}
 
 
-def _load(file: Path, document: Document, record: Optional[Document], here: RuntimeInfo) -> None:
+def _load(file: Path, document: Document, record: Optional[Document], here: RuntimeInfo, module: str) -> None:
     """Take the engine's own word, in a process of its own, for everything that it can tell."""
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
-        answer, _ = load_engine(file, Path(private), own=False)
+        answer, _ = load_engine(file, Path(private), own=False, module=module)
     if answer["why_not"] is not None:
         document["runs_here"] = False
         document["told"] = compatibility.explain(document["header"], record, here, answer["why_not"])

@@ -22,6 +22,7 @@ from . import (
     domains,
     edits,
     equivalence,
+    factors,
     faults,
     folding,
     graph,
@@ -275,6 +276,7 @@ class _Rewriter:
         done = retype(model, target, keep=keep, samples=findings is not None and findings.trusted)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept
+        factors.spread(done.model)
         self.typed.warnings += done.warnings
         return done.model
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
+from ..contract.backends import loader
 from ..contract.comparison import Verification
 from ..contract.environment import RuntimeInfo
 from ..contract.files import write_atomic
@@ -15,6 +16,7 @@ from ..contract.launch import command
 from ..contract.precision import Means
 from ..converters.convert import plain_model
 from ..errors import VerifyError
+from ..inspect.header import read_header
 from ..onnx_graph.findings import Findings
 from ..processes import supervise, tail
 
@@ -24,7 +26,7 @@ FAR_OFF = "verification-failed"
 
 def verify(
     model: ModelJob, source: Path, plan: Path, *, means: Optional[Means], findings: Optional[Findings],
-    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path], rescued: bool,
+    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path], timing_dir: Path, rescued: bool,
 ) -> Tuple[Verification, int]:  # fmt: skip
     """Compare an engine, or the rewritten model that it was built from, with its source model.
 
@@ -39,13 +41,16 @@ def verify(
         runtime: backend and GPU of this environment.
         work_dir: private directory for intermediate files.
         cache_file: the calibration cache.
+        timing_dir: where the locks of GPUs are kept.
         rescued: whether the model was rewritten to be buildable.
 
     Raises:
         VerifyError: nothing could be compared for want of a module, an operator or a usable sample.
     """
     request_file, result, log = (work_dir / name for name in ("verify.json", "verify-result.json", "verify.log"))
-    gpu, backend = runtime["gpu"], runtime["backend"]
+    gpu, module = runtime["gpu"], loader(runtime, read_header(plan)["format"])
+    if gpu is not None:
+        timing_dir.mkdir(parents=True, exist_ok=True)
     with plain_model(model, source, work_dir) as plain:
         request = {
             "model": model.to_dict(),
@@ -55,9 +60,10 @@ def verify(
             "result": str(result),
             "parent": os.getpid(),
             "cache_file": str(cache_file) if cache_file else None,
-            "backend": backend["name"] if backend else None,
+            "timing_dir": str(timing_dir),
+            "module": module["name"] if module else None,
             "gpu": gpu["name"] if gpu else None,
-            "no_gpu": None if gpu and backend else runtime["gpu_reason"] or "no TensorRT module",
+            "no_gpu": None if gpu and module else runtime["gpu_reason"] or "no TensorRT module here loads it",
             "findings": findings.to_dict() if findings else None,
             "rescued": rescued,
             "by_flags": means is not None and means.leaves_the_graph,

@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 import numpy as np
 
 from ..contract import extras
+from ..contract.backends import loads_compatible_alone, take
 from ..contract.comparison import Latency
 from ..errors import VerifyError
 
@@ -85,21 +86,71 @@ class Engine:
     runtime: Any = None
 
 
-def engine_of(plan: Path) -> Engine:
-    """Load an engine. Only where a CUDA device exists: elsewhere TensorRT may crash."""
+def engine_of(plan: Path, module: str) -> Engine:
+    """Load an engine with a TensorRT module. Only where a CUDA device exists: elsewhere TensorRT may crash."""
+    take(module)
     from ..converters import engine_loading
 
     loaded = engine_loading.load_engine(plan, own=True)
     return Engine(loaded.engine, loaded.why_not, loaded)
 
 
-def engine_runner(engine: Any, backend_name: Optional[str]) -> Any:
-    """Return Polygraphy's runner of an engine, on its first optimization profile.
+class EngineRunner:
+    """Runs an engine by one of Polygraphy's runners.
+
+    Samples have the types of the source model, and are given in those of the engine's inputs: ``io_formats`` and older
+    versions of TensorRT, which have no int64, change them.
+    """
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+        self._types: Dict[str, Any] = {}
+
+    def __enter__(self) -> "EngineRunner":  # noqa: PYI034  # Python 3.8 has no Self
+        self._runner.activate()
+        known = self._runner.get_input_metadata(use_numpy_dtypes=False)
+        self._types = {name: _numpy_type(name, value.dtype) for name, value in known.items()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.deactivate()
+
+    def infer(self, feed_dict: Mapping[str, Any]) -> Dict[str, Any]:
+        """Return the outputs by name."""
+        feed = {name: np.asarray(value, self._types.get(name)) for name, value in feed_dict.items()}
+        outputs: Dict[str, Any] = self._runner.infer(feed_dict=feed)
+        return outputs
+
+    def last_inference_time(self) -> float:
+        """Return the seconds that the last sample took."""
+        return float(self._runner.last_inference_time())
+
+
+def _numpy_type(name: str, dtype: Any) -> Any:
+    from polygraphy.datatype import DataType
+    from polygraphy.exception import DataTypeConversionException
+
+    try:
+        return DataType.to_dtype(dtype, "numpy")
+    except DataTypeConversionException:
+        raise VerifyError(
+            "verification-impossible",
+            f"input {name!r} of the engine is a {dtype.name}, for which there are no samples",
+            hint="remove verify: from this model, or change builder.io_formats",
+        ) from None
+
+
+def engine_runner(engine: Any, module: str) -> Any:
+    """Return a runner of an engine, on its first optimization profile: Polygraphy's, which needs a whole TensorRT.
 
     Raises:
         VerifyError: ``module-missing``.
     """
-    if backend_name == "tensorrt_rtx":
+    if loads_compatible_alone(module):
+        from .lean_runner import LeanRunner
+
+        return LeanRunner(engine)
+    if module == "tensorrt_rtx":
         os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
     try:
         from polygraphy.backend.trt import TrtRunner
@@ -107,7 +158,7 @@ def engine_runner(engine: Any, backend_name: Optional[str]) -> Any:
     except ImportError as error:
         raise missing(error) from error
     G_LOGGER.module_severity = G_LOGGER.ERROR
-    return TrtRunner(engine, name="candidate", optimization_profile=0)
+    return EngineRunner(TrtRunner(engine, name="candidate", optimization_profile=0))
 
 
 class RoundedRunner:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from .. import reach
+from .. import gpu_turn, reach
 from ..confinement import confine
 from ..contract.comparison import Latency, OutputComparison, ScaleFit, Verification
 from ..contract.conversion import OnnxConfig
@@ -60,6 +60,7 @@ def _reach(request: Mapping[str, Any]) -> Reach:
         source=Path(request["source"]),
         model=ModelJob.from_dict(request["model"]),
         read=[request["plan"], request["cache_file"]],
+        write=[request["timing_dir"]],
     )
 
 
@@ -92,6 +93,8 @@ class Comparison:
             candidate = self._candidate(stack)
             if candidate.kind is None:
                 return self._report(candidate, "not-compared", "none", [], None, None, None)
+            if candidate.kind == "engine":
+                stack.enter_context(gpu_turn.held(self.request["timing_dir"], lambda: None))
             source = stack.enter_context(self._graph("fp32", "reference"))
             reference = runners.session(source)
             inputs = self._inputs(reference)
@@ -126,10 +129,10 @@ class Comparison:
     def _candidate(self, stack: contextlib.ExitStack) -> _Candidate:
         why_not = self.request["no_gpu"]
         if why_not is None:
-            loaded = runners.engine_of(Path(self.request["plan"]))
+            loaded = runners.engine_of(Path(self.request["plan"]), self.request["module"])
             if loaded.engine is not None:
-                runner = runners.engine_runner(loaded.engine, self.request["backend"])
-                return _Candidate("engine", f"the engine on {self.request['gpu']}", runner, loaded)
+                engine = runners.engine_runner(loaded.engine, self.request["module"])
+                return _Candidate("engine", f"the engine on {self.request['gpu']}", engine, loaded)
             why_not = f"{self.request['gpu']} can't load it: {loaded.why_not}"
         if self.request["by_flags"]:
             why = "its precision was chosen by TensorRT's builder, so there is no rewritten model either"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import converters, runtime
+from prepare_models_entrypoint.contract import backends, converters
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import write_atomic
@@ -24,7 +24,7 @@ from . import facts as machine
 from . import gpus
 from .facts import Machine
 
-_FORM = 3  # of what is remembered; raised when a description tells more
+_FORM = 4  # of what is remembered; raised when a description tells more
 _MACHINE_FILES = ("proc/sys/kernel/random/boot_id", "proc/driver/nvidia/version")
 _MOST = 100  # descriptions that are kept: each boot of a machine with a GPU makes another
 _CARDS = "proc/driver/nvidia/gpus/*/information"
@@ -33,9 +33,12 @@ _MACHINE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIB
 
 def unavailable() -> str | None:
     """Say why this Python can't build engines, or return None."""
-    if runtime.installed_backend() is None and not converters.find().reads_onnx:
-        return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}"
-    return None
+    found = backends.here()
+    if found.builds is not None or converters.find().reads_onnx:
+        return None
+    loads = [f"{backends.PRODUCTS[each['name']]} {each['version']}" for each in found.others]
+    alone = f"; what is here loads engines and builds none: {', '.join(loads)}" if loads else ""
+    return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}{alone}"
 
 
 def remembered(

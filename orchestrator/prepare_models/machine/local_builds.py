@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator
 
-from prepare_models_entrypoint.contract import converters, known_faults, packages, runtime
+from prepare_models_entrypoint.contract import backends, converters, known_faults, packages
 
 from .environments import unavailable
 from .facts import Machine
@@ -40,11 +40,11 @@ def examine(machine: Machine, install: str) -> Iterator[Finding]:
 
 
 def _backend(machine: Machine, install: str) -> Iterator[Finding]:
-    backend, why_not = runtime.installed_backend(), unavailable()
+    backend, why_not = backends.installed_backend(), unavailable()
     if why_not is not None:
         yield Finding("TensorRT here", FAIL, why_not, install, of=LOCAL)
         return
-    name, version = (backend["name"], backend["version"]) if backend else ("trtexec", runtime.library_version() or "")
+    name, version = (backend["name"], backend["version"]) if backend else ("trtexec", backends.library_version() or "")
     told = f"{name} {version}".strip()
     if name == "tensorrt_rtx":
         yield Finding("TensorRT here", OK, f"{told}, which builds without a GPU", of=LOCAL)

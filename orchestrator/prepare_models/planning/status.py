@@ -6,9 +6,11 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from prepare_models_entrypoint.contract import companions, runtime
-from prepare_models_entrypoint.contract.identity import PRODUCTS, build_key
+from prepare_models_entrypoint.contract import backends, companions
+from prepare_models_entrypoint.contract.backends import PRODUCTS
+from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import EDITED, ModelReport, read_record
 from prepare_models_entrypoint.contract.source import Source
 
@@ -18,6 +20,8 @@ from ..support.file_digests import Digests
 from .planner import PLAN
 
 VALID, STALE, UNCHECKED = STATES = ("valid", "stale", "unchecked")
+# The newest TensorRT for version-compatible engines of each: the guides of 10.16 and of 11.1 on version compatibility.
+_NEWEST_LOADER = {8: 10, 9: 10, 10: 11}
 _LATER = "12.0"  # TensorRT-RTX engines for this compute capability run on later ones, too
 
 
@@ -65,10 +69,10 @@ class Verdict:
 
 def here(machine: Machine) -> Here:
     """Describe this machine, where TensorRT may be installed or not."""
-    versions = {found["name"]: found["version"] for found in runtime.backends() if found["version"] != "unknown"}
-    library = runtime.library_version()
+    versions = {found["name"]: found["version"] for found in backends.installed()}
+    library = backends.library_version()
     if library is not None:
-        versions.setdefault("tensorrt", library)
+        versions.setdefault(backends.FULL, library)
     return Here(machine, platform.system().lower(), versions)
 
 
@@ -121,11 +125,8 @@ def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:
         )
         if identity.get(name) != found
     ]
-    product, built = PRODUCTS.get(identity["backend"] or "", "TensorRT"), identity["backend_version"]
-    found = now.versions.get(identity["backend"] or "")
-    unchecked = [] if found else [f"{product} {built}: none is installed here"]
-    if found and not _loads(built, found, identity["builder"]):
-        reasons.append(f"{product} {built} -> {found}")
+    unfit, unchecked = _of_tensorrt(identity, now)
+    reasons += unfit
     gpus = now.capabilities()
     if not gpus:
         return reasons, [*unchecked, f"GPU: {now.machine.gpu_reason or 'none is seen here'}"]
@@ -133,12 +134,27 @@ def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:
     return reasons + ([str(misfits[0])] if all(misfits) else []), unchecked
 
 
+def _of_tensorrt(identity: Mapping[str, Any], now: Here) -> tuple[list[str], list[str]]:
+    """Return why no TensorRT here loads the engine, and why that could not be reported."""
+    name, built, builder = identity["backend"] or "", identity["backend_version"], identity["builder"]
+    product = f"{PRODUCTS.get(name, 'TensorRT')} {built}"
+    if found := now.versions.get(name):
+        return ([] if _loads(built, found, builder) else [f"{product} -> {found}"]), []
+    lean = [each for each in now.versions if name == backends.FULL and backends.loads_compatible_alone(each)]
+    if not lean:
+        return [], [f"{product}: none is installed here"]
+    told = f"{PRODUCTS[lean[0]]} {now.versions[lean[0]]}"
+    if not builder.get("version_compatible"):
+        return [f"{product} -> {told}, which loads version-compatible engines alone"], []
+    return ([] if _loads(built, now.versions[lean[0]], builder) else [f"{product} -> {told}"]), []
+
+
 def _loads(built: str, found: str, builder: Mapping[str, object]) -> bool:
     """Return whether a TensorRT loads the engines of another: the same does, or a later one that it was built for."""
     one, other = version(built), version(found)
     shared = min(len(one), len(other))
     if builder.get("version_compatible"):
-        return one[0] == other[0] and one[:shared] <= other[:shared]
+        return one[:shared] <= other[:shared] and other[0] <= _NEWEST_LOADER.get(one[0], one[0])
     return one[:shared] == other[:shared]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prepare_models_entrypoint.contract.backends import PRODUCTS
 from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.converters import CONVERTERS
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
@@ -171,8 +172,8 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "error": told("The largest error of any output, over the output's range."),
     },
     BackendInfo: {
-        "": told("The module that builds engines."),
-        "name": told(enum=("tensorrt", "tensorrt_rtx")),
+        "": told("A TensorRT module: what builds engines, or loads them."),
+        "name": told(enum=tuple(PRODUCTS)),
         "version": told("Exact version.", examples=["10.13.3.9"]),
     },
     GpuInfo: {
@@ -202,6 +203,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
             "Versions of the installed Python packages that change networks before the builder sees them.",
             examples=[{"onnx": "1.18.0", "onnxruntime": "1.20.1"}],
         ),
+        "others": told("Further TensorRT modules, which load engines and build none here."),
     },
     DeploymentInfo: {
         "": told("What the files that consumers read were written for."),

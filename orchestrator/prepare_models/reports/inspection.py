@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from prepare_models_entrypoint.contract.backends import PRODUCTS
+
 from ..support.terminal import one_line
 
 Document = Mapping[str, Any]
-
-_PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
 
 def render(document: Document, *, layers: bool, weights: bool) -> str:
@@ -56,7 +56,7 @@ def _plan(document: Document, *, layers: bool) -> list[str]:
     targets = f" | compute capabilities {', '.join(capabilities)}" if capabilities else ""
     later = " and later" if header.get("and_later") else ""
     lines = [
-        f"==== {_PRODUCTS[header['format']]} Engine ====",
+        f"==== {PRODUCTS[header['format']]} Engine ====",
         f"  Name: {one_line(details.get('name') or 'Unnamed Network 0')} | Explicit Batch Engine",
         f"  Version: {header['version']}{targets}{later}",
         f"  Runs here: {_verdict(document['runs_here'])}: {one_line(document['told'])}",

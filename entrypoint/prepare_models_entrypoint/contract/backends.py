@@ -1,0 +1,150 @@
+"""The TensorRT modules of this interpreter, found without importing them: what builds engines, what only loads them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Tuple
+
+from .environment import BackendInfo, RuntimeInfo
+
+
+class Module(NamedTuple):
+    """A Python module of TensorRT.
+
+    product: its name for users. plans: the format of the engines that it loads. builds: whether it builds them, too;
+    one that doesn't loads version-compatible engines alone. distributions: those that may carry it.
+    """
+
+    name: str
+    product: str
+    plans: str
+    builds: bool
+    distributions: Tuple[str, ...]
+
+
+FULL = "tensorrt"
+# Full TensorRT comes first: Triton and Isaac ROS load its engines. A lean runtime needs none inside the engine.
+MODULES = (
+    Module(
+        FULL, "TensorRT", FULL, True,
+        ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11", "nvidia-tensorrt"),
+    ),
+    Module(
+        "tensorrt_rtx", "TensorRT-RTX", "tensorrt_rtx", True,
+        ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx"),
+    ),
+    Module(
+        "tensorrt_lean", "TensorRT's lean runtime", FULL, False,
+        ("tensorrt-lean", "tensorrt-lean-cu13", "tensorrt-lean-cu12", "tensorrt-lean-cu11"),
+    ),
+    Module(
+        "tensorrt_dispatch", "TensorRT's dispatch runtime", FULL, False,
+        ("tensorrt-dispatch", "tensorrt-dispatch-cu13", "tensorrt-dispatch-cu12", "tensorrt-dispatch-cu11"),
+    ),
+)  # fmt: skip
+PRODUCTS = {module.name: module.product for module in MODULES}
+_BY_NAME = {module.name: module for module in MODULES}
+
+_TAKEN = "PREPARE_MODELS_TENSORRT"  # the module that this process imports, where that isn't the one that builds
+_LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
+_VERSION = re.compile(r"\d+(\.\w+)+")
+_ANSWER_S = 60.0
+
+
+class Here(NamedTuple):
+    """What builds in this interpreter, if anything does, and the other modules, which load engines alone."""
+
+    builds: Optional[BackendInfo]
+    others: List[BackendInfo]
+
+
+def here() -> Here:
+    """Return the modules of this interpreter."""
+    found = installed()
+    builds = next((each for each in found if _BY_NAME[each["name"]].builds), None)
+    return Here(builds, [each for each in found if each is not builds])
+
+
+def installed_backend() -> Optional[BackendInfo]:
+    """Return the backend of this interpreter that builds, or None."""
+    return here().builds
+
+
+def installed() -> List[BackendInfo]:
+    """Return every module of this interpreter."""
+    found = (_installed(module) for module in MODULES)
+    return [backend for backend in found if backend is not None]
+
+
+def loader(found: RuntimeInfo, plans: str) -> Optional[BackendInfo]:
+    """Return the module of an environment that loads engines of a format, None where none does."""
+    modules = [found["backend"], *found.get("others", ())]
+    return next((each for each in modules if each is not None and _BY_NAME[each["name"]].plans == plans), None)
+
+
+def loads_compatible_alone(name: str) -> bool:
+    """Return whether a module loads version-compatible engines and no others: a lean or a dispatch runtime."""
+    return not _BY_NAME[name].builds
+
+
+def take(name: str) -> None:
+    """Have this process, which loads an engine, import a module that need not be the one that builds."""
+    os.environ[_TAKEN] = name
+
+
+def name_here() -> Optional[str]:
+    """Return the name of the module that this process imports, None where there is none."""
+    backend = installed_backend()
+    return os.environ.get(_TAKEN) or (backend["name"] if backend else None)
+
+
+def _installed(module: Module) -> Optional[BackendInfo]:
+    spec = importlib.util.find_spec(module.name)
+    if spec is None or not spec.origin:
+        return None
+    site = Path(spec.origin).parent.parent
+    for distribution in module.distributions:
+        # importlib.metadata would say the same, at the price of importing the email parser in every process
+        for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
+            return BackendInfo(name=module.name, version=record.name.rpartition(".")[0].partition("-")[2])
+    version = _own_word(module.name, spec.origin) or (library_version() if module.name == FULL else None)
+    return BackendInfo(name=module.name, version=version) if version else None
+
+
+@lru_cache(maxsize=None)
+def _own_word(module: str, origin: str) -> Optional[str]:
+    """Ask a module for its version in a process of its own, as importing it here would start the driver.
+
+    Args:
+        module: its name.
+        origin: the file that would be imported, for which the answer is remembered.
+    """
+    import subprocess
+
+    del origin
+    path = [place for place in sys.path if os.path.isabs(place)]  # a relative one is the current directory
+    code = f"import sys; sys.path[:] = {path!r}; import {module}; print({module}.__version__)"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-I", "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=_ANSWER_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    words = answer.stdout.decode("utf-8", "replace").split()
+    return words[-1] if words and _VERSION.fullmatch(words[-1]) else None
+
+
+def library_version(root: Path = Path("/")) -> Optional[str]:
+    """Return the version of the TensorRT library below ``root`` by the name of its file, None without one."""
+    found = (file.name for place in _LIBRARY_PATHS for file in root.glob(f"{place}/libnvinfer.so.*.*.*"))
+    versions = [[int(part) for part in re.findall(r"\d+", name.partition(".so.")[2])] for name in found]
+    return ".".join(map(str, max(versions))) if versions else None

@@ -1,0 +1,50 @@
+"""One at a time on a GPU: builders choose kernels by their timings, and what runs next to them falsifies these."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+from pathlib import Path
+from typing import Callable, Iterator, Optional
+
+WAITING = "wait for the GPU"
+
+
+@contextlib.contextmanager
+def held(directory: Optional[str], on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the first GPU that this process sees while the block runs, against all processes that share ``directory``.
+
+    Call it in a child process, as it starts the driver. Nothing is held without a directory or without a GPU.
+
+    Args:
+        directory: where one lock file for each GPU is kept.
+        on_wait: called before waiting for whoever holds it.
+    """
+    gpu = _uuid() if directory is not None else None
+    if directory is None or gpu is None:
+        yield
+        return
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    # open for reading alone: the file may be another user's, in a cache that a group shares
+    lock = os.open(Path(directory) / f"gpu-{gpu}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _uuid() -> Optional[str]:
+    """Return the GPU's id in hexadecimal digits: its number changes with CUDA_VISIBLE_DEVICES and in containers."""
+    with contextlib.suppress(OSError, AttributeError):
+        cuda = ctypes.CDLL("libcuda.so.1")
+        device, uuid = ctypes.c_int(), ctypes.create_string_buffer(16)
+        found = cuda.cuInit(0) == 0 and cuda.cuDeviceGet(ctypes.byref(device), 0) == 0
+        return uuid.raw.hex() if found and cuda.cuDeviceGetUuid(uuid, device) == 0 else None
+    return None

@@ -1,0 +1,49 @@
+"""One factor behind a convolution in fp32, once for each channel: else TensorRT-RTX 1.7 can't compile the graph.
+
+Seen where a Cast to fp16 follows: "const_ppg.cpp: CHECK(same_symbolic_shapes(op_output->dimensions(), A_dims)) failed".
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from .names import Names
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def spread(model: ModelProto) -> None:
+    """Give each such Mul its factor as a tensor of all channels, in place; results stay the same to the bit."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    made = {
+        node.output[0]: _shape(node, constants) for node in model.graph.node
+        if node.op_type in _CONVOLUTIONS and not node.domain
+    }  # fmt: skip
+    names = Names(model)
+    for node in model.graph.node:
+        if node.op_type != "Mul" or node.domain:
+            continue
+        for index, other in ((0, 1), (1, 0)):
+            factor, shape = constants.get(node.input[index]), made.get(node.input[other])
+            if factor is not None and shape is not None and _is_single(factor, len(shape)):
+                name = names.fresh(f"{factor.name}_of_channels")
+                value = numpy_helper.to_array(factor).reshape(-1)[0]
+                model.graph.initializer.append(numpy_helper.from_array(np.full(shape, value, np.float32), name))
+                node.input[index] = name
+
+
+def _shape(node: NodeProto, constants: Dict[str, TensorProto]) -> Optional[Tuple[int, ...]]:
+    """Return the shape of one value for each channel of a convolution in fp32, None for others."""
+    weights = constants.get(node.input[1])
+    if weights is None or weights.data_type != TensorProto.FLOAT or len(weights.dims) < 3:
+        return None
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    channels = weights.dims[0] if node.op_type == "Conv" else weights.dims[1] * groups
+    return (1, channels, *(1 for _ in weights.dims[2:]))
+
+
+def _is_single(factor: TensorProto, rank: int) -> bool:
+    return factor.data_type == TensorProto.FLOAT and len(factor.dims) <= rank and set(factor.dims) <= {1}
