@@ -15,7 +15,19 @@ nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "unit", "entrypoint", "bindings", "engine", "corpus", "e2e", "sdk", "docker"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "unit",
+    "entrypoint",
+    "bindings",
+    "engine",
+    "corpus",
+    "e2e",
+    "docs",
+    "sdk",
+    "docker",
+]
 if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
     nox.options.sessions.append("browser")
 
@@ -49,8 +61,18 @@ BINDINGS = {
     },
 }
 PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
-SOURCES = ["orchestrator", "entrypoint", "tests", "benchmarks", "examples", "noxfile.py"]
-SOURCES += [".ci/docs_tables.py", ".ci/base_digests.py"]
+GENERATORS = [".ci/docs_tables.py", ".ci/docs_commands.py"]
+SOURCES = [
+    "orchestrator",
+    "entrypoint",
+    "tests",
+    "benchmarks",
+    "examples",
+    "noxfile.py",
+    *GENERATORS,
+    ".ci/site_pages.py",
+    ".ci/base_digests.py",
+]
 
 _ADVISORIES = "https://pypi.org/pypi/pip/23.2/json"  # a release that has some
 
@@ -65,7 +87,8 @@ def install(session: nox.Session, lock: str, *, project: bool = True) -> None:
 @nox.session(python=THIS)
 def lint(session: nox.Session) -> None:
     install(session, "dev", project=False)
-    session.run("python", ".ci/docs_tables.py", "--check")
+    for generator in GENERATORS:
+        session.run("python", generator, "--check")
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
 
@@ -136,6 +159,22 @@ def e2e(session: nox.Session) -> None:
     install(session, "dev")
     session.run(".ci/tmux.sh", external=True)
     session.run("pytest", *PARALLEL, "tests/e2e", "tests/chaos", *session.posargs)
+
+
+@nox.session(python=THIS)
+def docs(session: nox.Session) -> None:
+    """The documentation as a site in dist/site, and its code blocks as they are printed, with the built wheel."""
+    install(session, "dev", project=False)
+    install(session, "docs", project=False)
+    session.run("mkdocs", "build", "--quiet", "--strict", "--config-file", ".ci/mkdocs.yml",
+                env={"NO_MKDOCS_2_WARNING": "1"})  # fmt: skip
+    folder = Path("dist/wheel").resolve()
+    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder))
+    session.install("--no-deps", "--reinstall", *map(str, folder.glob("*.whl")))
+    pages = ["README.md", *map(str, sorted(Path("docs").glob("*.md")))]
+    session.run("python", "-m", "pytest", *PARALLEL, "--timeout=900", "-p", "tests.docs.plugin",
+                *(session.posargs or pages),
+                env={"PIP_FIND_LINKS": str(folder)})  # fmt: skip
 
 
 @nox.session(python=THIS)
@@ -252,6 +291,7 @@ def lock(session: nox.Session) -> None:
         "stubs": ["--python-version", "3.10", "--no-deps", ".ci/locks/stubs.in"],
         "sbom": ["--python-version", "3.10", ".ci/locks/sbom.in"],
         "audit": ["--python-version", "3.10", ".ci/locks/audit.in"],
+        "docs": ["--python-version", "3.10", ".ci/locks/docs.in"],
         "corpus": ["--python-version", "3.10", "--no-deps", ".ci/locks/corpus.in"],
         "bindings": ["--python-version", "3.10", "--no-deps", ".ci/locks/bindings.in"],
     }

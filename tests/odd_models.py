@@ -1,4 +1,4 @@
-"""Files that people call ONNX models: every unusual thing that the format allows, and what is no model at all."""
+"""Files that people call ONNX models: every unusual thing that the format allows, and what is not a model at all."""
 
 from __future__ import annotations
 

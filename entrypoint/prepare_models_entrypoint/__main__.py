@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     plain = commands.add_parser("decrypt", help="write the ONNX model of an .etlt, print the outcome as JSON")
     plain.add_argument("file", type=Path, help=".etlt")
     plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
-    plain.add_argument("--output", type=Path, required=True, help=".onnx to write, readable by this user alone")
+    plain.add_argument("--output", type=Path, required=True, help=".onnx to write, readable only by this user")
     commands.add_parser("restore", help="publish engines that were built before: a JSON line in, a JSON line out, each")
     commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")
     return parser
@@ -153,7 +153,7 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
 
 
 def fetch_job(job_file: Path, parent: Optional[int]) -> int:
-    """Fetch the sources of a job; what became of each is told by an event."""
+    """Fetch the sources of a job; what became of each is reported by an event."""
     if parent is not None:
         die_with_parent(parent)
     events = Events.on_stdout()

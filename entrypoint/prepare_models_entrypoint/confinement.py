@@ -84,7 +84,7 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
         del os.environ[name]
     for name in ("TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CUDA_CACHE_PATH"):
         os.environ[name] = str(private)
-    tempfile.tempdir = None  # it is found anew
+    tempfile.tempdir = None  # it is found again
     for descriptor in _secrets:
         with contextlib.suppress(OSError):
             os.close(descriptor)
@@ -105,7 +105,7 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
 
 
 def _is_untried() -> bool:
-    """Tell whether CUDA may start here on a device with which nobody tried what ``confine`` takes away."""
+    """Return whether CUDA may start here on a device with which nobody tried what ``confine`` takes away."""
     return any(True for pattern in _UNTRIED for _ in Path("/dev").glob(pattern))
 
 

@@ -47,7 +47,7 @@ class StageError(Exception):
         self.retryable = retryable
 
     def info(self, stage: Optional[str]) -> ErrorInfo:
-        """Return the error as it stands in reports; ``stage`` is the one that was at work."""
+        """Return the error as it is in reports; ``stage`` is the one that was at work."""
         return {
             "code": self.code, "stage": self.of_stage or stage, "message": self.message, "hint": self.hint,
             "retryable": self.retryable,
@@ -154,7 +154,7 @@ def outcome(
 
 
 _NO_MEMORY = ConvertError(
-    "out-of-memory", "the process got no more memory", hint="close other programs, or use a machine with more memory"
+    "out-of-memory", "the process ran out of memory", hint="close other programs, or use a machine with more memory"
 )
 
 

@@ -86,7 +86,7 @@ def _built(model: Model) -> _Built:
     if runtime is None or runtime["gpu"] is None:
         raise InspectError(
             "engine-unusable",
-            f"the record of {model.directory} names no GPU, so that nothing tells which one loads its engine",
+            f"the record of {model.directory} names no GPU, so it is unknown which one loads its engine",
             hint="gather engines of the full TensorRT, which are built on their GPU",
         )
     return _Built(model.directory / plan.version / plan.file, plan.report, runtime["gpu"]["compute_capability"])

@@ -1,4 +1,4 @@
-"""One at a time on a GPU: builders choose kernels by their timings, and what runs beside them falsifies these."""
+"""One at a time on a GPU: builders choose kernels by their timings, and what runs next to them falsifies these."""
 
 from __future__ import annotations
 

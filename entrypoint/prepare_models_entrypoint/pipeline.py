@@ -230,7 +230,7 @@ class _Run:
         return dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
 
     def _judge(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
-        """Verify an engine; where the manifest does not ask for that, what prevents it is no error."""
+        """Verify an engine; where the manifest does not ask for that, what prevents it is not an error."""
         try:
             self._verify(fetched, plan, work, cache)
         except VerifyError as error:
@@ -295,7 +295,7 @@ class _Run:
         self.report["confinement"] = result["confinement"]
 
     def _prove_precision(self, inspected: Inspected) -> None:
-        """Take the engine's own word about its layers, where a GPU could load it and nothing better told it before."""
+        """Take the engine's own word about its layers, where a GPU could load it and nothing better is known."""
         proof = self.report["precision_proof"]
         if inspected.evidence is not None and proof["source"] in (None, "engine size"):
             proof = reprove(proof, inspected.evidence, allow_fallback=self.model.allow_fallback)
@@ -303,7 +303,7 @@ class _Run:
         self.report["warnings"] += doubts(proof)
 
     def _keep_calibration(self, work: Path) -> None:
-        """Keep a cache that was made from samples beside the engine, for the next build and for other machines."""
+        """Keep a cache that was made from samples next to the engine, for the next build and for other machines."""
         made = work / calibration_cache.FILE
         if made.exists():
             write_own(self.output_dir / calibration_cache.FILE, made.read_bytes())
@@ -381,7 +381,7 @@ class _Run:
 
 
 def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:
-    """Tell whether a model was rewritten to be buildable."""
+    """Return whether a model was rewritten to be buildable."""
     return any(warning["code"] == REWRITING for warning in warnings)
 
 

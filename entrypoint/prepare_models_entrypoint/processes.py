@@ -85,7 +85,7 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
             )  # fmt: skip
         finally:
             os.close(writer)
-        child.returncode = -signal.SIGKILL  # it is reaped here, and Popen shall not ask again
+        child.returncode = -signal.SIGKILL  # it is reaped here, and Popen should not ask again
         ended = _attend(child.pid, lines, on_line, timeout_s)
         child.returncode = ended.exit_code
         return ended
@@ -95,7 +95,7 @@ def supervise_fork(
     work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
     silence: Optional[Silence] = None,
 ) -> Ended:  # fmt: skip
-    """Like ``supervise``, for a function of this package: its process is a copy of this one and imports nothing anew.
+    """Like ``supervise``, for a function of this package: its process is a copy of this one and imports nothing again.
 
     This process must not have other threads when it is called. ``work`` gets the descriptor and returns the status.
     ``silence``: who hears of it that no line comes.

@@ -1,6 +1,6 @@
 """Giving an engine and its companions their final names.
 
-The report comes last and is the record that counts: without it the engine beside it is not taken for good. What
+The report comes last and is the record that counts: without it the engine next to it is not taken for good. What
 belongs to an earlier engine goes before the new plan comes, so that no two files under final names disagree.
 """
 
@@ -53,7 +53,7 @@ def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelRepor
 
 
 def _companions(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str]]:
-    """Return texts by file name; None for a file that this engine shall not have."""
+    """Return texts by file name; None for a file that this engine should not have."""
     texts: Dict[str, Optional[str]] = {PROVENANCE: statement(report, PLAN.as_posix())}
     texts.update(of_consumers(report, deploy_dir))
     return texts

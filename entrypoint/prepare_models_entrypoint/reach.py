@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .contract.job import ModelJob
     from .contract.samples import SampleConfig
 
-# Programs, libraries and what the kernel tells of this machine. Nothing of these is a user's or a secret.
+# Programs, libraries and what the kernel reports of this machine. Nothing of these is a user's or a secret.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")
 _TOLD = (
     "/proc", "/sys", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/passwd",
@@ -62,7 +62,7 @@ def of(
 
 
 def has_cuda() -> bool:
-    """Tell whether this machine has a device that CUDA may start on."""
+    """Return whether this machine has a device that CUDA may start on."""
     return any(Path("/dev", name).exists() for name in ("nvidiactl", "nvmap", "nvgpu", "dxg"))
 
 

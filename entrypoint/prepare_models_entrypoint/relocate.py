@@ -1,4 +1,4 @@
-"""Writing the companions of engines anew for another place: nothing is built, and no plan is touched."""
+"""Writing the companions of engines again for another place: nothing is built, and no plan is touched."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
         texts = of_consumers(report, str(directory.absolute()))
     except EDITED as error:
         damaged = f"the record of {directory} is damaged: {type(error).__name__}"
-        raise InspectError("engine-missing", damaged, hint="run again: it writes the record anew") from error
+        raise InspectError("engine-missing", damaged, hint="run again: it writes the record again") from error
     written = {name: text for name, text in texts.items() if text is not None and name != CONFIG}
     for name, text in written.items():
         write_own(directory / name, text.encode("utf-8"))

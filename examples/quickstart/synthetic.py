@@ -76,7 +76,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Floats:
 
 
 def _distractor(rng: np.random.Generator, canvas: Canvas, scale: float) -> None:
-    """Paint one thing that is no person, about `scale` pixels large: box, ball, tree, lamp post or car."""
+    """Paint one thing that is not a person, about `scale` pixels large: box, ball, tree, lamp post or car."""
     x, y = rng.uniform(0, canvas.labels.shape[1]), rng.uniform(0, canvas.labels.shape[0])
     colour, other, kind = _colour(rng), _colour(rng), rng.integers(5)
     if kind < 2:

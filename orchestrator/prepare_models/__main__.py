@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with ended_by_signals():
                 return run_command(argv)
         finally:
-            sys.stdout.flush()  # here, where a reader that went away is no surprise
+            sys.stdout.flush()  # here, where a reader that went away is not a surprise
     except BrokenPipeError:
         _forget_output()
         return EXIT_INTERRUPTED
@@ -69,7 +69,7 @@ def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
 
 
 def _wants_json(argv: Sequence[str]) -> bool:
-    """Tell whether a command line asks for JSON, be it one that can't be followed."""
+    """Return whether a command line asks for JSON, be it one that can't be followed."""
     options = argv[: argv.index("--")] if "--" in argv else argv
     return any(len(word) > len("--j") and "--json".startswith(word) for word in options)
 

@@ -38,7 +38,7 @@ _BUNDLE, _VERIFY = "bundle", "verify"  # stage and phase of the events before th
 
 @contextlib.contextmanager
 def _call() -> Iterator[None]:
-    """Leave the scope of a bundle with the call, and tell what this machine lacks as every other failure is told."""
+    """Leave the scope of a bundle with the call, and report what this machine lacks like every other failure."""
     with paths.own_scope():
         try:
             yield
@@ -92,13 +92,13 @@ def run(
         executor: ``auto``, ``local`` or ``docker``.
         containers: platform, image, GPU and memory (bytes) of containers.
         delivery: names in ROS 2 messages, consumers and deploy_dir, where not the manifest has them.
-        locked: refuse whatever differs from the lock beside the manifest.
+        locked: refuse whatever differs from the lock next to the manifest.
         signatures: which signature lock or bundle must have.
         jobs: models to work on at once, at least 1.
         fail_fast: start no further model after a failure.
         force: build engines that are up to date, too.
         timeout_s: seconds for the conversion of one model; None means 6 hours.
-        accept_eula: whether you accept the terms of models that have some.
+        accept_eula: whether you accept the terms of use of the models.
         reports: further files for the report, by form: json, html, markdown, junit.
         on_event: hears what goes on, in the run's own threads and one event at a time. What it raises ends the run
             and reaches the caller.

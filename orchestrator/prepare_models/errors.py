@@ -103,7 +103,7 @@ class Problem(NamedTuple):
 
 
 class ManifestError(UsageError):
-    """The manifest has problems; all of them are told at once."""
+    """The manifest has problems; all of them are reported at once."""
 
     code = "manifest-invalid"
 

@@ -169,7 +169,7 @@ def test_an_installation_from_a_clone_is_carried_while_the_clone_is_there(clone:
     assert (changed.status, "[wheel-changed]" in changed.stderr) == (1, True), changed.stderr
     shutil.rmtree(clone / "source")
     gone = create()
-    assert (gone.status, f"{clone / 'source'}, which is gone" in gone.stderr) == (1, True), gone.stderr
+    assert (gone.status, f"{clone / 'source'}, which no longer exists" in gone.stderr) == (1, True), gone.stderr
     assert "--wheels DIR" in gone.stderr
 
 

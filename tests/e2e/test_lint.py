@@ -161,7 +161,7 @@ def test_a_manifest_says_for_whom_and_for_which_place(place: Workplace) -> None:
     manifest.write_text(f"deploy_dir: models\nconsumers: [vllm, triton]\n{text}", encoding="utf-8")
     refused = place.run()
     assert refused.status == 2
-    assert "no absolute path" in refused.stderr
+    assert "not an absolute path" in refused.stderr
     assert "no consumer 'vllm'" in refused.stderr
 
 

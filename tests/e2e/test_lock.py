@@ -110,7 +110,7 @@ def test_check_and_run_name_what_drifted(place: Workplace, models: list[dict[str
 def test_check_tells_what_servers_have_now_when_it_is_asked_to(
     place: Workplace, models: list[dict[str, Any]], sim: NgcSimulator, net: bytes
 ) -> None:
-    models[0]["sha256"] = sha256(net)  # a pin is no answer of the server
+    models[0]["sha256"] = sha256(net)  # a pin is not an answer of the server
     place.write(*models)
     assert lock(place)[0] == 0
     locked = (place.folder / "models.lock").read_text()
@@ -213,7 +213,7 @@ def test_a_damaged_lock_is_told(place: Workplace, text: str) -> None:
     for command in (["plan"], ["lock", "--check"], ["lock"]):
         done = place.call(*command, str(place.manifest))
         assert done.status == 1
-        assert "models.lock is no lock" in done.stderr
+        assert "models.lock is not a lock" in done.stderr
 
 
 def test_no_lock_can_not_be_held_to(place: Workplace) -> None:

@@ -148,7 +148,7 @@ def test_plan_and_doctor_say_before_the_build_what_run_refuses(place: Workplace)
     ]
     errors = {model["name"]: model["error"] for model in place.run().report["models"]}
     for name, (_, _, code) in zip(names, FORESEEN, strict=True):
-        assert errors[name]["code"] in (code, "etlt-invalid"), "a byte is no .etlt, which comes before its key"
+        assert errors[name]["code"] in (code, "etlt-invalid"), "a byte is not an .etlt, which comes before its key"
 
 
 def test_a_key_that_plan_misses_is_exported_as_its_hint_says(place: Workplace) -> None:

@@ -1,6 +1,6 @@
 """``python -m tests.engine.rtx_program OPTION...``: what NVIDIA's ``tensorrt_rtx`` program does with these options.
 
-The program is no part of the wheel. Its options are those that its documentation lists; any other ends this one.
+The program is not a part of the wheel. Its options are those that its documentation lists; any other ends this one.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def test_a_shape_that_was_inferred_says_so(documents: Documents) -> None:
     assert "{x [dtype=float32, shape=('batch', 3)]}" in told
     unknown = inspection.render(documents["output-without-type-of-own-operator"], layers=False, weights=False)
     assert "{y [dtype=unknown, shape=unknown]}" in unknown
-    assert "note: types that the file does not tell: y" in unknown
+    assert "note: types that the file leaves open: y" in unknown
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_shape_that_was_inferred_says_so(documents: Documents) -> None:
         ("external-huge", None),
         ("external-missing", "'missing.bin' can't be found"),
         ("external-short", "'short.bin' has 399 of the 400 bytes"),
-        ("external-outside", "'../../etc/passwd' lies outside"),
+        ("external-outside", "'../../etc/passwd' is outside"),
     ],
 )
 def test_weights_in_other_files_are_looked_for_and_not_read(documents: Documents, name: str, told: str | None) -> None:

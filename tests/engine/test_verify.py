@@ -266,8 +266,8 @@ def test_labels_agree_by_equality() -> None:
 @pytest.mark.parametrize(
     ("second", "problem"),
     [
-        ([[1.0, np.nan]], "1 values are finite in one result alone"),
-        ([[1.0, np.inf]], "1 values are finite in one result alone"),
+        ([[1.0, np.nan]], "1 values are finite in only one result"),
+        ([[1.0, np.inf]], "1 values are finite in only one result"),
         ([[1.0, 2.0, 3.0]], "shape (1, 3) instead of (1, 2)"),
     ],
 )

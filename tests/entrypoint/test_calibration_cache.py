@@ -73,7 +73,7 @@ def test_only_the_first_line_is_written_anew(tmp_path: Path, version: str, line:
         ("TRT-8601-EntropyCalibration2\na: 7f800000\n", "no scale above zero"),
         ("TRT-8601-EntropyCalibration2\na: bc010a14\n", "no scale above zero"),
         ("TRT-8601-EntropyCalibration2\na: 3c010a14\na: 3d010a14\n", "a second, different scale of a"),
-        (b"TRT-8601-EntropyCalibration2\n\xff\xfe: 3c010a14\n", "no text"),
+        (b"TRT-8601-EntropyCalibration2\n\xff\xfe: 3c010a14\n", "not text"),
     ],
 )
 def test_what_is_no_cache_is_told_with_its_line(tmp_path: Path, text: "str | bytes", why: str) -> None:

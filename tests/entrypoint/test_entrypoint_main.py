@@ -149,7 +149,7 @@ def test_a_job_without_models_is_done(place: Place) -> None:
         ("[]", "expected an object"),
         ('"job"', "expected an object"),
         ("{}", "no contract version"),
-        ('{"contract": 2}', "contract version 2, this side speaks version 1"),
+        ('{"contract": 2}', "contract version 2, this side uses version 1"),
         ('{"contract": 1, "stages": ["fetch"], "run_id": "r", "cache_dir": "/", "extra": 1}', "extra"),
         ('{"contract": 1, "stages": ["fly"], "run_id": "r", "cache_dir": "/"}', "fly"),
         ('{"contract": 1, "stages": ["fetch"], "run_id": "r", "cache_dir": "/", "models": [1]}', "expected dict"),

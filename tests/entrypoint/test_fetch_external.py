@@ -110,10 +110,10 @@ def test_weights_are_held_to_their_digests(server: ModelServer, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("location", "told"),
     [
-        ("absent.bin", "which are not beside it"),
-        ("../w.bin", "lies outside"),
-        ("/etc/passwd", "lies outside"),
-        ("a/../../w.bin", "lies outside"),
+        ("absent.bin", "which are not next to it"),
+        ("../w.bin", "is outside"),
+        ("/etc/passwd", "is outside"),
+        ("a/../../w.bin", "is outside"),
     ],
 )
 def test_weights_that_are_missing_or_elsewhere(server: ModelServer, tmp_path: Path, location: str, told: str) -> None:

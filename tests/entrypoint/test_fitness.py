@@ -91,7 +91,7 @@ def test_a_lean_runtime_is_for_version_compatible_engines(
 
 def test_what_is_not_known_is_said() -> None:
     told = compatibility.judge(TENSORRT, None, machine(None, None))["told"]
-    assert "for a GPU that neither the plan nor a record beside it names" in told
+    assert "for a GPU that neither the plan nor a record next to it names" in told
     assert told.endswith("this machine has no GPU (no NVIDIA driver) and no TensorRT")
     assert "sm_80, sm_86, sm_121 and later;" in compatibility.judge(RTX, None, machine(None))["told"]
 

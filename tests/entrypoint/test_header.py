@@ -99,7 +99,7 @@ def test_metadata_before_a_plan_are_named_and_the_hint_cuts_them_off(plan: Path)
 )
 def test_other_numbers_before_a_plan_are_no_metadata(plan: Path, head: bytes) -> None:
     plan.write_bytes(head.ljust(80, b"\0"))
-    assert "is no TensorRT plan" in refusal(plan)
+    assert "is not a TensorRT plan" in refusal(plan)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
     "a profile that is not there": (
         FOUR, 'max_batch_size: 4 instance_group [ { profile: ["3"] } ]\n' + io(), "triton-instance"
     ),
-    "a profile that is no number": (
+    "a profile that is not a number": (
         FOUR, 'max_batch_size: 4 instance_group [ { profile: ["fast"] } ]\n' + io(), "triton-instance"
     ),
     "a batch over the profile": (FOUR, "max_batch_size: 8\n" + io(), "triton-batching"),
@@ -196,7 +196,7 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
         FOUR, "max_batch_size: 4 version_policy { specific { versions: [3] } }\n" + io(), "triton-version"
     ),
     "no version": (FOUR, "max_batch_size: 4 version_policy { latest { } }\n" + io(), "triton-version"),
-    "a control that is no input": (SEQUENCE, SEQUENCED + CONTROL.replace('"START"', '"BEGIN"'), "triton-sequence"),
+    "a control that is not an input": (SEQUENCE, SEQUENCED + CONTROL.replace('"START"', '"BEGIN"'), "triton-sequence"),
     "a control of another type": (
         SEQUENCE, SEQUENCED + CONTROL.replace("fp32_false_true", "int32_false_true"), "triton-sequence"
     ),
@@ -204,7 +204,7 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
         SEQUENCE, SEQUENCED + CONTROL.replace(" fp32_false_true: [0, 1]", ""), "triton-sequence"
     ),
     "a state of other dims": (SEQUENCE, SEQUENCED + CONTROL.replace("dims: [7]", "dims: [8]"), "triton-sequence"),
-    "a state that is no output": (
+    "a state that is not an output": (
         SEQUENCE, SEQUENCED + CONTROL.replace('"state_out"', '"state"'), "triton-sequence"
     ),
     "labels that are not there": (

@@ -120,7 +120,7 @@ def test_what_can_not_be_read_is_told_as_such(tmp_path: Path, monkeypatch: pytes
 
 def test_an_archive_that_is_cut_short_is_no_result(tmp_path: Path) -> None:
     data = packed({"out": None, "out/1": None, "out/1/model.plan": bytes(5000)})
-    with pytest.raises(HostError, match="no whole archive"):
+    with pytest.raises(HostError, match="incomplete archive"):
         unpack([data[:4000]], tmp_path)
     assert not (tmp_path / "1/model.plan").exists()
 

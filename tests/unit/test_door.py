@@ -141,7 +141,7 @@ def test_a_directory_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     program = f"rmdir {gone}; {sys.executable} -I -m prepare_models doctor"
     done = subprocess.run(["sh", "-c", program], cwd=gone, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr.startswith("error [environment] prepare-models: the current directory is gone\n  -> ")
+    assert done.stderr.startswith("error [environment] prepare-models: the current directory no longer exists\n  -> ")
 
 
 def test_what_may_not_be_read_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

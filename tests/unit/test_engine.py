@@ -62,7 +62,7 @@ def test_a_context_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_a_password_in_an_address_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://user:s3cr3t@builder.example:2375")
-    with pytest.raises(HostError, match="DOCKER_HOST is no address") as caught:
+    with pytest.raises(HostError, match="DOCKER_HOST is not an address") as caught:
         Containers()
     assert "s3cr3t" not in caught.value.diagnostics()
 

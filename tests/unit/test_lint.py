@@ -95,7 +95,7 @@ def test_what_only_tensor_rt_node_lacks_is_good_for_a_file_of_the_other(left: Le
 
 
 UNREADABLE = {
-    "no YAML": "- [",
+    "not YAML": "- [",
     "aliases": "a: &a\n  ros__parameters: {b: 1}\ntensor_rt: *a\n",
     "a tab": "tensor_rt:\n\tros__parameters: {}",
     "a list": "- tensor_rt",

@@ -124,6 +124,6 @@ def test_a_cache_directory_that_can_not_be_used_says_how_to_choose_another(
         model_lock(tmp_path / "seg", on_wait=refuse, stopped=lambda: False).__enter__()
     assert caught.value.diagnostics() == (
         "error [environment] prepare-models: "
-        "/dev/null/cache can't be used as cache directory: Not a directory\n"
+        "/dev/null/cache can't be used as the cache directory: Not a directory\n"
         "  -> choose another with PREPARE_MODELS_CACHE_DIR=DIR"
     )

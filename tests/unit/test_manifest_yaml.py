@@ -55,7 +55,7 @@ def test_keys_must_be_plain_text(refusals: Refusals) -> None:
 
 def test_a_key_that_stands_twice(refusals: Refusals) -> None:
     assert refusals("version: 1\nmodels:\n- name: a\n  source: a.onnx\n  source: b.onnx\n") == [
-        "5: models[0].source: key 'source' stands here twice"
+        "5: models[0].source: key 'source' is given twice"
     ]
 
 

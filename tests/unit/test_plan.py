@@ -272,7 +272,7 @@ def test_files_that_name_another_place_are_written_anew(built: Place, tmp_path: 
     moved = built.models_dir.rename(tmp_path / "moved")
     action, reason = Place(built.spec, moved, moved / "seg").decide()
     assert action == "restore"
-    assert reason == f"the engine was moved here from {built.output_dir / plan.PLAN}, which the files beside it name"
+    assert reason == f"the engine was moved here from {built.output_dir / plan.PLAN}, which the files next to it name"
 
 
 def test_a_source_that_can_not_be_read_is_left_to_the_build(built: Place) -> None:

@@ -91,7 +91,7 @@ def test_unknown_name_lists_the_known_ones() -> None:
     ("name", "machine", "why"),
     [
         ("jetpack6", workstation("580.1"), "for aarch64"),
-        ("jetpack6", Machine(arch="aarch64"), "this machine is none"),
+        ("jetpack6", Machine(arch="aarch64"), "this machine is not one"),
         ("jetpack6", jetson(35, 4, 1), "runs L4T 35.4.1"),
         ("x86_64-trt10.13", workstation("550.54.15"), "needs driver 580.0 or later"),
         ("x86_64-trt10.13", workstation("580.65.06", "6.1"), "compute capability 7.5"),

@@ -17,7 +17,7 @@ S = TypeVar("S")
 class Rule(Generic[S]):
     """One rule.
 
-    looks_at: ``engine`` (its bindings: the rule holds from the build on) or ``files`` (what is beside it).
+    looks_at: ``engine`` (its bindings: the rule holds from the build on) or ``files`` (what is next to it).
     meaning: what is wrong. hint: what to do. check: yields a message for each finding. note: a finding is an
     information, and the model is good all the same.
     """
@@ -45,7 +45,7 @@ class Consumer(Generic[S]):
 
     releases: those that are known, the oldest first; none where they make no difference. default: the one that counts
     where nobody chooses. subject: what the rules look at, read once. files: texts by file name, None for a file that
-    an engine shall not have. concerns: whether the consumer is meant where nobody names one.
+    an engine should not have. concerns: whether the consumer is meant where nobody names one.
     place: where it stands among the others in findings and documentation, the lowest first.
     """
 

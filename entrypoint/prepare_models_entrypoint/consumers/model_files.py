@@ -68,7 +68,7 @@ class Model:
         except OSError as error:
             raise ValueError(str(error.strerror)) from error
         except UnicodeDecodeError as error:
-            raise ValueError("it is no text in UTF-8") from error
+            raise ValueError("it is not text in UTF-8") from error
 
     def plan(self, version: str, file: str) -> Optional[Plan]:
         """Return the engine of this name, if a record describes it."""
@@ -86,7 +86,7 @@ def read_model(folder: Path) -> Model:
 
 
 def _plans(folder: Path, version: str, names: Sequence[str], unread: List[str]) -> Iterator[Plan]:
-    """Yield the files of a version that a record describes: one beside them, or one that is of the directory."""
+    """Yield the files of a version that a record describes: one next to them, or one that is of the directory."""
     digests: Dict[str, str] = {}
     own = [folder / version / name for name in names if name.endswith(f".{REPORT}")]  # one of each engine
     for file in (*own, folder / version / REPORT, folder / REPORT):
@@ -125,4 +125,4 @@ def _check_ranks(io: Sequence[Binding]) -> None:
     for binding in io:
         shapes = [shape for each in binding["profiles"] for shape in (each["min"], each["opt"], each["max"])]
         if binding["mode"] not in ("input", "output") or any(len(shape) != len(binding["shape"]) for shape in shapes):
-            raise ContractError(f"report: {binding['name']!r} is no input or output of an engine")
+            raise ContractError(f"report: {binding['name']!r} is not an input or output of an engine")

@@ -19,7 +19,7 @@ def directory(model: Model) -> PurePosixPath:
 
 
 def names_engine(model: Model, path: str) -> bool:
-    """Tell whether a path ends in the model's directory, a version of it, and a file there."""
+    """Return whether a path ends in the model's directory, a version of it, and a file there."""
     parts = PurePosixPath(path).parts[-3:]
     if len(parts) < 3 or parts[0] != model.directory.name:
         return False
@@ -33,7 +33,7 @@ def of_engine(model: Model, path: str) -> Model:
 
 
 def elsewhere(model: Model, path: PurePosixPath) -> Optional[str]:
-    """Say why a path of a model's directory leads nowhere, or return None. Relative paths can't be told.
+    """Say why a path of a model's directory leads nowhere, or return None. Relative paths can't be judged.
 
     One that is neither the directory nor that of its deployment is good while it leads to such a directory here.
     """

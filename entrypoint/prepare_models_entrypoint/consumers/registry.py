@@ -1,4 +1,4 @@
-"""The consumers that there are: each folder beside this file whose ``rules.py`` has a ``CONSUMER``."""
+"""The consumers that there are: each folder next to this file whose ``rules.py`` has a ``CONSUMER``."""
 
 from __future__ import annotations
 

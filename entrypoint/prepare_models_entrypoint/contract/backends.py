@@ -88,7 +88,7 @@ def loader(found: RuntimeInfo, plans: str) -> Optional[BackendInfo]:
 
 
 def loads_compatible_alone(name: str) -> bool:
-    """Tell whether a module loads version-compatible engines and no others: a lean or a dispatch runtime."""
+    """Return whether a module loads version-compatible engines and no others: a lean or a dispatch runtime."""
     return not _BY_NAME[name].builds
 
 

@@ -65,7 +65,7 @@ class BuilderConfig(Record):
     )  # fmt: skip
     hardware_compatibility: Optional[str] = setting(
         OneOf("none", "ampere+", "same-compute-capability"),
-        "GPUs that the engine runs on beside the one it is built on",
+        "GPUs that the engine runs on besides the one it is built on",
         attribute="hardware_compatibility_level", enumeration="HardwareCompatibilityLevel",
         members={"none": "NONE", "ampere+": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"},
         trtexec={
@@ -109,7 +109,7 @@ class BuilderConfig(Record):
         trtexec={True: "allowGPUFallback"}, rtx=_NO_DLA,
     )  # fmt: skip
     strongly_typed: Optional[bool] = setting(
-        Flag(), "types come from the model alone", trtexec={True: "stronglyTyped"}, since=(10, 0),
+        Flag(), "types come only from the model", trtexec={True: "stronglyTyped"}, since=(10, 0),
     )  # fmt: skip
     strict_types: Optional[bool] = setting(
         Flag(), "obey precision constraints", flags={True: "OBEY_PRECISION_CONSTRAINTS"},
@@ -120,7 +120,7 @@ class BuilderConfig(Record):
         OneOf("fp16", "fp32"), "precision of what int8 does not reach; without it `fp16`",
     )  # fmt: skip
     profiling_verbosity: Optional[str] = setting(
-        OneOf("none", "layer-names-only", "detailed"), "what the engine tells about its layers",
+        OneOf("none", "layer-names-only", "detailed"), "what the engine reports about its layers",
         attribute="profiling_verbosity", enumeration="ProfilingVerbosity",
         members={"none": "NONE", "layer-names-only": "LAYER_NAMES_ONLY", "detailed": "DETAILED"},
         trtexec={

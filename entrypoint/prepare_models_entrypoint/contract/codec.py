@@ -28,7 +28,7 @@ def check_version(raw: Mapping[str, object], what: str) -> None:
     if not isinstance(version, int) or isinstance(version, bool):
         raise ContractError(f"{what}: no contract version")
     if version != CONTRACT_VERSION:
-        raise ContractError(f"{what}: contract version {version}, this side speaks version {CONTRACT_VERSION}")
+        raise ContractError(f"{what}: contract version {version}, this side uses version {CONTRACT_VERSION}")
 
 
 def _object(raw: object, what: str) -> None:

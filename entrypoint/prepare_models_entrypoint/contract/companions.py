@@ -1,4 +1,4 @@
-"""Names of the files of a model: its engine, and what is beside it."""
+"""Names of the files of a model: its engine, and what is next to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABELS = "deepstream.labels.txt"
 PROVENANCE = "provenance.json"
 SIGNED = "provenance.dsse.json"
 REPORT = "report.json"
-# The graph that an engine is built from, where only that is asked for; weights that don't fit into it stand beside it.
+# The graph that an engine is built from, where only that is asked for; weights that don't fit into it are next to it.
 GRAPH = "model.onnx"
 GRAPH_WEIGHTS = f"{GRAPH}.weights"
 
@@ -24,5 +24,5 @@ ALWAYS = (CONFIG, PARAMETERS, LAUNCH, PROVENANCE)
 
 
 def has_engine(directory: Path) -> bool:
-    """Tell whether there is an engine in a model's directory, without a look at it."""
+    """Return whether there is an engine in a model's directory, without a look at it."""
     return os.path.exists(os.path.join(str(directory), PLAN))

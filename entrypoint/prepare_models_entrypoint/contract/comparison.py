@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, TypedDict
 class OutputComparison(TypedDict):
     """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
 
-    elements: values compared. non_finite: values that are finite in one result alone. problems: thresholds missed.
+    elements: values compared. non_finite: values that are finite in only one result. problems: thresholds missed.
     disagreeing: of whole numbers, those that differ; otherwise, the places whose largest value is at another index.
     histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is 1/per_decade of
     a decade wide. points: some [reference, candidate] values.
@@ -32,7 +32,7 @@ class OutputComparison(TypedDict):
 
 
 class Latency(TypedDict):
-    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory beside the weights."""
+    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory besides the weights."""
 
     iterations: int
     throughput_per_s: float

@@ -1,4 +1,4 @@
-"""The consumers and their releases, as the folders beside this package tell them: their code is the entrypoint's."""
+"""The consumers and their releases, as the folders next to this package tell them: their code is the entrypoint's."""
 
 from __future__ import annotations
 

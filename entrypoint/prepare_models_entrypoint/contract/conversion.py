@@ -1,4 +1,4 @@
-"""What a model's conversion may need beside precision, shapes and builder options."""
+"""What a model's conversion may need besides precision, shapes and builder options."""
 
 from __future__ import annotations
 

@@ -115,12 +115,12 @@ def kind_of(name: str) -> Converter:
 
 
 def is_encrypted(name: str) -> bool:
-    """Tell from the name of a file, in small or capital letters, whether it is an encrypted TAO model."""
+    """Say from the name of a file, in small or capital letters, whether it is an encrypted TAO model."""
     return name.lower().endswith(".etlt")
 
 
 def find(*, root: Path = Path("/"), machine: Optional[str] = None) -> Found:
-    """Return the programs that this environment has. ``root`` and ``machine`` stand in for this computer's own."""
+    """Return the programs that this environment has. ``root`` and ``machine`` replace this computer's own."""
     paths = {kind.name: _program(kind, root, machine or os.uname().machine) for kind in KINDS if kind.program}
     programs: Dict[str, str] = {name: path for name, path in paths.items() if path}
     return Found(programs, has_codec())
@@ -139,7 +139,7 @@ def _program(kind: Converter, root: Path, machine: str) -> Optional[str]:
 
 
 def has_codec() -> bool:
-    """Tell whether NVIDIA's codec for .etlt is installed."""
+    """Return whether NVIDIA's codec for .etlt is installed."""
     try:
         return importlib.util.find_spec("eff_tao_encryption") is not None
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""What DeepStream's nvinfer is told of a model beyond its engine: classes, preprocessing, the parser of its outputs."""
+"""What DeepStream's nvinfer needs beyond a model's engine: classes, preprocessing, the parser of its outputs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class DeepStreamConfig(Record):
 
     labels: Tuple[str, ...] = setting(
         ListOf(Text("names of classes"), "a list of names"),
-        "names of the classes, which go into a file beside the engine",
+        "names of the classes, which go into a file next to the engine",
         ["Person", "Bag", "Face"],
         default=(),
     )
@@ -67,6 +67,6 @@ class DeepStreamConfig(Record):
     )
 
     def info(self) -> Dict[str, Any]:
-        """Return the form that stands in reports, empty where nothing is said."""
+        """Return the form that is in reports, empty where nothing is said."""
         told = {"labels": list(self.labels), "properties": dict(self.properties), "classes": dict(self.classes)}
         return {key: value for key, value in told.items() if value}

@@ -1,4 +1,4 @@
-"""How engines will be deployed: it stands in their companions and decides nothing of their bytes."""
+"""How engines will be deployed: it is in their companions and decides nothing of their bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONSUMER = Consumer("a consumer, such as triton or isaac-ros@5.0")
 
 
 class Deployment(Record):
-    """Where and for whom; ``deploy_dir`` and ``consumers`` stand at the top of a manifest.
+    """Where and for whom; ``deploy_dir`` and ``consumers`` are at the top of a manifest.
 
     deploy_dir: the models directory as the consumers see it, such as a mount of their container; None: as it is.
     consumers: those whose rules count, such as isaac-ros@5.0; none: all, with their default releases.
@@ -54,7 +54,7 @@ class Deployment(Record):
         return cls.from_dict({key: value for key, value in told.items() if key in cls.__dataclass_fields__})
 
     def info(self) -> DeploymentInfo:
-        """Return the form that stands in reports."""
+        """Return the form that is in reports."""
         return DeploymentInfo(deploy_dir=self.deploy_dir, consumers=list(self.consumers), warmup=self.warmup)
 
     def directory(self, name: str, otherwise: str) -> str:
@@ -69,5 +69,5 @@ def check_path(path: str) -> str:
         ContractError: it is not absolute, or has a character that no file could hold in one line.
     """
     if not PurePosixPath(path).is_absolute():
-        raise ContractError(f"the deploy directory {path!r} is no absolute path")
+        raise ContractError(f"the deploy directory {path!r} is not an absolute path")
     return check_printable(path, "the deploy directory")

@@ -7,7 +7,7 @@ from typing import Mapping, Union
 
 
 class Pending(Enum):
-    """Why a digest is not known yet. It never stands in a report or a record."""
+    """Why a digest is not known yet. It never is in a report or a record."""
 
     NOT_FETCHED = "not fetched yet"
     NOT_READ = "not read yet"
@@ -18,5 +18,5 @@ Digest = Union[str, Pending]  # a sha256 in 64 hexadecimal digits, or why there 
 
 
 def is_known(fields: Mapping[str, object]) -> bool:
-    """Tell whether an identity is whole: not empty, and no digest in it is pending."""
+    """Return whether an identity is whole: not empty, and no digest in it is pending."""
     return bool(fields) and not any(isinstance(value, Pending) for value in fields.values())

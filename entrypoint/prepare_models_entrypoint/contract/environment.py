@@ -1,4 +1,4 @@
-"""What builds, and where: the part of the report that describes the process beside TensorRT."""
+"""What builds, and where: the part of the report that describes the process with TensorRT."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RuntimeInfo(_Runtime, total=False):
     library: version of the TensorRT library that programs load, None where it isn't found.
     etlt_codec: whether NVIDIA's codec for .etlt is installed.
     packages: versions of the Python packages that change networks before the builder sees them.
-    others: TensorRT modules beside the backend: they load engines and build none here.
+    others: TensorRT modules next to the backend: they load engines and build none here.
     """
 
     system: str

@@ -36,7 +36,7 @@ class Event(NamedTuple):
         """Read one line.
 
         Raises:
-            ContractError: the line is no event of this contract version.
+            ContractError: the line is not an event of this contract version.
         """
         try:
             raw = json.loads(line)

@@ -1,4 +1,4 @@
-"""The external data of ONNX models: which tensors lie in which files, and which files those may be.
+"""The external data of ONNX models: which tensors are in which files, and which files those may be.
 
 The one reader and the one policy. Nothing but the structure of a model is read, so gigabytes of weights cost nothing.
 What can't be read is refused: a model whose weights are overlooked would get the engine of another one.
@@ -64,7 +64,7 @@ class Stored(NamedTuple):
 
 
 def tensors(model: Path) -> Tuple[Stored, ...]:
-    """Return the tensors of a file that lie in other files, in the file's order. What is no ONNX model has none.
+    """Return the tensors of a file that are in other files, in the file's order. What is not an ONNX model has none.
 
     Raises:
         UnreadableError: it is a model whose structure or entries can't be read.
@@ -96,7 +96,7 @@ def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, .
         named: its ``locations``, where they are known.
 
     Raises:
-        ExternalDataError: one is missing, no regular file, or lies elsewhere than it may.
+        ExternalDataError: one is missing, no regular file, or is elsewhere than it may.
         OSError: the model can't be read.
     """
     found: Dict[Path, None] = {}
@@ -152,7 +152,7 @@ def resolve(model: Path, location: str) -> Path:
         location: what a tensor of it says, relative to its directory.
 
     Raises:
-        ExternalDataError: it lies elsewhere, is missing or is no regular file.
+        ExternalDataError: it is elsewhere, is missing or is not a regular file.
     """
     named = inner(location)
     try:
@@ -177,7 +177,7 @@ def inner(location: str) -> PurePosixPath:
     """
     named = PurePosixPath(location)
     if not named.parts or "\0" in location or named.is_absolute() or ".." in named.parts:
-        raise _refused(location, "lies outside of the model's directory")
+        raise _refused(location, "is outside the model's directory")
     return named
 
 
@@ -287,7 +287,7 @@ def _signed(value: int) -> int:
 
 def _stored(tensor: str, entries: Mapping[str, str], needed: Optional[int]) -> Stored:
     if "location" not in entries:
-        raise wire.MalformedError(f"the tensor {tensor!r} lies in another file and names none")
+        raise wire.MalformedError(f"the tensor {tensor!r} is in another file but names none")
     numbers: Dict[str, Optional[int]] = {}
     for key in ("offset", "length"):
         text = entries.get(key)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their target, synced, renamed."""
+"""Files that are whole or absent: written next to their target, synced, renamed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def naming(path: PathLike) -> Iterator[None]:
 
 
 def no_room(path: object) -> str:
-    """Say that there was no room for a file, and on which disk. ``path``: None where nothing tells."""
+    """Say that there was no room for a file, and on which disk. ``path``: None where unknown."""
     if path is None:
         return "no room left to write the output"
     place = os.path.realpath(os.fsdecode(path) if isinstance(path, bytes) else str(path))
@@ -48,7 +48,7 @@ def no_room(path: object) -> str:
 
 @contextlib.contextmanager
 def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``target`` that takes its place when the block ends well and vanishes otherwise.
+    """Open a temporary file next to ``target`` that takes its place when the block ends well and vanishes otherwise.
 
     A device or a pipe is written as it is: /dev/null and /dev/stdout stay what they are.
     """
@@ -64,7 +64,7 @@ def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def partial_of(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path, Path]]:
-    """Open a partial file beside what ``target`` leads to, which is yielded last; links are followed.
+    """Open a partial file next to what ``target`` leads to, which is yielded last; links are followed.
 
     What processes which died left of the same file is removed first.
     """
@@ -78,7 +78,7 @@ def partial_of(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryI
 
 @contextlib.contextmanager
 def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path]]:
-    """Open a temporary file beside ``target``; remove it after the block unless it was renamed meanwhile.
+    """Open a temporary file next to ``target``; remove it after the block unless it was renamed meanwhile.
 
     It is locked for as long as this process has it open: so ``remove_partials`` tells it from those of dead processes.
     """
@@ -99,7 +99,7 @@ def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def write_own(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file of a directory that is the tool's: a link or a pipe that stands there is replaced, not followed."""
+    """Write a file of a directory that is the tool's: a link or a pipe that is there is replaced, not followed."""
     place = Path(target)
     remove_partials(place.parent, of=place.name)
     with partial_file(place, mode=mode) as (stream, partial):
@@ -119,7 +119,7 @@ def replace(partial: PathLike, target: PathLike) -> None:
     """Rename ``partial`` to ``target`` and make the renaming last.
 
     Raises:
-        FileExistsError: a device or a pipe stands there, which a file can't take the place of.
+        FileExistsError: a device or a pipe is there, which a file can't take the place of.
     """
     if _is_special(target):
         raise _no_regular_file(target)
@@ -151,10 +151,10 @@ def sync_directory(directory: PathLike) -> None:
 def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
     """Remove the unfinished files that processes which died left in ``directory``.
 
-    Where the file system has no locks nothing tells whether a writer lives: the caller sees to it that none does.
+    Where the file system has no locks nothing says whether a writer lives: the caller sees to it that none does.
 
     Args:
-        directory: where they lie.
+        directory: where they are.
         of: the name of the only file whose leftovers go; without locks they stay, as others may be writing it.
     """
     beginning, names = "." if of is None else f".{of}.", []
@@ -282,7 +282,7 @@ def _locked_partial(target: Path) -> Tuple[int, Path]:
 
 
 def _lock(descriptor: int, kind: int) -> bool:
-    """Lock a file; tell whether its file system has locks."""
+    """Lock a file; return whether its file system has locks."""
     try:
         fcntl.flock(descriptor, kind)
     except OSError as error:

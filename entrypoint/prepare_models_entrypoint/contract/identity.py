@@ -1,6 +1,6 @@
 """What an engine is made from and for. Equal build keys stand for equal engines; paths, names and times don't count.
 
-docs/identity.md tells every field.
+docs/identity.md lists every field.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .precision import AUTO
 # other engines for the same input.
 RECIPE = "3"
 
-# Fields of an identity, each with the words in which a change of it is told.
+# Fields of an identity, each with the words in which a change of it is reported.
 LABELS = {
     "model_sha256": "model sha256",
     "weights_sha256": "external weights sha256",
@@ -182,7 +182,7 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> List[Ch
 
 
 def changes(old: Mapping[str, object], new: Mapping[str, object]) -> List[str]:
-    """Tell in words what differs between two identities, in the order of the fields."""
+    """Say in words what differs between two identities, in the order of the fields."""
     told = []
     for change in differences(old, new):
         field, _, rest = change["field"].partition(".")
@@ -196,7 +196,7 @@ def changes(old: Mapping[str, object], new: Mapping[str, object]) -> List[str]:
 
 
 def _backend_change(old: Mapping[str, object], new: Mapping[str, object]) -> str:
-    """Tell a change of name, version or both as one."""
+    """Describe a change of name, version or both as one."""
     before, after = (PRODUCTS.get(str(fields.get("backend") or ""), "no TensorRT") for fields in (old, new))
     versions = [str(fields.get("backend_version") or "").strip() for fields in (old, new)]
     if before == after:

@@ -51,7 +51,7 @@ class JobKind(enum.Enum):
 
     @property
     def writes(self) -> bool:
-        """Tell whether such a job leaves something in the model's directory."""
+        """Return whether such a job leaves something in the model's directory."""
         return self in (JobKind.RUN, JobKind.REWRITE)
 
     def stages(self, *, fetch: bool = True) -> Tuple[str, ...]:
@@ -109,7 +109,7 @@ class ModelSettings(Record):
     """What a manifest says of a model and the entrypoint needs to know; the manifest's model and the job's share it.
 
     sha256, calibration_sha256: digests that the bytes must have; None takes what is there.
-    key_file: path of a file that holds the .etlt key; the key itself never stands in a job.
+    key_file: path of a file that holds the .etlt key; the key itself never is in a job.
     timeout_s: seconds that the conversion may take; None: ``LONGEST_S``.
     pins: what a lock knows of the sources, and of weights that come with a model which is fetched.
     """
@@ -139,7 +139,7 @@ class ModelSettings(Record):
     )
     outputs: Tuple[str, ...] = setting(
         ListOf(Text("the name of an output"), "a list of output names"),
-        "binding names that the model must have; another set is an error that tells the real ones",
+        "binding names that the model must have; another set is an error that lists the real ones",
         ["argmax_1"], default=(),
     )  # fmt: skip
     builder: BuilderConfig = setting(
@@ -223,7 +223,7 @@ class ModelSettings(Record):
         return words[-1] == AUTO if words else None
 
     def deployed(self) -> DeploymentInfo:
-        """Return what the companions are written for, as it stands in reports."""
+        """Return what the companions are written for, as it is in reports."""
         found, nvinfer = self.deployment.info(), self.deepstream.info()
         if nvinfer:
             found["deepstream"] = nvinfer
@@ -247,7 +247,7 @@ class ModelSettings(Record):
         return {row.name: getattr(self, row.name) for row in rows(ModelSettings)}
 
     def conversion(self) -> Dict[str, object]:
-        """Return, in JSON form, what decides the engine's bytes beside source, precision, shapes and builder."""
+        """Return, in JSON form, what decides the engine's bytes besides source, precision, shapes and builder."""
         return self.written(row for row in rows(type(self)) if row.conversion)
 
 

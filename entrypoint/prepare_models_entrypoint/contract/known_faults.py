@@ -41,22 +41,22 @@ class Fault:
     dynamic: bool = False
 
     def of_version(self, version: str) -> bool:
-        """Tell whether a version has the fault. One without its last numbers, such as 10.16, has it if any such has."""
+        """Return whether a version has the fault; 10.16, without its last number, has it if any 10.16 does."""
         found = _numbers(version)
         low, high = (_numbers(text)[: len(found)] for text in (self.first, self.last))
         return bool(found) and low <= found[: len(low)] and found[: len(high)] <= high
 
     def of_gpu(self, capabilities: Sequence[str]) -> bool:
-        """Tell whether one of the GPUs has the fault; unknown GPUs have those of no GPU in particular."""
+        """Return whether one of the GPUs has the fault; unknown GPUs have those of no GPU in particular."""
         return not self.capabilities or any(each in self.capabilities for each in capabilities)
 
     @property
     def of_any_model(self) -> bool:
-        """Tell whether nothing about the model decides."""
+        """Return whether nothing about the model decides."""
         return not (self.precisions or self.settings or self.dynamic)
 
     def of_model(self, model: ModelSettings) -> bool:
-        """Tell whether a build with these settings meets the fault."""
+        """Return whether a build with these settings meets the fault."""
         options = model.builder.to_dict()
         given = all(name in options and _among(options[name], values) for name, values in self.settings.items())
         dynamic = bool(model.inputs or model.profiles) or not self.dynamic
@@ -64,7 +64,7 @@ class Fault:
         return given and dynamic and precision
 
     def warning(self, version: str) -> WarningInfo:
-        """Return what a user is told."""
+        """Return what a user reads."""
         told = f"TensorRT {version}: {self.what} ({self.confirmed}: {', '.join(self.sources)})"
         return WarningInfo(code=CODE, message=told, hint=self.hint)
 

@@ -1,4 +1,4 @@
-"""Names from outside, such as those of tensors: one place that tells whether a name may stand in a line of a file."""
+"""Names from outside, such as those of tensors: one place that tells whether a name may appear in a line of a file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from .codec import ContractError
 
 
 def is_printable(name: str) -> bool:
-    """Tell whether a name has no control characters, line breaks or lone surrogates: it adds no line to a file."""
+    """Return whether a name has no control characters, line breaks or lone surrogates: it adds no line to a file."""
     return name.isprintable()
 
 
 def check_printable(name: str, what: str) -> str:
-    """Return a name that may stand in a line of a file.
+    """Return a name that may appear in a line of a file.
 
     Raises:
         ContractError: it has a character that would end the line, or steer a terminal.

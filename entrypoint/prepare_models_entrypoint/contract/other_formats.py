@@ -1,4 +1,4 @@
-"""What a file is that is no model: told from its first bytes, so that the message can name the way out."""
+"""What a file is that is not a model: recognized by its first bytes, so that the message can name the way out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 
 class Pointer(NamedTuple):
-    """What stands in a file's place in a repository: its beginning, what it is, and what to do."""
+    """What is in a file's place in a repository: its beginning, what it is, and what to do."""
 
     beginning: bytes
     what: str

@@ -101,7 +101,7 @@ class Engine(TypedDict):
 
 
 class Layer(TypedDict):
-    """One layer. ``precision``: fp32, fp16, bf16, int8, fp8 or another type (int64); None where nothing tells."""
+    """One layer. ``precision``: fp32, fp16, bf16, int8, fp8 or another type (int64); None where unknown."""
 
     name: str
     type: str
@@ -113,7 +113,7 @@ class EngineDetails(TypedDict):
     """What is inside. ``source``: engine (loaded on a GPU), or network (before the builder fused its layers).
 
     device_memory_bytes: activations of one execution context, of the largest profile; streamable_weights_bytes: weights
-    that may stay outside of device memory. Both are None where no GPU told them.
+    that may stay outside of device memory. Both are None where no GPU reported them.
     """
 
     source: str
@@ -320,7 +320,7 @@ def read(raw: object) -> ModelReport:
     """Return ``raw``, parsed JSON, as a model report.
 
     Raises:
-        ContractError: it is no report, or one of another schema version.
+        ContractError: it is not a report, or one of another schema version.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("name"), str) or not isinstance(raw.get("status"), str):
         raise ContractError("report: not a model report")
@@ -337,7 +337,7 @@ def read(raw: object) -> ModelReport:
 
 
 def record_or_problem(output_dir: Path) -> Tuple[Optional[ModelReport], Optional[str]]:
-    """Return the report beside an engine, or why it can't be read; neither where it is missing."""
+    """Return the report next to an engine, or why it can't be read; neither where it is missing."""
     try:
         return read(schema.load(output_dir / "report.json")), None
     except FileNotFoundError:
@@ -347,5 +347,5 @@ def record_or_problem(output_dir: Path) -> Tuple[Optional[ModelReport], Optional
 
 
 def read_record(output_dir: Path) -> Optional[ModelReport]:
-    """Return the report beside an engine, or None where it is missing or can't be read."""
+    """Return the report next to an engine, or None where it is missing or can't be read."""
     return record_or_problem(output_dir)[0]

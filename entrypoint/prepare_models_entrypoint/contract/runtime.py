@@ -56,7 +56,7 @@ def _board() -> Optional[str]:
 
 
 def _programs() -> Dict[str, str]:
-    """Return what tells versions of NVIDIA's programs apart: they have no option that does."""
+    """Return what distinguishes versions of NVIDIA's programs: they have no option that does."""
     paths = converters.find().programs
     return {name: sha256_file(path)[:16] for name, path in paths.items() if os.path.isfile(path)}
 

@@ -90,7 +90,7 @@ def _hints(kind: Any) -> Dict[str, Any]:
 
 
 class _MisfitError(Exception):
-    """A value is not of its type. Its place is told from the inside out: what fits needs no text of its own."""
+    """A value is not of its type. Its place is reported from the inside out: what fits needs no text of its own."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)

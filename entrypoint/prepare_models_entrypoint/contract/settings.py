@@ -79,7 +79,7 @@ class Option(NamedTuple):
 class Setting(NamedTuple):
     """A row. ``name``: of the field, which is its key in jobs; ``default``: ``REQUIRED`` where there is none.
 
-    key: in a manifest, empty where manifests don't have it. group: key of the mapping in which it stands there.
+    key: in a manifest, empty where manifests don't have it. group: key of the mapping in which it is there.
     inline: the settings of its record are there among its neighbours.
     conversion: it decides the engine's bytes, so that it is a part of the build key.
     later: added after engines with build keys existed; it is written only where it is not the default.
@@ -98,7 +98,7 @@ class Setting(NamedTuple):
     option: Option
 
     def is_default(self, value: object) -> bool:
-        """Tell whether a value is the default."""
+        """Return whether a value is the default."""
         return value == ({} if self.default is dict else self.default)
 
     def schema(self) -> Schema:
@@ -206,7 +206,7 @@ class Record:
 
     @classmethod
     def _needs(cls, row: Setting) -> bool:
-        """Tell whether JSON has to have a setting."""
+        """Return whether JSON has to have a setting."""
         return row.default is REQUIRED
 
     def to_dict(self) -> Dict[str, object]:

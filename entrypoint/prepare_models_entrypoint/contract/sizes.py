@@ -12,7 +12,7 @@ EXPECTED = "a size with its unit, such as 512MiB or 2GiB"
 
 
 def size_of(text: str) -> Optional[int]:
-    """Return the bytes of a size such as ``512MiB`` or ``1.5 GB``; None where it is none."""
+    """Return the bytes of a size such as ``512MiB`` or ``1.5 GB``; None where it is not one."""
     if not re.fullmatch(PATTERN, text):
         return None
     number = text.rstrip("KMGiB")

@@ -1,4 +1,4 @@
-"""An ONNX file without its large weights: its structure, and where in the file each of those weights lies.
+"""An ONNX file without its large weights: its structure, and where in the file each of those weights is.
 
 What judges a model by its structure has no need to read hundreds of megabytes of numbers.
 """
@@ -53,7 +53,7 @@ def mapped(path: Path) -> Iterator[wire.View]:
 
 
 def verdict(view: wire.View) -> str:
-    """Tell from the outermost fields alone what a file is: ``WHOLE``, ``TRUNCATED`` or ``OTHER``.
+    """Say from the outermost fields alone what a file is: ``WHOLE``, ``TRUNCATED`` or ``OTHER``.
 
     A truncated file begins like an ONNX model and ends too early.
     """

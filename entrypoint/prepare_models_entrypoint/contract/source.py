@@ -151,7 +151,7 @@ class Source(NamedTuple):
 
     @property
     def is_remote(self) -> bool:
-        """Tell whether the bytes come from another machine."""
+        """Return whether the bytes come from another machine."""
         return self.outer.path is None
 
     @property
@@ -174,7 +174,7 @@ class Source(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Return what tells two sources apart whose public forms are the same."""
+        """Return what distinguishes two sources whose public forms are the same."""
         return hashlib.sha256(self.text.encode("utf-8")).hexdigest()[:16]
 
     @property

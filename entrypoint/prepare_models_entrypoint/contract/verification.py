@@ -98,12 +98,12 @@ class VerifyConfig(Record):
         return sha256(Path(self.npz)) if self.npz is not None and Path(self.npz).is_file() else None
 
     def without_paths(self) -> Dict[str, object]:
-        """Return the JSON form of what counts beside the samples' bytes."""
+        """Return the JSON form of what counts besides the samples' bytes."""
         images = {**self.images.to_dict(), "images": None} if self.images is not None else None
         return {**self.to_dict(), "npz": None, "images": images}
 
     def judges_scales(self, samples: int) -> bool:
-        """Tell whether scales that hold too much are refused, not only told: few samples don't reach what many do."""
+        """Return whether scales that hold too much are refused, not only reported: few samples reach less than many."""
         real = self.images is not None or self.npz is not None
         return self.scale_room is not None or (real and samples >= SAMPLES_THAT_TELL)
 
@@ -112,5 +112,5 @@ class VerifyConfig(Record):
         return self.outputs.get(name) or self.thresholds or DEFAULTS[precision]
 
     def asks(self, name: str) -> bool:
-        """Tell whether somebody set the thresholds of an output, so that argmax judges it whatever its type."""
+        """Return whether somebody set the thresholds of an output, so that argmax judges it whatever its type."""
         return name in self.outputs or self.thresholds is not None

@@ -9,7 +9,7 @@ View = Union[bytes, mmap.mmap]
 
 _FIXED = {1: 8, 5: 4}
 _LONGEST_VARINT = 10
-_MOST_FIELDS = 200_000  # of one message, far beyond any model: what has more is no model, and takes minutes to walk
+_MOST_FIELDS = 200_000  # of one message, far beyond any model: what has more is not a model, and takes minutes to walk
 
 
 class MalformedError(ValueError):

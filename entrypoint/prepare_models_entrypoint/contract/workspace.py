@@ -1,4 +1,4 @@
-"""Private directories for intermediate files. A decrypted model may lie there: every run removes leftovers."""
+"""Private directories for intermediate files. A decrypted model may be there: every run removes leftovers."""
 
 from __future__ import annotations
 

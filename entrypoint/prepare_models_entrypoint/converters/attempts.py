@@ -26,7 +26,7 @@ class Attempt(abc.ABC):
     Args:
         settled: the request, with the precision that was settled.
         cache: scales for int8.
-        progress: told of the steps.
+        progress: reported of the steps.
         needs: rewrites that the model needs to be buildable.
     """
 
@@ -64,7 +64,7 @@ class Attempt(abc.ABC):
 
     @property
     def sized(self) -> bool:
-        """Tell whether the manifest gives sizes."""
+        """Return whether the manifest gives sizes."""
         model = self.request.model
         return bool(model.inputs or model.profiles or model.onnx.static_shapes)
 

@@ -58,7 +58,7 @@ def info() -> BackendInfo:
 
 
 def weakly_typed() -> bool:
-    """Tell whether precision is chosen by builder flags (TensorRT 8 to 10) rather than by the types in the graph."""
+    """Return whether precision is chosen by builder flags (TensorRT 8 to 10) rather than by the types in the graph."""
     return hasattr(trt.BuilderFlag, "FP16")
 
 
@@ -133,7 +133,7 @@ class Network:
         return inputs + [_binding(definition.get_output(i), "output") for i in range(definition.num_outputs)]
 
     def traits(self) -> Dict[str, Traits]:
-        """Return what the parser tells of each input beside its binding."""
+        """Return what the parser tells of each input next to its binding."""
         inputs = (self.definition.get_input(index) for index in range(self.definition.num_inputs))
         return {tensor.name: _traits(tensor) for tensor in inputs}
 
@@ -152,7 +152,7 @@ class Network:
         )
 
     def has_qdq(self) -> bool:
-        """Tell whether the model carries Q/DQ nodes."""
+        """Return whether the model carries Q/DQ nodes."""
         return any(layer.type.name in ("QUANTIZE", "DEQUANTIZE") for layer in self)
 
     def precisions(self) -> Dict[str, int]:

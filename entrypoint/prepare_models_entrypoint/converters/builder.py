@@ -99,7 +99,7 @@ def _plan(network: Network, config: trt.IBuilderConfig) -> Optional[trt.IHostMem
 
 
 def rehearsed() -> bool:
-    """Tell whether this backend builds without running anything on a GPU, so that a check may begin a build."""
+    """Return whether this backend builds without running anything on a GPU, so that a check may begin a build."""
     return hasattr(trt, "ComputeCapability")
 
 

@@ -60,7 +60,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
 
 def takes(builder: BuilderConfig) -> bool:
-    """Tell that the API has every option: ``options.check`` knows which versions lack some."""
+    """Say that the API has every option: ``options.check`` knows which versions lack some."""
     del builder
     return True
 
@@ -83,7 +83,7 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
 
 
 def _weakly(builder: BuilderConfig) -> bool:
-    """Tell whether builder flags choose the precision."""
+    """Return whether builder flags choose the precision."""
     from . import backend
 
     return backend.weakly_typed() and not builder.strongly_typed
@@ -260,7 +260,7 @@ def _by_flags(
         found = calibration_cache.coverage(cache, wanted, network.tensors())
         result["warnings"] += calibration_cache.check(found, allow_fallback=model.allow_fallback)
     kept: List[KeptLayer] = []
-    evidence = None  # what the builder makes of its flags only the engine tells
+    evidence = None  # what the builder makes of its flags only the engine reports
     if chosen.flags:
         kept = network.keep_fp32(model.kept_patterns, findings.keep if findings else {})
         result["warnings"] += unmatched(model.kept_patterns, (layer.name for layer in network))

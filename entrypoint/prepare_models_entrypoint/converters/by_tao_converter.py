@@ -26,7 +26,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
 
 def takes(builder: BuilderConfig) -> bool:
-    """Tell whether tao-converter has an option for each setting."""
+    """Return whether tao-converter has an option for each setting."""
     try:
         options.check_tao(builder)
     except ConvertError:

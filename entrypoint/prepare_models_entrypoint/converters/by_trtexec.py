@@ -45,7 +45,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
 
 def takes(builder: BuilderConfig) -> bool:
-    """Tell whether trtexec has an option for each setting."""
+    """Return whether trtexec has an option for each setting."""
     return not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
 
 
@@ -249,7 +249,7 @@ def _version(program: str) -> Version:
     if version is None:
         raise ConvertError(
             "converter-unavailable",
-            f"{program} does not tell its TensorRT version",
+            f"{program} does not report its TensorRT version",
             hint="check that it is NVIDIA's trtexec and that its libraries are found",
         )
     return version

@@ -53,12 +53,12 @@ def convert(
     Args:
         model: what is asked.
         source: the fetched model file.
-        plan: unfinished file beside the engine's final place.
+        plan: unfinished file next to the engine's final place.
         work_dir: private directory for intermediate files; what this function puts there it also removes.
         runtime: backend of this environment.
         on_progress: called with phase, done and total.
         cache_file: the fetched calibration cache.
-        timing_dir: where timing caches and the locks of GPUs are kept between builds; ``durations`` beside it knows
+        timing_dir: where timing caches and the locks of GPUs are kept between builds; ``durations`` next to it knows
             what builds took.
         check_only: judge the model and build nothing.
         graph: receives the ONNX graph that the backend is given.
@@ -235,7 +235,7 @@ def _run(
 
 def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
     last_lines = tail(log, _LOG_LINES)
-    told = f"; its last words:\n{last_lines}" if last_lines else ""
+    told = f"; it last printed:\n{last_lines}" if last_lines else ""
     if ended.timed_out:
         return ConvertError(
             "build-timeout",

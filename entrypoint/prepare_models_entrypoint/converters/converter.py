@@ -28,7 +28,7 @@ class Converter(Protocol):
         """
 
     def takes(self, builder: BuilderConfig) -> bool:
-        """Tell whether this converter has an option for each setting."""
+        """Return whether this converter has an option for each setting."""
 
     def line(self, model: ModelJob, result: BuildResult) -> Optional[str]:
         """Return the command line that gives the same engine without this tool, or None where there is none."""

@@ -15,7 +15,7 @@ from . import etlt
 
 
 def decrypt(file: Path, key_file: Path, target: Path) -> None:
-    """Write the ONNX network of ``file``, an .etlt, to ``target``, readable by this user alone.
+    """Write the ONNX network of ``file``, an .etlt, to ``target``, readable only by this user.
 
     This process must have no other threads. It neither reads the key nor passes its descriptor on to those that it
     confines.

@@ -36,7 +36,7 @@ def load_engine(plan: Path, *, own: bool) -> Loaded:
 
 
 def memory_of(engine: trt.ICudaEngine) -> Optional[int]:
-    """Return the device memory in bytes that one execution needs beside the weights, None where the engine can't say.
+    """Return the device memory in bytes that one execution needs besides the weights, None where the engine can't say.
 
     ``device_memory_size`` ended with TensorRT 11, ``_v2`` came with 10.1, and answers 0 for an engine of TensorRT 8.
     """

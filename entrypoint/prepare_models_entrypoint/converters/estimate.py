@@ -51,7 +51,7 @@ def memory_needed(weights: int) -> int:
 
 
 def memory_available(file: Path = _MEMORY_FILE) -> Optional[int]:
-    """Return the memory in bytes that programs can still get, swap included, or None where that isn't told."""
+    """Return the memory in bytes that programs can still get, swap included, or None where that isn't reported."""
     try:
         fields = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines())
         return sum(int(fields[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))

@@ -1,6 +1,6 @@
 """Encrypted TAO models: a little-endian length N, N bytes of input name, then the encrypted network.
 
-N is 0 for an ONNX payload; with a name the payload is UFF. Both can be told without the key.
+N is 0 for an ONNX payload; with a name the payload is UFF. Both can be reported without the key.
 Layout after NVIDIA's tao_deploy, whose reader does the same.
 """
 
@@ -50,7 +50,7 @@ def read_header(path: Path) -> Header:
     if not 0 <= length <= _LONGEST_NAME or len(name) != length or size <= 4 + length + 16:
         raise ConvertError(
             "etlt-invalid",
-            f"{path.name} is no .etlt container: {size} bytes, starting with {head.hex() or 'nothing'}",
+            f"{path.name} is not an .etlt container: {size} bytes, starting with {head.hex() or 'nothing'}",
             hint="download the file again; an .onnx file needs the ending .onnx",
         )
     return Header("uff" if length else "onnx", name.decode("utf-8", "replace"), 4 + length)
@@ -74,13 +74,13 @@ def read_key(path: Path) -> str:
         raise ConvertError(
             "etlt-key-missing",
             f"the key file {path} {problem}",
-            hint="put the key, and nothing else, into that file; it stands on the model's NGC page",
+            hint="put the key, and nothing else, into that file; it is on the model's NGC page",
         )
     return key
 
 
 def decrypt(path: Path, key: str, target: Path) -> None:
-    """Write the ONNX network of ``path`` to ``target``, readable by this user alone.
+    """Write the ONNX network of ``path`` to ``target``, readable only by this user.
 
     Raises:
         ConvertError: no codec in this interpreter, a UFF payload, or a key that does not fit.
@@ -95,7 +95,7 @@ def decrypt(path: Path, key: str, target: Path) -> None:
 def decrypt_file(path: Path, key: Path, target: Path) -> Decrypted:
     """Write the ONNX model of ``path`` to ``target`` and return what happened; the ``error`` is None if all went well.
 
-    The plain model appears under its name only when it is whole, readable by this user alone.
+    The plain model appears under its name only when it is whole, readable only by this user.
     """
     document = Decrypted(file=str(path), output=str(target), bytes=None, sha256=None, error=None)
 
@@ -132,7 +132,7 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                with foreign():  # closed source: nothing tells what it raises on a damaged file
+                with foreign():  # closed source: nothing says what it raises on a damaged file
                     decrypt_stream(source, plain, key, encryption=True, rewind=False)
             except ForeignError as error:
                 raise ConvertError(
@@ -163,6 +163,6 @@ def _judge(path: Path, plain: Path) -> None:
         )
     raise ConvertError(
         "etlt-key-wrong",
-        f"the key does not decrypt {path.name}: what comes out is no ONNX model",
-        hint="the key stands on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
+        f"the key does not decrypt {path.name}: what comes out is not an ONNX model",
+        hint="the key is on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
     )

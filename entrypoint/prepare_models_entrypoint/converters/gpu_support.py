@@ -1,4 +1,4 @@
-"""For which GPUs a backend has code: told before a build, which would find out after its work or, worse, not at all."""
+"""For which GPUs a backend has code: reported before a build, which would find out late or, worse, never."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def read(path: Path) -> Optional[Evidence]:
     """Return the evidence in a layer information file, or None where there is none or it has no types.
 
     Raises:
-        UnreadableError: the file is no layer information.
+        UnreadableError: the file is not layer information.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")

@@ -115,7 +115,7 @@ TABLE: Tuple[Known, ...] = (
         r"has datatype (?:FP8|FP4|Int4|E8M0|E4M3)\w* but is not (?:produced|consumed) by",
         "onnx-unsupported-operator",
         "a tensor of an 8- or 4-bit type is used outside of quantization",
-        "these types are for what stands between QuantizeLinear and DequantizeLinear: export other tensors, inputs and "
+        "only tensors between QuantizeLinear and DequantizeLinear have these types: export other tensors, inputs and "
         "outputs in float32 or float16",
     ),
     Known(
@@ -147,7 +147,7 @@ TABLE: Tuple[Known, ...] = (
         r"Serialized Engine Version|magicTag|Version tag does not match",
         "engine-unusable",
         "the engine is of another TensorRT version",
-        "build it anew",
+        "build it again",
     ),
     Known(
         r"Input dimensions with this name have different|Dimensions with name .* must be equal",
@@ -178,7 +178,7 @@ TABLE: Tuple[Known, ...] = (
         r"graphScope|ScopeType|[Cc]onditional",
         "onnx-unsupported-operator",
         "the builder can't take the model's branches (If) as they are",
-        "give each input one shape under inputs: the branches that these decide are then gone",
+        "give each input one shape under inputs: the branches that these decide then disappear",
     ),
     Known(
         _NO_IMPLEMENTATION,
@@ -231,14 +231,14 @@ _NOISE = ("myelinCache.h", "The timing cache will not be used!")
 
 
 def is_noise(message: str) -> bool:
-    """Tell whether a message is known to be harmless, so that it never hides the real one."""
+    """Return whether a message is known to be harmless, so that it never hides the real one."""
     return any(part in message for part in _NOISE)
 
 
 def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> ConvertError:
     """Return the error that the builder's messages amount to.
 
-    ``warnings``: what it warned of before; these tell whether memory was what the implementations of a layer lacked.
+    ``warnings``: what it warned of before; these return whether memory was what the implementations of a layer lacked.
     """
     texts = _causes([" ".join(error.split()) for error in errors])
     found = match(texts)

@@ -78,13 +78,13 @@ def version_of(text: str) -> Version:
 
 
 def trtexec_has(option: str, version: Version) -> bool:
-    """Tell whether trtexec of this TensorRT version has an option."""
+    """Return whether trtexec of this TensorRT version has an option."""
     since, until, _ = TRTEXEC[option]
     return version >= since and (until is None or version < until)
 
 
 def lost_by_trtexec(row: Setting, value: object) -> bool:
-    """Tell whether trtexec has no option for a value of a builder option."""
+    """Return whether trtexec has no option for a value of a builder option."""
     if row.option.pool[1] or row.name in _OTHERWISE_TRTEXEC:
         return False
     if isinstance(row.option.trtexec, str):

@@ -60,7 +60,7 @@ TABLE: Tuple[Objection, ...] = (
     ),
     Objection(
         r"checkCalculationStatusSanity|isInFlight|shape tensor.*float",
-        "its sizes are computed from data, and TensorRT takes sizes from shapes and from inputs of whole numbers alone",
+        "its sizes are computed from data, and TensorRT takes sizes only from shapes and from integer inputs",
         "export the model with fixed sizes there",
         decided=True,
     ),
@@ -72,7 +72,7 @@ TABLE: Tuple[Objection, ...] = (
     Objection(
         r"mo[dr]e than 1 output",
         "it has more than one output",
-        "export it with its first output alone",
+        "export it with only its first output",
     ),
     Objection(
         r"dilations other than 1",

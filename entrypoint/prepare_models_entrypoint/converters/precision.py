@@ -227,10 +227,10 @@ def _shares(counts: Mapping[str, int]) -> Dict[str, float]:
 
 
 def judge_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> Tuple[bool, str]:
-    """Tell whether an engine is too small for weights of a higher precision, and in words what its size says.
+    """Return whether an engine is too small for weights of a higher precision, and in words what its size says.
 
     ``model_bytes`` is of the fp32 model. A larger engine shows nothing: TensorRT stores some weights transformed, and
-    kernels beside them.
+    kernels next to them.
     """
     if requested == "fp32":
         return False, ""
@@ -238,7 +238,7 @@ def judge_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> Tup
     size = f"the engine has {share:.2f} of the model's bytes"
     if model_bytes >= _SMALLEST_FOR_SIZE and share <= _LARGEST_SHARE.get(requested, 0.0):
         return True, f"; judged by size alone: {size}, too few for weights of a higher precision"
-    return False, f"; unproven: nothing tells the precision of its layers, and {size}, which does not show it"
+    return False, f"; unproven: nothing reports the precision of its layers, and {size}, which does not show it"
 
 
 def unmatched(patterns: Sequence[str], names: Iterable[str]) -> List[WarningInfo]:

@@ -22,7 +22,7 @@ Resolved = Dict[str, ProfileShapes]
 
 
 class Traits(NamedTuple):
-    """What a parser tells of an input beside its binding.
+    """What a parser tells of an input next to its binding.
 
     dimensions: names of its dimensions, None for those without. sizes: whether its values become sizes inside the
     network (a shape tensor); None where that is not known.
@@ -271,7 +271,7 @@ def _chosen(name: str, traits: Traits, shapes: ProfileShapes) -> Iterator[str]:
 
 
 def anonymous(name: str) -> bool:
-    """Tell whether a dimension's name means nothing."""
+    """Return whether a dimension's name means nothing."""
     return re.fullmatch(_ANONYMOUS, name) is not None
 
 

@@ -68,7 +68,7 @@ def settle(request: BuildRequest, cache: Optional[CalibrationCache], progress: P
     Args:
         request: what is to be built.
         cache: scales for int8.
-        progress: told of the steps.
+        progress: called at each step.
         weakly: whether the builder chooses the types, and takes names of layers that stay in fp32.
     """
     job, source = request.model, Path(request.source)

@@ -45,7 +45,7 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
         explicit_shapes=any(-1 in binding["shape"] for binding in inputs),
     )
     if by_flags and model.builder.profiling_verbosity is None:
-        argv.append("--profilingVerbosity=detailed")  # as the API is told, so that the engine can tell its precision
+        argv.append("--profilingVerbosity=detailed")  # as for the API, so that the engine reports its precision
     return shell_line([*argv, *additions(version, layer_info=None, timing_cache=None)])
 
 
@@ -76,7 +76,7 @@ def plan_name(model: ModelJob) -> str:
 
 
 def cache_name(model: ModelJob) -> str:
-    """Return the calibration cache as the manifest names it, or the file that is kept beside the engine."""
+    """Return the calibration cache as the manifest names it, or the file that is kept next to the engine."""
     return Source.of(model.calibration_cache).public if model.calibration_cache else calibration_cache.FILE
 
 

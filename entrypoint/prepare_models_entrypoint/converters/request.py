@@ -42,7 +42,7 @@ class BuildRequest:
 
 
 class Preflight(TypedDict):
-    """What a check found of a model. Sizes are in bytes, None where nothing tells them.
+    """What a check found of a model. Sizes are in bytes, None where unknown.
 
     layer_types: number of layers by type. memory_bytes: estimate of the build. plugins: files of libraries.
     rehearsed: whether the builder was asked for its objections.

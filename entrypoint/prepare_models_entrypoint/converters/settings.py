@@ -85,7 +85,7 @@ def _io_formats(trt: ModuleType, network: INetworkDefinition, builder: BuilderCo
         if name not in by_name or kind not in _TYPES or layout not in _LAYOUTS:
             raise ConvertError(
                 "builder-option-unavailable",
-                f"builder.io_formats: {name}: {text} is no binding of this model with a type and layout",
+                f"builder.io_formats: {name}: {text} is not a binding of this model with a type and layout",
                 hint=f"bindings: {', '.join(by_name)}; types: {', '.join(_TYPES)}; layouts: {', '.join(_LAYOUTS)}",
             )
         by_name[name].dtype = _member(trt.DataType, _TYPES[kind], "io_formats")

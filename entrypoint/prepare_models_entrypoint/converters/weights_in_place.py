@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def parse(parser: trt.OnnxParser, source: Path) -> Optional[mmap.mmap]:
     """Parse ``source``, and return what has to outlive the parser; None where it has to parse the file as a whole.
 
-    That is the case, too, where the parser refuses something: its words shall be those on the file as it is.
+    That is the case, too, where the parser refuses something: its words should be those on the file as it is.
     So do parsers that don't take weights by their address, such as that of TensorRT 10.7.
     """
     if not (

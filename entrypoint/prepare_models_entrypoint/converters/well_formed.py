@@ -59,6 +59,6 @@ def check_loops(onnx: Path, source: Path) -> None:
 
 
 def mentions(file: Path, word: bytes) -> bool:
-    """Tell whether a file has a word."""
+    """Return whether a file has a word."""
     with open(str(file), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
         return view.find(word) >= 0

@@ -23,7 +23,7 @@ _PROGRESS_INTERVAL_S = 0.2
 
 
 def serve(request: BuildRequest, events_fd: int) -> int:
-    """Serve one request; the outcome, good or bad, stands in its result file. Progress goes to ``events_fd``."""
+    """Serve one request; the outcome, good or bad, is in its result file. Progress goes to ``events_fd``."""
     die_with_parent(request.parent)
     show_as("prepare-build")
     result = empty_result()

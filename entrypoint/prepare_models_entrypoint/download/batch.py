@@ -71,7 +71,7 @@ class _Many:
         return self._good
 
     def _is_missing(self, item: _Item) -> bool:
-        """Tell whether a file most likely has to come from a web server."""
+        """Return whether a file most likely has to come from a web server."""
         if item.source.scheme not in ("https", "http", "ngc"):
             return False
         return item.sha256 is None or not downloads.blob(self._store.root, item.sha256).exists()
@@ -124,7 +124,7 @@ class _Many:
         try:
             promise = item.remote.promise() if item.remote is not None else Promise()
         except FetchError:
-            return None  # told when its turn comes
+            return None  # reported when its turn comes
         if promise.size is None or item.remote is None:
             return None
         sha256 = item.sha256 or promise.sha256
@@ -165,7 +165,7 @@ class _Many:
             self._failed(source, from_os_error(error))
 
     def _is_in_place(self, item: _Item) -> bool:
-        """Tell whether the pinned bytes are in the output directory already, whatever the cache has."""
+        """Return whether the pinned bytes are in the output directory already, whatever the cache has."""
         target = self._output / item.name if self._output is not None else None
         if target is None or item.sha256 is None or not target.is_file():
             return False

@@ -19,7 +19,7 @@ from .transfer import Download, OnProgress, mismatch
 
 
 class Obtained(NamedTuple):
-    """A content of the store. ``fetched``: bytes came now. ``promised``: who told the digest, if anybody."""
+    """A content of the store. ``fetched``: bytes came now. ``promised``: who given the digest, if anybody."""
 
     stored: Stored
     fetched: bool
@@ -106,7 +106,7 @@ class Obtain(NamedTuple):
             with contextlib.nullcontext() if small or key == part_key else self.store.pointing(key, part_key):
                 sha256 = download.run(self.patience)  # where it points ends with the part, not after it
             if part.is_noted:
-                part.forget_mark()  # first, so that it never stands beside other bytes
+                part.forget_mark()  # first, so that it never appears next to other bytes
             stored = self.store.adopt(path, sha256, remote.name)
             self._remember(remote, key, stored, part.validator, promised)
         return Obtained(stored, True, promised)

@@ -44,7 +44,7 @@ class Stored(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Return a link to the file that ends in the source's name: formats are told by the ending."""
+        """Return a link to the file that ends in the source's name: formats are reported by the ending."""
         link = downloads.names(self.blob.parent.parent, self.sha256) / self.name
         if not link.is_symlink():
             link.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ def deliver(source: Path, directory: Path, name: str, store: Store, *, stored: b
         directory: receives it.
         name: its final name.
         store: gives the lock that keeps a process that tidies away.
-        stored: whether the file is one of the store, so that a hard link to it is no surprise to anybody.
+        stored: whether the file is one of the store, so that a hard link to it is not a surprise to anybody.
 
     Raises:
         FetchError: the directory's disk has no room for a copy.

@@ -8,7 +8,7 @@ from typing import Optional
 
 from ..errors import FetchError
 
-SPARE = 16 << 20  # beyond the bytes themselves, for what is written beside them
+SPARE = 16 << 20  # beyond the bytes themselves, for what is written next to them
 FOR_OUTPUT = "free disk space there, or choose another --output directory"
 FOR_CACHE = "free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room"
 

@@ -1,4 +1,4 @@
-"""Weights beside a model that is not a plain local file: fetched from beside it, and put together with it."""
+"""Weights next to a model that is not a plain local file: fetched from next to it, and put together with it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def of_model(
     except UnreadableError:
         return ()  # the conversion refuses it
     except ExternalDataError as error:
-        raise FetchError("onnx-external-data", f"{source.public}: {error}", hint="export the model anew") from None
+        raise FetchError("onnx-external-data", f"{source.public}: {error}", hint="export the model again") from None
     if len(named) > _MOST:
         what = f"{source.public} names {len(named)} files with weights"
         raise FetchError("onnx-external-data", what, hint="save its weights in one file: onnx.save with location=")
@@ -62,7 +62,7 @@ def _fetched(
     if beside is None:
         raise FetchError(
             "onnx-external-data",
-            f"{source.public} has weights in {location!r}, and nothing says at which URL they are",
+            f"{source.public} has weights in {location!r}, and their URL is unknown",
             hint="download both files into one folder, and give the model's path as the source",
         )
     try:
@@ -72,8 +72,8 @@ def _fetched(
             raise
         raise FetchError(
             "onnx-external-data",
-            f"{source.public} has weights in {location!r}, which are not beside it: {error.message}",
-            hint="put the file beside the model under this name, or download both and give the model's path",
+            f"{source.public} has weights in {location!r}, which are not next to it: {error.message}",
+            hint="put the file next to the model under this name, or download both and give the model's path",
         ) from None
 
 

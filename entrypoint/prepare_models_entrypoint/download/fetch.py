@@ -25,9 +25,9 @@ from .transfer import OnProgress, mismatch
 class Fetched(NamedTuple):
     """A source on this machine's disk. ``digest`` is its sha256; for a local file it is computed when it is needed.
 
-    ``fresh``: whether bytes came over the network now. ``promised``: who told the digest (manifest, server, None).
+    ``fresh``: whether bytes came over the network now. ``promised``: who given the digest (manifest, server, None).
     ``licence``: page on which the terms of an NGC model stand. ``revision``: the commit of a repository.
-    ``external``: the files with the weights of a model that came from elsewhere, each beside ``path``.
+    ``external``: the files with the weights of a model that came from elsewhere, each next to ``path``.
     """
 
     path: Path
@@ -54,7 +54,7 @@ def fetch(
     pins: Pins = NO_PINS,
     remote: Optional[Remote] = None,
 ) -> Fetched:
-    """Bring the bytes of ``source`` to a local file, with the external data of a model from beside it.
+    """Bring the bytes of ``source`` to a local file, with the external data of a model from next to it.
 
     Args:
         source: an absolute path, ``file://``, ``https://``, ``ngc://org[/team]/model:version/file``, a URL of fsspec,

@@ -15,11 +15,11 @@ from ..contract.codec import ContractError
 from ..contract.files import partial_file
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-_OUTDATED = 1000  # lines that no longer count, after which the file is written anew
+_OUTDATED = 1000  # lines that no longer count, after which the file is written again
 
 
 class Known(TypedDict):
-    """What a source had: ``mark`` is what its server knows the content by, ``promised`` who told the digest.
+    """What a source had: ``mark`` is what its server knows the content by, ``promised`` who given the digest.
 
     ``at``: when it was fetched, in epoch seconds; None of a file of an archive.
     """

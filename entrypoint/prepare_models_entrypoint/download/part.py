@@ -17,7 +17,7 @@ WORTH_A_NOTE = 1 << 20  # what is smaller is fetched again sooner than a note of
 class Part:
     """The bytes of a download that are here: ``size`` of them; ``validator`` is the server's mark of the content.
 
-    ``is_noted``: whether the mark may stand in a file beside them.
+    ``is_noted``: whether the mark may appear in a file next to them.
     """
 
     def __init__(self, path: Path, stream: BinaryIO) -> None:
@@ -32,10 +32,10 @@ class Part:
     @classmethod
     @contextlib.contextmanager
     def opened(cls, path: Path, *, resume_without_validator: bool) -> Iterator[Part]:
-        """Open a part; what an earlier process left is taken up if its content can be told to be the same one later.
+        """Open a part; what an earlier process left is taken up if its content can be recognized later.
 
         Args:
-            path: the file; its server's mark is kept beside it.
+            path: the file; its server's mark is kept next to it.
             resume_without_validator: whether a digest that is known beforehand tells.
         """
         with _opened(path) as stream:
@@ -67,7 +67,7 @@ class Part:
             self.size += len(chunk)
 
     def restart(self) -> None:
-        """Forget all bytes; the mark goes first, so that it never stands beside others."""
+        """Forget all bytes; the mark goes first, so that it never appears next to others."""
         self.forget_mark()
         self._stream.truncate(0)
         self._digest, self.size, self.validator, self._total = hashlib.sha256(), 0, None, None
@@ -80,7 +80,7 @@ class Part:
             self.note()
 
     def note(self) -> None:
-        """Write the mark beside the part, for whoever continues or watches it."""
+        """Write the mark next to the part, for whoever continues or watches it."""
         self.is_noted = True
         write_json(_meta(self.path), {"validator": self.validator, "total": self._total})
 

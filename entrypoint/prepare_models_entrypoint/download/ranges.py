@@ -1,6 +1,6 @@
 """A large file from a server that limits each connection: ranges of it come ahead on further connections.
 
-The part stays a prefix of the file. The ranges lie in files of their own beside it and are appended in their order, in
+The part stays a prefix of the file. The ranges are in files of their own next to it and are appended in their order, in
 place of the network. What a killed process leaves of them is dropped: they are never more than a twentieth of the file.
 """
 
@@ -24,7 +24,7 @@ _GROWTH = 1.3  # by which ranges must speed the file up
 _SHARE = 128
 _LARGEST = 8 << 20
 _AHEAD = 6  # ranges, of which each is a 128th of the file or less
-_TRIES = 2  # the second with a URL that is signed anew
+_TRIES = 2  # the second with a URL that is signed again
 _READ = 1 << 20
 
 
@@ -33,7 +33,7 @@ class Split:
 
     Args:
         remote: where the bytes come from.
-        part: the prefix that is here; it tells by which mark the server knows the content again.
+        part: the prefix that is here; it reports by which mark the server knows the content again.
         streams: the downloads of this process.
         verified: whether a digest is known, which would tell a mixture of two contents.
     """
@@ -45,7 +45,7 @@ class Split:
 
     @property
     def goes_on(self) -> bool:
-        """Tell whether ranges go on where the part ends."""
+        """Return whether ranges go on where the part ends."""
         return self._ahead is not None and self._ahead.first == self._part.size
 
     def stream(self, chunks: Iterator[bytes], total: Optional[int]) -> Iterator[bytes]:
@@ -124,7 +124,7 @@ class _Ahead:
 
     @property
     def complete(self) -> bool:
-        """Tell whether the ranges reached the end of the file."""
+        """Return whether the ranges reached the end of the file."""
         return self._next == self._total and not self._ranges
 
     def start(self, connections: int) -> None:

@@ -40,7 +40,7 @@ class Streams:
         return _CONNECTIONS - len(self._all)
 
     def admit(self, stream: Stream, need: Callable[[], int], check: Callable[[int], None]) -> None:
-        """Let the bytes of a stream come if ``check`` finds room for them beside what the others still need."""
+        """Let the bytes of a stream come if ``check`` finds room for them next to what the others still need."""
         with self._guard:
             stream.need = lambda: 0
             check(need() + sum(other.need() for other in self._all))

@@ -36,7 +36,7 @@ class Download:
     Args:
         remote: where the bytes come from.
         part: where they go.
-        promise: size and digest to verify, as far as they are known; a pinned digest stands here, too.
+        promise: size and digest to verify, as far as they are known; a pinned digest is here, too.
         on_progress: called with ``done`` and ``total`` bytes.
         copy_to: directory that receives the file later.
         streams: the files that are coming to this process.
@@ -88,7 +88,7 @@ class Download:
         return self._verified(split)
 
     def _came(self, split: Split, effort: Effort) -> bool:
-        """Receive what one stream and the ranges behind it bring; tell whether that was all."""
+        """Receive what one stream and the ranges behind it bring; return whether that was all."""
         split.close()  # of the try before
         with self.remote.open(self.part.size, self.part.validator) as body:
             self.doubt = None

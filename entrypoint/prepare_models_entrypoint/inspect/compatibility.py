@@ -43,13 +43,13 @@ def _built(header: Header, record: Optional[ModelReport]) -> str:
     target = _target(header, record)
     by = f"built by {PRODUCTS[header['format']]} {header['version']}"
     if target is None:
-        return f"{by} for a GPU that neither the plan nor a record beside it names"
+        return f"{by} for a GPU that neither the plan nor a record next to it names"
     later = " and later" if header.get("and_later") else ""
     return f"{by} for {', '.join(sm(capability) for capability in target)}{later}"
 
 
 def _compatible(record: Optional[ModelReport]) -> Optional[bool]:
-    """Tell whether an engine was built version compatible, None where no record says what was asked."""
+    """Return whether an engine was built version compatible, None where no record says what was asked."""
     identity = record.get("identity") if record is not None else None
     builder = identity.get("builder") if isinstance(identity, dict) else None
     return builder.get("version_compatible") is True if isinstance(builder, dict) else None
@@ -89,7 +89,7 @@ def _number(capability: str) -> "tuple[int, ...]":
 
 
 def _same_version(header: Header, version: str) -> Optional[bool]:
-    """Tell whether the versions are the same; others may load where the plan was built version compatible."""
+    """Return whether the versions are the same; others may load where the plan was built version compatible."""
     built, here = (tuple(text.split("."))[:3] for text in (header["version"], version))
     return True if built == here else None
 

@@ -60,7 +60,9 @@ def describe(file: Path, key_file: Optional[Path] = None, *, layers: bool = Fals
         if stat.S_ISDIR(status.st_mode):
             return {**document, "format": "models-dir", "models": _models(file, layers=layers, weights=weights)}
         if not stat.S_ISREG(status.st_mode):
-            raise InspectError("source-not-a-model", f"{file} is no plain file", hint="give the path of a model file")
+            raise InspectError(
+                "source-not-a-model", f"{file} is not a regular file", hint="give the path of a model file"
+            )
         document["bytes"] = status.st_size
         document.update(_describe(file, key_file, layers=layers, weights=weights))
     except FileNotFoundError:

@@ -125,7 +125,7 @@ def _no_plan(path: Path, head: bytes, size: int, before: Optional[Preamble]) -> 
         )
     return InspectError(
         "engine-invalid",
-        f"{path.name} is no TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
+        f"{path.name} is not a TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
         hint="which file is this? Plans of TensorRT start with 'ftrt' (up to 8.5: 'ptrt'), of TensorRT-RTX with 'vtrt'",
     )
 

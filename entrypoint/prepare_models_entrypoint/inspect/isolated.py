@@ -23,7 +23,7 @@ TIMEOUT_S = 120.0
 
 
 def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = TIMEOUT_S) -> Document:
-    """Return what ``read`` told last.
+    """Return what ``read`` reported last.
 
     Where its process died after it had told something, the document's ``died`` says how.
 
@@ -33,7 +33,7 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
         timeout_s: seconds after which the process is killed.
 
     Raises:
-        InspectError: it died before it told anything, or what it raised itself.
+        InspectError: it died before it reported anything, or what it raised itself.
     """
     what = file.name
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:

@@ -20,10 +20,10 @@ _LONGEST_TEXT = 1000
 
 
 def read(path: Path, tell: Tell, *, layers: bool, weights: bool) -> None:
-    """Tell what the model is; a second time with shapes inferred, where outputs come without.
+    """Say what the model is; a second time with shapes inferred, where outputs come without.
 
     Raises:
-        InspectError: it is no ONNX model that can be read, or there is nothing in it.
+        InspectError: it is not an ONNX model that can be read, or there is nothing in it.
     """
     _check_file(path)
     model = _parse(path)
@@ -81,7 +81,7 @@ def _parse(path: Path) -> ModelProto:
     except DecodeError as error:
         raise InspectError(
             "onnx-invalid",
-            f"{path.name} is no ONNX model: {error}",
+            f"{path.name} is not an ONNX model: {error}",
             hint="check that the file is complete; graphs nested more than 30 levels deep can't be read either",
         ) from error
     return model

@@ -29,7 +29,7 @@ def infer(model: ModelProto, io: List[Document]) -> Optional[str]:
         if value["mode"] == "output" and value["dtype"] in ("unknown", dtype):
             _complete(value, dtype, dims)
     unknown = [value["name"] for value in io if value["dtype"] == "unknown"]
-    return f"types that the file does not tell: {', '.join(unknown)}" if unknown else None
+    return f"types that the file leaves open: {', '.join(unknown)}" if unknown else None
 
 
 def _complete(value: Document, dtype: str, dims: Optional[List[Dim]]) -> None:

@@ -1,4 +1,4 @@
-"""The weights of an ONNX model: how many, how large, and whether those that lie in other files are there."""
+"""The weights of an ONNX model: how many, how large, and whether those that are in other files are there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .onnx_types import dtype_name, text
 
 @dataclass
 class Weights:
-    """A summary, each tensor, and what is wrong with files that tensors lie in."""
+    """A summary, each tensor, and what is wrong with files that tensors are in."""
 
     summary: Document
     tensors: List[Document]
@@ -32,7 +32,7 @@ def of_graph(graphs: Sequence[GraphProto], path: Path) -> Weights:
         path: the model file.
 
     Raises:
-        UnreadableError: nothing tells which files belong to the model.
+        UnreadableError: nothing says which files belong to the model.
     """
     tensors = [_tensor(tensor) for graph in graphs for tensor in graph.initializer]
     tensors += [_tensor(sparse.values, sparse=True) for graph in graphs for sparse in graph.sparse_initializer]
@@ -73,5 +73,5 @@ def _warning(file: Document) -> WarningInfo:
     return WarningInfo(
         code="onnx-external-data",
         message=f"the weights file {file['location']!r} {file['problem']}",
-        hint="keep the model's weights files beside the .onnx file, under their own names",
+        hint="keep the model's weights files next to the .onnx file, under their own names",
     )

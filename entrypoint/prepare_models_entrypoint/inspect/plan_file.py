@@ -1,4 +1,4 @@
-"""What a plan file is: its header, the record beside it, and the engine itself where a GPU can load it."""
+"""What a plan file is: its header, the record next to it, and the engine itself where a GPU can load it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
         _load(file, document, record, here, module["name"])
     if document["io"] is None:
         document["note"] = (
-            "a plan does not tell its bindings without a GPU that can load it, "
-            "and no report.json of this engine lies beside it"
+            "a plan reveals its bindings only on a GPU that can load it, "
+            "and no report.json of this engine is next to it"
         )
     details = document["details"]
     document["layer_count"] = len(details["layers"]) if details else None
@@ -44,7 +44,7 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
 
 
 def read_record(plan: Path) -> Optional[ModelReport]:
-    """Return the report that was written with this very engine: beside it, or one directory up."""
+    """Return the report that was written with this engine: next to it, or one directory up."""
     for folder in (plan.absolute().parent, plan.absolute().parent.parent):
         try:
             record = report.read_record(folder)

@@ -16,7 +16,7 @@ sys.path.insert(0, _ROOT)
 
 import prepare_models_entrypoint  # noqa: E402, F401  # this copy of it, whatever else is installed
 
-sys.path.remove(_ROOT)  # what stands beside the package must not come before the standard library
+sys.path.remove(_ROOT)  # what is next to the package must not come before the standard library
 
 import importlib  # noqa: E402  # after the path is clean
 

@@ -101,7 +101,7 @@ def _is_foldable(node: NodeProto, scope: Scope) -> bool:
 
 
 def _takes(conv: NodeProto, scope: Scope) -> bool:
-    """Tell whether a layer takes a normalization: a convolution with stored weights.
+    """Return whether a layer takes a normalization: a convolution with stored weights.
 
     Those of a grouped transposed one have no axis of output channels.
     """

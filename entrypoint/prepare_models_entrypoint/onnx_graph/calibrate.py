@@ -125,7 +125,7 @@ def inputs_of(model: ModelProto, job: ModelJob) -> List[Input]:
 
 
 def _is_writable(name: str) -> bool:
-    """Tell whether a tensor's name survives the lines of a cache."""
+    """Return whether a tensor's name survives the lines of a cache."""
     return name == name.strip() and len(name.splitlines()) == 1
 
 

@@ -16,7 +16,7 @@ from typing import Dict, Iterable, List, Mapping, Optional
 from ..contract.report import Calibration, WarningInfo
 from ..errors import ConvertError
 
-FILE = "calibration.cache"  # beside an engine: the cache that was made from samples
+FILE = "calibration.cache"  # next to an engine: the cache that was made from samples
 
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration")
 _HEADER = re.compile(r"TRT-(\d+)-(\w+)")
@@ -87,7 +87,7 @@ def read(path: Path, name: str) -> CalibrationCache:
     if match is None:
         raise _invalid(name, f"line 1 is {header[:60]!r}, expected TRT-<version>-<algorithm>")
     if match[2] not in ALGORITHMS:
-        raise _invalid(name, f"algorithm {match[2]} is none of {', '.join(ALGORITHMS)}")
+        raise _invalid(name, f"algorithm {match[2]} is not one of {', '.join(ALGORITHMS)}")
     found = _scales(body, name)
     scales = {tensor: scale for tensor, scale in found.items() if math.isfinite(scale) and scale > 0}
     if not scales:
@@ -106,7 +106,7 @@ def _scales(body: bytes, name: str) -> Dict[str, float]:
     try:
         lines = body.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise _invalid(name, f"it is no text: {error.reason} at byte {error.start}") from None
+        raise _invalid(name, f"it is not text: {error.reason} at byte {error.start}") from None
     scales: Dict[str, float] = {}
     for number, line in enumerate(lines, 2):
         if not line.strip():
@@ -116,7 +116,7 @@ def _scales(body: bytes, name: str) -> Dict[str, float]:
             raise _invalid(name, f"line {number} is {line[:60]!r}, expected NAME: SCALE")
         scale = _scale(word)
         if scale is None:
-            raise _invalid(name, f"line {number}: {word[:20]!r} is no scale in hexadecimal digits")
+            raise _invalid(name, f"line {number}: {word[:20]!r} is not a scale in hexadecimal digits")
         if scales.setdefault(tensor, scale) != scale and not math.isnan(scale):
             raise _invalid(name, f"line {number}: a second, different scale of {tensor}")
     return scales
@@ -132,7 +132,7 @@ def _scale(word: str) -> "float | None":
 def _invalid(name: str, why: str) -> ConvertError:
     return ConvertError(
         "calibration-cache-invalid",
-        f"{name} is no usable calibration cache: {why}",
+        f"{name} is not a usable calibration cache: {why}",
         hint="download the cache of exactly this model version again, or leave calibration_cache out and use fp16",
     )
 
@@ -220,4 +220,4 @@ def _how_to_fit(found: Calibration) -> str:
         )
     if found["unusable"]:
         return "these scales come from quantization-aware training: use the model's export with Q/DQ nodes, or fp16"
-    return "use the cache that belongs to this model version; names change when a model is exported anew"
+    return "use the cache that belongs to this model version; names change when a model is exported again"

@@ -91,7 +91,7 @@ class _Flow:
         return "computes with whole numbers" if counts else ""
 
     def follows_full(self, site: Site) -> bool:
-        """Tell whether a node takes the type of its input and has a full one."""
+        """Return whether a node takes the type of its input and has a full one."""
         if site.node.op_type not in FOLLOW:
             return False
         return not any(
@@ -134,7 +134,7 @@ class _Flow:
         )
 
     def _read(self, site: Site, tensors: Set["tuple[int, str]"], *, every: bool) -> bool:
-        """Tell whether a node reads one of these tensors, or nothing but these and constants."""
+        """Return whether a node reads one of these tensors, or nothing but these and constants."""
         names = [name for name in site.node.input if name]
         if every:
             return all(site.scope.constant(name) is not None or _key(site.scope, name) in tensors for name in names)

@@ -22,7 +22,7 @@ _LARGEST = 1e-3  # of the output's range; a DFT as a matrix product is 1e-5 off
 
 
 def available() -> bool:
-    """Tell whether ONNX Runtime is installed."""
+    """Return whether ONNX Runtime is installed."""
     return importlib.util.find_spec("onnxruntime") is not None
 
 

@@ -20,7 +20,7 @@ class RewriteError(ValueError):
 
 
 def of(model: ModelProto) -> Optional[str]:
-    """Return what ONNX's checker says against a model whose large weights lie in files, None where it is fine.
+    """Return what ONNX's checker says against a model whose large weights are in files, None where it is fine.
 
     Inputs and outputs without a shape are fine: the checker stops at the first, and nothing else asks for one.
     """

@@ -1,4 +1,4 @@
-"""Inputs that a manifest fixes, and the branches that they decide: an If with a known condition is no If."""
+"""Inputs that a manifest fixes, and the branches that they decide: an If with a known condition is not an If."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def by_constants(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[Mode
         )
     model = _folded(model, work_dir, 1)
     gone = before - branches(model)
-    return model, [f"{gone} of {before} If are decided by onnx.constants and gone"] if gone else []
+    return model, [f"{gone} of {before} If are decided by onnx.constants and disappear"] if gone else []
 
 
 def by_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:

@@ -20,7 +20,7 @@ def nodes(model: ModelProto) -> Iterator[NodeProto]:
 
 
 def has_qdq(model: ModelProto) -> bool:
-    """Tell whether the model carries its own quantization."""
+    """Return whether the model carries its own quantization."""
     return any(node.op_type in QUANTIZERS for node in nodes(model))
 
 

@@ -128,7 +128,7 @@ class _Search:
         return chosen, found[chosen][1]
 
     def _holds(self, variants: "_Variants", left_out: Sequence[str], on: "_Answered") -> bool:
-        """Tell whether the outputs are right without some of the activations."""
+        """Return whether the outputs are right without some of the activations."""
         if not on.feeds:
             return True
         active = [name for name in variants.names if name not in set(left_out)]

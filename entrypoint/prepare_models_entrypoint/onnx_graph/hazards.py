@@ -96,7 +96,7 @@ class _Search:
         self.found.kept.setdefault(site.node.name, reason)
 
     def _is_harmless(self, operator: str, index: int, tensor: TensorProto) -> bool:
-        """Tell whether out-of-range values bound on the far side only: no number of the narrower type is beyond."""
+        """Return whether out-of-range values bound on the far side only: no number of the narrower type is beyond."""
         values = weights.array(tensor)
         beyond = values[np.abs(values) > self.narrow.largest]
         upper = operator == "Min" or (operator == "Clip" and index == 2)
@@ -126,7 +126,7 @@ class _Search:
                     queue.extend(fresh)
 
     def _brings_back(self, site: Site, index: int, worst: float) -> bool:
-        """Tell whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
+        """Return whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
         operator = site.node.op_type
         if operator not in ("Mul", "Div") or len(site.node.input) != 2 or (operator == "Div" and index != 0):
             return False
@@ -139,7 +139,7 @@ class _Search:
 
 
 def _needs(operator: str, index: int, *, large: bool) -> bool:
-    """Tell whether rounding large, or small, values at an input of an operator spoils its result."""
+    """Return whether rounding large, or small, values at an input of an operator spoils its result."""
     if operator in ("Shape", "Size"):
         return False
     if operator == "Div":  # by what is large, or of what is small: so is the result

@@ -60,7 +60,7 @@ def amax(seen: Range, method: str) -> float:
 
     Args:
         seen: the tensor's range.
-        method: minmax: the largest that occurred. percentile: 99.99 % of the values lie within. entropy: what loses the
+        method: minmax: the largest that occurred. percentile: 99.99 % of the values are within. entropy: what loses the
             least information, by the Kullback-Leibler divergence, as TensorRT's calibrator does.
     """
     if method == "minmax" or not seen.most or seen.counts is None:

@@ -1,4 +1,4 @@
-"""A model, alone or beside the one that was made of it, run with every tensor observed and at once reduced."""
+"""A model, alone or next to the one that was made of it, run with every tensor observed and at once reduced."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _ends(nodes: Sequence[NodeProto], places: Mapping[str, int], count: int) -> 
 
 
 def is_float(value: Any) -> bool:
-    """Tell whether a value is a tensor of float32."""
+    """Return whether a value is a tensor of float32."""
     return isinstance(value, np.ndarray) and value.dtype == np.float32
 
 

@@ -83,7 +83,7 @@ def _is_true(constants: Constants, name: str) -> bool:
 
 
 def _goes_on(body: GraphProto) -> bool:
-    """Tell whether a body passes its condition on, or gives one that is always true."""
+    """Return whether a body passes its condition on, or gives one that is always true."""
     makers = {name: node for node in body.node for name in node.output}
     name = body.output[0].name
     while name in makers and makers[name].op_type in ("Identity", "Cast"):

@@ -25,7 +25,7 @@ def load(path: Path) -> ModelProto:
     """Read a model; its large weights stay in their files, and their tensors refer to them by absolute paths.
 
     Raises:
-        ConvertError: it is no ONNX model.
+        ConvertError: it is not an ONNX model.
         ExternalDataError: weights in other files are missing, or are elsewhere than they may be.
     """
     path = Path(os.path.abspath(str(path)))
@@ -55,14 +55,14 @@ def _structure(path: Path) -> Tuple[ModelProto, Dict[str, Tuple[int, int]]]:
 
 
 def bring(model: ModelProto) -> None:
-    """Bring all weights into memory, in place, for what does not know that they lie in files."""
+    """Bring all weights into memory, in place, for what does not know that they are in files."""
     for tensor in tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             weights.bring(tensor)
 
 
 def save(model: ModelProto, path: Path) -> None:
-    """Write a model as one file where protobuf can read it, otherwise with ``PATH.weights`` beside it.
+    """Write a model as one file where protobuf can read it, otherwise with ``PATH.weights`` next to it.
 
     The model is left as it was.
     """

@@ -13,7 +13,7 @@ from .prepare import prepare
 def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelProto:
     """Return the model with operators of version ``wanted``, or as it is where it can't be lifted.
 
-    What ONNX's converter adds has no names: the model is prepared anew.
+    What ONNX's converter adds has no names: the model is prepared again.
 
     Raises:
         ConvertError: it can't be lifted and is older than ``required``, which is what ``why`` needs.

@@ -1,4 +1,4 @@
-"""Patterns that often overflow or cancel in fp16. Without samples nobody knows, so they are kept in fp32 and told."""
+"""Patterns that often overflow or cancel in fp16. Without samples they are kept in fp32 and reported."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class _Search:
         return self._way(sink.node.input[start], _LONGEST, added=False, mixes=sink.node.op_type == "Log")
 
     def _way(self, name: str, left: int, *, added: bool, mixes: bool) -> Set[str]:
-        """``added``: whether values were added up on the way to here. ``mixes``: whether a MatMul may lie on it."""
+        """``added``: whether values were added up on the way to here. ``mixes``: whether a MatMul may be on it."""
         site = self.made.get(name)
         if site is None or not left:
             return set()

@@ -100,7 +100,7 @@ def _alias_casts(model: ModelProto, scales: Dict[str, float], names: AbstractSet
 
 
 class _Writer:
-    """Writes the graphs of one model anew."""
+    """Writes the graphs of one model again."""
 
     def __init__(self, model: ModelProto, scales: Mapping[str, float], finder: Finder, done: Quantized) -> None:
         self.model, self.scales, self.finder, self.done = model, scales, finder, done
@@ -151,7 +151,7 @@ class _Writer:
 
 
 class _Graph:
-    """One graph while it is written anew."""
+    """One graph while it is written again."""
 
     def __init__(self, writer: _Writer, scope: Scope) -> None:
         self.writer, self.scope = writer, scope

@@ -54,7 +54,7 @@ class Applied:
 
 
 def survey(source: Path, job: ModelJob) -> Rescue:
-    """Return what a model needs beside what the manifest asks of its graph.
+    """Return what a model needs next to what the manifest asks of its graph.
 
     Raises:
         ConvertError: dimensions that share a real name have different sizes, or an input has no rank anywhere.
@@ -187,7 +187,7 @@ def _shapes(model: ModelProto, job: ModelJob) -> Dict[str, List[Optional[int]]]:
             if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
                 sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in _dims(value)]
                 if found.setdefault(name, sizes) != sizes:
-                    twice.add(name)  # in graphs beside each other, which may use a name for different tensors
+                    twice.add(name)  # in graphs next to each other, which may use a name for different tensors
     return {name: sizes for name, sizes in found.items() if name not in twice}
 
 

@@ -103,7 +103,7 @@ class _Writer:
 
 
 class _Graph:
-    """One graph while it is written anew.
+    """One graph while it is written again.
 
     full, narrow: by the name of a source tensor, what holds it in this graph in its own type and in the narrower one.
     """

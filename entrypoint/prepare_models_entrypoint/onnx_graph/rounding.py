@@ -51,7 +51,7 @@ def rounded(model: ModelProto) -> Rounded:
 
 
 class _Writer:
-    """Writes one graph anew; ``outer`` writes the graph around it, whose fp32 copies this one may read."""
+    """Writes one graph again; ``outer`` writes the graph around it, whose fp32 copies this one may read."""
 
     def __init__(self, scope: Scope, outer: "Optional[_Writer]", names: Names) -> None:
         self.scope, self.outer, self.names = scope, outer, names

@@ -115,7 +115,7 @@ def _of_attributes(node: NodeProto) -> Iterator[str]:
         elif (node.op_type, name) == ("Transpose", "perm") and sorted(attribute.ints) != list(
             range(len(attribute.ints))
         ):
-            yield f"perm {list(attribute.ints)} is no permutation of axes"
+            yield f"perm {list(attribute.ints)} is not a permutation of axes"
 
 
 def _of_tensors(model: ModelProto) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _of_shapes(model: ModelProto) -> Optional[str]:
 
 
 def _is_in_order(graph: GraphProto) -> bool:
-    """Tell whether each node comes after those that make what it reads."""
+    """Return whether each node comes after those that make what it reads."""
     ahead = {name for node in graph.node for name in node.output if name}
     for node in graph.node:
         if ahead.intersection(node.input):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Distance = Union[float, str]
 
-_LARGE = 1 << 30  # bytes of a model whose weights are written beside it
+_LARGE = 1 << 30  # bytes of a model whose weights are written next to it
 # Ranges of random whole numbers, widest first: what indexes into something must be small, but all zeros show nothing.
 _WHOLE_RANGES = ((0, 256), (1, 17), (0, 2))
 _SEED = 2026
@@ -189,7 +189,7 @@ def _distance(first: Array, second: Array) -> Distance:
         return float((first != second).mean())
     wide, other = first.astype(np.float64), second.astype(np.float64)
     if not np.array_equal(np.isfinite(wide), np.isfinite(other)):
-        return "values that are finite in one result alone"
+        return "values that are finite in only one result"
     finite = np.isfinite(wide)
     if not finite.any():
         return 0.0

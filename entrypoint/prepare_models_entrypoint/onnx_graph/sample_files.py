@@ -204,7 +204,7 @@ def _opened(path: Path, use: Any) -> Any:
         with Image.open(str(path)) as image:
             return use(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise unusable(path, f"is no image that can be read: {error}", "remove it, or save it anew") from None
+        raise unusable(path, f"is not a readable image: {error}", "remove it, or save it again") from None
 
 
 def unusable(path: Path, why: str, hint: str) -> ConvertError:

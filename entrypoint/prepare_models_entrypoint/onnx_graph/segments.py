@@ -26,7 +26,7 @@ class Segments:
     """A model that is run in segments.
 
     Args:
-        model: functions inlined; its large weights may lie in files.
+        model: functions inlined; its large weights may be in files.
     """
 
     def __init__(self, model: ModelProto) -> None:
@@ -48,7 +48,7 @@ class Segments:
         return max(end, last + 1) if start <= last and end > first >= 0 else end
 
     def can_start(self, start: int) -> bool:
-        """Tell whether a segment can start there: not between nodes that hand on sequences."""
+        """Return whether a segment can start there: not between nodes that hand on sequences."""
         return not self._sequences or not self._sequences[0] < start <= self._sequences[-1]
 
     def advance(self, values: Values, start: int, end: int, *, observed: bool = False) -> Values:
@@ -81,7 +81,7 @@ class Segments:
                 yield values[name].shape
 
     def is_read_after(self, name: str, end: int) -> bool:
-        """Tell whether a node from ``end`` on, or the caller, reads a tensor."""
+        """Return whether a node from ``end`` on, or the caller, reads a tensor."""
         return self._last.get(name, -1) >= end
 
     def results(self, values: Values) -> Values:

@@ -31,7 +31,7 @@ class Site:
                 yield index
 
     def narrows(self, index: int) -> bool:
-        """Tell whether the float input at ``index`` becomes narrow with the node."""
+        """Return whether the float input at ``index`` becomes narrow with the node."""
         formal = self.signature.input(index) if self.signature is not None else None
         return formal is not None and formal.variable in self.variables
 
@@ -90,7 +90,7 @@ def _float_variables(node: NodeProto, signature: schemas.Signature, scope: Scope
 
 
 def _is_open(node: NodeProto, signature: schemas.Signature, scope: Scope, floats: "set[str]") -> bool:
-    """Tell whether a float output has a type variable that no float input binds, and no attribute tells its type."""
+    """Return whether a float output has a type variable that no float input binds, and no attribute tells its type."""
     for index, name in enumerate(node.output):
         formal = signature.output(index)
         if not name or formal is None or formal.fixed is not None or scope.get(name) != TensorProto.FLOAT:

@@ -206,7 +206,7 @@ def _compared(source: Path, model: ModelProto, done: Applied, job: ModelJob, wor
 
 
 def keep(graph_file: Path, target: Path) -> None:
-    """Write a graph to ``target``, with all of its weights: in it, or in one file beside it where protobuf can't."""
+    """Write a graph to ``target``, with all of its weights: in it, or in one file next to it where protobuf can't."""
     model_file.save(model_file.load(graph_file), target)
 
 

@@ -41,7 +41,7 @@ _CONSTANTS = {
 class Scope:
     """One graph, and through ``outer`` those around it.
 
-    kinds: element type by tensor; that of a sequence or optional value is negative; 0 where it can't be told.
+    kinds: element type by tensor; that of a sequence or optional value is negative; 0 where it can't be judged.
     constants: initializers, and what Constant nodes give. inner: the graphs that a node carries, by its name.
     """
 
@@ -54,7 +54,7 @@ class Scope:
         self.constants: Dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
 
     def constant(self, name: str) -> Optional[TensorProto]:
-        """Return the values of a tensor where they stand in the model."""
+        """Return the values of a tensor where they are in the model."""
         if name in self.kinds:
             return self.constants.get(name)
         return self.outer.constant(name) if self.outer is not None else None

@@ -1,4 +1,4 @@
-"""Values of tensors. Large ones are mapped from the file in which they lie, and are never in memory as a whole."""
+"""Values of tensors. Large ones are mapped from the file in which they are, and are never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KINDS[np.dtype(np.uint16)] = TensorProto.UINT16
 
 
 def array(tensor: TensorProto) -> Array:
-    """Return the values; read-only and mapped where they lie in a file. bfloat16 comes as float32.
+    """Return the values; read-only and mapped where they are in a file. bfloat16 comes as float32.
 
     Raises:
         ConvertError: the file has too few bytes.
@@ -110,7 +110,7 @@ def _rounded(values: Array, kind: int) -> Array:
 
 
 def _bits(values: Array, kind: int) -> Array:
-    """Return values as they stand in a file for this element type."""
+    """Return values as they are in a file for this element type."""
     values = _rounded(values, kind) if kind == TensorProto.FLOAT16 else np.asarray(values)
     if kind == TensorProto.BFLOAT16:
         values = to_bfloat16(values)
@@ -151,7 +151,7 @@ def _stored_kind(tensor: TensorProto) -> int:
 
 
 def range_of(tensor: TensorProto) -> Tuple[str, int, int]:
-    """Return location, offset and length of the values of a tensor that lies in a file.
+    """Return location, offset and length of the values of a tensor that is in a file.
 
     Raises:
         ConvertError: its entries are no numbers, or don't fit its shape.
@@ -191,7 +191,7 @@ def _mapped(tensor: TensorProto) -> Array:
 
 
 def _stored(tensor: TensorProto) -> Array:
-    """Map the values as they stand in the file."""
+    """Map the values as they are in the file."""
     location, offset, _ = range_of(tensor)
     dtype = np.dtype(_DTYPES[_stored_kind(tensor)]).newbyteorder("<")
     try:
@@ -201,7 +201,7 @@ def _stored(tensor: TensorProto) -> Array:
 
 
 def bring(tensor: TensorProto) -> None:
-    """Bring the values of a tensor that lies in a file into memory, in place."""
+    """Bring the values of a tensor that is in a file into memory, in place."""
     tensor.CopyFrom(_in_memory(tensor))
 
 

@@ -103,7 +103,7 @@ def _copy_tar_member(archive: Path, path: str, part: Part) -> None:
                 if info.isreg():
                     tar.copy(info, part, path)
                 elif not info.islnk():
-                    raise _invalid(archive, f"{path} is not a plain file but a link, directory or device")
+                    raise _invalid(archive, f"{path} is not a regular file but a link, directory or device")
                 link = normal(info.linkname) if info.islnk() else None
             elif info.isreg():
                 names.append(name)
@@ -128,7 +128,7 @@ def _copy_linked(archive: Path, path: str, link: str, before: int, part: Part) -
                     if info.isreg():
                         tar.copy(info, part, path)
                     elif not info.islnk():
-                        raise _invalid(archive, f"{path} is a link to {link}, which is not a plain file")
+                        raise _invalid(archive, f"{path} is a link to {link}, which is not a regular file")
         if found is None:
             raise _invalid(archive, f"{path} is a link to {link}, which is not in the archive before it")
         if following is None:
@@ -158,7 +158,7 @@ class _Tar:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether the mark of the archive's end was read."""
+        """Return whether the mark of the archive's end was read."""
         return getattr(self._tar, "ended", False)
 
     def members(self) -> Iterator[tarfile.TarInfo]:
@@ -231,7 +231,7 @@ def _copy_zip_member(archive: Path, path: str, part: Part) -> None:
             raise _missing(archive, path, list(infos))
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
-            raise _invalid(archive, f"{path} is not a plain file but a link, directory or device")
+            raise _invalid(archive, f"{path} is not a regular file but a link, directory or device")
         if info.flag_bits & 1:
             raise _invalid(archive, f"{path} is encrypted")
         with pack.open(info) as stream:

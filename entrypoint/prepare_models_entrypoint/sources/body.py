@@ -76,7 +76,7 @@ class Remote(Protocol):
 
 
 class RangeLostError(FetchError):
-    """What is here can't be continued: the download begins anew."""
+    """What is here can't be continued: the download begins again."""
 
     def __init__(self, message: str) -> None:
         super().__init__("source-unreachable", message, hint="run again", retryable=True)
@@ -120,7 +120,7 @@ def told_by(head: bytes, name: str) -> Optional[str]:
 
 
 def _is_utf8(head: bytes) -> bool:
-    """Tell whether the beginning of a file is text, as JSON is: any bytes may happen to start like it."""
+    """Return whether the beginning of a file is text, as JSON is: any bytes may happen to start like it."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:

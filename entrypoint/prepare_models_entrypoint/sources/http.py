@@ -28,13 +28,13 @@ _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, direction marks, line breaks
 _NUMBER = r"[0-9]{1,18}"
 _STATUS_HINTS = {
-    401: ("source-refused", "this server wants credentials: give them in a file of headers (docs/fetch.md)"),
+    401: ("source-refused", "this server needs credentials: give them in a file of headers (docs/fetch.md)"),
     403: (
         "source-refused",
         "this server does not give the file to you: check its headers file, or the URL's signature",
     ),
     404: ("source-not-found", "check the URL"),
-    407: ("source-unreachable", "the proxy wants a user and a password: put them into HTTP_PROXY and HTTPS_PROXY"),
+    407: ("source-unreachable", "the proxy needs a user and a password: put them into HTTP_PROXY and HTTPS_PROXY"),
     408: ("source-unreachable", "try again later"),
     410: ("source-not-found", "the file was taken away; look for its successor"),
     412: ("source-refused", "accept the terms on the file's page first"),
@@ -143,7 +143,9 @@ def location(answer: requests.Response, url: str) -> Optional[str]:
     except ValueError:
         joined, usable = target, False
     if not usable:
-        what = f"{Source.of(url).public} redirects to what is no URL of a file: {Source.of(joined).public}"
+        what = (
+            f"{Source.of(url).public} redirects to something that is not the URL of a file: {Source.of(joined).public}"
+        )
         raise FetchError("source-unreachable", what, hint="check the URL, and what proxy is on the way", retryable=True)
     return joined
 
@@ -189,7 +191,7 @@ def body_of(answer: requests.Response, web: Web, remote: Remote, *, offset: int,
 
 
 def refusal(answer: requests.Response, label: str) -> FetchError:
-    """Return the error for a status that is no success."""
+    """Return the error for a status that is not a success."""
     status = answer.status_code
     refused = ("source-refused", "the server does not take this request: check the URL, and what proxy is on the way")
     usual = refused if 400 <= status < 500 else ("source-unreachable", "try again later")
@@ -237,7 +239,7 @@ def _doubt(answer: requests.Response, remote: Remote) -> Optional[FetchError]:
         return None
     return FetchError(
         "source-unreachable",
-        f"{remote.label}: something on the way compressed the file ({strange}) although it was told not to",
+        f"{remote.label}: something on the way compressed the file ({strange}) although the request excluded it",
         hint="exempt the host from the proxy's transformations",
     )
 

@@ -25,7 +25,7 @@ _MOST_REDIRECTS = 5  # of a repository that moved
 class HubSource(HttpSource):
     """A file of a repository. Its commit is asked for first, and the bytes are those of that commit.
 
-    revision: the commit, once the hub told it.
+    revision: the commit, once the hub reported it.
     """
 
     def __init__(self, source: str, file: HubFile, access: Access) -> None:

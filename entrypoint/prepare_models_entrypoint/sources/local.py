@@ -1,4 +1,4 @@
-"""Sources on the local disk. They are read where they lie: nothing is copied."""
+"""Sources on the local disk. They are read where they are: nothing is copied."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _prepared(url: str, headers: Mapping[str, str], auth: Optional[AuthBase], me
     request.prepare_method(method)
     request.prepare_url(url, None)
     request.prepare_headers(headers)
-    if auth is not None or "@" in url:  # a user and a password may stand in the URL
+    if auth is not None or "@" in url:  # a user and a password may appear in the URL
         request.prepare_auth(auth, url)
     return request
 

@@ -142,7 +142,7 @@ class OutputMetrics:
     def _problems(self, values: Dict[str, Optional[float]], limits: Thresholds, named: bool) -> List[str]:
         problems = [self.problem] if self.problem else []
         if self.non_finite:
-            problems.append(f"{self.non_finite} values are finite in one result alone")
+            problems.append(f"{self.non_finite} values are finite in only one result")
         for name, limit in limits.limits().items():
             value = values[name]
             if limit is None:

@@ -1,7 +1,7 @@
 """Which nodes can't be narrow: those whose values overflow, and those that rounding takes too far from the source.
 
 The model runs once on each of a few samples, with every tensor observed. What overflows stays in fp32. Its narrow form
-is held against it; where that misses a threshold, the model runs once more, beside the narrow one, and shows where the
+is held against it; where that misses a threshold, the model runs once more, next to the narrow one, and shows where the
 error arises and how much has to stay in fp32 for it. Where errors only add up, layers are narrow one by one. What was
 found is tried before it is believed, on other samples, too, unless outputs are far from any threshold.
 """
@@ -25,7 +25,7 @@ from .judging import Judge, Judgement, Values
 from .repairs import Repairs, Spoilt, Ways
 from .spread import Spread
 
-SAMPLES = 2  # on which ranges are measured; with the run beside the narrow model, the model runs three times at most
+SAMPLES = 2  # on which ranges are measured; with the run next to the narrow model, the model runs three times at most
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
@@ -53,7 +53,7 @@ class Source:
     """A model, observed on samples: each runs once, whoever asks.
 
     Args:
-        model: prepared and folded; its large weights lie in files.
+        model: prepared and folded; its large weights are in files.
         feeds: samples, of which the first ``SAMPLES`` count.
         others: yields further samples, on which what was found is tried.
     """
@@ -123,7 +123,7 @@ class _Form:
         return bool(judged.problems), dear, bool(judged.doubtful), dear * self.layers, error, len(self.keep)
 
     def is_right(self) -> bool:
-        """Tell whether there is nothing to look for."""
+        """Return whether there is nothing to look for."""
         return not self.judgement.problems and (self.is_dear or not self.judgement.doubtful)
 
 
@@ -201,7 +201,7 @@ class _Search:
         return best if self._is_settled(best) else self._spread(best)
 
     def _is_settled(self, form: _Form) -> bool:
-        """Tell whether a form is small, or right by far with something left that is narrow: fewer layers risk more."""
+        """Return whether a form is small, or right by far with something left narrow: fewer layers risk more."""
         if form.judgement.problems:
             return False
         return not form.is_dear or (form.judgement.calm and form.layers <= _MOST_LAYERS * len(self.layers))
@@ -220,7 +220,7 @@ class _Search:
         return form if form.merit() < best.merit() else best
 
     def _is_right(self, keep: Mapping[str, str]) -> bool:
-        """Tell whether no sample is doubtful; those that were added because they failed come first."""
+        """Return whether no sample is doubtful; those that were added because they failed come first."""
         latest = reversed(range(len(self.source.feeds)))
         return not any(self._compared(keep, [index]).doubtful for index in latest)
 
@@ -228,7 +228,7 @@ class _Search:
         return {**more, **self.keep}
 
     def _spoilt(self, form: _Form) -> List[Spoilt]:
-        """Run the model once more, beside a form of it."""
+        """Run the model once more, next to a form of it."""
         doubtful = form.judgement.doubtful
         spare = None if form.judgement.problems else int(_SPARE * len(self.layers))
         repairs = Repairs(self.source.model, self._narrow(form.keep), self.target, doubtful=doubtful, spare=spare)

@@ -181,4 +181,4 @@ def _unreadable(what: str, error: OSError) -> HostError:
 
 def damaged(what: str) -> BundleError:
     """Return the error for bytes that are not those that were written."""
-    return BundleError("bundle-damaged", f"the bundle is damaged: {what}", hint="copy it again, or create it anew")
+    return BundleError("bundle-damaged", f"the bundle is damaged: {what}", hint="copy it again, or create it again")

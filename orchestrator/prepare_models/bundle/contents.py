@@ -161,7 +161,7 @@ def _chunks(file: Path) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def spool(target: Path) -> Iterator[Path]:
-    """Yield an empty directory beside ``target``; what killed processes left of theirs goes, too."""
+    """Yield an empty directory next to ``target``; what killed processes left of theirs goes, too."""
     for left in target.parent.glob(f".{target.name}.*.spool{PARTIAL}"):
         with contextlib.suppress(OSError), locked_now(left):
             shutil.rmtree(left, ignore_errors=True)

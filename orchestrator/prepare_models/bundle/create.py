@@ -42,7 +42,7 @@ _SPARE = 64 << 20
 class Order:
     """What a bundle is to hold.
 
-    manifest: its path; a lock lies beside it. target: where the bundle goes. platforms: rows of the table, each with
+    manifest: its path; a lock is next to it. target: where the bundle goes. platforms: rows of the table, each with
     the name of its image. bases: bundles that need not be repeated. wheels: the Python that installs the tool, None for
     no wheels; extras: of the tool; given_wheels: a directory of them. timing: whether timing caches go along,
     and engines of this machine's store.
@@ -177,7 +177,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 
 
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
-    """Bring every source that is not simply a local file to the download store; return where each lies."""
+    """Bring every source that is not simply a local file to the download store; return where each is."""
     base = manifest.path.absolute().parent
     by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
     for spec in manifest.models:

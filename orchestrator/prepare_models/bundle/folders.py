@@ -1,4 +1,4 @@
-"""The unpacked bundles under the cache directory: one folder for each, and a lock beside it that its users share.
+"""The unpacked bundles under the cache directory: one folder for each, and a lock next to it that its users share.
 
 <first digits of the index's sha256>/      files of models and images, the manifest
 <the same>/cache/                          engines, downloads and timing caches that serve this bundle alone
@@ -52,7 +52,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Tell whether a folder is that of a bundle which was verified to its end."""
+    """Return whether a folder is that of a bundle which was verified to its end."""
     return re.fullmatch(_NAME, folder.name) is not None
 
 

@@ -45,7 +45,7 @@ def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[byt
 
     Args:
         image: what the index says of it.
-        path_of: returns where the content of a digest lies.
+        path_of: returns where the content of a digest is.
     """
     for file in image.files:
         entry = tarfile.TarInfo(file.path)

@@ -99,7 +99,7 @@ class Index:
     """A bundle's table of contents.
 
     models: in the order of the manifest, whose names may be others where a ``${VAR}`` has another value.
-    bases: digests of the indexes of the bundles that it needs beside itself.
+    bases: digests of the indexes of the bundles that it needs next to itself.
     """
 
     tool: str
@@ -143,7 +143,7 @@ def parse(data: bytes) -> Index:
         _check_contents(index)
     except ContractError as error:
         raise BundleError(
-            "bundle-damaged", f"the index can't be read: {error}", hint="create the bundle anew"
+            "bundle-damaged", f"the index can't be read: {error}", hint="create the bundle again"
         ) from None
     return index
 

@@ -114,7 +114,7 @@ def unpack(
         bases: bundles that it was made on top of.
         keys: keys one of which must have signed it, None for no check.
         on_bytes: hears how many of how many bytes are verified.
-        wants: whether the content of an image is needed; it lies in ``folder/images`` then.
+        wants: whether the content of an image is needed; it is in ``folder/images`` then.
         accepts: whether an older signed edition is refused from now on.
 
     Raises:
@@ -165,7 +165,7 @@ def _verified(
     def tell(count: int) -> None:
         nonlocal done
         done += count
-        on_bytes(done, max(total, done))  # of a pipe nothing tells the size
+        on_bytes(done, max(total, done))  # of a pipe nothing says the size
 
     with opened(bundle) as stream:
         total = bundle.stat().st_size
@@ -198,7 +198,7 @@ class _Work:
         self._stream: BinaryIO | None = None
 
     def path(self, digest: str) -> Path:
-        """Return where a content lies."""
+        """Return where a content is."""
         return self._folder / digest
 
     def sink(self, index: Index, content: Content) -> Sink | None:

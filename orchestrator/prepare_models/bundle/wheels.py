@@ -182,7 +182,7 @@ def _place(found: Distribution) -> str | None:
         url = f"{version['vcs']}+{url}@{version['commit_id']}"
     elif parts.scheme == "file" and not Path(url2pathname(parts.path)).exists():
         name, path = found.metadata["Name"], url2pathname(parts.path)
-        raise BundleError("wheel-missing", f"{name} was installed from {path}, which is gone", hint=_INSTEAD)
+        raise BundleError("wheel-missing", f"{name} was installed from {path}, which no longer exists", hint=_INSTEAD)
     return f"{url}#subdirectory={origin['subdirectory']}" if origin["subdirectory"] else url
 
 
@@ -197,7 +197,7 @@ def _origin(found: Distribution) -> _Origin | None:
 def _check_own(found: Distribution, wheel: Path) -> None:
     """Refuse a wheel of other code than that which runs here: of a clone that went on, or of somebody's namesake."""
     origin = _origin(found)
-    if origin is not None and origin["dir_info"].get("editable"):  # what lies in its directory is what runs
+    if origin is not None and origin["dir_info"].get("editable"):  # what is in its directory is what runs
         return
     installed = {str(entry): f"{entry.hash.mode}={entry.hash.value}" for entry in found.files or () if entry.hash}
     installed = {name: digest for name, digest in installed.items() if name.startswith(_OURS)}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def add_building(command: argparse.ArgumentParser) -> None:
     """Add how engines are built and reported, whatever chose the models."""
-    command.add_argument("--report", type=Path, metavar="FILE", help="write the run's report to FILE, too")
+    command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
     for form in forms.FORMS:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     command.add_argument(
@@ -30,7 +30,7 @@ def add_building(command: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="longest time for the conversion of one model (default 6 hours)",
     )
-    command.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have some")
+    command.add_argument("--accept-eula", action="store_true", help="accept the terms of use of the models")
     add_output(command)
     add_wide(command)
 

@@ -43,7 +43,7 @@ def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
     """Add the option for the consumers that count. ``otherwise``: which do where none is given."""
     command.add_argument(
         "--consumer", type=consumer, action="append", default=[], metavar="NAME[@RELEASE]",
-        help=f"whose rules count, such as triton or isaac-ros@5.0; may be repeated (default: {otherwise})",
+        help=f"consumer to check for, such as triton or isaac-ros@5.0; may be repeated (default: {otherwise})",
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def add_output(command: argparse.ArgumentParser) -> None:
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
     volume.add_argument("-v", "--verbose", action="count", default=0, help="show details")
     command.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="form of the log on standard error"
+        "--log-format", choices=("text", "json"), default="text", help="format of the log on standard error"
     )
 
 
@@ -144,15 +144,15 @@ def add_bases(command: argparse.ArgumentParser) -> None:
     """Add the bundles that another one needs."""
     command.add_argument(
         "--base", type=Path, action="append", default=[], metavar="FILE",
-        help="bundle whose contents need not be repeated; several times",
+        help="bundle whose contents need not be repeated; may be repeated",
     )  # fmt: skip
 
 
 def add_executor(command: argparse.ArgumentParser) -> None:
     """Add where the work is done, and what is said about containers."""
-    command.add_argument("--executor", choices=NAMES, default="auto", help="where the work is done (default auto)")
+    command.add_argument("--executor", choices=NAMES, default="auto", help="where engines are built (default auto)")
     group = command.add_argument_group("containers")
-    group.add_argument("--platform", metavar="NAME", help="platform of the image (default: found out; see image list)")
+    group.add_argument("--platform", metavar="NAME", help="platform of the image (default: detected; see image list)")
     group.add_argument("--image", metavar="IMAGE", help="another image of this tool")
     group.add_argument("--gpu", metavar="GPU", help="none, all, a number or a UUID (default: all where one is needed)")
     group.add_argument("--memory", type=size, metavar="SIZE", help="memory of a container, such as 8GiB; 0: no limit")
@@ -164,7 +164,7 @@ def add_selection(command: argparse.ArgumentParser) -> None:
         "manifest", type=manifest, nargs="?", metavar="MANIFEST", help="default: ./models.yaml; none with --bundle"
     )
     command.add_argument("names", nargs="*", metavar="NAME", help="models to work on (default: all)")
-    command.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from a bundle, and no network")
+    command.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from a bundle, without a network")
     add_bases(command)
     add_delivery(command, "--models-dir")
     command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
@@ -188,8 +188,8 @@ def add_delivery(command: argparse.ArgumentParser, *models_dir: str) -> None:
         action="extend",
         default=[],
         metavar="BINDING=NAME",
-        help="names in ROS 2 messages, of one model; ros: in the manifest does the same",
+        help="tensor names in ROS 2 messages, for one model; ros: in the manifest does the same",
     )
-    add_consumer(command, "what the manifest says, else all")
-    add_deploy_dir(command, "what the manifest says, else where it is")
-    command.add_argument("--force", action="store_true", help="build engines that are up to date, too")
+    add_consumer(command, "the manifest's, else all")
+    add_deploy_dir(command, "the manifest's, else where it is")
+    command.add_argument("--force", action="store_true", help="rebuild engines that are up to date, too")

@@ -20,13 +20,13 @@ COMMANDS = {
     "run": "fetch, convert and inspect the models of a manifest",
     "plan": "print what run would do, and why",
     "validate": "check manifests and their locks, without TensorRT and without a network",
-    "check": "judge the models of a manifest in seconds, without building anything",
+    "check": "check the models of a manifest in seconds, without building anything",
     "rewrite": "write the ONNX graph that an engine is built from",
     "inspect": "describe model files: inputs, outputs, memory, profiles, layers",
     "lint": "check a models directory against what Isaac ROS, Triton and DeepStream need",
     "decrypt": "write the ONNX model of an encrypted .etlt, for a machine that has no codec",
     "fetch": "download and verify files",
-    "ngc": "search NGC's catalogue",
+    "ngc": "search NGC's catalog",
     "gather": "write one Triton repository of engines that several GPUs built",
     "relocate": "write the files that consumers read for another place; nothing is built",
     "verify": "compare engines with their source models, output by output",
@@ -35,7 +35,7 @@ COMMANDS = {
     "catalog": "search the catalog of published models",
     "init": "write a commented manifest for model files, URLs and models of the catalog",
     "trust": "list the keys whose bundles, locks and engines are accepted",
-    "lock": "pin every byte that a manifest names, in a file beside it",
+    "lock": "pin every byte that a manifest names, in a file next to it",
     "bundle": "carry everything that a run needs to a machine without a network",
     "schema": "print a JSON Schema",
     "image": "build, pull, list, save or load the container images",
@@ -90,7 +90,7 @@ def _module(command: str) -> ModuleType:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line. Names of models may stand behind options, too, where argparse does not take them."""
+    """Parse the command line. Names of models may appear behind options, too, where argparse does not take them."""
     argv = sys.argv[1:] if argv is None else argv
     root = parser(argv[0] if argv else "")
     arguments, rest = root.parse_known_args(argv)
@@ -105,7 +105,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _settle_manifest(arguments: argparse.Namespace) -> None:
-    """A bundle brings its manifest, so what stands in its place is the first name of a model."""
+    """A bundle brings its manifest, so what is in its place is the first name of a model."""
     if arguments.bundle is None and arguments.manifest is None:
         from pathlib import Path
 

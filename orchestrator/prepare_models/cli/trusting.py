@@ -17,7 +17,9 @@ def add_sign(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("signature")
     group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs it")
     group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
-    group.add_argument("--series", metavar="NAME", help="what it is an edition of (default: the manifest's name)")
+    group.add_argument(
+        "--series", metavar="NAME", help="series that this edition belongs to (default: the manifest's name)"
+    )
     group.add_argument("--counter", type=int, metavar="N", help="number of the edition (default: the time)")
 
 

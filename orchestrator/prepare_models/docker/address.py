@@ -14,7 +14,7 @@ _DEFAULT = "/var/run/docker.sock"
 
 
 def may_answer() -> bool:
-    """Tell whether it is worth asking: without an address and without a socket the Docker SDK is not even loaded."""
+    """Return whether it is worth asking: without an address and without a socket the Docker SDK is not even loaded."""
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
     sockets = [Path(_DEFAULT), *([Path(runtime_dir, "docker.sock")] if runtime_dir else [])]
     return bool(os.environ.get("DOCKER_HOST")) or _has_context() or any(path.exists() for path in sockets)
@@ -31,12 +31,12 @@ def socket_path() -> str | None:
 
 
 def is_here() -> bool:
-    """Tell whether the daemon is known, without a question, to see this machine's files."""
+    """Return whether the daemon is known, without a question, to see this machine's files."""
     return socket_path() is not None or is_local(os.environ.get("DOCKER_HOST", ""))
 
 
 def is_local(base_url: str) -> bool:
-    """Tell whether a daemon sees this machine's files. The SDK's own address of a Unix socket has no real host."""
+    """Return whether a daemon sees this machine's files. The SDK's own address of a Unix socket has no real host."""
     parts = urlsplit(base_url)
     if parts.scheme == "http+docker":
         return parts.hostname != "ssh"
@@ -49,7 +49,7 @@ def is_local(base_url: str) -> bool:
 
 
 def is_valid(text: str) -> bool:
-    """Tell whether a DOCKER_HOST is of a form that containers can be asked through."""
+    """Return whether a DOCKER_HOST is of a form that containers can be asked through."""
     if text.startswith(("unix://", "http+unix://")):
         return not text.endswith("//")
     try:
@@ -62,7 +62,7 @@ def is_valid(text: str) -> bool:
 
 
 def _has_context() -> bool:
-    """Tell whether the user of Docker's command line chose a daemon by a context."""
+    """Return whether the user of Docker's command line chose a daemon by a context."""
     if os.environ.get("DOCKER_CONTEXT"):
         return True
     folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")

@@ -48,7 +48,7 @@ class RunSpec:
     """One container.
 
     argv: arguments of the image's entrypoint. user: ``uid:gid``.
-    network: none or host. groups: numeric groups beside the user's own. memory_bytes: limit, 0 for none.
+    network: none or host. groups: numeric groups besides the user's own. memory_bytes: limit, 0 for none.
     back: directories of the container whose files are brought here where the engine does not see this machine's.
     """
 
@@ -152,7 +152,7 @@ class Containers:
             on_out: called with pieces of standard output.
             on_err: called with pieces of standard error.
             timeout_s: seconds until the container is killed.
-            on_sent: told how many bytes of files are there, and of how many, where they have to be sent.
+            on_sent: reported how many bytes of files are there, and of how many, where they have to be sent.
 
         Raises:
             HostError: the engine refused, or was lost.
@@ -263,7 +263,7 @@ class Containers:
         Args:
             label: name of the label.
             value: its value; empty for any.
-            keep: told the container's labels, says whether it is somebody's who lives.
+            keep: is given the container's labels, says whether it is somebody's who lives.
         """
         wanted = f"{label}={value}" if value else label
         with translated():

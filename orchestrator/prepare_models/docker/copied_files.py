@@ -1,6 +1,6 @@
 """Files for a container whose engine does not see this machine's: sent before it starts, brought back after its end.
 
-They lie in volumes without names, which belong to the container and go with it, at the same paths as with binds.
+They are in volumes without names, which belong to the container and go with it, at the same paths as with binds.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Bind:
 
 
 def volumes(binds: Sequence[Bind]) -> tuple[str, ...]:
-    """Return the directories for which the container gets volumes; none of them lies in another.
+    """Return the directories for which the container gets volumes; none of them is in another.
 
     The engine makes a volume the property of root, so a directory that the container writes to is an entry of one.
 
     Raises:
-        ContainerError: something lies in a directory that the container has of its own.
+        ContainerError: something is in a directory that the container has of its own.
     """
     chosen: list[PurePosixPath] = []
     places = [(path if bind is None else path.parent, path, bind) for path, bind in _plain(binds).items()]
@@ -68,7 +68,7 @@ def archives(
         binds: what goes there.
         user: ``uid:gid`` of the owner.
         stopped: asked now and then; where it says yes, an archive ends with ``InterruptedRunError``.
-        on_sent: told how many bytes of files are there, and of how many.
+        on_sent: reported how many bytes of files are there, and of how many.
     """
     plain = _plain(binds)
     sending = _Sending(user, stopped, on_sent, sum(_size(bind.source) for bind in binds if bind.read_only))
@@ -89,7 +89,7 @@ def unpack(pieces: Iterable[bytes], place: Path) -> None:
                 _unpack(archive, member, place)
     except tarfile.TarError as error:
         raise ContainerError(
-            "docker-remote", f"what the engine sent is no whole archive: {error}", hint="run again"
+            "docker-remote", f"the engine sent an incomplete archive: {error}", hint="run again"
         ) from None
 
 

@@ -69,9 +69,9 @@ class Image:
         """Say why this version of the tool can't use the image, or return None."""
         found = self.labels.get(CONTRACT_LABEL)
         if found is None:
-            return "it carries no contract version, so it is no image of prepare-models"
+            return "it carries no contract version, so it is not an image of prepare-models"
         if found != str(CONTRACT_VERSION):
-            return f"it speaks contract version {found}, this version of the tool speaks {CONTRACT_VERSION}"
+            return f"it uses contract version {found}, this version of the tool uses {CONTRACT_VERSION}"
         return None
 
 

@@ -86,7 +86,7 @@ def build(
         arch: x86_64 or aarch64; None takes the engine's own.
         tao_converter: NVIDIA's converter to put into the image.
         tag: another name than the platform's.
-        ca: certificates (PEM) that pip trusts in the build, beside the base's own.
+        ca: certificates (PEM) that pip trusts in the build, next to the base's own.
         index_url: where pip finds packages.
         build_args: further arguments, such as HTTPS_PROXY.
 
@@ -120,7 +120,7 @@ def build(
 
 
 def revision() -> str:
-    """Return the commit of the checkout that this code lies in, or ``unknown`` for an installed wheel."""
+    """Return the commit of the checkout that this code is in, or ``unknown`` for an installed wheel."""
     checkout = Path(__file__).parents[3]
     if not (checkout / ".git").exists():
         return "unknown"

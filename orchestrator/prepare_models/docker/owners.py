@@ -17,7 +17,7 @@ def owner_labels(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def owner_lives(labels: Mapping[str, str]) -> bool:
-    """Tell whether the process that started a container may still run.
+    """Return whether the process that started a container may still run.
 
     On other machines this can't be known: it may. Of this machine none lives that was started before it booted.
     """

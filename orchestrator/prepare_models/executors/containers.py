@@ -32,8 +32,8 @@ MODEL_LABEL = f"{LABEL}.model"
 _KEY = Path(f"{INSIDE}/key")
 _SECRETS = Path(f"{INSIDE}/secrets")
 _RUN = ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out")
-_GRACE_S = 60.0  # what the entrypoint may take beside the conversion, whose time it watches itself
-_AGAIN = "build the image anew with prepare-models image build; if it stays, please report it"
+_GRACE_S = 60.0  # what the entrypoint may take next to the conversion, whose time it watches itself
+_AGAIN = "build the image again with prepare-models image build; if it stays, please report it"
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 

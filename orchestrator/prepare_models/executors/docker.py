@@ -100,7 +100,7 @@ class Docker:
             self._platform, self._image = site.platform, site.image
 
     def describe(self) -> RuntimeInfo:
-        """Return backend and GPU as the image told them before, or else as it tells them now."""
+        """Return backend and GPU as the image reported them before, or else as it reports them now."""
         if self._runtime is None:
             self._runtime = self._connect().site.describe()
         return self._runtime

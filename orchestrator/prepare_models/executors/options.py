@@ -19,5 +19,5 @@ class ContainerOptions:
 
     @property
     def given(self) -> bool:
-        """Tell whether the user chose anything that only containers have."""
+        """Return whether the user chose anything that only containers have."""
         return self != ContainerOptions()

@@ -17,7 +17,7 @@ class Outcome:
 
     what: names the process in messages and its log. oom: the kernel killed something in it for want of memory.
     expired_s: the time limit, in seconds, that ended it. memory_bytes: its memory limit, 0 for none.
-    hint: what to do where nothing tells why it failed.
+    hint: what to do where nothing says why it failed.
     """
 
     what: str

@@ -71,7 +71,7 @@ class Site:
 
     @property
     def local(self) -> bool:
-        """Tell whether containers see this machine's files."""
+        """Return whether containers see this machine's files."""
         return self.containers.daemon.local
 
     def describe(self) -> RuntimeInfo:
@@ -112,7 +112,7 @@ class Site:
                 "image-unfit",
                 f"the entrypoint does not start in {self._name}: "
                 f"status {ended.exit_code if ended else 'none'} {''.join(last)}",
-                hint="build the image anew: prepare-models image build",
+                hint="build the image again: prepare-models image build",
             ) from None
         return answer
 

@@ -53,7 +53,7 @@ class Work:
 
     @property
     def remote(self) -> bool:
-        """Tell whether anything has to be downloaded or unpacked first."""
+        """Return whether anything has to be downloaded or unpacked first."""
         return any(Source.of(source).path is None for source in self._sources)
 
     @property
@@ -190,7 +190,7 @@ class Lines:
         self._rest = b""
 
     def feed(self, piece: bytes) -> None:
-        """Take a piece; what is no event is no concern of the run's."""
+        """Take a piece; what is not an event is not a concern of the run's."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             with contextlib.suppress(ContractError):

@@ -30,9 +30,9 @@ Facts = Mapping[str, str]
 class LockedFile:
     """A file that a model is made from.
 
-    role: one of ``ROLES``. source: as it may be shown; a local path is relative to the manifest where it lies below it.
+    role: one of ``ROLES``. source: as it may be shown; a local path is relative to the manifest where it is below it.
     sha256, bytes: of the file; of an archive's member for such a source; of all samples for a directory of samples.
-    source_id: tells remote sources apart whose shown forms are the same. promised: who told the digest of a remote
+    source_id: tells remote sources apart whose shown forms are the same. promised: who given the digest of a remote
     source before its bytes came: manifest, server, or nobody (None), so that the first fetch was trusted. revision: the
     commit of the repository that the bytes are of.
     """
@@ -105,7 +105,7 @@ class Lock:
 
 
 def path_of(manifest: Path) -> Path:
-    """Return where the lock of a manifest lies: ``models.lock`` beside ``models.yaml``."""
+    """Return where the lock of a manifest is: ``models.lock`` next to ``models.yaml``."""
     return manifest.with_suffix(".lock")
 
 
@@ -113,7 +113,7 @@ def read(file: Path) -> Lock | None:
     """Return the lock in a file, or None where there is none.
 
     Raises:
-        LockError: it is no lock, or one of another version.
+        LockError: it is not a lock, or one of another version.
     """
     try:
         return parse(read_small(file, largest=schema.LARGEST_DOCUMENT), str(file))
@@ -124,7 +124,7 @@ def read(file: Path) -> Lock | None:
 
 
 def parse(data: bytes, name: str) -> Lock:
-    """Return the lock in a document; ``name`` stands in the error."""
+    """Return the lock in a document; ``name`` is in the error."""
     try:
         raw = schema.loads(data)
         version = raw.pop("version", None) if isinstance(raw, dict) else None
@@ -167,4 +167,4 @@ def _raw(file: LockedFile) -> dict[str, object]:
 
 
 def _unreadable(name: str, why: str) -> LockError:
-    return LockError([f"{name} is no lock: {why}"], hint="restore it, or remove it and run prepare-models lock")
+    return LockError([f"{name} is not a lock: {why}"], hint="restore it, or remove it and run prepare-models lock")

@@ -39,7 +39,7 @@ def refuse(drift: Sequence[str], file: Path | None) -> None:
     if not drift:
         return
     if file is None:
-        hint = "on the connected side: prepare-models lock --platform NAME, for this machine and tool; then bundle anew"
+        hint = "on the connected side: prepare-models lock --platform NAME, for this machine and tool; bundle again"
     else:
         hint = f"if it is meant: prepare-models lock {file}, or --update NAME for a remote source; then review the diff"
     raise LockError(drift, hint=hint)

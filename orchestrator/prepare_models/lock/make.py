@@ -22,7 +22,7 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
     Args:
         manifest: the models.
         previous: what is locked already; its remote sources stay, if the manifest still names them.
-        update: models whose remote sources are asked for anew.
+        update: models whose remote sources are asked for again.
         accept_eula: whether terms are accepted.
         on_event: hears the progress of downloads.
 
@@ -103,7 +103,7 @@ def _same(made: Mapping[str, Sequence[LockedFile]], previous: Lock, model: str) 
 
 
 def _still(known: LockedFile, file: Wanted) -> bool:
-    """Tell whether what is locked is what the manifest wants. An archive on this disk may have changed."""
+    """Return whether what is locked is what the manifest wants. An archive on this disk may have changed."""
     return known.source_id is not None and known.source_id == file.identifier and file.pinned in (None, known.sha256)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def load(
     file: Path, *, locked: bool = False, keys: KeyList | None = None, accepts: bool = False
 ) -> tuple[Manifest, Lock | None]:
-    """Read a manifest and the lock beside it.
+    """Read a manifest and the lock next to it.
 
     With ``locked`` every difference is refused and every file pinned. Without it the lock pins remote sources that are
     still those of the manifest; local files are the user's to change. With ``keys`` one of them must have signed it;

@@ -25,7 +25,7 @@ class Wanted:
     """A file that a manifest names.
 
     source: as the manifest has it, local paths absolute. label: as a lock shows it. pinned: the manifest's sha256.
-    fetched: whether the entrypoint has to bring or unpack it; otherwise it is read where it lies.
+    fetched: whether the entrypoint has to bring or unpack it; otherwise it is read where it is.
     """
 
     role: str
@@ -41,7 +41,7 @@ class Wanted:
 
     @property
     def identifier(self) -> str | None:
-        """Return what tells two remote sources apart; None for a path, which differs from machine to machine."""
+        """Return what distinguishes two remote sources; None for a path, which differs from machine to machine."""
         source = Source.of(self.source)
         return source.id if source.is_remote else None
 
@@ -57,7 +57,7 @@ def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
     """Yield the files of a model, but for directories of samples. ``base``: directory of the manifest.
 
     Raises:
-        HostError: weights that belong to a local model are not there, or lie elsewhere than they may.
+        HostError: weights that belong to a local model are not there, or are elsewhere than they may.
     """
     yield from pinnable(spec, base)
     model = Source.of(spec.source).path
@@ -123,7 +123,7 @@ def measure_samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) 
 
 
 def external_data(source: str, base: Path) -> Wanted:
-    """Return the file with weights at a source that was found beside a fetched model."""
+    """Return the file with weights at a source that was found next to a fetched model."""
     return _source("external_data", source, None, base)
 
 

@@ -49,7 +49,7 @@ def examine(
 
     Args:
         machine: what was probed.
-        models_dir: where engines shall go.
+        models_dir: where engines go.
         platform: name of the platform that the user wants, None for the machine's own.
         automatic: what ``auto`` takes; None where another machine was probed, of which neither this Python nor the
             engine's images tell anything. Where nobody asked for a platform, only what it needs can fail.
@@ -174,7 +174,7 @@ def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -
         yield Finding(
             "engine's place",
             WARN,
-            "the engine is on another machine, to which files are sent; what is told here is of this one",
+            "the engine is on another machine, to which files are sent; what is reported here is about this one",
             "give --platform NAME to run, and run prepare-models doctor there",
         )
         return
@@ -195,7 +195,7 @@ def gpu_access(daemon: Daemon, machine: Machine) -> Finding:
     except HostError as error:
         return Finding("GPU access", FAIL, error.message, error.hint, of=CONTAINERS)
     text = f"{access.way}: {access.reason}"
-    # No engine tells whether it has the hook. Where its package brought nothing else either, it is not there.
+    # No engine reports whether it has the hook. Where its package brought nothing else either, it is not there.
     if access.way == gpu.DEVICE_REQUEST and not machine.toolkit and gpu.NVIDIA_RUNTIME not in daemon.runtimes:
         told = f"{text}, which is not installed"
         return Finding("GPU access", FAIL, told, daemon_errors.TOOLKIT, of=CONTAINERS)

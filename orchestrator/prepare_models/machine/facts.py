@@ -41,7 +41,7 @@ class Machine:
     cdi: devices such as nvidia.com/gpu=all.
     board: module of a Jetson, such as p3767-0000.
     device_groups: numeric groups that own the GPU's device nodes where others may not open them.
-    toolkit: whether NVIDIA's Container Toolkit lies where engines look for it.
+    toolkit: whether NVIDIA's Container Toolkit is where engines look for it.
     """
 
     arch: str
@@ -59,7 +59,7 @@ class Machine:
 
     @property
     def jetson(self) -> bool:
-        """Tell whether this is a Jetson, by its release or by its device tree where no file names the release."""
+        """Return whether this is a Jetson, by its release or by its device tree where no file names the release."""
         return self.l4t is not None or bool(self.soc)
 
     @property
@@ -77,7 +77,7 @@ class Machine:
 def probe(
     root: Path = Path("/"), *, arch: str | None = None, ask_gpus: Callable[[Path], gpus.Answer] = gpus.ask
 ) -> Machine:
-    """Describe the machine whose files lie below ``root``."""
+    """Describe the machine whose files are below ``root``."""
     l4t, soc = _l4t(root), _soc(root)
     driver = gpus.Answer((), "a Jetson has no discrete GPU") if l4t or soc else ask_gpus(root)
     return Machine(

@@ -1,4 +1,4 @@
-"""The GPUs of a machine as its driver tells them: through NVML where it can be loaded, else through nvidia-smi."""
+"""The GPUs of a machine as its driver reports them: through NVML where it can be loaded, else through nvidia-smi."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _QUERY_TIMEOUT_S = 20
 _SMI_PLACES = ("usr/bin", "usr/lib/wsl/lib", "opt/bin")  # WSL2 has it outside of many PATHs
 
 _INSTALL_DRIVER = "install the NVIDIA driver"
-_LOAD = "load the driver (sudo modprobe nvidia); after an update of the kernel, install it anew"
+_LOAD = "load the driver (sudo modprobe nvidia); after an update of the kernel, reinstall it"
 _RESTART = "restart the machine; if it comes back, look for Xid errors in: sudo dmesg"
 _MISMATCH = "restart the machine: the driver was updated while its old module is loaded"
 _PERMISSION = "give this user access to /dev/nvidia*: often the group is video or render"
@@ -52,7 +52,7 @@ class Gpu:
 
 
 class Answer(NamedTuple):
-    """What a driver tells. reason: why there is no GPU, or why one of them is missing; fix: what to do about it."""
+    """What a driver reports. reason: why there is no GPU, or why one of them is missing; fix: what to do about it."""
 
     gpus: tuple[Gpu, ...]
     reason: str = ""
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
 
 
 def ask(root: Path = Path("/")) -> Answer:
-    """Return the GPUs of the machine whose files lie below ``root``. NVML is asked on this machine alone."""
+    """Return the GPUs of the machine whose files are below ``root``. NVML is asked on this machine alone."""
     answer = _nvml() if root == Path("/") else None
     return _smi(root) if answer is None else answer
 
@@ -72,7 +72,7 @@ def nvidia_smi(root: Path) -> str | None:
 
 
 def _nvml() -> Answer | None:
-    """Return what NVML tells, None where its bindings or the library are not there."""
+    """Return what NVML reports, None where its bindings or the library are not there."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:

@@ -16,7 +16,7 @@ from .platforms import dotted, version
 class JetPack:
     """One release.
 
-    l4t: first and last Jetson Linux, empty where it is not known. newer: a TensorRT that it takes beside its own.
+    l4t: first and last Jetson Linux, empty where it is not known. newer: a TensorRT that it takes besides its own.
     """
 
     jetpack: str
@@ -54,7 +54,7 @@ def of(l4t: Version) -> JetPack | None:
 
 
 def has_dla(board: str, tensorrt: str) -> bool | None:
-    """Tell whether a TensorRT builds for the DLA of a module, None where the module is not known."""
+    """Return whether a TensorRT builds for the DLA of a module, None where the module is not known."""
     if not board:
         return None
     wanted = version(tensorrt)

@@ -1,4 +1,4 @@
-"""What builds in this Python need, as far as it can be told without importing any of it."""
+"""What builds in this Python need, as far as it can be reported without importing any of it."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Platform:
 
     @property
     def builds_without_gpu(self) -> bool:
-        """Tell whether engines are built ahead of time, for GPUs that need not be here."""
+        """Return whether engines are built ahead of time, for GPUs that need not be here."""
         return self.name == "rtx"
 
 
@@ -133,7 +133,7 @@ def unsuitable(platform: Platform, machine: Machine) -> str | None:
         if machine.l4t is None and machine.jetson:
             return None  # its release is not known, so it is the user who knows
         if machine.l4t is None:
-            return f"the image is for Jetson (JetPack {platform.jetpack}), this machine is none"
+            return f"the image is for Jetson (JetPack {platform.jetpack}), this machine is not one"
         low, high = (version(text) for text in platform.l4t)
         if not low <= machine.l4t <= high:
             return f"the image is for JetPack {platform.jetpack}, this machine runs L4T {dotted(machine.l4t)}"

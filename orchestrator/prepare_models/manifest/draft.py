@@ -34,7 +34,7 @@ class Draft:
     """One model of a manifest to be written.
 
     entry: its keys and values, in the order in which one reads them.
-    about: comments before it. beside: comments by key. optional: keys and values that stand there as comments.
+    about: comments before it. beside: comments by key. optional: keys and values that are there as comments.
     """
 
     entry: Mapping[str, object]
@@ -78,7 +78,7 @@ def manifest(drafts: Sequence[Draft], head: str = HEAD) -> str:
 
 
 def model(draft: Draft) -> str:
-    """Return the lines of one model, as they stand under ``models:``."""
+    """Return the lines of one model, as they are under ``models:``."""
     about = [f"  {part}" for line in draft.about for part in _wrapped(line)]
     lines = []
     for key, value in draft.entry.items():

@@ -12,7 +12,7 @@ VARIABLE = "PREPARE_MODELS_ACCEPT_EULA"
 
 
 def accepted(*, flag: bool) -> bool:
-    """Tell whether ``--accept-eula`` was given, or its variable is set."""
+    """Return whether ``--accept-eula`` was given, or its variable is set."""
     return flag or os.environ.get(VARIABLE, "") in ("1", "true", "yes")
 
 

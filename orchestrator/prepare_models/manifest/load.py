@@ -1,4 +1,4 @@
-"""Reading ``models.yaml``: strict, and with every problem told at once."""
+"""Reading ``models.yaml``: strict, and with every problem reported at once."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Ngc(Record):
 
 
 class Defaults(Record):
-    """What ``defaults:`` may have beside settings of models."""
+    """What ``defaults:`` may have besides settings of models."""
 
     ngc: Ngc | None = setting(
         Nested(Ngc, "api_url, auth_url or key_file"),

@@ -1,4 +1,4 @@
-"""YAML with line numbers: a tree of nodes that know where they stand, and a list of the problems found in them."""
+"""YAML with line numbers: a tree of nodes that know where they are, and a list of the problems found in them."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ class _Reader:
 
     def _mapping(self, raw: yaml.MappingNode, node: Node) -> Node:
         for name, (key, value) in self._pairs(raw, node).items():
-            if node.path or not name.startswith(EXTENSION):  # what stands there counts where it is used
+            if node.path or not name.startswith(EXTENSION):  # what is there counts where it is used
                 child = self.read(value, f"{node.path}.{name}" if node.path else name)
                 child.line = key.start_mark.line + 1
                 node.entries[name] = child
@@ -241,7 +241,7 @@ class _Reader:
             else:
                 if key.value in own:
                     place = f"{node.path}.{key.value}".lstrip(".")
-                    self._refuse(Node("scalar", key.start_mark.line + 1, place), f"key {key.value!r} stands here twice")
+                    self._refuse(Node("scalar", key.start_mark.line + 1, place), f"key {key.value!r} is given twice")
                 own[key.value] = (key, value)
         return {**merged, **own}
 

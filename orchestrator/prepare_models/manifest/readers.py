@@ -42,7 +42,7 @@ class Reader:
         return self.directory / os.path.expanduser(text)  # which leaves a user as is whom nobody knows
 
     def is_a(self, node: Node, kind: str, expected: str) -> bool:
-        """Note a problem unless a node is of a kind, and tell whether it is."""
+        """Note a problem unless a node is of a kind, and return whether it is."""
         if node.kind != kind:
             self.problems.expected(node, expected)
         return node.kind == kind

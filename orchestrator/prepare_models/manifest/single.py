@@ -92,7 +92,7 @@ def keep(drafted: Draft, target: Path) -> None:
     content = draft.manifest([drafted]).encode("utf-8")
     try:
         if target.exists() and target.read_bytes() != content:
-            raise UsageError(f"{target} exists and says something else", hint="choose another with --write-manifest")
+            raise UsageError(f"{target} exists with other content", hint="choose another with --write-manifest")
         write_atomic(target, content)
     except OSError as error:
         hint = "choose another with --write-manifest"

@@ -44,7 +44,7 @@ def _builds(planned: Sequence[PlannedModel]) -> list[ModelSpec]:
 
 
 def _for_tensorrt(spec: ModelSpec) -> bool:
-    """Tell whether an engine is for consumers that load TensorRT's own; without any named it is for all."""
+    """Return whether an engine is for consumers that load TensorRT's own; without any named it is for all."""
     wanted = [name.partition("@")[0] for name in spec.deployment.consumers]
     return not wanted or any(name in NOT_OF_RTX for name in wanted)
 

@@ -41,7 +41,7 @@ def expected_identity(
 
     Raises:
         SourceMissingError: a local source is not there.
-        ExternalDataError: weights that belong to a local model are not there, or lie elsewhere than they may.
+        ExternalDataError: weights that belong to a local model are not there, or are elsewhere than they may.
         OSError: a local source can't be read.
     """
     path = Source.of(spec.source).path
@@ -116,6 +116,6 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
 
 
 def _is_newer(changed: float, record: ModelReport) -> bool:
-    """Tell whether an archive came to its place, or was written to, after the engine was built."""
+    """Return whether an archive came to its place, or was written to, after the engine was built."""
     engine = record["engine"]
     return engine is None or changed > Path(engine["path"]).stat().st_mtime

@@ -37,7 +37,7 @@ _LARGE = 64 << 20  # bytes that take a tenth of a second to read and hash
 class PlannedModel:
     """One model: what will be done with it and the reason.
 
-    action: ``build`` (there is none yet), ``rebuild``, ``restore`` (from the store, or only what stands beside the
+    action: ``build`` (there is none yet), ``rebuild``, ``restore`` (from the store, or only what is next to the
         engine) or ``up-to-date``.
     record: of the engine that is there and stays. changes: what made another engine of it.
     turn: name under which one process at a time builds it: its build key, or a stand-in while that is not known
@@ -166,7 +166,7 @@ class Planner:
         return PlannedModel(spec, output_dir, action, found.reason, None, found.changes, turn, known)
 
     def _pays(self, model: Path, record: ModelReport | None) -> bool:
-        """Tell whether the digest of a model can show that there is an engine of it, or costs little."""
+        """Return whether the digest of a model can show that there is an engine of it, or costs little."""
         size = model.stat().st_size
         if (record is not None and record["engine"] is not None) or self.store.may_hold(size):
             return True
@@ -212,13 +212,13 @@ def _without_pending(expected: dict[str, object], spec: ModelSpec) -> dict[str, 
 
 
 def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
-    """Say which of the files beside an engine is not what the manifest asks for, or return None."""
+    """Say which of the files next to an engine is not what the manifest asks for, or return None."""
     for name in companions.ALWAYS:
         if not os.path.exists(os.path.join(output_dir, name)):
             return f"{name} is missing"
     built_at, plan = Path(record["engine"]["path"]) if record["engine"] else None, output_dir / PLAN
     if built_at not in (None, plan) and not (built_at.exists() and built_at.samefile(plan)):
-        return f"the engine was moved here from {built_at}, which the files beside it name"
+        return f"the engine was moved here from {built_at}, which the files next to it name"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
         return "the names of tensors in ROS messages changed"
     if record["deployment"] != spec.deployed():
@@ -242,5 +242,5 @@ def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
 
 
 def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
-    """Return the converter that will be used, as far as it can be told before the file is there, and why."""
+    """Return the converter that will be used, as far as it can be reported before the file is there, and why."""
     return converter_of(spec.job(Path()), runtime)

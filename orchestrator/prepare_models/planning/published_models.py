@@ -17,7 +17,7 @@ def records(models_dir: Path) -> dict[str, ModelReport]:
 
 
 def spec_of(record: ModelReport) -> ModelSpec:
-    """Return what a manifest would say to get the numbers of an engine; keys and passwords stand in no record."""
+    """Return what a manifest would say to get the numbers of an engine; keys and passwords are in no record."""
     identity = record["identity"] or {}
     sources = {material["role"]: material for material in record["materials"]}
     model, cache, verification = sources["model"], sources.get("calibration_cache"), record["verification"]

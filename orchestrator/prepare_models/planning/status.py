@@ -1,4 +1,4 @@
-"""Which engines of a models directory are valid on this very machine. The records answer; nothing is loaded."""
+"""Which engines of a models directory are valid on this machine. The records answer; nothing is loaded."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:
 
 
 def _of_tensorrt(identity: Mapping[str, Any], now: Here) -> tuple[list[str], list[str]]:
-    """Return why no TensorRT here loads the engine, and why that could not be told."""
+    """Return why no TensorRT here loads the engine, and why that could not be reported."""
     name, built, builder = identity["backend"] or "", identity["backend_version"], identity["builder"]
     product = f"{PRODUCTS.get(name, 'TensorRT')} {built}"
     if found := now.versions.get(name):
@@ -150,7 +150,7 @@ def _of_tensorrt(identity: Mapping[str, Any], now: Here) -> tuple[list[str], lis
 
 
 def _loads(built: str, found: str, builder: Mapping[str, object]) -> bool:
-    """Tell whether a TensorRT loads the engines of another: the same does, or a later one that it was built for."""
+    """Return whether a TensorRT loads the engines of another: the same does, or a later one that it was built for."""
     one, other = version(built), version(found)
     shared = min(len(one), len(other))
     if builder.get("version_compatible"):

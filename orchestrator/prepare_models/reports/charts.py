@@ -164,7 +164,7 @@ def _svg(spec: Schema, description: str) -> str:
     try:
         drawn: str = vl_convert.vegalite_to_svg(document, "5.20")
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust, which has no class to import and is no Exception
+        if type(error).__name__ != "PanicException":  # of Rust, which has no class to import and is not an Exception
             raise
         raise HostError(
             "the charts of the report can't be drawn: their library gave up",

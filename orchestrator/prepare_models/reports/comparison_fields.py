@@ -1,4 +1,4 @@
-"""What is told of the fields of a comparison: how an engine's numbers differ from those of its source model."""
+"""What is said about the fields of a comparison: how an engine's numbers differ from those of its source model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMPARED: Mapping[object, Mapping[str, Schema]] = {
     OutputComparison: {
         "": told("How far one output is from the reference, over all samples."),
         "elements": told("Values compared.", minimum=0),
-        "non_finite": told("Values that are finite in one result alone.", minimum=0),
+        "non_finite": told("Values that are finite in only one result.", minimum=0),
         "mean_abs": told("Mean absolute difference."),
         "max_abs": told("Largest absolute difference."),
         "max_rel": told("Largest difference over the reference's magnitude, where that is not 0."),
@@ -42,7 +42,7 @@ COMPARED: Mapping[object, Mapping[str, Schema]] = {
     Latency: {
         "": told("Time of one execution of the engine, copies included."),
         "iterations": told(minimum=0),
-        "execution_memory_bytes": told("GPU memory that one execution needs beside the weights."),
+        "execution_memory_bytes": told("GPU memory that one execution needs besides the weights."),
     },
     TensorScale: {
         "holds": told("127 times the scale."),
@@ -53,7 +53,7 @@ COMPARED: Mapping[object, Mapping[str, Schema]] = {
         "tensors": told("Tensors that have a scale and are not zero on all samples."),
         "median_room": told("Median over the tensors of what the scale holds over what was reached."),
         "problem": told("Null within the limit."),
-        "judged": told("Whether a problem refuses the engine: random and few samples do not tell enough."),
+        "judged": told("Whether a problem refuses the engine: random samples, or few, prove too little."),
         "widest": told("The tensors with most room."),
     },
     Verification: {

@@ -13,7 +13,7 @@ from .text import shape
 
 
 class Change(TypedDict):
-    """A fact that differs. ``counts``: whether it tells two results apart; times never do."""
+    """A fact that differs. ``counts``: whether it reports two results apart; times never do."""
 
     model: str
     what: str

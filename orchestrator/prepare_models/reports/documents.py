@@ -54,7 +54,7 @@ def load(place: Path) -> Run:
     """Return the report of a run: its file, the models directory that holds it, or one model's report as a run of one.
 
     Raises:
-        UsageError: there is none, or it is no report.
+        UsageError: there is none, or it is not a report.
     """
     file = place / "report.json" if place.is_dir() else place
     try:

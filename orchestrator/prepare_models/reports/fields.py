@@ -1,4 +1,4 @@
-"""What is told of the fields of reports: the schema's descriptions, limits and examples, where types don't say it."""
+"""What is said about the fields of reports: the schema's descriptions, limits and examples, beyond their types."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 
 
-# Types whose names in the schema are not their own, and what is told of types ("") and of their fields.
+# Types whose names in the schema are not their own, and what is said about types ("") and of their fields.
 NAMES: Mapping[object, str] = {
     ErrorInfo: "error",
     WarningInfo: "warning",
@@ -77,12 +77,12 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "": told("A file that the engine is made from."),
         "role": told(enum=("model", "external_data", "calibration_cache")),
         "source": told("Source as the manifest names it, without secrets, local paths made absolute."),
-        "source_id": told("Tells two sources apart that differ only in their secrets."),
+        "source_id": told("Distinguishes two sources that differ only in their secrets."),
         "bytes": told("Size of the file.", minimum=0),
         "sha256": told("Digest of the file, before any decryption.", pattern=_SHA256),
     },
     ProfileShapes: {
-        "": told("Shapes of one binding in one optimization profile; values for a shape tensor alone."),
+        "": told("Shapes of one binding in one optimization profile; values only for a shape tensor."),
         "min": told(ref="shape"),
         "opt": told(ref="shape"),
         "max": told(ref="shape"),
@@ -104,7 +104,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "bytes": told("Size of the plan file.", minimum=0),
         "sha256": told("Digest of the plan file.", pattern=_SHA256),
         "header": told(
-            "What the first bytes of the plan tell.",
+            "What the first bytes of the plan say.",
             additionalProperties=False,
             required=["format", "version"],
             properties={
@@ -247,9 +247,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "output_tensor_names": told("One for each output, in the engine's order."),
     },
     Confinement: {
-        "": told(
-            "What the process that built the engine had given up before it read the model; docs/security.md tells."
-        ),
+        "": told("What the process that built the engine had given up before it read the model; see docs/security.md."),
         "held": told("Defences that held.", examples=[["files", "no-network"]]),
         "missing": told("Defences that this machine's kernel or architecture lacks."),
     },
@@ -288,7 +286,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "converter_reason": told("Why this converter."),
         "attempts": told("Builds that ran out of memory, and what the next one changed."),
         "preflight": told("What a check found."),
-        "details": told("Memory and layers; null where nothing could tell them."),
+        "details": told("Memory and layers; null where they could not be read."),
         "tensor_names": told(
             "Names in ROS 2 TensorLists, paired by position with the bindings; null without an engine."
         ),

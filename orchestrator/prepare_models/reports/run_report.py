@@ -35,7 +35,7 @@ class RunReport:
 
     @property
     def ok(self) -> bool:
-        """Tell whether no model failed."""
+        """Return whether no model failed."""
         return not self.failed
 
     @property

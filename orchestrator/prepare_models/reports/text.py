@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .documents import Run
 
-_FEW = 2  # inputs or outputs that stand in a table by their names; of more, their number does
+_FEW = 2  # inputs or outputs that are in a table by their names; of more, their number does
 _NAMED = 3  # models that a message names; of more, it gives their number
 
 

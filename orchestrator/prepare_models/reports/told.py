@@ -9,7 +9,7 @@ from prepare_models_entrypoint.contract.kinds import Schema
 
 
 def told(description: str = "", *, ref: str = "", **rules: object) -> Schema:
-    """Return what the schema says of a field beside its type: a description, and rules by JSON Schema's names."""
+    """Return what the schema says of a field besides its type: a description, and rules by JSON Schema's names."""
     about: Schema = {"description": description} if description else {}
     return {**about, **({"$ref": f"#/$defs/{ref}"} if ref else {}), **rules}
 

@@ -44,7 +44,7 @@ def check_all(specs: Sequence[ModelSpec], executor: Executor) -> list[ModelRepor
 
 
 def _is_large(spec: ModelSpec) -> bool:
-    """Tell whether a model is large, or may be, as nobody knows before it is fetched."""
+    """Return whether a model is large, or may be, as nobody knows before it is fetched."""
     path = Source.of(spec.source).path
     try:
         return path is None or path.stat().st_size > _LARGE

@@ -36,7 +36,7 @@ class ConnectionSpec(NamedTuple):
     attempts: int | None = None
 
     def settings(self) -> Connection:
-        """Return what the entrypoint is told in a job, secrets left out."""
+        """Return what the entrypoint is given in a job, secrets left out."""
         return Connection(
             ngc_api=os.environ.get("NGC_CLI_API_URL") or self.ngc_api,
             ngc_auth=os.environ.get("NGC_CLI_AUTH_URL") or self.ngc_auth,
@@ -124,7 +124,7 @@ def _secret(file: Path) -> str | None:
         return key_file.read(file) or None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{file}: {reason}", hint="give the path of a readable file with the key alone") from None
+        raise UsageError(f"{file}: {reason}", hint="give the path of a readable file that holds the key") from None
 
 
 def _read(file: Path) -> str:

@@ -32,7 +32,7 @@ class Tensor:
 class Inspection:
     """What a file is.
 
-    format: onnx, etlt, plan or models-dir. bytes: its size. inputs, outputs: empty where nothing tells them.
+    format: onnx, etlt, plan or models-dir. bytes: its size. inputs, outputs: empty where nothing says them.
     models: of a models directory, its engines. warnings: what is wrong with it all the same.
     document: everything, as ``inspect --json`` prints it.
     """
@@ -66,7 +66,7 @@ class LintReport:
 
     @property
     def ok(self) -> bool:
-        """Tell whether there are no findings."""
+        """Return whether there are no findings."""
         return not any(model.warnings for model in self.models)
 
 

@@ -1,6 +1,6 @@
 """Downloads that run ahead: while one model is built, the next ones are fetched into the store.
 
-The build's own fetch stage finds them there, or waits for the rest. What fails here is tried and told again there.
+The build's own fetch stage finds them there, or waits for the rest. What fails here is tried and reported again there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def fetching_ahead(
         specs: models whose turn comes later.
         fetcher: makes what fetches.
         models_dir: a model that has an engine there is left to its own turn, unless ``force``.
-        force: whether engines that are there will be built anew.
+        force: whether engines that are there will be built again.
     """
     wanted = [spec for spec in specs if _sources(spec) and (force or not has_engine(models_dir / spec.name))]
     stop = threading.Event()

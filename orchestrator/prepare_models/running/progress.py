@@ -123,7 +123,7 @@ class Live(Lines):
 class Background(Observer):
     """Passes everything on to an observer in a thread of its own: neither its imports nor its output delay the work.
 
-    Models that are up to date are not told of unless ``everything`` is: where all are, nothing is imported.
+    Models that are up to date are not reported unless ``everything`` is: where all are, nothing is imported.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Observer]], *, everything: bool = False) -> None:

@@ -93,7 +93,7 @@ class Run:
                 self.digests.save()
 
     def up_to_date(self) -> bool:
-        """Tell whether the engine of every model is there as the manifest asks, so that there is nothing to write."""
+        """Return whether the engine of every model is there as the manifest asks, so that there is nothing to write."""
         return all(self._planner.plan(spec).record is not None for spec in self.specs)
 
     def report(self, started: float) -> documents.Run:

@@ -32,7 +32,7 @@ class Settings:
 
     jobs: models to work on at once. fail_fast: whether no further model starts after a failure.
     force: whether what is up to date is built, too. timeout_s: seconds for the conversion of one model.
-    reports: files for the run's report by form, beside the one in the models directory.
+    reports: files for the run's report by form, next to the one in the models directory.
     """
 
     models_dir: Path

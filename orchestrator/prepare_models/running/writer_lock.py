@@ -131,7 +131,7 @@ def _folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(
-            f"{cache_dir()} can't be used as cache directory: {error.strerror}",
+            f"{cache_dir()} can't be used as the cache directory: {error.strerror}",
             hint=f"choose another with {CACHE_VARIABLE}=DIR",
         ) from None
     return folder

@@ -19,7 +19,7 @@ from prepare_models_entrypoint.contract.report import ModelReport
 from .. import __version__
 from ..machine.findings import FAIL, OK, Finding
 
-SKIP = "skip"  # beside the words of doctor
+SKIP = "skip"  # next to the words of doctor
 VERSION = 1  # of the file
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
@@ -49,7 +49,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Tell whether any step failed."""
+        """Return whether any step failed."""
         return any(step.verdict == FAIL for step in self.steps)
 
     def document(self, private: Mapping[str, str]) -> str:

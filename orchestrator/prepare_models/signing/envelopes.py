@@ -124,7 +124,7 @@ def public_key(pem: bytes) -> SSlibKey:
     """Return the public key in a PEM text.
 
     Raises:
-        ValueError, TypeError: it is none. HostError: the extra is missing.
+        ValueError, TypeError: it is not one. HostError: the extra is missing.
     """
     require()
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

@@ -19,7 +19,7 @@ def untrusted(
 
     It may if the engine was built here. One from elsewhere has to be exactly the locked one, if the lock has one of its
     build key; otherwise it has to be of the bundle that this run works on, or of one that a key signed which is trusted
-    now, or such a key signed the statement beside it.
+    now, or such a key signed the statement next to it.
 
     Args:
         record: its report.

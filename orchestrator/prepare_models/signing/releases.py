@@ -64,7 +64,7 @@ class _Accepted:
 
 
 def signature_of(file: Path) -> Path:
-    """Return where the signature of a file lies."""
+    """Return where the signature of a file is."""
     return file.with_name(f"{file.name}.sig")
 
 
@@ -74,7 +74,7 @@ def edition(kind: str, sha256: str, series: str, counter: int | None) -> Release
 
 
 def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
-    """Write the signature of a bundle or lock beside it, and return where that is."""
+    """Write the signature of a bundle or lock next to it, and return where that is."""
     statement = {
         "_type": _STATEMENT,
         "subject": [{"name": file.name, "digest": {"sha256": release.sha256}}],
@@ -103,7 +103,7 @@ def check(kind: str, file: Path, sha256: str, keys: KeyList) -> Signed:
         release = _release(payload, kind, sha256)
         _refuse_older(release, _load().accepted)
     except OSError as error:
-        hint = f"get it beside the {kind}; who makes the {kind} signs it with --sign KEY"
+        hint = f"put it next to the {kind}; who makes the {kind} signs it with --sign KEY"
         raise SignatureError(kind, f"{place} can't be read: {error.strerror}", hint=hint) from None
     except RefusedError as refusal:
         raise SignatureError(kind, f"{place}: {refusal}", hint=refusal.hint) from None

@@ -59,7 +59,7 @@ def directories(place: Path) -> list[Path]:
 
 
 def sign(directory: Path, signer: CryptoSigner) -> Finding:
-    """Sign a model's statement, if it is true of the engine beside it."""
+    """Sign a model's statement, if it is true of the engine next to it."""
     try:
         payload = _statement(directory)
     except OSError as error:

@@ -112,7 +112,7 @@ def load(file: Path) -> KeyList:
     """
     try:
         data = read_small(file)
-        paths.refuse_others(file, f"{file} can't be trusted as list of keys")
+        paths.refuse_others(file, f"{file} can't be trusted as a list of keys")
     except FileNotFoundError:
         return KeyList()
     except OSError as error:
@@ -121,7 +121,7 @@ def load(file: Path) -> KeyList:
         return parse(data)
     except ContractError as error:
         raise UsageError(
-            f"{file} is not a list of keys: {error}", hint="restore it, or begin anew with trust add"
+            f"{file} is not a list of keys: {error}", hint="restore it, or start again with trust add"
         ) from None
 
 
@@ -129,7 +129,7 @@ def parse(data: bytes) -> KeyList:
     """Return the list in a document.
 
     Raises:
-        ContractError: it is none.
+        ContractError: it is not one.
     """
     found = schema.read(KeyList, schema.loads(data), "keys")
     if found.version != VERSION:
@@ -158,7 +158,7 @@ def export(keys: KeyList, signer: CryptoSigner, target: Path) -> KeyList:
     """Write the next signed list, and return it.
 
     Raises:
-        SignatureError: the key is none that may renew lists.
+        SignatureError: the key is not one that may renew lists.
     """
     following = replace(keys, counter=keys.counter + 1)
     try:
@@ -191,6 +191,6 @@ def renewed(keys: KeyList, signed: Path) -> KeyList:
 
 
 def vouched(keyid: str) -> bool:
-    """Tell whether this user's own list trusts a key now."""
+    """Return whether this user's own list trusts a key now."""
     key = load(paths.keys_file()).keys.get(keyid)
     return key is not None and key.objection(CONTENTS) is None

@@ -53,10 +53,10 @@ class Store(Protocol):
     """Engines by their build keys. All methods are safe in several threads and processes at once."""
 
     def has(self, key: str) -> bool:
-        """Tell whether there is an engine, without a look at its bytes."""
+        """Return whether there is an engine, without a look at its bytes."""
 
     def may_hold(self, model_bytes: int) -> bool:
-        """Tell whether any engine was ever made from a model file of that size."""
+        """Return whether any engine was ever made from a model file of that size."""
 
     def find(self, key: str) -> Entry | None:
         """Return an engine whose record and bytes are what was put, None also for one that is damaged."""

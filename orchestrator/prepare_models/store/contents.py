@@ -1,4 +1,4 @@
-"""What lies in the cache directory and is more than a note: listed, verified, pruned.
+"""What is in the cache directory and is more than a note: listed, verified, pruned.
 
 Engines are removed in their turn, so none goes while a process builds or takes it; the files of a bundle while nobody
 holds them. A download, finished or not, that was used a short time ago stays: a process may be at it.
@@ -131,7 +131,7 @@ class Cache:
                 yield Item(DOWNLOAD, blob.name, label, status.st_size, used_at, blob)
 
     def _parts(self) -> Iterator[Item]:
-        """Yield unfinished downloads, each with all that lies beside it."""
+        """Yield unfinished downloads, each with all that is next to it."""
         found: dict[str, list[os.stat_result]] = {}
         for file in (self._downloads / "parts").glob("*"):
             with contextlib.suppress(OSError):
@@ -183,7 +183,7 @@ def chosen(
 
 
 def _origin(folder: Path) -> Origin | None:
-    """Return which bundle was unpacked into a folder, None where nothing tells."""
+    """Return which bundle was unpacked into a folder, None where unknown."""
     try:
         return schema.read(Origin, schema.load(folder / bundles.ORIGIN), "origin")
     except (OSError, ContractError):

@@ -46,11 +46,11 @@ class LocalStore:
         self._digests = digests
 
     def has(self, key: str) -> bool:
-        """Tell whether there is an engine, without a look at its bytes."""
+        """Return whether there is an engine, without a look at its bytes."""
         return (self.root / key / RECORD).is_file()
 
     def may_hold(self, model_bytes: int) -> bool:
-        """Tell whether any engine was ever made from a model file of that size."""
+        """Return whether any engine was ever made from a model file of that size."""
         return (self.root / "sizes" / str(model_bytes)).exists()
 
     def find(self, key: str) -> Entry | None:

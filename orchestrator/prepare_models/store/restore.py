@@ -102,7 +102,7 @@ def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
         report["materials"] = [each for each in report["materials"] if each["role"] != "external_data"]
     for material in report["materials"]:
         if material["role"] == "external_data":
-            continue  # beside the same model
+            continue  # next to the same model
         source = _source(spec, material["role"])
         material["source"], material["source_id"] = Source.of(source).public, Source.of(source).id
     licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})

@@ -31,7 +31,7 @@ def write(error: BaseException) -> Path:
 
 
 def _module(filename: str) -> str:
-    """Return a path below sys.path, so that no home directory is told."""
+    """Return a path below sys.path, so that no home directory is reported."""
     for root in sorted(filter(None, sys.path), key=len, reverse=True):
         if filename.startswith(root):
             return filename[len(root) :].lstrip("/")

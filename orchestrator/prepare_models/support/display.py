@@ -21,7 +21,7 @@ _BAR, _ROOM_FOR_BARS = 12, 60  # columns
 def display() -> Progress:
     """Return a display on standard error, which is gone when its block ends. ``stage`` is a field of its tasks.
 
-    While it runs, it owns the terminal: what is written to ``sys.stderr`` and ``sys.stdout`` stands above its lines.
+    While it runs, it owns the terminal: what is written to ``sys.stderr`` and ``sys.stdout`` is above its lines.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -55,7 +55,7 @@ class Digests:
         return self._remembered("sha256", path, lambda file: sha256_file(file, self._stop.is_set))
 
     def knows(self, path: Path) -> bool:
-        """Tell whether the sha256 of a file is known without reading it."""
+        """Return whether the sha256 of a file is known without reading it."""
         known = self._known["sha256"].get(os.path.abspath(path))
         return known is not None and known[0] == _state(str(path))
 
@@ -79,7 +79,7 @@ class Digests:
         """Return the files with a model's external data.
 
         Raises:
-            ExternalDataError: one is missing or lies elsewhere than it may, or the model's structure can't be read.
+            ExternalDataError: one is missing or is elsewhere than it may, or the model's structure can't be read.
             OSError: the model can't be read.
         """
         return external_data.files(model, self.locations(model))

@@ -46,5 +46,5 @@ def of_this_machine(error: Exception) -> HostError | None:
     try:
         os.getcwd()
     except OSError:
-        return HostError("the current directory is gone", hint="change to one that exists, then run again")
+        return HostError("the current directory no longer exists", hint="change to one that exists, then run again")
     return None

@@ -36,7 +36,7 @@ class Table(NamedTuple):
         return "\n".join(columns([self.head, *self.rows] if self.head else self.rows))
 
     def fits(self) -> bool:
-        """Tell whether every row has room on one line."""
+        """Return whether every row has room on one line."""
         limit = width(sys.stdout)
         return limit is None or max(map(_cells, str(self).splitlines()), default=0) <= limit
 

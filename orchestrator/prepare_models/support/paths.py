@@ -111,7 +111,7 @@ def make_cache() -> Path:
         HostError: it can't be created or written, or others could put something into it.
     """
     cache = make(cache_dir(), purpose="cache directory", chosen_by=f"the variable {CACHE_VARIABLE}")
-    refuse_others(cache, f"{cache} can't be trusted as cache directory", f"the variable {CACHE_VARIABLE}")
+    refuse_others(cache, f"{cache} can't be trusted as the cache directory", f"the variable {CACHE_VARIABLE}")
     return cache
 
 
@@ -129,7 +129,7 @@ def refuse_others(path: Path, refusal: str, chosen_by: str = "--trusted-keys FIL
 
 
 def _open_to_others(place: Path) -> tuple[str, str] | None:
-    """Say who else may replace what lies in a directory, and what ends that, or return None.
+    """Say who else may replace what is in a directory, and what ends that, or return None.
 
     A directory with the setgid bit is shared with its group on purpose; in one with the sticky bit, others can't touch
     what isn't theirs.
@@ -154,7 +154,7 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
 
     Args:
         directory: the directory.
-        purpose: what it is for, told in the error.
+        purpose: what it is for, named in the error.
         chosen_by: the option or variable with which the user names another one.
 
     Raises:
@@ -169,7 +169,7 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
 
 
 def writable(directory: Path) -> bool:
-    """Tell whether files can be made in a directory."""
+    """Return whether files can be made in a directory."""
     return os.access(directory, os.W_OK | os.X_OK)
 
 
@@ -203,7 +203,7 @@ def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
 
 
 def first_time(notice: str) -> bool:
-    """Tell whether this user has not been told ``notice`` yet, and remember that it is told now."""
+    """Return whether this user has not seen ``notice`` yet, and remember that it is shown now."""
     marker = cache_dir() / "notices" / hashlib.sha256(notice.encode("utf-8")).hexdigest()[:32]
     try:
         marker.parent.mkdir(parents=True, exist_ok=True)

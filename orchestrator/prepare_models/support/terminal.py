@@ -27,10 +27,10 @@ def say(text: str) -> None:
 
 
 def is_live(stream: TextIO) -> bool:
-    """Tell whether lines of a stream can be drawn again: a terminal that a person looks at, and no log of a CI."""
+    """Return whether lines of a stream can be drawn again: a terminal that a person looks at, and no log of a CI."""
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Tell whether a stream shows colours, and nobody turned them off (https://no-color.org)."""
+    """Return whether a stream shows colours, and nobody turned them off (https://no-color.org)."""
     return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")

@@ -56,7 +56,7 @@ def config(report: ModelReport, deploy_dir: str) -> Optional[str]:
 
 _HEAD = """\
 # nvinfer configuration, from the bindings of the engine and the manifest's deepstream:.
-# No engine tells its preprocessing: net-scale-factor, offsets and the parser of a model are its publisher's word.
+# An engine does not describe its preprocessing: factor, offsets and parser come from the model's publisher.
 """
 
 
@@ -73,7 +73,7 @@ def labels(report: ModelReport) -> Optional[str]:
 
 
 def _is_expressible(name: str) -> bool:
-    """Tell whether a name may stand in a list of the file: no separator, no escape, no line of its own."""
+    """Return whether a name may appear in a list of the file: no separator, no escape, no line of its own."""
     return is_printable(name) and name == name.strip() and not set(name) & {";", "\\"}
 
 

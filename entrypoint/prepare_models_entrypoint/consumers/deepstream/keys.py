@@ -66,7 +66,7 @@ _NUMBERS: Dict[str, Callable[[str], float]] = {"integer": int, "double": float}
 
 @dataclass(frozen=True)
 class KeyFile:
-    """A configuration as GLib reads it: of a key that stands twice the last counts."""
+    """A configuration as GLib reads it: of a key that appears twice the last counts."""
 
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -100,12 +100,12 @@ def read(text: str) -> KeyFile:
             continue
         if line.startswith("["):
             if not line.endswith("]") or "[" in line[1:] or "]" in line[:-1]:
-                raise KeyFileError(f"line {number}: {line!r} is no group")
+                raise KeyFileError(f"line {number}: {line!r} is not a group")
             current = groups.setdefault(line[1:-1], {})
             continue
         key, equals, value = line.partition("=")
         if current is None or not equals or not key.strip():
-            raise KeyFileError(f"line {number}: {line!r} is no key=value of a group")
+            raise KeyFileError(f"line {number}: {line!r} is not a key=value of a group")
         current[key.strip()] = value.strip()
     if PROPERTY not in groups:
         raise KeyFileError(f"it has no group [{PROPERTY}]")
@@ -131,7 +131,7 @@ def problems(file: KeyFile, release: str) -> Iterator[str]:
         for key, value in told.items():
             if key not in declared:
                 meant = near(key, declared)
-                yield f"{key} is no key of nvinfer" + (f"; did you mean {meant[0]}?" if meant else "")
+                yield f"{key} is not a key of nvinfer" + (f"; did you mean {meant[0]}?" if meant else "")
                 continue
             why = declared[key].problem(value)
             if why is not None:

@@ -1,6 +1,6 @@
-"""DeepStream's rules: what nvinfer needs of an engine, and of deepstream.txt beside it.
+"""DeepStream's rules: what nvinfer needs of an engine, and of deepstream.txt next to it.
 
-nvinfer builds an engine anew, or fails, where batch or dimensions of the configuration are not the engine's:
+nvinfer builds an engine again, or fails, where batch or dimensions of the configuration are not the engine's:
 checkBackendParams in sources/libs/nvdsinfer/nvdsinfer_context_impl.cpp.
 """
 
@@ -37,7 +37,7 @@ class Subject:
         return image_input(self.model.io)
 
     def number(self, key: str, default: str) -> Optional[int]:
-        """Return a whole number of the configuration, None where it is none."""
+        """Return a whole number of the configuration, None where it is not one."""
         text = self.file.properties.get(key, default) if self.file else default
         return int(text) if text.isdigit() else None
 
@@ -69,7 +69,7 @@ def image(of: Subject) -> Iterator[str]:
 
 
 def _fed_by_others(of: Subject) -> bool:
-    """Tell whether nvdspreprocess fills the inputs."""
+    """Return whether nvdspreprocess fills the inputs."""
     return of.file is not None and of.file.properties.get("input-tensor-from-meta") in ("1", "true")
 
 
@@ -163,7 +163,7 @@ def _in_order(dims: Sequence[int], order: int) -> List[int]:
 
 
 def missing_files(of: Subject) -> Iterator[str]:
-    """Find files of the configuration that are not beside it; absolute paths may be another machine's."""
+    """Find files of the configuration that are not next to it; absolute paths may be another machine's."""
     for name, declared in keys(of.release)["property"].items() if of.file else ():
         path = of.file.properties.get(name, "") if of.file else ""
         if declared.type != "file" or not path or path.startswith("/") or name == "model-engine-file":
@@ -184,7 +184,7 @@ RULES: Dict[str, Rule[Subject]] = {
         image,
     ),
     "deepstream-file": Rule(
-        FILES, "deepstream.txt is no configuration that nvinfer reads",
+        FILES, "deepstream.txt is not a configuration that nvinfer can read",
         "correct the line, or prepare-models relocate MODELS_DIR: it writes deepstream.txt from the engine",
         unreadable,
     ),
@@ -219,7 +219,7 @@ RULES: Dict[str, Rule[Subject]] = {
         dimensions,
     ),
     "deepstream-missing-file": Rule(
-        FILES, "a file that deepstream.txt names is not beside it",
+        FILES, "a file that deepstream.txt names is not next to it",
         "put it there, or correct the path",
         missing_files,
     ),

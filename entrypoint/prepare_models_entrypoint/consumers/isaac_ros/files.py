@@ -56,7 +56,7 @@ def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, 
 
 
 def workspace_bytes(report: ModelReport) -> int:
-    """Return what TensorRTNode shall allow a builder: what the manifest allowed this engine's, 1 GiB without a word.
+    """Return what TensorRTNode allows a builder: what the manifest allowed this engine's, 1 GiB without a word.
 
     The effective limit in ``builder`` is a backend's default then, which may be more than the machine has.
     """

@@ -10,7 +10,7 @@ from .releases import TENSOR_RT, TRITON, Release
 Values = Dict[str, Any]
 
 _KEY = "ros__parameters"
-# Parameters that only one of the nodes has, by which a section of any name is told.
+# Parameters that only one of the nodes has, by which a section of any name is reported.
 _TELLING = {
     TENSOR_RT: ("engine_file_path", "force_engine_update", "max_workspace_size"),
     TRITON: ("model_repository_paths", "model_name", "num_concurrent_requests"),
@@ -18,7 +18,7 @@ _TELLING = {
 
 
 class ParametersError(ValueError):
-    """The file is none that ROS 2 reads; the message says why."""
+    """The file is not one that ROS 2 reads; the message says why."""
 
 
 def read(text: str, release: Release) -> Dict[str, Values]:
@@ -52,9 +52,9 @@ def _document(text: str) -> Mapping[str, Any]:
         aliased = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
         document = None if aliased else yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ParametersError(f"it is no YAML: {' '.join(str(error).split())}") from error
+        raise ParametersError(f"it is not YAML: {' '.join(str(error).split())}") from error
     except (ValueError, RecursionError) as error:  # numbers and dates that Python has not, and endless nesting
-        raise ParametersError(f"it is no YAML: {error}") from error
+        raise ParametersError(f"it is not YAML: {error}") from error
     if aliased:
         raise ParametersError("it has aliases, which ROS 2 does not take")
     if not isinstance(document, dict):
@@ -93,7 +93,7 @@ def _nodes(name: str, values: Values, release: Release) -> List[str]:
 
 
 def _concerns(node: str, name: str, values: Values, release: Release) -> bool:
-    """Tell whether a section is meant for a node: one with wildcards may be for any node of the graph."""
+    """Return whether a section is meant for a node: one with wildcards may be for any node of the graph."""
     if "*" not in name:
         return True
     told = _nodes(name, values, release)

@@ -26,7 +26,7 @@ class Parameter:
     unit: str = ""
 
     def takes(self, value: Any) -> bool:
-        """Tell whether a node takes a value; ROS 2 converts no types."""
+        """Return whether a node takes a value; ROS 2 converts no types."""
         if self.type.endswith("[]"):
             return isinstance(value, list) and all(type(each) is _TYPES[self.type[:-2]] for each in value)
         return type(value) is _TYPES[self.type]

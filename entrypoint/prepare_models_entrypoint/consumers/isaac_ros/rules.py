@@ -26,7 +26,7 @@ class Subject:
     """A model as Isaac ROS sees it.
 
     nodes: parameters of each node that isaac_ros.yaml has; None where the file is missing. unreadable: why it can't be
-    read, None if it can. batches: what may be TritonNode's max_batch_size; empty where nothing tells.
+    read, None if it can. batches: what may be TritonNode's max_batch_size; empty where nothing says.
     """
 
     model: Model
@@ -36,7 +36,7 @@ class Subject:
     batches: Sequence[int] = field(default_factory=tuple)
 
     def has(self, node: str) -> bool:
-        """Tell whether a node is launched with this file; without one, both may be."""
+        """Return whether a node is launched with this file; without one, both may be."""
         return self.nodes is None or self.unreadable is not None or node in self.nodes
 
     def configured(self, node: str) -> Optional[Mapping[str, Any]]:
@@ -102,7 +102,7 @@ def output_type(of: Subject) -> Iterator[str]:
 
 
 def no_ends(of: Subject) -> Iterator[str]:
-    """Find engines without inputs or outputs, where the engine itself told them: a manifest may know but some."""
+    """Find engines without inputs or outputs, where the engine itself reported them: a manifest may know but some."""
     inputs, outputs = of.model.of("input"), of.model.of("output")
     if any(binding["source"] == "engine" for binding in of.model.io) and not (inputs and outputs):
         yield f"the engine has {len(inputs)} inputs and {len(outputs)} outputs"
@@ -173,7 +173,7 @@ def deploy_dir(of: Subject) -> Iterator[str]:
 def foreign(of: Subject) -> Iterator[str]:
     """Find directories that a TritonNode would load and can't."""
     if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
-        yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is no model"
+        yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is not a model"
 
 
 def served_model(of: Subject) -> Iterator[str]:
@@ -221,7 +221,7 @@ def parameter(of: Subject) -> Iterator[str]:
             elif name not in of.release.ignored and not name.startswith("qos_overrides."):
                 meant = near(name, declared)
                 told = f"; did you mean {meant[0]}?" if meant else ""
-                yield f"{node}: {name} is no parameter of the node in {of.release.name}{told}"
+                yield f"{node}: {name} is not a parameter of the node in {of.release.name}{told}"
 
 
 def batch(of: Subject) -> Iterator[str]:
@@ -233,9 +233,9 @@ def batch(of: Subject) -> Iterator[str]:
 
 
 RULES: Dict[str, Rule[Subject]] = {
-    RTX_ENGINE: Rule(ENGINE, "the engine is TensorRT-RTX's, which loads in that very runtime alone", RTX_HINT, rtx),
+    RTX_ENGINE: Rule(ENGINE, "the engine is TensorRT-RTX's, which only that exact runtime loads", RTX_HINT, rtx),
     "isaac-ros-dynamic-dimension": Rule(
-        ENGINE, "TensorRTNode takes dynamic sizes in dimension 0 alone",
+        ENGINE, "TensorRTNode takes dynamic sizes only in dimension 0",
         "build the engine with fixed sizes (onnx: {static_shapes: ...}), or serve it with TritonNode",
         dynamic_dimension,
     ),
@@ -285,7 +285,7 @@ RULES: Dict[str, Rule[Subject]] = {
         served_model,
     ),
     "isaac-ros-foreign-directory": Rule(
-        FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is no model",
+        FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is not a model",
         "move it out of the models directory",
         foreign,
     ),

@@ -40,7 +40,7 @@ class Engine:
         return max((len(binding["profiles"]) for binding in self.io), default=0) or 1
 
     def largest_batch(self, chosen: Sequence[int]) -> Optional[int]:
-        """Return the largest first dimension that every input of one of the profiles takes, None if nothing tells."""
+        """Return the largest first dimension that every input of one of the profiles takes, None if unknown."""
         found = []
         for index in chosen:
             ranges = [_of_batch(binding, index) for binding in self.of("input")]
@@ -51,7 +51,7 @@ class Engine:
 
 
 def limits(binding: Binding, profile: int) -> "Optional[Tuple[Shape, Shape]]":
-    """Return the smallest and the largest shape of an input in a profile, None where nothing tells them."""
+    """Return the smallest and the largest shape of an input in a profile, None where unknown."""
     if profile < len(binding["profiles"]):
         shapes = binding["profiles"][profile]
         return tuple(shapes["min"]), tuple(shapes["max"])
@@ -219,7 +219,7 @@ def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -
 
 
 def is_shape(binding: Binding) -> bool:
-    """Tell whether an input is a shape tensor, one whose numbers become sizes: its profiles have values."""
+    """Return whether an input is a shape tensor, one whose numbers become sizes: its profiles have values."""
     return any("values" in shapes for shapes in binding["profiles"])
 
 
@@ -228,7 +228,7 @@ def _kind(tensor: Tensor, binding: Binding, engine: Engine) -> Iterator[Finding]
     where = f"{tensor.mode} {tensor.name!r}"
     sizes = binding["dtype"] in ("int32", "int64") and len(binding["shape"]) <= 1 and -1 not in binding["shape"]
     if tensor.is_shape and not (is_shape(binding) or (sizes and not binding["profiles"])):
-        yield "triton-tensors", f"{where} is no shape tensor, config.pbtxt says that it is one"
+        yield "triton-tensors", f"{where} is not a shape tensor, config.pbtxt says that it is one"
     layout = engine.formats.get(tensor.name, "").partition(":")[2]
     if tensor.nonlinear and layout in ("", "chw"):
         yield "triton-tensors", f"{where} is of a linear format, config.pbtxt says is_non_linear_format_io"

@@ -104,13 +104,13 @@ def _instances(config: Message, backend: str) -> Iterator[Finding]:
         elif any(number < 0 for number in group.get("gpus", ())):
             yield "triton-instance", f"an instance_group names the GPUs {group['gpus']}; they count from 0"
         if backend == TENSORRT and kind not in ("KIND_AUTO", "KIND_GPU") and not _several_devices(config, kind):
-            yield "triton-instance", f"an instance_group is {kind}, and the TensorRT backend runs on GPUs alone"
+            yield "triton-instance", f"an instance_group is {kind}, and the TensorRT backend runs only on GPUs"
         if backend != TENSORRT and group.get("profile"):
             yield "triton-instance", f"an instance_group names profiles, which {backend} does not have"
 
 
 def _several_devices(config: Message, kind: str) -> bool:
-    """Tell whether one instance is spread over several GPUs, which the backend does with KIND_MODEL."""
+    """Return whether one instance is spread over several GPUs, which the backend does with KIND_MODEL."""
     parameters = mapping(config, "parameters")
     enabled, told = (
         first(parameters.get(key) or {}, "string_value", "") for key in ("enable_multi_device", "multi_device_gpus")
@@ -234,7 +234,7 @@ def of_shape(tensor: Tensor, *, batching: bool, tensorrt: bool = False) -> Itera
     if tensor.layout != "FORMAT_NONE" and len(tensor.dims) != 3:
         yield "triton-dims", f"{where} is {tensor.layout}, which takes three dims, and has {list(tensor.dims)}"
     if not tensorrt and (tensor.is_shape or tensor.nonlinear):
-        yield "triton-dims", f"{where} is a shape tensor or of a non-linear format, which TensorRT's engines alone have"
+        yield "triton-dims", f"{where} is a shape tensor or of a non-linear format, which only TensorRT engines have"
     elif tensor.nonlinear and len(tensor.dims) != 3:
         yield "triton-dims", f"{where} is of a non-linear format, which takes three dims, and has {list(tensor.dims)}"
 

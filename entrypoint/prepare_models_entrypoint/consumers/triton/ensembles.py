@@ -19,7 +19,7 @@ _NOT_FOR_ENSEMBLES = ("instance_group", "optimization", "model_warmup")
 
 @dataclass(frozen=True)
 class Served:
-    """A model that a step may name. tensors and versions: None where nothing tells them."""
+    """A model that a step may name. tensors and versions: None where unknown."""
 
     batch: int
     tensors: Optional[Sequence[Tensor]]

@@ -14,7 +14,7 @@ def max_batch_size(bindings: Sequence[Binding]) -> int:
     """Return the batch up to which Triton may put requests together, or 0 where it can't.
 
     That needs a dynamic first dimension in every binding, further dimensions behind it in one of them at least (a list
-    of any length is no batch), and optimization profiles that take every batch from 1 on, the same for all inputs.
+    of any length is not a batch), and optimization profiles that take every batch from 1 on, the same for all inputs.
     """
     if not bindings or any(binding["shape"][:1] != [-1] for binding in bindings):
         return 0

@@ -177,12 +177,12 @@ _AGAIN = "correct it, or remove config.pbtxt and run again: it is written from t
 RULES: Dict[str, Rule[Judged]] = {
     **_rule(
         "triton-foreign-directory",
-        "Triton loads every directory of the repository, and this one is no model",
+        "Triton loads every directory of the repository, and this one is not a model",
         "move it out of the models directory",
     ),
     **_rule(
         "engine-record",
-        "no record tells the inputs and outputs of the engine, so that nothing could be compared",
+        "no record lists the inputs and outputs of the engine, so nothing was compared",
         "let this tool build the engine, or keep the report.json that was written with it",
     ),
     **_rule(
@@ -217,7 +217,7 @@ RULES: Dict[str, Rule[Judged]] = {
     ),
     **_rule(
         "triton-scalar",
-        "Triton serves scalars in batches alone",
+        "Triton serves scalars only in batches",
         "export the model with the shape [1] here",
     ),
     **_rule(

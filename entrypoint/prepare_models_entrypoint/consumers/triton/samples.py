@@ -42,7 +42,7 @@ def of_engine(
     Args:
         config: the configuration.
         batch: its max_batch_size.
-        sizes: type and smallest and largest whole shape of each input of the engine, None where nothing tells them.
+        sizes: type and smallest and largest whole shape of each input of the engine, None where unknown.
         required: the inputs that every request fills.
     """
     for sample in messages(config, "model_warmup"):

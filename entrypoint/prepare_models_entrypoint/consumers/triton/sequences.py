@@ -60,7 +60,7 @@ def _controls(config: Message) -> List[Tuple[str, str]]:
 
 def _control(name: str, data_type: str, binding: Optional[Binding], *, batching: bool) -> Iterator[Finding]:
     if binding is None:
-        yield "triton-sequence", f"control input {name!r} is no input of the engine"
+        yield "triton-sequence", f"control input {name!r} is not an input of the engine"
         return
     if data_type != TYPES.get(binding["dtype"]):
         yield "triton-sequence", f"control input {name!r} is {binding['dtype']}, config.pbtxt says {data_type}"

@@ -41,7 +41,7 @@ _RANGES = {
 
 
 class TextFormatError(ValueError):
-    """The text is no message of this schema; the message gives the line and column, from 1."""
+    """The text is not a message of this schema; the message gives the line and column, from 1."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def messages(message: Mapping[str, Any], key: str) -> List[Message]:
 
 
 def mapping(message: Mapping[str, Any], key: str) -> Dict[Any, Any]:
-    """Return a map; of a key that stands twice the last value counts, as in protobuf."""
+    """Return a map; of a key that appears twice the last value counts, as in protobuf."""
     return {first(entry, "key", ""): first(entry, "value", "") for entry in message.get(key, ())}
 
 
@@ -155,7 +155,7 @@ class _Reader:
             raise self.error(f"expected {token!r}")
 
     def field(self, message: Message, kind: str) -> None:
-        """Read one field, with all its values where they stand in a list."""
+        """Read one field, with all its values where they are in a list."""
         found = self.schema.messages[kind].get(self.token) if _NAME.match(self.token) else None
         if found is None:
             raise self.error(f"expected a field of {_short(kind)}")

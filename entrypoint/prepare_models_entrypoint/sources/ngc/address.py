@@ -61,7 +61,7 @@ class Address(NamedTuple):
 
 
 def parse(source: str, *, api: str) -> Optional[Address]:
-    """Return what a source names on NGC, or None where it is none of NGC's.
+    """Return what a source names on NGC, or None where it is not one of NGC's.
 
     Args:
         source: ``ngc://...`` or a URL.

@@ -77,7 +77,7 @@ def not_understood(address: Address, what: str) -> FetchError:
 
 
 def api_error(answer: requests.Response, address: Address, *, guest: bool) -> FetchError:
-    """Return the error for a status of the API that is no success."""
+    """Return the error for a status of the API that is not a success."""
     status = answer.status_code
     if 300 <= status < 400:
         return not_json(

@@ -1,4 +1,4 @@
-"""Questions about NGC's catalogue: what models, versions and files there are."""
+"""Questions about NGC's catalog: what models, versions and files there are."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _address(about: str, api: str) -> Address:
     address = parse(about, api=api) or parse_model(about)
     if address is None:
         raise FetchError(
-            "source-not-found", f"{about} is no model of NGC", hint="write org/team/model, or org/team/model:version"
+            "source-not-found", f"{about} is not a model on NGC", hint="write org/team/model, or org/team/model:version"
         )
     return address
 

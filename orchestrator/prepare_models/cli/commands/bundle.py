@@ -24,7 +24,7 @@ example:
   prepare-models bundle verify site.bundle
   prepare-models run --bundle site.bundle --models-dir models
 
-exit status: 0 good, 1 the bundle is damaged or incomplete, or something can't be had or drifted, 2 usage error,
+exit status: 0 good, 1 the bundle is damaged or incomplete, or something is missing or has drifted, 2 usage error,
 3 this machine can't do it, 70 a bug, 130 interrupted
 """
 
@@ -51,19 +51,19 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
         actions, "create", "make a bundle from a locked manifest",
         "example:\n  prepare-models bundle create models.yaml -o site.bundle --platform rtx",
     )  # fmt: skip
-    create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock beside it")
+    create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock next to it")
     create.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bundle to write")
     create.add_argument(
         "--platform", action="append", default=[], metavar="NAME[=IMAGE]",
-        help="put this platform's image in; local: wheels that build without containers; several times",
+        help="include this platform's image; local: wheels that build without containers; may be repeated",
     )  # fmt: skip
     add_bases(create)
     create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
     create.add_argument("--arch", choices=("x86_64", "aarch64"), help="its machine (default: this one's)")
     create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
     create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
-    create.add_argument("--engines", action="store_true", help="put in the engines that were built here")
-    create.add_argument("--timing-caches", action="store_true", help="put in what builds here found out")
+    create.add_argument("--engines", action="store_true", help="include the engines that were built here")
+    create.add_argument("--timing-caches", action="store_true", help="include the timing caches of builds here")
     add_sign(create)
     create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
     add_output(create)

@@ -44,13 +44,13 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     described.add_argument("id", metavar="ID", help="build key, sha256 or name; its first digits are enough")
     verify = command(
         actions, "verify", "read all bytes again", "example:\n  prepare-models cache verify --remove\n\n"
-        "exit status: 0 all is whole, 1 something is damaged",
+        "exit status: 0 everything is intact, 1 something is damaged",
     )  # fmt: skip
     verify.add_argument("--remove", action="store_true", help="remove what is damaged")
     prune = command(actions, "prune", "remove what was used longest ago", _PRUNE_EXAMPLE)
-    prune.add_argument("--max-size", type=size, metavar="SIZE", help="what may stay, such as 20GiB")
-    prune.add_argument("--unused", type=_days, metavar="DAYS", help="what was not used for so many days goes")
-    prune.add_argument("--dry-run", action="store_true", help="only print what would go")
+    prune.add_argument("--max-size", type=size, metavar="SIZE", help="size to shrink the cache to, such as 20GiB")
+    prune.add_argument("--unused", type=_days, metavar="DAYS", help="remove what was not used for this many days")
+    prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     for action in (listed, verify, prune):
         kinds = ("engine", "download", "part", "bundle", "timing", "log")
         action.add_argument("--kind", choices=kinds, action="append", help="only this kind; may be repeated")

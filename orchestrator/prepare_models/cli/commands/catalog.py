@@ -20,11 +20,11 @@ def add_arguments(catalog: argparse.ArgumentParser) -> None:
     asks = catalog.add_subparsers(dest="ask", metavar="QUESTION", required=True)
     listed = command(asks, "list", "list every model", "example:\n  prepare-models catalog list --json")
     shown = command(
-        asks, "show", "print what is known of a model", "example:\n  prepare-models catalog show bi3d-featnet-2.0.0"
+        asks, "show", "print what is known about a model", "example:\n  prepare-models catalog show bi3d-featnet-2.0.0"
     )
     shown.add_argument("name", metavar="NAME", help="model of the catalog")
     searched = command(
-        asks, "search", "list the models in which every word occurs",
+        asks, "search", "list the models that match every word",
         "example:\n  prepare-models catalog search peoplenet onnx\n\nexit status: 0 found, 1 nothing found",
     )  # fmt: skip
     searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")

@@ -21,7 +21,7 @@ def add_arguments(decrypt: argparse.ArgumentParser) -> None:
     decrypt.add_argument("file", type=Path, metavar="FILE", help=".etlt")
     decrypt.add_argument("--key-file", type=Path, metavar="FILE", required=True, help="file that holds the key")
     decrypt.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write, readable by you alone"
+        "-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write, readable only by you"
     )
     add_json(decrypt)
 

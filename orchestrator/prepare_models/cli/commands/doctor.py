@@ -35,7 +35,13 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     doctor.add_argument("--models-dir", type=Path, default=Path("models"), metavar="DIR", help="default: ./models")
     doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")
-    doctor.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="describe the machine below DIR")
+    doctor.add_argument(
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="examine the machine whose file system is mounted at DIR",
+    )
     doctor.add_argument("--arch", choices=("x86_64", "aarch64"), help="with --root: that machine's architecture")
     add_output(doctor)
     add_wide(doctor)

@@ -35,10 +35,19 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
     """Add what ``fetch`` takes."""
     fetch.add_argument("sources", nargs="+", metavar="SOURCE", help="what to fetch; #sha256=HEX pins it")
     fetch.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="directory for the files")
-    fetch.add_argument("--connections", type=positive, default=16, metavar="N", help="files at once (default 16)")
-    fetch.add_argument("--attempts", type=positive, metavar="N", help="failures in a row without progress (default 5)")
-    fetch.add_argument("--stall-timeout", type=seconds, metavar="SECONDS", help="silence that ends a try (default 30)")
-    fetch.add_argument("--headers-file", type=Path, metavar="FILE", help="file of Name: value lines, for https")
+    fetch.add_argument("--connections", type=positive, default=16, metavar="N", help="parallel downloads (default 16)")
+    fetch.add_argument(
+        "--attempts",
+        type=positive,
+        metavar="N",
+        help="consecutive failures without progress before giving up (default 5)",
+    )
+    fetch.add_argument(
+        "--stall-timeout", type=seconds, metavar="SECONDS", help="seconds without data before a retry (default 30)"
+    )
+    fetch.add_argument(
+        "--headers-file", type=Path, metavar="FILE", help="file of 'Name: value' headers for https sources"
+    )
     fetch.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
     add_output(fetch)
     add_wide(fetch)

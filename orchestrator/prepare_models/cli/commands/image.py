@@ -43,7 +43,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
         "--build-arg", type=_assignment, action="append", default=[], metavar="NAME=VALUE",
         help="build: argument of the Dockerfile, such as HTTPS_PROXY=http://proxy:3128; several times",
     )  # fmt: skip
-    image.add_argument("--registry", metavar="PREFIX", help="pull: where the image lies, such as registry.example/team")
+    image.add_argument("--registry", metavar="PREFIX", help="pull: where the image is, such as registry.example/team")
     image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
     add_output(image)
     add_wide(image)

@@ -50,16 +50,16 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
     """Add what ``lock`` takes."""
     lock.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml; its lock is models.lock")
     what = lock.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="write nothing, say what drifted")
+    what.add_argument("--check", action="store_true", help="write nothing; report what has drifted")
     what.add_argument(
-        "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources anew"
+        "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources again"
     )
     lock.add_argument(
-        "--online", action="store_true", help="with --check: ask servers whether they have these bytes still"
+        "--online", action="store_true", help="with --check: ask the servers whether they still have these bytes"
     )
     lock.add_argument(
         "--platform", action="append", metavar="NAME[=IMAGE]",
-        help="local, or one of image list; several times (default: what run would take here)",
+        help="local, or one of image list; may be repeated (default: what run would take here)",
     )  # fmt: skip
     lock.add_argument(
         "--engines", action="store_true", help="lock the engines, too, that this machine built and has in its store"
@@ -192,4 +192,4 @@ def _told(made: Lock) -> list[Part]:
 
 
 def _promised(source_id: str | None, promised: str | None) -> str:
-    return "-" if source_id is None else promised or "nobody: first fetch"
+    return "-" if source_id is None else promised or "first fetch, not pinned"

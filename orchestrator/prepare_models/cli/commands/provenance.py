@@ -20,7 +20,7 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
     """Add what ``provenance`` takes."""
     actions = provenance.add_subparsers(dest="action", metavar="ACTION", required=True)
     sign = command(
-        actions, "sign", "sign the statement beside each engine with a key of yours",
+        actions, "sign", "sign the statement next to each engine with your key",
         "example:\n  prepare-models provenance sign ~/models --key key.pem\n\n"
         "exit status: 0 signed, 1 a statement is not true of its engine, 2 usage error, 3 a module is missing",
     )  # fmt: skip

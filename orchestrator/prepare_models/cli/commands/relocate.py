@@ -15,7 +15,7 @@ from ..options import add_deploy_dir, add_json, add_models_dir
 
 EXAMPLE = (
     "example:\n  prepare-models relocate ~/models --deploy-dir /workspaces/isaac_ros-dev/models\n\n"
-    "isaac_ros.yaml, isaac_ros.launch.py and deepstream.txt are written anew; config.pbtxt stays as it is.\n\n"
+    "isaac_ros.yaml, isaac_ros.launch.py and deepstream.txt are rewritten; config.pbtxt stays as it is.\n\n"
     "exit status: 0 all are written, 1 a model has no record, or its files can't be written"
 )
 

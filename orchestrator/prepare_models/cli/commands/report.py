@@ -27,7 +27,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         "example:\n  prepare-models report render models/report.json --format markdown",
     )  # fmt: skip
     render.add_argument("report", type=Path, metavar="REPORT", help="report.json, or the directory that has it")
-    render.add_argument("--format", choices=forms.FORMS, required=True, help="form")
+    render.add_argument("--format", choices=forms.FORMS, required=True, help="format")
     render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
     diff = command(
         actions, "diff", "show what differs between two reports: engines, inputs and outputs, precision, times",
@@ -35,7 +35,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         "exit status: 0 no difference but times and the environment, 1 results differ, 2 usage error",
     )  # fmt: skip
     diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
-    diff.add_argument("b", type=Path, metavar="B", help="the other one")
+    diff.add_argument("b", type=Path, metavar="B", help="report to compare it with")
     add_json(diff, "changes")
     add_wide(diff)
 

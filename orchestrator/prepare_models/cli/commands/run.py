@@ -34,7 +34,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
         dest="fail_fast",
         action="store_const",
         const=False,
-        help="a failure stops nothing else (default)",
+        help="continue with the other models after a failure (default)",
     )
     ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
     run.add_argument(

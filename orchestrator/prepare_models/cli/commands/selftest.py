@@ -29,7 +29,7 @@ def add_arguments(selftest: argparse.ArgumentParser) -> None:
     """Add what ``selftest`` takes."""
     selftest.add_argument(
         "-o", "--output", type=Path, default=Path("selftest.json"), metavar="FILE",
-        help="what to attach to a bug report, without secrets and personal paths (default: ./selftest.json)",
+        help="file to attach to a bug report, without secrets and personal paths (default: ./selftest.json)",
     )  # fmt: skip
     add_executor(selftest)
     add_output(selftest)

@@ -23,7 +23,7 @@ EXAMPLE = (
 def add_arguments(status: argparse.ArgumentParser) -> None:
     """Add what ``status`` takes."""
     add_models_dir(status)
-    status.add_argument("--strict", action="store_true", help="an unchecked engine counts as a stale one, too")
+    status.add_argument("--strict", action="store_true", help="count unchecked engines as stale")
     add_json(status)
     add_wide(status)
 

@@ -27,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = command(actions, "add", "trust a public key", "example:\n  prepare-models trust add depot.pub --name depot")
     add.add_argument("public_key", type=Path, metavar="PUBLIC", help="public key, PEM: Ed25519, ECDSA or RSA")
     add.add_argument("--name", default="", help="whose it is")
-    add.add_argument("--expires", type=_date, metavar="YYYY-MM-DD", help="day from which it counts no more")
+    add.add_argument("--expires", type=_date, metavar="YYYY-MM-DD", help="day from which it no longer counts")
     add.add_argument(
         "--for", dest="signs", choices=trust.PURPOSES, action="append",
         help="contents: bundles, locks, engines (default); keys: lists of keys; may be repeated",
     )  # fmt: skip
-    revoke = command(actions, "revoke", "trust a key no more", "example:\n  prepare-models trust revoke 3f9a")
+    revoke = command(actions, "revoke", "stop trusting a key", "example:\n  prepare-models trust revoke 3f9a")
     revoke.add_argument("id", metavar="ID", help="the key's id; its first digits are enough")
     listed = command(actions, "ls", "list the trusted keys", "example:\n  prepare-models trust ls")
     export = command(
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--sign", type=Path, required=True, metavar="KEY", help="private key that may sign lists")
     export.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
     update = command(
-        actions, "update", "take over a signed list of keys", "example:\n  prepare-models trust update keys.dsse.json"
+        actions, "update", "adopt a signed list of keys", "example:\n  prepare-models trust update keys.dsse.json"
     )
-    update.add_argument("list", type=Path, metavar="FILE", help="list that trust export wrote")
+    update.add_argument("list", type=Path, metavar="FILE", help="list written by trust export")
     for action in (add, revoke, listed, export, update):
         add_keys_file(action)
     add_json(listed)

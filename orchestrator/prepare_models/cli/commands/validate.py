@@ -36,7 +36,7 @@ exit status: 0 all are good, 1 a lock differs or is missing, 2 a manifest has pr
 
 @dataclass
 class _Finding:
-    """What is wrong with a manifest, and with the lock beside it."""
+    """What is wrong with a manifest, and with the lock next to it."""
 
     manifest: Path
     models: int = 0
