@@ -200,7 +200,7 @@ def test_a_limit_of_the_machine_is_no_bug(
     ("limit", "command", "told"),
     [
         ("-f 1", ("report", "render", "report.json", "--format", "html", "-o", "out.html"), "ulimit -f unlimited"),
-        ("-n 4", ("report", "render", "report.json", "--format", "html", "-o", "out.html"), "ulimit -n 4096"),
+        ("-n 6", ("report", "render", "report.json", "--format", "html", "-o", "out.html"), "ulimit -n 4096"),
         ("-c 0", ("report", "render", "/proc/self/mem", "--format", "html"), "dmesg"),
     ],
 )
