@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Optional, Tuple
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from . import consumers
 from .codec import ContractError
 from .kinds import Flag, ListOf, Text
 from .names import check_printable
-from .report import DeploymentInfo
 from .settings import Record, setting
+
+if TYPE_CHECKING:
+    from .report import DeploymentInfo
 
 
 class DeployDir(Text):
@@ -55,7 +57,7 @@ class Deployment(Record):
 
     def info(self) -> DeploymentInfo:
         """Return the form that is in reports."""
-        return DeploymentInfo(deploy_dir=self.deploy_dir, consumers=list(self.consumers), warmup=self.warmup)
+        return {"deploy_dir": self.deploy_dir, "consumers": list(self.consumers), "warmup": self.warmup}
 
     def directory(self, name: str, otherwise: str) -> str:
         """Return a model's directory as the consumers see it. ``otherwise``: where nobody says more."""

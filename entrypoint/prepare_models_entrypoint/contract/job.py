@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import replace
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from .builder import BuilderConfig
 from .codec import ContractError
@@ -29,13 +29,15 @@ from .kinds import (
 )
 from .pins import NO_PINS, Pins
 from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
-from .report import DeploymentInfo
 from .ros import RosConfig
 from .samples import CalibrationConfig
 from .settings import REQUIRED, Document, Record, rows, setting
 from .shape_kinds import Shapes
 from .shapes import ShapeRange
 from .verification import VerifyConfig
+
+if TYPE_CHECKING:
+    from .report import DeploymentInfo
 
 _OF_CALIBRATION = 16  # of its samples, to compare results on
 
