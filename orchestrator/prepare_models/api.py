@@ -21,7 +21,7 @@ from .manifest.single import ShapeText, SingleModel
 from .planning import plan as plans
 from .planning.plan import Plan
 from .reports.run_report import Conversion, RunReport
-from .running import inspecting, selection, whole_run
+from .running import inspecting, selection
 from .running.events import Events, OnEvent
 from .running.inspecting import Inspection, LintReport
 from .running.progress import Observer
@@ -111,6 +111,8 @@ def run(
         PrepareModelsError: the run could not be started or finished. docs/python.md has the classes.
     """
     started = time.time()
+    from .running import whole_run  # here, as plan, inspect and lint need none of it
+
     settings = whole_run.Settings(
         Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {})
     )
@@ -168,6 +170,8 @@ def convert(  # noqa: D417  # the others are those of run
         PrepareModelsError: as ``run``.
     """
     started = time.time()
+    from .running import whole_run
+
     settings = whole_run.Settings(Path(models_dir), 1, False, force, timeout_s, accept_eula, _paths(reports or {}))
     whole_run.get_ready(settings)
     target = None if write_manifest is None else Path(write_manifest)
