@@ -62,7 +62,7 @@ class Terminal:
                 return
             yield screen
             time.sleep(0.05)
-        raise AssertionError(f"still running:\n{screen.text}")
+        raise AssertionError(f"still running:\n{self._screen().text}")
 
     def after(self, command: list[str], folder: Path, **variables: str) -> Screen:
         """Return the screen that a command leaves."""

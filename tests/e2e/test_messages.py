@@ -33,11 +33,11 @@ def leaves(command: argparse.ArgumentParser, words: tuple[str, ...]) -> Iterator
             yield from leaves(below, (*words, name))
     if not actions and "--json" in command._option_string_actions:
         wanted: list[str] = []
-        for action in command._actions:
-            value = next(iter(action.choices)) if action.choices else "nowhere.onnx"
-            if action.option_strings and action.required:
-                wanted += [action.option_strings[0], str(value)]
-            elif not action.option_strings and action.nargs not in ("?", "*"):
+        for each in command._actions:
+            value = next(iter(each.choices)) if each.choices else "nowhere.onnx"
+            if each.option_strings and each.required:
+                wanted += [each.option_strings[0], str(value)]
+            elif not each.option_strings and each.nargs not in ("?", "*"):
                 wanted.append(str(value))
         yield words, wanted
 
@@ -116,7 +116,7 @@ def test_what_all_engines_have_in_common_is_said_once_a_run(place: Workplace) ->
     assert "[rtx-engine]" not in again.stdout + again.stderr, "nothing was built"
 
 
-FORESEEN = [
+FORESEEN: list[tuple[dict[str, object], str, str]] = [
     ({"source": "gone.onnx"}, "error", "source-not-found"),
     ({"source": "gone.zip!model.onnx"}, "error", "source-not-found"),
     ({"source": "net.onnx", "calibration_cache": "gone.cache", "precision": "int8"}, "error", "source-not-found"),

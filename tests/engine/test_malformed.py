@@ -40,9 +40,9 @@ def one(
 
 
 def recurrent(**attributes: Any) -> onnx.ModelProto:
-    weights = {"w": np.ones((1, 20, 4), np.float32), "r": np.ones((1, 20, 5), np.float32)}
     bad = node("LSTM", ["x", "w", "r"], ["y"], name="bad", hidden_size=5, **attributes)
-    return model(bad, x=value("x", FLOAT, [3, 1, 4]), **weights)
+    weights, recurrence = np.ones((1, 20, 4), np.float32), np.ones((1, 20, 5), np.float32)
+    return model(bad, x=value("x", FLOAT, [3, 1, 4]), w=weights, r=recurrence)
 
 
 def changed(proto: onnx.ModelProto, change: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:

@@ -391,8 +391,8 @@ def chain(operator: str, **attributes: Any) -> onnx.ModelProto:
         node(operator, ["a"], ["b"], name="bad", **attributes),
         node("Conv", ["b", "v"], ["y"], name="last"),
     ]
-    weights = {"w": W, "v": np.ones((4, 4, 3, 3), np.float32)}
-    return model(nodes, [value("x", FLOAT, IMAGE)], [value("y", FLOAT, None)], **weights)
+    square = np.ones((4, 4, 3, 3), np.float32)
+    return model(nodes, [value("x", FLOAT, IMAGE)], [value("y", FLOAT, None)], w=W, v=square)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 import pytest
 
@@ -30,7 +30,7 @@ def machine(capability: Optional[str], module: Optional[str] = "tensorrt", versi
     )
 
 
-def built_on(capability: str) -> Dict[str, Any]:
+def built_on(capability: str) -> Any:
     return {"runtime": {"gpu": {"compute_capability": capability}}}
 
 
