@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract.comparison import OutputComparison, ScaleFit
 from ..contract.conversion import OnnxConfig
@@ -16,6 +16,8 @@ from ..contract.verification import VerifyConfig
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import needs, runners, samples
 from .metrics import OutputMetrics
+
+_HELD_BYTES = 256 << 20  # of outputs
 
 
 class Reference:
@@ -33,7 +35,9 @@ class Reference:
     def __init__(self, job: ModelJob, graph: Path, work_dir: Path) -> None:
         self.config = job.verify or VerifyConfig()
         self._graph, self._work_dir = graph, work_dir
-        self._session = runners.session(graph)
+        self._session: Any = runners.session(graph)
+        self._answers: Optional[List[samples.Feed]] = None
+        self._outputs = [value.name for value in self._session.get_outputs()]
         self._inputs = [
             (value.name, runners.dtype_of(value.name, value.type), samples.shape_of(value.name, value.shape, job))
             for value in self._session.get_inputs()
@@ -48,6 +52,30 @@ class Reference:
             raise needs.no_sample()
         return itertools.chain([first], feeds)
 
+    def expect(self) -> None:
+        """Run the source model on all samples and close it, so that a candidate has its memory.
+
+        Where the outputs are too large to be held, it stays open and runs beside the candidate.
+        """
+        if self._answers is not None:
+            return
+        answers, held = [], 0
+        for feed in self.feeds():
+            answers.append(self._answer(feed))
+            held += sum(getattr(value, "nbytes", 0) for value in answers[-1].values())
+            if held > _HELD_BYTES:
+                return
+        self._answers, self._session = answers, None
+
+    def _answer(self, feed: samples.Feed) -> samples.Feed:
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(feed))))
+
+    def _expected(self) -> Iterator[Tuple[samples.Feed, samples.Feed]]:
+        """Yield each sample with what the source model says of it."""
+        if self._answers is not None:
+            return zip(self.feeds(), self._answers)
+        return ((feed, self._answer(feed)) for feed in self.feeds())
+
     def compared(self, candidate: Any, precision: str) -> List[OutputComparison]:
         """Return how far each output of a candidate is off, by the thresholds of its precision.
 
@@ -55,13 +83,13 @@ class Reference:
             candidate: a runner as Polygraphy has them.
             precision: in which it computes.
         """
-        outputs = [value.name for value in self._session.get_outputs()]
+        outputs = self._outputs
         needs.check_outputs(self.config, outputs)
         limits = {name: self.config.of_output(name, precision) for name in outputs}
         metrics = {name: OutputMetrics(name, limits[name].argmax_axis) for name in outputs}
+        self.expect()
         with candidate as active:
-            for feed in self.feeds():
-                right = dict(zip(outputs, self._session.run(outputs, dict(feed))))
+            for feed, right in self._expected():
                 _collect(metrics, right, active.infer(feed_dict=feed))
         return [
             metrics[name].result(limits[name], named=name in self.config.outputs, asked=self.config.asks(name))

@@ -91,9 +91,10 @@ class Comparison:
             candidate = self._candidate(stack)
             if candidate.kind is None:
                 return self._report(candidate, "not-compared", "none", [], None, None, None)
+            reference = stack.enter_context(open_reference(self.model, Path(self.request["source"]), self.work_dir))
+            reference.expect()  # on the CPU, while another model may have the GPU
             if candidate.kind == "engine":
                 stack.enter_context(gpu_turn.held(self.request["timing_dir"], lambda: None))
-            reference = stack.enter_context(open_reference(self.model, Path(self.request["source"]), self.work_dir))
             outputs = reference.compared(candidate.runner, self.model.precision)
             origin = self._origin(candidate, reference) if any(output["problems"] for output in outputs) else None
             scales = self._scales(reference)
