@@ -6,7 +6,7 @@ Strict: what the real ones would refuse (unknown arguments, a choice that is non
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -19,14 +19,44 @@ class LaunchDescription:
 
 
 class DeclareLaunchArgument:
-    def __init__(self, name: str, *, default_value: str, choices: list[str], description: str = "") -> None:
-        assert default_value in choices
+    def __init__(
+        self, name: str, *, default_value: str | None = None, choices: list[str] | None = None, description: str = ""
+    ) -> None:
+        assert choices is None or default_value is None or default_value in choices
         self.name, self.default_value, self.choices, self.description = name, default_value, choices, description
+
+
+class LaunchContext:
+    """What the values of arguments are known by while a launch runs."""
+
+    def __init__(self, **launch_configurations: str) -> None:
+        self.launch_configurations = launch_configurations
 
 
 class LaunchConfiguration:
     def __init__(self, variable_name: str) -> None:
         self.variable_name = variable_name
+
+    def perform(self, context: LaunchContext) -> str:
+        return context.launch_configurations[self.variable_name]
+
+
+class OpaqueFunction:
+    def __init__(self, *, function: Callable[[LaunchContext], list[Any] | None]) -> None:
+        self.execute = function
+
+
+class PythonLaunchDescriptionSource:
+    def __init__(self, launch_file_path: str) -> None:
+        self.location = launch_file_path
+
+
+class IncludeLaunchDescription:
+    def __init__(
+        self, launch_description_source: PythonLaunchDescriptionSource, *,
+        launch_arguments: Iterable[tuple[str, str]] | None = None,
+    ) -> None:  # fmt: skip
+        self.source, self.launch_arguments = launch_description_source, tuple(launch_arguments or ())
 
 
 class PythonExpression:
@@ -68,7 +98,12 @@ class ComposableNodeContainer:
 
 _MODULES: dict[str, dict[str, Any]] = {
     "launch": {"LaunchDescription": LaunchDescription},
-    "launch.actions": {"DeclareLaunchArgument": DeclareLaunchArgument},
+    "launch.actions": {
+        "DeclareLaunchArgument": DeclareLaunchArgument,
+        "IncludeLaunchDescription": IncludeLaunchDescription,
+        "OpaqueFunction": OpaqueFunction,
+    },
+    "launch.launch_description_sources": {"PythonLaunchDescriptionSource": PythonLaunchDescriptionSource},
     "launch.conditions": {"IfCondition": if_condition},
     "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration, "PythonExpression": PythonExpression},
     "launch_ros": {},

@@ -1,0 +1,1 @@
+"""Builds the engine of a model, then launches its Isaac ROS node."""
