@@ -134,7 +134,7 @@ def test_daemon_that_restarts_in_mid_build(
 def test_gpu_request_reaches_the_daemon_and_its_absence_inside_is_told(ready: DockerPlace) -> None:
     done = ready.run("--gpu", "all")
     assert done.status == 3
-    assert "the container sees no GPU, though the engine took the request (device-request)" in done.stderr
+    assert "the container sees no GPU, though the engine accepted the request (device-request)" in done.stderr
 
 
 def test_hook_that_fails_is_explained(ready: DockerPlace, daemon: Daemon, nothing_left: CleanCheck) -> None:

@@ -181,7 +181,7 @@ def test_without_a_platform_it_is_refused_before_anything_starts(
 ) -> None:
     done = ready.run(**far)
     assert done.status == 3
-    assert "on another machine, which can't be looked at" in done.stderr
+    assert "on another machine, which can't be examined" in done.stderr
     assert "--platform NAME" in done.stderr
     assert witness.seen == []
 

@@ -48,8 +48,8 @@ def test_tls_trouble_is_told_apart(ready: DockerPlace, daemon: Daemon, foreign: 
         assert "DOCKER_CERT_PATH=DIR" in done.stderr
         return done.stderr
 
-    assert "addressed without" in said()
-    assert "certificates are not there" in said(**tls(ready.folder))
+    assert "the engine requires TLS" in said()
+    assert "certificates are missing" in said(**tls(ready.folder))
     assert "not from the authority in ca.pem" in said(**tls(foreign))
     shutil.copy(daemon.folder / "tls/ca.pem", foreign)
     assert "not accept this client's certificate" in said(**tls(foreign))

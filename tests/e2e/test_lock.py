@@ -92,7 +92,7 @@ def test_check_and_run_name_what_drifted(place: Workplace, models: list[dict[str
         (models, net, locked.replace(f'"bytes": {len(net)}', '"bytes": 7'), f"own.onnx has {len(net)} bytes, the lock"),
         ([elsewhere, own], net, locked, "net: model ngc://nvidia/tao/net:v2/net.onnx is not in the lock"),
         ([*models, {**own, "name": "third"}], net, locked, "third: is not in the lock"),
-        ([own], net, locked, "net: is in the lock and not in the manifest"),
+        ([own], net, locked, "net: is in the lock but not in the manifest"),
         ([remote, {**own, "sha256": "0" * 64}], net, locked, f"own: model nets/own.onnx has sha256 {'0' * 64} in the"),
         (models, net, locked.replace('"tool": "', '"tool": "0.'), "tool is"),
     ]

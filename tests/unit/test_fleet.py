@@ -92,7 +92,7 @@ JETSONS = {
     ),
     "a release that is not known yet": Case(
         "aarch64", {RELEASE: release(41, "0.0"), TREE: THOR},
-        (("JetPack", "ok", "no JetPack that is known here"), ("platform", "fail", "--platform")),
+        (("JetPack", "ok", "belongs to no known JetPack"), ("platform", "fail", "--platform")),
     ),
     "a Jetson's container, whose nvidia-smi answers": Case(
         "aarch64", {TREE: ORIN, SMI: cards("Orin (nvgpu), 540.4.0, [N/A]")},
@@ -117,7 +117,7 @@ OTHERS = {
     ),
     "two unlike GPUs": Case(
         "x86_64", {SMI: cards("NVIDIA L4, 580.95.05, 8.9", "GTX 1080, 580.95.05, 6.1")},
-        (("machine", "warn", "unlike GPUs (8.9, 6.1)"), ("machine", "warn", "--gpu NUMBER"),
+        (("machine", "warn", "different GPUs (8.9, 6.1)"), ("machine", "warn", "--gpu NUMBER"),
          ("platform", "ok", "x86_64-trt10.3")),
     ),
     "two like GPUs": Case(

@@ -73,7 +73,7 @@ def test_no_way_says_why_and_what_to_do(engine: Daemon, machine: Machine, wanted
 
 @pytest.mark.parametrize("wanted", ["7x", "", "first", "-1", "GPU-", "0,1"])
 def test_what_names_no_gpu_is_a_usage_error(wanted: str) -> None:
-    with pytest.raises(UsageError, match="names no GPU") as caught:
+    with pytest.raises(UsageError, match="does not name a GPU") as caught:
         gpu.choose(docker("26.1.5", 1, 45), WORKSTATION, wanted)
     assert "nvidia-smi -L" in caught.value.hint
 

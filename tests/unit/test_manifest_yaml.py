@@ -22,15 +22,15 @@ from .conftest import Load, Refusals
         ("version: 1\nmodels: [\n", "3: is not YAML: did not find expected node content"),
         (
             "version: 1\n\tmodels: []\n",
-            "2: a tab indents this line, and YAML takes spaces only: replace it with spaces",
+            "2: a tab indents this line, and YAML accepts only spaces: replace it with spaces",
         ),
         (
             "version: 1\nmodels:\n\t- name: a\n",
-            "3: a tab indents this line, and YAML takes spaces only: replace it with spaces",
+            "3: a tab indents this line, and YAML accepts only spaces: replace it with spaces",
         ),
         (
             "version: 1\nmodels:\n  - name: a\n  \tsource: b\n",
-            "4: a tab indents this line, and YAML takes spaces only: replace it with spaces",
+            "4: a tab indents this line, and YAML accepts only spaces: replace it with spaces",
         ),
         ("version: 1\nmodels: *base\n", "2: is not YAML: found undefined alias"),
         ("version: 1\n---\nversion: 1\n", "2: is not YAML: but found another document"),
@@ -112,9 +112,9 @@ def test_merges_beyond_all_measure_are_refused(refusals: Refusals) -> None:
 )
 def test_a_tag_that_nobody_knows_is_refused(refusals: Refusals, tag: str) -> None:
     problems = refusals(f"version: 1\nmodels:\n- name: a\n  source: {tag} model.onnx\n")
-    assert problems[0].startswith("4: models[0].source: nobody knows the tag '")
+    assert problems[0].startswith("4: models[0].source: the tag '")
     assert problems[0].endswith("the form for a variable is ${NAME}")
-    assert refusals(f"version: 1\nmodels: {tag} []\n")[0].startswith("2: models: nobody knows the tag '")
+    assert refusals(f"version: 1\nmodels: {tag} []\n")[0].startswith("2: models: the tag '")
 
 
 def test_tags_of_plain_values_change_nothing(load_text: Load) -> None:
@@ -201,10 +201,10 @@ def test_every_form_that_compose_has(text: str, expected: str, monkeypatch: pyte
         ("${EMPTY:?give a folder}", "environment variable EMPTY is empty: give a folder"),
         ("${UNSET:-${UNSET}}", "environment variable UNSET is not set; ${UNSET:-default} gives a default"),
         *[
-            (text, "a ${ begins no variable here: write ${V}")
+            (text, "a ${ does not begin a variable here: write ${V}")
             for text in ("${", "${}", "${V", "${1}", "${V:x}", "${V/}")
         ],
-        ("${A:-" * 50 + "x" + "}" * 50, "too many variables in one another"),
+        ("${A:-" * 50 + "x" + "}" * 50, "variables are nested too deeply"),
     ],
 )
 def test_what_is_no_variable_is_refused_rather_than_taken_literally(

@@ -124,7 +124,7 @@ def test_the_source_changed(built: Place) -> None:
 
 def test_the_source_is_gone(built: Place) -> None:
     Path(built.spec.source).unlink()
-    assert built.decide() == ("rebuild", "the source is not there")
+    assert built.decide() == ("rebuild", "the source is missing")
 
 
 def test_another_file_of_the_same_bytes_is_the_same_model(built: Place, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_an_rtx_engine_is_for_every_gpu(tmp_path: Path, built: Place) -> None:
 @pytest.mark.parametrize("data", [b"plan bytez", b"plan", b""])
 def test_bytes_that_nobody_built_are_not_reused(built: Place, data: bytes) -> None:
     (built.output_dir / "1" / "model.plan").write_bytes(data)
-    assert built.decide() == ("rebuild", "the engine's bytes are not those that were built")
+    assert built.decide() == ("rebuild", "the engine has changed since it was built")
 
 
 def test_a_record_whose_key_does_not_fit_its_identity(built: Place) -> None:
@@ -308,7 +308,7 @@ def test_the_calibration_cache_counts(tmp_path: Path) -> None:
     (tmp_path / "a.cache").write_bytes(b"other")
     assert place.decide() == ("rebuild", f"calibration sha256 {digest(b'a.cache')[:12]} -> {digest(b'other')[:12]}")
     (tmp_path / "a.cache").unlink()
-    assert place.decide() == ("rebuild", "the source is not there")
+    assert place.decide() == ("rebuild", "the source is missing")
 
 
 def test_planning_changes_nothing(built: Place) -> None:

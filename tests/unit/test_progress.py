@@ -20,7 +20,7 @@ def told(phase: str, done: int, total: int) -> list[tuple[str, str]]:
 
 
 def test_a_build_in_which_nothing_moves_is_told_with_its_end() -> None:
-    text = "nothing has moved for 300 s; the build is stopped 21600 s after it began"
+    text = "no progress for 300 s; the build is stopped 21600 s after it began"
     assert told(events.SILENT, 300, 21600) == [("warning", text)]
 
 

@@ -149,7 +149,7 @@ def test_changed_bytes_records_sources_and_lost_companions_are_told(tmp_path: Pa
     (folder / "config.pbtxt").unlink()
     assert list(again(tmp_path, DESKTOP).reasons) == ["config.pbtxt is missing"]
     (folder / "1/model.plan").write_bytes(b"plan bytez")
-    assert "the engine's bytes are not those that were built" in again(tmp_path, DESKTOP).reasons
+    assert "the engine has changed since it was built" in again(tmp_path, DESKTOP).reasons
     write_report(folder, {**read_report(folder), "build_key": "0" * 64})
     assert "the record of the engine was changed" in again(tmp_path, DESKTOP).reasons
 
@@ -178,7 +178,7 @@ def test_the_command_tells_and_its_status_serves_scripts(tmp_path: Path, capsys:
     assert document["here"]["machine"] == now.machine.arch
     (tmp_path / "models/seg/1/model.plan").write_bytes(b"")
     assert main(["status", str(tmp_path / "models")]) == 1
-    assert "the engine's bytes are not those that were built" in capsys.readouterr().out
+    assert "the engine has changed since it was built" in capsys.readouterr().out
 
 
 def test_strict_wants_everything_compared(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_record_of_another_engine_is_not_handed_out(store: LocalStore, tmp_pat
 
 def test_a_record_must_fit_the_files(store: LocalStore, tmp_path: Path) -> None:
     (tmp_path / "other.plan").write_bytes(b"another size")
-    with pytest.raises(ValueError, match="not that of these files"):
+    with pytest.raises(ValueError, match="does not match these files"):
         store.put(record(tmp_path), {PLAN: tmp_path / "other.plan"})
     assert list(store.entries()) == []
 

@@ -192,7 +192,7 @@ def test_an_engine_that_nothing_could_load_says_what_is_not_known() -> None:
         "  Runs here: not known: built by TensorRT 8.5.2.2",
         "",
         "  ---- Memory ----",
-        "  Device Memory: not known without a GPU",
+        "  Device Memory: unknown without a GPU",
         "  Weights in the Plan: 9 bytes",
         "note: no bindings",
     ]

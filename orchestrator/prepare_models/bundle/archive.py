@@ -73,16 +73,16 @@ class Reader:
                 yield content
         self._expect(END, "its end")
         if self._stream.read(1):
-            raise damaged("bytes follow its end")
+            raise damaged("there is data after its end")
 
     def _read_index(self) -> bytes:
         first = self._exactly(_BLOCK, "its first header")
         try:
             size = tarfile.TarInfo.frombuf(first, "utf-8", "strict").size
         except (tarfile.HeaderError, UnicodeDecodeError) as error:
-            raise damaged(f"it does not begin as a bundle: {error}") from None
+            raise damaged(f"it does not start like a bundle: {error}") from None
         if not 0 < size <= schema.LARGEST_DOCUMENT:
-            raise damaged(f"its index would have {size} bytes")
+            raise damaged(f"its index claims {size} bytes")
         data = self._exactly(size, "its index")
         if first != header(index_name(hashlib.sha256(data).hexdigest()), size):
             raise damaged("its index is not the one that the first header names")
@@ -101,12 +101,12 @@ class Reader:
             if sink is not None:
                 sink(chunk)
         if (stored.digest(), plain.hexdigest(), size) != (content.stored_sha256, content.sha256, content.bytes):
-            raise damaged(f"{content.name} has other bytes than the index says")
+            raise damaged(f"{content.name} differs from what the index says")
         self._expect(padding(content.stored_bytes), f"the padding of {content.name}")
 
     def _expect(self, wanted: bytes, what: str) -> None:
         if self._exactly(len(wanted), what) != wanted:
-            raise damaged(f"{what} is not as it was written")
+            raise damaged(f"{what} has changed since it was written")
 
     def _exactly(self, size: int, what: str) -> bytes:
         parts: list[bytes] = []
@@ -144,7 +144,7 @@ class _Stored:
         try:
             yield from iter(lambda: source.read(_CHUNK), b"")
         except zstandard.ZstdError as error:
-            raise damaged(f"{self._content.name} does not unpack: {error}") from None
+            raise damaged(f"{self._content.name} can't be unpacked: {error}") from None
 
     def digest(self) -> str:
         """Return the sha256 of all stored bytes, those behind the end of what zstd packed included."""

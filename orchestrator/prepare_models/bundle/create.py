@@ -143,7 +143,7 @@ def _model(
     for weights in fetched_weights(spec, there.values()):
         identifier = source_id_of(weights, base)
         if identifier not in fetched:
-            told = f"{spec.name}: {weights.role} {weights.source} is in the lock, and its model does not name it"
+            told = f"{spec.name}: {weights.role} {weights.source} is in the lock, but its model does not name it"
             raise LockError([told], hint=f"prepare-models lock {manifest.path} --update {spec.name}")
         contents.add(fetched[identifier], weights.sha256)
         place = None if weights.source_id is not None else _place_in_tree(spec, weights, base)
@@ -169,7 +169,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
         if digest is not None and found is not None and found["sha256"] != digest:
             raise LockError(
                 [f"{spec.name}: the engine has sha256 {found['sha256']}, the lock has {digest}"],
-                hint=f"if it is meant: prepare-models lock {order.manifest} --engines; then review the diff",
+                hint=f"if intended: prepare-models lock {order.manifest} --engines; then review the diff",
             )
         record = contents.add_bytes(json.dumps(entry.record, sort_keys=True).encode("utf-8"))
         files = tuple(Named(name, contents.add(file)) for name, file in sorted(entry.files.items()))

@@ -135,7 +135,7 @@ def parse(data: bytes) -> Index:
         version = raw.pop("version", None) if isinstance(raw, dict) else None
         if version != VERSION:
             raise BundleError(
-                "bundle-version", f"the bundle is of version {version}, this tool reads {VERSION}",
+                "bundle-version", f"the bundle has version {version}, but this tool reads {VERSION}",
                 hint="use the tool whose wheels are in the bundle: prepare-models bundle ls",
             )  # fmt: skip
         index = schema.read(Index, raw, "index")
@@ -177,12 +177,12 @@ def _check_names(index: Index) -> None:
     for engine in index.engines:
         _digest(engine.key)
         if not {file.name for file in engine.files} <= set(ENGINE_FILES):
-            raise ContractError(f"the engine {engine.key[:16]} has a file that no engine has")
+            raise ContractError(f"the engine {engine.key[:16]} has a file that engines don't have")
     for image in index.images:
         for entry in image.files:
             inner(entry.path.rstrip("/"))
     if len({model.name for model in index.models}) != len(index.models):
-        raise ContractError("two models have one name")
+        raise ContractError("two models have the same name")
 
 
 def _check_contents(index: Index) -> None:
@@ -192,7 +192,7 @@ def _check_contents(index: Index) -> None:
         _digest(content.sha256)
         _digest(content.stored_sha256)
         if min(content.bytes, content.stored_bytes) < 0:
-            raise ContractError(f"content {content.sha256[:16]}: a size below 0")
+            raise ContractError(f"content {content.sha256[:16]}: its size is negative")
         if content.zstd and content.bytes > MOST_UNPACKED * content.stored_bytes:
             raise ContractError(f"content {content.sha256[:16]} unpacks to more than {MOST_UNPACKED} times its size")
     small = [index.manifest.sha256, index.lock.sha256, *(engine.record for engine in index.engines)]
@@ -205,10 +205,10 @@ def _check_contents(index: Index) -> None:
         raise ContractError(f"{missing[0][:64]!r} is the digest of no content")
     for digest in small:
         if known[digest].bytes > schema.LARGEST_DOCUMENT:
-            raise ContractError(f"content {digest[:16]}: {known[digest].bytes} bytes are too many for a document")
+            raise ContractError(f"content {digest[:16]}: {known[digest].bytes} bytes are too large for a document")
     for named in index.timing:
         if known[named.sha256].bytes > LARGEST_TIMING_CACHE:
-            raise ContractError(f"{named.name}: {known[named.sha256].bytes} bytes are too many for a timing cache")
+            raise ContractError(f"{named.name}: {known[named.sha256].bytes} bytes are too large for a timing cache")
     for base in index.bases:
         _digest(base)
 

@@ -138,7 +138,7 @@ def unpack(
     except OSError as error:
         raise HostError(
             f"{error.filename or cache_dir()} can't be written: {error.strerror}",
-            hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room",
+            hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with enough space",
         ) from None
 
 
@@ -186,7 +186,9 @@ def _check_bases(index: Index, bases: Sequence[Index]) -> None:
         )  # fmt: skip
     there = {content.sha256 for base in bases for content in base.contents if not content.base}
     if not {content.sha256 for content in index.contents if content.base} <= there:
-        raise BundleError("bundle-incomplete", "a base lacks contents, it has a base itself", hint="give that, too")
+        raise BundleError(
+            "bundle-incomplete", "a base lacks contents: it has a base itself", hint="give that base as well"
+        )
 
 
 class _Work:
@@ -225,7 +227,7 @@ class _Work:
         if needed > free:
             raise HostError(
                 f"the bundle unpacks to {needed / 1e6:.0f} MB, {cache_dir()} has {free / 1e6:.0f} MB",
-                hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room",
+                hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with enough space",
             )
 
 
@@ -279,7 +281,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
     lock = parse_lock(read_small(work.path(index.lock.sha256), largest=schema.LARGEST_DOCUMENT), index.lock.name)
     loaded = load_manifest(folder / index.manifest.name)
     if len(loaded.models) != len(index.models):
-        raise damaged("its manifest has other models than its index")
+        raise damaged("its manifest and its index name different models")
     models = tuple(
         replace(
             _here(spec, model, folder / "models"),
@@ -314,7 +316,7 @@ def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
         try:
             record = read_report(schema.load(work.path(engine.record)))
             if record["build_key"] != engine.key:
-                raise ContractError("it is that of another engine")
+                raise ContractError("it belongs to another engine")
             record["origin"] = origin
             with store.turn(engine.key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
                 store.put(record, {file.name: work.path(file.sha256) for file in engine.files})
@@ -367,5 +369,6 @@ def _check_files(spec: ModelSpec, files: Sequence[ModelFile]) -> None:
             raise BundleError(
                 "bundle-incomplete",
                 f"{spec.name}: {file.role.replace('_', ' ')} {file.label} is not in the bundle",
-                hint="set the manifest's ${VAR}s as they were where the bundle was made, or make one with these values",
+                hint="give the manifest's ${VAR}s the values they had where the bundle was made, "
+                "or make a bundle with these values",
             )

@@ -111,7 +111,7 @@ def _closure(target: Target, extras: frozenset[str]) -> dict[NormalizedName, Dis
             found[key] = distribution(name)
         except PackageNotFoundError:
             raise BundleError(
-                "wheel-missing", f"{name} is not installed here, so its version is not known",
+                "wheel-missing", f"{name} is not installed here, so its version is unknown",
                 hint=f"install it, or {_WITHOUT}",
             ) from None  # fmt: skip
         for text in found[key].requires or ():
@@ -145,7 +145,7 @@ def _require_pip() -> None:
     if importlib.util.find_spec("pip") is None:
         by_uv = f"uv pip install --python {sys.executable} pip"
         install = by_uv if shutil.which("uv") else f"{sys.executable} -m ensurepip"
-        raise HostError(f"wheels are got with pip, which {sys.executable} lacks", hint=f"{install}; or {_WITHOUT}")
+        raise HostError(f"pip downloads the wheels, and {sys.executable} has no pip", hint=f"{install}; or {_WITHOUT}")
 
 
 def _pip(folder: Path, action: Sequence[str], requirements: Iterable[str]) -> None:
@@ -163,7 +163,7 @@ def _pip(folder: Path, action: Sequence[str], requirements: Iterable[str]) -> No
         said = [line for line in lines if line.lower().startswith("error")] or lines or [f"status {done.returncode}"]
         raise BundleError(
             "wheel-missing", f"pip can't get the wheels of this tool: {said[-1]}",
-            hint=f"see to pip's index and network (pip config list); or {_INSTEAD}",
+            hint=f"check pip's index and the network (pip config list); or {_INSTEAD}",
         )  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def _check_own(found: Distribution, wheel: Path) -> None:
         (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
         rows = list(csv.reader(archive.read(record).decode("utf-8").splitlines()))
     if {name: digest for name, digest, _ in rows if name.startswith(_OURS)} != installed:
-        what = f"{_place(found) or 'the index'} has another {_SELF} than the one that is installed"
+        what = f"{_place(found) or 'the index'} has another {_SELF} than the installed one"
         raise BundleError("wheel-changed", what, hint=f"install it again from there; or {_INSTEAD}")
 
 

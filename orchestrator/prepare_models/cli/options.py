@@ -31,7 +31,7 @@ def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
 
 def add_wide(command: argparse.ArgumentParser) -> None:
     """Add the option for lines that are as long as they are."""
-    command.add_argument("--wide", action="store_true", help="fold nothing to the width of the terminal")
+    command.add_argument("--wide", action="store_true", help="fit nothing to the width of the terminal")
 
 
 def add_models_dir(command: argparse.ArgumentParser) -> None:
@@ -144,7 +144,7 @@ def add_bases(command: argparse.ArgumentParser) -> None:
     """Add the bundles that another one needs."""
     command.add_argument(
         "--base", type=Path, action="append", default=[], metavar="FILE",
-        help="bundle whose contents need not be repeated; may be repeated",
+        help="bundle that this one builds on; may be repeated",
     )  # fmt: skip
 
 

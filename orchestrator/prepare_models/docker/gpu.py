@@ -51,15 +51,17 @@ def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
 
     Raises:
         UsageError: this is no name of a GPU.
-        HostError: this engine has no way to a GPU; says what to install.
+        HostError: this engine has no access to a GPU; says what to install.
     """
     if not re.fullmatch(_WANTED, wanted):
-        raise UsageError(f"--gpu {wanted} names no GPU", hint="write none, all, a number or a UUID of: nvidia-smi -L")
+        raise UsageError(
+            f"--gpu {wanted} does not name a GPU", hint="write none, all, a number or a UUID of: nvidia-smi -L"
+        )
     if wanted == NONE:
         return WITHOUT
     if daemon.podman and version_of(daemon) < (5, 4):
         raise HostError(
-            f"Podman {daemon.version} drops GPU requests of its Docker-compatible API without a word",
+            f"Podman {daemon.version} silently drops GPU requests of its Docker-compatible API",
             hint="use Podman 5.4 or later with a CDI specification, or Docker",
         )
     if machine.jetson:
@@ -74,7 +76,7 @@ def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
     if NVIDIA_RUNTIME in daemon.runtimes:
         return _runtime(wanted, f"Engine {daemon.version} is older than device requests")
     raise HostError(
-        f"Engine {daemon.version} has no way to a GPU",
+        f"Engine {daemon.version} has no access to a GPU",
         hint="install Docker 19.03 or later and NVIDIA's Container Toolkit",
     )
 
@@ -110,7 +112,7 @@ def _on_jetson(daemon: Daemon, machine: Machine, wanted: str) -> Access:
         return Access(RUNTIME, ("all",), "a Jetson's GPU comes through the runtime nvidia", environment)
     cdi = offered_cdi(daemon, machine)
     if cdi:
-        return _cdi(cdi, "all", "the runtime nvidia is not registered, but a CDI specification is there")
+        return _cdi(cdi, "all", "the runtime nvidia is not registered, but a CDI specification exists")
     raise HostError(
         "the engine has neither the runtime nvidia nor a CDI device for this Jetson's GPU",
         hint="run: sudo apt-get install nvidia-container-toolkit && sudo nvidia-ctk runtime configure --runtime=docker "

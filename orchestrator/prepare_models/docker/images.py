@@ -97,7 +97,7 @@ def build(
         with_one = ", ".join(row.name for row in table() if row.tensorrt.startswith("8."))
         raise UsageError(
             f"tao-converter was last published for TensorRT 8; {platform.name} has {platform.tensorrt}",
-            hint=f"leave --tao-converter out, or take a platform that it works on: {with_one}",
+            hint=f"leave --tao-converter out, or choose a platform that it works on: {with_one}",
         )
     wanted = {
         **build_args,

@@ -76,7 +76,7 @@ class CopiedFiles:
         plan, engine = files.get(PLAN), report["engine"]
         if plan is None or engine is None or sha256_file(plan) != engine["sha256"]:
             return ErrorInfo(
-                code="docker-lost", stage="inspect", message="the engine file did not come back as it was made",
+                code="docker-lost", stage="inspect", message="the engine file changed on its way from the container",
                 hint="run again", retryable=True,
             )  # fmt: skip
         return publish(files, report, step.work.output_dir)

@@ -85,7 +85,7 @@ class Site:
         if answer["gpu"] is None and not without:
             raise ContainerError(
                 "gpu-unavailable",
-                f"the container sees no GPU, though the engine took the request ({self._access.way}): "
+                f"the container sees no GPU, though the engine accepted the request ({self._access.way}): "
                 f"{answer['gpu_reason'] or ''}",
                 hint="prepare-models doctor names what is missing; --gpu none builds without one where the backend can",
             )
@@ -185,8 +185,8 @@ def _machine_elsewhere(options: ContainerOptions, arch: str) -> Machine:
     if options.platform is None:
         raise ContainerError(
             "docker-remote",
-            "the engine that DOCKER_HOST or the Docker context names is on another machine, which can't be looked at",
-            hint="say what it is with --platform NAME (see image list), or choose this machine's engine: "
+            "the engine that DOCKER_HOST or the Docker context names is on another machine, which can't be examined",
+            hint="name its platform with --platform NAME (see image list), or choose this machine's engine: "
             "docker context use default",
         )
     releases = platforms.named(options.platform).l4t
@@ -196,7 +196,7 @@ def _machine_elsewhere(options: ContainerOptions, arch: str) -> Machine:
     if not board:
         raise ContainerError(
             "docker-remote",
-            "which module the Jetson is can't be seen from here, and engines are for one",
+            "the Jetson's module can't be determined from here, and an engine runs only on one",
             hint=f"set {BOARD_VARIABLE} to what prepare-models doctor prints there, such as p3767-0000",
         )
     return Machine(arch=arch, l4t=platforms.version(releases[0]), board=board, device_groups=(_VIDEO,))

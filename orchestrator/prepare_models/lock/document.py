@@ -129,7 +129,7 @@ def parse(data: bytes, name: str) -> Lock:
         raw = schema.loads(data)
         version = raw.pop("version", None) if isinstance(raw, dict) else None
         if version != VERSION:
-            raise _unreadable(name, f"it is of version {version}, this tool reads {VERSION}")
+            raise _unreadable(name, f"it has version {version}, but this tool reads {VERSION}")
         lock = schema.read(Lock, raw, "lock")
         _check(raw, lock)
     except ContractError as error:

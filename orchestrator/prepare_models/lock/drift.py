@@ -18,7 +18,7 @@ def drift_of_sources(manifest: Manifest, lock: Lock, sha256: Hashing = sha256_fi
     base = manifest.path.absolute().parent
     found = [line for spec in manifest.models for line in _of_model(spec, lock.models.get(spec.name), base, sha256)]
     gone = sorted(lock.models.keys() - {spec.name for spec in manifest.models})
-    return found + [f"{name}: is in the lock and not in the manifest" for name in gone]
+    return found + [f"{name}: is in the lock but not in the manifest" for name in gone]
 
 
 def drift_of_platform(lock: Lock, name: str, facts: Facts) -> list[str]:
@@ -41,7 +41,7 @@ def refuse(drift: Sequence[str], file: Path | None) -> None:
     if file is None:
         hint = "on the connected side: prepare-models lock --platform NAME, for this machine and tool; bundle again"
     else:
-        hint = f"if it is meant: prepare-models lock {file}, or --update NAME for a remote source; then review the diff"
+        hint = f"if intended: prepare-models lock {file}, or --update NAME for a remote source; then review the diff"
     raise LockError(drift, hint=hint)
 
 

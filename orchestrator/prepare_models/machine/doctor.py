@@ -100,7 +100,7 @@ def _machine(machine: Machine) -> Iterator[Finding]:
             yield Finding(
                 "machine",
                 WARN,
-                f"unlike GPUs ({', '.join(machine.capabilities)}): an engine serves the kind of GPU that built it",
+                f"different GPUs ({', '.join(machine.capabilities)}): an engine runs only on the kind that built it",
                 "choose the GPU that will run them: --gpu NUMBER",
             )
         if machine.gpus and machine.gpu_reason:
@@ -110,7 +110,7 @@ def _machine(machine: Machine) -> Iterator[Finding]:
                 "machine",
                 WARN,
                 f"{machine.arch}, no GPU: {machine.gpu_reason}",
-                f"nothing, to build engines ahead of time with TensorRT-RTX; else {machine.gpu_fix}",
+                f"nothing to do to build engines ahead of time with TensorRT-RTX; otherwise {machine.gpu_fix}",
             )
     if machine.cdi:
         yield Finding("CDI", OK, f"specifications name {', '.join(machine.cdi)}")
@@ -174,7 +174,7 @@ def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -
         yield Finding(
             "engine's place",
             WARN,
-            "the engine is on another machine, to which files are sent; what is reported here is about this one",
+            "the engine is on another machine, to which files are sent; this report is about this machine",
             "give --platform NAME to run, and run prepare-models doctor there",
         )
         return
@@ -244,7 +244,7 @@ def _network() -> Iterator[Finding]:
     proxies = [name for each in _PROXIES for name in (each, each.lower()) if os.environ.get(name)]
     wrong = [name for name in proxies if not _is_proxy(os.environ[name])]
     if wrong:  # the value is not repeated, it may hold a password
-        text = f"{', '.join(wrong)}: no address of a proxy"
+        text = f"{', '.join(wrong)}: not the address of a proxy"
         yield Finding("proxy", FAIL, text, "write http://HOST:PORT, or unset it")
     elif proxies:
         yield Finding("proxy", OK, f"{', '.join(proxies)} set; containers that download get it")
@@ -268,7 +268,7 @@ def _authority(variable: str, place: Path) -> Finding:
     name, fix = f"CA of {variable}", f"correct or unset {variable}"
     try:
         if not (place.is_dir() if variable.endswith("DIR") else place.exists()):
-            return Finding(name, FAIL, f"{variable} names {place}, which is not there", fix)
+            return Finding(name, FAIL, f"{variable} names {place}, which doesn't exist", fix)
         if place.is_file():
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=place)
     except OSError as error:  # ssl.SSLError is one

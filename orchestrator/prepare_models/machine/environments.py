@@ -37,7 +37,7 @@ def unavailable() -> str | None:
     if found.builds is not None or converters.find().reads_onnx:
         return None
     loads = [f"{backends.PRODUCTS[each['name']]} {each['version']}" for each in found.others]
-    alone = f"; what is here loads engines and builds none: {', '.join(loads)}" if loads else ""
+    alone = f"; what is installed loads engines and builds none: {', '.join(loads)}" if loads else ""
     return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}{alone}"
 
 

@@ -25,7 +25,7 @@ _LOAD = "load the driver (sudo modprobe nvidia); after an update of the kernel, 
 _RESTART = "restart the machine; if it comes back, look for Xid errors in: sudo dmesg"
 _MISMATCH = "restart the machine: the driver was updated while its old module is loaded"
 _PERMISSION = "give this user access to /dev/nvidia*: often the group is video or render"
-_NOT_THERE = "see whether the card is there at all (lspci), and what the driver says: sudo dmesg"
+_NOT_THERE = "check whether the card is present (lspci), and what the driver reports: sudo dmesg"
 # What nvidia-smi says when it fails, and what fixes it.
 _SAID = (
     ("version mismatch", _MISMATCH),

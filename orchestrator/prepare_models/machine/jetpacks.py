@@ -72,7 +72,7 @@ def told(machine: Machine) -> str:
         return "unknown release"
     found = of(machine.l4t)
     if found is None:
-        return f"L4T {dotted(machine.l4t)} is of no JetPack that is known here"
+        return f"L4T {dotted(machine.l4t)} belongs to no known JetPack"
     parts = [f"JetPack {found.jetpack}: TensorRT {found.tensorrt}, CUDA {found.cuda}, Python {found.python}"]
     newest = releases()[-1]
     if found.jetpack.startswith("7.2"):

@@ -47,7 +47,7 @@ def _backend(machine: Machine, install: str) -> Iterator[Finding]:
     name, version = (backend["name"], backend["version"]) if backend else ("trtexec", backends.library_version() or "")
     told = f"{name} {version}".strip()
     if name == "tensorrt_rtx":
-        told += ", which builds without a GPU, for RTX GPUs alone: not for Isaac ROS and Triton"
+        told += ", which builds without a GPU, for RTX GPUs only: not for Isaac ROS and Triton"
         yield Finding("TensorRT here", OK, told, of=LOCAL)
         return
     if not (machine.gpus or machine.jetson):

@@ -119,7 +119,7 @@ def pick(machine: Machine) -> Choice:
             gpu = machine.gpus[0]
             return Choice(
                 fitting[-1],
-                f"{gpu.name}, driver {gpu.driver}: the newest image that it serves is TensorRT {fitting[-1].tensorrt}",
+                f"{gpu.name}, driver {gpu.driver}: the newest image for it has TensorRT {fitting[-1].tensorrt}",
             )
         return _without_tensorrt(rows[0], machine)
     return Choice(rows[0], f"no GPU here ({machine.gpu_reason}): engines are built ahead of time with TensorRT-RTX")
@@ -172,7 +172,7 @@ def _for_jetson(machine: Machine) -> Choice:
     rows, release = [row for row in table() if row.l4t], machine.l4t
     if release is None:
         raise HostError(
-            f"this is a Jetson ({machine.soc}), and nothing here names its L4T release",
+            f"this is a Jetson ({machine.soc}), but nothing here names its L4T release",
             hint="name the platform: --platform NAME, "
             + ", ".join(f"{row.name} for JetPack {row.jetpack}" for row in rows if row.confirmed),
         )

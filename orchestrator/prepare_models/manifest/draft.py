@@ -21,7 +21,7 @@ HEAD = f"""\
 #   prepare-models run models.yaml      do it
 #   prepare-models lock models.yaml     pin every byte for the next run
 #
-# Lines that are comments show what else a model can say; remove the # to say it.
+# Commented lines show what else a model can have; remove the # to set it.
 {START}"""
 _WIDTH = 116
 # What YAML reads as the same text without quotes, and the words among it that it reads as something else.

@@ -135,7 +135,7 @@ class _Loader(Reader):
             if name is None or name.text is None:
                 continue
             if name.text == "report.json":
-                self.problems.add(name, "the name report.json is that of the run's own report")
+                self.problems.add(name, "the name report.json is reserved for the report of the run")
             if name.text in first:
                 self.problems.add(name, f"the name {name.text!r} is taken by the model in line {first[name.text]}")
             first.setdefault(name.text, name.line)
@@ -212,10 +212,10 @@ class _Loader(Reader):
                 node.entries["tao"], f"these are options of tao-converter, not of converter: {spec.converter}"
             )
         if Source.of(spec.source).scheme == "http" and spec.sha256 is None:
-            self.problems.add(source, "an http:// source needs sha256:, as anybody on the way may change its bytes")
+            self.problems.add(source, "an http:// source needs sha256:, because its bytes can be changed on the way")
         if Source.of(spec.calibration_cache or "").scheme == "http":
             cache = node.entries["calibration_cache"]
-            self.problems.add(cache, "anybody on the way may change the bytes of an http:// source; use https://")
+            self.problems.add(cache, "the bytes of an http:// source can be changed on the way; use https://")
 
     def _key(self, node: Node) -> Key | None:
         if node.kind == "scalar" and node.text:

@@ -83,7 +83,7 @@ class Ngc(Record):
     api_url: str | None = setting(_URL, "base URL of the API", "https://api.ngc.nvidia.com")
     auth_url: str | None = setting(_URL, "base URL of the token service", "https://authn.nvidia.com")
     key_file: str | None = setting(
-        File("the path of a file"), "file that holds the key; without it `NGC_API_KEY` counts", "~/.keys/ngc"
+        File("the path of a file"), "file that holds the key; without it `NGC_API_KEY` is used", "~/.keys/ngc"
     )
 
 
@@ -92,7 +92,7 @@ class Defaults(Record):
 
     ngc: Ngc | None = setting(
         Nested(Ngc, "api_url, auth_url or key_file"),
-        "how NVIDIA NGC is reached; the variables `NGC_CLI_API_URL` and `NGC_CLI_AUTH_URL` come before it",
+        "how NVIDIA NGC is reached; the variables `NGC_CLI_API_URL` and `NGC_CLI_AUTH_URL` take precedence",
         {"key_file": "~/.keys/ngc"},
     )
 
@@ -117,7 +117,7 @@ class ModelSpec(ModelSettings):
     line: int
     key: Key | None = setting(
         KeySource(),
-        "of an `.etlt`: `{env: NAME}`, `{file: PATH}`, or the key itself, for everybody to read who has the manifest",
+        "of an `.etlt`: `{env: NAME}`, `{file: PATH}`, or the key itself, which every reader of the manifest sees",
         {"env": "PEOPLESEMSEG_KEY"},
         {"file": "~/.keys/peoplesemseg"},
     )

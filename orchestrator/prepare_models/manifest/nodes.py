@@ -135,7 +135,7 @@ def _malformed(text: str, error: yaml.YAMLError) -> Problem:
     for number, found in enumerate(text.splitlines()[: line + 1]):
         if "\t" in found[: len(found) - len(found.lstrip())]:
             return Problem(
-                number + 1, "", "a tab indents this line, and YAML takes spaces only: replace it with spaces"
+                number + 1, "", "a tab indents this line, and YAML accepts only spaces: replace it with spaces"
             )
     what = " ".join(str(getattr(error, "problem", None) or error).split())
     return Problem(line + 1, "", f"is not YAML: {what}")
@@ -197,7 +197,7 @@ class _Reader:
         line = raw.start_mark.line + 1
         if raw.tag not in _TAGS:
             tag = raw.tag.replace(_YAML, "!!")
-            what = f"nobody knows the tag {_shown(tag)}; the form for a variable is ${{NAME}}"
+            what = f"the tag {_shown(tag)} is unknown; the form for a variable is ${{NAME}}"
             return self._refuse(Node("scalar", line, path), what)
         if not self._enter(raw):
             return self._refuse(Node("scalar", line, path), _LOOP)

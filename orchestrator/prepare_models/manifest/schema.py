@@ -37,7 +37,7 @@ _DEFINITIONS: Schema = {
     "source": {
         "description": "Where the bytes are: a path relative to the manifest, file:///, https://, "
         "ngc://org[/team]/model:version/file, hf://owner/repository[@revision]/file, "
-        "s3:// and its like, a member of an archive (archive.tar.gz!inner/path), "
+        "s3:// and similar, a member of an archive (archive.tar.gz!inner/path), "
         "or catalog:NAME for a model of the catalog. An http:// source needs sha256.",
         "type": ["string", "number", "boolean"],
         "minLength": 1,
@@ -54,7 +54,7 @@ _DEFINITIONS: Schema = {
         "examples": ["1x3x544x960", 16, [1, 3, 544, 960]],
     },
     "shapes": {
-        "description": "One shape, or min, opt and max of one rank that rise. For an input whose values become sizes "
+        "description": "One shape, or rising min, opt and max of the same rank. For an input whose values become sizes "
         "inside the network (a shape tensor): its values.",
         "anyOf": [
             Shape().schema(),
@@ -84,7 +84,7 @@ def manifest_schema() -> Schema:
     frame = {
         "version": {**version, "examples": [1]},
         "defaults": {
-            "description": "Settings of models that do not say otherwise. Options of builder are taken one by one.",
+            "description": "Settings for models that do not set their own. Options of builder are taken one by one.",
             **closed(shared),
             "examples": [{"precision": "fp16", "builder": {"workspace": "2GiB"}}],
         },
@@ -93,7 +93,7 @@ def manifest_schema() -> Schema:
             **DEPLOY_DIR.schema(), "examples": ["/workspaces/isaac_ros-dev/models"],
         },
         "consumers": {
-            "description": "Whose rules count, with a release where it makes a difference.",
+            "description": "Consumers to check for, with a release where it matters.",
             "anyOf": [CONSUMER.schema(), {"type": "array", "minItems": 1, "items": CONSUMER.schema()}],
             "examples": ["isaac-ros@5.0", ["isaac-ros@4.6", "triton"]],
         },

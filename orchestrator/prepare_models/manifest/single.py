@@ -50,7 +50,7 @@ class SingleModel:
         if Source.of(source).scheme == "http" and sha256 is None:
             hint = f"pin it: {source}#sha256=DIGEST, with the digest that its publisher names"
             raise UsageError(
-                "an http:// source needs its sha256, as anybody on the way may change its bytes", hint=hint
+                "an http:// source needs its sha256, because its bytes can be changed on the way", hint=hint
             )
         if self.key_env:
             entry["key"] = {"env": self.key_env}

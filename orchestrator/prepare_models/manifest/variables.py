@@ -29,7 +29,7 @@ def substitute(text: str) -> str:
 
 def _expanded(text: str, depth: int) -> str:
     if depth > _MAX_DEPTH:
-        raise VariableError("too many variables in one another")
+        raise VariableError("variables are nested too deeply")
     parts, at = [], 0
     while (found := text.find("$", at)) >= 0:
         parts.append(text[at:found])
@@ -37,7 +37,9 @@ def _expanded(text: str, depth: int) -> str:
             head = _HEAD.match(text, found)
             end = _end(text, found)
             if head is None or end is None or (not head["form"] and head.end() != end):
-                raise VariableError(f"a ${{ begins no variable here: write {FORMS}; or $${{ for these two characters")
+                raise VariableError(
+                    f"a ${{ does not begin a variable here: write {FORMS}; or $${{ for these two characters"
+                )
             parts.append(_value(head["name"], head["form"], text[head.end() : end], depth))
             at = end + 1
         else:

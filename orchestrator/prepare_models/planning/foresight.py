@@ -92,7 +92,7 @@ def _of_samples(spec: ModelSpec) -> Iterator[Message]:
     if spec.calibration is not None and (problem := spec.calibration.problem()) is not None:
         yield _told(spec, "calibration-samples-unusable", problem, SAMPLES_HINT)
     elif spec.precision in _NEED_SCALES and spec.calibration is None and spec.calibration_cache is None:
-        told = f"{spec.precision} without calibration: or calibration_cache: needs a model with Q/DQ nodes of its own"
+        told = f"{spec.precision} without calibration: or calibration_cache: needs a model that has Q/DQ nodes"
         hint = "add one of them, or see what the model has: prepare-models check"
         yield _told(spec, "calibration-missing", told, hint, kind="warning")
     verify = spec.verify

@@ -191,13 +191,13 @@ class Planner:
         if foreign is not None:
             return _Finding(foreign)
         if not expected:
-            return _Finding("the source is not there")
+            return _Finding("the source is missing")
         if not is_known(expected) or not build_key(expected) == record["build_key"] == build_key(record["identity"]):
             told = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
             return _Finding(told, differences(record["identity"], expected))
         engine = record["engine"]
         if plan.stat().st_size != engine["bytes"] or self.digests.of(plan) != engine["sha256"]:
-            return _Finding("the engine's bytes are not those that were built")
+            return _Finding("the engine has changed since it was built")
         mismatch = unfit(spec, record)
         if mismatch is not None:
             return _Finding(mismatch)

@@ -99,7 +99,7 @@ def _of_files(folder: Path, record: ModelReport, digests: Digests) -> Iterator[s
     if build_key(record["identity"] or {}) != record["build_key"]:
         yield "the record of the engine was changed"
     if engine is not None and (plan.stat().st_size != engine["bytes"] or digests.of(plan) != engine["sha256"]):
-        yield "the engine's bytes are not those that were built"
+        yield "the engine has changed since it was built"
     for name in companions.ALWAYS:
         if not (folder / name).exists():
             yield f"{name} is missing"

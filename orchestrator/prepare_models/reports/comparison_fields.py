@@ -54,7 +54,7 @@ COMPARED: Mapping[object, Mapping[str, Schema]] = {
         "median_room": told("Median over the tensors of what the scale holds over what was reached."),
         "problem": told("Null within the limit."),
         "judged": told("Whether a problem refuses the engine: random samples, or few, prove too little."),
-        "widest": told("The tensors with most room."),
+        "widest": told("The tensors with the most room."),
     },
     Verification: {
         "": told("What was compared with what, and how it came out."),

@@ -120,7 +120,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
                     "items": {"type": "string"},
                     "examples": [["8.6", "8.9"]],
                 },
-                "and_later": {"description": "Whether it is for later GPUs, too.", "type": "boolean"},
+                "and_later": {"description": "Whether it also runs on later GPUs.", "type": "boolean"},
                 "weights_bytes": {"description": "Weights in the plan.", "type": "integer", "minimum": 0},
             },
         ),
@@ -140,7 +140,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "stale_count": told(minimum=0),
     },
     PrecisionProof: {
-        "": told("What precision was asked, what the engine got and how, and what shows it."),
+        "": told("What precision was requested, what the engine got and how, and what shows it."),
         "requested": told(enum=(*PRECISIONS, AUTO)),
         "delivered": told("Null where nothing shows it.", enum=(*PRECISIONS, None)),
         "how": told("How the precision came about.", examples=["graph rewritten, fp32 bindings"]),
@@ -160,7 +160,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
             "How many more layers stay in fp32: there is no such type for them, or nothing to gain.", minimum=0
         ),
         "measured": told("The samples on which ranges were measured."),
-        "measured_runs": told("How many times the source model ran with its tensors looked at.", minimum=0),
+        "measured_runs": told("How many times the source model ran to measure its tensors.", minimum=0),
         "choices": told("What precision: auto weighed."),
     },
     KeptLayer: {"": told("A layer that stays in fp32, and why.")},
@@ -209,7 +209,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "": told("What the files that consumers read were written for."),
         "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
         "consumers": told("Those whose rules count, such as isaac-ros@5.0; empty: all."),
-        "deepstream": told("Labels and keys of nvinfer; missing where the manifest says nothing of them."),
+        "deepstream": told("Labels and keys of nvinfer; missing where the manifest does not set them."),
         "warmup": told("Whether Triton runs the engine once before it serves requests."),
     },
     MadeBy: {
@@ -341,7 +341,7 @@ HOST: Mapping[str, Schema] = {
     "system": told("Kernel.", type="string", examples=["Linux 5.15.148-tegra"]),
     "machine": told("Architecture.", type="string", examples=["aarch64"]),
     "python": told("Python of the orchestrator.", type="string", examples=["3.10.12"]),
-    "cpus": told("Number of CPUs; null where it isn't known.", type=["integer", "null"], minimum=1),
+    "cpus": told("Number of CPUs; null if unknown.", type=["integer", "null"], minimum=1),
 }
 TOOL: Mapping[str, Schema] = {
     "name": told(const="prepare-models"),

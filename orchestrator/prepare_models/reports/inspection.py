@@ -78,7 +78,7 @@ def _memory(document: Document) -> list[str]:
     details, header = document["details"] or {}, document["header"]
     known = details.get("device_memory_bytes")
     lines = ["", "  ---- Memory ----"]
-    lines.append("  Device Memory: " + (f"{known} bytes" if known is not None else "not known without a GPU"))
+    lines.append("  Device Memory: " + (f"{known} bytes" if known is not None else "unknown without a GPU"))
     streamed = details.get("streamable_weights_bytes")
     lines += [f"  Streamable Weights: {streamed} bytes"] if streamed else []
     return lines + ([f"  Weights in the Plan: {header['weights_bytes']} bytes"] if header.get("weights_bytes") else [])

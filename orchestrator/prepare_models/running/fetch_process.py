@@ -153,7 +153,7 @@ class Fetching:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None:
-            raise ValueError("results() belongs into the block")
+            raise ValueError("call results() within the block")
         return self._child
 
     def _last_words(self) -> str:

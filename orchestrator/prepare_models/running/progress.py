@@ -196,5 +196,5 @@ def _amount(event: Event) -> str:
     if phase == events.ELAPSED:
         return f"{done} s, about {total} s last time" if total else f"{done} s"
     if phase == events.SILENT:
-        return f"nothing has moved for {done} s; the build is stopped {total} s after it began"
+        return f"no progress for {done} s; the build is stopped {total} s after it began"
     return str(phase)

@@ -109,13 +109,13 @@ def _loaded(given: ManifestLike, selection: Selection, *, accepts: bool) -> tupl
     """Return the manifest, and the lock where everything is held to it."""
     locked = selection.locked
     if selection.signatures.required and not locked:
-        hint = "give --locked: the lock is what is signed"
+        hint = "give --locked: the signature is that of the lock"
         raise UsageError("--require-signed needs --locked or --bundle", hint=hint)
     if not isinstance(given, Manifest | Mapping):
         loaded, lock = load(Path(given), locked=locked, keys=selection.signatures.keys(), accepts=accepts)
         return loaded, lock if locked else None
     if locked:
-        raise UsageError("only the file of a manifest has a lock beside it", hint="give the file's path")
+        raise UsageError("only a manifest in a file has a lock next to it", hint="give the file's path")
     return manifest_of(given), None
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 class RefusedError(Exception):
     """A signature does not show what it should. ``hint``: the next step."""
 
-    def __init__(self, why: str, hint: str = "get it again, with its signature, from who signed it") -> None:
+    def __init__(self, why: str, hint: str = "get it and its signature again from the signer") -> None:
         super().__init__(why)
         self.hint = hint
 
@@ -68,7 +68,7 @@ def unseal(data: bytes, payload_type: str, key_of: Callable[[str], Key]) -> tupl
             refusals.append(refusal)
         except (VerificationError, FormatError, *_BROKEN):
             refusals.append(
-                RefusedError(f"the signature by {short(keyid)} does not fit: it or what it signs was changed")
+                RefusedError(f"the signature by {short(keyid)} does not match: it or what it signs was changed")
             )
         else:
             if envelope.payload_type != payload_type:

@@ -143,7 +143,7 @@ def _refuse_older(release: Release, accepted: Mapping[str, Release]) -> None:
     if last is not None and last != release and release.counter <= last.counter:
         raise RefusedError(
             f"{release.kind} {release.series!r} has counter {release.counter}; {last.counter} was accepted here before",
-            "get the newest one; what is meant to go back needs a new signature: --sign KEY",
+            "get the newest one; to go back on purpose, sign the older one again: --sign KEY",
         )
 
 

@@ -99,7 +99,7 @@ def _verified(directory: Path, keys: KeyList | None) -> Finding:
         return Finding(directory.name, good=False, told=told)
     wrong = _untrue(directory, payload)
     if wrong is None and payload != _statement(directory):
-        wrong = f"{STATEMENT} is not what was signed"
+        wrong = f"{STATEMENT} differs from what was signed"
     told = wrong or f"signed by {envelopes.short(keyid)}, and the engine is the one of the statement"
     return Finding(directory.name, good=wrong is None, told=told, signed_by=keyid)
 

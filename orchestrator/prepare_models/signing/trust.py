@@ -25,7 +25,7 @@ VERSION = 1
 CONTENTS, KEYS = PURPOSES = ("contents", "keys")
 _PAYLOAD_TYPE = "application/vnd.prepare-models.keys+json"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_NEWER = "prepare-models trust update FILE, with the newest list of who signs"
+_NEWER = "prepare-models trust update FILE, with the newest list of signers"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class KeyList:
         except (ValueError, TypeError):
             raise RefusedError(f"the {short(keyid)} is damaged in the list of keys", _NEWER) from None
         if key.keyid != keyid:
-            raise RefusedError(f"the {short(keyid)} is another one than its name in the list of keys", _NEWER)
+            raise RefusedError(f"the {short(keyid)} does not match its name in the list of keys", _NEWER)
         return key
 
     def with_key(self, file: Path, name: str, expires: str | None, signs: tuple[str, ...]) -> tuple[KeyList, str]:
@@ -133,7 +133,7 @@ def parse(data: bytes) -> KeyList:
     """
     found = schema.read(KeyList, schema.loads(data), "keys")
     if found.version != VERSION:
-        raise ContractError(f"it is of version {found.version}, this tool reads {VERSION}")
+        raise ContractError(f"it has version {found.version}, but this tool reads {VERSION}")
     for keyid, key in found.keys.items():
         try:
             time_of(key.expires or "2000-01-01T00:00:00Z")

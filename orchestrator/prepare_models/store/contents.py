@@ -80,7 +80,7 @@ class Cache:
             whole = sha256_file(item.path) == item.id
             with contextlib.suppress(OSError):  # to read it here is not to use it
                 os.utime(item.path, ns=(before.st_atime_ns, before.st_mtime_ns))
-            return None if whole else "its bytes are not those that were verified"
+            return None if whole else "it has changed since it was verified"
         return None
 
     def _problem_of_bundle(self, folder: Path) -> str | None:
@@ -90,7 +90,9 @@ class Cache:
         problems = [f"the engine {key}: {problem}" for key, problem in found.items() if problem is not None]
         blobs = downloads.blobs(folder / bundles.SCOPE / "downloads").glob("[!.]*")
         problems += [
-            f"the download {blob.name[:16]} has other bytes" for blob in blobs if sha256_file(blob) != blob.name
+            f"the download {blob.name[:16]} has changed since it was verified"
+            for blob in blobs
+            if sha256_file(blob) != blob.name
         ]
         return problems[0] if problems else None
 
@@ -147,7 +149,7 @@ class Cache:
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 origin = _origin(folder)
                 label = f"unpacked {label_of(origin)}" if origin else "unpacked bundle of an unknown signer"
-                label = label if bundles.is_whole(folder) else "a bundle that was not unpacked to its end"
+                label = label if bundles.is_whole(folder) else "partly unpacked bundle"
                 yield Item(BUNDLE, folder.name, label, size, folder.stat().st_mtime, folder)
 
     def _files(self) -> Iterator[Item]:
@@ -193,7 +195,7 @@ def _origin(folder: Path) -> Origin | None:
 def _foreign(folder: Path, entry: Entry) -> str | None:
     """Say that an engine in the scope of a bundle is not of that bundle, or return None."""
     ours, its = _origin(folder), entry.record["origin"]
-    return None if ours and its and its["bundle"] == ours["bundle"] else "it is not of this bundle"
+    return None if ours and its and its["bundle"] == ours["bundle"] else "it does not belong to this bundle"
 
 
 def _engine(entry: Entry) -> Item:
@@ -204,5 +206,5 @@ def _engine(entry: Entry) -> Item:
         origin = entry.record["origin"]
         label += f", from {label_of(origin)}" if origin else ", built here"
     else:
-        label = "an engine whose record is damaged"
+        label = "an engine with a damaged record"
     return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)

@@ -70,10 +70,10 @@ class LocalStore:
             or not isinstance(engine, dict)
             or not (build_key(identity) == entry.record["build_key"] == entry.key)
         ):
-            return "its record is damaged or that of another engine"
+            return "its record is damaged or belongs to another engine"
         try:
             if self._digests.of(entry.plan) != engine.get("sha256"):
-                return "its bytes are not those that were built"
+                return "it has changed since it was built"
         except OSError as error:
             return f"its plan can't be read: {error.strerror}"
         return None
@@ -84,7 +84,7 @@ class LocalStore:
         if key is None or engine is None or not re.fullmatch(_KEY, key):
             raise ValueError(f"{record['name']}: no record of an engine")
         if not set(files) <= set(FILES) or files[PLAN].stat().st_size != engine["bytes"]:
-            raise ValueError(f"{record['name']}: the record is not that of these files")
+            raise ValueError(f"{record['name']}: the record does not match these files")
         self.root.mkdir(parents=True, exist_ok=True)
         fresh = self._unfinished(key)
         shutil.rmtree(fresh, ignore_errors=True)

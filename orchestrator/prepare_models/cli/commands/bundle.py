@@ -59,7 +59,9 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     )  # fmt: skip
     add_bases(create)
     create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
-    create.add_argument("--arch", choices=("x86_64", "aarch64"), help="its machine (default: this one's)")
+    create.add_argument(
+        "--arch", choices=("x86_64", "aarch64"), help="architecture of its machine (default: this one's)"
+    )
     create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
     create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
     create.add_argument("--engines", action="store_true", help="include the engines that were built here")
@@ -132,7 +134,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         write(json.dumps({"index": index.digest, "verified": True, "signed_by": signed_by}, indent=2))
     elif not arguments.quiet:
         signed = f", signed by key {signed_by}" if signed_by else ""
-        show(f"{arguments.bundle}: every byte is as it was written{signed}\nindex  {index.digest}")
+        show(f"{arguments.bundle}: every byte is intact{signed}\nindex  {index.digest}")
     return EXIT_OK
 
 

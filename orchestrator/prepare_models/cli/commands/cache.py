@@ -30,7 +30,7 @@ example:
   prepare-models cache prune --unused 30 --kind download
 
 An engine in a models directory stays there. What a process works with is kept, and so is a download, finished or
-not, that was used within the last hour. part: a download that was not finished, and would be continued.
+not, that was used within the last hour. part: an unfinished download, which a run would continue.
 """
 
 
@@ -43,11 +43,11 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     described = command(actions, "show", "print what an item is", "example:\n  prepare-models cache show 3f9a --json")
     described.add_argument("id", metavar="ID", help="build key, sha256 or name; its first digits are enough")
     verify = command(
-        actions, "verify", "read all bytes again", "example:\n  prepare-models cache verify --remove\n\n"
+        actions, "verify", "read and check every byte again", "example:\n  prepare-models cache verify --remove\n\n"
         "exit status: 0 everything is intact, 1 something is damaged",
     )  # fmt: skip
     verify.add_argument("--remove", action="store_true", help="remove what is damaged")
-    prune = command(actions, "prune", "remove what was used longest ago", _PRUNE_EXAMPLE)
+    prune = command(actions, "prune", "remove what was least recently used", _PRUNE_EXAMPLE)
     prune.add_argument("--max-size", type=size, metavar="SIZE", help="size to shrink the cache to, such as 20GiB")
     prune.add_argument("--unused", type=_days, metavar="DAYS", help="remove what was not used for this many days")
     prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
@@ -127,7 +127,9 @@ def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
 def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
     most = arguments.max_size if arguments.max_size is not None else limit()
     if most is None and arguments.unused is None:
-        raise UsageError("nothing says what may go", hint=f"give --max-size SIZE or --unused DAYS, or set {VARIABLE}")
+        raise UsageError(
+            "nothing says what to remove", hint=f"give --max-size SIZE or --unused DAYS, or set {VARIABLE}"
+        )
     unused_s = None if arguments.unused is None else arguments.unused * 86400.0
     doomed = chosen(cache.items(), max_bytes=most, unused_s=unused_s, kinds=arguments.kind or KINDS)
     gone = doomed if arguments.dry_run else cache.prune(doomed)

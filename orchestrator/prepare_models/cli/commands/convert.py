@@ -51,7 +51,9 @@ def add_arguments(convert: argparse.ArgumentParser) -> None:
     key = convert.add_mutually_exclusive_group()
     key.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
     key.add_argument("--key-env", metavar="VARIABLE", help="environment variable that holds the key of an .etlt")
-    convert.add_argument("--write-manifest", type=Path, metavar="FILE", help="write the manifest that repeats this")
+    convert.add_argument(
+        "--write-manifest", type=Path, metavar="FILE", help="write the manifest that repeats this conversion"
+    )
     add_delivery(convert, "-o", "--models-dir")
     add_building(convert)
 

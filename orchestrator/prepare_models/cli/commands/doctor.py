@@ -23,7 +23,7 @@ from ..options import add_output, add_wide, manifest
 from ..parser import DEFAULT_MANIFEST
 
 EXAMPLE = (
-    "example:\n  prepare-models doctor --models-dir ~/models\n\nexit status: 0 what auto takes works, 1 something fails"
+    "example:\n  prepare-models doctor --models-dir ~/models\n\nexit status: 0 what auto picks works, 1 something fails"
 )
 
 
@@ -31,7 +31,7 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
     """Add what ``doctor`` takes."""
     doctor.add_argument(
         "manifest", type=manifest, nargs="?", metavar="MANIFEST",
-        help="say what run would refuse of its models, too (default: ./models.yaml, where there is one)",
+        help="also report what run would refuse in its models (default: ./models.yaml, if there is one)",
     )  # fmt: skip
     doctor.add_argument("--models-dir", type=Path, default=Path("models"), metavar="DIR", help="default: ./models")
     doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")

@@ -24,7 +24,7 @@ example:
   prepare-models fetch ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0 --output models
   prepare-models fetch https://example.com/models.tar.gz!inner/model.onnx#sha256=HEX --output models
 
-A SOURCE is a path, an https://, ngc:// or s3:// URL, any URL of NGC that its pages show, or a member of an archive.
+A SOURCE is a path, an https://, ngc:// or s3:// URL, any URL that NGC's pages show, or a member of an archive.
 
 exit status: 0 all bytes are there and verified, 1 a source failed, 2 usage error, 3 DIR can't be used,
 70 a bug, 130 interrupted
@@ -97,7 +97,7 @@ def _source(text: str) -> tuple[str, str | None]:
     here = parsed.outer.path
     advice = ngc_advice(text)
     if advice is not None and here is not None and not here.exists():
-        raise UsageError(f"{text} is not here; it looks like a name on NGC", hint=advice)
+        raise UsageError(f"{text} doesn't exist here; it looks like a name on NGC", hint=advice)
     if here is None:
         return source, sha256
     return str(here.absolute()) + (f"!{parsed.inner}" if parsed.archive else ""), sha256

@@ -28,7 +28,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument("action", choices=("build", "pull", "list", "save", "load"))
     image.add_argument("file", type=Path, nargs="?", metavar="FILE", help="archive to load")
     image.add_argument("--platform", metavar="NAME", help="platform (default: this machine's)")
-    image.add_argument("--base-image", metavar="IMAGE", help="build: another base")
+    image.add_argument("--base-image", metavar="IMAGE", help="build: another base image")
     image.add_argument("--network", metavar="NETWORK", help="build: network of the build, such as host")
     image.add_argument("--arch", choices=("x86_64", "aarch64"), help="build: another architecture, under emulation")
     image.add_argument(
@@ -41,7 +41,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument("--ca", type=Path, metavar="FILE", help="build: certificates (PEM) of your network or index")
     image.add_argument(
         "--build-arg", type=_assignment, action="append", default=[], metavar="NAME=VALUE",
-        help="build: argument of the Dockerfile, such as HTTPS_PROXY=http://proxy:3128; several times",
+        help="build: argument of the Dockerfile, such as HTTPS_PROXY=http://proxy:3128; may be repeated",
     )  # fmt: skip
     image.add_argument("--registry", metavar="PREFIX", help="pull: where the image is, such as registry.example/team")
     image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")

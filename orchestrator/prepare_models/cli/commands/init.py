@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Write a manifest, to be changed by hand."""
     target = arguments.output
     if target.exists() and not arguments.force:
-        raise UsageError(f"{target} is there already", hint="choose another with --output FILE, or give --force")
+        raise UsageError(f"{target} already exists", hint="choose another with --output FILE, or give --force")
     drafts = _distinct(_drafts(list(dict.fromkeys(arguments.names or [_EXAMPLE])), target.absolute().parent))
     try:
         write_atomic(target, draft.manifest(drafts).encode("utf-8"))
@@ -99,7 +99,7 @@ def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:
     dynamic = {b["name"]: _shape(b["dims"]) for b in io if b["mode"] == "input" and not _is_static(b["dims"])}
     optional: dict[str, object] = {"precision": "fp16"}
     if dynamic:
-        about.append("- has dynamic axes: remove the # before inputs: and put in the sizes that it was trained with")
+        about.append("- has dynamic axes: remove the # before inputs: and enter the sizes that it was trained with")
         optional["inputs"] = dynamic
     outputs = [b["name"] for b in io if b["mode"] == "output"]
     return Draft(entry, about=about, optional={**optional, "outputs": outputs} if outputs else optional)

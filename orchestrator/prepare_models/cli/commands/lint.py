@@ -18,7 +18,7 @@ EXAMPLE = "example:\n  prepare-models lint models\n\nexit status: 0 no findings,
 def add_arguments(lint: argparse.ArgumentParser) -> None:
     """Add what ``lint`` takes."""
     add_models_dir(lint)
-    add_consumer(lint, "what the record of a model names, else all; DeepStream where it has a file")
+    add_consumer(lint, "those that a model's record names, else all; DeepStream if the model has its file")
     add_json(lint, "findings")
 
 

@@ -62,7 +62,7 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
         help="local, or one of image list; may be repeated (default: what run would take here)",
     )  # fmt: skip
     lock.add_argument(
-        "--engines", action="store_true", help="lock the engines, too, that this machine built and has in its store"
+        "--engines", action="store_true", help="also lock the engines that this machine built and has in its store"
     )
     lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
     add_sign(lock)
@@ -73,9 +73,7 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Write the lock of a manifest, or only compare with ``--check``."""
     if arguments.online and not arguments.check:
-        raise UsageError(
-            "--online belongs to --check", hint="give --check, or --update NAME to lock what a server has now"
-        )
+        raise UsageError("--online needs --check", hint="give --check, or --update NAME to lock what a server has now")
     if arguments.engines and arguments.check:
         raise UsageError("--engines locks something, and --check changes nothing", hint="give one of them")
     paths.make_cache()
@@ -138,7 +136,7 @@ def _platforms(arguments: argparse.Namespace) -> list[tuple[str, Facts]]:
     except HostError as error:
         if not arguments.quiet:
             show(
-                Message("note", error.code, "prepare-models", f"no platform is looked at: {error.message}"),
+                Message("note", error.code, "prepare-models", f"platforms are not checked: {error.message}"),
                 stream=sys.stderr,
             )
         return []

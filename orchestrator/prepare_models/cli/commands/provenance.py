@@ -27,7 +27,7 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
     sign.add_argument("--key", type=Path, metavar="FILE", required=True, help="private key, PEM")
     sign.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
     verify = command(
-        actions, "verify", "check engines against their statements, and these against a public key",
+        actions, "verify", "check engines against their statements, and the statements against a public key",
         "example:\n  prepare-models provenance verify ~/models/peoplesemsegnet --key key.pub\n\n"
         "exit status: 0 all are good, 1 one is not, 2 usage error, 3 a module is missing",
     )  # fmt: skip

@@ -28,7 +28,9 @@ EXAMPLE = (
 
 def add_arguments(verify: argparse.ArgumentParser) -> None:
     """Add what ``verify`` takes."""
-    verify.add_argument("target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or what run made of it")
+    verify.add_argument(
+        "target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or the models directory that run wrote"
+    )
     verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
     verify.add_argument(
         "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
