@@ -112,7 +112,7 @@ def installs_without_an_index(bundle: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     installed = [str(fresh / "bin" / "prepare-models"), "bundle", "verify", str(bundle)]
     assert (
-        "every byte is as it was written"
+        "every byte is intact"
         in subprocess.run(installed, check=True, capture_output=True, text=True).stdout
     )
 
