@@ -62,7 +62,7 @@ def test_way_to_the_gpu(engine: Daemon, machine: Machine, way: str) -> None:
         (podman("4.9.4"), JETSON, "all", "drops GPU requests"),
         (podman("5.4.2"), WORKSTATION, "all", "through CDI only"),
         (docker("26.1.5", 1, 45), WITH_SPEC, "7", "no CDI device nvidia.com/gpu=7"),
-        (docker("18.09", 1, 39), WORKSTATION, "all", "no way to a GPU"),
+        (docker("18.09", 1, 39), WORKSTATION, "all", "no access to a GPU"),
     ],
 )
 def test_no_way_says_why_and_what_to_do(engine: Daemon, machine: Machine, wanted: str, why: str) -> None:
