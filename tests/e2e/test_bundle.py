@@ -111,10 +111,7 @@ def installs_without_an_index(bundle: Path, tmp_path: Path) -> None:
         check=True, env={**os.environ, "UV_CACHE_DIR": str(tmp_path / "uv")},
     )  # fmt: skip
     installed = [str(fresh / "bin" / "prepare-models"), "bundle", "verify", str(bundle)]
-    assert (
-        "every byte is intact"
-        in subprocess.run(installed, check=True, capture_output=True, text=True).stdout
-    )
+    assert "every byte is intact" in subprocess.run(installed, check=True, capture_output=True, text=True).stdout
 
 
 def test_who_can_reach_no_index_leaves_the_tool_out(site: Site, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def create(
     """
     manifest, lock = load(order.manifest, locked=True)
     if lock is None:
-        raise UsageError(f"{path_of(order.manifest)} is not there", hint="run prepare-models lock first")
+        raise UsageError(f"{path_of(order.manifest)} doesn't exist", hint="run prepare-models lock first")
     licences.require(manifest.models, accepted=order.accept_eula)
     bases = [read_index(base) for base in order.bases]
     base = {content.sha256: content for index in bases for content in index.contents}

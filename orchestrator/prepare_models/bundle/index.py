@@ -136,7 +136,7 @@ def parse(data: bytes) -> Index:
         if version != VERSION:
             raise BundleError(
                 "bundle-version", f"the bundle has version {version}, but this tool reads {VERSION}",
-                hint="use the tool whose wheels are in the bundle: prepare-models bundle ls",
+                hint="use the version of the tool that the bundle has wheels of: prepare-models bundle ls",
             )  # fmt: skip
         index = schema.read(Index, raw, "index")
         _check_names(index)

@@ -36,7 +36,7 @@ def load(
     loaded, lock = load_manifest(file), read(path_of(file))
     if lock is None:
         if locked or keys is not None:
-            raise UsageError(f"{path_of(file)} is not there", hint=f"write it: prepare-models lock {file}")
+            raise UsageError(f"{path_of(file)} doesn't exist", hint=f"write it: prepare-models lock {file}")
         return loaded, None
     if keys is not None:
         from ..signing import releases

@@ -208,7 +208,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
     DeploymentInfo: {
         "": told("What the files that consumers read were written for."),
         "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
-        "consumers": told("Those whose rules count, such as isaac-ros@5.0; empty: all."),
+        "consumers": told("Those that were checked for, such as isaac-ros@5.0; empty: all."),
         "deepstream": told("Labels and keys of nvinfer; missing where the manifest does not set them."),
         "warmup": told("Whether Triton runs the engine once before it serves requests."),
     },

@@ -40,7 +40,7 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("/"),
         metavar="DIR",
-        help="examine the machine whose file system is mounted at DIR",
+        help="examine the machine that has its file system mounted at DIR",
     )
     doctor.add_argument("--arch", choices=("x86_64", "aarch64"), help="with --root: that machine's architecture")
     add_output(doctor)

@@ -84,7 +84,7 @@ def _check(arguments: argparse.Namespace) -> int:
     loaded, known = load(arguments.manifest), lock.read(lock.path_of(arguments.manifest))
     if known is None:
         raise LockError(
-            [f"{lock.path_of(arguments.manifest)} is not there"],
+            [f"{lock.path_of(arguments.manifest)} doesn't exist"],
             hint=f"write it: prepare-models lock {arguments.manifest}",
         )
     drift = lock.drift_of_sources(loaded, known)

@@ -28,7 +28,7 @@ EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peo
 def add_arguments(rewrite: argparse.ArgumentParser) -> None:
     """Add what ``rewrite`` takes."""
     rewrite.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
-    rewrite.add_argument("name", metavar="NAME", help="model whose graph is written")
+    rewrite.add_argument("name", metavar="NAME", help="model to write the graph of")
     rewrite.add_argument("-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write")
     add_executor(rewrite)
     add_json(rewrite, "report")

@@ -88,7 +88,7 @@ def _examine(file: Path, *, require_lock: bool) -> _Finding:
         if known is not None:
             found.drift = lock.drift_of_sources(loaded, known)
         elif require_lock:
-            found.drift = [f"{lock.path_of(file)} is not there"]
+            found.drift = [f"{lock.path_of(file)} doesn't exist"]
             raise LockError(found.drift, hint=f"write it: prepare-models lock {shlex.quote(str(file))}")
         lock.refuse(found.drift, file)
     except PrepareModelsError as error:
