@@ -22,9 +22,7 @@ COMPARED: Mapping[object, Mapping[str, Schema]] = {
         "argmax": told(
             "Share of places where the largest value has the same index; of whole numbers, share of equal ones."
         ),
-        "disagreeing": told(
-            "Whole numbers that differ, or places whose largest value is at another index.", minimum=0
-        ),
+        "disagreeing": told("Whole numbers that differ, or places whose largest value is at another index.", minimum=0),
         "thresholds": told("Limits that were set, by metric."),
         "problems": told("Thresholds that were missed, with the numbers."),
         "histogram": told(
