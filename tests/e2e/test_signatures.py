@@ -171,7 +171,7 @@ def test_what_was_changed_after_the_signing_is_refused(
     place.done("trust", "add", "depot.pub")
     for name in ("site.bundle.sig", "models.lock.sig"):
         changed(place.folder / name, change)
-    place.refused("does not fit")
+    place.refused("does not match")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"payload": "e30=", "payloadType": "a", "signatures": [1]}'])
