@@ -170,7 +170,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     "RoiAlign": (lambda: one("RoiAlign", ("x", IMAGE), constants=ROIS), UNSUPPORTED, "plugins:"),
     "sequences": (sequence, UNSUPPORTED, "SequenceConstruct"),
-    "bytes in a branch": (bytes_in_a_branch, UNSUPPORTED, "right behind its input"),
+    "bytes in a branch": (bytes_in_a_branch, UNSUPPORTED, "right after its input"),
     "optional values": (optional, UNSUPPORTED, "Optional"),
     "scatter adds": (
         lambda: one("ScatterND", ("x", (4, 3)), constants=SCATTER, reduction="add"),

@@ -13,7 +13,7 @@ _LIMITS = {
         "the machine has too many open files",
         "end other programs, or raise fs.file-max: sysctl fs.file-max",
     ),
-    errno.ENOMEM: ("no memory left", "end other programs, or add swap, then run again: what is done is kept"),
+    errno.ENOMEM: ("no memory left", "end other programs, or add swap, then run again: finished work is kept"),
     errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
     errno.EIO: ("a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
 }
