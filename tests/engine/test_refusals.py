@@ -258,7 +258,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     "sizes from data": (sizes_from_data, UNSUPPORTED, "computed from data"),
     "Range of floats": (lambda: one("Range", ("x", ()), ("l", ()), ("d", ())), UNSUPPORTED, "computed from data"),
-    "loop that grows": (lambda: looped("Concat", axis=0), UNSUPPORTED, "carries from one round"),
+    "loop that grows": (lambda: looped("Concat", axis=0), UNSUPPORTED, "carries from one iteration"),
     "branches of different rank": (branches, UNSUPPORTED, 'constants: {"c": VALUE}'),
     # Types that it lacks.
     "uint16": (

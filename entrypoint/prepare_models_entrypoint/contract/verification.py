@@ -75,15 +75,15 @@ class VerifyConfig(Record):
         ByName(Interval(), "input names with [low, high]"),
         "`[low, high)` of random values by input name; `[0, 1)` where it has none", default=dict, group="random",
     )  # fmt: skip
-    thresholds: Optional[Thresholds] = setting(Nested(Thresholds), "limits of the disagreement")
+    thresholds: Optional[Thresholds] = setting(Nested(Thresholds), "limits of the differences")
     outputs: Mapping[str, Thresholds] = setting(
         ByName(Nested(Thresholds), "output names with their thresholds"),
-        "thresholds of single outputs, in place of those of all", default=dict,
+        "thresholds of single outputs, instead of those of all", default=dict,
     )  # fmt: skip
     scale_room: Optional[float] = setting(
         Number("a number above 1, such as 1.7", above=1),
-        "how many times what the samples reach the scales of a calibration cache may hold, as the median of the "
-        "tensors; 1.7 unless set, and then judged by eight real samples or more",
+        "largest ratio of the scales of a calibration cache to what the samples reach, as the median of the tensors; "
+        "1.7 unless set, and then judged only by eight real samples or more",
         later=True,
     )
 

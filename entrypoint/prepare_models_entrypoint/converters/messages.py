@@ -152,7 +152,7 @@ TABLE: Tuple[Known, ...] = (
     Known(
         r"Input dimensions with this name have different|Dimensions with name .* must be equal",
         "inputs-mismatch",
-        "the model names several dimensions alike, so they have one size, and the manifest gives different ones",
+        "the model gives several dimensions one name, so they have one size, and the manifest gives different ones",
         "give them the same min, opt and max under inputs:, or fix the sizes with onnx: {static_shapes: ...}",
     ),
     Known(
@@ -178,7 +178,7 @@ TABLE: Tuple[Known, ...] = (
         r"graphScope|ScopeType|[Cc]onditional",
         "onnx-unsupported-operator",
         "the builder can't take the model's branches (If) as they are",
-        "give each input one shape under inputs: the branches that these decide then disappear",
+        "give each input one shape under inputs: the branches that those shapes decide then disappear",
     ),
     Known(
         _NO_IMPLEMENTATION,

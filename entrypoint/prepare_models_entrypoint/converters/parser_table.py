@@ -96,7 +96,7 @@ TABLE: Tuple[Objection, ...] = (
     ),
     Objection(
         r"MAX_DIMS|convertOnnxDims",
-        "TensorRT has tensors of at most 8 dimensions",
+        "TensorRT's tensors have at most 8 dimensions",
         "export the model with dimensions merged by Reshape",
     ),
     Objection(

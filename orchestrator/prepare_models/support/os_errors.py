@@ -15,7 +15,7 @@ _LIMITS = {
     ),
     errno.ENOMEM: ("no memory left", "end other programs, or add swap, then run again: finished work is kept"),
     errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
-    errno.EIO: ("a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
+    errno.EIO: ("a disk or its connection failed", "look for disk errors: sudo dmesg"),
 }
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 
