@@ -185,7 +185,7 @@ def test_tao_converter_gets_every_option_and_the_key_stays_secret(place: Workpla
         for file in filter(Path.is_file, folder.rglob("*")):
             assert KEY.encode() not in file.read_bytes(), file
     assert report["precision_proof"]["delivered"] is None
-    assert report["precision_proof"]["how"].startswith("tao-converter -t int8; unproven: nothing tells the precision")
+    assert report["precision_proof"]["how"].startswith("tao-converter -t int8; unproven: nothing reports the precision")
     codes = [warning["code"] for warning in report["warnings"]]
     assert "precision-unproven" in codes
     assert "isaac-ros-no-inputs" not in codes, "the outputs are only not known here"

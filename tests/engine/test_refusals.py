@@ -52,7 +52,7 @@ def one(
         names[0] = "before"
     made = ["y", "y2", "y3"][:outputs]
     nodes.append(node(operator, names, made, name="bad", domain=domain, **attributes))
-    types = MADE.get(operator, (makes,) * outputs)
+    types = MADE.get(operator, (makes,) * outputs)[:outputs]
     proto = model(
         nodes, values, [value(name, kind, None) for name, kind in zip(made, types, strict=True)], opset, **constants
     )
@@ -313,7 +313,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         "rank 2",
     ),
     "axis of Softmax": (lambda: one("Softmax", ("x", (2, 3)), axis=5), INVALID, "'axis' must be in"),
-    "axes of Transpose": (lambda: one("Transpose", ("x", (2, 3)), perm=[0, 0]), INVALID, "no permutation of axes"),
+    "axes of Transpose": (lambda: one("Transpose", ("x", (2, 3)), perm=[0, 0]), INVALID, "not a permutation of axes"),
     "k of TopK": (
         lambda: one("TopK", ("x", (2, 8)), outputs=2, constants={"k": np.array([20])}),
         INVALID,
@@ -333,7 +333,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         INVALID,
         "'y'",
     ),
-    "weights cut short": (lambda: cut(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "432 bytes"),
+    "weights cut short": (lambda: cut(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "3 bytes, and not 432"),
 }
 
 

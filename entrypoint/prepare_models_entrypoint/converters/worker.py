@@ -44,7 +44,8 @@ def _reach(request: BuildRequest) -> Optional[Reach]:
     """
     if request.program is not None and (_is_script(request.program) or reach.has_cuda()):
         return None
-    timings = None if request.check_only else request.timing_dir
+    kept = request.model.builder.timing_cache is not False or reach.has_cuda()
+    timings = request.timing_dir if kept and not request.check_only else None
     if timings is not None:
         Path(timings).mkdir(parents=True, exist_ok=True)
     graphs = Path(request.graph).parent if request.graph else None
