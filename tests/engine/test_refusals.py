@@ -333,7 +333,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         INVALID,
         "'y'",
     ),
-    "weights cut short": (lambda: cut(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "3 bytes instead of 432"),
+    "weights cut short": (lambda: cut(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "bytes instead of 432"),
 }
 
 
