@@ -46,10 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="prepare the models of a job")
     run.add_argument("job", type=Path, help="job file, JSON")
     run.add_argument("control", type=Path, help="directory that receives report.json")
-    run.add_argument("--parent", type=int, help="process id to end with")
+    run.add_argument("--parent", type=int, help="end when the process with this id ends")
     get = commands.add_parser("fetch", help="fetch the sources of a fetch job")
     get.add_argument("job", type=Path, help="fetch job, JSON")
-    get.add_argument("--parent", type=int, help="process id to end with")
+    get.add_argument("--parent", type=int, help="end when the process with this id ends")
     ngc = commands.add_parser("ngc", help="answer a question about NGC's catalogue, as JSON")
     ngc.add_argument("question", type=Path, help="question, JSON")
     look = commands.add_parser("inspect", help="print what a model file is, as JSON")
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     plain.add_argument("file", type=Path, help=".etlt")
     plain.add_argument("--key-file", type=Path, required=True, help="file with the key")
     plain.add_argument("--output", type=Path, required=True, help=".onnx to write, readable only by this user")
-    commands.add_parser("restore", help="publish engines that were built before: a JSON line in, a JSON line out, each")
+    commands.add_parser("restore", help="publish engines that were already built: one JSON line in and out for each")
     commands.add_parser("describe", help="print backend and GPU of this environment, as JSON")
     return parser
 

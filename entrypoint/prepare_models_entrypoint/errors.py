@@ -126,7 +126,7 @@ _LIMITS = {
     errno.EMFILE: ("out-of-memory", "too many open files", "raise the limit: ulimit -n 4096, or use --jobs 1"),
     errno.ENFILE: ("out-of-memory", "too many open files on this machine", "end other programs"),
     errno.ENOMEM: ("out-of-memory", "no memory left", "end other programs, or add swap, then run again"),
-    errno.EIO: ("output-not-writable", "a disk or its connection fails", "look for errors of the disk: sudo dmesg"),
+    errno.EIO: ("output-not-writable", "a disk or its connection failed", "look for disk errors: sudo dmesg"),
 }
 
 

@@ -78,7 +78,7 @@ def _built(model: Model) -> _Built:
     if not model.plans:
         raise InspectError(
             "engine-missing",
-            f"{model.directory} has no engine with a report.json of its own",
+            f"{model.directory} has no engine with its report.json",
             hint="gather what run wrote; move other directories out of the models directory",
         )
     plan = model.plans[0]

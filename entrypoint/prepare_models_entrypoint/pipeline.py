@@ -154,7 +154,7 @@ class _Run:
             if weights.source.scheme == "http" and not weights.fetched.pinned:
                 raise ConvertError(
                     "onnx-external-data",
-                    f"{weights.source.public} has no digest, and anybody on the way may change its bytes",
+                    f"{weights.source.public} has no digest, and anyone in between may change its bytes",
                     hint="prepare-models lock pins it; or use https://",
                 )
         self.report["licences"] = sorted({file.licence for file in fetched.values() if file.licence})
@@ -236,7 +236,7 @@ class _Run:
         except VerifyError as error:
             if self.model.verify is not None or error.code == FAR_OFF:
                 raise
-            hint = "add verify: to the model to insist on it"
+            hint = "add verify: to the model to make this an error"
             self.report["warnings"].append(WarningInfo(code="not-verified", message=error.message, hint=hint))
 
     def _verify(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
@@ -260,7 +260,7 @@ class _Run:
             )
         scales = verification["scales"]
         if scales is not None and scales["problem"] is not None:
-            hint = "verify with eight or more real samples, and check the calibration cache if it stays"
+            hint = "verify with eight or more real samples, and check the calibration cache if the warning stays"
             self.report["warnings"].append(WarningInfo(code="scales-wide", message=scales["problem"], hint=hint))
 
     def _verify_published(self, fetched: Dict[str, Fetched], work: Path) -> None:

@@ -51,7 +51,7 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
     if report is None or report["engine"] is None or report["name"] != directory.name:
         raise InspectError(
             "engine-missing",
-            f"{directory} has no engine with a report.json of its own",
+            f"{directory} has no engine with its report.json",
             hint="relocate what run wrote; move other directories out of the models directory",
         )
     deployment = dataclasses.replace(Deployment.of(report["deployment"]), deploy_dir=deploy_dir)

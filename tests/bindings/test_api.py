@@ -172,6 +172,6 @@ def test_a_runtime_that_loads_alone_is_found_and_asks_nothing_of_a_machine_witho
     kind, version = loader.module.partition("_")[2], ".".join(map(str, loader.version))
     assert document["told"].startswith("built by TensorRT 8.6.0.1 for a GPU that neither the plan nor a record")
     assert document["told"].endswith(
-        f"TensorRT's {kind} runtime {version}, which loads version-compatible engines alone"
+        f"TensorRT's {kind} runtime {version}, which loads only version-compatible engines"
     )
     assert document["runs_here"] is not True, "nothing has the engine's word"

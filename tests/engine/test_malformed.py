@@ -90,7 +90,7 @@ NODES: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "layout of LSTM": (lambda: recurrent(layout=5), "layout is 5"),
     "short permutation": (lambda: one("Transpose", perm=[0, 1]), "perm is [0, 1], for 4 axes"),
     "permutation from the end": (lambda: one("Transpose", perm=[0, 1, 2, -1]), "not a permutation"),
-    "place outside": (lambda: one("Gather", np.array([0, 99]), axis=1), "places 0 to 99 of an axis of 4"),
+    "place outside": (lambda: one("Gather", np.array([0, 99]), axis=1), "indices 0 to 99 of an axis of 4"),
     "split of less": (
         lambda: model(node("Split", ["x", "s"], ["y", "z"], axis=1, name="bad"), s=np.array([1, 1])),
         "Mismatch between the sum of 'split'",

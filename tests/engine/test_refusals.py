@@ -170,7 +170,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     "RoiAlign": (lambda: one("RoiAlign", ("x", IMAGE), constants=ROIS), UNSUPPORTED, "plugins:"),
     "sequences": (sequence, UNSUPPORTED, "SequenceConstruct"),
-    "bytes in a branch": (bytes_in_a_branch, UNSUPPORTED, "right behind its input"),
+    "bytes in a branch": (bytes_in_a_branch, UNSUPPORTED, "right after its input"),
     "optional values": (optional, UNSUPPORTED, "Optional"),
     "scatter adds": (
         lambda: one("ScatterND", ("x", (4, 3)), constants=SCATTER, reduction="add"),
@@ -258,7 +258,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     "sizes from data": (sizes_from_data, UNSUPPORTED, "computed from data"),
     "Range of floats": (lambda: one("Range", ("x", ()), ("l", ()), ("d", ())), UNSUPPORTED, "computed from data"),
-    "loop that grows": (lambda: looped("Concat", axis=0), UNSUPPORTED, "carries from one round"),
+    "loop that grows": (lambda: looped("Concat", axis=0), UNSUPPORTED, "carries from one iteration"),
     "branches of different rank": (branches, UNSUPPORTED, 'constants: {"c": VALUE}'),
     # Types that it lacks.
     "uint16": (
@@ -333,7 +333,7 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         INVALID,
         "'y'",
     ),
-    "weights cut short": (lambda: cut(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "3 bytes, and not 432"),
+    "weights cut short": (lambda: cut(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "bytes instead of 432"),
 }
 
 

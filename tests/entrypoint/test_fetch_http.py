@@ -278,7 +278,7 @@ def test_how_long_a_server_wants_to_be_left_alone_is_said(
 ) -> None:
     error = refusal(server.serve("/model.onnx", Answer(status=429, headers={"Retry-After": wait})), tmp_path)
     assert (error.code, len(server.asked)) == ("source-rate-limited", 1)
-    assert f"wants no request for {told}" in error.message
+    assert f"asks for no request for {told}" in error.message
 
 
 def test_a_line_break_in_a_name_is_not_one_in_the_file_system(server: ModelServer, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_lean_runtime_is_for_version_compatible_engines(
     assert found["runs_here"] is runs
     kind = name.partition("_")[2]
     assert found["told"].endswith(
-        f"and TensorRT's {kind} runtime {version}, which loads version-compatible engines alone"
+        f"and TensorRT's {kind} runtime {version}, which loads only version-compatible engines"
     )
 
 

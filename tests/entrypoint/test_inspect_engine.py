@@ -127,7 +127,7 @@ def test_a_lean_runtime_tells_what_the_engine_tells_it(tmp_path: Path, backend: 
 def test_a_lean_runtime_refuses_with_its_own_words(tmp_path: Path) -> None:
     document = describe(tmp_path, lean_here(tmp_path, None), refused="The plan is not version compatible")
     assert document["runs_here"] is False
-    assert "which loads version-compatible engines alone. The runtime says: The plan is not" in document["told"]
+    assert "which loads only version-compatible engines. The runtime says: The plan is not" in document["told"]
 
 
 def test_a_part_that_can_not_be_read_takes_no_other_along(tmp_path: Path) -> None:

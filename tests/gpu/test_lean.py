@@ -140,7 +140,7 @@ def test_an_engine_that_is_not_version_compatible_is_refused_with_the_reason(
 ) -> None:
     document = inspected(runtime, models, "plain")
     assert document["runs_here"] is False
-    assert "which loads version-compatible engines alone" in document["told"]
+    assert "which loads only version-compatible engines" in document["told"]
 
 
 def test_engines_are_compared_with_their_source(runtime: Runtime, models: Workplace) -> None:

@@ -166,7 +166,7 @@ def test_what_went_with_nitros_is_gone_in_5_0(left: Left, node: str, line: str) 
     assert left.lint("isaac-ros@4.6") == []
     found = left.lint("isaac-ros@5.0")
     assert [each["code"] for each in found] == ["isaac-ros-parameter"]
-    assert "is gone in 5.0, with NITROS" in found[0]["message"]
+    assert "was removed in 5.0, along with NITROS" in found[0]["message"]
 
 
 def test_parameters_of_one_release_are_not_those_of_another(left: Left) -> None:

@@ -259,14 +259,14 @@ def test_formats_that_can_not_be_converted_name_the_way_out(refusals: Refusals, 
 @pytest.mark.parametrize("scheme", ["http", "HTTP"])
 def test_an_http_source_needs_a_digest(refusals: Refusals, scheme: str) -> None:
     assert refusals(f"version: 1\nmodels:\n- {{name: seg, source: '{scheme}://example.com/seg.onnx'}}\n") == [
-        "3: models[0].source: an http:// source needs sha256:, because its bytes can be changed on the way"
+        "3: models[0].source: an http:// source needs sha256:, as anyone in between may change its bytes"
     ]
 
 
 def test_a_calibration_cache_which_has_no_digest_is_never_fetched_by_http(refusals: Refusals) -> None:
     entry = "{name: seg, source: seg.onnx, calibration_cache: 'http://example.com/seg.cache'}"
     assert refusals(f"version: 1\nmodels:\n- {entry}\n") == [
-        "3: models[0].calibration_cache: the bytes of an http:// source can be changed on the way; use https://"
+        "3: models[0].calibration_cache: anyone in between may change the bytes of an http:// source; use https://"
     ]
 
 

@@ -113,7 +113,7 @@ def test_a_version_compatible_engine_is_valid_in_later_ones(
 def test_a_lean_runtime_loads_no_other_engines(tmp_path: Path) -> None:
     found = judged(tmp_path, ON_DESKTOP, replace(DESKTOP, versions={"tensorrt_lean": "10.16.1"}))
     assert found.reasons == [
-        "TensorRT 10.13.3 -> TensorRT's lean runtime 10.16.1, which loads version-compatible engines alone"
+        "TensorRT 10.13.3 -> TensorRT's lean runtime 10.16.1, which loads only version-compatible engines"
     ]
     rtx = replace(DESKTOP, versions={"tensorrt_lean": "10.16.1", "tensorrt": "10.13.3"})
     assert again(tmp_path, rtx).state == "valid", "the full TensorRT comes first"

@@ -43,4 +43,4 @@ def elsewhere(model: Model, path: PurePosixPath) -> Optional[str]:
     here = expected == PurePosixPath(model.directory.absolute().as_posix())
     if here and any((Path(str(path)) / version).is_dir() for version in model.versions):
         return None
-    return f"{path}, which is not there; the directory is {expected}" if here else f"{path}, and not of {expected}"
+    return f"{path}, which does not exist; the directory is {expected}" if here else f"{path}, not {expected}"

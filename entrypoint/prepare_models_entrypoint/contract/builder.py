@@ -45,15 +45,15 @@ class BuilderConfig(Record):
         attribute="builder_optimization_level", trtexec="builderOptimizationLevel={}", since=(8, 6),
     )  # fmt: skip
     max_tactics: Optional[int] = setting(
-        Integer("a number of at least 1", 1, 10**6), "most tactics that are timed", attribute="max_num_tactics",
+        Integer("a number of at least 1", 1, 10**6), "most tactics to time", attribute="max_num_tactics",
         trtexec="maxTactics={}", since=(10, 4), rtx=_NO_TIMING,
     )  # fmt: skip
     avg_timing_iterations: Optional[int] = setting(
-        Integer("a number from 1 to 1000", 1, 1000), "timings of each tactic", attribute="avg_timing_iterations",
+        Integer("a number from 1 to 1000", 1, 1000), "how often to time each tactic", attribute="avg_timing_iterations",
         trtexec="avgTiming={}", rtx=_NO_TIMING,
     )  # fmt: skip
     max_aux_streams: Optional[int] = setting(
-        Integer("a number from 0 to 64", 0, 64), "most auxiliary streams", attribute="max_aux_streams",
+        Integer("a number from 0 to 64", 0, 64), "largest number of auxiliary streams", attribute="max_aux_streams",
         trtexec="maxAuxStreams={}", since=(8, 6),
     )  # fmt: skip
     tf32: Optional[bool] = setting(
@@ -117,7 +117,7 @@ class BuilderConfig(Record):
         rtx="types are always strict in TensorRT-RTX",
     )  # fmt: skip
     int8_remainder: Optional[str] = setting(
-        OneOf("fp16", "fp32"), "precision of what int8 does not reach; without it `fp16`",
+        OneOf("fp16", "fp32"), "precision of the layers that int8 does not reach; `fp16` unless set",
     )  # fmt: skip
     profiling_verbosity: Optional[str] = setting(
         OneOf("none", "layer-names-only", "detailed"), "what the engine reports about its layers",

@@ -42,7 +42,7 @@ def check(text: str) -> str:
     name, at, release = text.partition("@")
     there = known()
     if name not in there:
-        raise ContractError(f"there is no consumer {name!r}; there are {', '.join(there)}")
+        raise ContractError(f"unknown consumer {name!r}; the known ones are {', '.join(there)}")
     if at and release not in there[name]:
         told = ", ".join(f"{name}@{each}" for each in there[name]) or f"{name} without a release"
         raise ContractError(f"{text!r} is not known; there are {told}")

@@ -39,7 +39,7 @@ class OnnxConfig(Record):
     outputs: Tuple[str, ...] = setting(_TENSORS, "tensors that become the outputs, in this order", default=())
     constants: Mapping[str, Tuple[float, ...]] = setting(
         ByName(OneOrMore(Constant()), "input names with their values"),
-        "inputs that always have these values, and are no inputs of the engine",
+        "inputs that always have these values, and are not inputs of the engine",
         {"sr": 16000},
         default=dict,
         later=True,

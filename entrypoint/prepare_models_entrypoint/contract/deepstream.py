@@ -41,7 +41,7 @@ class _Keys(ByName):
         return found
 
 
-_VALUE = _Value("a number or a text of one line")
+_VALUE = _Value("a number or one line of text")
 
 
 class DeepStreamConfig(Record):
@@ -49,7 +49,7 @@ class DeepStreamConfig(Record):
 
     labels: Tuple[str, ...] = setting(
         ListOf(Text("names of classes"), "a list of names"),
-        "names of the classes, which go into a file next to the engine",
+        "class names, which go into a file next to the engine",
         ["Person", "Bag", "Face"],
         default=(),
     )

@@ -224,7 +224,7 @@ class _Walk:
             if below is None:
                 continue
             if field.number in seen and field.number in _ONCE.get(kind, ()):
-                raise wire.MalformedError(f"a field that comes once is there twice in a {kind}")
+                raise wire.MalformedError(f"a field that may occur once occurs twice in a {kind}")
             seen.add(field.number)
             if field.end - field.value > _SEARCHED or self._view.find(_KEY, field.value, field.end) >= 0:
                 yield from self.tensors(below, field.value, field.end, depth + 1)

@@ -141,7 +141,7 @@ class ModelSettings(Record):
     )
     outputs: Tuple[str, ...] = setting(
         ListOf(Text("the name of an output"), "a list of output names"),
-        "binding names that the model must have; another set is an error that lists the real ones",
+        "binding names that the model must have; any other set is an error that lists the real ones",
         ["argmax_1"], default=(),
     )  # fmt: skip
     builder: BuilderConfig = setting(

@@ -14,7 +14,7 @@ from .settings import REQUIRED, Record, rows, setting
 SAMPLE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".npy", ".npz")
 CALIBRATION_METHODS = ("auto", "minmax", "entropy", "percentile")
 PIXEL_SCALE = 1.0 / 255.0
-SAMPLES_HINT = "give a directory with some tens of typical images under images:"
+SAMPLES_HINT = "give a directory with a few dozen typical images under images:"
 
 _NUMBERS = ListOf(Number(), "a list of numbers")
 
@@ -30,7 +30,7 @@ class SampleConfig(Record):
         File("the path of a directory"), "images, .npy or .npz files, relative to the manifest", default=REQUIRED
     )
     scale: float = setting(
-        Number(), "factor of a pixel's 0 to 255; 1/255 unless set", default=PIXEL_SCALE, group="preprocess"
+        Number(), "factor for pixel values from 0 to 255; 1/255 unless set", default=PIXEL_SCALE, group="preprocess"
     )
     mean: Tuple[float, ...] = setting(_NUMBERS, "subtracted, for each channel", default=(), group="preprocess")
     std: Tuple[float, ...] = setting(_NUMBERS, "divides, for each channel", default=(), group="preprocess")
@@ -64,8 +64,8 @@ class CalibrationConfig(SampleConfig):
     method: str = setting(
         OneOf(*CALIBRATION_METHODS),
         "how ranges become scales: `minmax` takes the largest value, `entropy` loses the least information, as "
-        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values; `auto` takes the one with which the "
-        "outputs are nearest to the source's",
+        "TensorRT's calibrator does, `percentile` holds 99.99 % of the values; `auto` takes the one that keeps the "
+        "outputs closest to the source's",
         default=CALIBRATION_METHODS[0],
         later=True,
     )

@@ -106,7 +106,7 @@ def _is_web_url(url: str) -> bool:
 _FILESYSTEMS = ("s3", "gs", "gcs", "az", "abfs", "sftp")
 KINDS = (
     Kind(
-        "http", ("https", "http"), "https:// with the name of a host, and perhaps a port",
+        "http", ("https", "http"), "https:// with a host name and an optional port",
         "[Hh][Tt][Tt][Pp][Ss]?://", _is_web_url,
     ),
     Kind(

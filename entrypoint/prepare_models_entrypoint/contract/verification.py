@@ -24,10 +24,10 @@ class Thresholds(Record):
     max_of_range: Optional[float] = setting(
         _AT_LEAST_0, "largest absolute difference over the range of the reference", later=True
     )
-    cosine: Optional[float] = setting(_SHARE, "least cosine similarity of all values")
+    cosine: Optional[float] = setting(_SHARE, "smallest cosine similarity of all values")
     argmax: Optional[float] = setting(
         _SHARE,
-        "least share of places where the largest value has the same index; of whole numbers, least share of equal ones",
+        "smallest share of places where the largest value has the same index; for whole numbers, of equal values",
     )
     argmax_axis: int = setting(
         Integer("an axis, such as 1 or -1", -7, 7), "axis of the classes; 1 unless set", default=1
@@ -67,21 +67,23 @@ class VerifyConfig(Record):
     npz: Optional[str] = setting(
         File("the path of a .npz file"), "file of arrays by input name, samples along the first axis"
     )
-    seed: int = setting(Integer("a whole number", 0), "of the random numbers; 0 unless set", default=0, group="random")
+    seed: int = setting(
+        Integer("a whole number", 0), "seed of the random numbers; 0 unless set", default=0, group="random"
+    )
     count: int = setting(Integer("a number of samples", 1), "random samples; 4 unless set", default=4, group="random")
     ranges: Mapping[str, Tuple[float, float]] = setting(
         ByName(Interval(), "input names with [low, high]"),
         "`[low, high)` of random values by input name; `[0, 1)` where it has none", default=dict, group="random",
     )  # fmt: skip
-    thresholds: Optional[Thresholds] = setting(Nested(Thresholds), "limits of the disagreement")
+    thresholds: Optional[Thresholds] = setting(Nested(Thresholds), "limits of the differences")
     outputs: Mapping[str, Thresholds] = setting(
         ByName(Nested(Thresholds), "output names with their thresholds"),
-        "thresholds of single outputs, in place of those of all", default=dict,
+        "thresholds of single outputs, instead of those of all", default=dict,
     )  # fmt: skip
     scale_room: Optional[float] = setting(
         Number("a number above 1, such as 1.7", above=1),
-        "how many times what the samples reach the scales of a calibration cache may hold, as the median of the "
-        "tensors; 1.7 unless set, and then judged by eight real samples or more",
+        "largest ratio of the scales of a calibration cache to what the samples reach, as the median of the tensors; "
+        "1.7 unless set, and then judged only by eight real samples or more",
         later=True,
     )
 

@@ -186,7 +186,7 @@ def _key_file(model: ModelJob, source: Path) -> Path:
         raise ConvertError(
             "etlt-key-missing",
             f"{source.name} is encrypted and the manifest gives no key",
-            hint="add  key: {env: NAME}  or  key: {file: PATH}, to convert  --key-env NAME; the key stands on the "
+            hint="add  key: {env: NAME}  or  key: {file: PATH}, to convert  --key-env NAME; the key is on the "
             "model's NGC page",
         )
     return Path(model.key_file)

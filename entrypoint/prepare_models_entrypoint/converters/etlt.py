@@ -158,7 +158,7 @@ def _judge(path: Path, plain: Path) -> None:
     if found == whole_file.TRUNCATED:
         raise ConvertError(
             "etlt-truncated",
-            f"{path.name} ends too early: the key fits, and the model in it is incomplete",
+            f"{path.name} ends too early: the key fits, but the model in it is incomplete",
             hint="download the file again",
         )
     raise ConvertError(

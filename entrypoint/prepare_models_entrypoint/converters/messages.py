@@ -18,7 +18,7 @@ _NO_IMPLEMENTATION = r"Could not find any implementation for node"
 _NO_ROOM = re.compile(r"insufficient memory|memory is insufficient")  # of the tactics that were left out for it
 _SIZES_HINT = (
     "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
-    "multiples of 32. The builder's words name the layer and the axis where the sizes clash"
+    "multiples of 32. The builder's message names the layer and the axis where the sizes clash"
 )
 
 
@@ -90,7 +90,7 @@ TABLE: Tuple[Known, ...] = (
     Known(
         r"inputs with same shape|validateRecurrence",
         "onnx-unsupported-operator",
-        "a value that a Loop carries from one round to the next changes its shape",
+        "a value that a Loop carries from one iteration to the next changes its shape",
         "export the loop with carried values of one shape, by collecting results as its scan outputs, or unroll it",
     ),
     Known(
@@ -121,8 +121,8 @@ TABLE: Tuple[Known, ...] = (
     Known(
         r"has datatype UInt8 but is not",
         "onnx-unsupported-operator",
-        "TensorRT takes uint8 for inputs and outputs alone, with a Cast next to them outside of branches and loops",
-        "export the model with the Cast to float32 right behind its input, or with an input of float32",
+        "TensorRT takes uint8 only for inputs and outputs, with a Cast next to them, outside branches and loops",
+        "export the model with the Cast to float32 right after its input, or with an input of float32",
     ),
     Known(
         r"(?:`?zero_point`?|`?scale`?) which is not an initializer|zero_?[pP]oint.*(?:constant|initializer)",
@@ -146,13 +146,13 @@ TABLE: Tuple[Known, ...] = (
     Known(
         r"Serialized Engine Version|magicTag|Version tag does not match",
         "engine-unusable",
-        "the engine is of another TensorRT version",
+        "the engine is from another TensorRT version",
         "build it again",
     ),
     Known(
         r"Input dimensions with this name have different|Dimensions with name .* must be equal",
         "inputs-mismatch",
-        "the model names several dimensions alike, so they have one size, and the manifest gives different ones",
+        "the model gives several dimensions one name, so they have one size, and the manifest gives different ones",
         "give them the same min, opt and max under inputs:, or fix the sizes with onnx: {static_shapes: ...}",
     ),
     Known(
@@ -178,7 +178,7 @@ TABLE: Tuple[Known, ...] = (
         r"graphScope|ScopeType|[Cc]onditional",
         "onnx-unsupported-operator",
         "the builder can't take the model's branches (If) as they are",
-        "give each input one shape under inputs: the branches that these decide then disappear",
+        "give each input one shape under inputs: the branches that those shapes decide then disappear",
     ),
     Known(
         _NO_IMPLEMENTATION,
@@ -212,8 +212,8 @@ TABLE: Tuple[Known, ...] = (
     ),
 )
 _UNKNOWN_HINT = (
-    "build it with precision: fp32, then with onnx: {static_shapes: ...}: what builds tells whether precision or "
-    "dynamic sizes are at fault; if neither helps, another TensorRT version may take the model"
+    "build it with precision: fp32, then with onnx: {static_shapes: ...}: the one that builds shows whether "
+    "precision or dynamic sizes are at fault; if neither helps, another TensorRT version may take the model"
 )
 
 
@@ -271,7 +271,7 @@ def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
 def from_builder_warnings(remarks: Sequence[str]) -> List[WarningInfo]:
     """Return the builder's warnings that tell of requests which the engine will refuse."""
     texts = dict.fromkeys(" ".join(remark.split()) for remark in remarks if re.search(_BAD_BOUNDS, remark))
-    hint = "choose min and max so that the network can be computed with them, too, as it can with opt"
+    hint = "choose min and max so that the network can be computed with them, as it can with opt"
     return [WarningInfo(code="profile-bounds-unusable", message=text, hint=hint) for text in texts]
 
 

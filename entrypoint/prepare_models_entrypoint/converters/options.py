@@ -134,7 +134,7 @@ def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu:
         elif not rtx and version < option.since:
             yield row, f"exists from TensorRT {'.'.join(map(str, option.since))} on"
         elif not rtx and option.until and version >= option.until:
-            yield row, f"left with TensorRT {'.'.join(map(str, option.until))}"
+            yield row, f"was removed in TensorRT {'.'.join(map(str, option.until))}"
         elif not rtx and isinstance(value, str) and version < option.values_since.get(value, ()):
             since = ".".join(map(str, option.values_since[value]))
             yield row, f"its value {value} exists from TensorRT {since} on"
@@ -145,5 +145,5 @@ def _unavailable(found: Sequence[Ignored], who: str) -> ConvertError:
     return ConvertError(
         "builder-option-unavailable",
         f"{who} would ignore {told}",
-        hint="remove these lines from builder:, or build where they count",
+        hint="remove these lines from builder:, or build where they have an effect",
     )

@@ -66,7 +66,7 @@ TABLE: Tuple[Objection, ...] = (
     ),
     Objection(
         r"training",
-        "it is in the form for training",
+        "it is in its training form",
         "export the model for inference: in PyTorch call model.eval() first",
     ),
     Objection(
@@ -81,7 +81,7 @@ TABLE: Tuple[Objection, ...] = (
     ),
     Objection(
         r"negative (?:pre-)?padding",
-        "its output is larger than its input gives",
+        "its output is larger than its input allows",
         "export it with pads in place of output_shape",
     ),
     Objection(
@@ -96,7 +96,7 @@ TABLE: Tuple[Objection, ...] = (
     ),
     Objection(
         r"MAX_DIMS|convertOnnxDims",
-        "TensorRT has tensors of at most 8 dimensions",
+        "TensorRT's tensors have at most 8 dimensions",
         "export the model with dimensions merged by Reshape",
     ),
     Objection(
@@ -128,13 +128,13 @@ TABLE: Tuple[Objection, ...] = (
     ),
     Objection(
         r"was not registered",
-        "nothing that TensorRT knows makes one of its inputs",
+        "one of its inputs comes from something that TensorRT does not know",
         "export the model again",
     ),
     Objection(
         r"not support|only supports|[Uu]nsupported|unimplemented",
         "it is not supported in this form",
-        "export the operator in a form that the parser's words allow",
+        "export the operator in a form that the parser's message allows",
     ),
 )
 UNKNOWN = Objection(

@@ -213,10 +213,10 @@ def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLay
         return best
     told = ", ".join(f"{count} {name}" for name, count in layers.items() if count) or "none"
     reasons = ", ".join(f"{layer['name']} ({layer['reason']})" for layer in kept[:_NAMED])
-    why = f"; in fp32 have to stay {reasons}{', ...' if len(kept) > _NAMED else ''}" if kept else ""
+    why = f"; these have to stay in fp32: {reasons}{', ...' if len(kept) > _NAMED else ''}" if kept else ""
     raise ConvertError(
         "precision-not-delivered",
-        f"{requested} was asked, and no compute layer has it (compute layers: {told}){why}",
+        f"{requested} was requested, and no compute layer has it (compute layers: {told}){why}",
         hint="allow_fallback: true takes what there is; otherwise ask for what the model and backend can give",
     )
 
@@ -277,7 +277,7 @@ def doubts(proof: PrecisionProof) -> List[WarningInfo]:
     return [
         WarningInfo(
             code="precision-unproven",
-            message=f"{proof['requested']} was asked ({proof['how']}), and nothing here shows the layers' precision",
+            message=f"{proof['requested']} was requested ({proof['how']}); nothing here shows the layers' precision",
             hint="inspect the engine on its device before you rely on the precision",
         )
     ]

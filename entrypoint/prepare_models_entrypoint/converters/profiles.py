@@ -104,7 +104,7 @@ def _values(name: str, shape: List[int], wanted: ShapeRange) -> ProfileShapes:
 def _no_sizes(name: str, shape: Sequence[int]) -> ConvertError:
     return ConvertError(
         "inputs-mismatch",
-        f"input {name!r}: the manifest gives values, but they become no sizes inside the network",
+        f"input {name!r}: the manifest gives values, but the network does not use them as sizes",
         hint=f"remove values:; to give the input always the same value, write onnx: {{constants: {{{name}: ...}}}}. "
         f"Its shape is {_text(shape)}",
     )
@@ -279,7 +279,7 @@ def _mismatch(name: str, shape: Sequence[int], wanted: Sequence[int], why: str) 
     return ConvertError(
         "inputs-mismatch",
         f"input {name!r}: the manifest's shape {_text(wanted)} {why}",
-        hint=f"the model's shape is {_text(shape)} (-1 is dynamic); only dynamic dimensions are yours to choose",
+        hint=f"the model's shape is {_text(shape)} (-1 is dynamic); you can choose only the dynamic dimensions",
     )
 
 

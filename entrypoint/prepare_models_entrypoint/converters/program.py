@@ -31,7 +31,7 @@ def conversion(request: BuildRequest, result: BuildResult) -> Iterator[None]:
     if request.model.precision == AUTO:
         raise ConvertError(
             "precision-unavailable",
-            "precision: auto builds with TensorRT's Python module, and here a program would build",
+            "precision: auto builds with TensorRT's Python module, but here a program would build",
             hint="name the precision, or build where the module is installed",
         )
     plugins.verify(request.model.plugins)
@@ -66,8 +66,8 @@ def take_plan(request: BuildRequest, result: BuildResult) -> None:
     if not size:
         raise ConvertError(
             "converter-failed",
-            "the converter ended well and wrote no engine",
-            hint="check the room on the disk, or use converter: api",
+            "the converter succeeded but wrote no engine",
+            hint="check the free space on the disk, or use converter: api",
         )
     with plan.open("rb+") as stream:
         sync(stream)

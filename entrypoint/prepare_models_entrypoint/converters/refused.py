@@ -93,8 +93,7 @@ def _is_ours(precision: str, keep: Dict[str, str], refusal: ConvertError) -> Con
     pattern = f", or keep more around these nodes in fp32 with keep_fp32: {json.dumps(list(keep)[:1])}" if keep else ""
     error = ConvertError(
         "rewriting-refused",
-        f"the builder takes the model in fp32, and refuses what rewriting to {precision} made of it{tried}: "
-        f"{refusal.message}",
+        f"the builder takes the model in fp32, but refuses it rewritten to {precision}{tried}: {refusal.message}",
         hint=f"use precision: fp32, which this builder takes{pattern}; please report it with the model",
     )
     error.nodes = tuple(keep) or refusal.nodes

@@ -49,8 +49,8 @@ def check_loops(onnx: Path, source: Path) -> None:
     if names:
         error = ConvertError(
             "onnx-unsupported-operator",
-            f"TensorRT can't take operator Loop at node {', '.join(map(repr, names[:_SHOWN]))}: it collects results, "
-            "one a round, and only its condition tells how many rounds there are; TensorRT would go by the trip count",
+            f"TensorRT can't take operator Loop at node {', '.join(map(repr, names[:_SHOWN]))}: it collects "
+            "one result per iteration, and only its condition ends it; TensorRT would go by the trip count",
             hint="export the loop over a range, with a trip count and a condition that is always true"
             + parser_errors.advice(source, names, decided=True),
         )

@@ -104,7 +104,7 @@ class Download:
             if self.part.size == body.total:
                 self.part.restart()
                 raise self._other_size(f"{body.total} bytes", total)
-            raise self._broken(f"{self.part.size} of {total} bytes came")
+            raise self._broken(f"{self.part.size} of {total} bytes arrived")
         return True
 
     def _begin(self, body: Body) -> Optional[int]:
@@ -191,7 +191,7 @@ class Download:
         return FetchError(
             "source-unreachable",
             f"{self.remote.label}: {what}",
-            hint="check the network, then run again: what came is kept and continued",
+            hint="check the network, then run again: what arrived is kept, and the download resumes",
             retryable=True,
         )
 

@@ -60,7 +60,7 @@ def _here(runtime: RuntimeInfo, backend: Optional[BackendInfo]) -> str:
     device = f"has {sm(gpu['compute_capability'])}" if gpu else f"has no GPU ({runtime['gpu_reason']})"
     module = f"{PRODUCTS[backend['name']]} {backend['version']}" if backend else "no TensorRT"
     alone = (
-        ", which loads version-compatible engines alone" if backend and loads_compatible_alone(backend["name"]) else ""
+        ", which loads only version-compatible engines" if backend and loads_compatible_alone(backend["name"]) else ""
     )
     return f"this machine {device} and {module}{alone}"
 

@@ -33,7 +33,7 @@ def read(path: Path, tell: Tell, *, layers: bool, weights: bool) -> None:
     if not any(_is_incomplete(value) for value in document["io"] if value["mode"] == "output"):
         tell(document)
         return
-    tell({**document, "note": "outputs without a shape: inferring them did not come to an end"})
+    tell({**document, "note": "outputs without a shape: inferring them did not finish"})
     from .onnx_shapes import infer
 
     document["note"] = infer(model, document["io"])
@@ -63,7 +63,7 @@ def _check_file(path: Path) -> None:
     if size > _LARGEST:
         raise InspectError(
             "onnx-too-large",
-            f"{path.name} has {size} bytes; protobuf, and with it every reader of ONNX, ends at {_LARGEST}",
+            f"{path.name} has {size} bytes; protobuf, and with it every reader of ONNX, stops at {_LARGEST}",
             hint="save the model with external data: onnx.save(model, path, save_as_external_data=True)",
         )
 
@@ -178,5 +178,5 @@ def _duplicates(graph: GraphProto) -> List[WarningInfo]:
         twice = [str(name) or "(no name)" for name, count in names.items() if count > 1 or not name]
         if twice:
             message = f"{mode} names that are empty or repeat: {', '.join(twice)}"
-            found.append(WarningInfo(code="onnx-names", message=message, hint="give every value a name of its own"))
+            found.append(WarningInfo(code="onnx-names", message=message, hint="give every value a unique name"))
     return found

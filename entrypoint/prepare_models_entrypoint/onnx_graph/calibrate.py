@@ -101,7 +101,7 @@ def _check_share(found: harm.Harm, left_out: Mapping[str, str], *, allow_fallbac
     raise ConvertError(
         "precision-not-delivered",
         f"for the outputs to be right on the samples, {staying} would have to stay out of int8; worst are {shown}",
-        hint="use precision: fp16 or auto, or set wider thresholds under verify: if such outputs serve you",
+        hint="use precision: fp16 or auto, or set wider thresholds under verify: if such outputs will do",
     )
 
 

@@ -182,8 +182,8 @@ def check(found: Calibration, *, allow_fallback: bool) -> List[WarningInfo]:
     if not found["wanted"] and not allow_fallback:
         raise ConvertError(
             "precision-not-delivered",
-            "int8 was asked, and the model has no layer that int8 serves (convolutions and matrix products with "
-            "constant weights, poolings)",
+            "int8 was requested, and the model has no layer that can run in int8 (convolutions and matrix products "
+            "with constant weights, poolings)",
             hint="use precision: fp16 for this model",
         )
     unusable = found["unusable"]

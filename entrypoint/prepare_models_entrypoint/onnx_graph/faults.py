@@ -55,11 +55,11 @@ def blame(name: str, fault: Optional[str], error: str) -> ConvertError:
     if fault is not None:
         return ConvertError(
             "onnx-node-invalid",
-            f"{name} is not well formed, it can't be rewritten: {fault}",
+            f"{name} is not well formed and can't be rewritten: {fault}",
             hint="export the model again; onnx.checker names the node",
         )
     return ConvertError(
         "internal",
-        f"{name} is well formed, and rewriting it failed: {error}",
+        f"{name} is well formed, but rewriting it failed: {error}",
         hint="please report this with the model; precision: fp32 builds it as it is, and keep_fp32: [NODE] may help",
     )

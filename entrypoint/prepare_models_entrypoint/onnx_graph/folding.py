@@ -39,7 +39,7 @@ def by_constants(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[Mode
     if not equivalence.available():
         raise ConvertError(
             "module-missing",
-            f"onnx.constants: the model has {before} If, and telling which branch is taken needs onnxruntime",
+            f"onnx.constants: the model has {before} If, and finding out which branch is taken needs onnxruntime",
             hint=extras.install("verify"),
         )
     model = _folded(model, work_dir, 1)

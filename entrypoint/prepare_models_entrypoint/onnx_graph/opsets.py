@@ -41,6 +41,6 @@ def _too_old(model: ModelProto, found: int, required: int, need: str, why: str) 
         return model
     raise ConvertError(
         "precision-unavailable",
-        f"{need}; this model has {found} and can't be lifted: {why}",
+        f"{need}; this model has {found} and can't be upgraded: {why}",
         hint=f"export the model with opset {required} or later",
     )

@@ -169,7 +169,7 @@ def _part_names(model: ModelProto, names: Sequence[str]) -> List[str]:
         for dim in _dims(value):
             if dim.HasField("dim_param") and (not dim.dim_param or dim.dim_param in names):
                 dim.ClearField("dim_param")
-    return [f"dimensions named {name!r} have sizes of their own: {', '.join(axes)}" for name, axes in told.items()]
+    return [f"dimensions named {name!r} are sized independently: {', '.join(axes)}" for name, axes in told.items()]
 
 
 def _shapes(model: ModelProto, job: ModelJob) -> Dict[str, List[Optional[int]]]:

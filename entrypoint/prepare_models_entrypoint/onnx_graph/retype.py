@@ -227,7 +227,7 @@ def _warnings(decision: Decision, narrow: Narrow) -> List[WarningInfo]:
                 code="precision-precaution",
                 message=f"{len(decision.precautions)} nodes stay in fp32, as they often overflow {narrow.name}: "
                 f"{_first(decision.precautions)}",
-                hint="verify: or calibration: gives samples, which show what is needed",
+                hint="give samples with verify: or calibration:, which show what is needed",
             )
         )
     if decision.suspects:

@@ -129,7 +129,7 @@ def _of_tensors(model: ModelProto) -> Iterator[str]:
             elif tensor.raw_data and TensorProto.DataType.Name(tensor.data_type) not in _PACKED:
                 due = weights.size(tensor) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
                 if len(tensor.raw_data) != due:
-                    yield f"{what} of shape {list(tensor.dims)} has {len(tensor.raw_data)} bytes, and not {due}"
+                    yield f"{what} of shape {list(tensor.dims)} has {len(tensor.raw_data)} bytes instead of {due}"
 
 
 def _of_shapes(model: ModelProto) -> Optional[str]:
@@ -201,7 +201,7 @@ def _of_sizes(node: NodeProto, shapes: List[Optional[Shape]], constants: Constan
         size = shapes[0][attributes["axis"].i if "axis" in attributes else 0]
         places = constants.get(node.input[1]) if size is not None else None
         if size is not None and places is not None and places.size and not -size <= places.min() <= places.max() < size:
-            return f"it takes the places {places.min()} to {places.max()} of an axis of {size}"
+            return f"it takes the indices {places.min()} to {places.max()} of an axis of {size}"
     return None
 
 

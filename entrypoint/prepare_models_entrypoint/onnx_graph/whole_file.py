@@ -37,7 +37,7 @@ def check(path: Path) -> None:
     if found == TRUNCATED:
         raise ConvertError(
             "onnx-invalid",
-            f"{path.name} begins like an ONNX model and ends too early, after {size} bytes",
+            f"{path.name} begins like an ONNX model but ends too early, after {size} bytes",
             hint="download or export the file again",
         )
     with open(str(path), "rb") as stream:
@@ -45,7 +45,7 @@ def check(path: Path) -> None:
     if head and not any(head):
         raise ConvertError(
             "network-empty",
-            f"{path.name} holds zeros and no network: {size} bytes",
+            f"{path.name} contains only zeros and no network: {size} bytes",
             hint="the file was never filled: download or export it again",
         )
     raise ConvertError(

@@ -108,7 +108,7 @@ def read_secrets(file: Optional[str]) -> Secrets:
         secrets = Secrets(raw.get("ngc_api_key"), headers, raw.get("hf_token"))
     except (OSError, ValueError, AttributeError) as error:
         raise FetchError(
-            "internal", f"the file of secrets can't be read: {type(error).__name__}", hint="please report this"
+            "internal", f"the secrets file can't be read: {type(error).__name__}", hint="please report this"
         ) from None
     for secret in filter(None, (secrets.ngc_api_key, secrets.hf_token, *secrets.headers.values())):
         register(secret)

@@ -134,7 +134,7 @@ def _copy_linked(archive: Path, path: str, link: str, before: int, part: Part) -
         if following is None:
             return
         link, before = following, found
-    raise _invalid(archive, f"{path} is a link to a link, many times over")
+    raise _invalid(archive, f"{path} is a link to a link, and so on too many times")
 
 
 class _Tar:
@@ -240,7 +240,7 @@ def _copy_zip_member(archive: Path, path: str, part: Part) -> None:
 
 def _append(archive: Path, path: str, stream: IO[bytes], size: int, part: Part) -> None:
     if size > _LARGEST:
-        raise _invalid(archive, f"{path} unpacks to {size / 1e6:.0f} MB, which no model has")
+        raise _invalid(archive, f"{path} unpacks to {size / 1e6:.0f} MB, more than any model has")
     check_room(part.path.parent, size, what=path, hint=FOR_CACHE)
     for chunk in iter(lambda: stream.read(_CHUNK), b""):
         if part.size + len(chunk) > size:
@@ -269,5 +269,5 @@ def _missing(archive: Path, path: str, names: List[str]) -> FetchError:
     return FetchError(
         "source-not-found",
         f"{archive.name} has no {path}; it has {found or 'no files'}",
-        hint="write the path behind the ! as the archive has it",
+        hint="write the path after the ! as the archive has it",
     )

@@ -31,15 +31,15 @@ _STATUS_HINTS = {
     401: ("source-refused", "this server needs credentials: give them in a file of headers (docs/fetch.md)"),
     403: (
         "source-refused",
-        "this server does not give the file to you: check its headers file, or the URL's signature",
+        "this server refuses you the file: check its headers file, or the URL's signature",
     ),
     404: ("source-not-found", "check the URL"),
-    407: ("source-unreachable", "the proxy needs a user and a password: put them into HTTP_PROXY and HTTPS_PROXY"),
+    407: ("source-unreachable", "the proxy needs a user and a password: put them in HTTP_PROXY and HTTPS_PROXY"),
     408: ("source-unreachable", "try again later"),
-    410: ("source-not-found", "the file was taken away; look for its successor"),
+    410: ("source-not-found", "the file was removed; look for its successor"),
     412: ("source-refused", "accept the terms on the file's page first"),
     425: ("source-unreachable", "try again later"),
-    429: ("source-rate-limited", "wait, then run again: what came is kept and continued"),
+    429: ("source-rate-limited", "wait, then run again: what arrived is kept, and the download resumes"),
     511: ("network-intercepted", "sign in to the network with a browser, then run again"),
 }
 
@@ -146,7 +146,7 @@ def location(answer: requests.Response, url: str) -> Optional[str]:
         what = (
             f"{Source.of(url).public} redirects to something that is not the URL of a file: {Source.of(joined).public}"
         )
-        raise FetchError("source-unreachable", what, hint="check the URL, and what proxy is on the way", retryable=True)
+        raise FetchError("source-unreachable", what, hint="check the URL, and any proxy in between", retryable=True)
     return joined
 
 
@@ -193,14 +193,14 @@ def body_of(answer: requests.Response, web: Web, remote: Remote, *, offset: int,
 def refusal(answer: requests.Response, label: str) -> FetchError:
     """Return the error for a status that is not a success."""
     status = answer.status_code
-    refused = ("source-refused", "the server does not take this request: check the URL, and what proxy is on the way")
+    refused = ("source-refused", "the server does not accept this request: check the URL, and any proxy in between")
     usual = refused if 400 <= status < 500 else ("source-unreachable", "try again later")
     code, hint = _STATUS_HINTS.get(status, usual)
     again = status in (408, 425, 429) or status >= 500
     told = f"{label}: the server answers {status} {answer.reason or ''}".rstrip()
     wait_s = _retry_after(answer) if again else None
     if wait_s:
-        told += f", and wants no request for {_duration(wait_s)}"
+        told += f", and asks for no request for {_duration(wait_s)}"
     error = FetchError(code, told, hint=hint, retryable=again)
     error.retry_after_s = wait_s
     return error

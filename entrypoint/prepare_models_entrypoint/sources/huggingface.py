@@ -81,7 +81,8 @@ class HubSource(HttpSource):
         token = "a token that may read it: HF_TOKEN, or a file named by HF_TOKEN_PATH"  # noqa: S105  # no secret
         if told == "GatedRepo":
             hint = f"accept the terms on {page}, and give {token}"
-            return FetchError("licence-not-accepted", f"{self.label}: {repository} has terms to accept", hint=hint)
+            what = f"{self.label}: {repository} asks you to accept its terms"
+            return FetchError("licence-not-accepted", what, hint=hint)
         if told == "EntryNotFound":
             what = f"{repository} has no file {self._file.file} at {self._file.revision or 'main'}"
             return FetchError("source-not-found", what, hint=f"its files: {page}/tree/main")

@@ -103,8 +103,8 @@ class Web:
             failure.retryable = "Tunnel connection failed: 4" not in str(error)  # a refusal, not a mishap
             raise failure from None
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
-            what = f"not a byte came for {self._stall_s:g} s"
-            raise _unreachable(url, what, "check the network, then run again: what came is kept") from None
+            what = f"no data arrived for {self._stall_s:g} s"
+            raise _unreachable(url, what, "check the network, then run again: what arrived is kept") from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
             if requests.utils.select_proxy(url, self._proxies_for(url)):  # whose address and kind come first
                 what = f"{Source.of(url).public}: the proxy can't be used: {_reason(error)}"

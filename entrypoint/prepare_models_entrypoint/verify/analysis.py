@@ -160,7 +160,7 @@ def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[
     return [
         WarningInfo(
             code="ranges-from-random",
-            message=f"on random numbers {target} does not hold everywhere: {', '.join(shown)}",
+            message=f"on random numbers {target} is not good enough everywhere: {', '.join(shown)}",
             hint="give samples with verify: {npz: FILE} or verify: {images: DIR}, so that what matters is kept in fp32",
         )
     ]

@@ -97,6 +97,6 @@ def refusal(verification: Verification) -> Optional[VerifyError]:
     return VerifyError(
         FAR_OFF,
         f"{told}. {verification['statement']}",
-        hint="use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: if "
-        "such outputs serve you; a calibration cache must be this model's, and samples preprocessed as it wants them",
+        hint="use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: "
+        "if such outputs will do; a calibration cache must be this model's, and samples preprocessed as it expects",
     )

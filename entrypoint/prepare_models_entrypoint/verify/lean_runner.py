@@ -65,7 +65,7 @@ class LeanRunner:
         try:
             return np.dtype(dtype)
         except TypeError:
-            why = f"binding {name!r} is {dtype}, which numpy has not"
+            why = f"binding {name!r} is {dtype}, which numpy does not have"
             raise VerifyError("verification-impossible", why, hint="verify with the full TensorRT") from None
 
     def _feed(self, name: str, array: Any) -> None:

@@ -48,6 +48,6 @@ def lost(text: str) -> ContainerError:
     words = " ".join(text.split())[:300]
     return ContainerError(
         "docker-lost",
-        f"the container engine stopped answering during the work ({words})",
+        f"the container engine went away in the middle of the work ({words})",
         hint="check that it is running (docker info), then run again: finished work is kept",
     )

@@ -212,10 +212,10 @@ class _Loader(Reader):
                 node.entries["tao"], f"these are options of tao-converter, not of converter: {spec.converter}"
             )
         if Source.of(spec.source).scheme == "http" and spec.sha256 is None:
-            self.problems.add(source, "an http:// source needs sha256:, because its bytes can be changed on the way")
+            self.problems.add(source, "an http:// source needs sha256:, as anyone in between may change its bytes")
         if Source.of(spec.calibration_cache or "").scheme == "http":
             cache = node.entries["calibration_cache"]
-            self.problems.add(cache, "the bytes of an http:// source can be changed on the way; use https://")
+            self.problems.add(cache, "anyone in between may change the bytes of an http:// source; use https://")
 
     def _key(self, node: Node) -> Key | None:
         if node.kind == "scalar" and node.text:

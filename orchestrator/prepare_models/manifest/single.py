@@ -49,9 +49,7 @@ class SingleModel:
         entry = draft.entry_of(self.source, base, name=self.name)
         if Source.of(source).scheme == "http" and sha256 is None:
             hint = f"pin it: {source}#sha256=DIGEST, with the digest that its publisher names"
-            raise UsageError(
-                "an http:// source needs its sha256, because its bytes can be changed on the way", hint=hint
-            )
+            raise UsageError("an http:// source needs its sha256, as anyone in between may change its bytes", hint=hint)
         if self.key_env:
             entry["key"] = {"env": self.key_env}
         elif self.key_file:

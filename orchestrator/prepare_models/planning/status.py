@@ -145,7 +145,7 @@ def _of_tensorrt(identity: Mapping[str, Any], now: Here) -> tuple[list[str], lis
         return [], [f"{product}: none is installed here"]
     told = f"{PRODUCTS[lean[0]]} {now.versions[lean[0]]}"
     if not builder.get("version_compatible"):
-        return [f"{product} -> {told}, which loads version-compatible engines alone"], []
+        return [f"{product} -> {told}, which loads only version-compatible engines"], []
     return ([] if _loads(built, now.versions[lean[0]], builder) else [f"{product} -> {told}"]), []
 
 

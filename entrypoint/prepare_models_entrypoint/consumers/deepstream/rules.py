@@ -94,7 +94,7 @@ def engine_file(of: Subject) -> Iterator[str]:
     if not path:
         yield "model-engine-file is missing"
     elif not places.names_engine(of.model, str(whole)):
-        yield f"model-engine-file is {path}, which is no engine of {of.model.directory.name}"
+        yield f"model-engine-file is {path}, which is not an engine of {of.model.directory.name}"
 
 
 def deploy_dir(of: Subject) -> Iterator[str]:
@@ -103,7 +103,7 @@ def deploy_dir(of: Subject) -> Iterator[str]:
     if path and places.names_engine(of.model, str(_absolute(of, path))):
         why = places.elsewhere(of.model, _absolute(of, path).parent.parent)
         if why is not None:
-            yield f"model-engine-file is of {why}"
+            yield f"model-engine-file is in {why}"
 
 
 def _absolute(of: Subject, path: str) -> PurePosixPath:

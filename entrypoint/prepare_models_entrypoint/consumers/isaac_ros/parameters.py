@@ -58,7 +58,7 @@ def _document(text: str) -> Mapping[str, Any]:
     if aliased:
         raise ParametersError("it has aliases, which ROS 2 does not take")
     if not isinstance(document, dict):
-        raise ParametersError("it holds no sections of nodes")
+        raise ParametersError("it has no sections of nodes")
     return document
 
 

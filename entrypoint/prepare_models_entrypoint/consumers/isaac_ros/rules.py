@@ -161,7 +161,7 @@ def deploy_dir(of: Subject) -> Iterator[str]:
         value = PurePosixPath(str(of.value(TENSOR_RT, "engine_file_path")))
         why = places.elsewhere(of.model, value.parent.parent) if places.names_engine(of.model, str(value)) else None
         if why is not None:
-            yield f"tensor_rt: engine_file_path is of {why}"
+            yield f"tensor_rt: engine_file_path is in {why}"
     if of.configured(TRITON) is not None:
         paths = of.value(TRITON, "model_repository_paths")
         told = [PurePosixPath(str(path)) / places.directory(of.model).name for path in paths or ()]
@@ -217,7 +217,7 @@ def parameter(of: Subject) -> Iterator[str]:
                 if not declared[name].takes(value):
                     yield f"{node}: {name} is {value!r}, the node declares it as {declared[name].type}"
             elif name in of.release.removed:
-                yield f"{node}: {name} is gone in {of.release.name}, with {of.release.removed[name]}"
+                yield f"{node}: {name} was removed in {of.release.name}, along with {of.release.removed[name]}"
             elif name not in of.release.ignored and not name.startswith("qos_overrides."):
                 meant = near(name, declared)
                 told = f"; did you mean {meant[0]}?" if meant else ""
@@ -233,7 +233,7 @@ def batch(of: Subject) -> Iterator[str]:
 
 
 RULES: Dict[str, Rule[Subject]] = {
-    RTX_ENGINE: Rule(ENGINE, "the engine is TensorRT-RTX's, which only that exact runtime loads", RTX_HINT, rtx),
+    RTX_ENGINE: Rule(ENGINE, "the engine is for TensorRT-RTX, and only that exact runtime loads it", RTX_HINT, rtx),
     "isaac-ros-dynamic-dimension": Rule(
         ENGINE, "TensorRTNode takes dynamic sizes only in dimension 0",
         "build the engine with fixed sizes (onnx: {static_shapes: ...}), or serve it with TritonNode",
@@ -265,7 +265,7 @@ RULES: Dict[str, Rule[Subject]] = {
         engine_update,
     ),
     "isaac-ros-workspace": Rule(
-        FILES, "should the node ever build, 64 MiB of workspace (its default) is less than this engine had",
+        FILES, "if the node ever builds, its default workspace of 64 MiB is less than this engine's build had",
         "write max_workspace_size in bytes, such as 1073741824",
         workspace,
     ),
@@ -281,7 +281,7 @@ RULES: Dict[str, Rule[Subject]] = {
     ),
     "isaac-ros-model": Rule(
         FILES, "TritonNode asks for another model, or has no repository",
-        "write model_name as the directory is called, and its parent in model_repository_paths",
+        "write the directory's name as model_name, and its parent in model_repository_paths",
         served_model,
     ),
     "isaac-ros-foreign-directory": Rule(
@@ -290,7 +290,7 @@ RULES: Dict[str, Rule[Subject]] = {
         foreign,
     ),
     "isaac-ros-plugin": Rule(
-        FILES, "TensorRTNode loads one library of plugins, custom_plugin_lib, and the engine needs its own",
+        FILES, "TensorRTNode loads only one plugin library, custom_plugin_lib, and the engine needs its own",
         "write custom_plugin_lib with the library as the node sees it; link several into one",
         plugin,
     ),

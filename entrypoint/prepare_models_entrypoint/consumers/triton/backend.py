@@ -231,7 +231,7 @@ def _kind(tensor: Tensor, binding: Binding, engine: Engine) -> Iterator[Finding]
         yield "triton-tensors", f"{where} is not a shape tensor, config.pbtxt says that it is one"
     layout = engine.formats.get(tensor.name, "").partition(":")[2]
     if tensor.nonlinear and layout in ("", "chw"):
-        yield "triton-tensors", f"{where} is of a linear format, config.pbtxt says is_non_linear_format_io"
+        yield "triton-tensors", f"{where} has a linear format, config.pbtxt says is_non_linear_format_io"
 
 
 def _shape_tensor(tensor: Tensor, binding: Binding, *, batching: bool) -> Iterator[Finding]:
@@ -251,7 +251,7 @@ def _batch_inputs(config: Message, engine: Engine, *, batching: bool) -> Iterato
         for name in batch.get("target_name", ()):
             binding = engine.find(name)
             if binding is None or binding["mode"] != "input":
-                yield "triton-tensors", f"batch_input fills {name!r}, which is no input of the engine"
+                yield "triton-tensors", f"batch_input fills {name!r}, which is not an input of the engine"
                 continue
             data_type = str(first(batch, "data_type", UNSET))
             if data_type != TYPES.get(binding["dtype"]):

@@ -72,7 +72,7 @@ def judge(config: Message, name: str, backend: str) -> Iterator[Finding]:
     """Yield what the core refuses, whatever the backend. ``name``: of the model's directory."""
     told = first(config, "name", "")
     if told and told != name:
-        yield "triton-config", f"config.pbtxt is of {told!r}, its directory is {name!r}"
+        yield "triton-config", f"config.pbtxt names the model {told!r}, its directory is {name!r}"
     yield from _platform(config, backend)
     if first(config, "max_batch_size", 0) < 0:
         yield "triton-batching", f"max_batch_size is {first(config, 'max_batch_size', 0)}"
@@ -180,7 +180,7 @@ def _sequence(config: Message) -> Iterator[Finding]:
         tensors = messages(batcher, "control_input")
         names = [first(tensor, "name", "") for tensor in tensors]
         if "" in names or len(set(names)) < len(names):
-            yield "triton-sequence", f"control inputs need names of their own, config.pbtxt has {names}"
+            yield "triton-sequence", f"control inputs need different names, config.pbtxt has {names}"
         for kind in (*_CONTROL_KINDS, _CORRELATION):
             yield from _control(kind, [c for tensor in tensors for c in messages(tensor, "control")])
         for direct in messages(batcher, "direct"):

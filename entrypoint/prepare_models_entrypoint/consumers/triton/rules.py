@@ -243,7 +243,7 @@ RULES: Dict[str, Rule[Judged]] = {
     **_rule(
         samples.CODE,
         "a warm-up sample or an initial state does not fit its tensor: Triton fails to load the model",
-        "write whole dims within the profiles, and data; files belong into warmup or initial_state",
+        "write whole dims within the profiles, and data; files belong in warmup or initial_state",
     ),
     **_rule(
         cuda_graphs.CODE,

@@ -29,7 +29,7 @@ def judge(config: Message, io: Sequence[Binding], configured: Sequence[str], *, 
     """Compare controls and states with the engine. ``configured``: names of the inputs that requests fill."""
     for name, data_type in _controls(config):
         if name in configured:
-            yield "triton-sequence", f"control input {name!r} is an input of requests, too"
+            yield "triton-sequence", f"control input {name!r} is also an input of requests"
         yield from _control(name, data_type, _find(io, "input", name), batching=batching)
     for state in _states(config):
         for mode in ("input", "output"):
@@ -76,7 +76,7 @@ def _control(name: str, data_type: str, binding: Optional[Binding], *, batching:
 
 def _state(name: str, mode: str, state: Message, binding: Optional[Binding], *, batching: bool) -> Iterator[Finding]:
     if binding is None:
-        yield "triton-sequence", f"state {mode} {name!r} is no {mode} of the engine"
+        yield "triton-sequence", f"state {mode} {name!r} is not an {mode} of the engine"
         return
     data_type = str(first(state, "data_type", ""))
     if data_type != TYPES.get(binding["dtype"]):

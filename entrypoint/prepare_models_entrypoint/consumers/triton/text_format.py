@@ -175,7 +175,7 @@ class _Reader:
         siblings = self.schema.messages[kind].values()
         others = [other.name for other in siblings if other.oneof == field.oneof and other.name in message]
         if field.oneof and others and others != [field.name]:
-            raise self.error(f"{_short(kind)} has {others[0]} already, and one of {field.oneof} is all it takes")
+            raise self.error(f"{_short(kind)} already has {others[0]}, and takes only one of {field.oneof}")
 
     def values(self, message: Message, field: Field) -> None:
         message.setdefault(field.name, [])
@@ -192,7 +192,7 @@ class _Reader:
         values = message.get(field.name, [])
         if values and not field.repeated:
             if field.kind == "message" or field.oneof or not self.is_default(field, values[0]):
-                raise self.error(f"{field.name} is set already")
+                raise self.error(f"{field.name} is already set")
             values = []
         values.append(self.message(field.of) if field.kind == "message" else self.scalar(field))
         message[field.name] = values

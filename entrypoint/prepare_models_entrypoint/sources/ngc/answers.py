@@ -72,7 +72,7 @@ def not_understood(address: Address, what: str) -> FetchError:
     return FetchError(
         "source-unreachable",
         f"{address}: NGC's answer is not understood: {what}",
-        hint="check NGC_CLI_API_URL and what proxy is on the way; else a newer prepare-models may know this answer",
+        hint="check NGC_CLI_API_URL and any proxy in between; a newer prepare-models may also know this answer",
     )
 
 
@@ -114,7 +114,7 @@ def _unauthorised(*, guest: bool) -> Tuple[str, str]:
     if guest:
         return (
             "source-refused",
-            "this model needs an account: set NGC_API_KEY to a key of https://org.ngc.nvidia.com/setup",
+            "this model needs an account: set NGC_API_KEY to a key from https://org.ngc.nvidia.com/setup",
         )
     return "source-key-refused", "make a new key at https://org.ngc.nvidia.com/setup and set NGC_API_KEY"
 
@@ -124,7 +124,7 @@ def _forbidden(*, guest: bool) -> Tuple[str, str]:
         return "source-refused", "no key was sent: if you have access to this model, set NGC_API_KEY"
     return (
         "source-refused",
-        "a key was sent and has no right to this model: check its organisation, and that it was made for NGC Catalog",
+        "a key was sent, but has no access to this model: check its organisation, and that it was made for NGC Catalog",
     )
 
 
