@@ -36,7 +36,7 @@ class Terminal:
     """A tmux server of its own, which ends with the block."""
 
     def __init__(self, folder: Path, width: int) -> None:
-        self.width, self._socket = width, str(folder / "tmux.sock")
+        self.width, self._folder, self._started = width, folder, 0
 
     def __enter__(self) -> Terminal:  # noqa: PYI034  # Self came with Python 3.11
         return self
@@ -49,6 +49,7 @@ class Terminal:
         words = ["env", "-u", "CI", *(f"{name}={value}" for name, value in variables.items()), *command]
         script = f"cd {shlex.quote(str(folder))}; clear; {shlex.join(words)}; echo {shlex.quote(_ENDED)} $?; sleep 600"
         size = ("-x", str(self.width), "-y", str(_HEIGHT))
+        self._started += 1  # on a socket of its own: the last server may still be ending
         subprocess.run(self._tmux("new-session", "-d", *size, "-s", "it", "sh", "-c", script), check=True)
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
@@ -75,4 +76,4 @@ class Terminal:
         return Screen(self.width, [line.rstrip() for line in told.rstrip("\n").split("\n")])
 
     def _tmux(self, *words: str) -> list[str]:
-        return ["tmux", "-u", "-f", "/dev/null", "-S", self._socket, *words]
+        return ["tmux", "-u", "-f", "/dev/null", "-S", str(self._folder / f"tmux-{self._started}.sock"), *words]

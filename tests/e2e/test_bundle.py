@@ -100,7 +100,7 @@ def test_a_bundle_is_made_the_same_wherever_and_whenever(site: Site, tmp_path: P
 def installs_without_an_index(bundle: Path, tmp_path: Path) -> None:
     """Install the tool that is in a bundle as the documentation says."""
     wheels, fresh = tmp_path / "wheels", tmp_path / "venv"
-    (script,) = re.findall("```python\n(.*?)```", (ROOT / "docs" / "air-gap.md").read_text(), re.DOTALL)
+    (script,) = re.findall("```python[^\n]*\n(.*?)```", (ROOT / "docs" / "air-gap.md").read_text(), re.DOTALL)
     with bundle.open("rb") as stream:  # by a Python that has nothing installed
         subprocess.run([sys.executable, "-I", "-S", "-c", script, str(wheels)], check=True, stdin=stream)
     uv = str(Path(sys.executable).parent / "uv")

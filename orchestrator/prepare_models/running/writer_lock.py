@@ -74,7 +74,10 @@ def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: 
         stream.seek(0)
         last = stream.read().strip()
         # Shortened after the writing: a file that was cut to nothing is flushed to the disk when it is closed.
-        os.ftruncate(stream.fileno(), os.pwrite(stream.fileno(), os.fsencode(owner), 0))
+        try:
+            os.ftruncate(stream.fileno(), os.pwrite(stream.fileno(), os.fsencode(owner), 0))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(file)) from None  # a write names no file by itself
         yield Waited(stream.fileno(), waited, last)
 
 

@@ -112,7 +112,7 @@ def _is_whole_version(source: str) -> bool:
 def _tell(result: FetchResult) -> None:
     error = result["error"]
     if error is not None:
-        show("", of_error(error, result["source"]), stream=sys.stderr)
+        show(of_error(error, result["source"]), stream=sys.stderr)
 
 
 def _summary(results: list[FetchResult]) -> list[Part]:
