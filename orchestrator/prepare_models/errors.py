@@ -196,9 +196,6 @@ class EngineMissingError(PrepareModelsError):
 
     code = "engine-missing"
 
-    def __init__(self, message: str, *, hint: str) -> None:
-        super().__init__(f"{message} [{self.code}]", hint=hint)
-
 
 class SourcesError(PrepareModelsError):
     """Sources could not be fetched. ``failed``: each with the error that the entrypoint reported."""

@@ -60,7 +60,7 @@ def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec,
         if entry is None or untrusted(entry.record, locked=spec.engines) is not None:
             raise EngineMissingError(
                 f"{spec.name} has no engine in the store of this machine",
-                hint="prepare-models run builds it; or leave out --engines",
+                hint="build it: prepare-models run --force; or leave out --engines",
             )
         yield spec, entry
 
