@@ -32,7 +32,7 @@ if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session install
     nox.options.sessions.append("browser")
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
-HOST = ["3.10", "3.13"]  # the oldest and the newest; between them, tests of engines and of the command run both packages
+HOST = ["3.10", "3.13"]  # between them, tests of engines and of the command run both packages
 ENTRYPOINT = ["3.8", "3.13"]
 CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
 # Modules of TensorRT by their versions, each with the wheels that carry it: what changed its API, and the newest.
