@@ -31,7 +31,7 @@ from .pins import NO_PINS, Pins
 from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
 from .ros import RosConfig
 from .samples import CalibrationConfig
-from .settings import REQUIRED, Document, Record, rows, setting
+from .settings import REQUIRED, Document, Record, Setting, rows, setting
 from .shape_kinds import Shapes
 from .shapes import ShapeRange
 from .verification import VerifyConfig
@@ -283,6 +283,10 @@ class Job(Document):
     network: Connection = setting(Nested(Connection), "", default=Connection())
     tool: str = setting(Text("a version"), "", default="")
     image: Optional[str] = setting(Text("a digest"), "")
+
+    @classmethod
+    def _needs(cls, row: Setting) -> bool:
+        return row.name not in ("network", "tool") and super()._needs(row)  # people write jobs by hand, too
 
     @property
     def kind(self) -> JobKind:
