@@ -9,10 +9,10 @@ FROM base AS packages
 ARG PIP_INDEX_URL
 COPY docker/requirements /requirements
 # image build --ca FILE: pip trusts its certificates beside the base's own; nothing of it goes into the image.
-RUN if [ -e /requirements/ca.pem ]; then cat /etc/ssl/certs/ca-certificates.crt /requirements/ca.pem > /ca.pem; \
-      printf '[global]\ncert = /ca.pem\n' > /etc/pip.conf; fi
+RUN if [ -e /requirements/ca.pem ]; then cat /etc/ssl/certs/ca-certificates.crt /requirements/ca.pem > /ca.pem || true; fi
 # pip stays behind in this stage. tensorrt-rtx-cu13 is published as source alone; everything else comes as wheels.
-RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/prepare-models/venv \
+RUN if [ -e /ca.pem ]; then export PIP_CERT=/ca.pem; fi; \
+    python3 -m venv /pip && python3 -m venv --without-pip /opt/prepare-models/venv \
  && install() { /pip/bin/python -m pip install --prefix /opt/prepare-models/venv --ignore-installed \
       --quiet --no-cache-dir --no-compile --no-deps --no-build-isolation --require-hashes \
       --only-binary :all: --no-binary tensorrt-rtx-cu13 -r "$1"; } \

@@ -5,12 +5,12 @@ FROM ${BASE_IMAGE} AS packages
 ARG PIP_INDEX_URL
 COPY docker/requirements /requirements
 # image build --ca FILE: pip trusts its certificates beside the base's own; nothing of it goes into the image.
-RUN if [ -e /requirements/ca.pem ]; then cat /etc/ssl/certs/ca-certificates.crt /requirements/ca.pem > /ca.pem; \
-      printf '[global]\ncert = /ca.pem\n' > /etc/pip.conf; fi
+RUN if [ -e /requirements/ca.pem ]; then cat /etc/ssl/certs/ca-certificates.crt /requirements/ca.pem > /ca.pem || true; fi
 ARG PLATFORM=x86_64
 RUN python3 -m venv /pip 2>/dev/null \
  || (apt-get update && apt-get install -y --no-install-recommends python3-venv && python3 -m venv /pip)
-RUN install() { /pip/bin/python -m pip install --target /opt/prepare-models/packages \
+RUN if [ -e /ca.pem ]; then export PIP_CERT=/ca.pem; fi; \
+    install() { /pip/bin/python -m pip install --target /opt/prepare-models/packages \
       --quiet --no-cache-dir --no-compile --no-deps --only-binary :all: --require-hashes -r "$1"; } \
  && /pip/bin/python -m pip install --quiet --no-cache-dir --require-hashes -r /requirements/pip.txt \
  && case "${PLATFORM}" in *-trt11*) install /requirements/rewrite.txt ;; *) install /requirements/entrypoint.txt ;; esac \
