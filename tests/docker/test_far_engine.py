@@ -215,7 +215,7 @@ def test_everything_that_a_model_names_is_sent(place: DockerPlace, far: dict[str
     (name,) = (each.name for each in model.graph.input)
     shape = [each.dim_value for each in model.graph.input[0].type.tensor_type.shape.dim]
     np.savez(place.folder / "samples.npz", **{name: np.ones([2, *shape[1:]], np.float32)})  # type: ignore[arg-type]  # of the stubs
-    place.write({"name": "net", "source": "model.onnx", "verify": {"npz": "samples.npz"}})
+    place.write({"name": "net", "source": "model.onnx", "precision": "fp16", "verify": {"npz": "samples.npz"}})
     done = place.run("--platform", "rtx", **far)
     assert done.status == 0, done.stderr
     assert [stage["name"] for stage in done.model("net")["stages"]][-1] == "verify"
