@@ -15,7 +15,9 @@ from typing import Callable, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 NGC_EXAMPLE = "ngc://nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0/peoplesemsegnet_shuffleseg_etlt.etlt"
-NO_FILE_HINT = "check the path: in a manifest it starts at the manifest's directory, on a command line at the current one"
+NO_FILE_HINT = (
+    "check the path: in a manifest it starts at the manifest's directory, on a command line at the current one"
+)
 _HF_EXAMPLE = "hf://onnx-community/yolov10n@main/onnx/model.onnx"
 _TELLING = ("path", "redirect")
 _SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*)://"

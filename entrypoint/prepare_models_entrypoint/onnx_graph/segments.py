@@ -120,7 +120,7 @@ class _Segment:
             "segment",
             inputs,
             [ValueInfoProto(name=name) for name in shown],
-            [tensor for tensor in stored if not _is_fed(tensor)],
+            [_held(tensor) for tensor in stored if not _is_fed(tensor)],
         )
         versions = whole.model.opset_import
         self._session = session(helper.make_model(graph, opset_imports=versions, ir_version=whole.model.ir_version))
@@ -157,6 +157,16 @@ def _reads(node: NodeProto) -> Iterator[str]:
             yield from (name for name in _reads(inner) if name not in own)
             own.update(inner.output)
         yield from (value.name for value in body.output if value.name not in own)
+
+
+def _held(tensor: TensorProto) -> TensorProto:
+    """Return a small weight with its values: ONNX Runtime opens no file for a model that comes as bytes."""
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return tensor
+    held = TensorProto()
+    held.CopyFrom(tensor)
+    weights.bring(held)
+    return held
 
 
 def _is_fed(tensor: TensorProto) -> bool:
