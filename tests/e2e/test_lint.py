@@ -162,7 +162,7 @@ def test_a_manifest_says_for_whom_and_for_which_place(place: Workplace) -> None:
     refused = place.run()
     assert refused.status == 2
     assert "not an absolute path" in refused.stderr
-    assert "no consumer 'vllm'" in refused.stderr
+    assert "unknown consumer 'vllm'" in refused.stderr
 
 
 def test_files_are_written_for_another_place(copy: Path, place: Workplace) -> None:
