@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TypedDict
 
 from ..executors import choice
 from ..executors.executor import Executor
 from ..executors.options import ContainerOptions
 from ..running.selection import Bundle, Delivery, ManifestLike
+from ..signing.required import Signatures
+from .trusting import signatures
+
+
+class Place(TypedDict):
+    """Where engines are built and for whom, by the names of the API's arguments."""
+
+    models_dir: Path
+    executor: str
+    containers: ContainerOptions
+    delivery: Delivery
+    force: bool
+
+
+class Choice(TypedDict):
+    """Which models of a manifest, held to what."""
+
+    models: list[str]
+    locked: bool
+    signatures: Signatures
+
+
+def place(arguments: argparse.Namespace) -> Place:
+    """Return where a command line builds, and for whom."""
+    return {
+        "models_dir": arguments.models_dir, "executor": arguments.executor, "containers": containers(arguments),
+        "delivery": Delivery(dict(arguments.tensor_names), arguments.consumer, arguments.deploy_dir),
+        "force": arguments.force,
+    }  # fmt: skip
+
+
+def models(arguments: argparse.Namespace) -> Choice:
+    """Return which models a command line chooses, and what they are held to."""
+    return {"models": arguments.names, "locked": arguments.locked, "signatures": signatures(arguments)}
 
 
 def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:
@@ -26,8 +62,3 @@ def given(arguments: argparse.Namespace) -> ManifestLike | Bundle:
     """Return the manifest's file, or the bundle."""
     manifest: ManifestLike = arguments.manifest
     return manifest if arguments.bundle is None else Bundle(arguments.bundle, arguments.base)
-
-
-def delivery(arguments: argparse.Namespace) -> Delivery:
-    """Return for whom engines are made."""
-    return Delivery(dict(arguments.tensor_names), arguments.consumer, arguments.deploy_dir)

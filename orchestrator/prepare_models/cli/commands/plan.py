@@ -12,7 +12,6 @@ from ...support.display import byte_lines
 from ...support.page import Message, show
 from .. import selection
 from ..options import add_output, add_selection, add_wide
-from ..trusting import signatures
 
 EXAMPLE = "example:\n  prepare-models plan models.yaml --json"
 
@@ -30,14 +29,8 @@ def main(arguments: argparse.Namespace) -> int:
         verified = line("verified")
         plan = api.plan(
             selection.given(arguments),
-            models=arguments.names,
-            models_dir=arguments.models_dir,
-            executor=arguments.executor,
-            containers=selection.containers(arguments),
-            delivery=selection.delivery(arguments),
-            locked=arguments.locked,
-            signatures=signatures(arguments),
-            force=arguments.force,
+            **selection.models(arguments),
+            **selection.place(arguments),
             on_event=lambda event: verified(event.data["done"], event.data["total"]),
         )
     if arguments.json:

@@ -10,7 +10,6 @@ from ...support.page import show
 from .. import selection
 from ..building import add_building, observer, reports, status, write_document
 from ..options import add_selection, positive
-from ..trusting import signatures
 
 EXAMPLE = """\
 example:
@@ -48,16 +47,10 @@ def main(arguments: argparse.Namespace) -> int:
     with observer(arguments) as hears:
         report = api.run(
             selection.given(arguments),
-            models=arguments.names,
-            models_dir=arguments.models_dir,
-            executor=arguments.executor,
-            containers=selection.containers(arguments),
-            delivery=selection.delivery(arguments),
-            locked=arguments.locked,
-            signatures=signatures(arguments),
+            **selection.models(arguments),
+            **selection.place(arguments),
             jobs=arguments.jobs,
             fail_fast=bool(arguments.fail_fast),
-            force=arguments.force,
             timeout_s=arguments.timeout,
             accept_eula=arguments.accept_eula,
             reports=reports(arguments),
