@@ -37,6 +37,7 @@ class Reference:
         self._graph, self._work_dir = graph, work_dir
         self._session: Any = runners.session(graph)
         self._answers: Optional[List[samples.Feed]] = None
+        self._too_large = False
         self._outputs = [value.name for value in self._session.get_outputs()]
         self._inputs = [
             (value.name, runners.dtype_of(value.name, value.type), samples.shape_of(value.name, value.shape, job))
@@ -57,13 +58,14 @@ class Reference:
 
         Where the outputs are too large to be held, it stays open and runs beside the candidate.
         """
-        if self._answers is not None:
+        if self._answers is not None or self._too_large:
             return
         answers, held = [], 0
         for feed in self.feeds():
             answers.append(self._answer(feed))
             held += sum(getattr(value, "nbytes", 0) for value in answers[-1].values())
             if held > _HELD_BYTES:
+                self._too_large = True
                 return
         self._answers, self._session = answers, None
 
