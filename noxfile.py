@@ -157,7 +157,7 @@ def corpus(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """The installed command as a user runs it; faults, of which seeds decide, included."""
     install(session, "dev")
-    session.run(".ci/tmux.sh", external=True)
+    session.run(".ci/terminals.sh", external=True)
     session.run("pytest", *PARALLEL, "tests/e2e", "tests/chaos", *session.posargs)
 
 

@@ -51,9 +51,9 @@ def digest_of(image: str) -> str:
     except OSError as error:
         raise RegistryError(f"{host} can't be reached: {error}") from None
     found = f"sha256:{hashlib.sha256(body).hexdigest()}"
-    told = headers.get("Docker-Content-Digest")
-    if told is not None and told != found:
-        raise RegistryError(f"{host} calls it {told}, its bytes are {found}")
+    claimed = headers.get("Docker-Content-Digest")
+    if claimed is not None and claimed != found:
+        raise RegistryError(f"{host} claims {claimed}, but its bytes are {found}")
     return found
 
 

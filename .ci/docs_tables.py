@@ -62,8 +62,8 @@ def _since(option: Option) -> str:
     if option.rtx_only:
         return "no"
     since, until = (".".join(map(str, version)) for version in (option.since, option.until))
-    told = (since and f"from {since}", until and f"before {until}", *_later(option))
-    return " ".join(part for part in told if part)
+    parts = (since and f"from {since}", until and f"before {until}", *_later(option))
+    return " ".join(part for part in parts if part)
 
 
 def _later(option: Option) -> list[str]:

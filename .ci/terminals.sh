@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Install Debian's tmux, and script for what a terminal gets, where they are missing.
+# Install what tests of terminals and shells use where it is missing: tmux, script, zsh, fish and groff, of Debian.
 set -euo pipefail
-command -v tmux > /dev/null && command -v script > /dev/null && exit 0
-[ "$(id -u)" = 0 ] || { echo "tests of screens are left out: tmux is missing, and only root can install it" >&2; exit 0; }
+missing=()
+for program in tmux script zsh fish groff; do command -v "$program" > /dev/null || missing+=("$program"); done
+[ ${#missing[@]} -gt 0 ] || exit 0
+[ "$(id -u)" = 0 ] || { echo "tests of terminals are left out: only root can install ${missing[*]}" >&2; exit 0; }
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq && apt-get install -y -qq --no-install-recommends tmux bsdutils > /dev/null
+apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]/script/bsdutils}" > /dev/null
