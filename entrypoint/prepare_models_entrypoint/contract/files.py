@@ -89,7 +89,15 @@ def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[Binar
             yield stream, partial
     finally:
         with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
+            _discard(partial)
+
+
+def _discard(partial: Path) -> None:
+    """Remove a partial file and give its room back at once: Landlock's rules hold on to a removed file for a moment."""
+    if partial.lstat().st_nlink == 1:  # otherwise, the bytes are another file's, too
+        with contextlib.suppress(OSError):
+            os.truncate(str(partial), 0)
+    partial.unlink()
 
 
 def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
