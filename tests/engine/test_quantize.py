@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from prepare_models_entrypoint.onnx_graph import batch_norm, graph, quantize
+from prepare_models_entrypoint.onnx_graph import affine, graph, quantize
 from tests.engine.graphs import FLOAT, answers, loop_free, quantized, weight
 
 
@@ -102,7 +102,7 @@ def test_batch_normalization_is_folded_into_the_weights_before_they_are_quantize
     model = loop_free(nodes, {"w": weight(*kernel), **vectors})
     feed = random.uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
     expected = answers(model, feed)[0]
-    assert batch_norm.fold(model) == 1
+    assert affine.fold(model) == 1
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == [operator]
     assert np.abs(answers(model, feed)[0] - expected).max() < 1e-4
@@ -119,7 +119,7 @@ def test_batch_normalization_stays_where_something_else_reads_the_convolution(re
     if reader == "output":
         model.graph.node[2].input[1] = "normal"
         model.graph.output.append(helper.make_tensor_value_info("hidden", FLOAT, ("a", "b", "c", "d")))
-    assert batch_norm.fold(model) == 0
+    assert affine.fold(model) == 0
 
 
 def test_layers_in_a_branch_are_quantized_with_weights_from_outside() -> None:

@@ -21,7 +21,7 @@ from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
 from ..verify import runners
 from ..verify.judging import judge
-from . import batch_norm, calibration_cache, graph, harm, sample_files, weight_chains
+from . import affine, calibration_cache, graph, harm, sample_files, weight_chains
 from .calibration_cache import CalibrationCache
 from .histogram import Range, amax
 from .sample_files import Feed, Input
@@ -59,7 +59,7 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
     paths = sample_files.files(config)
     sample_files.check(paths, config, inputs)
     weight_chains.fold(model)
-    batch_norm.fold(model)
+    affine.fold(model)
     measured = _Measured(model, CALIBRATION_METHODS[1:] if config.method == AUTO else (config.method,))
     try:
         measured.run(

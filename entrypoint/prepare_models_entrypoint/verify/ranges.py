@@ -150,13 +150,13 @@ class _Search:
         return [(right[index], twin.run(self.source.feeds[index])) for index in samples]
 
     def _compared(self, keep: Mapping[str, str], samples: Sequence[int]) -> Judgement:
-        return self.judge(self._pairs(keep, samples))
+        return self.judge(self._pairs(keep, samples), self.source.outputs())
 
     def tried(self, keep: Dict[str, str]) -> _Form:
         """Return what came of a narrow form."""
         self.forms += 1
         pairs = self._pairs(keep, range(len(self.source.feeds)))
-        apart = [self.judge([pair]) for pair in pairs]
+        apart = [self.judge([pair], self.source.outputs()) for pair in pairs]
         worst = max(range(len(pairs)), key=lambda index: (len(apart[index].problems), apart[index].error))
         more = keep.keys() - self.keep.keys()
         computing = len(more & self.layers)
@@ -175,7 +175,7 @@ class _Search:
         many = int(_BYTES_OF_TRIALS / max(1, self.source.observed_bytes))
         for feed in itertools.islice(self.source.others(), many):
             right = Segments(self.source.model).run(feed)
-            judged = self.judge([(right, twin.run(feed))])
+            judged = self.judge([(right, twin.run(feed))], self.source.outputs())
             if judged.problems and not judged.error <= worst:
                 failing, worst = (feed, right), judged.error
         if failing is not None:
