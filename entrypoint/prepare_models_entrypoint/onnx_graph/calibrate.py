@@ -36,7 +36,7 @@ _FIRST, _MOST = 16, 512  # nodes of a segment
 _FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 6, 12, 6e8
 _APART = 3  # each of so many judges what the others settled, where there are enough
 _NEAR = 0.35  # of what a verification allows: other samples err more, and the rest of the model is rounded, too
-_LEAST_SHARE = 0.25  # of the activations that int8 could have
+_LEAST_SHARE = 0.1  # of the activations that int8 could have
 
 
 def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) -> CalibrationCache:

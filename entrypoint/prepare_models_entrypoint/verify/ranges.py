@@ -210,6 +210,8 @@ class _Search:
         """Return a form that keeps the layers whose errors add up, or ``best`` where that keeps less."""
         spread = self.spread = self.spread or Spread(self.source.model, self.keep)
         for index in range(self.learnt, len(self.source.feeds)):
+            if index != best.worst and not self._compared(self.keep, [index]).doubtful:
+                continue  # it tells nothing of what has to stay
             spread.learn(
                 min(_MOST_RUNS, int(_BYTES / max(1, self.source.observed_bytes + self.weight_bytes * _REWRITING))),
                 lambda keep, index=index: self._compared(self._kept(keep), [index]).error,  # type: ignore[misc]
