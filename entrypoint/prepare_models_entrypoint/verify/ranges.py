@@ -30,6 +30,7 @@ _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
+_HELD_BYTES = 256 << 20  # of outputs of the source on these
 _REWRITING = 4  # bytes of tensors that take as long to compute as a byte of weights to rewrite
 _MOST_RUNS = 32  # with a few layers narrow, on each sample
 _TRIALS = 3  # on these; each adds the sample that is furthest off
@@ -65,6 +66,7 @@ class Source:
     seen: Mapping[str, Seen] = field(default_factory=dict)
     observed_bytes: int = 0
     _outputs: List[Values] = field(default_factory=list)
+    _answers: List[Values] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.feeds = self.feeds[:SAMPLES]
@@ -77,6 +79,19 @@ class Source:
             self.seen, self.observed_bytes = watched.seen, watched.observed_bytes
             self.runs += watched.runs
         return self._outputs
+
+    def answered(self, most: int) -> Iterator[Tuple[Values, Values]]:
+        """Yield the first of the other samples with their outputs, which are held where they are small."""
+        held = sum(map(_bytes, self._answers))
+        for index, feed in enumerate(itertools.islice(self.others(), most)):
+            if index < len(self._answers):
+                yield feed, self._answers[index]
+                continue
+            right = Segments(self.model).run(feed)
+            held += _bytes(right)
+            if index == len(self._answers) and held <= _HELD_BYTES:
+                self._answers.append(right)
+            yield feed, right
 
     def add(self, feed: Values, outputs: Values) -> None:
         """Take up a sample whose outputs are known."""
@@ -173,8 +188,7 @@ class _Search:
         twin, worst = Segments(rounding.rounded(self._narrow(form.keep).model).model), 0.0
         failing: Optional[Tuple[Values, Values]] = None
         many = int(_BYTES_OF_TRIALS / max(1, self.source.observed_bytes))
-        for feed in itertools.islice(self.source.others(), many):
-            right = Segments(self.source.model).run(feed)
+        for feed, right in self.source.answered(many):
             judged = self.judge([(right, twin.run(feed))], self.source.outputs())
             if judged.problems and not judged.error <= worst:
                 failing, worst = (feed, right), judged.error
@@ -275,3 +289,7 @@ def _overflowing(source: Source, target: str) -> Dict[str, str]:
                 found.update(dict.fromkeys(with_bodies(node), why))
                 break
     return found
+
+
+def _bytes(values: Values) -> int:
+    return sum(getattr(value, "nbytes", 0) for value in values.values())
