@@ -1,1 +1,1 @@
-"""New engines behind a directory that consumers read: built and judged aside, switched in one step, taken back in one."""
+"""Engines behind directories that consumers read: built and judged aside, switched to and taken back in one step."""

@@ -58,7 +58,7 @@ NAMES: Mapping[object, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
-OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",), DeploymentInfo: ("deepstream",)}
+OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",), DeploymentInfo: ("deepstream", "version")}
 TOLD: Mapping[object, Mapping[str, Schema]] = {
     **COMPARED,
     **PROVISIONED,
@@ -212,6 +212,9 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
         "consumers": told("Those that were checked for, such as isaac-ros@5.0; empty: all."),
         "deepstream": told("Labels and keys of nvinfer; missing where the manifest does not set them."),
+        "version": told(
+            "Version that Triton is to serve, of an engine that was provisioned; missing elsewhere.", minimum=1
+        ),
         "warmup": told("Whether Triton runs the engine once before it serves requests."),
     },
     MadeBy: {
