@@ -108,6 +108,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _settle_manifest(arguments: argparse.Namespace) -> None:
     """A bundle brings its manifest, so what is in its place is the first name of a model."""
+    if arguments.command == "provision" and arguments.bundle is None and arguments.manifest is not None:
+        from ..bundle import is_bundle
+
+        if is_bundle(arguments.manifest):
+            arguments.bundle, arguments.manifest = arguments.manifest, None
     if arguments.bundle is None and arguments.manifest is None:
         from pathlib import Path
 
