@@ -312,7 +312,7 @@ def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
-    """Go back to an earlier release, and remember not to return by itself to the one that shows now.
+    """Go to another release; where it is an earlier one, nothing returns by itself to the one that shows now.
 
     Raises:
         ReleaseError: the engine there is not the one of its record.
@@ -321,6 +321,6 @@ def take_back(releases: Releases, target: int, why: str) -> None:
     refuse_damage(releases.path(target), digests.of(releases.path(target) / PLAN))
     digests.save()
     current = releases.current
-    if current is not None:
+    if current is not None and target < current:
         releases.reject(current, why)
     releases.switch(target)

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -186,11 +186,12 @@ class Releases:
         self.note(replace(notes, trial=None))
 
     def accept(self, number: int) -> None:
-        """Forget what was said against a release and those like it."""
+        """Forget what was said against a release, and rejected ones that are like it."""
         record, notes = self.record(number), self.notes
         engine = fingerprint(record["build_key"] or "", record["deployment"]) if record else ""
-        kept = [each for each in notes.rejected if each.engine != engine and each.release != number]
-        self.note(Notes(rejected=kept))
+        same = {each.release for each in notes.rejected if engine == each.engine}
+        self._forget(same & {*self.numbers()} - {number, self.current})
+        self.note(Notes(rejected=[each for each in notes.rejected if each.release not in {*same, number}]))
 
     def prune(self, keep: int) -> None:
         """Keep the current release and the newest others, those that were not rejected first. ``keep``: at least 1."""
@@ -198,7 +199,7 @@ class Releases:
         others = [number for number in self.numbers() if number != current]
         self._forget(sorted(others, key=lambda number: (number not in bad, number))[: len(others) - (keep - 1)])
 
-    def _forget(self, numbers: Iterator[int] | Sequence[int]) -> None:
+    def _forget(self, numbers: Iterable[int]) -> None:
         for number in list(numbers):
             _remove(self.folder / str(number))  # first, as it must not lead nowhere
             sync_directory(self.folder)
