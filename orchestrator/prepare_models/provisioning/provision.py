@@ -28,6 +28,7 @@ from ..store import CALIBRATION, Entry, open_store, restore
 from ..store import PLAN as STORED_PLAN
 from ..support import paths
 from ..support.file_digests import open_digests
+from ..support.os_errors import of_this_machine
 from . import ledger
 from . import status_document as status
 from .health import Health
@@ -73,7 +74,7 @@ def perform(
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     staging = paths.make_cache() / "provision" / hashlib.sha256(os.fsencode(models_dir)).hexdigest()[:32]
-    with model_lock(models_dir, on_wait=lambda owner: observer.waiting("", owner), stopped=lambda: False):
+    with model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             chosen = choose()
@@ -82,6 +83,11 @@ def perform(
                 _Provisioning(chosen, settings, models_dir, staging, told, publisher, observer).all()
         except PrepareModelsError as error:
             told.stop(error)
+            raise
+        except (OSError, MemoryError) as error:
+            known = of_this_machine(error)
+            if known is not None:
+                told.stop(known)
             raise
         except KeyboardInterrupt:
             told.stop(InterruptedRunError("interrupted"))
@@ -240,7 +246,9 @@ class _Provisioning:
     def _adopt(self, releases: Releases) -> None:
         record = read_record(releases.folder)
         if record is not None:
-            releases.switch(releases.add(record, _files(releases.folder), self.publisher))
+            number = releases.add(record, _files(releases.folder), self.publisher)
+            releases.keep_signature(number)
+            releases.switch(number)
             self._note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions, schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, sync_directory, write_own
+from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, share_file, sync_directory, write_own
 from prepare_models_entrypoint.contract.report import DeploymentInfo, ErrorInfo, ModelReport, read_record
 
 from ..errors import ReleaseError
@@ -160,6 +160,7 @@ class Releases:
         if current is None:
             self._leave_if_empty()
             return
+        self.keep_signature(current)
         made = [_link(self.folder / name, f"{companions.CURRENT}/{name}") for name in self._files(current)]
         made += [_link(self.folder / str(n), f"{companions.RELEASES}/{n}/1") for n in self.numbers()]
         stable = self.folder / PLAN
@@ -168,6 +169,15 @@ class Releases:
         if any(made):
             sync_directory(self.folder)
             sync_directory(stable.parent)
+
+    def keep_signature(self, number: int) -> None:
+        """Give a release the signature that somebody put into the model's directory, if its statement is that one."""
+        signed, statements = self.folder / companions.SIGNED, (self.folder, self.path(number))
+        if signed.is_file() and not signed.is_symlink():
+            one, other = ((folder / companions.PROVENANCE).read_bytes() for folder in statements)
+            if one == other:
+                share_file(signed, self.path(number) / companions.SIGNED, link=False)
+                _sync(self.path(number))
 
     def _finish_rejection(self) -> None:
         notes, current, previous = self.notes, self.current, self.previous
