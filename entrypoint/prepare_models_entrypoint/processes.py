@@ -13,11 +13,13 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Set
+from typing import BinaryIO, Callable, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Set, Type, TypeVar
 
 from .contract import schema
 from .contract.codec import ContractError
 from .contract.files import open_regular, read_small
+
+T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -220,13 +222,14 @@ def _deadline(group: int, timeout_s: Optional[float], strays: Strays) -> Iterato
             timer.join()
 
 
-def answer_of(file: Path) -> Any:
-    """Return the document that a confined process left, None if that isn't one: the process may be a stranger's by now.
+def answer_of(file: Path, kind: Type[T]) -> Optional[T]:
+    """Return what a confined process left in a file, None if it isn't of its type: a model may have taken over.
 
     Links are not followed and pipes not waited for, as they would lead past the confinement.
     """
     try:
-        return schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT, follow=False))
+        found = schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT, follow=False))
+        return schema.read(kind, found, file.name)
     except (OSError, ContractError):
         return None
 

@@ -222,7 +222,7 @@ def _run(
         timeout_s=timeout_s,
         silence=Silence(_SILENCE_S, tell),
     )
-    result: Optional[BuildResult] = answer_of(Path(request.result))
+    result = answer_of(Path(request.result), BuildResult)
     if result is None:
         raise _without_result(ended, log, timeout_s)
     error = result["error"]

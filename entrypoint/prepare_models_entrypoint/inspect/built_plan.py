@@ -99,7 +99,7 @@ def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple
     argv = command("inspect.engine_worker", str(request))
     ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
     reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
-    found: Answer = answer_of(result) or not_loaded(f"the process that loads it ended with {reason}")
+    found = answer_of(result, Answer) or not_loaded(f"the process that loads it ended with {reason}")
     return found, ended.peak_rss_bytes
 
 

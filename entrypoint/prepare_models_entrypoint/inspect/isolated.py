@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict
 
 from .. import reach
 from ..confinement import confine
@@ -61,7 +61,7 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
             return 0
 
         ended = supervise_fork(work, log=log, on_line=lambda _: None, timeout_s=timeout_s)
-        document: Optional[Document] = answer_of(told)
+        document = answer_of(told, Document)
         if ended.exit_code == 0 and document is not None:
             return document
         how = _how(ended, timeout_s, tail(log, 1))
