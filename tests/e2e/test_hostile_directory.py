@@ -1,4 +1,4 @@
-"""A working directory with modules of somebody else's: none of them is ever imported."""
+"""A working directory of somebody else's: no module in it is ever imported, no link followed by what is written."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def hostile(place: Workplace) -> Workplace:
     place.write({"name": "net", "source": "model.onnx", "precision": "fp16"})
     for name in NAMES:
         (place.folder / f"{name}.py").write_text(f"open({str(place.folder / 'ran')!r}, 'a').write('{name} ')\n")
+    for name in ("models.lock", "draft.yaml"):
+        (place.folder / name).symlink_to(place.folder / "elsewhere")
     return place
 
 
@@ -49,6 +51,9 @@ def started(place: Workplace, argv: list[str], **variables: str) -> str:
         assert done.returncode in (0, 1), done.stderr
         assert "ModuleNotFoundError" not in done.stderr
     assert (place.models_dir / "net" / "1" / "model.plan").is_file()
+    assert (place.folder / "models.lock").is_file()
+    assert place.call("init", "-o", "draft.yaml").status == 2
+    assert not (place.folder / "elsewhere").exists()
     ran = place.folder / "ran"
     return ran.read_text() if ran.exists() else ""
 
