@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,36 @@ def test_what_the_user_installed_is_found(place: Workplace, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "sitecustomize").read_text() >= "xx"
     assert (tmp_path / "usercustomize").read_text() >= "xx"
+
+
+def test_links_and_pipes_in_a_models_directory_lead_nowhere(place: Workplace) -> None:
+    """A models directory out of a stranger's archive: what the tool writes there stays there, and nothing waits."""
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx"})
+    assert place.run().status == 0
+    outside = place.folder / "outside"
+    outside.write_text("the user's")
+    folder = place.models_dir / "net"
+    names = ["../report.json", *(file.name for file in folder.iterdir() if file.is_file() and file.suffix != ".json")]
+    record = (folder / "report.json").read_bytes()
+
+    def trap(kind: Callable[[Path], None]) -> None:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+            kind(folder / name)
+        (folder / "report.json").write_bytes(record)
+
+    for kind in (lambda path: path.symlink_to(outside), os.mkfifo):
+        for command in (
+            ("relocate", str(place.models_dir), "--deploy-dir", "/deployed"),
+            ("run", "models.yaml", "--executor", "local", "--models-dir", str(place.models_dir), "--force"),
+        ):
+            trap(kind)
+            done = place.call(*command)
+            assert done.status == 0, done.stderr
+            assert outside.read_text() == "the user's"
+        trap(kind)
+        (folder / "provenance.json").unlink()
+        kind(folder / "provenance.json")
+        for look in (("lint",), ("status",), ("provenance", "verify")):
+            assert place.call(*look, str(place.models_dir)).status in (0, 1)
