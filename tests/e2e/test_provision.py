@@ -110,7 +110,7 @@ def test_versions_come_and_go_and_one_is_always_served(machine: Machine) -> None
     machine.write(net("odd"))
     failed = machine.provision()
     assert (failed.status, machine.net()) == (1, first)
-    assert machine.told() == ("failed", 2, None, "onnx-unsupported", "try-again") or machine.model()["error"]["hint"]
+    assert machine.told() == ("failed", 2, None, "plugin-missing", "try-again")
     assert "mystery_node" in machine.model()["error"]["message"]
 
     machine.write(net("b"))
@@ -161,10 +161,7 @@ def test_a_health_command_keeps_a_version_or_takes_it_back(machine: Machine) -> 
     assert machine.told() == ("rolled-back", 2, None, "release-rejected", "hold")
     assert machine.provision("--force", "--health", "true").status == 0
     assert (machine.told(), machine.net().dims) == (("switched", 4, 2, None, "nothing"), "1, 8, 32, 32")
-    machine.write(net("c"))
-    assert machine.provision("--health", "sleep 60", "--health-timeout", "0.2").status == 1
-    assert "more than 0.2 s" in machine.model()["error"]["message"]
-    assert machine.net().dims == "1, 8, 32, 32"
+    assert "more than 0.1 s" in (prepare_models.Health("sleep 60", 0.1).problem(machine.models_dir, "net", 4) or "")
 
 
 def test_what_run_built_in_place_becomes_the_first_version(machine: Machine) -> None:

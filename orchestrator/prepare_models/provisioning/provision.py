@@ -43,8 +43,8 @@ _FAR_OFF = "verification-failed"
 class Settings:
     """How models are provisioned.
 
-    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version that
-    shows already. force, timeout_s, accept_eula: as a run has them.
+    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
+    once it is current. force, timeout_s, accept_eula: as a run has them.
     """
 
     models_dir: Path
@@ -237,7 +237,7 @@ class _Provisioning:
             self._try_out(releases, number)
 
     def _first(self, releases: Releases) -> int | None:
-        """Return the version that shows; an engine that ``run`` built in place becomes one."""
+        """Return the current version; an engine that ``run`` built in place becomes one."""
         if releases.current is None and read_record(releases.folder) is not None:
             with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
                 self._adopt(releases)
@@ -252,7 +252,7 @@ class _Provisioning:
             self._note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:
-        """Have the health command judge the version that shows; without one, it is good."""
+        """Have the health command judge the current version; without one, it is good."""
         name, health = releases.folder.name, self.settings.health
         if health is not None:
             self.told.phase([name], status.HEALTH)
@@ -311,7 +311,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
-    """Write into the ledger that a model shows another release now."""
+    """Write into the ledger that another release of a model is current now."""
     after = releases.current
     record = releases.record(after) if after is not None else None
     engine = record["engine"] if record is not None else None
@@ -320,7 +320,7 @@ def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
-    """Go to another release; where it is an earlier one, nothing returns by itself to the one that shows now.
+    """Go to another release; where it is an earlier one, nothing returns by itself to the one that is current now.
 
     Raises:
         ReleaseError: the engine there is not the one of its record.
