@@ -16,7 +16,7 @@ from .status_file import note_rollback
 
 
 def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: str) -> Rollback:
-    """Make an earlier version of a model current; provisioning does not return to the one that is current now by itself.
+    """Make an earlier version of a model current; provisioning does not undo that by itself.
 
     Args:
         name: of the model.
