@@ -97,7 +97,7 @@ class Switching:
         folder = self.place.models_dir
         left = [path for path in folder.rglob("*") if PARTIAL in path.name]
         assert left == []
-        assert list((self.place.cache_dir / "provision").iterdir()) == []
+        assert [path.name for path in (self.place.cache_dir / "work").iterdir()] == [".lock"]
         releases = {path.name for path in (folder / "net" / ".releases").iterdir() if path.name.isdigit()}
         assert releases == {path.name for path in (folder / "net").iterdir() if path.name.isdigit()} - {"1"}
         switches = [json.loads(line) for line in (folder / "switches.jsonl").read_text().splitlines()]
@@ -107,8 +107,8 @@ class Switching:
 
     def _build(self, name: str, models_dir: str, command: str) -> None:
         self._manifest(name)
-        done = self.place.call(command, "models.yaml", "--models-dir", models_dir, "--executor", "local", "-q")
-        assert done.status == 0, done.stderr
+        options = ("--models-dir", models_dir, "--executor", "local", "-q")
+        self._good(self._starter.start([command, "models.yaml", *options], self.place.folder, self.place.environment()))
 
     def _manifest(self, name: str) -> None:
         self.place.write({"name": "net", "source": f"{name}.onnx", "verify": {"random": {"count": 1}}})

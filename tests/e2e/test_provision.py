@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import threading
 from pathlib import Path
@@ -13,7 +11,6 @@ import jsonschema
 import pytest
 
 import prepare_models
-from prepare_models.__main__ import main
 from prepare_models.reports.schema import status_schema
 from prepare_models_entrypoint.onnx_graph import calibration_cache
 from tests import networks
@@ -24,15 +21,7 @@ SCHEMA = json.loads(json.dumps(status_schema()))
 
 
 class Machine(Workplace):
-    """A workplace that is provisioned. Commands run in this process, which has imported everything."""
-
-    def call(self, *arguments: str, **variables: str) -> Result:
-        """Run any command."""
-        assert not variables
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main(arguments)
-        return Result(status, out.getvalue(), err.getvalue())
+    """A workplace that is provisioned."""
 
     def provision(self, *arguments: str) -> Result:
         """Provision the manifest, and check what every provisioning leaves."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +12,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
 from prepare_models_entrypoint.contract.report import ModelReport, read_record
+from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
 from ..planning import plan as plans
@@ -73,14 +71,16 @@ def perform(
     models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
-    staging = paths.make_cache() / "provision" / hashlib.sha256(os.fsencode(models_dir)).hexdigest()[:32]
-    with model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False):
+    with (
+        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False),
+        work_dir(paths.make_cache()) as aside,
+    ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             chosen = choose()
             told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
             with Publisher() as publisher:
-                _Provisioning(chosen, settings, models_dir, staging, told, publisher, observer).all()
+                _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
         except PrepareModelsError as error:
             told.stop(error)
             raise
@@ -92,8 +92,6 @@ def perform(
         except KeyboardInterrupt:
             told.stop(InterruptedRunError("interrupted"))
             raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         told.end()
     return told.document
 

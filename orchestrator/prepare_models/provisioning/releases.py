@@ -103,8 +103,10 @@ class Releases:
             return Notes()
 
     def note(self, notes: Notes) -> None:
-        """Write what is known besides, if that is anything new."""
-        if notes != self.notes:
+        """Write what is known besides, if that is anything new; nothing needs no file."""
+        if notes == Notes():
+            (self.root / _NOTES).unlink(missing_ok=True)
+        elif notes != self.notes:
             write_own(self.root / _NOTES, json.dumps(asdict(notes)).encode("ascii"))
 
     def rejected(self, engine: str) -> Rejected | None:
