@@ -152,11 +152,17 @@ def test_one_complete_version_shows_whatever_was_the_last_step(switching: Switch
     assert min(steps for steps, _ in counted.values()) > 20, "the library is loaded and counts"
     every = [(state, step) for state, (steps, _) in counted.items() for step in range(1, steps + 1)]
     chosen = every if STEPS == "all" else every[:: len(every) // int(STEPS)]
-    shown = Counter(switching.killed_at(state, step) for state, step in chosen)
-    chance = random.Random(0)
+    chance, shown = random.Random(0), Counter[str]()
+    for state, step in chosen:
+        shown[switching.killed_at(state, step)] += 1
+        _tell(state, step, shown)
     for _ in range(MOMENTS):
         state = chance.choice(STATES)
         shown[switching.killed_after(state, chance.uniform(0, counted[state][1]), chance)] += 1
-    if STEPS == "all" or MOMENTS:
-        print(counted, f"{len(chosen)} steps", MOMENTS, "moments", shown)  # noqa: T201
+        _tell(state, "a moment", shown)
     assert set(shown) == {"old", "new", "nothing"}
+
+
+def _tell(*words: object) -> None:
+    if STEPS == "all" or MOMENTS:
+        print(*words, flush=True)  # noqa: T201
