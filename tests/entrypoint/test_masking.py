@@ -13,6 +13,7 @@ def test_a_masked_text_keeps_what_is_no_secret() -> None:
     masking.register("hunter2-is-secret")
     text = "GET https://u:p@h/x?token=hunter2-is-secret: Authorization: Bearer abcdefgh; see https://h/page"
     assert masking.mask(text) == "GET https://***@h/x?*** Authorization: Bearer ***; see https://h/page"
+    assert masking.mask("at https://h/x?bare, and at /x?sig=abc") == "at https://h/x?*** and at /x?***"
 
 
 def test_the_token_of_a_header_is_masked_without_its_scheme(tmp_path: Path) -> None:
