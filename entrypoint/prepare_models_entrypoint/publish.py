@@ -15,7 +15,7 @@ from .consumers.registry import choose
 from .contract import companions
 from .contract.companions import PROVENANCE, REPORT, SIGNED
 from .contract.deployment import Deployment
-from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_own
+from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_all_own, write_own
 from .contract.report import ModelReport, read
 from .provenance import statement
 
@@ -46,9 +46,7 @@ def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelRepor
             (output_dir / stale).unlink()
     sync_directory(output_dir)
     replace(partial, output_dir / PLAN)
-    for name, text in texts.items():
-        if text is not None:
-            write_own(output_dir / name, text.encode("utf-8"))
+    write_all_own(output_dir, {name: text.encode("utf-8") for name, text in texts.items() if text is not None})
     write_own(output_dir / REPORT, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, Optional
 from .. import reach
 from ..confinement import confine
 from ..contract import converters
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..errors import outcome
 from ..landlock import Reach
 from ..processes import die_with_parent, show_as
@@ -30,7 +30,7 @@ def serve(request: BuildRequest, events_fd: int) -> int:
     result["confinement"] = confine(_reach(request), private=Path(request.work_dir))
     with os.fdopen(events_fd, "wb", 0) as events:
         result["error"] = outcome(lambda: _convert(request, result, Progress(events)), "convert")
-    write_atomic(request.result, json.dumps(result).encode("utf-8"), mode=0o600)
+    pass_on(request.result, json.dumps(result).encode("utf-8"))
     return 0 if result["error"] is None else 1
 
 

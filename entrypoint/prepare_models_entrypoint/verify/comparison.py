@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional, Tuple
 from ..contract.backends import loader
 from ..contract.comparison import Verification, missed
 from ..contract.environment import RuntimeInfo
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
@@ -68,7 +68,7 @@ def verify(
             "rescued": rescued,
             "by_flags": means is not None and means.leaves_the_graph,
         }
-        write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
+        pass_on(request_file, json.dumps(request).encode("utf-8"))
         argv = command("verify.worker", str(request_file))
         ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=model.limit_s)
     try:
