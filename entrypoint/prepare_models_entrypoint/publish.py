@@ -95,8 +95,11 @@ def restore(request: RestoreRequest) -> None:
     """
     output_dir, files = Path(request["output_dir"]), dict(request["files"])
     plan = make_room(output_dir)
-    with partial_file(plan) as (_, partial):
-        share_file(files.pop(PLAN.name), partial, link=True)
-        for name, file in files.items():
-            share_file(file, output_dir / name, link=True)
-        publish(partial, output_dir, request["deploy_dir"], read(request["report"]))
+    try:
+        with partial_file(plan) as (_, partial):
+            share_file(files.pop(PLAN.name), partial, link=True)
+            for name, file in files.items():
+                share_file(file, output_dir / name, link=True)
+            publish(partial, output_dir, request["deploy_dir"], read(request["report"]))
+    finally:
+        clear_room(output_dir)

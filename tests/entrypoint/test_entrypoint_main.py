@@ -233,4 +233,6 @@ def test_onnx_runtime_tells_its_maker_nothing_of_models() -> None:
         "import os, sys; from prepare_models_entrypoint.__main__ import main; main(['describe']);"
         "sys.exit(os.environ['ORT_DISABLE_TELEMETRY'] != '1')"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment(), stdout=subprocess.DEVNULL, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, env=environment(), stdout=subprocess.DEVNULL, timeout=60
+    )
