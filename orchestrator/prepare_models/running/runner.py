@@ -26,6 +26,7 @@ from prepare_models_entrypoint.contract.report import (
     UP_TO_DATE,
     ErrorInfo,
     ModelReport,
+    WarningInfo,
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source
@@ -35,7 +36,7 @@ from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareMode
 from ..executors.executor import Executor
 from ..executors.work import Work
 from ..manifest.model import Manifest, ModelSpec
-from ..planning import planner
+from ..planning import disk_budget, planner
 from ..reports import documents
 from ..store import Store, restore
 from ..support.file_digests import Digests
@@ -176,7 +177,9 @@ class Run:
                 return restore.restore(entry, planned, self._publisher)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
+            scarce = self._scarce(planned)
             report = self.executor.run(self._work(planned, lock))
+            report["warnings"] += scarce
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
             if report["status"] == BUILT:
@@ -184,6 +187,18 @@ class Run:
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
+
+    def _scarce(self, planned: planner.PlannedModel) -> list[WarningInfo]:
+        """Return which disks probably have too little room for a build.
+
+        Raises:
+            NoRoomError: one certainly has.
+        """
+        problems = [each for disk in disk_budget.of_run([planned], self.digests) if (each := disk.problem())]
+        for each in problems:
+            if each.kind == "error":
+                raise NoRoomError(f"{each.about}: {each.message}", hint=each.hint)
+        return [WarningInfo(code=e.code, message=f"{e.about}: {e.message}", hint=e.hint) for e in problems]
 
     def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
         return Work(
