@@ -18,14 +18,19 @@ from typing import Callable, Dict, List, Optional
 from .contract import event
 from .contract.codec import CONTRACT_VERSION
 from .contract.files import UMASK_VARIABLE, pass_on
+from .contract.launch import NICE_VARIABLE
 from .events import Events
 from .processes import die_with_parent
+
+_GIVES_WAY = 19
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Parse the command line and run the command."""
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
+    if os.environ.get(NICE_VARIABLE) == "1":
+        os.nice(_GIVES_WAY)  # for disks, too: the kernel takes their priority from this one
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # from 1.29 on it sends names and digests of models to its maker
     if os.environ.get(UMASK_VARIABLE):
         os.umask(int(os.environ[UMASK_VARIABLE], 8))

@@ -20,12 +20,12 @@ def size_of(text: str) -> Optional[int]:
     return int(size) if size < _LARGEST else None
 
 
-def told(size: int) -> str:
-    """Return bytes as a person reads them: ``1.2 GB``, ``38.9 MB``, ``0.3 kB``."""
-    for unit in ("GB", "MB"):
-        if size >= UNITS[unit]:
-            return f"{size / UNITS[unit]:.1f} {unit}"
-    return f"{size / 1000:.1f} kB"
+def told(size: float) -> str:
+    """Return bytes as a person reads them: ``1.2 GB``, ``38.9 MB``, ``1.5 kB``, ``300 B``."""
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size:.0f} B"
 
 
 def meant(text: str) -> Optional[str]:

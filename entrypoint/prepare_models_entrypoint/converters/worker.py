@@ -15,7 +15,7 @@ from ..contract import converters
 from ..contract.files import pass_on
 from ..errors import outcome
 from ..landlock import Reach
-from ..processes import die_with_parent, show_as
+from ..processes import die_with_parent, go_first, show_as
 from . import converter
 from .request import BuildRequest, BuildResult, empty_result
 
@@ -26,6 +26,7 @@ def serve(request: BuildRequest, events_fd: int) -> int:
     """Serve one request; the outcome, good or bad, is in its result file. Progress goes to ``events_fd``."""
     die_with_parent(request.parent)
     show_as("prepare-build")
+    go_first()
     result = empty_result()
     result["confinement"] = confine(_reach(request), private=Path(request.work_dir))
     with os.fdopen(events_fd, "wb", 0) as events:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract import schema, sizes
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, read
 
 from ..errors import UsageError
+from ..machine.power import Power
 
 
 class Host(TypedDict, total=False):
@@ -22,6 +23,7 @@ class Host(TypedDict, total=False):
     machine: str
     python: str
     cpus: int | None
+    power: Power | None
 
 
 class Run(TypedDict):
@@ -116,10 +118,4 @@ def seconds(model: ModelReport) -> float | None:
 
 def size(count: float | None) -> str:
     """Return a number of bytes for people."""
-    if count is None:
-        return "-"
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+    return "-" if count is None else sizes.told(count)

@@ -35,6 +35,7 @@ from .. import __version__
 from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
 from ..executors.executor import Executor
 from ..executors.work import Work
+from ..machine import power
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import disk_budget, planner
 from ..reports import documents
@@ -115,6 +116,7 @@ class Run:
                 machine=kernel.machine,
                 python=sys.version.split()[0],
                 cpus=os.cpu_count(),
+                power=power.probe(),
             ),
             executor=self.executor.name,
             runtime=self._seen_runtime(reports),
