@@ -9,6 +9,9 @@ from typing import TypedDict
 from .facts import read
 
 
+_MODE = r"(?m)^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)"
+
+
 class Power(TypedDict):
     """What slows a Jetson down.
 
