@@ -46,8 +46,8 @@ def wide(path: Path) -> Path:
     weights = {f"w{i}": np.random.default_rng(i).standard_normal((512, 512), dtype=np.float32) / 23 for i in range(4)}
     values = ["input", "a", "b", "c", "output"]
     nodes = [helper.make_node("MatMul", [values[i], f"w{i}"], [values[i + 1]], name=f"m{i}") for i in range(4)]
-    ends = [[(name, TensorProto.FLOAT, (1, 512))] for name in ("input", "output")]
-    return networks.save(path, nodes, *ends, weights)
+    inputs, outputs = ([(name, TensorProto.FLOAT, (1, 512))] for name in ("input", "output"))
+    return networks.save(path, nodes, inputs, outputs, weights)
 
 
 class Site(NamedTuple):
