@@ -28,6 +28,7 @@ _GIVES_WAY = 19
 def main(argv: Optional[List[str]] = None) -> int:
     """Parse the command line and run the command."""
     arguments = _parser().parse_args(argv)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts them all with its import, and needs none here
     signal.signal(signal.SIGTERM, _stop)
     if os.environ.get(NICE_VARIABLE) == "1":
         os.nice(_GIVES_WAY)  # for disks, too: the kernel takes their priority from this one

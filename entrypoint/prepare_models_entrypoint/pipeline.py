@@ -12,7 +12,6 @@ import traceback
 from pathlib import Path
 from typing import Dict, Iterator, Mapping, Optional, Sequence
 
-from .consumers import lint
 from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
@@ -188,6 +187,8 @@ class _Run:
         )  # fmt: skip
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
+        from .consumers import lint  # large, and of no use where nothing is published
+
         source = fetched["model"]
         plan = make_room(self.output_dir)
         with partial_file(plan) as (_, partial):
