@@ -8,7 +8,6 @@ from typing import TypedDict
 
 from .facts import read
 
-
 _MODE = r"(?m)^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)"
 
 
