@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from .executors.options import ContainerOptions
     from .manifest.model import Manifest, ModelSpec
-    from .planning.plan import ModelPlan, Plan
+    from .planning.plan import Disk, ModelPlan, Plan
     from .reports.run_report import Conversion, RunReport
     from .running.inspecting import Inspection, LintedModel, LintReport, Tensor
     from .running.progress import Observer
@@ -40,7 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "run", "convert", "plan", "inspect", "lint", "load",
     "Manifest", "ModelSpec", "Bundle", "ContainerOptions", "Delivery", "Signatures",
-    "RunReport", "Conversion", "ModelReport", "ErrorInfo", "WarningInfo", "Plan", "ModelPlan",
+    "RunReport", "Conversion", "ModelReport", "ErrorInfo", "WarningInfo", "Plan", "ModelPlan", "Disk",
     "Inspection", "Tensor", "LintReport", "LintedModel",
     "Event", "Observer",
     "PrepareModelsError", "UsageError", "ManifestError", "HostError", "ContainerError", "InspectionError",
