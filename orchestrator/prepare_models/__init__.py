@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     )
     from .executors.options import ContainerOptions
     from .manifest.model import Manifest, ModelSpec
-    from .planning.plan import Disk, ModelPlan, Plan
+    from .planning.disk_budget import Disk
+    from .planning.plan import ModelPlan, Plan
     from .reports.run_report import Conversion, RunReport
     from .running.inspecting import Inspection, LintedModel, LintReport, Tensor
     from .running.progress import Observer
