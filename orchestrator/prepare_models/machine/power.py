@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import TypedDict
 
-from .facts import read
-
 _MODE = r"(?m)^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)"
 
 
@@ -25,6 +23,8 @@ class Power(TypedDict):
 
 def probe(root: Path = Path("/")) -> Power | None:
     """Return the state of the Jetson whose files are below ``root``; None of a machine without power modes."""
+    from .facts import read  # here, as reports need nothing but the type
+
     chosen = re.search(r"pmode:0*(\d+)", read(root / "var/lib/nvpmodel/status"))
     if chosen is None:
         return None
