@@ -28,9 +28,7 @@ def probe(root: Path = Path("/")) -> Power | None:
     chosen = re.search(r"pmode:0*(\d+)", read(root / "var/lib/nvpmodel/status"))
     if chosen is None:
         return None
-    modes: dict[str, str] = dict(
-        re.findall(r"(?m)^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", read(root / "etc/nvpmodel.conf"))
-    )
+    modes: dict[str, str] = dict(re.findall(_MODE, read(root / "etc/nvpmodel.conf")))
     number: str = chosen[1]
     clocks = [
         read(cpu / "scaling_min_freq") == read(cpu / "scaling_max_freq")
