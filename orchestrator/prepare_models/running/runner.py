@@ -130,7 +130,7 @@ class Run:
         report = self._guarded(spec)
         if report is None:
             return
-        self._reports[spec.name] = report
+        self._reports[spec.name] = documents.compact(report)
         self.observer.finished(report)
         if report["status"] == FAILED and self.fail_fast:
             self._halt("an earlier model failed (--fail-fast)")
