@@ -17,7 +17,7 @@ from ..contract.report import Binding, EngineDetails, WarningInfo
 from ..converters import layer_info
 from ..converters.precision import Evidence
 from ..errors import InspectError
-from ..processes import supervise
+from ..processes import answer_of, supervise
 from .engine_worker import Answer, not_loaded
 from .header import Header, read_header
 
@@ -98,12 +98,9 @@ def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple
     pass_on(request, json.dumps(asked).encode("utf-8"))
     argv = command("inspect.engine_worker", str(request))
     ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
-    try:
-        answer: Answer = json.loads(result.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
-        answer = not_loaded(f"the process that loads it ended with {reason}")
-    return answer, ended.peak_rss_bytes
+    reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
+    found = answer_of(result, Answer) or not_loaded(f"the process that loads it ended with {reason}")
+    return found, ended.peak_rss_bytes
 
 
 def _take_values(network: Sequence[Binding], engine: Sequence[Binding]) -> None:
