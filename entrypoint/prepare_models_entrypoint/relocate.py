@@ -55,7 +55,7 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
             hint="relocate what run wrote; move other directories out of the models directory",
         )
     if is_provisioned(directory):
-        raise InspectError("directory-provisioned", f"{directory} shows a release of prepare-models provision")
+        raise InspectError("directory-provisioned", f"{directory} has releases of prepare-models provision")
     deployment = dataclasses.replace(Deployment.of(report["deployment"]), deploy_dir=deploy_dir)
     report["deployment"].update(deployment.info())
     plan = model.plans[0]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +12,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
 from prepare_models_entrypoint.contract.report import ModelReport, read_record
+from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
 from ..planning import plan as plans
@@ -43,8 +41,8 @@ _FAR_OFF = "verification-failed"
 class Settings:
     """How models are provisioned.
 
-    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version that
-    shows already. force, timeout_s, accept_eula: as a run has them.
+    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
+    once it is current. force, timeout_s, accept_eula: as a run has them.
     """
 
     models_dir: Path
@@ -73,14 +71,16 @@ def perform(
     models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
-    staging = paths.make_cache() / "provision" / hashlib.sha256(os.fsencode(models_dir)).hexdigest()[:32]
-    with model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False):
+    with (
+        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False),
+        work_dir(paths.make_cache()) as aside,
+    ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             chosen = choose()
             told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
             with Publisher() as publisher:
-                _Provisioning(chosen, settings, models_dir, staging, told, publisher, observer).all()
+                _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
         except PrepareModelsError as error:
             told.stop(error)
             raise
@@ -92,8 +92,6 @@ def perform(
         except KeyboardInterrupt:
             told.stop(InterruptedRunError("interrupted"))
             raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         told.end()
     return told.document
 
@@ -237,7 +235,7 @@ class _Provisioning:
             self._try_out(releases, number)
 
     def _first(self, releases: Releases) -> int | None:
-        """Return the version that shows; an engine that ``run`` built in place becomes one."""
+        """Return the current version; an engine that ``run`` built in place becomes one."""
         if releases.current is None and read_record(releases.folder) is not None:
             with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
                 self._adopt(releases)
@@ -252,7 +250,7 @@ class _Provisioning:
             self._note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:
-        """Have the health command judge the version that shows; without one, it is good."""
+        """Have the health command judge the current version; without one, it is good."""
         name, health = releases.folder.name, self.settings.health
         if health is not None:
             self.told.phase([name], status.HEALTH)
@@ -311,7 +309,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
-    """Write into the ledger that a model shows another release now."""
+    """Write into the ledger that another release of a model is current now."""
     after = releases.current
     record = releases.record(after) if after is not None else None
     engine = record["engine"] if record is not None else None
@@ -320,7 +318,7 @@ def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
-    """Go to another release; where it is an earlier one, nothing returns by itself to the one that shows now.
+    """Go to another release; where it is an earlier one, nothing returns by itself to the one that is current now.
 
     Raises:
         ReleaseError: the engine there is not the one of its record.

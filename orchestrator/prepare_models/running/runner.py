@@ -158,7 +158,7 @@ class Run:
             if planned.record is not None:
                 return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
             if companions.is_provisioned(output_dir):
-                what = f"{output_dir} shows a release of prepare-models provision, and a run would {planned.told()}"
+                what = f"{output_dir} has releases of prepare-models provision, and a run would {planned.told()}"
                 raise ReleaseError("directory-provisioned", what)
             if spec.eula and not self.accept_eula:
                 raise LicenceError(
