@@ -202,7 +202,7 @@ def test_a_reader_never_sees_two_versions_mixed() -> None:
             on_event=lambda event: phases.append((event.model, event.data["phase"])) if event.kind == "phase" else None,
         )  # fmt: skip
         assert done.ok
-    assert [phase for _, phase in phases] == ["run", "verify", "lint", "switch"] * 2
+    assert [phase for _, phase in phases] == ["run", "verify", "switch"] * 2
     assert done.models["net"]["version"] == 3
     seen: set[Served] = set()
     ended = threading.Event()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
-from prepare_models_entrypoint.contract.report import ModelReport, read_record
+from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
 from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
@@ -188,20 +188,23 @@ class _Provisioning:
             with self._guarded(model.spec.name, status.VERIFY):
                 self._verify(model)
                 compared.append(model)
-        if not compared:
-            return
-        self.told.phase([model.spec.name for model in compared], status.LINT)
-        document = inspecting.lint(self.staging)
-        inspecting.raise_error(document)
-        found = {each["name"]: each["warnings"] for each in document["models"]}
+        findings = self._findings([model.spec.name for model in compared if model.spec.deployment.consumers])
         for model in compared:
-            warnings = found[model.spec.name] if model.spec.deployment.consumers else ()
+            warnings = findings.get(model.spec.name)
             if not warnings:
                 yield model
                 continue
             message = "; ".join(f"{each['message']} [{each['code']}]" for each in warnings)
             error = ReleaseError("lint-findings", message, hint=warnings[0]["hint"])
             self.told.fail(model.spec.name, error_info(error, status.LINT))
+
+    def _findings(self, names: Sequence[str]) -> dict[str, tuple[WarningInfo, ...]]:
+        """Return what consumers object to in models that were run aside."""
+        if not names:
+            return {}
+        self.told.phase(names, status.LINT)
+        found = inspecting.lint_report(inspecting.lint(self.staging))
+        return {model.name: model.warnings for model in found.models if model.name in names}
 
     def _verify(self, model: PlannedModel) -> None:
         """Compare an engine with its source, unless its run did. What prevents that is an error where verify: asks."""
