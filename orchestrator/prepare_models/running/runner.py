@@ -26,6 +26,7 @@ from prepare_models_entrypoint.contract.report import (
     UP_TO_DATE,
     ErrorInfo,
     ModelReport,
+    WarningInfo,
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source
@@ -34,8 +35,9 @@ from .. import __version__
 from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, ReleaseError
 from ..executors.executor import Executor
 from ..executors.work import Work
+from ..machine import power
 from ..manifest.model import Manifest, ModelSpec
-from ..planning import planner
+from ..planning import disk_budget, planner
 from ..reports import documents
 from ..store import Store, restore
 from ..support.clock import timestamp
@@ -115,6 +117,7 @@ class Run:
                 machine=kernel.machine,
                 python=sys.version.split()[0],
                 cpus=os.cpu_count(),
+                power=power.probe(),
             ),
             executor=self.executor.name,
             runtime=self._seen_runtime(reports),
@@ -128,7 +131,7 @@ class Run:
         report = self._guarded(spec)
         if report is None:
             return
-        self._reports[spec.name] = report
+        self._reports[spec.name] = documents.compact(report)
         self.observer.finished(report)
         if report["status"] == FAILED and self.fail_fast:
             self._halt("an earlier model failed (--fail-fast)")
@@ -180,7 +183,9 @@ class Run:
                 return restore.restore(entry, planned, self._publisher)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
+            scarce = self._scarce(planned)
             report = self.executor.run(self._work(planned, lock))
+            report["warnings"] += scarce
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
             if report["status"] == BUILT:
@@ -188,6 +193,18 @@ class Run:
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
+
+    def _scarce(self, planned: planner.PlannedModel) -> list[WarningInfo]:
+        """Return which disks probably have too little room for a build.
+
+        Raises:
+            NoRoomError: one certainly has.
+        """
+        problems = [each for disk in disk_budget.of_run([planned], self.digests) if (each := disk.problem())]
+        for each in problems:
+            if each.kind == "error":
+                raise NoRoomError(f"{each.about}: {each.message}", hint=each.hint)
+        return [WarningInfo(code=e.code, message=f"{e.about}: {e.message}", hint=e.hint) for e in problems]
 
     def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
         return Work(

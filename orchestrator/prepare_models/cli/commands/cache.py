@@ -7,6 +7,8 @@ import datetime as dt
 import json
 from collections.abc import Sequence
 
+from prepare_models_entrypoint.contract import sizes
+
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import write
 from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
@@ -83,8 +85,8 @@ def _list(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     total = sum(item.bytes for item in items)
     most = limit()
-    told = f"{len(items)} items, {_told(total)} in {cache_dir()}"
-    show(_table(items), "", told + (f", limit {_told(most)}" if most is not None else ""), wide=arguments.wide)
+    told = f"{len(items)} items, {sizes.told(total)} in {cache_dir()}"
+    show(_table(items), "", told + (f", limit {sizes.told(most)}" if most is not None else ""), wide=arguments.wide)
     return EXIT_OK
 
 
@@ -99,7 +101,7 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(json.dumps({**item.to_dict(), "record": item.record}, indent=2))
         return EXIT_OK
-    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", _told(item.bytes))]
+    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", sizes.told(item.bytes))]
     facts += [("last used", _time(item.used_at)), ("path", str(item.path))]
     identity = item.record["identity"] if item.record else None
     identity = identity if isinstance(identity, dict) else {}
@@ -140,7 +142,7 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
     kept = f"; {len(busy)} in use are kept" if busy else ""
-    told = f"{len(gone)} items, {_told(sum(item.bytes for item in gone))} {verb}{kept}"
+    told = f"{len(gone)} items, {sizes.told(sum(item.bytes for item in gone))} {verb}{kept}"
     if gone:
         show(_table(gone), "", wide=arguments.wide)
     show(told)
@@ -156,7 +158,7 @@ def _table(items: Sequence[Item]) -> Table:
         (
             item.kind,
             item.id[:16] if item.kind in VERIFIED else item.id,
-            _told(item.bytes),
+            sizes.told(item.bytes),
             _time(item.used_at),
             item.label,
         )
@@ -167,10 +169,3 @@ def _table(items: Sequence[Item]) -> Table:
 
 def _time(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _told(size_bytes: int) -> str:
-    for unit, length in (("GB", 10**9), ("MB", 10**6)):
-        if size_bytes >= length:
-            return f"{size_bytes / length:.1f} {unit}"
-    return f"{size_bytes / 1000:.1f} kB"
