@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 ENGINES, OBJECTS = "engines", "objects"
 DAMAGED, UNTRUSTED = "shared-engine-damaged", "shared-engine-untrusted"
+_MANY = 32  # keys for which a listing is cheaper than asking for each
 _PLAN = companions.PLAN  # its name in a statement
 _LARGEST = {RECORD: schema.LARGEST_DOCUMENT, CALIBRATION: schema.LARGEST_DOCUMENT}
 
@@ -87,36 +88,53 @@ class SharedStore:
         """Return whether nothing can be put there."""
         return self._objects.read_only
 
-    def lookup(self, keys: Iterable[str]) -> dict[str, Offer]:
-        """Return what there is of these build keys, by key. All are asked for at once.
+    def lookup(self, keys: Iterable[str]) -> set[str]:
+        """Return which of these build keys have an entry, without a look at it. Many are answered by one listing.
 
         Raises:
             SharedStoreError: the store can't be reached.
         """
-        found = self._objects.read(_entry(key) for key in dict.fromkeys(keys))
+        wanted = set(keys)
+        if self.read_only or len(wanted) < _MANY:
+            return {_key(name) for name in self._objects.read(map(_entry, wanted))}
+        return wanted & {_key(each.name) for each in self._objects.listed(ENGINES)}
+
+    def offers(self, keys: Iterable[str]) -> dict[str, Offer]:
+        """Return what the entries of these build keys say, by key, for those that have one.
+
+        Raises:
+            SharedStoreError: the store can't be reached.
+        """
+        found = self._objects.read(map(_entry, dict.fromkeys(keys)))
         keys_here = trust.load(paths.keys_file()) if found else trust.KeyList()
-        return {key: _offer(key, data, keys_here) for name, data in found.items() for key in [Path(name).stem]}
+        return {_key(name): _offer(_key(name), data, keys_here) for name, data in found.items()}
 
     def pull(
         self,
-        offer: Offer,
+        key: str,
         store: Store,
         *,
         locked: Mapping[str, str] | None = None,
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Entry:
-        """Take an engine into the local store, in whose turn for this key this is called, and return it.
+    ) -> Entry | None:
+        """Take an engine into the local store, in whose turn for this key this is called.
 
         Args:
-            offer: what ``lookup`` returned.
+            key: its build key.
             store: the local store.
             locked: sha256 of engines by build key that need no signature; another one under such a key is refused.
             stopped: asked while bytes arrive; True ends with InterruptedError.
+
+        Returns:
+            The engine in the local store; None where the shared one has none.
 
         Raises:
             SharedStoreError: it is not what its entry says, no key that is trusted now signed it, or the store can't be
                 reached. Nothing came into the local store then.
         """
+        offer = self.offers([key]).get(key)
+        if offer is None:
+            return None
         if offer.problem is not None:
             raise self._damaged(offer, offer.problem)
         with work_dir(paths.cache_dir()) as folder:
@@ -155,7 +173,7 @@ class SharedStore:
         engine = entry.record["engine"]
         if engine is None or digests[PLAN] != engine["sha256"]:
             raise SharedStoreError(DAMAGED, f"{entry.record['name']}: the engine has changed since it was built")
-        there = None if replace else self.lookup([entry.key]).get(entry.key)
+        there = None if replace else self.offers([entry.key]).get(entry.key)
         if there is not None and there.problem is None and (signer is None or signer.public_key.keyid in there.keyids):
             return False
         contents: dict[str, bytes | Path] = {digests[name]: file for name, file in entry.files.items()}
@@ -205,6 +223,10 @@ class SharedStore:
 
     def _damaged(self, offer: Offer, why: str) -> SharedStoreError:
         return SharedStoreError(DAMAGED, f"{offer} in {self.url}: {why}")
+
+
+def _key(name: str) -> str:
+    return Path(name).stem
 
 
 def _entry(key: str) -> str:
