@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
 ENGINES, OBJECTS = "engines", "objects"
-DAMAGED, UNTRUSTED = "shared-engine-damaged", "shared-engine-untrusted"
 _MANY = 32  # keys for which a listing is cheaper than asking for each
 _PLAN = companions.PLAN  # its name in a statement
 _LARGEST = {RECORD: schema.LARGEST_DOCUMENT, CALIBRATION: schema.LARGEST_DOCUMENT}
@@ -97,7 +96,15 @@ class SharedStore:
         wanted = set(keys)
         if self.read_only or len(wanted) < _MANY:
             return {_key(name) for name in self._objects.read(map(_entry, wanted))}
-        return wanted & {_key(each.name) for each in self._objects.listed(ENGINES)}
+        return wanted & self.keys()
+
+    def keys(self) -> set[str]:
+        """Return the build keys of all entries.
+
+        Raises:
+            SharedStoreError: the store can't be reached. UsageError: it can't be listed.
+        """
+        return {_key(each.name) for each in self._objects.listed(ENGINES)}
 
     def offers(self, keys: Iterable[str]) -> dict[str, Offer]:
         """Return what the entries of these build keys say, by key, for those that have one.
@@ -142,7 +149,7 @@ class SharedStore:
             why = untrusted(record, locked=locked)
             if why is not None:
                 told = f"{offer}: {why}" + (f": {offer.refusal}" if offer.refusal else "")
-                raise SharedStoreError(UNTRUSTED, told, hint=offer.hint)
+                raise SharedStoreError(SharedStoreError.UNTRUSTED, told, hint=offer.hint)
             files = {PLAN: folder / PLAN}
             self._take(offer, _PLAN, files[PLAN], record["engine"]["bytes"] if record["engine"] else 0, stopped)
             if CALIBRATION in offer.files:
@@ -167,12 +174,14 @@ class SharedStore:
         """
         why = untrusted(entry.record)
         if why is not None:
-            raise SharedStoreError(UNTRUSTED, f"{entry.record['name']}: {why}")
+            raise SharedStoreError(SharedStoreError.UNTRUSTED, f"{entry.record['name']}: {why}")
         record = json.dumps({**entry.record, "origin": None}).encode("utf-8")
         digests = {name: sha256_file(file) for name, file in entry.files.items()}
         engine = entry.record["engine"]
         if engine is None or digests[PLAN] != engine["sha256"]:
-            raise SharedStoreError(DAMAGED, f"{entry.record['name']}: the engine has changed since it was built")
+            raise SharedStoreError(
+                SharedStoreError.DAMAGED, f"{entry.record['name']}: the engine has changed since it was built"
+            )
         there = None if replace else self.offers([entry.key]).get(entry.key)
         if there is not None and there.problem is None and (signer is None or signer.public_key.keyid in there.keyids):
             return False
@@ -222,7 +231,7 @@ class SharedStore:
             raise self._damaged(offer, f"{name} has sha256 {found}, its entry says {wanted}")
 
     def _damaged(self, offer: Offer, why: str) -> SharedStoreError:
-        return SharedStoreError(DAMAGED, f"{offer} in {self.url}: {why}")
+        return SharedStoreError(SharedStoreError.DAMAGED, f"{offer} in {self.url}: {why}")
 
 
 def _key(name: str) -> str:
