@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 SMALL = 1 << 20  # bytes of the largest file that is read as a whole
 _AT_ONCE = 32
+_TIMES = ("LastModified", "last_modified", "updated", "mtime")  # by which file systems name it
 _PATIENCE_S = 30.0
 _WEB_TIMEOUT_S = (10.0, 60.0)  # to connect, and without a byte
 _WEB_RETRIES = 4
@@ -148,7 +150,7 @@ class _Filesystem:
             except FileNotFoundError:
                 return []
             return [
-                Listed(path[len(self._root) + 1 :], int(each["size"]), self._changed_at(path))
+                Listed(path[len(self._root) + 1 :], int(each["size"]), self._changed_at(path, each))
                 for path, each in found.items()
             ]
 
@@ -174,12 +176,17 @@ class _Filesystem:
         """Return how long a number of small files may take: a client may try for an hour where nothing answers."""
         return {"timeout": _PATIENCE_S + count * 0.1} if self._is_atomic else {}
 
-    def _changed_at(self, path: str) -> float:
-        try:
-            found: dt.datetime = self._fs.modified(path)  # of the listing, where there is one
-        except NotImplementedError:
-            return 0.0
-        return (found if found.tzinfo else found.replace(tzinfo=dt.timezone.utc)).timestamp()
+    def _changed_at(self, path: str, told: Mapping[str, Any]) -> float:
+        """Return when a file was written; now where the file system does not say, so that it counts as new."""
+        found = next((told[name] for name in _TIMES if told.get(name)), None)
+        if found is None:
+            with contextlib.suppress(NotImplementedError):
+                found = self._fs.modified(path)
+        if isinstance(found, str):
+            found = dt.datetime.fromisoformat(found.replace("Z", "+00:00"))
+        if isinstance(found, dt.datetime):
+            return (found if found.tzinfo else found.replace(tzinfo=dt.timezone.utc)).timestamp()
+        return float(found) if found is not None else time.time()
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prepare_models_entrypoint.contract import companions, provenance, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -29,7 +29,7 @@ from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.workspace import work_dir
 
-from ..errors import SharedStoreError
+from ..errors import SharedStoreError, UsageError
 from ..signing import envelopes, statements, trust
 from ..signing.envelopes import RefusedError
 from ..signing.origins import untrusted
@@ -67,6 +67,22 @@ class Offer:
 
     def __str__(self) -> str:
         return f"engine {self.key[:16]}" + (f" ({self.model})" if self.model else "")
+
+
+class Kept(NamedTuple):
+    """An engine in the shared store. bytes: of its objects. put_at: when its entry was written, in epoch seconds."""
+
+    offer: Offer
+    bytes: int
+    put_at: float
+
+
+class Collected(NamedTuple):
+    """What is gone: engines by their keys, objects by their names. bytes: of the objects."""
+
+    engines: list[str]
+    objects: list[str]
+    bytes: int
 
 
 class SharedStore:
@@ -196,6 +212,46 @@ class SharedStore:
             wrapped = envelopes.seal(payload, envelopes.STATEMENT, signer)
         self._objects.write(_entry(entry.key), wrapped)
         return True
+
+    def listed(self) -> list[Kept]:
+        """Return all engines, what was put there last first.
+
+        Raises:
+            SharedStoreError: the store can't be reached. UsageError: it can't be listed.
+        """
+        sizes = {each.name: each.bytes for each in self._objects.listed(OBJECTS)}
+        times = {_key(each.name): each.changed_at for each in self._objects.listed(ENGINES)}
+        found = [
+            Kept(offer, sum(sizes.get(_object(each), 0) for each in offer.files.values()), times[key])
+            for key, offer in self.offers(times).items()
+        ]
+        return sorted(found, key=lambda each: each.put_at, reverse=True)
+
+    def collect(self, *, unused_s: float | None, margin_s: float, dry_run: bool) -> Collected:
+        """Remove old engines, and objects that no entry names, and return what is gone.
+
+        What was written within the margin stays: an upload may be under way, whose entry comes last.
+
+        Args:
+            unused_s: engines go that were put there longer ago; None keeps all.
+            margin_s: longer than any upload takes.
+            dry_run: only return what would go.
+
+        Raises:
+            SharedStoreError: the store can't be reached. UsageError: it can't be listed, or only be read.
+        """
+        if self.read_only:
+            raise UsageError(f"{self.url} can only be read", hint="give the store's own URL, such as s3://...")
+        now, objects = time.time(), self._objects.listed(OBJECTS)  # before the entries: what comes later is not in it
+        engines = self.listed()
+        limit = float("inf") if unused_s is None else max(unused_s, margin_s)
+        old = [each for each in engines if now - each.put_at > limit]
+        named = {_object(digest) for each in engines if each not in old for digest in each.offer.files.values()}
+        loose = [each for each in objects if each.name not in named and now - each.changed_at > margin_s]
+        if not dry_run:
+            self._objects.remove([_entry(each.offer.key) for each in old])  # first, so that no entry lacks its objects
+            self._objects.remove([each.name for each in loose])
+        return Collected([each.offer.key for each in old], [each.name for each in loose], sum(e.bytes for e in loose))
 
     def _record(self, offer: Offer, target: Path, stopped: Callable[[], bool]) -> ModelReport:
         """Return the record of an engine, as that of one from here."""
