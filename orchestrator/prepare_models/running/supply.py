@@ -40,8 +40,8 @@ class Supply:
         if sharing.sign is not None and not sharing.pushes:
             raise UsageError(f"--policy {sharing.policy} signs nothing", hint=f"--policy {BUILD_AND_PUSH}")
         self._shared = SharedStore(sharing.url, bytes_per_s=sharing.bytes_per_s)
-        if sharing.pushes and self._shared.read_only:
-            raise UsageError(f"{self._shared.url} can only be read", hint="give the store's own URL, such as s3://...")
+        if sharing.pushes:
+            self._shared.refuse_read_only()
         self._sharing, self._store, self._replace = sharing, store, replace
         key = sharing.sign
         self._signer: CryptoSigner | None = envelopes.private_key(key, sharing.password_file) if key else None
