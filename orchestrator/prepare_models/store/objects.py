@@ -229,7 +229,7 @@ class _Web:
         with self._answer(name) as answer:
             yield from answer.iter_content(CHUNK)
 
-    def write(self, name: str, content: bytes | Path) -> None:
+    def write(self, name: str, content: bytes | Path) -> None:  # noqa: ARG002  # nothing is written
         raise io.UnsupportedOperation(name)
 
     def listed(self, folder: str) -> list[Listed]:
