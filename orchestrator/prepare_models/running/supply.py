@@ -78,11 +78,11 @@ class Supply:
         """Raise EngineMissingError where nothing may be built."""
         if self._sharing.policy != PULL_ONLY:
             return
-        name, where = planned.spec.name, self._shared.url
+        where = self._shared.url
         if not planned.turn_is_key:
-            told = f"{name}: what it is made from is not known yet, so no engine of it can be found in {where}"
+            told = f"what it is made from is not known yet, so no engine of it can be found in {where}"
             raise EngineMissingError(told, hint="pin its sources: prepare-models lock")
-        told = f"{name}: {where} has no engine with build key {planned.turn[:16]} that the manifest asks for"
+        told = f"{where} has no engine with build key {planned.turn[:16]} that the manifest asks for"
         hint = f"build it on a machine of this kind: prepare-models run --store URL --policy {BUILD_AND_PUSH}"
         raise EngineMissingError(told, hint=hint)
 
