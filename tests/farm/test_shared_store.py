@@ -144,8 +144,8 @@ def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypa
         content = files.cat_file(path)
         for wrong in (content[:-1] + b"!", content[:-1]):
             files.pipe_file(path, wrong)
-            code, told = refusal(shared, entry.key, store)
-            assert (code, name in told, entry.key[:16] in told) == ("shared-engine-damaged", True, True), told
+            code, why = refusal(shared, entry.key, store)
+            assert (code, name in why, entry.key[:16] in why) == ("shared-engine-damaged", True, True), why
         files.rm_file(path)
         assert f"{name} is missing" in refusal(shared, entry.key, store)[1]
         files.pipe_file(path, content)
@@ -155,6 +155,15 @@ def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypa
         statement = json.loads(base64.b64decode(envelope["payload"]))
         payload = json.dumps({**statement, **changes}).encode()
         return json.dumps({**envelope, "payload": base64.b64encode(payload).decode()}).encode()
+
+    record = json.loads(files.cat_file(objects["record.json"]))
+    for changes in ({"identity": {"precision": "int8"}}, {"engine": {**record["engine"], "bytes": 99}}, {"io": 1}):
+        lie = json.dumps({**record, **changes}).encode()
+        files.pipe_file(f"{PREFIX}/objects/{digest(lie)}", lie)
+        told = {**names, "record.json": digest(lie)}
+        unsigned = forged(subject=[{"name": name, "digest": {"sha256": each}} for name, each in told.items()])
+        files.pipe_file(place, json.dumps({**json.loads(unsigned), "signatures": []}).encode())
+        assert refusal(shared, entry.key, store, **{entry.key: digest(PLAN_BYTES)})[0] == "shared-engine-damaged"
 
     elsewhere = [{"name": "1/model.plan", "digest": {"sha256": "../../etc/passwd"}}]
     more = [{"name": name, "digest": {"sha256": digest(b"")}} for name in ("1/model.plan", "record.json", "../x")]
@@ -167,8 +176,7 @@ def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypa
         (b"[" * 1000, "is damaged"),
     ):
         files.pipe_file(place, entry_of_a_liar)
-        code, told = refusal(shared, entry.key, store)
-        assert (code, why in told) == ("shared-engine-damaged", True), told
+        assert why in refusal(shared, entry.key, store)[1]
     files.pipe_file(place, forged(_type="changed"))
     assert refusal(shared, entry.key, store) == ("shared-engine-untrusted", refusal(shared, entry.key, store)[1])
     assert "does not match" in refusal(shared, entry.key, store)[1]

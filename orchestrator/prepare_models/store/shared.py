@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prepare_models_entrypoint.contract import companions, provenance, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
@@ -171,7 +172,10 @@ class SharedStore:
             if CALIBRATION in offer.files:
                 files[CALIBRATION] = folder / CALIBRATION
                 self._take(offer, CALIBRATION, files[CALIBRATION], _LARGEST[CALIBRATION], stopped)
-            return store.put(record, files)
+            try:
+                return store.put(record, files)
+            except ValueError as error:
+                raise self._damaged(offer, str(error)) from None
 
     def push(self, entry: Entry, signer: CryptoSigner | None = None, *, replace: bool = False) -> bool:
         """Put an engine of the local store there, and return whether that was needed.
@@ -260,8 +264,8 @@ class SharedStore:
             record = read_report(schema.load(target))
         except ContractError as error:
             raise self._damaged(offer, f"its record: {error}") from None
-        engine = record["engine"]
-        if record["build_key"] != offer.key or engine is None or engine["sha256"] != offer.files[_PLAN]:
+        engine, key = record["engine"], build_key(record["identity"] or {})
+        if not (key == record["build_key"] == offer.key and engine and engine["sha256"] == offer.files[_PLAN]):
             raise self._damaged(offer, "its record belongs to another engine")
         record["origin"] = Origin(bundle=None, signed_by=offer.signed_by, store=self.url)
         return record
