@@ -25,6 +25,7 @@ from .processes import die_with_parent
 def main(argv: Optional[List[str]] = None) -> int:
     """Parse the command line and run the command."""
     arguments = _parser().parse_args(argv)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts them all with its import, and needs none here
     signal.signal(signal.SIGTERM, _stop)
     if os.environ.get(UMASK_VARIABLE):
         os.umask(int(os.environ[UMASK_VARIABLE], 8))

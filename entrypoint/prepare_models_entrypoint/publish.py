@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Dict, Optional, TypedDict
 
-from .consumers.registry import choose
 from .contract import companions
 from .contract.companions import PROVENANCE, REPORT, SIGNED
 from .contract.deployment import Deployment
@@ -66,6 +65,8 @@ def of_consumers(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str
         report: of the model.
         deploy_dir: the model's directory as it is, which counts where the report names no other.
     """
+    from .consumers.registry import choose  # large, and of no use where nothing is published
+
     deployment = Deployment.of(report["deployment"])
     seen = deployment.directory(report["name"], deploy_dir)
     releases = {consumer.name: release for consumer, release in [*choose(()), *choose(deployment.consumers)]}

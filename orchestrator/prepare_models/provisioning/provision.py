@@ -29,6 +29,7 @@ from ..store import CALIBRATION, Entry, open_store, restore
 from ..store import PLAN as STORED_PLAN
 from ..support import paths
 from ..support.file_digests import open_digests
+from ..support.os_errors import of_this_machine
 from . import ledger
 from . import status_document as status
 from .health import Health
@@ -75,7 +76,7 @@ def perform(
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     staging = paths.make_cache() / "provision" / hashlib.sha256(os.fsencode(models_dir)).hexdigest()[:32]
-    with model_lock(models_dir, on_wait=lambda owner: observer.waiting("", owner), stopped=lambda: False):
+    with model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             chosen = choose()
@@ -84,6 +85,11 @@ def perform(
                 _Provisioning(chosen, settings, models_dir, staging, told, publisher, observer).all()
         except PrepareModelsError as error:
             told.stop(error)
+            raise
+        except (OSError, MemoryError) as error:
+            known = of_this_machine(error)
+            if known is not None:
+                told.stop(known)
             raise
         except KeyboardInterrupt:
             told.stop(InterruptedRunError("interrupted"))
@@ -204,8 +210,7 @@ class _Provisioning:
     def _verify(self, model: PlannedModel) -> None:
         """Compare an engine with its source, unless its run did. What prevents that is an error where verify: asks."""
         record = read_record(self.staging / model.spec.name)
-        verification = record["verification"] if record is not None else None
-        if verification is not None and verification["verdict"] != "not-compared":
+        if record is not None and record["verification"] is not None:
             return
         with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
             report = self.chosen.executor.verify(
@@ -243,7 +248,9 @@ class _Provisioning:
     def _adopt(self, releases: Releases) -> None:
         record = read_record(releases.folder)
         if record is not None:
-            releases.switch(releases.add(record, _files(releases.folder), self.publisher))
+            number = releases.add(record, _files(releases.folder), self.publisher)
+            releases.keep_signature(number)
+            releases.switch(number)
             self._note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:
@@ -315,7 +322,7 @@ def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
-    """Go back to an earlier release, and remember not to return by itself to the one that shows now.
+    """Go to another release; where it is an earlier one, nothing returns by itself to the one that shows now.
 
     Raises:
         ReleaseError: the engine there is not the one of its record.
@@ -324,6 +331,6 @@ def take_back(releases: Releases, target: int, why: str) -> None:
     refuse_damage(releases.path(target), digests.of(releases.path(target) / PLAN))
     digests.save()
     current = releases.current
-    if current is not None:
+    if current is not None and target < current:
         releases.reject(current, why)
     releases.switch(target)

@@ -16,13 +16,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions, schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, sync_directory, write_own
+from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, share_file, sync_directory, write_own
 from prepare_models_entrypoint.contract.report import DeploymentInfo, ErrorInfo, ModelReport, read_record
 
 from ..errors import ReleaseError
@@ -160,6 +160,7 @@ class Releases:
         if current is None:
             self._leave_if_empty()
             return
+        self.keep_signature(current)
         made = [_link(self.folder / name, f"{companions.CURRENT}/{name}") for name in self._files(current)]
         made += [_link(self.folder / str(n), f"{companions.RELEASES}/{n}/1") for n in self.numbers()]
         stable = self.folder / PLAN
@@ -168,6 +169,15 @@ class Releases:
         if any(made):
             sync_directory(self.folder)
             sync_directory(stable.parent)
+
+    def keep_signature(self, number: int) -> None:
+        """Give a release the signature that somebody put into the model's directory, if its statement is that one."""
+        signed, statements = self.folder / companions.SIGNED, (self.folder, self.path(number))
+        if signed.is_file() and not signed.is_symlink():
+            one, other = ((folder / companions.PROVENANCE).read_bytes() for folder in statements)
+            if one == other:
+                share_file(signed, self.path(number) / companions.SIGNED, link=False)
+                _sync(self.path(number))
 
     def _finish_rejection(self) -> None:
         notes, current, previous = self.notes, self.current, self.previous
@@ -186,11 +196,12 @@ class Releases:
         self.note(replace(notes, trial=None))
 
     def accept(self, number: int) -> None:
-        """Forget what was said against a release and those like it."""
+        """Forget what was said against a release, and rejected ones that are like it."""
         record, notes = self.record(number), self.notes
         engine = fingerprint(record["build_key"] or "", record["deployment"]) if record else ""
-        kept = [each for each in notes.rejected if each.engine != engine and each.release != number]
-        self.note(Notes(rejected=kept))
+        same = {each.release for each in notes.rejected if engine == each.engine}
+        self._forget(same & {*self.numbers()} - {number, self.current})
+        self.note(Notes(rejected=[each for each in notes.rejected if each.release not in {*same, number}]))
 
     def prune(self, keep: int) -> None:
         """Keep the current release and the newest others, those that were not rejected first. ``keep``: at least 1."""
@@ -198,7 +209,7 @@ class Releases:
         others = [number for number in self.numbers() if number != current]
         self._forget(sorted(others, key=lambda number: (number not in bad, number))[: len(others) - (keep - 1)])
 
-    def _forget(self, numbers: Iterator[int] | Sequence[int]) -> None:
+    def _forget(self, numbers: Iterable[int]) -> None:
         for number in list(numbers):
             _remove(self.folder / str(number))  # first, as it must not lead nowhere
             sync_directory(self.folder)
