@@ -123,11 +123,8 @@ def run(
     )
     whole_run.get_ready(settings)
     hears = _observer(on_event, observer)
-    chosen = selection.chosen(
-        Selection(manifest, models, locked, signatures, delivery, executor, containers),
-        _verifying(hears),
-        accepts=True,
-    )
+    wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
+    chosen = selection.chosen(wanted, _verifying(hears), accepts=True)
     return RunReport(whole_run.perform(chosen, settings, hears, started=started))
 
 
