@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def _push(shared: SharedStore, arguments: argparse.Namespace) -> int:
 
 
 def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
-    whole = all(len(key) == 64 for key in arguments.keys)
+    whole = all(re.fullmatch("[0-9a-f]{64}", key) for key in arguments.keys)
     hint = f"prepare-models store ls {shared.url}"
     keys = arguments.keys if whole else _matching(arguments.keys, sorted(shared.keys()), hint)
     store, done, failed = open_store(), [], []
