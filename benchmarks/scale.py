@@ -30,15 +30,17 @@ HOUR = 3600.0
 class Measured:
     """What ``--measure`` found, see docs/scale.md. Times in seconds.
 
-    requests: to pull one engine from S3. misses: to find that it is not there. extra_bytes: entry and record of it.
+    requests: to pull one engine from S3, without those for parts of a large one. part: bytes of one of these.
+    misses: requests to find that it is not there. extra_bytes: entry and record of it.
     restore_s: to publish one engine that is in the local store. push_s: to put one there, without its bytes.
     """
 
     requests: int = 5
+    part: int = 5 << 20
     misses: int = 1
-    extra_bytes: int = 8_000
-    restore_s: float = 0.05
-    push_s: float = 0.1
+    extra_bytes: int = 6_801
+    restore_s: float = 0.107
+    push_s: float = 0.053
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def simulate(fleet: Fleet, measured: Measured, hosts: int) -> Result:
             begun, later = now, []
             for model in missing:
                 there = ready[target, model] <= now
-                count = measured.requests if there else measured.misses
+                count = measured.requests + int(fleet.size[model]) // measured.part if there else measured.misses
                 requests, asked[int(now // 60)] = requests + count, asked.get(int(now // 60), 0) + count
                 now += count * assumed.round_trip_s
                 if not there:
