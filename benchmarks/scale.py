@@ -195,16 +195,16 @@ def _line(told: str, of: Result) -> str:
 def measure(rounds: int) -> Iterator[tuple[str, str]]:
     """Yield what single operations cost here, the best of some rounds."""
     sys.path.insert(0, str(ROOT))
+    from tests.farm.fresh import FreshS3
     from tests.farm.store_server import BUCKET
-    from tests.farm.test_shared_store import CountingS3, built
+    from tests.farm.test_shared_store import built
 
     from prepare_models.store import open_store
     from prepare_models.store.shared import SharedStore
     from prepare_models_entrypoint.contract.files import sha256_file
 
-    server = CountingS3()
+    server = FreshS3()
     os.environ.update(server.variables)
-    server.files().mkdir(BUCKET)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PREPARE_MODELS_CACHE_DIR"] = f"{folder}/cache"
         entry, shared, store = built(Path(folder) / "host"), SharedStore(server.url), open_store()

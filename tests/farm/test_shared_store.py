@@ -9,9 +9,8 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,8 @@ from prepare_models.signing import trust
 from prepare_models.store import CALIBRATION, PLAN, Entry, Store, open_store
 from prepare_models.store.shared import SharedStore
 from prepare_models.support import paths
-from tests.farm.store_server import BUCKET, S3
+from tests.farm.fresh import FreshS3, fresh_s3
+from tests.farm.store_server import BUCKET
 from tests.unit.records import PLAN_BYTES, RUNTIME, digest, report_of
 
 from .test_robot import write_key
@@ -29,32 +29,14 @@ from .test_robot import write_key
 PREFIX = f"{BUCKET}/site"
 
 
-class CountingS3(S3):
-    """Counts requests, and refuses the next ones where it is told to."""
-
-    def __init__(self) -> None:
-        self.requests = self.refusals = 0
-        super().__init__()
-
-    def _answer(self, environ: Any, start: Any) -> Iterable[bytes]:
-        self.requests += 1
-        if self.refusals:
-            self.refusals -= 1
-            start("503 Slow Down", [("Content-Length", "0")])
-            return []
-        return super()._answer(environ, start)
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[CountingS3]:
-    started = CountingS3()
-    started.files().mkdir(BUCKET)
-    yield started
-    started.close()
+def server() -> Iterator[FreshS3]:
+    with fresh_s3() as started:
+        yield started
 
 
 @pytest.fixture
-def s3(server: CountingS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingS3]:
+def s3(server: FreshS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[FreshS3]:
     for name, value in server.variables.items():
         monkeypatch.setenv(name, value)
     yield server
@@ -89,7 +71,7 @@ def refusal(shared: SharedStore, key: str, store: Store, **locked: str) -> tuple
 
 
 def test_an_engine_comes_back_as_it_was_put_for_those_who_trust_its_signer(
-    s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     signer = write_key(tmp_path)
@@ -118,7 +100,7 @@ def test_an_engine_comes_back_as_it_was_put_for_those_who_trust_its_signer(
     assert [(each.offer.model, each.offer.signed_by) for each in shared.listed()] == [("net0", keyid)]
 
 
-def test_a_locked_digest_needs_no_signature(s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_digest_needs_no_signature(s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     shared.push(entry)
     store = robot(monkeypatch, tmp_path / "robot")
@@ -128,7 +110,7 @@ def test_a_locked_digest_needs_no_signature(s3: CountingS3, tmp_path: Path, monk
     assert caught.value.code == "shared-engine-untrusted"
 
 
-def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_lies_is_found_out(s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, other, shared = built(tmp_path / "host"), built(tmp_path / "host", 1), SharedStore(s3.url)
     signer = write_key(tmp_path)
     trust.save(paths.keys_file(), trust.KeyList().with_key(tmp_path / "key.pub", "", None, (trust.CONTENTS,))[0])
@@ -187,7 +169,7 @@ def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypa
 
 
 def test_many_writers_readers_and_refusals_at_once(
-    s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, locked = built(tmp_path / "host"), {}
     locked[entry.key] = digest(PLAN_BYTES)
@@ -215,7 +197,7 @@ def test_many_writers_readers_and_refusals_at_once(
     assert len(s3.files().find(f"{PREFIX}/objects")) == 3
 
 
-def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: CountingS3, tmp_path: Path) -> None:
+def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: FreshS3, tmp_path: Path) -> None:
     first, second, shared = built(tmp_path / "host"), built(tmp_path / "host", 1), SharedStore(s3.url)
     shared.push(first)
     shared.push(second)
@@ -235,7 +217,7 @@ def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: CountingS3, tmp_pat
     assert not files.exists(PREFIX)
 
 
-def test_a_thousand_keys_are_found_with_a_few_requests(s3: CountingS3, tmp_path: Path) -> None:
+def test_a_thousand_keys_are_found_with_a_few_requests(s3: FreshS3, tmp_path: Path) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     shared.push(entry)
     before = s3.requests
