@@ -262,6 +262,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=THIS)
+def soak(session: nox.Session) -> None:
+    """300 models in one run, which takes minutes: memory, descriptors and what is written per model stay the same."""
+    install(session, "dev")
+    session.run("python", "benchmarks/soak.py", "--check", *session.posargs)
+
+
+@nox.session(python=THIS)
 def compare(session: nox.Session) -> None:
     """HEAD against an earlier revision: nox -s compare -- --before REV."""
     install(session, "dev")

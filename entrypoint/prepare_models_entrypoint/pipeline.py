@@ -378,7 +378,7 @@ class _Run:
 
     def _keep_log(self, build_log: Path) -> None:
         """Keep the builder's output of a failed build; a good build's log says nothing that the report doesn't."""
-        if self.report["engine"] is None and _is_file(build_log):
+        if self.report["engine"] is None and build_log.is_file() and not build_log.is_symlink():
             self.log.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(str(build_log), str(self.log))
             self.report["log"] = str(self.log)
@@ -390,11 +390,6 @@ def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:
 
 
 def _made_cache(folder: Path) -> Optional[Path]:
-    """Return the calibration cache that was made from samples, or None."""
+    """Return the calibration cache that was made from samples, or None. A link would lead past the confinement."""
     made = folder / calibration_cache.FILE
-    return made if _is_file(made) else None
-
-
-def _is_file(path: Path) -> bool:
-    """Return whether a file is there; a link could lead past the confinement of the process that made it."""
-    return path.is_file() and not path.is_symlink()
+    return made if made.is_file() and not made.is_symlink() else None

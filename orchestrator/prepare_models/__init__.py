@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from .executors.options import ContainerOptions
     from .manifest.model import Manifest, ModelSpec
+    from .planning.disk_budget import Disk
     from .planning.plan import ModelPlan, Plan
     from .provisioning.health import Health
     from .provisioning.results import Provisioned, Rollback
@@ -44,7 +45,7 @@ __version__ = "0.1.0"
 __all__ = [
     "run", "convert", "plan", "provision", "rollback", "inspect", "lint", "load",
     "Manifest", "ModelSpec", "Bundle", "ContainerOptions", "Delivery", "Sharing", "Signatures",
-    "RunReport", "Conversion", "ModelReport", "ErrorInfo", "WarningInfo", "Plan", "ModelPlan",
+    "RunReport", "Conversion", "ModelReport", "ErrorInfo", "WarningInfo", "Plan", "ModelPlan", "Disk",
     "Provisioned", "Rollback", "Health",
     "Inspection", "Tensor", "LintReport", "LintedModel",
     "Event", "Observer",

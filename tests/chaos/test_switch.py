@@ -97,7 +97,7 @@ class Switching:
         folder = self.place.models_dir
         left = [path for path in folder.rglob("*") if PARTIAL in path.name]
         assert left == []
-        assert list((self.place.cache_dir / "provision").iterdir()) == []
+        assert [path.name for path in (self.place.cache_dir / "work").iterdir()] == [".lock"]
         releases = {path.name for path in (folder / "net" / ".releases").iterdir() if path.name.isdigit()}
         assert releases == {path.name for path in (folder / "net").iterdir() if path.name.isdigit()} - {"1"}
         switches = [json.loads(line) for line in (folder / "switches.jsonl").read_text().splitlines()]
@@ -107,8 +107,8 @@ class Switching:
 
     def _build(self, name: str, models_dir: str, command: str) -> None:
         self._manifest(name)
-        done = self.place.call(command, "models.yaml", "--models-dir", models_dir, "--executor", "local", "-q")
-        assert done.status == 0, done.stderr
+        options = ("--models-dir", models_dir, "--executor", "local", "-q")
+        self._good(self._starter.start([command, "models.yaml", *options], self.place.folder, self.place.environment()))
 
     def _manifest(self, name: str) -> None:
         self.place.write({"name": "net", "source": f"{name}.onnx", "verify": {"random": {"count": 1}}})
@@ -152,11 +152,17 @@ def test_one_complete_version_shows_whatever_was_the_last_step(switching: Switch
     assert min(steps for steps, _ in counted.values()) > 20, "the library is loaded and counts"
     every = [(state, step) for state, (steps, _) in counted.items() for step in range(1, steps + 1)]
     chosen = every if STEPS == "all" else every[:: len(every) // int(STEPS)]
-    shown = Counter(switching.killed_at(state, step) for state, step in chosen)
-    chance = random.Random(0)
+    chance, shown = random.Random(0), Counter[str]()
+    for state, step in chosen:
+        shown[switching.killed_at(state, step)] += 1
+        _tell(state, step, shown)
     for _ in range(MOMENTS):
         state = chance.choice(STATES)
         shown[switching.killed_after(state, chance.uniform(0, counted[state][1]), chance)] += 1
-    if STEPS == "all" or MOMENTS:
-        print(counted, f"{len(chosen)} steps", MOMENTS, "moments", shown)  # noqa: T201
+        _tell(state, "a moment", shown)
     assert set(shown) == {"old", "new", "nothing"}
+
+
+def _tell(*words: object) -> None:
+    if STEPS == "all" or MOMENTS:
+        print(*words, flush=True)  # noqa: T201

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ COMMANDS = (
     ("lock", "models.yaml"),
     ("fetch", "model.onnx", "--output", "fetched"),
 )
+SOME = (COMMANDS[0], COMMANDS[2], COMMANDS[3])  # a build, and readers in processes of their own
 # Python itself imports these for ``-m``, before anything of ours runs.
 BY_PYTHON_ITSELF = {"warnings", "contextlib", "keyword", "types"}
 
@@ -41,10 +42,12 @@ def hostile(place: Workplace) -> Workplace:
     return place
 
 
-def started(place: Workplace, argv: list[str], **variables: str) -> str:
-    """Run every command in the directory, and return which of its modules were executed."""
+def started(
+    place: Workplace, argv: list[str], commands: Sequence[tuple[str, ...]] = SOME, **variables: str
+) -> str:  # fmt: skip
+    """Run commands in the directory, and return which of its modules were executed."""
     environment = {name: value for name, value in place.environment().items() if name != "PYTHONPATH"}
-    for command in COMMANDS:
+    for command in commands:
         done = subprocess.run(
             [*argv, *command], cwd=place.folder, env={**environment, **variables}, capture_output=True, text=True,
             check=False,
@@ -52,15 +55,15 @@ def started(place: Workplace, argv: list[str], **variables: str) -> str:
         assert done.returncode in (0, 1), done.stderr
         assert "ModuleNotFoundError" not in done.stderr
     assert (place.models_dir / "net" / "1" / "model.plan").is_file()
-    assert (place.folder / "models.lock").is_file()
-    assert place.call("init", "-o", "draft.yaml").status == 2
-    assert not (place.folder / "elsewhere").exists()
     ran = place.folder / "ran"
     return ran.read_text() if ran.exists() else ""
 
 
 def test_no_command_imports_from_the_current_directory(hostile: Workplace) -> None:
-    assert started(hostile, [COMMAND]) == ""
+    assert started(hostile, [COMMAND], COMMANDS) == ""
+    assert (hostile.folder / "models.lock").is_file()
+    assert hostile.call("init", "-o", "draft.yaml").status == 2
+    assert not (hostile.folder / "elsewhere").exists()
 
 
 def test_a_module_search_path_with_an_empty_entry_does_not_lead_there(hostile: Workplace) -> None:

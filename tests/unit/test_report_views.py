@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -75,6 +76,21 @@ def test_markdown_commands_no_terminal() -> None:
     text = markdown.render(found)
     assert not set("\x1b\x07\x9b\u202e") & set(text)
     assert "\\x1b" in text
+
+
+def test_no_text_of_a_report_begins_a_line_of_markdown() -> None:
+    """Where a summary becomes a note, GitLab takes a line that begins with a slash for a command of its author."""
+    document = json.dumps(run())
+    texts = {text for text in _texts(run()) if text.isprintable() and text not in ("input", "output")}
+    for text in sorted(texts, key=len, reverse=True):
+        found = json.loads(document.replace(json.dumps(text) + ",", json.dumps(f"{text}\n/merge\n") + ","))
+        assert not [line for line in markdown.render(found).splitlines() if line.startswith("/")], text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        yield from [each] if isinstance(each, str) else _texts(each)
 
 
 def test_markdown_has_a_row_for_each_model_and_the_remedies() -> None:

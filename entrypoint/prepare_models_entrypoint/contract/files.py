@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Optional, Tuple, Union
+from typing import BinaryIO, Callable, Iterator, Mapping, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
@@ -106,15 +106,29 @@ def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
         stream.write(data)
 
 
-def write_own(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file of a directory that is the tool's: a link or a pipe that is there is replaced, not followed."""
-    place = Path(target)
-    remove_partials(place.parent, of=place.name)
-    with partial_file(place, mode=mode) as (stream, partial):
+def pass_on(target: PathLike, data: bytes, *, mode: int = 0o600) -> None:
+    """Write what only another process of this run reads: whole or absent, and not worth a wait for the disk."""
+    with partial_file(target, mode=mode) as (stream, partial):
         stream.write(data)
-        sync(stream)
-        os.replace(str(partial), str(place))
-        sync_directory(place.parent)
+        stream.flush()
+        os.replace(str(partial), str(target))
+
+
+def write_own(target: PathLike, data: bytes) -> None:
+    """Write a file of a directory that is the tool's: a link or a pipe that is there is replaced, not followed."""
+    write_all_own(Path(target).parent, {Path(target).name: data})
+
+
+def write_all_own(directory: PathLike, contents: Mapping[str, bytes]) -> None:
+    """Write files as ``write_own`` does, given by their names; all are on the disk when it returns."""
+    for name, data in contents.items():
+        place = Path(directory, name)
+        remove_partials(directory, of=name)
+        with partial_file(place) as (stream, partial):
+            stream.write(data)
+            sync(stream)
+            os.replace(str(partial), str(place))
+    sync_directory(directory)
 
 
 def sync(stream: BinaryIO) -> None:

@@ -10,7 +10,7 @@ from typing import List, Optional, Sequence
 
 from ..contract.backends import PRODUCTS, loader
 from ..contract.environment import RuntimeInfo
-from ..contract.files import write_own
+from ..contract.files import pass_on
 from ..contract.identity import target
 from ..contract.launch import command
 from ..contract.report import Binding, EngineDetails, WarningInfo
@@ -95,7 +95,7 @@ def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple
     """
     request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
     asked = {"plan": str(plan), "result": str(result), "parent": os.getpid(), "own": own, "module": module}
-    write_own(request, json.dumps(asked).encode("utf-8"), mode=0o600)
+    pass_on(request, json.dumps(asked).encode("utf-8"))
     argv = command("inspect.engine_worker", str(request))
     ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
     reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict
 from .. import reach
 from ..confinement import confine
 from ..contract.external_errors import ExternalDataError
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..errors import InspectError, StageError, from_external_data
 from ..processes import Ended, answer_of, die_with_parent, show_as, supervise_fork, tail
 
@@ -41,7 +41,7 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
         parent = os.getpid()
 
         def tell(document: Document) -> None:
-            write_atomic(told, json.dumps(document).encode("utf-8"), mode=0o600)
+            pass_on(told, json.dumps(document).encode("utf-8"))
 
         def work(events_fd: int) -> int:
             os.close(events_fd)

@@ -10,7 +10,7 @@ from typing import Optional, Tuple, TypedDict
 from ..contract.backends import loader
 from ..contract.comparison import Verification, missed
 from ..contract.environment import RuntimeInfo
-from ..contract.files import write_own
+from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
@@ -76,7 +76,7 @@ def verify(
             "rescued": rescued,
             "by_flags": means is not None and means.leaves_the_graph,
         }
-        write_own(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
+        pass_on(request_file, json.dumps(request).encode("utf-8"))
         argv = command("verify.worker", str(request_file))
         ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=model.limit_s)
     found = answer_of(result, Answer) or Answer(error=None, verification=None)

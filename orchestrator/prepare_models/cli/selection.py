@@ -54,7 +54,11 @@ def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:
 def containers(arguments: argparse.Namespace) -> ContainerOptions:
     """Return what is said about containers."""
     return ContainerOptions(
-        platform=arguments.platform, image=arguments.image, gpu=arguments.gpu, memory_bytes=arguments.memory
+        platform=arguments.platform,
+        image=arguments.image,
+        gpu=arguments.gpu,
+        memory_bytes=arguments.memory,
+        nice=arguments.nice,
     )
 
 

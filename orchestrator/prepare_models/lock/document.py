@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small, write_own
 
 from ..errors import HostError, LockError
+from ..support.os_errors import unwritable
 
 VERSION = 1
 ROLES = (
@@ -142,7 +143,7 @@ def write(file: Path, lock: Lock) -> None:
     try:
         write_own(file, lock.to_json().encode("utf-8"))
     except OSError as error:
-        raise HostError(f"{file} can't be written: {error.strerror}", hint="give write access to it") from None
+        raise unwritable(file, error, "give write access to it") from None
 
 
 def _check(raw: Collection[str], lock: Lock) -> None:

@@ -16,7 +16,8 @@ from ..store import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.page import Message
-from . import foresight, planner
+from . import disk_budget, foresight, planner
+from .disk_budget import Disk
 from .planner import PlannedModel
 
 
@@ -50,19 +51,21 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do. ``runtime``: backend and GPU that it would build with."""
+    """What a run would do. ``runtime``: backend and GPU that it would build with. ``disks``: the room that it takes."""
 
     executor: str
     runtime: RuntimeInfo
     models: Sequence[ModelPlan]
     warnings: Sequence[WarningInfo]
+    disks: Sequence[Disk] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         models = [
             {**vars(model), "changes": list(model.changes), "problems": list(model.problems)} for model in self.models
         ]
-        return {**vars(self), "models": models, "warnings": list(self.warnings)}
+        disks = [vars(disk) for disk in self.disks]
+        return {**vars(self), "models": models, "warnings": list(self.warnings), "disks": disks}
 
 
 def make(specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool) -> Plan:
@@ -73,7 +76,7 @@ def make(specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, fo
         WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in foresight.of_run(found, runtime)
     )
     models = tuple(_model(model, runtime, of_models) for model in found)
-    return Plan(executor.name, runtime, models, tuple(warnings))
+    return Plan(executor.name, runtime, models, tuple(warnings), disk_budget.of_run(found, open_digests()))
 
 
 def planned(

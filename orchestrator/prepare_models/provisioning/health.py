@@ -1,4 +1,4 @@
-"""The command that judges a version which shows already."""
+"""The command that judges a version once it is current."""
 
 from __future__ import annotations
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
-from prepare_models_entrypoint.contract.report import ModelReport, read_record
+from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
+from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
 from ..planning import plan as plans
@@ -44,8 +42,8 @@ _FAR_OFF = "verification-failed"
 class Settings:
     """How models are provisioned.
 
-    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version that
-    shows already. force, timeout_s, accept_eula, sharing: as a run has them.
+    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
+    once it is current. force, timeout_s, accept_eula, sharing: as a run has them.
     """
 
     models_dir: Path
@@ -75,14 +73,16 @@ def perform(
     models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
-    staging = paths.make_cache() / "provision" / hashlib.sha256(os.fsencode(models_dir)).hexdigest()[:32]
-    with model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False):
+    with (
+        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False),
+        work_dir(paths.make_cache()) as aside,
+    ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             chosen = choose()
             told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
             with Publisher() as publisher:
-                _Provisioning(chosen, settings, models_dir, staging, told, publisher, observer).all()
+                _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
         except PrepareModelsError as error:
             told.stop(error)
             raise
@@ -94,8 +94,6 @@ def perform(
         except KeyboardInterrupt:
             told.stop(InterruptedRunError("interrupted"))
             raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         told.end()
     return told.document
 
@@ -192,20 +190,23 @@ class _Provisioning:
             with self._guarded(model.spec.name, status.VERIFY):
                 self._verify(model)
                 compared.append(model)
-        if not compared:
-            return
-        self.told.phase([model.spec.name for model in compared], status.LINT)
-        document = inspecting.lint(self.staging)
-        inspecting.raise_error(document)
-        found = {each["name"]: each["warnings"] for each in document["models"]}
+        findings = self._findings([model.spec.name for model in compared if model.spec.deployment.consumers])
         for model in compared:
-            warnings = found[model.spec.name] if model.spec.deployment.consumers else ()
+            warnings = findings.get(model.spec.name)
             if not warnings:
                 yield model
                 continue
             message = "; ".join(f"{each['message']} [{each['code']}]" for each in warnings)
             error = ReleaseError("lint-findings", message, hint=warnings[0]["hint"])
             self.told.fail(model.spec.name, error_info(error, status.LINT))
+
+    def _findings(self, names: Sequence[str]) -> dict[str, tuple[WarningInfo, ...]]:
+        """Return what consumers object to in models that were run aside."""
+        if not names:
+            return {}
+        self.told.phase(names, status.LINT)
+        found = inspecting.lint_report(inspecting.lint(self.staging))
+        return {model.name: model.warnings for model in found.models if model.name in names}
 
     def _verify(self, model: PlannedModel) -> None:
         """Compare an engine with its source, unless its run did. What prevents that is an error where verify: asks."""
@@ -239,7 +240,7 @@ class _Provisioning:
             self._try_out(releases, number)
 
     def _first(self, releases: Releases) -> int | None:
-        """Return the version that shows; an engine that ``run`` built in place becomes one."""
+        """Return the current version; an engine that ``run`` built in place becomes one."""
         if releases.current is None and read_record(releases.folder) is not None:
             with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
                 self._adopt(releases)
@@ -254,7 +255,7 @@ class _Provisioning:
             self._note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:
-        """Have the health command judge the version that shows; without one, it is good."""
+        """Have the health command judge the current version; without one, it is good."""
         name, health = releases.folder.name, self.settings.health
         if health is not None:
             self.told.phase([name], status.HEALTH)
@@ -313,7 +314,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
-    """Write into the ledger that a model shows another release now."""
+    """Write into the ledger that another release of a model is current now."""
     after = releases.current
     record = releases.record(after) if after is not None else None
     engine = record["engine"] if record is not None else None
@@ -322,7 +323,7 @@ def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
-    """Go to another release; where it is an earlier one, nothing returns by itself to the one that shows now.
+    """Go to another release; where it is an earlier one, nothing returns by itself to the one that is current now.
 
     Raises:
         ReleaseError: the engine there is not the one of its record.

@@ -1,4 +1,4 @@
-"""One model's directory as several releases, of which one shows; decision 017 has why it looks like this.
+"""One model's directory as several releases, of which one is current; decision 017 has why it looks like this.
 
     NAME/.releases/3/               a model directory as ``run`` writes one; it never changes
     NAME/.releases/current -> 3     the switch: one rename
@@ -69,7 +69,7 @@ class Releases:
 
     @property
     def current(self) -> int | None:
-        """Return the release that shows, None without any."""
+        """Return the current release, None without any."""
         try:
             number = _number(os.readlink(self.folder / companions.CURRENT))
         except OSError:
@@ -103,8 +103,10 @@ class Releases:
             return Notes()
 
     def note(self, notes: Notes) -> None:
-        """Write what is known besides, if that is anything new."""
-        if notes != self.notes:
+        """Write what is known besides, if that is anything new; nothing needs no file."""
+        if notes == Notes():
+            (self.root / _NOTES).unlink(missing_ok=True)
+        elif notes != self.notes:
             write_own(self.root / _NOTES, json.dumps(asdict(notes)).encode("ascii"))
 
     def rejected(self, engine: str) -> Rejected | None:
@@ -112,7 +114,7 @@ class Releases:
         return next((each for each in self.notes.rejected if each.engine == engine), None)
 
     def add(self, report: ModelReport, files: Mapping[str, Path], publisher: Publisher) -> int:
-        """Write a release, whole and on the disk, and return its number. It does not show yet.
+        """Write a release, whole and on the disk, and return its number. It is not current yet.
 
         Raises:
             ReleaseError: it could not be written, or its engine is not that of the report.
@@ -135,7 +137,7 @@ class Releases:
         return number
 
     def switch(self, number: int) -> None:
-        """Have another release show. At every moment, one of the two does, with all its files."""
+        """Make another release current. At every moment, one of the two is, with all its files."""
         names = set(_names(self.path(number)))
         for name in _names(self.folder):
             if name not in names and (name in _OWN or _target(self.folder / name) == f"{companions.CURRENT}/{name}"):
@@ -156,7 +158,7 @@ class Releases:
         self._finish_rejection()
         current = self.current
         newest = max((current or 0, *self._rejected_numbers()))
-        self._forget(number for number in self.numbers() if number > newest)  # complete, and never shown
+        self._forget(number for number in self.numbers() if number > newest)  # complete, and never current
         if current is None:
             self._leave_if_empty()
             return

@@ -26,6 +26,7 @@ from prepare_models_entrypoint.contract.report import (
     UP_TO_DATE,
     ErrorInfo,
     ModelReport,
+    WarningInfo,
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source
@@ -34,8 +35,9 @@ from .. import __version__
 from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
 from ..executors.executor import Executor
 from ..executors.work import Work
+from ..machine import power
 from ..manifest.model import Manifest, ModelSpec
-from ..planning import planner
+from ..planning import disk_budget, planner
 from ..reports import documents
 from ..store import Entry, Store, Turn, restore
 from ..support.clock import timestamp
@@ -118,6 +120,7 @@ class Run:
                 machine=kernel.machine,
                 python=sys.version.split()[0],
                 cpus=os.cpu_count(),
+                power=power.probe(),
             ),
             executor=self.executor.name,
             runtime=self._seen_runtime(reports),
@@ -133,7 +136,7 @@ class Run:
             return
         if self.supply is not None:
             report = self.supply.with_warnings(report)
-        self._reports[spec.name] = report
+        self._reports[spec.name] = documents.compact(report)
         self.observer.finished(report)
         if report["status"] == FAILED and self.fail_fast:
             self._halt("an earlier model failed (--fail-fast)")
@@ -163,7 +166,7 @@ class Run:
             if planned.record is not None:
                 return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
             if companions.is_provisioned(output_dir):
-                what = f"{output_dir} shows a release of prepare-models provision, and a run would {planned.told()}"
+                what = f"{output_dir} has releases of prepare-models provision, and a run would {planned.told()}"
                 raise ReleaseError("directory-provisioned", what)
             if spec.eula and not self.accept_eula:
                 raise LicenceError(
@@ -189,7 +192,9 @@ class Run:
                 self.supply.refuse_build(planned)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
+            scarce = self._scarce(planned)
             report = self.executor.run(self._work(planned, lock))
+            report["warnings"] += scarce
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
             if report["status"] == BUILT:
@@ -197,6 +202,18 @@ class Run:
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
+
+    def _scarce(self, planned: planner.PlannedModel) -> list[WarningInfo]:
+        """Return which disks probably have too little room for a build.
+
+        Raises:
+            NoRoomError: one certainly has.
+        """
+        problems = [each for disk in disk_budget.of_run([planned], self.digests) if (each := disk.problem())]
+        for each in problems:
+            if each.kind == "error":
+                raise NoRoomError(f"{each.about}: {each.message}", hint=each.hint)
+        return [WarningInfo(code=e.code, message=f"{e.about}: {e.message}", hint=e.hint) for e in problems]
 
     def _handed_on(self, report: ModelReport | None) -> ModelReport | None:
         if report is not None and self.supply is not None:

@@ -164,6 +164,8 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=error.strerror) from None
     return directory.absolute()
 

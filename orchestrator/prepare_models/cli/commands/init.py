@@ -17,10 +17,11 @@ from prepare_models_entrypoint.contract.source import Source
 
 from ... import catalog
 from ...catalog import starter
-from ...errors import EXIT_OK, HostError, UsageError
+from ...errors import EXIT_OK, UsageError
 from ...manifest import draft
 from ...manifest.draft import Draft
 from ...running import inspecting
+from ...support.os_errors import unwritable
 from ...support.page import columns, show
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
@@ -52,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         write_atomic(target, draft.manifest(drafts).encode("utf-8"))
     except OSError as error:
-        raise HostError(f"{target} can't be written: {error.strerror}", hint="choose another with --output") from None
+        raise unwritable(target, error, "choose another with --output") from None
     names = ", ".join(str(each.entry["name"]) for each in drafts)
     show(f"{target}: {names}\nnext: prepare-models plan {shlex.quote(str(target))}")
     return EXIT_OK
