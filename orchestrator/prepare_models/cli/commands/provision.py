@@ -12,7 +12,7 @@ from ...provisioning.results import Provisioned
 from ...reports import text
 from ...support.page import Part, Table, of_error, show
 from .. import selection
-from ..building import add_limits, observer
+from ..building import add_limits, add_sharing, observer, sharing
 from ..options import add_output, add_selection, add_wide, positive, seconds
 
 EXAMPLE = """\
@@ -29,6 +29,7 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
     """Add what ``provision`` takes."""
     add_selection(provision)
     add_limits(provision)
+    add_sharing(provision)
     provision.add_argument(
         "--keep", type=positive, default=2, metavar="N", help="versions of each model that stay (default 2)"
     )
@@ -54,6 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
             selection.given(arguments),
             **selection.models(arguments),
             **selection.place(arguments),
+            sharing=sharing(arguments),
             timeout_s=arguments.timeout,
             accept_eula=arguments.accept_eula,
             device=arguments.device,
