@@ -1,4 +1,4 @@
-"""Batch normalization folded into the convolution before it, or brought to parameters of a harmless size."""
+"""Batch normalization folded into the convolution before it, or rewritten with parameters of a harmless size."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}
 
 
 def fold(model: ModelProto) -> int:
-    """Fold what can be folded, in place, and return how many layers went away.
+    """Fold what can be folded, in place, and return how many layers were removed.
 
-    A normalization that can't be folded gets a mean of 0 and a variance of 1: gain and offset take their place, as
-    variances are often beyond fp16. Left alone: one that learns, and one whose parameters are computed.
+    A normalization that can't be folded gets a mean of 0 and a variance of 1, with gain and offset adjusted instead, as
+    variances are often beyond fp16. One in training mode, or with computed parameters, is left alone.
 
     Args:
         model: as ``prepare`` returns it.
@@ -59,7 +59,7 @@ class _Folder:
         self.count += len(folded)
 
     def _merge(self, graph: GraphProto, conv: NodeProto, norm: NodeProto, scope: Scope) -> None:
-        """Point the convolution to new weights and bias, and let it write what the normalization wrote."""
+        """Give the convolution new weights and bias, and the normalization's output."""
         factor, offset = _affine(norm, scope)
         kernel = _values(scope, conv.input[1])
         shape = [-1 if axis == _CHANNEL_AXIS[conv.op_type] else 1 for axis in range(kernel.ndim)]
@@ -101,9 +101,9 @@ def _is_foldable(node: NodeProto, scope: Scope) -> bool:
 
 
 def _takes(conv: NodeProto, scope: Scope) -> bool:
-    """Return whether a layer takes a normalization: a convolution with stored weights.
+    """Return whether a layer can absorb a normalization: a convolution with stored weights.
 
-    Those of a grouped transposed one have no axis of output channels.
+    A grouped transposed one can't: its weights have no axis of output channels.
     """
     if conv.op_type not in _CHANNEL_AXIS or (conv.op_type == "ConvTranspose" and _attribute(conv, "group", 1) != 1):
         return False

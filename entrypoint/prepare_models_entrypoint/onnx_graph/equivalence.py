@@ -1,4 +1,4 @@
-"""Is a rewritten model still the same function? Both run in ONNX Runtime, where it is installed, on random inputs."""
+"""Is a rewritten model still the same function? If ONNX Runtime is installed, both run there on random inputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def available() -> bool:
 
 
 def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
-    """Compare a rewritten model with its source, and return why that was not possible, None where it was.
+    """Compare a rewritten model with its source, and return why that was not possible, or None.
 
     Raises:
         ConvertError: the results differ.
@@ -48,7 +48,7 @@ def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optio
 
 
 def runs(source: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
-    """Return why ONNX Runtime can't run a model with the sizes of the manifest, None where it can, or isn't here."""
+    """Return why ONNX Runtime can't run a model with the manifest's sizes; None if it can, or isn't installed."""
     if not available():
         return None
     values = {**_values(job), **job.onnx.constants}
@@ -56,7 +56,7 @@ def runs(source: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
 
 
 def run(task: str, work_dir: Path, **arguments: object) -> Answer:
-    """Have ONNX Runtime do a task in a process of its own; ``why_not`` in the answer says what stood in the way."""
+    """Run a task of ONNX Runtime in a separate process; ``why_not`` in the answer says why it failed."""
     request, result, log = (work_dir / f"{task}{ending}" for ending in (".json", "-result.json", ".log"))
     document = {"task": task, "result": str(result), "parent": os.getpid(), **arguments}
     write_atomic(request, json.dumps(document).encode("utf-8"), mode=0o600)
