@@ -1,4 +1,4 @@
-"""What a check tells about a parsed model before anything is built: layers, limits of consumers, memory, disk."""
+"""What a check reports about a parsed model before anything is built: layers, limits of consumers, memory, disk."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def findings(network: Network, weights: int, model: ModelJob, work_dir: Path) ->
     Args:
         network: the parsed network.
         weights: bytes of the model file.
-        model: what is asked.
-        work_dir: directory on the disk where the work is done.
+        model: the model's settings.
+        work_dir: directory on the disk used for the work.
     """
     return Preflight(
         layers=network.layers,
@@ -51,7 +51,7 @@ def memory_needed(weights: int) -> int:
 
 
 def memory_available(file: Path = _MEMORY_FILE) -> Optional[int]:
-    """Return the memory in bytes that programs can still get, swap included, or None where that isn't reported."""
+    """Return the memory in bytes that programs can still get, swap included, or None if unknown."""
     try:
         fields = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines())
         return sum(int(fields[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
@@ -60,7 +60,7 @@ def memory_available(file: Path = _MEMORY_FILE) -> Optional[int]:
 
 
 def check_memory(weights: int, *, available: Optional[int]) -> None:
-    """Refuse a model that can't be built in the memory that is there, before it is tried for minutes."""
+    """Refuse a model that can't be built in the available memory, before trying for minutes."""
     needed = memory_needed(weights)
     if available is not None and needed > available:
         raise ConvertError(
