@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent, and what their end means."""
+"""Child processes that never outlive their parent, and what their exit means."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when ``parent``, a process id, ends in whatever way."""
+    """Make the kernel kill this process when ``parent``, a process id, ends for any reason."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request took effect
+    if os.getppid() != parent:  # the parent ended before the request took effect
         os._exit(1)
 
 
 def show_as(name: str) -> None:
-    """Give this process a name of its own in ``ps`` and ``top``; 15 characters of it are kept."""
+    """Name this process in ``ps`` and ``top``; only 15 characters are kept."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode("ascii"))
 
 
 class Ended(NamedTuple):
-    """How a child ended. ``signal`` is set when one killed it; ``peak_rss_bytes`` is its own and not its children's."""
+    """How a child ended. ``signal`` is set if one killed it. ``peak_rss_bytes``: its own, without its children's."""
 
     exit_code: int
     signal: Optional[signal.Signals]
@@ -44,7 +44,7 @@ class Ended(NamedTuple):
 
 
 class Silence(NamedTuple):
-    """Whom to call, with the seconds since the last line, whenever ``every_s`` more of them have passed."""
+    """A callback, called with the seconds since the last line each time that ``every_s`` more have passed."""
 
     every_s: float
     call: Callable[[float], None]
@@ -67,13 +67,13 @@ class Silence(NamedTuple):
 
 
 def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
-    """Run ``argv`` plus the number of a file descriptor on which it reports line by line; wait for its end.
+    """Run ``argv`` plus the number of a file descriptor on which it reports line by line; wait until it ends.
 
     Args:
         argv: the program and its arguments.
         log: file that receives standard output and standard error.
         on_line: called with each reported line.
-        timeout_s: seconds until the child and all of its descendants are killed.
+        timeout_s: seconds after which the child and all its descendants are killed.
     """
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as lines, open(str(log), "ab") as output:
@@ -85,7 +85,7 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
             )  # fmt: skip
         finally:
             os.close(writer)
-        child.returncode = -signal.SIGKILL  # it is reaped here, and Popen should not ask again
+        child.returncode = -signal.SIGKILL  # reaped here, so Popen should not wait for it again
         ended = _attend(child.pid, lines, on_line, timeout_s)
         child.returncode = ended.exit_code
         return ended
@@ -95,10 +95,10 @@ def supervise_fork(
     work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
     silence: Optional[Silence] = None,
 ) -> Ended:  # fmt: skip
-    """Like ``supervise``, for a function of this package: its process is a copy of this one and imports nothing again.
+    """Like ``supervise``, for a function of this package: its process is a fork of this one.
 
     This process must not have other threads when it is called. ``work`` gets the descriptor and returns the status.
-    ``silence``: who hears of it that no line comes.
+    ``silence``: called while no lines come.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -108,7 +108,7 @@ def supervise_fork(
     os.close(writer)
     with os.fdopen(reader, "rb") as lines:
         with contextlib.suppress(OSError):
-            os.setpgid(child, child)  # the child does the same; whoever comes first
+            os.setpgid(child, child)  # the child does the same, whichever is first
         return _attend(child, silence.lines(lines) if silence else lines, on_line, timeout_s)
 
 
@@ -137,7 +137,7 @@ def _attend(child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None]
         with _deadline(child, timeout_s) as expired:
             for line in lines:
                 on_line(line)
-            # It is reaped once the deadline is off: until then its number can't become another process's.
+            # It is reaped after the deadline is cancelled: until then its id can't be reused by another process.
             os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     except BaseException:
         os.killpg(child, signal.SIGKILL)
@@ -152,7 +152,7 @@ def _attend(child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None]
 
 @contextlib.contextmanager
 def _deadline(group: int, timeout_s: Optional[float]) -> Iterator[threading.Event]:
-    """Kill a process group unless the block ends in time; the event tells that time ran out."""
+    """Kill a process group unless the block ends in time; the event is set if time ran out."""
     expired = threading.Event()
 
     def expire() -> None:

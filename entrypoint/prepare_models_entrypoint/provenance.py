@@ -1,4 +1,4 @@
-"""Where an engine comes from: an in-toto statement with SLSA's provenance, derived from the engine's report alone."""
+"""Where an engine comes from: an in-toto statement with SLSA provenance, derived only from the engine's report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BUILD_TYPE = f"{_PROJECT}/blob/main/docs/provenance.md#build-type-engine-versio
 
 
 def statement(report: ModelReport, plan: str) -> str:
-    """Return the statement about the engine of a report. ``plan``: its path in the model's directory."""
+    """Return the statement about a report's engine, as text. ``plan``: its path in the model's directory."""
     engine = report["engine"]
     document = {
         "_type": "https://in-toto.io/Statement/v1",

@@ -1,4 +1,4 @@
-"""Object stores and other file systems that fsspec knows: ``s3://bucket/model.onnx`` and its like."""
+"""Object stores and other file systems of fsspec, such as ``s3://bucket/model.onnx``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "created", "
 
 
 class _Filesystem(Protocol):
-    """What of a file system of fsspec is used here."""
+    """The part of fsspec's file systems that is used here."""
 
     def info(self, path: str) -> Mapping[str, object]:
-        """Return what is known of a file."""
+        """Return what is known about a file."""
 
     def open(self, path: str, mode: str) -> BinaryIO:
         """Open a file."""
 
 
 class FilesystemSource:
-    """A file of a remote file system. Its credentials are found where its own tools find them."""
+    """A file of a remote file system. Credentials are found where the system's own tools find them."""
 
     listed = ranged = False
     licence: Optional[str] = None
@@ -41,7 +41,7 @@ class FilesystemSource:
         self._info: Optional[Dict[str, object]] = None
 
     def promise(self) -> Promise:
-        """Return the size that the file system tells."""
+        """Return the size that the file system reports."""
         size = self._told().get("size")
         return Promise(size if isinstance(size, int) else None)
 
@@ -50,13 +50,13 @@ class FilesystemSource:
         return validator or self._mark()
 
     def is_current(self, mark: Optional[str]) -> bool:
-        """Compare with what the file system says now."""
+        """Return whether the file system still reports this mark."""
         return mark is not None and mark == self._mark()
 
     @contextlib.contextmanager
     def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> Iterator[Body]:
-        """Open the file at ``offset``, or at its beginning where its content is another one now."""
-        del end  # it is not asked for ranges
+        """Open the file at ``offset``, or at the beginning if its content has changed."""
+        del end  # ranges are not requested
         self._info = None
         mark, size = self._mark(), self.promise().size
         start = offset if offset and validator is not None and validator == mark else 0
@@ -67,7 +67,7 @@ class FilesystemSource:
             yield Body(start, size, mark, self._chunks(stream))
 
     def impostor(self, what: str) -> FetchError:
-        """Return the error for a page in the file's place."""
+        """Return the error for a page instead of the file."""
         return not_the_file(self.label, what)
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
@@ -119,5 +119,5 @@ class FilesystemSource:
 
 def remote(source: str, access: Access) -> Remote:
     """Return the file that a source names."""
-    del access  # fsspec finds its own way
+    del access  # fsspec needs none of it
     return FilesystemSource(source)

@@ -1,4 +1,4 @@
-"""``hf://owner/repository[@revision]/file``: files of Hugging Face's hub, over plain HTTPS."""
+"""``hf://owner/repository[@revision]/file``: files of the Hugging Face hub, over plain HTTPS."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 _SHA256 = r"[0-9a-f]{64}"
 _SIZE = r"[0-9]{1,18}"
 _COMMIT = r"[0-9a-f]{40}"
-_MOST_REDIRECTS = 5  # of a repository that moved
+_MOST_REDIRECTS = 5  # from repositories that moved
 
 
 class HubSource(HttpSource):
-    """A file of a repository. Its commit is asked for first, and the bytes are those of that commit.
+    """A file of a repository. Its commit is requested first, and the bytes are those of that commit.
 
     revision: the commit, once the hub reported it.
     """
@@ -35,7 +35,7 @@ class HubSource(HttpSource):
         self._told: Optional[Promise] = None
 
     def promise(self) -> Promise:
-        """Return size and digest of a file in LFS; of a small one the hub tells neither."""
+        """Return size and digest of a file in LFS; for a small file the hub gives neither."""
         if self._told is None:
             self._told = self._asked()
         return self._told
@@ -45,7 +45,7 @@ class HubSource(HttpSource):
         return self.promise().sha256 or validator
 
     def is_current(self, mark: Optional[str]) -> bool:
-        """Compare with what the hub says now."""
+        """Return whether the hub still reports this mark."""
         sha256 = self.promise().sha256
         return mark == sha256 if sha256 is not None else super().is_current(mark)
 
@@ -74,7 +74,7 @@ class HubSource(HttpSource):
         raise FetchError("source-unreachable", f"{self.label}: too many redirects", hint="check the name")
 
     def _refusal(self, answer: requests.Response) -> FetchError:
-        """Return what a refusal of the hub means, which it says in a header."""
+        """Return what a refusal of the hub means, according to its header."""
         repository = f"{self._file.owner}/{self._file.repository}"
         page = f"{self._access.hf_endpoint}/{repository}"
         told = answer.headers.get("X-Error-Code")
@@ -99,7 +99,7 @@ def remote(source: str, access: Access) -> Remote:
     """Return the file that a source names.
 
     Raises:
-        FetchError: it names none.
+        FetchError: it doesn't name a file.
     """
     file = hub_file(source)
     if file is None:

@@ -1,7 +1,8 @@
 """Data that config.pbtxt gives to a model before its first request: warm-up samples, and the states of sequences.
 
-After triton-inference-server/core at 73aad7c: GenerateWarmupData in src/backend_model_instance.cc (a sample that fails
-stops the model from loading) and GenerateInitialStateData in src/sequence_batch_scheduler/sequence_batch_scheduler.cc.
+Follows triton-inference-server/core at 73aad7c: GenerateWarmupData in src/backend_model_instance.cc (a sample that
+fails stops the model from loading) and GenerateInitialStateData in
+src/sequence_batch_scheduler/sequence_batch_scheduler.cc.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Limits = Optional[Tuple[Sequence[int], Sequence[int]]]
 
 
 def judge(config: Message, directory: Path) -> Iterator[Finding]:
-    """Yield what is wrong with samples and states by themselves. ``directory``: of the model."""
+    """Yield what is wrong with samples and states by themselves. ``directory``: directory of the model."""
     for sample in messages(config, "model_warmup"):
         if first(sample, "batch_size", 0):
             for name, value in mapping(sample, "inputs").items():
@@ -37,12 +38,12 @@ def judge(config: Message, directory: Path) -> Iterator[Finding]:
 def of_engine(
     config: Message, batch: int, sizes: Mapping[str, Tuple[str, Limits]], required: Sequence[str]
 ) -> Iterator[Finding]:
-    """Yield what an engine does not take.
+    """Yield samples and states that an engine doesn't accept.
 
     Args:
         config: the configuration.
         batch: its max_batch_size.
-        sizes: type and smallest and largest whole shape of each input of the engine, None where unknown.
+        sizes: type, smallest and largest complete shape of each input of the engine; None if unknown.
         required: the inputs that every request fills.
     """
     for sample in messages(config, "model_warmup"):
@@ -84,7 +85,7 @@ def _initial(state: Message, initial: Message, folder: Path) -> Iterator[Finding
 
 
 def _data(where: str, value: Message, folder: Path, key: str) -> Iterator[Finding]:
-    """Judge what fills a tensor: zeros, random numbers, or a file of enough bytes."""
+    """Check what fills a tensor: zeros, random numbers, or a file with enough bytes."""
     dims, kind = value.get("dims", []), str(first(value, "data_type", ""))
     if -1 in dims:
         yield CODE, f"{where} has the dims {dims}; all of them must be sizes"

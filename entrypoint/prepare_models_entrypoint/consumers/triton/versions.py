@@ -1,4 +1,4 @@
-"""Which version directories Triton loads, after VersionsToLoad in triton-inference-server/core."""
+"""Which version directories Triton loads, following VersionsToLoad in triton-inference-server/core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OTHERS = ("warmup", "initial_state", "configs")
 
 
 def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Finding]]":
-    """Return the versions that the policy serves, and what is wrong with it. A directory ``2.bak`` is version 2."""
+    """Return the versions that the policy serves, and findings about it. A directory ``2.bak`` is version 2."""
     there = sorted({number for number in map(_number, folders) if number is not None}, reverse=True)
     wrong = list(_absent(config, there))
     versions = _chosen(config, there)
@@ -24,7 +24,7 @@ def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Fi
 
 
 def leading_number(text: str) -> Optional[int]:
-    """Return the number that a text begins with, as C++'s stoll reads it, or None."""
+    """Return the number at the beginning of a text, as C++'s stoll reads it, or None."""
     match = re.match(_NUMBER, text)
     return int(match.group()) if match else None
 
