@@ -1,6 +1,6 @@
-"""The functions that a program calls. ``import prepare_models`` has them; docs/python.md tells more.
+"""The functions of the Python API, available as ``import prepare_models``; see docs/python.md.
 
-They print nothing, end nothing and set no handlers of signals, so they work in any thread. What stops a call is a
+They don't print, exit or set signal handlers, so they work in any thread. A call that fails raises a
 PrepareModelsError with ``code``, ``message`` and ``hint``; a model that fails is part of the result.
 """
 
@@ -33,12 +33,12 @@ from .support.os_errors import of_this_machine
 _HERE = ContainerOptions()
 _UNSIGNED = Signatures()
 _AS_IT_SAYS = Delivery()
-_BUNDLE, _VERIFY = "bundle", "verify"  # stage and phase of the events before the first model's
+_BUNDLE, _VERIFY = "bundle", "verify"  # stage and phase of events before those of the first model
 
 
 @contextlib.contextmanager
 def _call() -> Iterator[None]:
-    """Leave the scope of a bundle with the call, and report what this machine lacks like every other failure."""
+    """Leave a bundle's scope when the call ends, and raise this machine's shortcomings like any other failure."""
     with paths.own_scope():
         try:
             yield
@@ -54,11 +54,11 @@ def load(manifest: ManifestLike) -> Manifest:
     """Read and check a manifest.
 
     Args:
-        manifest: path of a models.yaml, or its content as a dict, in which paths are relative to the current directory.
+        manifest: path of a models.yaml, or its content as a dict, with paths relative to the current directory.
 
     Raises:
         UsageError: there is no such file.
-        ManifestError: ``problems`` has each one with line and path, such as ``models[2].inputs``.
+        ManifestError: it has problems; ``problems`` lists each with line and path, such as ``models[2].inputs``.
     """
     return selection.manifest_of(manifest)
 
@@ -86,32 +86,32 @@ def run(
     """Fetch, convert and inspect the models of a manifest, as ``prepare-models run`` does.
 
     Args:
-        manifest: path, content as a dict, what ``load`` returned, or a bundle, with which nothing asks any network.
+        manifest: path, content as a dict, result of ``load``, or a bundle, which needs no network.
         models: names of the models to work on; none means all.
         models_dir: Triton model repository for the engines. It is created, and the run's report.json goes there, too.
         executor: ``auto``, ``local`` or ``docker``.
         containers: platform, image, GPU and memory (bytes) of containers.
-        delivery: names in ROS 2 messages, consumers and deploy_dir, where not the manifest has them.
-        locked: refuse whatever differs from the lock next to the manifest.
-        signatures: which signature lock or bundle must have.
-        jobs: models to work on at once, at least 1.
-        fail_fast: start no further model after a failure.
-        force: build engines that are up to date, too.
+        delivery: names in ROS 2 messages, consumers and deploy_dir, unless the manifest has them.
+        locked: refuse anything that differs from the lock next to the manifest.
+        signatures: which signature the lock or bundle must have.
+        jobs: models to prepare at the same time, at least 1.
+        fail_fast: start no more models after a failure.
+        force: also build engines that are up to date.
         timeout_s: seconds for the conversion of one model; None means 6 hours.
         accept_eula: whether you accept the terms of use of the models.
         reports: further files for the report, by form: json, html, markdown, junit.
-        on_event: hears what goes on, in the run's own threads and one event at a time. What it raises ends the run
-            and reaches the caller.
-        observer: hears the same as calls of its methods, some of them at once.
+        on_event: called with each event, one at a time, in the run's own threads. An exception in it ends the run and
+        reaches the caller.
+        observer: gets the same events as calls of its methods, some of them concurrent.
 
     Returns:
-        What became of each model. One that failed is part of it; ``raise_for_failure`` makes an exception of it.
+        The result of each model, including failures; ``raise_for_failure`` raises an exception for these.
 
     Raises:
         PrepareModelsError: the run could not be started or finished. docs/python.md has the classes.
     """
     started = time.time()
-    from .running import whole_run  # here, as plan, inspect and lint need none of it
+    from .running import whole_run  # imported here, as plan, inspect and lint don't need it
 
     settings = whole_run.Settings(
         Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {})
@@ -152,21 +152,21 @@ def convert(  # noqa: D417  # the others are those of run
 
     Args:
         model: path, https://, ngc:// or hf:// URL, or ``catalog:NAME``; ``#sha256=HEX`` pins it.
-        name: the model's directory and its name in Triton; None means that of its file.
-        precision: fp32, fp16, bf16, int8, fp8 or auto; None means that of the catalog's entry, else fp32.
+        name: the model's directory and its name in Triton; None means its file's name.
+        precision: fp32, fp16, bf16, int8, fp8 or auto; None means the precision in the catalog, else fp32.
         shapes: of dynamic inputs by name: ``"1x3x640x640"``, ``(1, 3, 640, 640)``, or a dict with min, opt and max.
-        images: directory of typical samples. They calibrate int8, and the engine is verified on them.
-        key_file: file that holds the key of an .etlt.
-        key_env: environment variable that holds it.
-        write_manifest: file for the manifest that repeats this.
+        images: directory of typical samples, used to calibrate int8 and to verify the engine.
+        key_file: file with the key of an .etlt.
+        key_env: environment variable with that key.
+        write_manifest: file for a manifest that repeats the conversion.
         models_dir, executor, containers, delivery, force, timeout_s, accept_eula: as in ``run``.
         reports, on_event, observer: as in ``run``.
 
     Returns:
-        What became of the model, and that manifest's text.
+        The model's result, and the text of that manifest.
 
     Raises:
-        UsageError: a value does not fit.
+        UsageError: a value is invalid.
         PrepareModelsError: as ``run``.
     """
     started = time.time()
@@ -200,7 +200,7 @@ def plan(
     force: bool = False,
     on_event: OnEvent | None = None,
 ) -> Plan:
-    """Return what ``run`` would do for each model, and why. Changes nothing; its arguments are those of ``run``.
+    """Return what ``run`` would do for each model, and why. Changes nothing; takes the arguments of ``run``.
 
     Raises:
         PrepareModelsError: ``run`` would raise it, too.
@@ -220,9 +220,9 @@ def inspect(
 
     Args:
         file: its path.
-        layers: list layers or nodes in ``document``, too.
-        weights: list the weights of an ONNX model there, too.
-        key_file: file that holds the key of an .etlt.
+        layers: also list layers or nodes in ``document``.
+        weights: also list the weights of an ONNX model there.
+        key_file: file with the key of an .etlt.
 
     Raises:
         InspectionError: it can't be read; ``code`` is one of docs/errors.md.
@@ -237,7 +237,7 @@ def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> Li
 
     Args:
         models_dir: Triton model repository.
-        consumers: whose rules count, such as ``triton`` or ``isaac-ros@5.0``; none leaves it to each model's record.
+        consumers: whose rules to check, such as ``triton`` or ``isaac-ros@5.0``; empty: those in each model's record.
 
     Raises:
         InspectionError: there are no models; ``code`` is one of docs/errors.md.
@@ -258,7 +258,7 @@ def _observer(on_event: OnEvent | None, observer: Observer | None) -> Observer:
 
 
 def _verifying(observer: Observer) -> OnBytes:
-    """Return what tells an observer how far a bundle is verified."""
+    """Return a callback that reports to an observer how far a bundle is verified."""
 
     def tell(done: int, total: int) -> None:
         data = {"phase": _VERIFY, "done": done, "total": total}

@@ -1,1 +1,1 @@
-"""Bundles: everything that a run needs, in one file, for a machine without a network."""
+"""Bundles: everything that a run needs in one file, for a machine without a network."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ContainerOptions:
-    """What the command line says about containers. None leaves a choice to what is found on the machine.
+    """What the command line says about containers. None: chosen by what the machine has.
 
-    gpu: none, all, an index or a UUID. memory_bytes: limit of a container; 0 for none.
+    gpu: none, all, an index or a UUID. memory_bytes: memory limit of a container; 0 for none.
     """
 
     platform: str | None = None
@@ -19,5 +19,5 @@ class ContainerOptions:
 
     @property
     def given(self) -> bool:
-        """Return whether the user chose anything that only containers have."""
+        """Return whether the user set anything that only containers have."""
         return self != ContainerOptions()

@@ -1,4 +1,4 @@
-"""What builds in this Python need, as far as it can be reported without importing any of it."""
+"""What builds in this Python need, checked without importing any of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .environments import unavailable
 from .facts import Machine
 from .findings import FAIL, LOCAL, OK, WARN, Finding
 
-# What an extra of this distribution brings, beyond what every installation has.
+# Packages of an extra of this distribution, beyond those of every installation.
 EXTRAS = {
     "calibrate": ("onnxruntime", "pillow"),
     "verify": ("onnxruntime", "pillow", "polygraphy"),
@@ -23,7 +23,7 @@ _CODEC = "pip install cryptography and then pip install --no-deps nvidia-eff-tao
 
 
 def examine(machine: Machine, install: str) -> Iterator[Finding]:
-    """Yield what is found. ``install``: the command that installs the extra ``local``."""
+    """Yield the findings. ``install``: the command that installs the extra ``local``."""
     installed, found = packages.installed(), converters.find()
     yield from _backend(machine, install)
     if "onnx" in installed:

@@ -1,4 +1,4 @@
-"""What a run would refuse or warn of, as far as it shows before anything is fetched, read or built."""
+"""What a run would refuse or warn about, as far as this is known before anything is fetched, read or built."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _NEED_SCALES = ("int8", "fp8")
 
 
 def of_models(planned: Sequence[PlannedModel]) -> list[Message]:
-    """Return what would be refused, or is likely to be, of each model that would be built."""
+    """Return messages on what would be, or is likely to be, refused in the models that would be built."""
     return [message for spec in _builds(planned) for message in _of_model(spec)]
 
 
 def of_run(planned: Sequence[PlannedModel], runtime: RuntimeInfo) -> list[Message]:
-    """Return what is to be known of the engines of this TensorRT, each thing once."""
+    """Return notes on the engines of this TensorRT, each once."""
     specs, about = _builds(planned), "this TensorRT"
     found = [each for spec in specs for each in known_faults.of_build(spec.job(Path()), runtime)]
     told = [Message("warning", each["code"], about, each["message"], each["hint"]) for each in found]
@@ -44,7 +44,7 @@ def _builds(planned: Sequence[PlannedModel]) -> list[ModelSpec]:
 
 
 def _for_tensorrt(spec: ModelSpec) -> bool:
-    """Return whether an engine is for consumers that load TensorRT's own; without any named it is for all."""
+    """Return whether an engine is for consumers that load engines of TensorRT itself, as all do if none is named."""
     wanted = [name.partition("@")[0] for name in spec.deployment.consumers]
     return not wanted or any(name in NOT_OF_RTX for name in wanted)
 

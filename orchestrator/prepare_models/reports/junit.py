@@ -9,7 +9,7 @@ from prepare_models_entrypoint.contract.report import ModelReport
 
 from . import documents
 
-# What XML 1.0 can't hold, not even escaped.
+# Characters that XML 1.0 can't contain, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

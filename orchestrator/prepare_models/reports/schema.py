@@ -1,4 +1,4 @@
-"""The JSON Schema of reports: what the contract's types say of their fields, and what ``fields`` adds."""
+"""The JSON Schema of reports: what the contract's types say about their fields, and what ``fields`` adds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def report_schema() -> Schema:
 
 
 def _types(hint: object) -> dict[object, None]:
-    """Return the types of the contract that a type hint names, each once, and those that their fields name."""
+    """Return the contract's types in a type hint and, recursively, in their fields, each once."""
     named = is_typeddict(hint)
     found: dict[object, None] = {hint: None} if named else {}
     for each in get_type_hints(hint).values() if named else get_args(hint):
@@ -51,7 +51,7 @@ def _name(kind: object) -> str:
 
 
 def _object(kind: object) -> Schema:
-    """Return the schema of a type of the contract, whose keys are all there."""
+    """Return the schema of one of the contract's types, all of whose keys are required."""
     about = TOLD.get(kind, {})
     fields = {name: _field(hint, about.get(name, {})) for name, hint in get_type_hints(kind).items()}
     required = [name for name in fields if name not in OPTIONAL.get(kind, ())]

@@ -1,4 +1,4 @@
-"""Where an engine comes from, and whether this run may deliver it."""
+"""Where an engine comes from, and whether this run may use it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .envelopes import short
 def untrusted(
     record: ModelReport, directory: Path | None = None, locked: Mapping[str, str] | None = None
 ) -> str | None:
-    """Say why this run may not deliver an engine, or return None.
+    """Return why this run may not use an engine, or None.
 
-    It may if the engine was built here. One from elsewhere has to be exactly the locked one, if the lock has one of its
-    build key; otherwise it has to be of the bundle that this run works on, or of one that a key signed which is trusted
-    now, or such a key signed the statement next to it.
+    It may if the engine was built here. One from elsewhere has to be exactly the locked one, if the lock has an engine
+    with its build key. Otherwise it has to come from the bundle that this run works on, or from one signed by a key
+    that is trusted now, or have a statement next to it signed by such a key.
 
     Args:
         record: its report.
-        directory: model directory whose signed statement counts as well.
-        locked: sha256 by build key of the model's engines in the lock to which this run is held. That the bytes have
-            the digest of the record, whoever takes the engine sees to.
+        directory: model directory whose signed statement counts, too.
+        locked: sha256 by build key of the model's engines in the lock that this run must match. The caller verifies
+        that the bytes have the digest in the record.
     """
     origin, here = record["origin"], paths.origin()
     if origin is None:
@@ -36,7 +36,7 @@ def untrusted(
         return None if engine["sha256"] == digest else told
     if here is not None and here["bundle"] == origin["bundle"]:
         return None
-    from . import statements, trust  # only engines from elsewhere are judged by keys
+    from . import statements, trust  # only engines from elsewhere are checked by keys
 
     keyid = origin["signed_by"]
     if keyid is not None and trust.vouched(keyid):
@@ -50,6 +50,6 @@ def untrusted(
 
 
 def label_of(origin: Origin) -> str:
-    """Return an origin in a few words."""
+    """Return a short description of an origin."""
     signed_by = origin["signed_by"]
     return f"bundle {origin['bundle'][:16]}, " + (f"signed by {short(signed_by)}" if signed_by else "unsigned")

@@ -1,4 +1,4 @@
-"""Signed statements of where engines come from."""
+"""Signed statements about where engines come from."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Statement(TypedDict):
 
 @dataclass(frozen=True)
 class Finding:
-    """What is true of one engine's statement. ``signed_by``: id of the key whose signature fits, None without."""
+    """Result of checking one engine's statement. ``signed_by``: id of the key with a valid signature, or None."""
 
     model: str
     good: bool
@@ -45,10 +45,10 @@ class Finding:
 
 
 def directories(place: Path) -> list[Path]:
-    """Return the model directories of a models directory, or the one model directory that it is.
+    """Return the model directories in a models directory, or ``place`` itself if it is a model directory.
 
     Raises:
-        UsageError: there is no statement in it.
+        UsageError: it contains no statement.
     """
     found = [place] if (place / STATEMENT).exists() else sorted(file.parent for file in place.glob(f"*/{STATEMENT}"))
     if not found:
@@ -59,7 +59,7 @@ def directories(place: Path) -> list[Path]:
 
 
 def sign(directory: Path, signer: CryptoSigner) -> Finding:
-    """Sign a model's statement, if it is true of the engine next to it."""
+    """Sign a model's statement, if it is true for the engine next to it."""
     try:
         payload = _statement(directory)
     except OSError as error:
@@ -72,7 +72,7 @@ def sign(directory: Path, signer: CryptoSigner) -> Finding:
 
 
 def verify(directory: Path, keys: KeyList | None) -> Finding:
-    """Check a model's statement against its engine, and its signature where keys are given."""
+    """Check a model's statement against its engine, and its signature if keys are given."""
     try:
         return _verified(directory, keys)
     except OSError as error:
@@ -109,7 +109,7 @@ def _statement(directory: Path) -> bytes:
 
 
 def _untrue(directory: Path, payload: bytes) -> str | None:
-    """Say why a statement is not true of the engine in a directory, or return None."""
+    """Return why a statement is not true for the engine in a directory, or None."""
     try:
         (subject,) = schema.read(_Statement, schema.loads(payload), "statement")["subject"]
         name, digest = subject["name"], subject["digest"]["sha256"]

@@ -73,7 +73,7 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Make a bundle, verify it, or say what is in it."""
+    """Make a bundle, verify it, or list its contents."""
     actions = {"create": _create, "verify": _verify, "ls": _list}
     return actions[arguments.action](arguments)
 

@@ -1,4 +1,4 @@
-"""``prepare-models cache``: what is kept for later runs, whether it is whole, and what of it may go."""
+"""``prepare-models cache``: what is kept for later runs, whether it is intact, and what can be removed."""
 
 from __future__ import annotations
 

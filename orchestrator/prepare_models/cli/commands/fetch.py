@@ -54,7 +54,7 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Fetch the sources into a directory; exit well only when all bytes are verified."""
+    """Fetch the sources into a directory; succeed only if all bytes are verified."""
     sources = tuple(_source(text) for text in arguments.sources)
     output = make(arguments.output, purpose="output directory", chosen_by="--output DIR")
     cache = make_cache()
@@ -104,7 +104,7 @@ def _source(text: str) -> tuple[str, str | None]:
 
 
 def _is_whole_version(source: str) -> bool:
-    """Tell ``ngc://org[/team]/model:version``, which a manifest can't use and this command expands."""
+    """Return whether a source is ``ngc://org[/team]/model:version``, which only this command accepts and expands."""
     rest = source.removeprefix("ngc://").rstrip("/")
     return source.startswith("ngc://") and rest.count("/") in (1, 2) and ":" in rest.rpartition("/")[2]
 

@@ -50,7 +50,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Do what the action says, with this machine's platform unless another is named."""
+    """Run the action, for this machine's platform unless another is named."""
     actions: dict[str, Callable[[argparse.Namespace], list[Image]]] = {
         "build": _build,
         "pull": _pull,

@@ -71,7 +71,7 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the lock of a manifest, or only compare with ``--check``."""
+    """Write the lock of a manifest; with ``--check``, only compare."""
     if arguments.online and not arguments.check:
         raise UsageError("--online needs --check", hint="give --check, or --update NAME to lock what a server has now")
     if arguments.engines and arguments.check:
@@ -128,7 +128,7 @@ def _write(arguments: argparse.Namespace) -> int:
 
 
 def _platforms(arguments: argparse.Namespace) -> list[tuple[str, Facts]]:
-    """Return the facts of the platforms that the user names, or else of what ``run`` would take here, if anything."""
+    """Return the facts of the platforms that the user names, else of what ``run`` would use here, if anything."""
     if arguments.platform:
         return [_platform(name) for name in dict.fromkeys(arguments.platform)]
     try:
@@ -157,7 +157,7 @@ def _platform(name: str) -> tuple[str, Facts]:
 
 
 def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dict[str, tuple[LockedEngine, ...]]:
-    """Return the engines of the lock with those that a run on this machine would take, which may replace others."""
+    """Return the lock's engines plus those that a run on this machine would use, which may replace others."""
     executor = choice.named("local") if arguments.platform == ["local"] else choice.pick("auto")
     runtime = executor.describe()
     gpu = runtime["gpu"]

@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport:
-    """Write the graph next to its place and give it its name, which it has as a whole or not at all."""
+    """Write the graph next to its target, then rename it, so that it is complete or absent."""
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
         made, folder = Path(place, "graph"), Path(place, "work")
         made.mkdir()

@@ -29,7 +29,7 @@ def add_arguments(status: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print which engines are valid here; the exit status says whether there are any and all of them are."""
+    """Print which engines are valid here; the exit status says whether there are any and all are valid."""
     models_dir = arguments.models_dir.absolute()
     if not models_dir.is_dir():
         raise UsageError(f"{models_dir} is not a directory", hint="give the models directory of a run")
