@@ -1,4 +1,4 @@
-"""What benchmarks with limits have in common: their command line, and how they end."""
+"""What benchmarks with limits share: their command line, and how they end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Result = dict[str, Any]
 
 
 def main(doc: str | None, measure: Callable[[Path, int], Result], violations: Callable[[Result], list[str]]) -> int:
-    """Measure, print what came out and what passes a limit, and return the exit status.
+    """Measure, print the results and what exceeds a limit, and return the exit status.
 
     Args:
-        doc: what the benchmark is, for its help.
+        doc: description of the benchmark, for its help.
         measure: takes an empty directory and the number of rounds.
-        violations: says what passes a limit.
+        violations: returns what exceeds a limit.
     """
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
