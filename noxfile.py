@@ -31,6 +31,8 @@ nox.options.sessions = [
 if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
     nox.options.sessions.append("browser")
 
+nox.options.sessions = [name for name in nox.options.sessions if name not in os.environ.get("EXCEPT", "").split()]
+
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = ["3.10", "3.13"]  # the versions in between are covered by tests of engines and of the command
 ENTRYPOINT = ["3.8", "3.13"]

@@ -16,7 +16,7 @@ from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
 from .contract.external_errors import ExternalDataError
-from .contract.files import partial_file, sha256_file, write_own
+from .contract.files import partial_file, read_small, sha256_file, write_own
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
 from .contract.report import (
@@ -305,9 +305,12 @@ class _Run:
 
     def _keep_calibration(self, work: Path) -> None:
         """Keep a cache that was made from samples next to the engine, for the next build and for other machines."""
-        made = work / calibration_cache.FILE
-        if made.exists():
-            write_own(self.output_dir / calibration_cache.FILE, made.read_bytes())
+        made = _made_cache(work)
+        if made is not None:
+            write_own(
+                self.output_dir / calibration_cache.FILE,
+                read_small(made, largest=calibration_cache.LARGEST, follow=False),
+            )
 
     def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
         samples = self.model.calibration.samples() if self.model.calibration else []
@@ -374,8 +377,8 @@ class _Run:
         self.events.emit(event.PROGRESS, model=self.model.name, stage=self.stage, **data)
 
     def _keep_log(self, build_log: Path) -> None:
-        """Keep the builder's output of a failed build; a successful build's log has nothing that the report lacks."""
-        if self.report["engine"] is None and build_log.exists():
+        """Keep the builder's output of a failed build; a good build's log says nothing that the report doesn't."""
+        if self.report["engine"] is None and _is_file(build_log):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(str(build_log), str(self.log))
             self.report["log"] = str(self.log)
@@ -389,4 +392,9 @@ def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:
 def _made_cache(folder: Path) -> Optional[Path]:
     """Return the calibration cache that was made from samples, or None."""
     made = folder / calibration_cache.FILE
-    return made if made.exists() else None
+    return made if _is_file(made) else None
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a file is there; a link could lead past the confinement of the process that made it."""
+    return path.is_file() and not path.is_symlink()

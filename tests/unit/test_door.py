@@ -256,6 +256,19 @@ def test_a_cache_that_a_link_leads_to_is_judged_where_it_is(
     assert f"everybody may write {tmp_path / 'shared'}" in capsys.readouterr().err
 
 
+def test_a_place_that_no_report_can_name_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    latin = tmp_path / os.fsdecode(b"mod\xe8les")
+    latin.mkdir()
+    for folder in (tmp_path, latin):
+        (folder / "models.yaml").write_text("version: 1\nmodels: [{name: a, source: m.onnx}]\n", encoding="utf-8")
+    monkeypatch.chdir(latin)
+    for words in (["models.yaml"], [str(tmp_path / "models.yaml"), "--models-dir", "engines"]):
+        assert door.main(["run", *words, "--executor", "local"]) == 3
+        assert "rename the directory" in capsys.readouterr().err
+
+
 def test_a_user_without_account_or_home_can_work(tmp_path: Path) -> None:
     code = (
         "import os, pwd; os.environ.pop('HOME', None)\n"

@@ -188,7 +188,7 @@ def test_a_single_model_a_directory_and_a_later_writers_report_are_read(tmp_path
     assert len(documents.load(tmp_path)["models"]) == 1
     later = run()
     later["energy"] = later["models"][0]["energy"] = 12
-    del later["models"][1]["warnings"]
+    del later["models"][1]["warnings"], later["models"][0]["identity"]["target"]
     (tmp_path / "later.json").write_text(json.dumps(later), encoding="utf-8")
     assert "energy" not in html.render(documents.load(tmp_path / "later.json"))
 
@@ -202,6 +202,15 @@ def test_what_is_no_report_is_a_usage_error(
         file.write_text(content, encoding="utf-8")
     assert main(["report", "render", str(file), "--format", "html"]) == 2
     assert str(file) in capsys.readouterr().err
+
+
+def test_a_run_whose_tool_has_no_version_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edited = run()
+    del edited["tool"]["version"]
+    (tmp_path / "report.json").write_text(json.dumps(edited), encoding="utf-8")
+    for form in ("html", "markdown"):
+        assert main(["report", "render", str(tmp_path), "--format", form]) == 2
+        assert "tool" in capsys.readouterr().err
 
 
 def test_rendering_writes_the_file_whole_or_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -228,17 +228,18 @@ def _linked(source: str, partial: Path) -> bool:
 SMALL = 1 << 20
 
 
-def read_small(path: Path, *, largest: int = SMALL) -> bytes:
-    """Return the content of a file that a user names: a key, a manifest, a lock. Never blocks, whatever the path is.
+def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> bytes:
+    """Return the content of a file that a user names: a key, a manifest, a lock. Never waits, whatever the path is.
 
     Args:
         path: a regular file, or a link to one; pipes and devices are refused before anything is read.
         largest: in bytes.
+        follow: whether a link is followed. Where a confined process may have made it, it leads past its confinement.
 
     Raises:
         OSError: it isn't a regular file, is too large, or can't be read.
     """
-    with open_regular(path) as stream:
+    with open_regular(path, follow=follow) as stream:
         size = os.fstat(stream.fileno()).st_size
         data = stream.read(min(size, largest) + 1)  # read() would allocate ``largest`` bytes for every file
         if len(data) > size:  # it is growing
@@ -248,13 +249,14 @@ def read_small(path: Path, *, largest: int = SMALL) -> bytes:
     return data
 
 
-def open_regular(path: PathLike) -> BinaryIO:
-    """Open a regular file, or a link to one. Never blocks, whatever the path is.
+def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file, or a link to one unless ``follow`` is False. Never waits, whatever the path is.
 
     Raises:
         OSError: it is a pipe, a device or a directory, or can't be opened.
     """
-    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    links = 0 if follow else os.O_NOFOLLOW
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | links)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb")

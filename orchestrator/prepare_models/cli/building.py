@@ -24,6 +24,13 @@ def add_building(command: argparse.ArgumentParser) -> None:
     command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
     for form in forms.FORMS:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+    add_limits(command)
+    add_output(command)
+    add_wide(command)
+
+
+def add_limits(command: argparse.ArgumentParser) -> None:
+    """Add how long a conversion may take, and whether terms are accepted."""
     command.add_argument(
         "--timeout",
         type=seconds,
@@ -31,8 +38,6 @@ def add_building(command: argparse.ArgumentParser) -> None:
         help="longest time for the conversion of one model (default 6 hours)",
     )
     command.add_argument("--accept-eula", action="store_true", help="accept the terms of use of the models")
-    add_output(command)
-    add_wide(command)
 
 
 def status(report: RunReport) -> int:

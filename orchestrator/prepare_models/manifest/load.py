@@ -19,6 +19,7 @@ from prepare_models_entrypoint.contract.source import Source
 from ..catalog import PREFIX, find
 from ..errors import UsageError
 from ..running.connection import ConnectionSpec
+from ..support import paths
 from .model import DEFAULT_KEYS, MODEL_ROWS, Key, KeySource, Manifest, ModelSpec, Ngc
 from .nodes import Node, Problems, node_of, parse, read
 from .readers import Reader
@@ -65,11 +66,12 @@ def of_text(text: str, file: Path) -> Manifest:
     """Check a manifest's text. ``file``: its path, to which paths in it are relative.
 
     Raises:
-        ManifestError: it has problems; each has its line and a path such as ``models[2].inputs``.
+        ManifestError: with every problem, its line and its path such as ``models[2].inputs``.
+        HostError: no report can name its directory.
     """
     problems = Problems(file)
     root = parse(text, problems)
-    models = _Loader(file.absolute().parent, problems).manifest(root)
+    models = _Loader(paths.named_in_utf8(file.parent), problems).manifest(root)
     problems.raise_if_any()
     return Manifest(file, models)
 
@@ -81,7 +83,7 @@ def of_value(value: Mapping[str, object]) -> Manifest:
         ManifestError: it has problems; each has a path such as ``models[2].inputs``.
     """
     problems = Problems(NO_FILE)
-    models = _Loader(Path.cwd(), problems).manifest(node_of(value, 0, ""))
+    models = _Loader(paths.named_in_utf8(Path()), problems).manifest(node_of(value, 0, ""))
     problems.raise_if_any()
     return Manifest(NO_FILE, models)
 

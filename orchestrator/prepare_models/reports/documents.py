@@ -24,11 +24,18 @@ class Host(TypedDict, total=False):
     cpus: int | None
 
 
+class Tool(TypedDict):
+    """What made a report."""
+
+    name: str
+    version: str
+
+
 class Run(TypedDict):
     """The report of a run."""
 
     schema_version: int
-    tool: dict[str, str]
+    tool: Tool
     run_id: str
     manifest: str
     models_dir: str

@@ -43,6 +43,9 @@ class Observer:
     def finished(self, report: ModelReport) -> None:
         """Handle the report of a finished model."""
 
+    def phase(self, name: str | None, phase: str) -> None:
+        """Hear what a provisioning does now: of one model, or with all of them."""
+
 
 class Lines(Observer):
     """Logs one line for each thing that matters."""
@@ -57,6 +60,10 @@ class Lines(Observer):
     def waiting(self, name: str, owner: str) -> None:
         """Log which process works on the model."""
         self._log.info("waiting for another run", model=name, process=owner)
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Log it."""
+        self._log.info(phase, **({} if name is None else {"model": name}))
 
     def event(self, event: Event) -> None:
         """Log the ends of stages; phases and other events only with details."""
@@ -147,6 +154,10 @@ class Background(Observer):
     def waiting(self, name: str, owner: str) -> None:
         """Pass on."""
         self._calls.put(lambda observer: observer.waiting(name, owner))
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.phase(name, phase))
 
     def event(self, event: Event) -> None:
         """Pass on."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,19 +33,22 @@ class Publisher:
         with self._guard:
             self._end()
 
-    def publish(self, files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
-        """Publish an engine that was built elsewhere for a model; return the error, if any.
+    def publish(
+        self, files: Mapping[str, Path], report: ModelReport, output_dir: Path, deploy_dir: Path | None = None
+    ) -> ErrorInfo | None:
+        """Give a model an engine that was built elsewhere; return the error, if there is one.
 
         Args:
             files: the plan and its stored companions, by their final names.
             report: its report.
             output_dir: directory of the model.
+            deploy_dir: where it will be seen, if not there.
         """
         request = {
             "files": {name: str(file) for name, file in files.items()},
             "report": report,
             "output_dir": str(output_dir),
-            "deploy_dir": str(output_dir),
+            "deploy_dir": str(deploy_dir or output_dir),
         }
         with self._guard:
             answer = self._ask(json.dumps(request).encode("ascii") + b"\n")
@@ -59,7 +61,7 @@ class Publisher:
     def _ask(self, request: bytes) -> bytes:
         """Return the line that answers a request, empty if the process ended."""
         if self._process is None:
-            self._log = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads would fill up
+            self._log = child.unread_log()
             self._process = subprocess.Popen(
                 child.argv("restore"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
                 env=child.environment(), start_new_session=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import contextvars
-import datetime as dt
 import os
 import sys
 import threading
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import NO_ROOM, no_room, remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
@@ -31,13 +31,14 @@ from prepare_models_entrypoint.contract.report import (
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
+from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, ReleaseError
 from ..executors.executor import Executor
 from ..executors.work import Work
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner
 from ..reports import documents
 from ..store import Store, restore
+from ..support.clock import timestamp
 from ..support.file_digests import Digests
 from .progress import Observer
 from .publishing import Publisher
@@ -107,7 +108,7 @@ class Run:
             run_id=self.run_id,
             manifest=str(self.manifest.path),
             models_dir=str(self.models_dir),
-            started_at=_timestamp(started),
+            started_at=timestamp(started),
             seconds=round(time.time() - started, 3),
             host=documents.Host(
                 system=f"{kernel.sysname} {kernel.release}",
@@ -156,6 +157,9 @@ class Run:
             self.observer.planned(planned)
             if planned.record is not None:
                 return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
+            if companions.is_provisioned(output_dir):
+                what = f"{output_dir} shows a release of prepare-models provision, and a run would {planned.told()}"
+                raise ReleaseError("directory-provisioned", what)
             if spec.eula and not self.accept_eula:
                 raise LicenceError(
                     f"{spec.name} has terms that must be accepted: {spec.eula}",
@@ -233,7 +237,3 @@ class Run:
         """Return the runtime that the entrypoint reported, or the executor's own description if nothing was built."""
         built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
         return built[0] if built else self._runtime
-
-
-def _timestamp(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="milliseconds")

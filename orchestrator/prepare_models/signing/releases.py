@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import read_small, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, write_atomic, write_own
 
 from ..errors import HostError, SignatureError
 from ..running.writer_lock import flocked
@@ -83,7 +83,7 @@ def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
     }
     payload = json.dumps(statement, sort_keys=True).encode("utf-8")
     try:
-        write_atomic(signature_of(file), envelopes.seal(payload, envelopes.STATEMENT, signer))
+        write_own(signature_of(file), envelopes.seal(payload, envelopes.STATEMENT, signer))
     except OSError as error:
         raise HostError(f"{signature_of(file)} can't be written: {error.strerror}", hint="give write access") from None
     return signature_of(file)

@@ -39,7 +39,7 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
             entry is not None
             and untrusted(entry.record, locked=planned.spec.engines) is None
             and unfit(planned.spec, entry.record) is None
-            and _as_of(entry, planned)
+            and as_of(entry, planned)
         )
     except EDITED:
         return None
@@ -78,15 +78,15 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
 
 
 def restore(entry: Entry, planned: PlannedModel, publisher: Publisher) -> ModelReport:
-    """Publish the store's engine for a model and return its report, in which the record describes the build."""
-    report = _as_of(entry, planned)
+    """Give a model the engine of the store and return its report: no stage ran now, its record tells of the build."""
+    report = as_of(entry, planned)
     error = publisher.publish(entry.files, report, planned.output_dir)
     report["stages"] = []
     return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
 
 
-def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
-    """Return the record of a build as that of this model: with its own names and paths."""
+def as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
+    """Return the record of a build as that of this model: names and places are its own."""
     spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
     old_plan = report["engine"]["path"] if report["engine"] else ""
     new_plan = str(planned.output_dir / PLAN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ def add_arguments(init: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Write a manifest to start from."""
     target = arguments.output
-    if target.exists() and not arguments.force:
+    if os.path.lexists(target) and not arguments.force:
         raise UsageError(f"{target} already exists", hint="choose another with --output FILE, or give --force")
     drafts = _distinct(_drafts(list(dict.fromkeys(arguments.names or [_EXAMPLE])), target.absolute().parent))
     try:
