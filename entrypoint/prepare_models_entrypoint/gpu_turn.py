@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Optional
 
 WAITING = "wait for the GPU"
-# Builds of strangers' models may change this directory: no link is followed, no pipe waited for.
+# Builds of untrusted models may change this directory, so links are not followed and pipes don't block.
 _OPEN = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -29,7 +29,7 @@ def held(directory: Optional[str], on_wait: Callable[[], None]) -> Iterator[None
         yield
         return
     Path(directory).mkdir(parents=True, exist_ok=True)
-    # open for reading alone: the file may be another user's, in a cache that a group shares
+    # open only for reading: the file may be another user's, in a cache shared by a group
     lock = os.open(Path(directory) / f"gpu-{gpu}.lock", _OPEN, 0o644)
     try:
         try:

@@ -377,7 +377,7 @@ class _Run:
         self.events.emit(event.PROGRESS, model=self.model.name, stage=self.stage, **data)
 
     def _keep_log(self, build_log: Path) -> None:
-        """Keep the builder's output of a failed build; a good build's log says nothing that the report doesn't."""
+        """Keep the builder's output of a failed build; a successful build's log has nothing that the report lacks."""
         if self.report["engine"] is None and _is_file(build_log):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(str(build_log), str(self.log))
@@ -396,5 +396,5 @@ def _made_cache(folder: Path) -> Optional[Path]:
 
 
 def _is_file(path: Path) -> bool:
-    """Return whether a file is there; a link could lead past the confinement of the process that made it."""
+    """Return whether a path is a regular file: a link could lead out of the confinement of the process that made it."""
     return path.is_file() and not path.is_symlink()

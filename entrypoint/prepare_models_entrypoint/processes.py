@@ -27,7 +27,7 @@ _AGAIN_S = 0.05
 _PR_SET_NAME = 15
 _TAIL_BYTES = 4096
 _PIECE_BYTES = 65536
-# A confined process may have put a link or a pipe where the log of the next one goes.
+# A confined process may have put a link or a pipe in place of the next one's log.
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -95,7 +95,7 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
             )  # fmt: skip
         finally:
             os.close(writer)
-        child.returncode = -signal.SIGKILL  # it is reaped here, and Popen should not ask again
+        child.returncode = -signal.SIGKILL  # reaped here, so Popen should not wait for it again
         ended = _attend(child.pid, lines, on_line, timeout_s, strays)
         child.returncode = ended.exit_code
         return ended
@@ -119,7 +119,7 @@ def supervise_fork(
     os.close(writer)
     with os.fdopen(reader, "rb") as lines:
         with contextlib.suppress(OSError):
-            os.setpgid(child, child)  # the child does the same; whoever comes first
+            os.setpgid(child, child)  # the child does the same, whichever is first
         return _attend(child, silence.lines(lines) if silence else lines, on_line, timeout_s, strays)
 
 
@@ -144,9 +144,9 @@ def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
 
 
 class Strays:
-    """What the children that this process starts from now on leave behind: their own, in whatever session they are.
+    """Processes left behind by children that this process starts from now on, in any session.
 
-    Without this, what a model started would outlive its build, and go on where the next process works.
+    Otherwise, what a model started would outlive its build, and keep running next to the next process.
     """
 
     def __init__(self) -> None:
@@ -154,7 +154,7 @@ class Strays:
         self._others = self._children()
 
     def kill(self) -> List[int]:
-        """Kill those whose parents have ended, and return them."""
+        """Kill those whose parents have ended, and return their ids."""
         found = self._children() - self._others
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
@@ -162,7 +162,7 @@ class Strays:
         return sorted(found)
 
     def end(self) -> None:
-        """Kill them, and theirs."""
+        """Kill them, and the processes that they leave behind."""
         while killed := self.kill():
             for pid in killed:
                 with contextlib.suppress(ChildProcessError):
@@ -201,13 +201,13 @@ def _attend(
 
 @contextlib.contextmanager
 def _deadline(group: int, timeout_s: Optional[float], strays: Strays) -> Iterator[threading.Event]:
-    """Kill a process group, and what left it, unless the block ends in time; the event tells that time ran out."""
+    """Kill a process group, and what left it, unless the block ends in time; the event is set if time ran out."""
     expired, ended = threading.Event(), threading.Event()
 
     def expire() -> None:
         expired.set()
         os.killpg(group, signal.SIGKILL)
-        while not ended.wait(_AGAIN_S):  # somebody holds the pipe
+        while not ended.wait(_AGAIN_S):  # another process holds the pipe
             strays.kill()
 
     timer = threading.Timer(timeout_s, expire) if timeout_s else None
@@ -223,9 +223,9 @@ def _deadline(group: int, timeout_s: Optional[float], strays: Strays) -> Iterato
 
 
 def answer_of(file: Path, kind: Type[T]) -> Optional[T]:
-    """Return what a confined process left in a file, None if it isn't of its type: a model may have taken over.
+    """Return what a confined process wrote to a file; None if of another type: a model may have taken over.
 
-    Links are not followed and pipes not waited for, as they would lead past the confinement.
+    Links are not followed and pipes don't block: a link would lead out of the confinement.
     """
     try:
         found = schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT, follow=False))

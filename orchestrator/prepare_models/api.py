@@ -234,26 +234,26 @@ def provision(  # noqa: D417  # the others are those of run
     on_event: OnEvent | None = None,
     observer: Observer | None = None,
 ) -> Provisioned:
-    """Bring a models directory to what a manifest asks for, as ``prepare-models provision`` does.
+    """Update a models directory to what a manifest asks for, as ``prepare-models provision`` does.
 
-    What is missing is run aside, verified and linted; then each model switches to its new version in one step. A model
-    that fails serves what it served.
+    Missing engines are built in a separate directory, verified and linted; then each model switches to its new version
+    atomically. A model that fails keeps serving its current version.
 
     Args:
         manifest, models, models_dir, executor, containers, delivery, locked, signatures, force, timeout_s, accept_eula:
-            as in ``run``; force also returns to a version that was taken back.
+            as in ``run``; force also returns to a rejected version.
         device: name of this machine in status and ledger; None means its host name.
-        keep: versions of each model that stay, at least 1.
-        health: judges each new version once it shows; None keeps all.
-        on_event, observer: as in ``run``; they also hear the phases of each model.
+        keep: how many versions of each model to keep, at least 1.
+        health: checks each new version after the switch; None accepts all.
+        on_event, observer: as in ``run``; they also get the phases of each model.
 
     Returns:
-        What became of each model: the document that is also in ``provision.json`` of the models directory.
+        The result of each model: the document that is also in ``provision.json`` of the models directory.
 
     Raises:
-        PrepareModelsError: as ``run``; the status file says so, too.
+        PrepareModelsError: as ``run``; the status file has the error, too.
     """
-    from .provisioning import provision as provisioning  # here, as ``run`` needs none of it
+    from .provisioning import provision as provisioning  # imported here, as ``run`` doesn't need it
     from .provisioning.status_file import device_name
 
     hears = _observer(on_event, observer)
@@ -269,18 +269,18 @@ def provision(  # noqa: D417  # the others are those of run
 def rollback(
     name: str, *, models_dir: StrPath = "models", to: int | None = None, device: str | None = None, why: str = ""
 ) -> Rollback:
-    """Have an earlier version of a provisioned model show again, as ``prepare-models rollback`` does.
+    """Switch a provisioned model back to an earlier version, as ``prepare-models rollback`` does.
 
     Args:
-        name: of the model.
+        name: name of the model.
         models_dir: its models directory.
-        to: version to go to; None means the one before.
+        to: version to switch to; None means the previous one.
         device: name of this machine in the ledger; None means its host name.
-        why: for the ledger.
+        why: reason for the ledger.
 
     Raises:
         UsageError: there is no such model or version.
-        PrepareModelsError: there is nothing to go back to, or it is damaged; ``code`` says which.
+        PrepareModelsError: there is no version to go back to, or it is damaged; ``code`` says which.
     """
     from .provisioning import rollback as rolling_back
     from .provisioning.status_file import device_name
@@ -323,7 +323,7 @@ def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> Li
 
 
 def _name_of(given: ManifestLike | Bundle) -> str:
-    """Return what a status calls a manifest or a bundle."""
+    """Return the name of a manifest or a bundle in a status."""
     place = given.file if isinstance(given, Bundle) else given.path if isinstance(given, Manifest) else given
     return "" if isinstance(place, Mapping) else str(Path(place).absolute())
 

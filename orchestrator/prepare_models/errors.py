@@ -9,9 +9,9 @@ PrepareModelsError
   ModelsFailedError     1   models of a run failed; has their reports
   NoRoomError           1   a disk filled up while a model was prepared
   LicenceError          1   the terms of one model were not accepted
-  ReleaseError          1   releases of a model can't be written, switched to or taken back; ``code`` says why
-  LockError             1   something is not as it was locked; carries every difference
-  SourcesError          1   sources could not be fetched; carries each with its reason
+  ReleaseError          1   a model's releases can't be written, switched or rolled back; ``code`` says why
+  LockError             1   something differs from the lock; has every difference
+  SourcesError          1   sources could not be fetched; has each with its reason
   BundleError           1   a bundle is damaged or incomplete, or can't be made
   SignatureError        1   a bundle, lock or list of keys lacks the required signature
   InterruptedRunError 130   the user, or the system, stopped the run
@@ -178,7 +178,7 @@ class LicenceError(PrepareModelsError):
 
 
 class ReleaseError(PrepareModelsError):
-    """Releases of a model can't be written, switched to or taken back. ``code`` says why."""
+    """Releases of a model can't be written, switched or rolled back. ``code`` says why."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or _hint(code))

@@ -22,13 +22,13 @@ GRAPH_WEIGHTS = f"{GRAPH}.weights"
 # Every engine has these. DEEPSTREAM exists if nvinfer can feed the engine, SIGNED if somebody signed it.
 ALWAYS = (CONFIG, PARAMETERS, LAUNCH, PROVENANCE)
 
-# What ``provision`` made of a model directory: everything else in it leads to the release that CURRENT names.
+# A model directory written by ``provision``: everything else in it links to the release that CURRENT names.
 RELEASES = ".releases"
 CURRENT = f"{RELEASES}/current"
 
 
 def is_provisioned(directory: Path) -> bool:
-    """Return whether a model's directory shows one of several releases, so that nobody may write its files in place."""
+    """Return whether a model's directory shows one of several releases, so its files must not be written in place."""
     return os.path.isdir(os.path.join(str(directory), CURRENT))
 
 

@@ -229,12 +229,12 @@ SMALL = 1 << 20
 
 
 def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> bytes:
-    """Return the content of a file that a user names: a key, a manifest, a lock. Never waits, whatever the path is.
+    """Return the content of a file that a user names: a key, a manifest, a lock. Never blocks, whatever the path is.
 
     Args:
         path: a regular file, or a link to one; pipes and devices are refused before anything is read.
         largest: in bytes.
-        follow: whether a link is followed. Where a confined process may have made it, it leads past its confinement.
+        follow: whether to follow a link. One that a confined process may have made leads out of its confinement.
 
     Raises:
         OSError: it isn't a regular file, is too large, or can't be read.
@@ -250,7 +250,7 @@ def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> byte
 
 
 def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
-    """Open a regular file, or a link to one unless ``follow`` is False. Never waits, whatever the path is.
+    """Open a regular file, or a link to one unless ``follow`` is False. Never blocks, whatever the path is.
 
     Raises:
         OSError: it is a pipe, a device or a directory, or can't be opened.

@@ -234,8 +234,8 @@ class _Deployment(TypedDict):
 class DeploymentInfo(_Deployment, total=False):
     """What the companions of the engine were written for, as in ``contract.deployment.Deployment``.
 
-    deepstream: ``contract.deepstream.DeepStreamConfig``, where the manifest says something of it.
-    version: the one that Triton is to serve, of an engine that was provisioned; otherwise the directory has only one.
+    deepstream: ``contract.deepstream.DeepStreamConfig``, if the manifest sets any of it.
+    version: the one that Triton should serve, for a provisioned engine; otherwise the directory has only one.
     """
 
     deepstream: Dict[str, Any]

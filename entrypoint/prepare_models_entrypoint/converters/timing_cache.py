@@ -17,7 +17,7 @@ from .request import BuildRequest
 if TYPE_CHECKING:
     from .backend import trt
 
-_LARGEST = 1 << 30  # bytes; they have some millions
+_LARGEST = 1 << 30  # bytes; usual ones have a few million
 
 
 @contextlib.contextmanager
@@ -83,6 +83,6 @@ def locked(file: Path) -> Iterator[None]:
 
 def _read(file: Path) -> bytes:
     try:
-        return read_small(file, largest=_LARGEST, follow=False)  # every model's build may change this directory
+        return read_small(file, largest=_LARGEST, follow=False)  # any model's build may change this directory
     except OSError:
         return b""

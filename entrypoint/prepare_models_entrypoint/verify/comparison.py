@@ -26,7 +26,7 @@ FAR_OFF = "verification-failed"
 
 
 class Answer(TypedDict):
-    """What the process that compares leaves: either of them."""
+    """What the comparing process writes: one of them is set."""
 
     error: Optional[ErrorInfo]
     verification: Optional[Verification]

@@ -30,7 +30,7 @@ def add_building(command: argparse.ArgumentParser) -> None:
 
 
 def add_limits(command: argparse.ArgumentParser) -> None:
-    """Add how long a conversion may take, and whether terms are accepted."""
+    """Add the options for how long a conversion may take, and whether terms are accepted."""
     command.add_argument(
         "--timeout",
         type=seconds,

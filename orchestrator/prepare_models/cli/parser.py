@@ -107,7 +107,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _settle_manifest(arguments: argparse.Namespace) -> None:
-    """A bundle brings its manifest, so what is in its place is the first name of a model."""
+    """Treat the first positional argument as a model's name if there is a bundle, which contains its manifest."""
     if arguments.command == "provision" and arguments.bundle is None and arguments.manifest is not None:
         from ..bundle import is_bundle
 

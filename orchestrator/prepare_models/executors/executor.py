@@ -94,7 +94,7 @@ class Executor:
             spec: the model.
             output_dir: its directory.
             folder: an empty private directory.
-            offline: whether all sources are here, so that nothing is fetched.
+            offline: whether all sources are local, so nothing is fetched.
         """
         return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify", offline=offline))
 

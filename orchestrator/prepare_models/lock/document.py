@@ -138,7 +138,7 @@ def parse(data: bytes, name: str) -> Lock:
 
 
 def write(file: Path, lock: Lock) -> None:
-    """Write a lock, whole or not at all. A link in its place, which a stranger may have made, is replaced."""
+    """Write a lock atomically. A link in its place, which may be planted, is replaced."""
     try:
         write_own(file, lock.to_json().encode("utf-8"))
     except OSError as error:

@@ -66,8 +66,8 @@ def of_text(text: str, file: Path) -> Manifest:
     """Check a manifest's text. ``file``: its path, to which paths in it are relative.
 
     Raises:
-        ManifestError: with every problem, its line and its path such as ``models[2].inputs``.
-        HostError: no report can name its directory.
+        ManifestError: it has problems; each has its line and a path such as ``models[2].inputs``.
+        HostError: its directory's name can't be written into a report.
     """
     problems = Problems(file)
     root = parse(text, problems)

@@ -1,4 +1,4 @@
-"""Provisioning: what is missing is run aside, judged, and switched to, one model after the other."""
+"""Provisioning: missing engines are built separately, checked and switched to, one model after the other."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ _FAR_OFF = "verification-failed"
 class Settings:
     """How models are provisioned.
 
-    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version that
-    shows already. force, timeout_s, accept_eula: as a run has them.
+    device: name of this machine. keep: how many releases of each model to keep, at least 1. health: checks a version
+    after the switch to it. force, timeout_s, accept_eula: as for a run.
     """
 
     models_dir: Path
@@ -59,16 +59,16 @@ class Settings:
 def perform(
     choose: Callable[[], Chosen], manifest: str, settings: Settings, observer: Observer
 ) -> status.ProvisionStatus:
-    """Provision models and return the status, which is also written, whatever happens.
+    """Provision models and return the status, which is also written to disk, even on failure.
 
     Args:
-        choose: returns the models, and what works on them.
+        choose: returns the models, and the executor that works on them.
         manifest: path of the manifest or bundle.
-        settings: how.
-        observer: hears what goes on.
+        settings: how to provision.
+        observer: called with the progress.
 
     Raises:
-        PrepareModelsError: all of it was stopped; the status says so, too.
+        PrepareModelsError: the whole provisioning was stopped; the status has the error, too.
     """
     models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     if not paths.writable(models_dir):
@@ -135,7 +135,7 @@ class _Provisioning:
                     self._try_out(releases, current)
 
     def _is_wanted(self, model: PlannedModel) -> bool:
-        """Return whether a model has to be run. What ``run`` built in place becomes the first release."""
+        """Return whether a model has to be run. An engine that ``run`` built in place becomes the first release."""
         name, releases = model.spec.name, self._releases(model.spec.name)
         if model.record is None:
             return not (model.turn_is_key and self._is_held(model, model.turn))
@@ -156,7 +156,7 @@ class _Provisioning:
         return True
 
     def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
-        """Run models aside, and return those that have engines."""
+        """Run models in a separate directory, and return those that have engines."""
         self._offer(models)
         self.told.phase([model.spec.name for model in models], status.RUN)
         aside = whole_run.Settings(
@@ -173,7 +173,7 @@ class _Provisioning:
         return [model for model in models if model.spec.name not in failed]
 
     def _offer(self, models: Sequence[PlannedModel]) -> None:
-        """Have the store know engines that are here, in a release or in place, and are wanted again."""
+        """Add to the store engines that are already here, in a release or in place, and are wanted again."""
         store = open_store(open_digests())
         for model in models:
             releases = self._releases(model.spec.name)
@@ -184,7 +184,7 @@ class _Provisioning:
                         restore.keep(store, record, folder)
 
     def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:
-        """Yield the models whose engines are good by their numbers, and by the rules of consumers that are named."""
+        """Yield the models whose engines pass verification, and the rules of the named consumers."""
         compared = []
         for model in models:
             with self._guarded(model.spec.name, status.VERIFY):
@@ -206,7 +206,7 @@ class _Provisioning:
             self.told.fail(model.spec.name, error_info(error, status.LINT))
 
     def _verify(self, model: PlannedModel) -> None:
-        """Compare an engine with its source, unless its run did. What prevents that is an error where verify: asks."""
+        """Compare an engine with its source, unless its run did. If impossible, that is an error only with verify:."""
         record = read_record(self.staging / model.spec.name)
         if record is not None and record["verification"] is not None:
             return
@@ -219,7 +219,7 @@ class _Provisioning:
             raise ReleaseError(error["code"], error["message"], hint=error["hint"])
 
     def _deliver(self, model: PlannedModel) -> None:
-        """Make a release of what was run aside, switch to it, and keep it if it is healthy."""
+        """Make a release of what was built separately, switch to it, and keep it if it is healthy."""
         releases, staged = self._releases(model.spec.name), self.staging / model.spec.name
         record = read_record(staged)
         if record is None or self._is_held(model, record["build_key"] or ""):
@@ -237,7 +237,7 @@ class _Provisioning:
             self._try_out(releases, number)
 
     def _first(self, releases: Releases) -> int | None:
-        """Return the version that shows; an engine that ``run`` built in place becomes one."""
+        """Return the current version; an engine that ``run`` built in place becomes one."""
         if releases.current is None and read_record(releases.folder) is not None:
             with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
                 self._adopt(releases)
@@ -252,7 +252,7 @@ class _Provisioning:
             self._note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:
-        """Have the health command judge the version that shows; without one, it is good."""
+        """Check the current version with the health command; without a command, it is good."""
         name, health = releases.folder.name, self.settings.health
         if health is not None:
             self.told.phase([name], status.HEALTH)
@@ -273,7 +273,7 @@ class _Provisioning:
 
     @contextlib.contextmanager
     def _guarded(self, name: str, phase: str) -> Iterator[None]:
-        """Make an error the failure of its model alone."""
+        """Make an error a failure of only its model."""
         self.told.phase([name], phase)
         try:
             yield
@@ -305,13 +305,13 @@ class _Provisioning:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Return the files of a build in a model's directory, by the names that the store has for them."""
+    """Return the files of a build in a model's directory, by their names in the store."""
     files = {STORED_PLAN: folder / PLAN, CALIBRATION: folder / CALIBRATION}
     return {name: file for name, file in files.items() if file.is_file()}
 
 
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
-    """Write into the ledger that a model shows another release now."""
+    """Record in the ledger that a model has switched to another release."""
     after = releases.current
     record = releases.record(after) if after is not None else None
     engine = record["engine"] if record is not None else None
@@ -320,10 +320,10 @@ def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
-    """Go to another release; where it is an earlier one, nothing returns by itself to the one that shows now.
+    """Switch to another release; if it is an earlier one, the current one is never returned to automatically.
 
     Raises:
-        ReleaseError: the engine there is not the one of its record.
+        ReleaseError: its engine is not the one in its record.
     """
     digests = open_digests()
     refuse_damage(releases.path(target), digests.of(releases.path(target) / PLAN))

@@ -1,4 +1,4 @@
-"""Going back to a version that is kept."""
+"""Going back to a version that was kept."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .status_file import note_rollback
 
 
 def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: str) -> Rollback:
-    """Have an earlier version of a model show; provisioning does not return to the one that shows now by itself.
+    """Switch a model to an earlier version; provisioning never returns to the current one automatically.
 
     Args:
-        name: of the model.
+        name: name of the model.
         models_dir: its models directory, absolute.
         device: name of this machine.
-        to: version to show; None means the one before.
-        why: for the ledger.
+        to: version to switch to; None means the previous one.
+        why: reason for the ledger.
 
     Raises:
-        UsageError: the model was not provisioned, or does not have the version.
+        UsageError: the model was not provisioned, or doesn't have the version.
         ReleaseError: there is no earlier version, or it is damaged.
     """
     releases = Releases(models_dir / name)

@@ -25,7 +25,7 @@ class Host(TypedDict, total=False):
 
 
 class Tool(TypedDict):
-    """What made a report."""
+    """The tool that wrote a report."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""The JSON Schemas of reports and statuses: what their types say of their fields, and what ``fields`` adds."""
+"""The JSON Schemas of reports and statuses: what their types say about their fields, and what ``fields`` adds."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _name(kind: object) -> str:
 
 
 def _object(kind: object, about: Mapping[str, Schema] | None = None) -> Schema:
-    """Return the schema of a type of the contract, whose keys are all there. ``about``: what is said of its fields."""
+    """Return the schema of a type whose keys are all required. ``about``: descriptions of its fields."""
     about = TOLD.get(kind, {}) if about is None else about
     fields = {name: _field(hint, about.get(name, {})) for name, hint in get_type_hints(kind).items()}
     required = [name for name in fields if name not in OPTIONAL.get(kind, ())]

@@ -84,11 +84,11 @@ def secret_file(content: str | None) -> Iterator[int | None]:
 
 
 def unread_log() -> IO[bytes]:
-    """Return a file in the memory for what a child prints and nobody reads in time: a pipe would fill up.
+    """Return an in-memory file for a child's output that is not read in time: a pipe would fill up.
 
-    ``tempfile.TemporaryFile`` tries its directory with a file that has a name, which a power cut leaves behind.
+    ``tempfile.TemporaryFile`` tests its directory with a named file, which a power cut would leave behind.
     """
-    return open(os.memfd_create("log"), "w+b")  # the caller's
+    return open(os.memfd_create("log"), "w+b")  # closed by the caller
 
 
 def path_of(descriptor: int | None) -> Path | None:

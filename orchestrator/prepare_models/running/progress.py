@@ -44,7 +44,7 @@ class Observer:
         """Handle the report of a finished model."""
 
     def phase(self, name: str | None, phase: str) -> None:
-        """Hear what a provisioning does now: of one model, or with all of them."""
+        """Handle a provisioning's current phase, of one model or of all."""
 
 
 class Lines(Observer):
@@ -62,7 +62,7 @@ class Lines(Observer):
         self._log.info("waiting for another run", model=name, process=owner)
 
     def phase(self, name: str | None, phase: str) -> None:
-        """Log it."""
+        """Log the phase."""
         self._log.info(phase, **({} if name is None else {"model": name}))
 
     def event(self, event: Event) -> None:

@@ -36,7 +36,7 @@ class Publisher:
     def publish(
         self, files: Mapping[str, Path], report: ModelReport, output_dir: Path, deploy_dir: Path | None = None
     ) -> ErrorInfo | None:
-        """Give a model an engine that was built elsewhere; return the error, if there is one.
+        """Publish an engine that was built elsewhere for a model; return the error, if any.
 
         Args:
             files: the plan and its stored companions, by their final names.

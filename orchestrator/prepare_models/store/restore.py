@@ -78,7 +78,7 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
 
 
 def restore(entry: Entry, planned: PlannedModel, publisher: Publisher) -> ModelReport:
-    """Give a model the engine of the store and return its report: no stage ran now, its record tells of the build."""
+    """Publish the store's engine for a model and return its report, in which the record describes the build."""
     report = as_of(entry, planned)
     error = publisher.publish(entry.files, report, planned.output_dir)
     report["stages"] = []
@@ -86,7 +86,7 @@ def restore(entry: Entry, planned: PlannedModel, publisher: Publisher) -> ModelR
 
 
 def as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
-    """Return the record of a build as that of this model: names and places are its own."""
+    """Return the record of a build as that of this model, with its own names and paths."""
     spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
     old_plan = report["engine"]["path"] if report["engine"] else ""
     new_plan = str(planned.output_dir / PLAN)

@@ -172,7 +172,7 @@ def named_in_utf8(directory: Path) -> Path:
     """Return the absolute path of a directory.
 
     Raises:
-        HostError: reports, locks and records can't name it, as they are UTF-8.
+        HostError: its path is not UTF-8, as reports, locks and records require.
     """
     place = directory.absolute()
     try:

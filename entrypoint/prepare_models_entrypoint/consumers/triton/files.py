@@ -45,11 +45,11 @@ def config(
     the first dimension, and the dynamic batcher is on.
 
     Args:
-        name: of the model.
-        bindings: of the engine.
-        warmup: have Triton run the engine once, with zeros, before it serves requests.
-        by_capability: file names of engines by compute capability, where several GPUs have one each.
-        version: the only one to serve; None serves the latest.
+        name: name of the model.
+        bindings: bindings of the engine.
+        warmup: whether Triton runs the engine once, with zeros, before it serves requests.
+        by_capability: file names of engines by compute capability, if there is one for each of several GPUs.
+        version: the only version to serve; None serves the latest.
     """
     batch = max_batch_size(bindings)
     lines = [

@@ -48,7 +48,7 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Provision the models and print what became of them; JSON in one line, for a journal."""
+    """Provision the models and print the results; JSON in one line, for a journal."""
     with observer(arguments) as hears:
         done = api.provision(
             selection.given(arguments),
