@@ -1,7 +1,8 @@
 """Ask registries which bytes the base images are today, and write the digests down: ``python .ci/base_digests.py``.
 
-The digests go into orchestrator/prepare_models/machine/base_digests.json and docker/docker-bake.hcl. What a registry
-doesn't tell stays as it was, and the exit status is 1. ``--check`` writes nothing and tells what differs.
+The digests go into orchestrator/prepare_models/machine/base_digests.json and docker/docker-bake.hcl. If a
+registry doesn't give a digest, it stays as it was, and the exit status is 1. ``--check`` writes nothing and prints what
+differs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in _KINDS)
 
 
 class RegistryError(Exception):
-    """A registry doesn't tell the digest of an image; the text says why."""
+    """A registry doesn't give the digest of an image; the message says why."""
 
 
 def digest_of(image: str) -> str:

@@ -50,7 +50,7 @@ MODULES = (
 PRODUCTS = {module.name: module.product for module in MODULES}
 _BY_NAME = {module.name: module for module in MODULES}
 
-_TAKEN = "PREPARE_MODELS_TENSORRT"  # the module that this process imports, where that isn't the one that builds
+_TAKEN = "PREPARE_MODELS_TENSORRT"  # the module that this process imports, if not the one that builds
 _LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
 _VERSION = r"\d+(\.\w+)+"
 _ANSWER_S = 60.0

@@ -94,7 +94,7 @@ class Split:
 
 
 class _Range:
-    """Bytes from ``start`` to before ``end``: of which ``came`` are in its file. ``done``: no more will come."""
+    """Bytes from ``start`` to before ``end``, of which ``came`` are in its file. ``done``: no more will come."""
 
     def __init__(self, start: int, end: int, path: Path) -> None:
         self.start, self.end, self.path = start, end, path

@@ -116,7 +116,7 @@ class _Search:
         return Harm(method, left_out, right=count < len(worst), tried=len(names), served=len(worst) - count)
 
     def _best(self) -> Tuple[str, bool]:
-        """Return the method whose outputs are nearest to the source's, and whether they are near enough."""
+        """Return the method with the best outputs, and whether these are near enough to the source's."""
         feeds, right = self._settling.feeds, self._settling.right
         found: Dict[str, Tuple[float, bool]] = {}
         for method, variants in self._variants.items():

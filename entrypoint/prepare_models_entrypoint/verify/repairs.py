@@ -22,7 +22,7 @@ from ..onnx_graph.segments import Values
 from ..onnx_graph.walk import bodies, graphs, with_bodies
 
 _UNITS = {"fp16": 2.0**-11, "bf16": 2.0**-8}
-_FAR = 10  # in units of rounding; of a tensor's magnitude
+_FAR = 10  # in units of rounding, relative to a tensor's magnitude
 _JUMP = 4  # times the error of a node's inputs; below this, rounding only adds up
 _ENOUGH = 1.25  # times the smallest error that can be reached
 _SHARES = (1 / 4, 1 / 16, 0.0)  # of an error that may remain
