@@ -99,8 +99,8 @@ def from_os_error(error: OSError) -> StageError:
     """Turn the operating system's refusal into an error that says what to do."""
     where = error.filename2 or error.filename or "the models or cache directory"
     if error.errno in NO_ROOM:
-        told = no_room(error.filename2 or error.filename)
-        return StageError("disk-full", told, hint="free disk space there, then run again", retryable=True)
+        text = no_room(error.filename2 or error.filename)
+        return StageError("disk-full", text, hint="free disk space there, then run again", retryable=True)
     if error.errno == errno.ENAMETOOLONG:
         return StageError(
             "output-not-writable",

@@ -34,9 +34,9 @@ class _Built:
         """Return the bindings, without where they came from."""
         bindings: List[Binding] = []
         for binding in self.report["io"]:
-            told = binding.copy()
-            told["source"] = ""
-            bindings.append(told)
+            found = binding.copy()
+            found["source"] = ""
+            bindings.append(found)
         return bindings
 
 
@@ -98,11 +98,11 @@ def _by_capability(built: Sequence[_Built]) -> Dict[str, _Built]:
     for engine in built:
         other = engines.setdefault(engine.capability, engine)
         if other.report["engine"] != engine.report["engine"] and other is not engine:
-            told = f"{other.file} and {engine.file} are both for compute capability {engine.capability}"
-            raise InspectError("engine-unusable", told, hint="gather one directory for each kind of GPU")
+            text = f"{other.file} and {engine.file} are both for compute capability {engine.capability}"
+            raise InspectError("engine-unusable", text, hint="gather one directory for each kind of GPU")
         if engine.io != built[0].io:
-            told = f"inputs and outputs of {built[0].file} and {engine.file} differ"
-            raise InspectError("engine-unusable", told, hint="build both from one manifest with one TensorRT version")
+            text = f"inputs and outputs of {built[0].file} and {engine.file} differ"
+            raise InspectError("engine-unusable", text, hint="build both from one manifest with one TensorRT version")
     return engines
 
 

@@ -119,13 +119,13 @@ def run(
         Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {})
     )
     whole_run.get_ready(settings)
-    hears = _observer(on_event, observer)
+    listener = _observer(on_event, observer)
     chosen = selection.chosen(
         Selection(manifest, models, locked, signatures, delivery, executor, containers),
-        _verifying(hears),
+        _verifying(listener),
         accepts=True,
     )
-    return RunReport(whole_run.perform(chosen, settings, hears, started=started))
+    return RunReport(whole_run.perform(chosen, settings, listener, started=started))
 
 
 @_call()
@@ -256,13 +256,13 @@ def provision(  # noqa: D417  # the others are those of run
     from .provisioning import provision as provisioning  # imported here, as ``run`` doesn't need it
     from .provisioning.status_file import device_name
 
-    hears = _observer(on_event, observer)
+    listener = _observer(on_event, observer)
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
     settings = provisioning.Settings(
         Path(models_dir), device or device_name(), max(keep, 1), health, force, timeout_s, accept_eula
     )
-    choose = lambda: selection.chosen(wanted, _verifying(hears), accepts=True)  # noqa: E731  # shorter than a function
-    return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, hears))
+    choose = lambda: selection.chosen(wanted, _verifying(listener), accepts=True)  # noqa: E731  # shorter than a function
+    return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, listener))
 
 
 @_call()

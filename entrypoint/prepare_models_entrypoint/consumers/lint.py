@@ -33,8 +33,8 @@ def of_directory(models_dir: Path, consumers: Sequence[str]) -> Dict[str, Any]:
     except StageError as error:
         document["error"] = error.info("lint")
     except OSError as error:
-        told = f"{error.filename or models_dir} can't be read: {error.strerror}"
-        unreadable = InspectError("source-unreadable", told, hint="check the path, and give this user read access")
+        text = f"{error.filename or models_dir} can't be read: {error.strerror}"
+        unreadable = InspectError("source-unreadable", text, hint="check the path, and give this user read access")
         document["error"] = unreadable.info("lint")
     return document
 

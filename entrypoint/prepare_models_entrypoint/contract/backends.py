@@ -112,12 +112,12 @@ def _installed(module: Module) -> Optional[BackendInfo]:
         # importlib.metadata would give the same, but imports the email parser in every process
         for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
             return BackendInfo(name=module.name, version=record.name.rpartition(".")[0].partition("-")[2])
-    version = _own_word(module.name, spec.origin) or (library_version() if module.name == FULL else None)
+    version = _reported_version(module.name, spec.origin) or (library_version() if module.name == FULL else None)
     return BackendInfo(name=module.name, version=version) if version else None
 
 
 @lru_cache(maxsize=None)
-def _own_word(module: str, origin: str) -> Optional[str]:
+def _reported_version(module: str, origin: str) -> Optional[str]:
     """Return the version that a module reports in a separate process: importing it here would start the driver.
 
     Args:

@@ -68,5 +68,5 @@ class DeepStreamConfig(Record):
 
     def info(self) -> Dict[str, Any]:
         """Return the form that reports have; empty if nothing is set."""
-        told = {"labels": list(self.labels), "properties": dict(self.properties), "classes": dict(self.classes)}
-        return {key: value for key, value in told.items() if value}
+        given = {"labels": list(self.labels), "properties": dict(self.properties), "classes": dict(self.classes)}
+        return {key: value for key, value in given.items() if value}

@@ -130,12 +130,12 @@ def check(model: Path) -> int:
         if size is None:
             size = sizes[tensor.location] = resolve(model, tensor.location).stat().st_size
         if None not in (tensor.length, tensor.needed) and tensor.length != tensor.needed:
-            told = f"{tensor.length} bytes, its shape and type take {tensor.needed}"
-            raise ExternalDataError(f"the tensor {tensor.tensor!r} has {told}")
+            text = f"{tensor.length} bytes, its shape and type take {tensor.needed}"
+            raise ExternalDataError(f"the tensor {tensor.tensor!r} has {text}")
         if tensor.end > size:
             known = other_formats.kind(resolve(model, tensor.location))
-            told = f", and is {known[0]}: {known[1]}" if known else ""
-            why = f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}{told}"
+            text = f", and is {known[0]}: {known[1]}" if known else ""
+            why = f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}{text}"
             raise _refused(tensor.location, why)
         total += tensor.end - tensor.offset
     return total

@@ -183,16 +183,16 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> List[Ch
 
 def changes(old: Mapping[str, object], new: Mapping[str, object]) -> List[str]:
     """Return what differs between two identities, in words and in the order of the fields."""
-    told = []
+    texts = []
     for change in differences(old, new):
         field, _, rest = change["field"].partition(".")
         if field in ("backend", "backend_version"):
             if field == "backend" or old.get("backend") == new.get("backend"):
-                told.append(_backend_change(old, new))
+                texts.append(_backend_change(old, new))
             continue
         label = f"{LABELS[field]}.{rest}" if rest else LABELS[field]
-        told.append(f"{label} {_short(change['old'])} -> {_short(change['new'])}")
-    return told
+        texts.append(f"{label} {_short(change['old'])} -> {_short(change['new'])}")
+    return texts
 
 
 def _backend_change(old: Mapping[str, object], new: Mapping[str, object]) -> str:

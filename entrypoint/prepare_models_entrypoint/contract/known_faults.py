@@ -65,8 +65,8 @@ class Fault:
 
     def warning(self, version: str) -> WarningInfo:
         """Return the warning about a version."""
-        told = f"TensorRT {version}: {self.what} ({self.confirmed}: {', '.join(self.sources)})"
-        return WarningInfo(code=CODE, message=told, hint=self.hint)
+        text = f"TensorRT {version}: {self.what} ({self.confirmed}: {', '.join(self.sources)})"
+        return WarningInfo(code=CODE, message=text, hint=self.hint)
 
 
 @lru_cache(maxsize=None)

@@ -17,6 +17,6 @@ def check_printable(name: str, what: str) -> str:
         ContractError: it has a character that would end the line, or control a terminal.
     """
     if not is_printable(name):
-        told = name.encode("unicode_escape").decode("ascii")
-        raise ContractError(f"{what} {told} has control characters")
+        escaped = name.encode("unicode_escape").decode("ascii")
+        raise ContractError(f"{what} {escaped} has control characters")
     return name

@@ -72,11 +72,11 @@ def _probe_in_a_copy() -> Tuple[Optional[GpuInfo], Optional[str]]:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as answer:
-        told = answer.read()
+        data = answer.read()
     os.waitpid(child, 0)
-    if not told:
+    if not data:
         return None, "the NVIDIA driver crashed when it was asked for its devices"
-    device, reason = json.loads(told)
+    device, reason = json.loads(data)
     return device, reason
 
 

@@ -142,13 +142,13 @@ class _Attempt(Attempt):
             result["builder"] = builder.effective
             if request.check_only:
                 found = estimate.findings(network, self.weights, model, Path(request.work_dir))
-                with _sizes_told(traits, resolved):
+                with _with_sizes(traits, resolved):
                     found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
                 result["warnings"] += messages.from_builder_warnings(network.warnings()) + estimate.isaac_ros(bindings)
                 return result
             self.progress("build", 0, 0)
-            with _sizes_told(traits, resolved):
+            with _with_sizes(traits, resolved):
                 plan = builder.build(built.calibrator, progress=self.progress)
             result["warnings"] += messages.from_builder_warnings(network.warnings())
         self.progress("write", 0, 0)
@@ -219,7 +219,7 @@ class _Attempt(Attempt):
 
 
 @contextlib.contextmanager
-def _sizes_told(traits: Mapping[str, profiles.Traits], resolved: List[Dict[str, ProfileShapes]]) -> Iterator[None]:
+def _with_sizes(traits: Mapping[str, profiles.Traits], resolved: List[Dict[str, ProfileShapes]]) -> Iterator[None]:
     """Add the manifest's sizes to a builder's objection to them."""
     try:
         yield

@@ -240,12 +240,12 @@ def _look(
 
 def _version(program: str) -> Version:
     try:
-        told = subprocess.run([program, "--help"], capture_output=True, check=False, timeout=30)
+        printed = subprocess.run([program, "--help"], capture_output=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConvertError(
             "converter-unavailable", f"{program} does not start: {error}", hint="check TensorRT's installation"
         ) from None
-    version = trtexec.parse_version((told.stdout + told.stderr).decode("utf-8", "replace"))
+    version = trtexec.parse_version((printed.stdout + printed.stderr).decode("utf-8", "replace"))
     if version is None:
         raise ConvertError(
             "converter-unavailable",

@@ -141,9 +141,9 @@ def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu:
 
 
 def _unavailable(found: Sequence[Ignored], who: str) -> ConvertError:
-    told = "; ".join(f"builder.{row.key}: {why}" for row, why in found)
+    text = "; ".join(f"builder.{row.key}: {why}" for row, why in found)
     return ConvertError(
         "builder-option-unavailable",
-        f"{who} would ignore {told}",
+        f"{who} would ignore {text}",
         hint="remove these lines from builder:, or build where they have an effect",
     )

@@ -78,8 +78,8 @@ def complaint_of(file: Path) -> Optional[str]:
         from ..onnx_graph import faults, model_file
     except ImportError:
         return None
-    told = faults.of(model_file.load(file))
-    return None if told is None else " ".join(told.split())[:300].rstrip(".")
+    fault = faults.of(model_file.load(file))
+    return None if fault is None else " ".join(fault.split())[:300].rstrip(".")
 
 
 def advice(file: Path, nodes: Sequence[str], *, decided: bool = False) -> str:
@@ -117,21 +117,21 @@ def _objection(findings: Sequence[Finding], file: Path) -> Optional[str]:
     found = _around(file)
     if found is None:
         return None
-    told = (found.objection(node) for node in found.named([finding.node for finding in findings]))
-    return next((each for each in told if each is not None), None)
+    objections = (found.objection(node) for node in found.named([finding.node for finding in findings]))
+    return next((each for each in objections if each is not None), None)
 
 
 def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertError:
     own = [finding for finding in missing if not _is_standard(finding.operator)]
     if not own:
-        told = ", ".join(_where(finding) for finding in missing[:_SHOWN])
+        text = ", ".join(_where(finding) for finding in missing[:_SHOWN])
         return ConvertError(
-            "onnx-unsupported-operator", f"{who} does not have the operator {told}",
+            "onnx-unsupported-operator", f"{who} does not have the operator {text}",
             hint=f"export the model without it, or give a library that has it under plugins:{more}",
         )  # fmt: skip
-    told = ", ".join(_where(finding) for finding in own[:_SHOWN])
+    text = ", ".join(_where(finding) for finding in own[:_SHOWN])
     return ConvertError(
-        "plugin-missing", f"{who} has no plugin for {told}",
+        "plugin-missing", f"{who} has no plugin for {text}",
         hint=f"give the library that has it under plugins:, or export the model without this operator{more}",
     )  # fmt: skip
 
@@ -139,10 +139,10 @@ def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertE
 def _unsupported(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     inputs = [] if any(finding.operator for finding in findings) else _odd_inputs(file)
     known = parser_table.of(_plain(findings[0].description) or findings[0].description)
-    told = f"the type of {', '.join(inputs)}" if inputs else _listed(findings)
+    text = f"the type of {', '.join(inputs)}" if inputs else _listed(findings)
     error = ConvertError(
         "onnx-unsupported-operator",
-        f"{who} can't take {told}",
+        f"{who} can't take {text}",
         hint=known.hint + advice(file, [finding.node for finding in findings], decided=known.decided),
     )
     error.of_sizes = known.sizes

@@ -211,12 +211,12 @@ def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLay
         return requested
     if requested == "fp32" or allow_fallback or not any(layers.values()):
         return best
-    told = ", ".join(f"{count} {name}" for name, count in layers.items() if count) or "none"
+    text = ", ".join(f"{count} {name}" for name, count in layers.items() if count) or "none"
     reasons = ", ".join(f"{layer['name']} ({layer['reason']})" for layer in kept[:_NAMED])
     why = f"; these have to stay in fp32: {reasons}{', ...' if len(kept) > _NAMED else ''}" if kept else ""
     raise ConvertError(
         "precision-not-delivered",
-        f"{requested} was requested, and no compute layer has it (compute layers: {told}){why}",
+        f"{requested} was requested, and no compute layer has it (compute layers: {text}){why}",
         hint="allow_fallback: true takes what there is; otherwise ask for what the model and backend can give",
     )
 
@@ -285,9 +285,9 @@ def doubts(proof: PrecisionProof) -> List[WarningInfo]:
 
 def means_of(report: ModelReport) -> Optional[Means]:
     """Return how the engine of a report got its precision; older records don't have this as a value."""
-    told = report["precision_proof"]["means"]
-    if told is not None:
-        return Means(told)
+    value = report["precision_proof"]["means"]
+    if value is not None:
+        return Means(value)
     backend = report["runtime"]["backend"] if report["runtime"] else None
     if report["converter"] == "tao-converter":
         return Means.TAO_CONVERTER

@@ -238,13 +238,13 @@ def _by_name(traits: Mapping[str, Traits], profile: Resolved) -> Dict[str, List[
 
 
 def _contradiction(name: str, ranges: Sequence[_Range]) -> ConvertError:
-    told = ", ".join(each.told() for each in ranges)
+    text = ", ".join(each.told() for each in ranges)
     first = ranges[0]
     size = f"{first.low} to {first.high} with opt {first.mid}" if first.low != first.high else f"{first.low}"
     return ConvertError(
         "inputs-mismatch",
         f"the model names several dimensions {name!r}, so they have one size, and the manifest gives different ones: "
-        f"{told}",
+        f"{text}",
         hint=f"under inputs: give each of them the same min, opt and max, such as {size}; where the model's name is "
         "wrong, fix the sizes with onnx: {static_shapes: {INPUT: SHAPE}}",
     )
@@ -252,13 +252,13 @@ def _contradiction(name: str, ranges: Sequence[_Range]) -> ConvertError:
 
 def with_sizes(error: ConvertError, traits: Mapping[str, Traits], profiles: Sequence[Resolved]) -> ConvertError:
     """Return a builder's objection to sizes, with what the manifest chose for each dynamic axis."""
-    told = [
+    lines = [
         f"profile {index}: {', '.join(_chosen(name, traits.get(name, Traits()), shapes))}"
         for index, profile in enumerate(profiles)
         for name, shapes in profile.items()
         if shapes["min"] != shapes["max"] or any(traits.get(name, Traits()).dimensions) or "values" in shapes
     ]
-    error.message += f". The manifest's sizes: {'; '.join(told)}" if told else ""
+    error.message += f". The manifest's sizes: {'; '.join(lines)}" if lines else ""
     return error
 
 

@@ -76,15 +76,15 @@ def settle(request: BuildRequest, cache: Optional[CalibrationCache], progress: P
     if job.precision == AUTO:
         from ..verify import choice
 
-        job, findings = choice.choose(job, source, Path(request.work_dir), cache, _told(progress))
+        job, findings = choice.choose(job, source, Path(request.work_dir), cache, _on_phase(progress))
     elif job.precision in _REWRITTEN and (not weakly or importlib.util.find_spec("onnx") is not None):
         from ..verify import analysis
 
-        findings = analysis.find(job, source, _told(progress), work_dir=Path(request.work_dir))
+        findings = analysis.find(job, source, _on_phase(progress), work_dir=Path(request.work_dir))
     if weakly and findings is not None:
         job = dataclasses.replace(job, keep_fp32=(*job.kept_patterns, *map(glob.escape, findings.keep)))
     return Settled(dataclasses.replace(request, model=job), findings, request.model.precision)
 
 
-def _told(progress: Progress) -> Callable[[str], None]:
+def _on_phase(progress: Progress) -> Callable[[str], None]:
     return lambda phase: progress(phase, 0, 0)

@@ -78,7 +78,7 @@ class _Many:
 
     def _items(self, source: Source, sha256: Optional[str]) -> List[_Item]:
         found: List[_Item] = []
-        with self._failures_told(source):
+        with self._reported(source):
             found += _expanded(source, sha256, access_of(self._job.network), self._job.pins)
         return found
 
@@ -134,7 +134,7 @@ class _Many:
         return key, (max(0, promise.size - progress_of(self._store.parts / f"{key}.part")[0]), promise.size)
 
     def _one(self, item: _Item) -> None:
-        with self._failures_told(item.source):
+        with self._reported(item.source):
             if self._is_in_place(item):
                 return
             fetched = fetch(
@@ -155,7 +155,7 @@ class _Many:
             self._finished(item.source, fetched, self._placed(item.name, fetched, stored=item.source.path is None))
 
     @contextlib.contextmanager
-    def _failures_told(self, source: Source) -> Iterator[None]:
+    def _reported(self, source: Source) -> Iterator[None]:
         """Make a failure the result of one source; the others continue."""
         try:
             yield
@@ -203,7 +203,7 @@ class _Many:
 
     def _finished(self, source: Source, fetched: Fetched, path: Path) -> None:
         weights = [ExternalFile(source_id=each.source.id, location=each.location) for each in fetched.external]
-        self._tell(
+        self._emit(
             source, "fetched" if fetched.fresh else "present", path=str(path), bytes=fetched.bytes,
             sha256=fetched.digest.result(), promised=fetched.promised, licence=fetched.licence,
             revision=fetched.revision, external_data=weights,
@@ -211,12 +211,12 @@ class _Many:
 
     def _failed(self, source: Source, error: StageError) -> None:
         self._good = False
-        self._tell(source, "failed", error=error.info("fetch"))
+        self._emit(source, "failed", error=error.info("fetch"))
 
-    def _tell(self, source: Source, status: str, **known: Any) -> None:
-        told = {"source": source.public, "source_id": source.id, "status": status, "external_data": [], **known}
+    def _emit(self, source: Source, status: str, **known: Any) -> None:
+        result = {"source": source.public, "source_id": source.id, "status": status, "external_data": [], **known}
         self._events.emit(
-            event.SOURCE_FINISHED, stage="fetch", **{**dict.fromkeys(FetchResult.__annotations__), **told}
+            event.SOURCE_FINISHED, stage="fetch", **{**dict.fromkeys(FetchResult.__annotations__), **result}
         )
 
 

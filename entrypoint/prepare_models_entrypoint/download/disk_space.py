@@ -22,11 +22,11 @@ def check_room(directory: Path, size: int, *, what: str, hint: str) -> None:
     status = os.statvfs(str(directory))
     free = status.f_bavail * status.f_frsize
     if size > free:
-        message = f"{what} needs {_told(size)}, {directory} has room for {_told(free)}"
+        message = f"{what} needs {_readable(size)}, {directory} has room for {_readable(free)}"
         raise FetchError("disk-full", message, hint=hint)
 
 
-def _told(size: int) -> str:
+def _readable(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size >= 10**6 else f"{size / 1e3:.0f} kB"
 
 

@@ -81,9 +81,9 @@ class Sources:
             self._lines[key.decode("ascii", "replace")] = known
             self._count += 1
         if self._count > len(self._lines) + _OUTDATED:
-            self._write_anew()
+            self._rewrite()
 
-    def _write_anew(self) -> None:
+    def _rewrite(self) -> None:
         """Rewrite the file with the lines that count; what another process appends at that moment is lost."""
         with contextlib.suppress(OSError), partial_file(self._file) as (stream, partial):  # a store may be read-only
             stream.writelines(b"%s %s\n" % (key.encode(), line) for key, line in self._lines.items())

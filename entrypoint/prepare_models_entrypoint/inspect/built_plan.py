@@ -56,8 +56,8 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
         return Inspected(header, list(network), warnings, None)
     if module is None:  # built by a program
         hint = "install the TensorRT module of the same version for this Python, so that engines are loaded and checked"
-        told = f"no module of this Python loads engines of {PRODUCTS[header['format']]}: this one was not loaded"
-        warnings.append(WarningInfo(code="engine-not-loadable-here", message=told, hint=hint))
+        text = f"no module of this Python loads engines of {PRODUCTS[header['format']]}: this one was not loaded"
+        warnings.append(WarningInfo(code="engine-not-loadable-here", message=text, hint=hint))
         return Inspected(header, list(network), warnings, None)
     answer, peak = load_engine(plan, work_dir, own=True, module=module["name"])
     if answer["why_not"] is None:
@@ -80,8 +80,8 @@ def partly_unknown(answer: Answer) -> List[WarningInfo]:
     if not answer["unknown"]:
         return []
     hint = "please report it with the versions of TensorRT that built and that loaded the engine"
-    told = f"the engine loads, but parts of its description can't be read: {'; '.join(answer['unknown'])}"
-    return [WarningInfo(code="engine-partly-unknown", message=told, hint=hint)]
+    text = f"the engine loads, but parts of its description can't be read: {'; '.join(answer['unknown'])}"
+    return [WarningInfo(code="engine-partly-unknown", message=text, hint=hint)]
 
 
 def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple[Answer, int]":

@@ -26,17 +26,17 @@ def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -
         runtime: backend and GPU of this environment.
     """
     module = loader(runtime, header["format"])
-    told = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"
+    text = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"
     if runtime["gpu"] is None or not (module or runtime["backend"]):
-        return Fitness(runs_here=None, told=told)
+        return Fitness(runs_here=None, told=text)
     if module is None or (loads_compatible_alone(module["name"]) and _compatible(record) is False):
-        return Fitness(runs_here=False, told=told)
+        return Fitness(runs_here=False, told=text)
     wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
     if wanted is not None and not _covers(header, wanted, found):
-        return Fitness(runs_here=False, told=told)
+        return Fitness(runs_here=False, told=text)
     if loads_compatible_alone(module["name"]) and not _compatible(record):
-        return Fitness(runs_here=None, told=told)
-    return Fitness(runs_here=_same_version(header, module["version"]), told=told)
+        return Fitness(runs_here=None, told=text)
+    return Fitness(runs_here=_same_version(header, module["version"]), told=text)
 
 
 def _built(header: Header, record: Optional[ModelReport]) -> str:

@@ -83,7 +83,7 @@ def unreadable(what: str, error: Exception) -> InspectError:
 
 
 def _how(ended: Ended, timeout_s: float, last: str) -> str:
-    told = f": {last}" if last else ""
+    text = f": {last}" if last else ""
     if ended.timed_out:
         return f"took longer than {timeout_s:g} s"
-    return f"died of {ended.signal.name}{told}" if ended.signal else f"ended with status {ended.exit_code}{told}"
+    return f"died of {ended.signal.name}{text}" if ended.signal else f"ended with status {ended.exit_code}{text}"

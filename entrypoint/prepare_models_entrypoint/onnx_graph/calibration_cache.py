@@ -188,21 +188,21 @@ def check(found: Calibration, *, allow_fallback: bool) -> List[WarningInfo]:
     unusable = found["unusable"]
     names = [f"{name} ({unusable[name]})" if name in unusable else name for name in found["missing"][:5]]
     shown = ", ".join(names) + (", ..." if found["missing_count"] > 5 else "")
-    told = f"{found['covered']} of {found['wanted']} activations have a scale; missing: {shown or 'none'}"
+    text = f"{found['covered']} of {found['wanted']} activations have a scale; missing: {shown or 'none'}"
     if found["method"] is not None:
-        told = f"{found['covered']} of {found['wanted']} activations become int8; left out: {shown}"
-        return [_told(told, _OWN)] if found["missing_count"] else []
+        text = f"{found['covered']} of {found['wanted']} activations become int8; left out: {shown}"
+        return [_warning(text, _OWN)] if found["missing_count"] else []
     foreign = 2 * found["covered"] < found["wanted"] and found["stale_count"] > found["covered"]
     if found["wanted"] and (not found["covered"] or (foreign and not allow_fallback)):
         raise ConvertError(
             "calibration-cache-foreign",
-            f"the calibration cache does not fit this model: {told}; {found['stale_count']} of its names are unknown",
+            f"the calibration cache does not fit this model: {text}; {found['stale_count']} of its names are unknown",
             hint=_how_to_fit(found),
         )
-    return [_told(told, _FOREIGN)] if found["missing_count"] else []
+    return [_warning(text, _FOREIGN)] if found["missing_count"] else []
 
 
-def _told(message: str, hint: str) -> WarningInfo:
+def _warning(message: str, hint: str) -> WarningInfo:
     return WarningInfo(code="calibration-incomplete", message=message, hint=hint)
 
 

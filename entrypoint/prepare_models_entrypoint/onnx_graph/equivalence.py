@@ -38,10 +38,10 @@ def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optio
     answer = run("compare", work_dir, source=str(source), rewritten=str(rewritten), shapes=shapes, values=values)
     wrong = {name: apart for name, apart in answer["outputs"].items() if isinstance(apart, str) or apart > _LARGEST}
     if wrong:
-        told = "; ".join(f"{name}: {_told(apart)}" for name, apart in wrong.items())
+        text = "; ".join(f"{name}: {_described(apart)}" for name, apart in wrong.items())
         raise ConvertError(
             "onnx-unsupported-operator",
-            f"TensorRT does not take the model as it is, and rewriting it changed its results ({told})",
+            f"TensorRT does not take the model as it is, and rewriting it changed its results ({text})",
             hint="export the model without the operators that the warnings name, or with static shapes",
         )
     return answer["why_not"]
@@ -86,5 +86,5 @@ def _values(job: ModelJob) -> Dict[str, List[int]]:
     return {name: list(one.opt) for name, one in profile.items() if one.values}
 
 
-def _told(apart: Distance) -> str:
+def _described(apart: Distance) -> str:
     return apart if isinstance(apart, str) else f"{apart:.3g} of the output's range, at most {_LARGEST:g} is allowed"

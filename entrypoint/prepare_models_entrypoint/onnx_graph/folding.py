@@ -62,8 +62,8 @@ def by_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelPro
     gone = before - branches(folded)
     if not gone:
         return model, []
-    told = f": {', '.join(sized)} can't vary" if sized else ""
-    return folded, [f"the manifest's sizes decide {gone} of {before} If{told}"]
+    text = f": {', '.join(sized)} can't vary" if sized else ""
+    return folded, [f"the manifest's sizes decide {gone} of {before} If{text}"]
 
 
 def branches(model: ModelProto) -> int:

@@ -41,11 +41,11 @@ def check(model: ModelProto) -> None:
         ConvertError: ``onnx-invalid`` or ``onnx-node-invalid``, which names the node.
     """
     _check_operator_sets(model)
-    told = next(_of_nodes(model), None) or next(_of_tensors(model), None) or _of_shapes(model)
-    if told is not None:
+    fault = next(_of_nodes(model), None) or next(_of_tensors(model), None) or _of_shapes(model)
+    if fault is not None:
         raise ConvertError(
             "onnx-node-invalid",
-            f"the model is not well formed: {told[:_LONGEST].rstrip('.')}",
+            f"the model is not well formed: {fault[:_LONGEST].rstrip('.')}",
             hint="export the model again, and check it with onnx.checker.check_model(PATH, full_check=True)",
         )
 

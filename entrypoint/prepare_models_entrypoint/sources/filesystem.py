@@ -60,7 +60,7 @@ class FilesystemSource:
         self._info = None
         mark, size = self._mark(), self.promise().size
         start = offset if offset and validator is not None and validator == mark else 0
-        with self._failures_told():
+        with self._translated():
             stream = self._filesystem().open(self._url, "rb")
             stream.seek(start)
         with contextlib.closing(stream):
@@ -72,7 +72,7 @@ class FilesystemSource:
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         while True:
-            with self._failures_told():
+            with self._translated():
                 chunk: bytes = stream.read(_CHUNK)
             if not chunk:
                 return
@@ -80,13 +80,13 @@ class FilesystemSource:
 
     def _told(self) -> Dict[str, object]:
         if self._info is None:
-            with self._failures_told():
+            with self._translated():
                 self._info = dict(self._filesystem().info(self._url))
         return self._info
 
     def _mark(self) -> Optional[str]:
-        told = self._told()
-        return next((f"{key} {told[key]}" for key in _MARKS if told.get(key)), None)
+        info = self._told()
+        return next((f"{key} {info[key]}" for key in _MARKS if info.get(key)), None)
 
     def _filesystem(self) -> _Filesystem:
         try:
@@ -102,7 +102,7 @@ class FilesystemSource:
         return found
 
     @contextlib.contextmanager
-    def _failures_told(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:

@@ -197,11 +197,11 @@ def refusal(answer: requests.Response, label: str) -> FetchError:
     usual = refused if 400 <= status < 500 else ("source-unreachable", "try again later")
     code, hint = _STATUS_HINTS.get(status, usual)
     again = status in (408, 425, 429) or status >= 500
-    told = f"{label}: the server answers {status} {answer.reason or ''}".rstrip()
+    text = f"{label}: the server answers {status} {answer.reason or ''}".rstrip()
     wait_s = _retry_after(answer) if again else None
     if wait_s:
-        told += f", and asks for no request for {_duration(wait_s)}"
-    error = FetchError(code, told, hint=hint, retryable=again)
+        text += f", and asks for no request for {_duration(wait_s)}"
+    error = FetchError(code, text, hint=hint, retryable=again)
     error.retry_after_s = wait_s
     return error
 

@@ -32,13 +32,13 @@ class HubSource(HttpSource):
         super().__init__(_url(access.hf_endpoint, file, file.revision or "main"), access)
         self.label, self.key = source, source
         self._file = file
-        self._told: Optional[Promise] = None
+        self._promised: Optional[Promise] = None
 
     def promise(self) -> Promise:
         """Return size and digest of a file in LFS; for a small file the hub gives neither."""
-        if self._told is None:
-            self._told = self._asked()
-        return self._told
+        if self._promised is None:
+            self._promised = self._asked()
+        return self._promised
 
     def mark(self, validator: Optional[str]) -> Optional[str]:
         """Return the digest, else the ETag."""
@@ -57,12 +57,12 @@ class HubSource(HttpSource):
         url = self._url
         for _ in range(_MOST_REDIRECTS):
             with self._access.web.get(url, headers=self._credentials(), head=True) as answer:
-                told = answer.headers
-                commit, size = told.get("X-Repo-Commit", ""), told.get("X-Linked-Size", "")
+                headers = answer.headers
+                commit, size = headers.get("X-Repo-Commit", ""), headers.get("X-Linked-Size", "")
                 if re.fullmatch(_COMMIT, commit):
                     self.revision = commit
                     self._url = _url(self._access.hf_endpoint, self._file, commit)
-                digest = told.get("X-Linked-Etag", "").strip('"')
+                digest = headers.get("X-Linked-Etag", "").strip('"')
                 if re.fullmatch(_SHA256, digest):
                     return Promise(int(size) if re.fullmatch(_SIZE, size) else None, digest)
                 target = location(answer, url)
@@ -77,19 +77,19 @@ class HubSource(HttpSource):
         """Return what a refusal of the hub means, according to its header."""
         repository = f"{self._file.owner}/{self._file.repository}"
         page = f"{self._access.hf_endpoint}/{repository}"
-        told = answer.headers.get("X-Error-Code")
+        code = answer.headers.get("X-Error-Code")
         token = "a token that may read it: HF_TOKEN, or a file named by HF_TOKEN_PATH"  # noqa: S105  # no secret
-        if told == "GatedRepo":
+        if code == "GatedRepo":
             hint = f"accept the terms on {page}, and give {token}"
             what = f"{self.label}: {repository} asks you to accept its terms"
             return FetchError("licence-not-accepted", what, hint=hint)
-        if told == "EntryNotFound":
+        if code == "EntryNotFound":
             what = f"{repository} has no file {self._file.file} at {self._file.revision or 'main'}"
             return FetchError("source-not-found", what, hint=f"its files: {page}/tree/main")
-        if told == "RevisionNotFound":
+        if code == "RevisionNotFound":
             what = f"{repository} has no revision {self._file.revision}"
             return FetchError("source-not-found", what, hint=f"its branches and commits: {page}/tree/main")
-        if told == "RepoNotFound" or answer.status_code == 401:
+        if code == "RepoNotFound" or answer.status_code == 401:
             what = f"{repository} is not on the hub, or is private"
             return FetchError("source-refused", what, hint=f"check the name on {page}; a private one needs {token}")
         return refusal(answer, self.label)

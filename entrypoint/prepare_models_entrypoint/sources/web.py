@@ -54,7 +54,7 @@ class Web:
         Raises:
             FetchError: no answer came, or the block failed while reading the body.
         """
-        with self._failures_told(url):
+        with self._translated(url):
             request = _prepared(url, {**_HEADERS, **(headers or {})}, auth, "HEAD" if head else "GET")
             if cookies:
                 request.prepare_cookies(cookies)
@@ -93,7 +93,7 @@ class Web:
             yield chunk
 
     @contextlib.contextmanager
-    def _failures_told(self, url: str) -> Iterator[None]:
+    def _translated(self, url: str) -> Iterator[None]:
         try:
             yield
         except (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError) as error:
@@ -132,8 +132,8 @@ def _prepared(url: str, headers: Mapping[str, str], auth: Optional[AuthBase], me
 
 
 def _tls(url: str, error: Exception) -> FetchError:
-    told = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" not in told and "certificate" not in told.lower():
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" not in text and "certificate" not in text.lower():
         return _unreachable(url, f"the TLS connection broke: {_reason(error)}", "check the network, then run again")
     used = [f"{name}={os.environ[name]}" for name in _CA_VARIABLES if os.environ.get(name)]
     now = f"; now {used[0]}" if used else "; now the certificates that come with certifi"

@@ -146,9 +146,9 @@ def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], t
         found = ranges.measure(source, target, judge(given.config, target), keep=keep, grow=grow)
     except runners.runtime_errors() as error:
         raise runners.cannot_run(error) from None
-    told = {name: why for name, why in found.keep.items() if name not in keep}
-    warnings = [] if grow else _on_random(told, found.judgement, target)
-    return Findings(told, described, trusted=grow, runs=found.runs, warnings=warnings)
+    added = {name: why for name, why in found.keep.items() if name not in keep}
+    warnings = [] if grow else _on_random(added, found.judgement, target)
+    return Findings(added, described, trusted=grow, runs=found.runs, warnings=warnings)
 
 
 def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[WarningInfo]:
@@ -180,6 +180,6 @@ def origin(
             for name in node.output:
                 seen = pair.seen.get(name)
                 if seen is not None and seen.relative >= limit:
-                    told = f"reaches {seen.most:.3g} and is not finite" if seen.broken else "is more than 1 % off"
-                    return f"the first tensor that {told}: {name!r}, made by {node.name} ({node.op_type})"
+                    text = f"reaches {seen.most:.3g} and is not finite" if seen.broken else "is more than 1 % off"
+                    return f"the first tensor that {text}: {name!r}, made by {node.name} ({node.op_type})"
     return None

@@ -101,8 +101,8 @@ class _Chooser:
             return _row(precision, "missed", f"on {reference.described}: {'; '.join(problems)}", kept=kept, error=error)
         if typed.evidence is None or not typed.evidence.layers.get(precision):
             return _row(precision, "missed", "no compute layer would have it", kept=kept, error=error)
-        told = f"meets the thresholds on {reference.described}"
-        return _row(precision, "chosen", told, kept=kept, error=error)
+        text = f"meets the thresholds on {reference.described}"
+        return _row(precision, "chosen", text, kept=kept, error=error)
 
 
 def _row(precision: str, verdict: str, told: str, *, kept: int = 0, error: Optional[float] = None) -> PrecisionChoice:

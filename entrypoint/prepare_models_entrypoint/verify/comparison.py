@@ -100,10 +100,10 @@ def refusal(verification: Verification) -> Optional[VerifyError]:
     problems = missed(verification["outputs"], verification["scales"])
     if verification["origin"] is not None:
         problems.append(verification["origin"])
-    told = "; ".join(problems)
+    text = "; ".join(problems)
     return VerifyError(
         FAR_OFF,
-        f"{told}. {verification['statement']}",
+        f"{text}. {verification['statement']}",
         hint="use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: "
         "if such outputs will do; a calibration cache must be this model's, and samples preprocessed as it expects",
     )

@@ -44,13 +44,13 @@ def fit(
         return None
     found.sort(key=room, reverse=True)
     median = statistics.median(map(room, found))
-    told = f"scales hold {median:.3g} times what the samples reach (median of {len(found)} tensors)"
+    text = f"scales hold {median:.3g} times what the samples reach (median of {len(found)} tensors)"
     return ScaleFit(
         tensors=len(found),
         median_room=median,
         limit=limit,
         judged=config.judges_scales(count),
-        problem=f"{told}, at most {limit:g} is allowed" if median > limit else None,
+        problem=f"{text}, at most {limit:g} is allowed" if median > limit else None,
         widest=found[:_SHOWN],
     )
 

@@ -142,8 +142,8 @@ def _model(
     for weights in fetched_weights(spec, there.values()):
         identifier = source_id_of(weights, base)
         if identifier not in fetched:
-            told = f"{spec.name}: {weights.role} {weights.source} is in the lock, but its model does not name it"
-            raise LockError([told], hint=f"prepare-models lock {manifest.path} --update {spec.name}")
+            text = f"{spec.name}: {weights.role} {weights.source} is in the lock, but its model does not name it"
+            raise LockError([text], hint=f"prepare-models lock {manifest.path} --update {spec.name}")
         contents.add(fetched[identifier], weights.sha256)
         place = None if weights.source_id is not None else _place_in_tree(spec, weights, base)
         yield ModelFile(weights.role, place, weights.sha256)

@@ -307,12 +307,12 @@ class Containers:
                 fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, buildargs=dict(build_args),
                 rm=True, forcerm=True, decode=True, target=target, network_mode=network, platform=platform,
             )  # fmt: skip
-            yield from _told(answers)
+            yield from _lines(answers)
 
     def pull(self, reference: str) -> Iterator[str]:
         """Pull an image; yield the registry's messages."""
         with translated():
-            yield from _told(self._client.api.pull(reference, stream=True, decode=True))
+            yield from _lines(self._client.api.pull(reference, stream=True, decode=True))
 
     def tag(self, reference: str, name: str) -> None:
         """Give an image a second name."""
@@ -385,7 +385,7 @@ def _deadline(container: Container, timeout_s: float | None) -> Iterator[threadi
             timer.cancel()
 
 
-def _told(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:
+def _lines(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:
     for answer in answers:
         if "error" in answer:
             raise explain(answer["error"])

@@ -85,14 +85,14 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
         for locked in fetched_weights(spec, lock.models.get(spec.name, ())):
             now = results.get(locked.source_id or "")
             if now is not None and now["sha256"] != locked.sha256:
-                told = f"{spec.name}: {locked.role} {locked.source} has sha256 {now['sha256']} on its server"
-                found.append(f"{told}, the lock has {locked.sha256}")
+                text = f"{spec.name}: {locked.role} {locked.source} has sha256 {now['sha256']} on its server"
+                found.append(f"{text}, the lock has {locked.sha256}")
     for spec, file in remote:
         served = results[Source.of(file.source).id]["sha256"]
         known = {locked.place: locked for locked in lock.models.get(spec.name, ())}.get(file.place)
         if known is not None and served != known.sha256:
-            told = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"
-            found.append(f"{told}, the lock has {known.sha256}")
+            text = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"
+            found.append(f"{text}, the lock has {known.sha256}")
     return found
 
 

@@ -163,8 +163,8 @@ def _connect() -> tuple[Containers | None, Finding]:
     notes = ", rootless" if found.rootless else ""
     message = f"{kind} {found.version}, API {platforms.dotted(found.api)}{notes}"
     if found.api < _OLDEST_API:
-        told = f"{message} is too old"
-        return containers, Finding("engine", FAIL, told, "install Docker 19.03 or later", of=CONTAINERS)
+        text = f"{message} is too old"
+        return containers, Finding("engine", FAIL, text, "install Docker 19.03 or later", of=CONTAINERS)
     return containers, Finding("engine", OK, message)
 
 
@@ -206,8 +206,8 @@ def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
     image = containers.image(chosen.image)
     build = f"prepare-models image build --platform {chosen.name}"
     if image is None:
-        told = f"the engine does not have {chosen.image}"
-        yield Finding("image", FAIL, told, f"{build}; or image pull, image load", of=CONTAINERS)
+        text = f"the engine does not have {chosen.image}"
+        yield Finding("image", FAIL, text, f"{build}; or image pull, image load", of=CONTAINERS)
         return
     why_not = image.unfit()
     if why_not is None:

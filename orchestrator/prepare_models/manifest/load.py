@@ -115,10 +115,10 @@ class _Loader(Reader):
     def _deployed(self, entries: Mapping[str, Node]) -> Deployment:
         """Return the consumers and the path for which companions are written."""
         place, names = entries.get("deploy_dir"), entries.get("consumers")
-        told = [] if names is None else [names] if names.kind == "scalar" else names.items
-        if names is not None and not told:
+        items = [] if names is None else [names] if names.kind == "scalar" else names.items
+        if names is not None and not items:
             self.problems.expected(names, CONSUMER.expected)
-        chosen = [self._checked(CONSUMER, node) for node in told]
+        chosen = [self._checked(CONSUMER, node) for node in items]
         path = self._checked(DEPLOY_DIR, place) if place is not None else None
         return Deployment(deploy_dir=path, consumers=tuple(filter(None, chosen)))
 

@@ -57,7 +57,7 @@ class SingleModel:
         if self.precision:
             entry["precision"] = self.precision
         if self.shapes:
-            entry["inputs"] = {name: _told(shape) for name, shape in self.shapes.items()}
+            entry["inputs"] = {name: _plain(shape) for name, shape in self.shapes.items()}
         if self.images:
             if not self.images.expanduser().is_dir():
                 raise UsageError(
@@ -97,9 +97,9 @@ def keep(drafted: Draft, target: Path) -> None:
         raise HostError(f"{target} can't be written: {error.strerror}", hint=hint) from None
 
 
-def _told(shape: ShapeText | Mapping[str, ShapeText]) -> object:
+def _plain(shape: ShapeText | Mapping[str, ShapeText]) -> object:
     if isinstance(shape, Mapping):
-        return {end: _told(each) for end, each in shape.items()}
+        return {end: _plain(each) for end, each in shape.items()}
     return shape if isinstance(shape, str) else "x".join(map(str, shape))
 
 

@@ -192,8 +192,8 @@ class Planner:
         if not expected:
             return _Finding("the source is missing")
         if not is_known(expected) or not build_key(expected) == record["build_key"] == build_key(record["identity"]):
-            told = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
-            return _Finding(told, differences(record["identity"], expected))
+            text = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
+            return _Finding(text, differences(record["identity"], expected))
         engine = record["engine"]
         if plan.stat().st_size != engine["bytes"] or self.digests.of(plan) != engine["sha256"]:
             return _Finding("the engine has changed since it was built")

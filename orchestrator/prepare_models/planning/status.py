@@ -144,10 +144,10 @@ def _of_tensorrt(identity: Mapping[str, Any], now: Here) -> tuple[list[str], lis
     lean = [each for each in now.versions if name == backends.FULL and backends.loads_compatible_alone(each)]
     if not lean:
         return [], [f"{product}: none is installed here"]
-    told = f"{PRODUCTS[lean[0]]} {now.versions[lean[0]]}"
+    text = f"{PRODUCTS[lean[0]]} {now.versions[lean[0]]}"
     if not builder.get("version_compatible"):
-        return [f"{product} -> {told}, which loads only version-compatible engines"], []
-    return ([] if _loads(built, now.versions[lean[0]], builder) else [f"{product} -> {told}"]), []
+        return [f"{product} -> {text}, which loads only version-compatible engines"], []
+    return ([] if _loads(built, now.versions[lean[0]], builder) else [f"{product} -> {text}"]), []
 
 
 def _loads(built: str, found: str, builder: Mapping[str, object]) -> bool:

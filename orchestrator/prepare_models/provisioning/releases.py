@@ -233,8 +233,8 @@ class Releases:
     def _refuse_links(self) -> None:
         for place in (self.folder, self.root, self.folder / "1"):
             if place.is_symlink():
-                told = f"{place} is a link, and releases are written into directories"
-                raise ReleaseError("release-damaged", told, hint=f"replace it by a directory, or remove it: {place}")
+                text = f"{place} is a link, and releases are written into directories"
+                raise ReleaseError("release-damaged", text, hint=f"replace it by a directory, or remove it: {place}")
 
 
 def refuse_damage(folder: Path, sha256: str) -> None:

@@ -31,8 +31,8 @@ def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: st
     """
     releases = Releases(models_dir / name)
     if os.sep in name or releases.current is None:
-        told = f"{models_dir} has no provisioned model {name}"
-        raise UsageError(told, hint="name a model that prepare-models provision manages, and its --models-dir")
+        text = f"{models_dir} has no provisioned model {name}"
+        raise UsageError(text, hint="name a model that prepare-models provision manages, and its --models-dir")
     with model_lock(releases.folder, on_wait=lambda _: None, stopped=lambda: False):
         releases.mend()
         before, target = releases.current or 0, releases.previous if to is None else to

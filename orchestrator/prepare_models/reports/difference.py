@@ -53,7 +53,7 @@ def render(changes: list[Change]) -> Part:
     """Return the changes as a table."""
     if not changes:
         return "no difference"
-    rows = [(change["model"] or "(run)", change["what"], _told(change["a"]), _told(change["b"])) for change in changes]
+    rows = [(change["model"] or "(run)", change["what"], _text(change["a"]), _text(change["b"])) for change in changes]
     return Table(("MODEL", "WHAT", "A", "B"), rows)
 
 
@@ -112,7 +112,7 @@ def _changes(model: str, old: Mapping[str, object], new: Mapping[str, object], *
     ]
 
 
-def _told(value: object) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -31,13 +31,13 @@ def render(run: documents.Run) -> str:
         return whole
     by_need = sorted(models, key=lambda model: documents.VERDICTS.index(documents.verdict(model)))
     room = _LONGEST - len(head) - len(foot) - _SPARE
-    told = _fitting((_cut(note) for note in notes), room // 2)
-    rows = _fitting(_table(_SHORT_HEAD, map(_short_row, by_need)), room - sum(map(len, told)))
+    shown = _fitting((_cut(note) for note in notes), room // 2)
+    rows = _fitting(_table(_SHORT_HEAD, map(_short_row, by_need)), room - sum(map(len, shown)))
     left = len(models) - len(rows) + 2  # the head of the table is two lines
-    rest = [f"{len(notes) - len(told)} more messages"] if len(notes) > len(told) else []
+    rest = [f"{len(notes) - len(shown)} more messages"] if len(notes) > len(shown) else []
     rest += [f"{left} more models"] if left else []
     missing = f"Inputs and outputs{''.join(f', {each}' for each in rest)} are in report.json."
-    return _joined(head, rows, [*told, missing], foot)
+    return _joined(head, rows, [*shown, missing], foot)
 
 
 def _joined(head: str, table: Iterable[str], notes: Iterable[str], foot: str) -> str:

@@ -33,11 +33,11 @@ class Events(Observer):
 
     def planned(self, model: PlannedModel) -> None:
         """Pass on."""
-        self._tell(PLANNED, model.spec.name, {"action": model.action, "reason": model.reason})
+        self._emit(PLANNED, model.spec.name, {"action": model.action, "reason": model.reason})
 
     def waiting(self, name: str, owner: str) -> None:
         """Pass on."""
-        self._tell(WAITING, name, {"process": owner})
+        self._emit(WAITING, name, {"process": owner})
 
     def event(self, event: Event) -> None:
         """Pass on events that are not about a process of the entrypoint."""
@@ -46,17 +46,17 @@ class Events(Observer):
 
     def warned(self, warning: WarningInfo) -> None:
         """Pass on."""
-        self._tell(WARNING, None, warning)
+        self._emit(WARNING, None, warning)
 
     def phase(self, name: str | None, phase: str) -> None:
         """Pass on."""
-        self._tell(PHASE, name, {"phase": phase})
+        self._emit(PHASE, name, {"phase": phase})
 
     def finished(self, report: ModelReport) -> None:
         """Pass on."""
-        self._tell(FINISHED, report["name"], report)
+        self._emit(FINISHED, report["name"], report)
 
-    def _tell(self, kind: str, model: str | None, data: Mapping[str, Any]) -> None:
+    def _emit(self, kind: str, model: str | None, data: Mapping[str, Any]) -> None:
         self._pass_on(Event(0, time.time(), kind, model, None, data))
 
     def _pass_on(self, event: Event) -> None:

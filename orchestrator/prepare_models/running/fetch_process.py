@@ -147,7 +147,7 @@ class Fetching:
                 self._on_event(event)
         status = running.wait()
         if not closed:
-            raise HostError(f"the entrypoint ended with status {status}: {self._last_words()}", hint="run again")
+            raise HostError(f"the entrypoint ended with status {status}: {self._final_error()}", hint="run again")
         return found
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -155,7 +155,7 @@ class Fetching:
             raise ValueError("call results() within the block")
         return self._child
 
-    def _last_words(self) -> str:
+    def _final_error(self) -> str:
         """Return the name of the child's final error, with its text only if a module is missing: it may have a key."""
         if self._log is None:
             return ""

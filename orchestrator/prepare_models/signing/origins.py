@@ -32,8 +32,8 @@ def untrusted(
         return None
     digest, engine = (locked or {}).get(record["build_key"] or ""), record["engine"]
     if digest is not None and engine is not None:
-        told = f"the engine came from elsewhere and has sha256 {engine['sha256'][:12]}, the lock has {digest[:12]}"
-        return None if engine["sha256"] == digest else told
+        text = f"the engine came from elsewhere and has sha256 {engine['sha256'][:12]}, the lock has {digest[:12]}"
+        return None if engine["sha256"] == digest else text
     if here is not None and here["bundle"] == origin["bundle"]:
         return None
     from . import statements, trust  # only engines from elsewhere are checked by keys

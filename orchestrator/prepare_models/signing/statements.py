@@ -86,8 +86,8 @@ def _unreadable(directory: Path, error: OSError) -> Finding:
 def _verified(directory: Path, keys: KeyList | None) -> Finding:
     if keys is None:
         wrong = _untrue(directory, _statement(directory))
-        told = wrong or "the engine is the one of the statement; no key was given, so no signature was checked"
-        return Finding(directory.name, good=wrong is None, told=told)
+        text = wrong or "the engine is the one of the statement; no key was given, so no signature was checked"
+        return Finding(directory.name, good=wrong is None, told=text)
     try:
         signed = read_small(directory / ENVELOPE, largest=schema.LARGEST_DOCUMENT)
         payload, keyid = envelopes.unseal(signed, envelopes.STATEMENT, lambda keyid: keys.key(keyid, CONTENTS))
@@ -95,13 +95,13 @@ def _verified(directory: Path, keys: KeyList | None) -> Finding:
         return Finding(directory.name, good=False, told=f"there is no {ENVELOPE}: the statement is not signed")
     except envelopes.RefusedError as refusal:
         whose = "this key" if len(keys.keys) == 1 else "a trusted key"
-        told = f"the signature in {ENVELOPE} is not by {whose}, or it was changed: {refusal}"
-        return Finding(directory.name, good=False, told=told)
+        text = f"the signature in {ENVELOPE} is not by {whose}, or it was changed: {refusal}"
+        return Finding(directory.name, good=False, told=text)
     wrong = _untrue(directory, payload)
     if wrong is None and payload != _statement(directory):
         wrong = f"{STATEMENT} differs from what was signed"
-    told = wrong or f"signed by {envelopes.short(keyid)}, and the engine is the one of the statement"
-    return Finding(directory.name, good=wrong is None, told=told, signed_by=keyid)
+    text = wrong or f"signed by {envelopes.short(keyid)}, and the engine is the one of the statement"
+    return Finding(directory.name, good=wrong is None, told=text, signed_by=keyid)
 
 
 def _statement(directory: Path) -> bytes:

@@ -51,8 +51,8 @@ class Message(NamedTuple):
     hint: str = ""
 
     def __str__(self) -> str:
-        told = f"{self.kind} [{self.code}] {self.about}: {self.message}"
-        return f"{told}\n  {_ARROW}{self.hint}" if self.hint else told
+        text = f"{self.kind} [{self.code}] {self.about}: {self.message}"
+        return f"{text}\n  {_ARROW}{self.hint}" if self.hint else text
 
 
 Part: TypeAlias = "str | Table | Message"

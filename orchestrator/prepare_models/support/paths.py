@@ -203,8 +203,8 @@ def refuse_file(directory: Path, *, purpose: str, chosen_by: str) -> Path:
 
 def unusable(directory: Path, *, purpose: str, chosen_by: str, why: str | None = None) -> HostError:
     """Return the error for a directory: it can't be written, or ``why``. Other arguments are as in ``make``."""
-    told = why or os.strerror(errno.EACCES)
-    return HostError(f"{directory} can't be used as {purpose}: {told}", hint=f"choose another with {chosen_by}")
+    text = why or os.strerror(errno.EACCES)
+    return HostError(f"{directory} can't be used as {purpose}: {text}", hint=f"choose another with {chosen_by}")
 
 
 def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:

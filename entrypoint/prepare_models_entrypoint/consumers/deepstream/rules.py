@@ -64,8 +64,8 @@ def image(of: Subject) -> Iterator[str]:
     """Find engines that nvinfer can't feed."""
     if of.model.report is not None and of.image is None and not _fed_by_others(of):
         inputs = of.model.of("input")
-        told = ", ".join(f"{binding['name']} {binding['dtype']} {binding['shape']}" for binding in inputs)
-        yield f"the inputs are {told or 'none'}"
+        text = ", ".join(f"{binding['name']} {binding['dtype']} {binding['shape']}" for binding in inputs)
+        yield f"the inputs are {text or 'none'}"
 
 
 def _fed_by_others(of: Subject) -> bool:
@@ -115,9 +115,9 @@ def batch(of: Subject) -> Iterator[str]:
     """Find a batch that the engine doesn't accept."""
     if of.file is None or of.image is None:
         return
-    told, largest = of.number("batch-size", _DEFAULT_BATCH), files.largest_batch(of.image[0])
-    if told is not None and told > largest:
-        yield f"batch-size is {told}, the engine takes {largest}"
+    given, largest = of.number("batch-size", _DEFAULT_BATCH), files.largest_batch(of.image[0])
+    if given is not None and given > largest:
+        yield f"batch-size is {given}, the engine takes {largest}"
 
 
 def outputs(of: Subject) -> Iterator[str]:
@@ -135,9 +135,9 @@ def dimensions(of: Subject) -> Iterator[str]:
     if of.file is None or of.image is None or _fed_by_others(of):
         return
     binding, order, channels = of.image
-    told = of.number("network-input-order", str(NCHW))
-    if told in (0, 1) and told != order:
-        yield f"network-input-order is {told}, input {binding['name']!r} is {binding['shape']}, which is {order}"
+    given = of.number("network-input-order", str(NCHW))
+    if given in (0, 1) and given != order:
+        yield f"network-input-order is {given}, input {binding['name']!r} is {binding['shape']}, which is {order}"
         return
     gray = of.number("model-color-format", "0") == 2
     if gray != (channels == 1):

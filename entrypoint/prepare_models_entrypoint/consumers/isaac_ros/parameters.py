@@ -96,8 +96,8 @@ def _concerns(node: str, name: str, values: Values, release: Release) -> bool:
     """Return whether a section is meant for a node: one with wildcards may be for any node in the graph."""
     if "*" not in name:
         return True
-    told = _nodes(name, values, release)
-    return node in told if told else all(_known(node, key, release) for key in values)
+    nodes = _nodes(name, values, release)
+    return node in nodes if nodes else all(_known(node, key, release) for key in values)
 
 
 def _known(node: str, key: str, release: Release) -> bool:

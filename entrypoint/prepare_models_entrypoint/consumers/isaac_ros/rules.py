@@ -164,8 +164,8 @@ def deploy_dir(of: Subject) -> Iterator[str]:
             yield f"tensor_rt: engine_file_path is in {why}"
     if of.configured(TRITON) is not None:
         paths = of.value(TRITON, "model_repository_paths")
-        told = [PurePosixPath(str(path)) / places.directory(of.model).name for path in paths or ()]
-        reasons = [places.elsewhere(of.model, path) for path in told]
+        targets = [PurePosixPath(str(path)) / places.directory(of.model).name for path in paths or ()]
+        reasons = [places.elsewhere(of.model, path) for path in targets]
         if reasons and all(reasons):
             yield f"triton: model_repository_paths leads to {reasons[0]}"
 
@@ -220,8 +220,8 @@ def parameter(of: Subject) -> Iterator[str]:
                 yield f"{node}: {name} was removed in {of.release.name}, along with {of.release.removed[name]}"
             elif name not in of.release.ignored and not name.startswith("qos_overrides."):
                 meant = near(name, declared)
-                told = f"; did you mean {meant[0]}?" if meant else ""
-                yield f"{node}: {name} is not a parameter of the node in {of.release.name}{told}"
+                text = f"; did you mean {meant[0]}?" if meant else ""
+                yield f"{node}: {name} is not a parameter of the node in {of.release.name}{text}"
 
 
 def batch(of: Subject) -> Iterator[str]:

@@ -124,18 +124,18 @@ def batching(config: Message, io: Sequence[Binding]) -> int:
 
 
 def _parameters(config: Message) -> Iterator[Finding]:
-    told = mapping(config, "parameters").get("execution_context_allocation_strategy")
-    value = first(told, "string_value", "") if told else "STATIC"
+    given = mapping(config, "parameters").get("execution_context_allocation_strategy")
+    value = first(given, "string_value", "") if given else "STATIC"
     if value not in _STRATEGIES:
         yield "triton-config", f"execution_context_allocation_strategy is {value!r}, not {' or '.join(_STRATEGIES)}"
 
 
 def _profiles(config: Message, engine: Engine) -> "Tuple[List[int], List[Finding]]":
     """Return the indices of the profiles that the instances use, and findings about them."""
-    told = [str(name) for group in messages(config, "instance_group") for name in group.get("profile", ())]
+    given = [str(name) for group in messages(config, "instance_group") for name in group.get("profile", ())]
     chosen: List[int] = []
     wrong: List[Finding] = []
-    for name in told:
+    for name in given:
         index = leading_number(name)
         if index is not None and 0 <= index < engine.profiles:
             chosen.append(index)
@@ -148,11 +148,11 @@ def _profiles(config: Message, engine: Engine) -> "Tuple[List[int], List[Finding
 def _names(config: Message, engine: Engine) -> Iterator[Finding]:
     for mode in _MODES:
         own = [binding["name"] for binding in engine.of(mode)]
-        told = [tensor.name for tensor in configured(config, mode)]
-        unknown = [name for name in told if name not in own]
+        given = [tensor.name for tensor in configured(config, mode)]
+        unknown = [name for name in given if name not in own]
         if unknown:
-            yield "triton-tensors", f"config.pbtxt has the {mode}s {told}, the engine {own}"
-        twice = sorted({name for name in told if told.count(name) > 1})
+            yield "triton-tensors", f"config.pbtxt has the {mode}s {given}, the engine {own}"
+        twice = sorted({name for name in given if given.count(name) > 1})
         if twice:
             yield "triton-tensors", f"config.pbtxt has the {mode} {', '.join(map(repr, twice))} twice"
 
@@ -208,8 +208,8 @@ def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -
         return
     if tensor.ragged:
         if tensor.mode == "input" and (len(binding["shape"]) != 1 or binding["shape"][0] != tensor.wanted[0]):
-            told = f"{where} is {binding['shape']}, config.pbtxt says {list(tensor.wanted)} for a ragged batch"
-            yield "triton-dims", f"{told}, which the engine takes as one dimension of any size"
+            text = f"{where} is {binding['shape']}, config.pbtxt says {list(tensor.wanted)} for a ragged batch"
+            yield "triton-dims", f"{text}, which the engine takes as one dimension of any size"
         return
     whole = (-1, *tensor.wanted) if batch else tensor.wanted
     if not fits(binding["shape"], whole):
@@ -307,6 +307,6 @@ def _missing(config: Message, engine: Engine, inputs: Sequence[Tensor]) -> Itera
 
 def unused_outputs(config: Message, io: Sequence[Binding]) -> List[str]:
     """Return outputs of the engine that a configuration omits although it lists others."""
-    told = {tensor.name for tensor in configured(config, "output")} | set(sequences.outputs(config))
-    told |= {str(name) for batch in messages(config, "batch_output") for name in batch.get("target_name", ())}
-    return [b["name"] for b in io if b["mode"] == "output" and b["name"] not in told] if told else []
+    given = {tensor.name for tensor in configured(config, "output")} | set(sequences.outputs(config))
+    given |= {str(name) for batch in messages(config, "batch_output") for name in batch.get("target_name", ())}
+    return [b["name"] for b in io if b["mode"] == "output" and b["name"] not in given] if given else []

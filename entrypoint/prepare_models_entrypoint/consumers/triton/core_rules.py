@@ -70,9 +70,9 @@ def default_file(config: Message, backend: str) -> str:
 
 def judge(config: Message, name: str, backend: str) -> Iterator[Finding]:
     """Yield what the core refuses, whatever the backend. ``name``: name of the model's directory."""
-    told = first(config, "name", "")
-    if told and told != name:
-        yield "triton-config", f"config.pbtxt names the model {told!r}, its directory is {name!r}"
+    given = first(config, "name", "")
+    if given and given != name:
+        yield "triton-config", f"config.pbtxt names the model {given!r}, its directory is {name!r}"
     yield from _platform(config, backend)
     if first(config, "max_batch_size", 0) < 0:
         yield "triton-batching", f"max_batch_size is {first(config, 'max_batch_size', 0)}"
@@ -269,5 +269,5 @@ def _trunks(dims: Shape) -> List[int]:
 
 def label_files(config: Message) -> Mapping[str, str]:
     """Return the file with labels of each output that has one."""
-    told = {first(each, "name", ""): first(each, "label_filename", "") for each in messages(config, "output")}
-    return {name: file for name, file in told.items() if file}
+    labels = {first(each, "name", ""): first(each, "label_filename", "") for each in messages(config, "output")}
+    return {name: file for name, file in labels.items() if file}

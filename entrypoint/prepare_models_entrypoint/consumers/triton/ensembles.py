@@ -49,8 +49,8 @@ def judge(config: Message, lookup: Lookup) -> Iterator[Finding]:
     steps = [_step(raw) for part in messages(config, "ensemble_scheduling") for raw in messages(part, "step")]
     unfinished = [number for number, step in enumerate(steps) if not (step.model and step.inputs and step.outputs)]
     if not steps or unfinished:
-        told = f"step {unfinished[0]} lacks model_name, input_map or output_map" if unfinished else "it has no step"
-        yield CODE, f"an ensemble needs steps: {told}"
+        text = f"step {unfinished[0]} lacks model_name, input_map or output_map" if unfinished else "it has no step"
+        yield CODE, f"an ensemble needs steps: {text}"
         return
     yield from _flow(tensors, steps)
     yield from _models(tensors, steps, batch, lookup)
@@ -97,8 +97,8 @@ def _models(tensors: Sequence[Tensor], steps: Sequence[_Step], batch: int, looku
         if 0 < served.batch < batch:
             yield CODE, f"max_batch_size is {batch}, and that of {step.model!r} {served.batch}"
         if step.version != -1 and served.versions is not None and step.version not in served.versions:
-            told = f"version {step.version} of {step.model!r}, which serves {list(served.versions)}"
-            yield CODE, f"a step takes {told}; -1 is the newest"
+            text = f"version {step.version} of {step.model!r}, which serves {list(served.versions)}"
+            yield CODE, f"a step takes {text}; -1 is the newest"
         if served.tensors is not None:
             yield from _mapped(step, served.tensors, served.batch, known)
 

@@ -34,9 +34,9 @@ class _Judge:
 
     def tell(self, findings: "Iterator[Finding] | Sequence[Finding]", version: str = "") -> None:
         for code, message in findings:
-            told = f"version {version}: {message}" if version else message
-            if told not in self.found[code]:
-                self.found[code].append(told)
+            text = f"version {version}: {message}" if version else message
+            if text not in self.found[code]:
+                self.found[code].append(text)
 
 
 def judge(model: Model, release: str = "") -> Judged:
@@ -108,8 +108,8 @@ def _of_version(of: _Judge, config: Message, version: str, *, several: bool) -> 
 
 def _engine(plan: Plan) -> tensorrt.Engine:
     formats = plan.report["builder"].get("io_formats")
-    told = {str(name): str(each) for name, each in formats.items()} if isinstance(formats, dict) else {}
-    return tensorrt.Engine(plan.report["io"], told)
+    given = {str(name): str(each) for name, each in formats.items()} if isinstance(formats, dict) else {}
+    return tensorrt.Engine(plan.report["io"], given)
 
 
 def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
@@ -161,16 +161,20 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
 
 def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:
     del deploy_dir, release
-    told = report["deployment"]
-    return {CONFIG: files.config(report["name"], report["io"], warmup=told["warmup"], version=told.get("version"))}
+    deployment = report["deployment"]
+    return {
+        CONFIG: files.config(
+            report["name"], report["io"], warmup=deployment["warmup"], version=deployment.get("version")
+        )
+    }
 
 
-def _told(code: str) -> Callable[[Judged], Iterator[str]]:
+def _check(code: str) -> Callable[[Judged], Iterator[str]]:
     return lambda judged: iter(judged.found.get(code, ()))
 
 
 def _rule(code: str, meaning: str, hint: str, *, note: bool = False) -> "Dict[str, Rule[Judged]]":
-    return {code: Rule(FILES, meaning, hint, _told(code), note=note)}
+    return {code: Rule(FILES, meaning, hint, _check(code), note=note)}
 
 
 _AGAIN = "correct it, or remove config.pbtxt and run again: it is written from the engine"

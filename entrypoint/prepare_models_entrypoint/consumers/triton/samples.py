@@ -48,23 +48,23 @@ def of_engine(
     """
     for sample in messages(config, "model_warmup"):
         count, inputs = first(sample, "batch_size", 0), mapping(sample, "inputs")
-        told = f"model_warmup {first(sample, 'name', '')!r}"
+        text = f"model_warmup {first(sample, 'name', '')!r}"
         if not count:
             continue
         if count > max(batch, 1):
-            yield CODE, f"{told} has batch_size {count}, max_batch_size is {batch}"
+            yield CODE, f"{text} has batch_size {count}, max_batch_size is {batch}"
         missing = [name for name in required if name not in inputs]
         unknown = [name for name in inputs if name not in sizes]
         if missing or unknown:
-            yield CODE, f"{told} has the inputs {sorted(inputs)}, the engine {sorted(sizes)}"
+            yield CODE, f"{text} has the inputs {sorted(inputs)}, the engine {sorted(sizes)}"
         for name in set(inputs) & set(required) & set(sizes):
-            yield from _fits(f"{told}, input {name!r}", inputs[name] or {}, sizes[name], count if batch else 0)
+            yield from _fits(f"{text}, input {name!r}", inputs[name] or {}, sizes[name], count if batch else 0)
 
 
 def _fits(where: str, value: Message, of: "Tuple[str, Limits]", count: int) -> Iterator[Finding]:
-    (data_type, limits), told = of, str(first(value, "data_type", ""))
-    if _SIZES.get(told) != _SIZES.get(data_type):
-        yield CODE, f"{where} is {data_type}, the sample {told or 'of no type'}"
+    (data_type, limits), given = of, str(first(value, "data_type", ""))
+    if _SIZES.get(given) != _SIZES.get(data_type):
+        yield CODE, f"{where} is {data_type}, the sample {given or 'of no type'}"
     shape = [count, *value.get("dims", ())] if count else list(value.get("dims", ()))
     if limits is None or -1 in shape or (not limits[0] and math.prod(shape) == 1):
         return

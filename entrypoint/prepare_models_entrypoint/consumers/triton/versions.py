@@ -18,8 +18,8 @@ def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Fi
     wrong = list(_absent(config, there))
     versions = _chosen(config, there)
     if not versions and not wrong:
-        told = ", ".join(map(str, there)) or "none"
-        wrong.append(("triton-version", f"the version policy serves no version; the directory has {told}"))
+        text = ", ".join(map(str, there)) or "none"
+        wrong.append(("triton-version", f"the version policy serves no version; the directory has {text}"))
     return versions, wrong
 
 
@@ -42,10 +42,10 @@ def _specific(config: Message) -> Optional[List[int]]:
 
 
 def _absent(config: Message, there: Sequence[int]) -> Iterator[Finding]:
-    told = _specific(config) or []
-    absent = [version for version in told if version not in there]
+    given = _specific(config) or []
+    absent = [version for version in given if version not in there]
     if absent:
-        yield "triton-version", f"version_policy serves {told}, and there is no version {', '.join(map(str, absent))}"
+        yield "triton-version", f"version_policy serves {given}, and there is no version {', '.join(map(str, absent))}"
 
 
 def _chosen(config: Message, there: Sequence[int]) -> List[int]:

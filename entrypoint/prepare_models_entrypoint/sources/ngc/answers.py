@@ -95,7 +95,7 @@ def api_error(answer: requests.Response, address: Address, *, guest: bool) -> Fe
     if status not in meanings:
         return refusal(answer, str(address))
     code, hint = meanings[status]
-    return FetchError(code, f"{address}: NGC answers {status}{_told(answer)}", hint=hint)
+    return FetchError(code, f"{address}: NGC answers {status}{_reason(answer)}", hint=hint)
 
 
 def refused_token(answer: requests.Response, url: str) -> FetchError:
@@ -105,7 +105,7 @@ def refused_token(answer: requests.Response, url: str) -> FetchError:
         return refusal(answer, Source.of(url).public)
     return FetchError(
         "source-key-refused",
-        f"{Source.of(url).public} answers {status}{_told(answer)}: NGC does not accept the key",
+        f"{Source.of(url).public} answers {status}{_reason(answer)}: NGC does not accept the key",
         hint="make a new key at https://org.ngc.nvidia.com/setup, or unset NGC_API_KEY: public models need none",
     )
 
@@ -136,7 +136,7 @@ def _renamed(address: Address) -> str:
     return ""
 
 
-def _told(answer: requests.Response) -> str:
+def _reason(answer: requests.Response) -> str:
     """Return the server's own message, if there is one."""
     try:
         document = json.loads(answer.content[:65536].decode("utf-8"))

@@ -83,8 +83,8 @@ def _list(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     total = sum(item.bytes for item in items)
     most = limit()
-    told = f"{len(items)} items, {_told(total)} in {cache_dir()}"
-    show(_table(items), "", told + (f", limit {_told(most)}" if most is not None else ""), wide=arguments.wide)
+    line = f"{len(items)} items, {_size(total)} in {cache_dir()}"
+    show(_table(items), "", line + (f", limit {_size(most)}" if most is not None else ""), wide=arguments.wide)
     return EXIT_OK
 
 
@@ -99,7 +99,7 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(json.dumps({**item.to_dict(), "record": item.record}, indent=2))
         return EXIT_OK
-    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", _told(item.bytes))]
+    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", _size(item.bytes))]
     facts += [("last used", _time(item.used_at)), ("path", str(item.path))]
     identity = item.record["identity"] if item.record else None
     identity = identity if isinstance(identity, dict) else {}
@@ -116,11 +116,11 @@ def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
         damaged = [{**item.to_dict(), "problem": problem, "removed": item in gone} for item, problem in found]
         write(json.dumps({"verified": len(items), "damaged": damaged}, indent=2))
     else:
-        told = [
+        lines = [
             f"{item.kind} {item.id[:16]} ({item.label}): {problem}" + (", removed" if item in gone else "")
             for item, problem in found
         ]
-        show(*told, f"{len(items)} items read, {len(found)} damaged", wide=arguments.wide)
+        show(*lines, f"{len(items)} items read, {len(found)} damaged", wide=arguments.wide)
     return EXIT_MODEL_FAILED if found else EXIT_OK
 
 
@@ -140,10 +140,10 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
     kept = f"; {len(busy)} in use are kept" if busy else ""
-    told = f"{len(gone)} items, {_told(sum(item.bytes for item in gone))} {verb}{kept}"
+    line = f"{len(gone)} items, {_size(sum(item.bytes for item in gone))} {verb}{kept}"
     if gone:
         show(_table(gone), "", wide=arguments.wide)
-    show(told)
+    show(line)
     return EXIT_OK
 
 
@@ -156,7 +156,7 @@ def _table(items: Sequence[Item]) -> Table:
         (
             item.kind,
             item.id[:16] if item.kind in VERIFIED else item.id,
-            _told(item.bytes),
+            _size(item.bytes),
             _time(item.used_at),
             item.label,
         )
@@ -169,7 +169,7 @@ def _time(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def _told(size_bytes: int) -> str:
+def _size(size_bytes: int) -> str:
     for unit, length in (("GB", 10**9), ("MB", 10**6)):
         if size_bytes >= length:
             return f"{size_bytes / length:.1f} {unit}"

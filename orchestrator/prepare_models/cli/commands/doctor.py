@@ -90,8 +90,8 @@ def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
         return [Finding(each.about, FAIL, f"{each.message} [{each.code}]", each.hint) for each in error.shown()]
     found = [*foresight.of_run(planned, runtime), *foresight.of_models(planned)]
     status = {"error": FAIL, "warning": WARN}
-    told = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
-    return told or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]
+    findings = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
+    return findings or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]
 
 
 def _table(findings: Iterable[Finding]) -> Table:

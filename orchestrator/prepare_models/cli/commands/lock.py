@@ -123,7 +123,7 @@ def _write(arguments: argparse.Namespace) -> int:
         write(made.to_json().rstrip())
     elif not arguments.quiet:
         signed = f", signed as {releases.signature_of(target).name}" if signs else ""
-        show(*_told(made), f"lock  {target}{signed}", wide=arguments.wide)
+        show(*_summary(made), f"lock  {target}{signed}", wide=arguments.wide)
     return EXIT_OK
 
 
@@ -170,7 +170,7 @@ def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dic
     return found
 
 
-def _told(made: Lock) -> list[Part]:
+def _summary(made: Lock) -> list[Part]:
     rows = [
         (name, file.role, file.sha256[:16], str(file.bytes), _promised(file.source_id, file.promised), file.source)
         for name, files in made.models.items()

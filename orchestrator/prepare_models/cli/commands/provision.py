@@ -49,7 +49,7 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Provision the models and print the results; JSON in one line, for a journal."""
-    with observer(arguments) as hears:
+    with observer(arguments) as listener:
         done = api.provision(
             selection.given(arguments),
             **selection.models(arguments),
@@ -59,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             keep=arguments.keep,
             health=Health(arguments.health, arguments.health_timeout) if arguments.health else None,
-            observer=hears,
+            observer=listener,
         )
     if arguments.json:
         text.write(json.dumps(done.document))

@@ -49,8 +49,8 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         return _do(arguments)
     except (*EDITED, ArithmeticError) as error:  # deep inside what the schema leaves open
-        told = f"a report was edited, or is damaged: {type(error).__name__}: {error}"
-        raise UsageError(told, hint="give a report.json as run wrote it") from None
+        line = f"a report was edited, or is damaged: {type(error).__name__}: {error}"
+        raise UsageError(line, hint="give a report.json as run wrote it") from None
 
 
 def _do(arguments: argparse.Namespace) -> int:

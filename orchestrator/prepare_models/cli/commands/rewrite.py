@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
     elif report["status"] == FAILED:
         show(*text.checks([report]))
     else:
-        _tell(report, output)
+        _show(report, output)
     return EXIT_MODEL_FAILED if report["status"] == FAILED else EXIT_OK
 
 
@@ -75,7 +75,7 @@ def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport
     return report
 
 
-def _tell(report: ModelReport, output: Path) -> None:
+def _show(report: ModelReport, output: Path) -> None:
     for warning in report["warnings"]:
         message = Message("warning", warning["code"], report["name"], warning["message"], warning["hint"])
         show(message, stream=sys.stderr)
