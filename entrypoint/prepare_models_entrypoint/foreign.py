@@ -9,7 +9,7 @@ _LONGEST = 300
 
 
 class ForeignError(Exception):
-    """A library failed; the message is the first line of its own message."""
+    """A library failed; the message is the first line of the library's."""
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ PrepareModelsError
   UsageError            2   the command line is invalid
     ManifestError       2   the manifest is invalid; has every problem with its line
   HostError             3   this machine can't do what was asked for
-  KeyUnavailableError   1   the key of one model is not where the manifest says
+  KeyUnavailableError   1   the key of a model is not where the manifest says
   InspectionError       1   a file can't be inspected, or a directory can't be linted
   ModelsFailedError     1   models of a run failed; has their reports
   NoRoomError           1   a disk filled up while a model was prepared

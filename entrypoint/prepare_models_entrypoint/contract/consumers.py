@@ -22,7 +22,7 @@ def of_rtx(version: object) -> str:
 
 
 def known() -> Dict[str, Tuple[str, ...]]:
-    """Return the releases of each consumer, oldest first; empty where releases don't differ."""
+    """Return the releases of each consumer, oldest first; empty if releases don't differ."""
     folders = sorted(path for path in _FOLDER.iterdir() if (path / "rules.py").is_file())
     return {folder.name.replace("_", "-"): releases(folder) for folder in folders}
 

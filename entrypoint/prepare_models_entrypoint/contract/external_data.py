@@ -46,7 +46,7 @@ _BITS = {
 
 
 class Stored(NamedTuple):
-    """A tensor in another file. location: as written in the model. offset, length: in bytes; None where not given.
+    """A tensor in another file. location: as written in the model. offset, length: in bytes; None if not given.
 
     needed: bytes that its shape and type take; None if unknown.
     """
@@ -145,7 +145,7 @@ def resolve(model: Path, location: str) -> Path:
     """Return the file that ``location`` in ``model`` refers to, with every link followed.
 
     It is a regular file under the model's directory, or under the directory of the file that the model's own path
-    resolves to: download caches keep models and weights as links into one directory of their own.
+    resolves to: download caches store models and weights as links into a single directory.
 
     Args:
         model: path of the .onnx file.

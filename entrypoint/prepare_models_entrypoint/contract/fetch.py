@@ -28,7 +28,7 @@ class _Source(Kind):
 
 
 class FetchJob(Document):
-    """Sources to bring to this machine.
+    """Sources to fetch to this machine.
 
     sources: each with the sha256 that it must have, or None.
     output_dir: directory that receives each file under its base name; None only fills the download store.

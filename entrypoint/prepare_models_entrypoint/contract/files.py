@@ -37,7 +37,7 @@ def naming(path: PathLike) -> Iterator[None]:
 
 
 def no_room(path: object) -> str:
-    """Return a sentence that a file doesn't fit on its disk, and which disk that is. ``path``: None where unknown."""
+    """Return a sentence that a file doesn't fit on its disk, and which disk that is. ``path``: None if unknown."""
     if path is None:
         return "no room left to write the output"
     place = os.path.realpath(os.fsdecode(path) if isinstance(path, bytes) else str(path))

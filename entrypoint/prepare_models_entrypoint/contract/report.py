@@ -101,7 +101,7 @@ class Engine(TypedDict):
 
 
 class Layer(TypedDict):
-    """One layer. ``precision``: fp32, fp16, bf16, int8, fp8 or another type (int64); None where unknown."""
+    """One layer. ``precision``: fp32, fp16, bf16, int8, fp8 or another type (int64); None if unknown."""
 
     name: str
     type: str
@@ -252,7 +252,7 @@ class MadeBy(TypedDict):
 class Origin(TypedDict):
     """Where an engine that was not built here comes from.
 
-    bundle: sha256 of the bundle's index. signed_by: id of the trusted key that signed it, None where none was required.
+    bundle: sha256 of the bundle's index. signed_by: id of the trusted key that signed it, None if none was required.
     """
 
     bundle: str

@@ -34,7 +34,7 @@ class Kind(NamedTuple):
     name: of its module in ``sources``. schemes: what its URLs begin with. expects: what such a source looks like, for
     messages.
     pattern: what such a source begins with, for the manifest's schema.
-    is_valid: whether a text with such a scheme is valid. is_url: whether it may carry a user, a password and a query.
+    is_valid: whether a text with such a scheme is valid. is_url: whether it may contain a user, a password and a query.
     """
 
     name: str

@@ -114,5 +114,5 @@ class VerifyConfig(Record):
         return self.outputs.get(name) or self.thresholds or DEFAULTS[precision]
 
     def asks(self, name: str) -> bool:
-        """Return whether an output has thresholds of its own, so that argmax applies whatever its type."""
+        """Return whether the user set an output's thresholds, so that argmax applies whatever its type."""
         return name in self.outputs or self.thresholds is not None

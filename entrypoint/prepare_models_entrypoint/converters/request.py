@@ -19,7 +19,7 @@ class BuildRequest:
     converter: its name. program: path of the converter, None for the Python API. cache_file: the calibration cache.
     timing_dir: where timing caches and the locks of GPUs are kept. expected_s: seconds that an earlier build took.
     capability: the GPU's, such as 8.7; None without one.
-    key_fd: descriptor from which the key of an .etlt is read. check_only: judge the model, build nothing.
+    key_fd: descriptor from which the key of an .etlt is read. check_only: check the model without building.
     graph: file that receives the backend's ONNX graph, with all changes.
     parent: process id of the entrypoint, with which the build process ends.
     """
@@ -42,7 +42,7 @@ class BuildRequest:
 
 
 class Preflight(TypedDict):
-    """What a check found in a model. Sizes are in bytes, None where unknown.
+    """What a check found in a model. Sizes are in bytes; None if unknown.
 
     layer_types: number of layers by type. memory_bytes: estimate for the build. plugins: library files.
     rehearsed: whether the builder was asked for its objections.
