@@ -46,7 +46,7 @@ def status(report: RunReport) -> int:
 
 
 def write_document(report: RunReport, arguments: argparse.Namespace) -> None:
-    """Write a report to standard output, and its messages to standard error if that is a terminal."""
+    """Write a report to standard output, and its messages to standard error, unless quiet or logging JSON."""
     text.write(report.render().rstrip())
     found = text.messages(report.document["models"])
     if found and not arguments.quiet and arguments.log_format == "text":
