@@ -1,4 +1,4 @@
-"""The command line. Only argparse is imported here: commands bring what they need when they run."""
+"""The command line. Only argparse is imported here: commands import what they need when they run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import UsageError
 
 DEFAULT_MANIFEST = "models.yaml"
 
-# A command is a module of this name under ``commands``, with EXAMPLE, add_arguments(parser) and main(arguments).
+# A command is a module with its name under ``commands``, with EXAMPLE, add_arguments(parser) and main(arguments).
 COMMANDS = {
     "convert": "convert one model, without a manifest",
     "run": "fetch, convert and inspect the models of a manifest",
@@ -52,10 +52,10 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are not lost behind a screenful of options."""
+    """A parser whose errors are not hidden by a screenful of options."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a command line that can't be followed.
+        """Refuse an invalid command line.
 
         Raises:
             UsageError: always.
@@ -67,7 +67,7 @@ def parser(*names: str) -> argparse.ArgumentParser:
     """Return the parser of ``prepare-models``.
 
     Args:
-        names: commands whose options are added, too; without one, all of them.
+        names: commands whose options are added; empty: all.
     """
     root = Parser(
         prog="prepare-models",
@@ -93,7 +93,7 @@ def _module(command: str) -> ModuleType:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line. Names of models may appear behind options, too, where argparse does not take them."""
+    """Parse the command line. Names of models may also follow options, where argparse doesn't accept them."""
     argv = sys.argv[1:] if argv is None else argv
     root = parser(argv[0] if argv else "")
     arguments, rest = root.parse_known_args(argv)
@@ -108,7 +108,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _settle_manifest(arguments: argparse.Namespace) -> None:
-    """A bundle brings its manifest, so what is in its place is the first name of a model."""
+    """Treat the first positional argument as a model's name if there is a bundle, which contains its manifest."""
     if arguments.command == "provision" and arguments.bundle is None and arguments.manifest is not None:
         from ..bundle import is_bundle
 

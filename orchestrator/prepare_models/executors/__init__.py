@@ -1,6 +1,6 @@
-"""Where models are built: in this Python, or in containers. A further way is one more row here."""
+"""Where models are built: in this Python, or in containers. Another way is one more row here."""
 
-# Its name, and module and class of the environment, which is made from the command line's options.
+# Name, and module and class of the environment, which is created from the command line's options.
 EXECUTORS = {
     "local": ("local", "LocalPython"),
     "docker": ("docker", "Docker"),

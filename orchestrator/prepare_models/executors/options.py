@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class ContainerOptions:
-    """What the command line says about containers. None leaves a choice to what is found on the machine.
+    """What the command line says about containers. None: chosen by what the machine has.
 
     gpu: none, all, an index or a UUID. memory_bytes: limit of a container; 0 for none.
     nice: whether builds give way to other programs; in this Python, too.

@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: no network, no other file."""
+"""A self-contained HTML file: it needs no network and no other file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LISTED_LAYERS = 1000
 
 
 def check() -> None:
-    """Raise HostError unless what draws the page is installed."""
+    """Raise HostError unless the packages that draw the page are installed."""
     from importlib.util import find_spec
 
     missing = [name for name in ("jinja2", "vl_convert") if find_spec(name) is None]
@@ -89,7 +89,7 @@ def _counts(models: Iterable[ModelReport]) -> dict[str, int]:
 
 
 def _svg(drawn: str) -> Markup:
-    """Mark what Vega drew as safe: it escapes the texts in it."""
+    """Mark Vega's drawing as safe: Vega escapes the texts in it."""
     return _verbatim(drawn)
 
 

@@ -49,8 +49,8 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Provision the models and print what became of them; JSON in one line, for a journal."""
-    with observer(arguments) as hears:
+    """Provision the models and print the results; JSON in one line, for a journal."""
+    with observer(arguments) as listener:
         done = api.provision(
             selection.given(arguments),
             **selection.models(arguments),
@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             keep=arguments.keep,
             health=Health(arguments.health, arguments.health_timeout) if arguments.health else None,
-            observer=hears,
+            observer=listener,
         )
     if arguments.json:
         text.write(json.dumps(done.document))

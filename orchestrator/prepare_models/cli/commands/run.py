@@ -45,7 +45,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Prepare the models and print the summary."""
-    with observer(arguments) as hears:
+    with observer(arguments) as listener:
         report = api.run(
             selection.given(arguments),
             **selection.models(arguments),
@@ -56,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
             timeout_s=arguments.timeout,
             accept_eula=arguments.accept_eula,
             reports=reports(arguments),
-            observer=hears,
+            observer=listener,
         )
     if arguments.json:
         write_document(report, arguments)
