@@ -28,6 +28,7 @@ from .running.events import Events, OnEvent
 from .running.inspecting import Inspection, LintReport
 from .running.progress import Observer
 from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, Selection, StrPath
+from .running.sharing import Sharing
 from .signing.required import Signatures
 from .support import paths
 from .support.os_errors import of_this_machine
@@ -76,6 +77,7 @@ def run(
     delivery: Delivery = _AS_IT_SAYS,
     locked: bool = False,
     signatures: Signatures = _UNSIGNED,
+    sharing: Sharing | None = None,
     jobs: int = 1,
     fail_fast: bool = False,
     force: bool = False,
@@ -96,6 +98,7 @@ def run(
         delivery: names in ROS 2 messages, consumers and deploy_dir, where not the manifest has them.
         locked: refuse whatever differs from the lock next to the manifest.
         signatures: which signature lock or bundle must have.
+        sharing: shared store that engines come from, or go to.
         jobs: models to work on at once, at least 1.
         fail_fast: start no further model after a failure.
         force: build engines that are up to date, too.
@@ -116,15 +119,12 @@ def run(
     from .running import whole_run  # here, as plan, inspect and lint need none of it
 
     settings = whole_run.Settings(
-        Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {})
+        Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {}), sharing
     )
     whole_run.get_ready(settings)
     hears = _observer(on_event, observer)
-    chosen = selection.chosen(
-        Selection(manifest, models, locked, signatures, delivery, executor, containers),
-        _verifying(hears),
-        accepts=True,
-    )
+    wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
+    chosen = selection.chosen(wanted, _verifying(hears), accepts=True)
     return RunReport(whole_run.perform(chosen, settings, hears, started=started))
 
 
@@ -225,6 +225,7 @@ def provision(  # noqa: D417  # the others are those of run
     delivery: Delivery = _AS_IT_SAYS,
     locked: bool = False,
     signatures: Signatures = _UNSIGNED,
+    sharing: Sharing | None = None,
     force: bool = False,
     timeout_s: float | None = None,
     accept_eula: bool = False,
@@ -240,8 +241,8 @@ def provision(  # noqa: D417  # the others are those of run
     that fails serves what it served.
 
     Args:
-        manifest, models, models_dir, executor, containers, delivery, locked, signatures, force, timeout_s, accept_eula:
-            as in ``run``; force also returns to a version that was taken back.
+        manifest, models, models_dir, executor, containers, delivery, locked, signatures, sharing, force, timeout_s:
+            as in ``run``, and so is accept_eula; force also returns to a version that was taken back.
         device: name of this machine in status and ledger; None means its host name.
         keep: versions of each model that stay, at least 1.
         health: judges each new version once it is current; None keeps all.
@@ -259,7 +260,7 @@ def provision(  # noqa: D417  # the others are those of run
     hears = _observer(on_event, observer)
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
     settings = provisioning.Settings(
-        Path(models_dir), device or device_name(), max(keep, 1), health, force, timeout_s, accept_eula
+        Path(models_dir), device or device_name(), max(keep, 1), health, force, timeout_s, accept_eula, sharing
     )
     choose = lambda: selection.chosen(wanted, _verifying(hears), accepts=True)  # noqa: E731  # shorter than a function
     return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, hears))

@@ -28,7 +28,7 @@ def test_every_device_ends_right_or_says_why_not(tmp_path: Path) -> None:
         assert looked.status == 1
         assert by_fault[devices.CALM]["state"] == by_fault[devices.CUT]["state"] == "good"
         assert "site.bundle doesn't exist" in by_fault[devices.DEAF]["why"]
-        assert "[environment] the bundle unpacks to" in by_fault[devices.FULL]["why"]  # which is said beforehand
+        assert "[disk-full] the bundle unpacks to" in by_fault[devices.FULL]["why"]  # which is said beforehand
         assert by_fault[devices.KILLED]["state"] in ("running", "good")
         calm = True
         devices.more_room(fleet)

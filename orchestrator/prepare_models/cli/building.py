@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import EXIT_MODEL_FAILED, EXIT_OK
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..reports import forms, text
 from ..running import progress
+from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
 from ..support.page import show
-from .options import add_output, add_wide, seconds
+from .options import add_output, add_wide, seconds, size
 
 if TYPE_CHECKING:
     from ..reports.run_report import RunReport
@@ -38,6 +39,38 @@ def add_limits(command: argparse.ArgumentParser) -> None:
         help="longest time for the conversion of one model (default 6 hours)",
     )
     command.add_argument("--accept-eula", action="store_true", help="accept the terms of use of the models")
+
+
+def add_sharing(command: argparse.ArgumentParser) -> None:
+    """Add which shared store engines come from, and whether they go there."""
+    group = command.add_argument_group("shared store")
+    group.add_argument(
+        "--store", metavar="URL", help="take engines from there, such as s3://bucket/prefix or https://..."
+    )
+    group.add_argument(
+        "--policy", choices=POLICIES,
+        help=f"what becomes of engines that are not there (default {PULL_OR_BUILD})",
+    )  # fmt: skip
+    group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs what is pushed")
+    group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    group.add_argument(
+        "--jitter", type=seconds, metavar="SECONDS", help="wait for a random time before the first contact"
+    )
+    group.add_argument(
+        "--bandwidth", type=size, metavar="SIZE", help="pull so many bytes a second at most, such as 2MiB"
+    )
+
+
+def sharing(arguments: argparse.Namespace) -> Sharing | None:
+    """Return what a command line says of a shared store, None without one."""
+    options = ("policy", "jitter", "bandwidth", "sign", "password_file")
+    given = [f"--{name.replace('_', '-')}" for name in options if getattr(arguments, name) is not None]
+    if arguments.store is None and given:
+        raise UsageError(f"{given[0]} is about a shared store", hint="give its --store URL, too")
+    return arguments.store and Sharing(
+        arguments.store, arguments.policy or PULL_OR_BUILD, arguments.jitter or 0.0, arguments.bandwidth or None,
+        arguments.sign, arguments.password_file,
+    )  # fmt: skip
 
 
 def status(report: RunReport) -> int:

@@ -46,6 +46,7 @@ COMMANDS = {
     "status": "list which engines are valid on this machine, and why others are not",
     "fleet": "show many machines, out of the statuses that provision wrote there",
     "cache": "list, show, verify or prune what is kept for later runs",
+    "store": "put engines into a store that machines share, take them from there, list or remove them",
     "completion": "print a script that completes command lines in bash, zsh or fish",
     "man": "print the manual page",
 }

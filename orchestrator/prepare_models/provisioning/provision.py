@@ -21,6 +21,7 @@ from ..running import inspecting, whole_run
 from ..running.progress import Observer
 from ..running.publishing import Publisher
 from ..running.selection import Chosen
+from ..running.sharing import Sharing
 from ..running.writer_lock import model_lock
 from ..store import CALIBRATION, Entry, open_store, restore
 from ..store import PLAN as STORED_PLAN
@@ -42,7 +43,7 @@ class Settings:
     """How models are provisioned.
 
     device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
-    once it is current. force, timeout_s, accept_eula: as a run has them.
+    once it is current. force, timeout_s, accept_eula, sharing: as a run has them.
     """
 
     models_dir: Path
@@ -52,6 +53,7 @@ class Settings:
     force: bool = False
     timeout_s: float | None = None
     accept_eula: bool = False
+    sharing: Sharing | None = None
 
 
 def perform(
@@ -159,7 +161,7 @@ class _Provisioning:
         self.told.phase([model.spec.name for model in models], status.RUN)
         aside = whole_run.Settings(
             self.staging, force=self.settings.force, timeout_s=self.settings.timeout_s,
-            accept_eula=self.settings.accept_eula,
+            accept_eula=self.settings.accept_eula, sharing=self.settings.sharing,
         )  # fmt: skip
         whole_run.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])

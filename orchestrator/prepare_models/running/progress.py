@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport
 
+from ..errors import SharedStoreError
 from ..support.display import display
 from ..support.paths import first_time
 from ..support.terminal import is_live
@@ -113,6 +114,9 @@ class Lines(Observer):
         error = report["error"]
         if error is not None:
             self._log.error(report["status"], model=report["name"], stage=error["stage"], code=error["code"])
+        for warning in report["warnings"]:
+            if warning["code"] in SharedStoreError.CODES:
+                self._log.warning("shared store", model=report["name"], code=warning["code"])
         for page in report["licences"] if report["stages"] else ():
             if first_time(f"licence {page}"):
                 self._log.info("terms of use", model=report["name"], page=page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import sys
 from collections.abc import Iterable, Sequence
@@ -62,6 +63,11 @@ def of_error(error: ErrorInfo, about: str) -> Message:
     """Return an error of the entrypoint. ``about``: what it was asked about, where the error names no stage."""
     stage = f", {error['stage']}" if error["stage"] else ""
     return Message("error", error["code"], about + stage, error["message"], error["hint"])
+
+
+def told_time(seconds: float) -> str:
+    """Return a time for a person. ``seconds``: since the epoch."""
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def width(stream: TextIO) -> int | None:

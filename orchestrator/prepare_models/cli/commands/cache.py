@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 from collections.abc import Sequence
 
@@ -13,9 +12,9 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import write
 from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
 from ...store.limit import VARIABLE, limit
-from ...support.page import Table, show
+from ...support.page import Table, show, told_time
 from ...support.paths import cache_dir
-from ..options import add_json, add_wide, command, size
+from ..options import add_json, add_wide, command, days, size
 
 EXAMPLE = """\
 example:
@@ -51,7 +50,7 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     verify.add_argument("--remove", action="store_true", help="remove what is damaged")
     prune = command(actions, "prune", "remove what was least recently used", _PRUNE_EXAMPLE)
     prune.add_argument("--max-size", type=size, metavar="SIZE", help="size to shrink the cache to, such as 20GiB")
-    prune.add_argument("--unused", type=_days, metavar="DAYS", help="remove what was not used for this many days")
+    prune.add_argument("--unused", type=days, metavar="DAYS", help="remove what was not used for this many days")
     prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     for action in (listed, verify, prune):
         kinds = ("engine", "download", "part", "bundle", "timing", "log")
@@ -59,16 +58,6 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     for action in (listed, described, verify, prune):
         add_json(action)
         add_wide(action)
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1.0
-    if not 0 <= days < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of days, found {text!r}")
-    return days
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -102,7 +91,7 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
         write(json.dumps({**item.to_dict(), "record": item.record}, indent=2))
         return EXIT_OK
     facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", sizes.told(item.bytes))]
-    facts += [("last used", _time(item.used_at)), ("path", str(item.path))]
+    facts += [("last used", told_time(item.used_at)), ("path", str(item.path))]
     identity = item.record["identity"] if item.record else None
     identity = identity if isinstance(identity, dict) else {}
     facts += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in identity.items()]
@@ -159,13 +148,9 @@ def _table(items: Sequence[Item]) -> Table:
             item.kind,
             item.id[:16] if item.kind in VERIFIED else item.id,
             sizes.told(item.bytes),
-            _time(item.used_at),
+            told_time(item.used_at),
             item.label,
         )
         for item in items
     ]
     return Table(("KIND", "ID", "SIZE", "LAST USED", "WHAT"), rows)
-
-
-def _time(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

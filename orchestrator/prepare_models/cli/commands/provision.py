@@ -19,7 +19,7 @@ from ...reports import text
 from ...running.progress import Several
 from ...support.page import Part, Table, of_error, show
 from .. import installing, selection
-from ..building import add_limits, observer
+from ..building import add_limits, add_sharing, observer, sharing
 from ..options import add_output, add_selection, add_wide, positive, seconds
 
 EXAMPLE = """\
@@ -37,6 +37,7 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
     """Add what ``provision`` takes."""
     add_selection(provision)
     add_limits(provision)
+    add_sharing(provision)
     provision.add_argument(
         "--keep", type=positive, default=2, metavar="N", help="versions of each model that stay (default 2)"
     )
@@ -71,6 +72,7 @@ def main(arguments: argparse.Namespace) -> int:
             selection.given(arguments),
             **selection.models(arguments),
             **selection.place(arguments),
+            sharing=sharing(arguments),
             timeout_s=arguments.timeout,
             accept_eula=arguments.accept_eula,
             device=arguments.device,

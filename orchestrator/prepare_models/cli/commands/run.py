@@ -8,7 +8,7 @@ from ... import api
 from ...reports import text
 from ...support.page import show
 from .. import selection
-from ..building import add_building, observer, reports, status, write_document
+from ..building import add_building, add_sharing, observer, reports, sharing, status, write_document
 from ..options import add_selection, positive
 
 EXAMPLE = """\
@@ -26,6 +26,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     """Add what ``run`` takes."""
     add_selection(run)
     add_building(run)
+    add_sharing(run)
     run.add_argument("--jobs", type=positive, default=1, metavar="N", help="models to work on at once (default 1)")
     ending = run.add_mutually_exclusive_group()
     ending.add_argument(
@@ -49,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
             selection.given(arguments),
             **selection.models(arguments),
             **selection.place(arguments),
+            sharing=sharing(arguments),
             jobs=arguments.jobs,
             fail_fast=bool(arguments.fail_fast),
             timeout_s=arguments.timeout,
