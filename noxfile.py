@@ -27,6 +27,7 @@ nox.options.sessions = [
     "docs",
     "sdk",
     "docker",
+    "edge",
 ]
 if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
     nox.options.sessions.append("browser")
@@ -188,6 +189,18 @@ def docker(session: nox.Session) -> None:
     session.run("pytest", "tests/docker", *session.posargs)
 
 
+@nox.session(python=THIS)
+def edge(session: nox.Session) -> None:
+    """A device as it is deployed: a real systemd, an Ansible role, cloud-init, metrics, spans. It needs root."""
+    if os.geteuid() != 0 and "CI" not in os.environ:
+        session.skip("it boots systemd in a container, for which it needs root")
+    install(session, "dev")
+    install(session, "edge", project=False)
+    folder = ".nox/cloud-init"
+    session.run(".ci/edge.sh", folder, external=True)
+    session.run("pytest", *PARALLEL, "tests/edge", *session.posargs, env={"CLOUD_INIT": folder})
+
+
 @nox.session(python=THIS, venv_params=["--system-site-packages"])
 def gpu(session: nox.Session) -> None:
     """Real engines on this machine's GPU, with the TensorRT of its Python; not part of CI."""
@@ -303,6 +316,7 @@ def lock(session: nox.Session) -> None:
         "docs": ["--python-version", "3.10", ".ci/locks/docs.in"],
         "corpus": ["--python-version", "3.10", "--no-deps", ".ci/locks/corpus.in"],
         "bindings": ["--python-version", "3.10", "--no-deps", ".ci/locks/bindings.in"],
+        "edge": ["--python-version", "3.10", ".ci/locks/edge.in"],
     }
     images = {
         "entrypoint": "3.8", "verify": "3.8", "pip": "3.8",

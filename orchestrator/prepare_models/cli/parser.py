@@ -44,6 +44,7 @@ COMMANDS = {
     "doctor": "check what this machine lacks, and how to fix it",
     "selftest": "build, load and compare a small network on this machine, with a verdict for each step",
     "status": "list which engines are valid on this machine, and why others are not",
+    "fleet": "show many machines, out of the statuses that provision wrote there",
     "cache": "list, show, verify or prune what is kept for later runs",
     "store": "put engines into a store that machines share, take them from there, list or remove them",
     "completion": "print a script that completes command lines in bash, zsh or fish",
@@ -94,7 +95,9 @@ def _module(command: str) -> ModuleType:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line. Names of models may also follow options, where argparse doesn't accept them."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:2] == ["provision", "install-unit"]:  # an action, which argparse can't take in place of a manifest
+        argv[1] = "--install-unit"
     root = parser(argv[0] if argv else "")
     arguments, rest = root.parse_known_args(argv)
     if rest and (any(word.startswith("-") for word in rest) or not hasattr(arguments, "names")):
@@ -102,6 +105,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError(f"unrecognized arguments: {' '.join(rest)}", hint=f"see {about} --help", about=about)
     if rest:
         arguments.names += rest
+    arguments.argv = argv
     if hasattr(arguments, "bundle") and arguments.command in ("run", "plan", "provision"):
         _settle_manifest(arguments)
     return arguments

@@ -78,7 +78,13 @@ def read(raw: object, what: str = "status") -> ProvisionStatus:
         raise ContractError(f"{what}: not a provisioning status")
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise ContractError(f"{what}: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
-    return schema.read(ProvisionStatus, raw, what)
+    status = schema.read(ProvisionStatus, raw, what)
+    unknown = {status["outcome"]}.difference(OUTCOMES) | {model["state"] for model in status["models"]}.difference(
+        STATES
+    )
+    if unknown:
+        raise ContractError(f"{what}: {min(unknown)!r} is not an outcome or a state")
+    return status
 
 
 def load(models_dir: Path) -> ProvisionStatus:

@@ -48,6 +48,38 @@ class Observer:
         """Handle a provisioning's current phase, of one model or of all."""
 
 
+class Several(Observer):
+    """Passes everything on to several observers."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def planned(self, model: PlannedModel) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.planned(model)
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.waiting(name, owner)
+
+    def event(self, event: Event) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.event(event)
+
+    def finished(self, report: ModelReport) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.finished(report)
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.phase(name, phase)
+
+
 class Lines(Observer):
     """Logs one line for each thing that matters."""
 
@@ -71,9 +103,9 @@ class Lines(Observer):
         if event.kind == events.STAGE_FINISHED:
             self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=_seconds(event))
         elif event.data.get("phase") == events.ELAPSED and event.data.get("done", 0) % _HEARTBEAT_S == 0:
-            self._log.info(f"still building: {_amount(event)}", model=event.model, stage=event.stage)
+            self._log.info(f"still building: {amount(event)}", model=event.model, stage=event.stage)
         elif event.data.get("phase") == events.SILENT:
-            self._log.warning(_amount(event), model=event.model, stage=event.stage)
+            self._log.warning(amount(event), model=event.model, stage=event.stage)
         else:
             self._log.debug(event.kind, model=event.model, stage=event.stage, **event.data)
 
@@ -119,7 +151,7 @@ class Live(Lines):
         elif event.kind == events.PROGRESS:
             total = event.data.get("total") or None
             done = event.data.get("done", 0) if total else 0
-            self._progress.update(task, stage=f"{event.stage}: {_amount(event)}", total=total, completed=done)
+            self._progress.update(task, stage=f"{event.stage}: {amount(event)}", total=total, completed=done)
 
     def finished(self, report: ModelReport) -> None:
         """Remove the model's line, and print its result above the display."""
@@ -203,7 +235,8 @@ def _seconds(event: Event) -> float:
     return round(float(event.data.get("seconds", 0.0)), 2)
 
 
-def _amount(event: Event) -> str:
+def amount(event: Event) -> str:
+    """Return how far a step is, for people."""
     phase, done, total = (event.data.get(key) for key in ("phase", "done", "total"))
     if phase in ("download", "send", "verify") and isinstance(done, int):
         whole = f" of {total / 1e6:.1f}" if isinstance(total, int) and total else ""

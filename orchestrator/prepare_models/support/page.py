@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _COLOURS = {
     "green": ("built", "restored", "up-to-date", "checked", "ok", "valid", "passed", "good", "cached", "fetched"),
-    "yellow": ("warn", "warning", "skipped", "unchecked", "not-compared"),
-    "red": ("fail", "failed", "error", "stale", "BAD", "damaged"),
+    "yellow": ("warn", "warning", "skipped", "unchecked", "not-compared", "rolled-back"),
+    "red": ("fail", "failed", "error", "stale", "unreadable", "BAD", "damaged"),
 }
 _STYLES = {word: colour for colour, words in _COLOURS.items() for word in words}
 _WHOLE = 16  # columns of at most this many characters are never folded
