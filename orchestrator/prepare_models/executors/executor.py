@@ -5,13 +5,14 @@ An executor is an ``Environment``: it says what builds there, and has the transp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
 from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.identity import device_class
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, blank
 
@@ -59,6 +60,22 @@ class Environment(Protocol):
         """End whatever runs, from another thread; what is carried later ends at once."""
 
 
+@runtime_checkable
+class Several(Protocol):
+    """What an environment has besides, if its machines are of several device classes.
+
+    at_once: models that are handed over at once, however few this machine would work on.
+    """
+
+    at_once: int
+
+    def serves(self, devices: Collection[str]) -> Collection[str]:
+        """Return which of these device classes are there. Raises a HostError where one should be and is not."""
+
+    def of(self, device: str) -> Environment:
+        """Return the machines of one device class."""
+
+
 class Executor:
     """Runs jobs in an environment, one model at a time; several threads may call it at once."""
 
@@ -73,6 +90,20 @@ class Executor:
     def locked_as(self) -> tuple[str, Mapping[str, str]]:
         """Return the name and the facts under which a lock knows what builds here."""
         return self._environment.locked_as()
+
+    def serves(self, devices: Collection[str]) -> Collection[str]:
+        """Return for which of these device classes engines are built here."""
+        several = self._environment
+        return several.serves(devices) if isinstance(several, Several) else [device_class(self.describe()) or ""]
+
+    def of(self, device: str) -> Executor:
+        """Return what builds for a device class: this, unless it has several."""
+        several = self._environment
+        return Executor(self.name, several.of(device)) if isinstance(several, Several) else self
+
+    def at_once(self, jobs: int) -> int:
+        """Return how many models are worked on at once, where the user wants ``jobs``."""
+        return max(jobs, self._environment.at_once) if isinstance(self._environment, Several) else jobs
 
     def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> Fetcher:
         """Return what fetches a job's sources ahead of their turn."""

@@ -1,8 +1,26 @@
-"""What the command line says about containers."""
+"""What the command line says about containers, and about a farm."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FarmOptions:
+    """How a farm is reached, with the rights that its members give each other.
+
+    scheduler: address, such as tls://build.example:8786. tls_ca, tls_cert, tls_key: PEM files, for tls://.
+    insecure: whether tcp:// may leave this machine, which lets whoever reaches it run code on all members.
+    attach: whether engines are taken that are built or under way, and nothing is started.
+    """
+
+    scheduler: str | None = None
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    insecure: bool = False
+    attach: bool = False
 
 
 @dataclass(frozen=True)
@@ -10,14 +28,16 @@ class ContainerOptions:
     """What the command line says about containers. None leaves a choice to what is found on the machine.
 
     gpu: none, all, an index or a UUID. memory_bytes: limit of a container; 0 for none.
+    farm: for the executor that has its machines elsewhere.
     """
 
     platform: str | None = None
     image: str | None = None
     gpu: str | None = None
     memory_bytes: int | None = None
+    farm: FarmOptions = FarmOptions()
 
     @property
     def given(self) -> bool:
         """Return whether the user chose anything that only containers have."""
-        return self != ContainerOptions()
+        return replace(self, farm=FarmOptions()) != ContainerOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +20,12 @@ from prepare_models_entrypoint.contract.source import Source
 from ..catalog import PREFIX, find
 from ..errors import UsageError
 from ..running.connection import ConnectionSpec
-from .model import DEFAULT_KEYS, MODEL_ROWS, Key, KeySource, Manifest, ModelSpec, Ngc
+from .model import DEFAULT_KEYS, MODEL_ROWS, NAME, TARGETS, Key, KeySource, Manifest, ModelSpec, Ngc
 from .nodes import Node, Problems, node_of, parse, read
 from .readers import Reader
 
 NO_FILE = Path("-")  # of a manifest that is none
-TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers")
+TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers", "targets")
 
 # What a model says itself takes the place of these words of the catalog.
 _INSTEAD = {"inputs": ("profiles",), "calibration_cache": ("calibration",)}
@@ -69,9 +70,10 @@ def of_text(text: str, file: Path) -> Manifest:
     """
     problems = Problems(file)
     root = parse(text, problems)
-    models = _Loader(file.absolute().parent, problems).manifest(root)
+    loader = _Loader(file.absolute().parent, problems)
+    models = loader.manifest(root)
     problems.raise_if_any()
-    return Manifest(file, models)
+    return Manifest(file, models, loader.targets)
 
 
 def of_value(value: Mapping[str, object]) -> Manifest:
@@ -81,13 +83,15 @@ def of_value(value: Mapping[str, object]) -> Manifest:
         ManifestError: with every problem and its path such as ``models[2].inputs``.
     """
     problems = Problems(NO_FILE)
-    models = _Loader(Path.cwd(), problems).manifest(node_of(value, 0, ""))
+    loader = _Loader(Path.cwd(), problems)
+    models = loader.manifest(node_of(value, 0, ""))
     problems.raise_if_any()
-    return Manifest(NO_FILE, models)
+    return Manifest(NO_FILE, models, loader.targets)
 
 
 class _Loader(Reader):
     deployment = Deployment()  # what the top level says of all models
+    targets: Mapping[str, str] = {}  # noqa: RUF012  # replaced as a whole
 
     def manifest(self, root: Node) -> tuple[ModelSpec, ...]:
         if root.kind != "mapping":
@@ -101,6 +105,7 @@ class _Loader(Reader):
         if self.is_a(defaults, "mapping", "a mapping"):
             self.problems.check_keys(defaults, DEFAULT_KEYS)
         self.deployment = self._deployed(root.entries)
+        self.targets = self._targets(root.entries.get("targets"))
         models = root.entries.get("models")
         if models is None or not self.is_a(models, "list", "a list of models"):
             return ()
@@ -127,6 +132,17 @@ class _Loader(Reader):
         except ContractError as error:
             self.problems.add(node, str(error))
             return None
+
+    def _targets(self, node: Node | None) -> dict[str, str]:
+        """Return the device classes by their names, which are those of directories."""
+        if node is None:
+            return {}
+        if not node.entries:
+            self.problems.expected(node, TARGETS.expected)
+        for name in node.entries:
+            if name == "report.json" or not re.fullmatch(NAME.pattern, name):
+                self.problems.add(node, f"{name!r} can't be the name of a target: use {NAME.expected}")
+        return self.value(TARGETS, node) or {}
 
     def _unique(self, items: Sequence[Node]) -> None:
         first: dict[str, int] = {}
@@ -200,6 +216,10 @@ class _Loader(Reader):
 
     def _check_together(self, node: Node, spec: ModelSpec) -> None:
         source = node.entries["source"]
+        for name in spec.targets:
+            if name not in self.targets:
+                known = ", ".join(self.targets) or "none"
+                self.problems.add(node.entries["targets"], f"no target {name!r} under targets: of the manifest: {known}")
         suffix = Path(spec.source.partition("?")[0]).suffix.lower()
         if suffix in _OTHER_FORMATS:
             self.problems.add(source, f"a {suffix} file can't be converted: {_OTHER_FORMATS[suffix]}")
