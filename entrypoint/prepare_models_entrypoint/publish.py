@@ -16,8 +16,8 @@ from .contract import companions
 from .contract.companions import PROVENANCE, REPORT, SIGNED
 from .contract.deployment import Deployment
 from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_own
+from .contract.provenance import statement
 from .contract.report import ModelReport, read
-from .provenance import statement
 
 PLAN = Path(companions.PLAN)
 

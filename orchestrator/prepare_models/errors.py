@@ -12,6 +12,7 @@ PrepareModelsError
   LockError             1   something is not as it was locked; carries every difference
   SourcesError          1   sources could not be fetched; carries each with its reason
   BundleError           1   a bundle is damaged or incomplete, or can't be made
+  SharedStoreError      1   a shared store can't be reached, or an engine in it must not be used
   SignatureError        1   a bundle, lock or list of keys is not signed as it has to be
   InterruptedRunError 130   the user, or the system, stopped the run
   BugError             70   anything that nobody foresaw
@@ -216,6 +217,14 @@ class SourcesError(PrepareModelsError):
 
 class BundleError(PrepareModelsError):
     """A bundle is damaged or incomplete, or what belongs into it can't be had. ``code`` says which."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _hint(code))
+        self.code = code
+
+
+class SharedStoreError(PrepareModelsError):
+    """A shared store can't be reached, or an engine in it must not be used. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or _hint(code))

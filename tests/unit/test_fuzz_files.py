@@ -18,12 +18,12 @@ from prepare_models.reports import inspection
 from prepare_models_entrypoint.consumers.lint import of_directory
 from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.provenance import statement
 from prepare_models_entrypoint.contract.report import read_record
 from prepare_models_entrypoint.converters import etlt
 from prepare_models_entrypoint.errors import StageError
 from prepare_models_entrypoint.inspect import header, plan_file
 from prepare_models_entrypoint.onnx_graph import calibration_cache
-from prepare_models_entrypoint.provenance import statement
 from tests.entrypoint.model_folders import Repository, record, tensor
 
 from .fuzzing import TOKENS, changed, fuzzed, mangled, never_a_bug

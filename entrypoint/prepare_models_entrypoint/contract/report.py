@@ -248,13 +248,15 @@ class MadeBy(TypedDict):
 
 
 class Origin(TypedDict):
-    """Where an engine that wasn't built here comes from.
+    """Where an engine that wasn't built here comes from: a bundle or a shared store; the other one is None.
 
-    bundle: sha256 of the bundle's index. signed_by: id of the trusted key that signed it, None where none was required.
+    bundle: sha256 of the bundle's index. store: URL, without secrets. signed_by: id of the trusted key that signed the
+    bundle, or the engine in the store; None where none did, or none was required.
     """
 
-    bundle: str
+    bundle: Optional[str]
     signed_by: Optional[str]
+    store: Optional[str]
 
 
 class Confinement(TypedDict):

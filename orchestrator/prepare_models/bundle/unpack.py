@@ -257,7 +257,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
     Raises:
         BundleError: the models are not those of the manifest.
     """
-    origin = Origin(bundle=index.digest, signed_by=signed_by)
+    origin = Origin(bundle=index.digest, signed_by=signed_by, store=None)
     folder = cache_dir() / folders.FOLDER / index.digest[:16]
     hold = folders.share(folder)
     enter_scope(origin, folder / folders.SCOPE)

@@ -252,8 +252,11 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "missing": told("Defences that this machine's kernel or architecture lacks."),
     },
     Origin: {
-        "bundle": told("sha256 of the bundle's index."),
-        "signed_by": told("Id of the trusted key that signed the bundle; null if no signature was required."),
+        "bundle": told("sha256 of the bundle's index; null for an engine of a shared store."),
+        "signed_by": told(
+            "Id of the trusted key that signed the bundle, or the engine in the store; null if none did."
+        ),
+        "store": told("URL of the shared store; null for an engine of a bundle."),
     },
     ModelReport: {
         "": told("What became of one model."),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar
 
 from prepare_models_entrypoint.contract import extras, schema
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small
 
 from ..errors import HostError, UsageError
@@ -28,6 +30,45 @@ class RefusedError(Exception):
     def __init__(self, why: str, hint: str = "get it and its signature again from the signer") -> None:
         super().__init__(why)
         self.hint = hint
+
+
+class _Signature(TypedDict):
+    keyid: str
+
+
+class _Envelope(TypedDict):
+    payload: str
+    payloadType: str
+    signatures: list[_Signature]
+
+
+class Contents(NamedTuple):
+    """What an envelope holds, and the ids of the keys that it names. Nothing is verified."""
+
+    payload: bytes
+    keyids: tuple[str, ...]
+
+
+def unsigned(payload: bytes, payload_type: str) -> bytes:
+    """Return an envelope without a signature."""
+    envelope = _Envelope(payload=base64.b64encode(payload).decode("ascii"), payloadType=payload_type, signatures=[])
+    return json.dumps(envelope).encode("ascii")
+
+
+def contents(data: bytes, payload_type: str) -> Contents:
+    """Return what an envelope holds, whoever signed it.
+
+    Raises:
+        ContractError: it is not one of this type.
+    """
+    envelope = schema.read(_Envelope, schema.loads(data), "envelope")
+    if envelope["payloadType"] != payload_type:
+        raise ContractError(f"envelope: it holds {envelope['payloadType'][:80]!r}")
+    try:
+        payload = base64.b64decode(envelope["payload"], validate=True)
+    except ValueError:
+        raise ContractError("envelope: the payload is not base64") from None
+    return Contents(payload, tuple(each["keyid"] for each in envelope["signatures"]))
 
 
 def seal(payload: bytes, payload_type: str, signer: CryptoSigner) -> bytes:

@@ -19,7 +19,7 @@ def untrusted(
 
     It may if the engine was built here. One from elsewhere has to be exactly the locked one, if the lock has one of its
     build key; otherwise it has to be of the bundle that this run works on, or of one that a key signed which is trusted
-    now, or such a key signed the statement next to it.
+    now, or such a key signed the statement next to it. One from a shared store has to be signed by such a key, too.
 
     Args:
         record: its report.
@@ -44,6 +44,13 @@ def untrusted(
     signed = directory is not None and (directory / SIGNED).is_file()
     if directory is not None and signed and statements.verify(directory, trust.load(paths.keys_file())).good:
         return None
+    if origin["store"] is not None:
+        by = (
+            f"by {short(keyid)}, which is not trusted here now"
+            if keyid
+            else "where no key that is trusted here signed it"
+        )
+        return f"the engine came from {origin['store']}, {by}"
     if keyid is None:
         return "the engine came from an unsigned bundle"
     return f"the engine came from a bundle by {short(keyid)}, which is not trusted here now"
@@ -51,5 +58,6 @@ def untrusted(
 
 def label_of(origin: Origin) -> str:
     """Return an origin in a few words."""
-    signed_by = origin["signed_by"]
-    return f"bundle {origin['bundle'][:16]}, " + (f"signed by {short(signed_by)}" if signed_by else "unsigned")
+    signed_by, bundle = origin["signed_by"], origin["bundle"]
+    place = f"bundle {bundle[:16]}" if bundle else str(origin["store"])
+    return f"{place}, " + (f"signed by {short(signed_by)}" if signed_by else "unsigned")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -26,8 +28,29 @@ class _Subject(TypedDict):
     digest: dict[str, str]
 
 
+class _Internal(TypedDict):
+    buildKey: str
+
+
+class _Asked(TypedDict):
+    model: str
+
+
+class _Definition(TypedDict):
+    externalParameters: _Asked
+    internalParameters: _Internal
+
+
+class _Predicate(TypedDict):
+    buildDefinition: _Definition
+
+
 class _Statement(TypedDict):
     subject: list[_Subject]
+
+
+class _Provenance(_Statement):
+    predicate: _Predicate
 
 
 @dataclass(frozen=True)
@@ -42,6 +65,29 @@ class Finding:
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a statement says. ``files``: sha256 by name, the engine's as ``companions.PLAN``."""
+
+    model: str
+    build_key: str
+    files: Mapping[str, str]
+
+
+def read(payload: bytes) -> Provenance:
+    """Return what a statement says.
+
+    Raises:
+        ContractError: it is not a statement, or names no sha256.
+    """
+    found = schema.read(_Provenance, schema.loads(payload), "statement")
+    files = {each["name"]: each["digest"].get("sha256", "") for each in found["subject"]}
+    if not all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in files.values()):
+        raise ContractError("statement: a subject has no sha256")
+    built = found["predicate"]["buildDefinition"]
+    return Provenance(built["externalParameters"]["model"], built["internalParameters"]["buildKey"], files)
 
 
 def directories(place: Path) -> list[Path]:

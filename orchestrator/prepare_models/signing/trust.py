@@ -25,6 +25,7 @@ VERSION = 1
 CONTENTS, KEYS = PURPOSES = ("contents", "keys")
 _PAYLOAD_TYPE = "application/vnd.prepare-models.keys+json"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+ADD = "if you trust it: prepare-models trust add PUBLIC.pem"
 _NEWER = "prepare-models trust update FILE, with the newest list of signers"
 
 
@@ -65,9 +66,7 @@ class KeyList:
         """
         known = self.keys.get(keyid)
         if known is None:
-            raise RefusedError(
-                f"the {short(keyid)} is not trusted here", "if you trust it: prepare-models trust add PUBLIC.pem"
-            )
+            raise RefusedError(f"the {short(keyid)} is not trusted here", ADD)
         objection = known.objection(purpose)
         if objection is not None:
             raise RefusedError(f"the {short(keyid)} ({known.name or 'unnamed'}) {objection}", _NEWER)

@@ -5,20 +5,27 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import PurePosixPath
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
-from .contract.report import ModelReport
+from .report import ModelReport
 
 _PROJECT = "https://github.com/prepare-models/prepare-models"
 _BUILD_TYPE = f"{_PROJECT}/blob/main/docs/provenance.md#build-type-engine-version-1"
 
 
-def statement(report: ModelReport, plan: str) -> str:
-    """Return the statement about the engine of a report. ``plan``: its path in the model's directory."""
+def statement(report: ModelReport, plan: str, others: Optional[Mapping[str, str]] = None) -> str:
+    """Return the statement about the engine of a report.
+
+    Args:
+        report: of its build.
+        plan: its path in the model's directory.
+        others: sha256 of further files of the build, by their names.
+    """
     engine = report["engine"]
+    files = {plan: engine["sha256"] if engine else "", **(others or {})}
     document = {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": plan, "digest": {"sha256": engine["sha256"] if engine else ""}}],
+        "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in files.items()],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {"buildDefinition": _definition(report), "runDetails": _details(report)},
     }

@@ -1,0 +1,250 @@
+"""Files under a URL: those of any file system that fsspec knows, and of any web server, which can only be read.
+
+Small ones are read many at once, large ones in pieces. Each file system has failures of its own; here they are
+SharedStoreErrors, but for a file that is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from prepare_models_entrypoint.contract import extras
+from prepare_models_entrypoint.contract.files import PARTIAL
+from prepare_models_entrypoint.contract.source import Source
+
+from ..errors import HostError, SharedStoreError, UsageError
+
+if TYPE_CHECKING:
+    import requests
+
+CHUNK = 1 << 20
+SMALL = 1 << 20  # bytes of the largest file that is read as a whole
+_AT_ONCE = 32
+_WEB_TIMEOUT_S = (10.0, 60.0)  # to connect, and without a byte
+_WEB_RETRIES = 4
+UNREACHABLE = "shared-store-unreachable"
+
+
+class Listed(NamedTuple):
+    """A file that is there. ``changed_at``: seconds since the epoch."""
+
+    name: str
+    bytes: int
+    changed_at: float
+
+
+class Objects(Protocol):
+    """Files by their names, which are relative paths. All methods may be called in several threads."""
+
+    read_only: bool
+
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return the content of small files; one that is not there is missing, one that is too large is cut short."""
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a large file, or raise FileNotFoundError."""
+
+    def write(self, name: str, content: bytes | Path) -> None:
+        """Write a file, whole or not at all where the file system can, and see that all of it has arrived."""
+
+    def listed(self, folder: str) -> list[Listed]:
+        """Return the files in a folder."""
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; one that is gone already is no failure."""
+
+
+def open_objects(url: str) -> Objects:
+    """Return the files under a URL.
+
+    Raises:
+        UsageError: it is not a URL. HostError: a module for this kind is missing.
+    """
+    scheme = Source.of(url).scheme
+    if scheme is None:
+        raise UsageError(
+            f"{url!r} is not a URL", hint=f"for a directory of this machine: file://{os.path.abspath(url)}"
+        )
+    return _Web(url) if scheme in ("http", "https") else _Filesystem(url)
+
+
+class _Filesystem:
+    read_only = False
+
+    def __init__(self, url: str) -> None:
+        self._public = Source.of(url).public
+        try:
+            import fsspec
+
+            self._fs, root = fsspec.url_to_fs(url)
+        except ImportError as error:
+            hint = f"{extras.install('remote')}, and fsspec's package for this kind of URL, such as s3fs"
+            raise HostError(f"{self._public}: {error}", hint=hint) from None
+        except ValueError as error:
+            raise UsageError(f"{self._public}: {error}", hint="s3://bucket/prefix, for example") from None
+        self._root = root.rstrip("/")
+        # Object stores, which are asynchronous in fsspec, show a file when all of it is there; the others rename.
+        self._is_atomic = bool(self._fs.async_impl)
+
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        places = {self._place(name): name for name in names}
+        if not places:
+            return {}
+        with self._failures():
+            found: Mapping[str, Any] = self._fs.cat(list(places), on_error="return", start=0, end=SMALL)
+        there = {place: each for place, each in found.items() if not isinstance(each, FileNotFoundError)}
+        again = {place: self._again(place) if isinstance(each, Exception) else each for place, each in there.items()}
+        return {places[place]: content for place, content in again.items() if content is not None}
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        with self._failures():
+            stream = self._fs.open(self._place(name), "rb", block_size=4 * CHUNK)
+        with contextlib.closing(stream):
+            while True:
+                with self._failures():
+                    chunk: bytes = stream.read(CHUNK)
+                if not chunk:
+                    return
+                yield chunk
+
+    def write(self, name: str, content: bytes | Path) -> None:
+        final, size = self._place(name), content.stat().st_size if isinstance(content, Path) else len(content)
+        folder = final.rpartition("/")[0]
+        place = final if self._is_atomic else f"{final}.{os.urandom(6).hex()}{PARTIAL}"
+        with self._failures():
+            if not self._is_atomic:
+                self._fs.makedirs(folder, exist_ok=True)
+            if isinstance(content, Path):
+                self._fs.put_file(str(content), place)
+            else:
+                self._fs.pipe_file(place, content)
+            if place != final:
+                self._fs.mv(place, final)
+            self._fs.invalidate_cache(folder)
+            arrived = self._fs.info(final)["size"]
+        if arrived != size:
+            raise SharedStoreError(UNREACHABLE, f"{self._public}: {name} arrived with {arrived} of {size} bytes")
+
+    def listed(self, folder: str) -> list[Listed]:
+        place = self._place(folder)
+        with self._failures():
+            self._fs.invalidate_cache()
+            try:
+                found: Mapping[str, Mapping[str, Any]] = self._fs.find(place, detail=True)
+            except FileNotFoundError:
+                return []
+            return [
+                Listed(path[len(self._root) + 1 :], int(each["size"]), self._changed_at(path))
+                for path, each in found.items()
+            ]
+
+    def remove(self, names: Iterable[str]) -> None:
+        with self._failures():
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    self._fs.rm_file(self._place(name))
+
+    def _place(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _again(self, place: str) -> bytes | None:
+        """Return what a file holds that could not be read: some refuse to read a part of an empty one."""
+        with contextlib.suppress(FileNotFoundError), self._failures():
+            if self._fs.info(place)["size"] == 0:
+                return b""
+            found: bytes = self._fs.cat_file(place, start=0, end=SMALL)
+            return found
+        return None
+
+    def _changed_at(self, path: str) -> float:
+        try:
+            found: dt.datetime = self._fs.modified(path)  # of the listing, where there is one
+        except NotImplementedError:
+            return 0.0
+        return (found if found.tzinfo else found.replace(tzinfo=dt.timezone.utc)).timestamp()
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, SharedStoreError):
+            raise
+        except Exception as error:  # noqa: BLE001  # each file system has classes of its own for its failures
+            raise SharedStoreError(UNREACHABLE, f"{self._public}: {_told(error)}") from None
+
+
+class _Web:
+    read_only = True
+
+    def __init__(self, url: str) -> None:
+        import requests
+        from urllib3.util.retry import Retry
+
+        self._root, self._public = url.rstrip("/"), Source.of(url).public
+        self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = "identity"
+        retry = Retry(
+            _WEB_RETRIES, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+        )
+        for scheme in ("http://", "https://"):
+            adapter = requests.adapters.HTTPAdapter(max_retries=retry, pool_maxsize=_AT_ONCE)
+            self._session.mount(scheme, adapter)
+
+    def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        wanted = list(names)
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="shared store") as pool:
+            found = dict(zip(wanted, pool.map(self._small, wanted), strict=True))
+        return {name: content for name, content in found.items() if content is not None}
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        with self._answer(name) as answer:
+            yield from answer.iter_content(CHUNK)
+
+    def write(self, name: str, content: bytes | Path) -> None:
+        del name, content
+        self._refuse()
+
+    def listed(self, folder: str) -> list[Listed]:
+        del folder
+        raise UsageError(
+            f"{self._public}: a web server lists no files", hint="use the store's own URL, such as s3://..."
+        )
+
+    def remove(self, names: Iterable[str]) -> None:
+        del names
+        self._refuse()
+
+    def _refuse(self) -> None:
+        raise UsageError(f"{self._public} can only be read", hint="write to the store's own URL, such as s3://...")
+
+    def _small(self, name: str) -> bytes | None:
+        try:
+            with self._answer(name) as answer:
+                return next(answer.iter_content(SMALL), b"")
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def _answer(self, name: str) -> Iterator[requests.Response]:
+        import requests
+
+        try:
+            with self._session.get(f"{self._root}/{name}", stream=True, timeout=_WEB_TIMEOUT_S) as answer:
+                if answer.status_code in (404, 410):
+                    raise FileNotFoundError(name)
+                if answer.status_code != requests.codes.ok:
+                    raise SharedStoreError(UNREACHABLE, f"{self._public}: {name}: HTTP status {answer.status_code}")
+                yield answer
+        except requests.RequestException as error:
+            raise SharedStoreError(UNREACHABLE, f"{self._public}: {_told(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

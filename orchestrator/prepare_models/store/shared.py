@@ -1,0 +1,257 @@
+"""A store that many machines share: engines under a URL, each once, found by its build key.
+
+    engines/<build key>.json   the entry: an in-toto statement of provenance in a DSSE envelope, signed or not
+    objects/<sha256>           what the entry names: the engine, the record of its build, a calibration cache
+
+An object never changes, and the entry comes last: before that, nobody sees an upload that is under way or was given up.
+Two machines that upload the same engine at once write the same objects, and either entry is right.
+
+Nothing here is believed: objects are compared with the digests of their entry, the entry with the key that was asked
+for, and ``signing.origins`` decides whether an engine may be used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prepare_models_entrypoint.contract import companions, provenance, schema
+from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.report import ModelReport, Origin
+from prepare_models_entrypoint.contract.report import read as read_report
+from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.workspace import work_dir
+
+from ..errors import SharedStoreError
+from ..signing import envelopes, statements, trust
+from ..signing.envelopes import RefusedError
+from ..signing.origins import untrusted
+from ..support import paths
+from . import CALIBRATION, PLAN, Entry, Store
+from .local import RECORD
+from .objects import open_objects
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
+
+ENGINES, OBJECTS = "engines", "objects"
+DAMAGED, UNTRUSTED = "shared-engine-damaged", "shared-engine-untrusted"
+_PLAN = companions.PLAN  # its name in a statement
+_LARGEST = {RECORD: schema.LARGEST_DOCUMENT, CALIBRATION: schema.LARGEST_DOCUMENT}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An engine in the shared store, as its entry has it.
+
+    key: build key. model: name at its build. files: sha256 by name. keyids: of the keys that the entry names.
+    signed_by: id of the trusted key whose signature fits, None without. refusal: why the signature does not count.
+    problem: why the entry can't be used at all.
+    """
+
+    key: str
+    model: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    keyids: tuple[str, ...] = ()
+    signed_by: str | None = None
+    refusal: str = ""
+    hint: str = ""
+    problem: str | None = None
+
+    def __str__(self) -> str:
+        return f"engine {self.key[:16]}" + (f" ({self.model})" if self.model else "")
+
+
+class SharedStore:
+    """Engines under a URL. Safe in several threads, and beside any number of other machines.
+
+    Args:
+        url: of fsspec, such as ``s3://bucket/prefix``; ``https://`` can only be read.
+        bytes_per_s: how fast engines are pulled at most, all threads together; None for no limit.
+    """
+
+    def __init__(self, url: str, *, bytes_per_s: float | None = None) -> None:
+        self.url = Source.of(url).public
+        self._objects = open_objects(url)
+        self._limit = _Limit(bytes_per_s)
+
+    @property
+    def read_only(self) -> bool:
+        """Return whether nothing can be put there."""
+        return self._objects.read_only
+
+    def lookup(self, keys: Iterable[str]) -> dict[str, Offer]:
+        """Return what there is of these build keys, by key. All are asked for at once.
+
+        Raises:
+            SharedStoreError: the store can't be reached.
+        """
+        found = self._objects.read(_entry(key) for key in dict.fromkeys(keys))
+        keys_here = trust.load(paths.keys_file()) if found else trust.KeyList()
+        return {key: _offer(key, data, keys_here) for name, data in found.items() for key in [Path(name).stem]}
+
+    def pull(
+        self,
+        offer: Offer,
+        store: Store,
+        *,
+        locked: Mapping[str, str] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Entry:
+        """Take an engine into the local store, in whose turn for this key this is called, and return it.
+
+        Args:
+            offer: what ``lookup`` returned.
+            store: the local store.
+            locked: sha256 of engines by build key that need no signature; another one under such a key is refused.
+            stopped: asked while bytes arrive; True ends with InterruptedError.
+
+        Raises:
+            SharedStoreError: it is not what its entry says, no key that is trusted now signed it, or the store can't be
+                reached. Nothing came into the local store then.
+        """
+        if offer.problem is not None:
+            raise self._damaged(offer, offer.problem)
+        with work_dir(paths.cache_dir()) as folder:
+            record = self._record(offer, folder / RECORD, stopped)
+            why = untrusted(record, locked=locked)
+            if why is not None:
+                told = f"{offer}: {why}" + (f": {offer.refusal}" if offer.refusal else "")
+                raise SharedStoreError(UNTRUSTED, told, hint=offer.hint)
+            files = {PLAN: folder / PLAN}
+            self._take(offer, _PLAN, files[PLAN], record["engine"]["bytes"] if record["engine"] else 0, stopped)
+            if CALIBRATION in offer.files:
+                files[CALIBRATION] = folder / CALIBRATION
+                self._take(offer, CALIBRATION, files[CALIBRATION], _LARGEST[CALIBRATION], stopped)
+            return store.put(record, files)
+
+    def push(self, entry: Entry, signer: CryptoSigner | None = None, *, replace: bool = False) -> bool:
+        """Put an engine of the local store there, and return whether that was needed.
+
+        One that is there and whole stays, unless this signer has not signed it.
+
+        Args:
+            entry: the engine.
+            signer: key that signs the statement of where it comes from; None leaves it unsigned.
+            replace: put it there whatever is there.
+
+        Raises:
+            SharedStoreError: the store can't be reached, or the engine is not what its record says, or is from
+                elsewhere and not trusted.
+            UsageError: the store can only be read.
+        """
+        why = untrusted(entry.record)
+        if why is not None:
+            raise SharedStoreError(UNTRUSTED, f"{entry.record['name']}: {why}")
+        record = json.dumps({**entry.record, "origin": None}).encode("utf-8")
+        digests = {name: sha256_file(file) for name, file in entry.files.items()}
+        engine = entry.record["engine"]
+        if engine is None or digests[PLAN] != engine["sha256"]:
+            raise SharedStoreError(DAMAGED, f"{entry.record['name']}: the engine has changed since it was built")
+        there = None if replace else self.lookup([entry.key]).get(entry.key)
+        if there is not None and there.problem is None and (signer is None or signer.public_key.keyid in there.keyids):
+            return False
+        contents: dict[str, bytes | Path] = {digests[name]: file for name, file in entry.files.items()}
+        others = {name: digest for name, digest in digests.items() if name != PLAN}
+        others[RECORD] = hashlib.sha256(record).hexdigest()
+        for digest, content in {**contents, others[RECORD]: record}.items():
+            self._objects.write(_object(digest), content)
+        payload = provenance.statement(entry.record, _PLAN, others).encode("utf-8")
+        wrapped = envelopes.unsigned(payload, envelopes.STATEMENT)
+        if signer is not None:
+            wrapped = envelopes.seal(payload, envelopes.STATEMENT, signer)
+        self._objects.write(_entry(entry.key), wrapped)
+        return True
+
+    def _record(self, offer: Offer, target: Path, stopped: Callable[[], bool]) -> ModelReport:
+        """Return the record of an engine, as that of one from here."""
+        self._take(offer, RECORD, target, _LARGEST[RECORD], stopped)
+        try:
+            record = read_report(schema.load(target))
+        except ContractError as error:
+            raise self._damaged(offer, f"its record: {error}") from None
+        engine = record["engine"]
+        if record["build_key"] != offer.key or engine is None or engine["sha256"] != offer.files[_PLAN]:
+            raise self._damaged(offer, "its record belongs to another engine")
+        record["origin"] = Origin(bundle=None, signed_by=offer.signed_by, store=self.url)
+        return record
+
+    def _take(self, offer: Offer, name: str, target: Path, largest: int, stopped: Callable[[], bool]) -> None:
+        """Bring an object here, and compare it with its digest."""
+        digest, size = hashlib.sha256(), 0
+        try:
+            with target.open("wb") as stream:
+                for chunk in self._objects.chunks(_object(offer.files[name])):
+                    size += len(chunk)
+                    if stopped():
+                        raise InterruptedError(self.url)
+                    if size > largest:
+                        raise self._damaged(offer, f"{name} has more than {largest} bytes")
+                    digest.update(chunk)
+                    stream.write(chunk)
+                    self._limit.wait(len(chunk))
+        except FileNotFoundError:
+            raise self._damaged(offer, f"{name} is missing") from None
+        if digest.hexdigest() != offer.files[name]:
+            found, wanted = digest.hexdigest()[:12], offer.files[name][:12]
+            raise self._damaged(offer, f"{name} has sha256 {found}, its entry says {wanted}")
+
+    def _damaged(self, offer: Offer, why: str) -> SharedStoreError:
+        return SharedStoreError(DAMAGED, f"{offer} in {self.url}: {why}")
+
+
+def _entry(key: str) -> str:
+    return f"{ENGINES}/{key}.json"
+
+
+def _object(digest: str) -> str:
+    return f"{OBJECTS}/{digest}"
+
+
+def _offer(key: str, data: bytes, trusted: trust.KeyList) -> Offer:
+    """Return what an entry says, which anybody may have written."""
+    try:
+        payload, keyids = envelopes.contents(data, envelopes.STATEMENT)
+        found = statements.read(payload)
+    except ContractError as error:
+        return Offer(key, problem=f"its entry is damaged: {error}")
+    if found.build_key != key:
+        return Offer(key, found.model, problem="its entry belongs to another engine")
+    if not {_PLAN, RECORD} <= set(found.files) <= {_PLAN, RECORD, CALIBRATION}:
+        return Offer(key, found.model, problem="its entry names other files than those of an engine")
+    signed_by, refusal = None, RefusedError("it is not signed", "")
+    if keyids and trusted.keys:
+        try:
+            signed_by = envelopes.unseal(data, envelopes.STATEMENT, lambda each: trusted.key(each, trust.CONTENTS))[1]
+        except RefusedError as error:
+            refusal = error
+    elif keyids:
+        refusal = RefusedError(f"the {envelopes.short(keyids[0])} is not trusted here", trust.ADD)
+    told = ("", "") if signed_by else (str(refusal), refusal.hint)
+    return Offer(key, found.model, found.files, keyids, signed_by, *told)
+
+
+class _Limit:
+    """Lets bytes through at a rate, those of all threads together."""
+
+    def __init__(self, bytes_per_s: float | None) -> None:
+        self._rate = bytes_per_s
+        self._guard = threading.Lock()
+        self._free_at = 0.0
+
+    def wait(self, count: int) -> None:
+        """Return when the next bytes may come, after these ones."""
+        if self._rate is None:
+            return
+        with self._guard:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now) + count / self._rate
+            pause = self._free_at - now
+        time.sleep(pause)
