@@ -138,6 +138,14 @@ class ContainerError(HostError):
         self.code = code
 
 
+class FarmError(HostError):
+    """A farm, or a worker of it, does not do what is needed. ``code`` says which."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _hint(code))
+        self.code = code
+
+
 class KeyUnavailableError(PrepareModelsError):
     """The key of a model is not where the manifest says."""
 

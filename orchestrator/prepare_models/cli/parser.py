@@ -41,6 +41,7 @@ COMMANDS = {
     "image": "build, pull, list, save or load the container images",
     "doctor": "check what this machine lacks, and how to fix it",
     "selftest": "build, load and compare a small network on this machine, with a verdict for each step",
+    "worker": "build engines for a farm, as one of its machines",
     "status": "list which engines are valid on this machine, and why others are not",
     "cache": "list, show, verify or prune what is kept for later runs",
     "completion": "print a script that completes command lines in bash, zsh or fish",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -24,7 +25,7 @@ from ..planning.planner import BUILD, PlannedModel
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from ..running.publishing import Publisher
-from ..store import Entry, Turn, open_store, restore
+from ..store import Store, Turn, open_store, restore
 from ..store.shared import SharedStore
 from .options import ContainerOptions
 from .outcome import Outcome
@@ -54,8 +55,6 @@ class Farm:
         self._farm, self._shared = options.farm, SharedStore(options.farm.store)
         self._cluster = Cluster(options.farm)
         member.refuse_versions(self._cluster.members(), {"prepare-models": __version__, "distributed": version()})
-        self._publisher = Publisher()
-        self._classes: dict[str, _Class] = {}
 
     def serves(self, devices: Collection[str]) -> Collection[str]:
         """Return these device classes, all of which have workers."""
@@ -70,7 +69,7 @@ class Farm:
         if not device and len(there) != 1:
             told = f"the farm has {', '.join(there)}" if there else "the farm has no workers"
             raise FarmError("farm-target-absent", f"the manifest names no targets, and {told}")
-        return _Class(device or there[0], self._cluster, self._shared, self._publisher, attach=self._farm.attach)
+        return _Class(device or there[0], self._cluster, self._shared, attach=self._farm.attach)
 
     def describe(self) -> RuntimeInfo:
         """Return what the only device class builds with."""
@@ -100,11 +99,8 @@ class Farm:
 class _Class:
     """The workers of one device class: the environment, and the transport of all steps."""
 
-    def __init__(
-        self, device: str, cluster: Cluster, shared: SharedStore, publisher: Publisher, *, attach: bool
-    ) -> None:
-        self._device, self._cluster, self._shared, self._publisher = device, cluster, shared, publisher
-        self._attach = attach
+    def __init__(self, device: str, cluster: Cluster, shared: SharedStore, *, attach: bool) -> None:
+        self._device, self._cluster, self._shared, self._attach = device, cluster, shared, attach
 
     def describe(self) -> RuntimeInfo:
         """Return what all workers of the class build with."""
@@ -170,17 +166,48 @@ class _Class:
 
     def _brought(self, work: Work, report: ModelReport) -> ModelReport:
         """Bring an engine here and return the report of its build, with the places of this machine."""
-        key = report["build_key"] or ""
-        place = work.output_dir
-        store = open_store()
-        turn = store.turn(key, place, on_wait=lambda _: None, stopped=lambda: False)
-        with turn if key != work.turn else contextlib.nullcontext(Turn(waited=False, last_place=None)) as held:
-            self._pull(key, report)
-            planned = PlannedModel(work.spec, place, BUILD, "", turn=key)
-            entry = restore.find(store, planned, held)
+        key, store = report["build_key"] or "", open_store()
+        if work.build_key not in (None, key):
+            told = "the worker built another engine than was planned here: it sees other files at the paths of the manifest"
+            raise FarmError("farm-engine-differs", told)
+        turn = store.turn(key, work.output_dir, on_wait=lambda _: None, stopped=lambda: self._cluster.stopped)
+        planned = PlannedModel(work.spec, work.output_dir, BUILD, "", turn=key)
+        with contextlib.nullcontext() if key == work.build_key else turn, Publisher() as publisher:
+            self._pull(key, report, store)
+            entry = restore.find(store, planned, Turn(waited=False, last_place=None))
             if entry is None:
-                raise FarmError("farm-engine-unfit", f"the engine {key[:16]} is not what the manifest asks for")
-            found = restore.restore(entry, planned, self._publisher)
-        if found["error"] is not None:
-            return found
-        return {**found, "status": report["status"], "stages": report["stages"]}
+                raise FarmError("farm-engine-differs", f"the engine {key[:16]} is not what the manifest asks for")
+            found = restore.restore(entry, planned, publisher)
+        return {**found, "status": report["status"], "stages": report["stages"]} if found["error"] is None else found
+
+    def _pull(self, key: str, report: ModelReport, store: Store) -> None:
+        offer, engine = self._shared.lookup([key]).get(key), report["engine"]
+        if offer is None or engine is None:
+            told = f"a worker built the engine {key[:16]}, and {self._shared.url} does not have it"
+            raise FarmError("farm-engine-absent", told)
+        digests = {key: engine["sha256"]}
+        entry = self._shared.pull(offer, store, locked=digests, stopped=lambda: self._cluster.stopped)
+        # Its digest came over the farm's own connection, so it counts as built here, signed or not.
+        store.put({**entry.record, "origin": None}, entry.files)
+
+
+def _sendable(spec: ModelSpec) -> ModelSpec:
+    """Return a model as it may be sent: without secrets, and with the digest of a file that should be on workers, too.
+
+    Raises:
+        UsageError: the key of the model is in the manifest.
+    """
+    if spec.key is not None and spec.key.literal is not None:
+        hint = "write key: {env: NAME}, and set that variable where the workers start"
+        raise UsageError(f"{spec.name}: a key in the manifest is not sent to a farm", hint=hint)
+    path = Source.of(spec.source).path
+    if path is None or spec.sha256 is not None or not path.is_file():
+        return spec
+    return replace(spec, sha256=sha256_file(path))
+
+
+def _task(device: str, spec: ModelSpec, *, force: bool) -> str:
+    """Return the name of a task. Equal ones are one task, whoever wants it."""
+    wanted = [__version__, device, force, spec.job(Path()).to_dict()]
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("ascii")).hexdigest()
+    return f"{spec.name}-{digest[:32]}"

@@ -13,6 +13,7 @@ class FarmOptions:
     scheduler: address, such as tls://build.example:8786. tls_ca, tls_cert, tls_key: PEM files, for tls://.
     insecure: whether tcp:// may leave this machine, which lets whoever reaches it run code on all members.
     attach: whether engines are taken that are built or under way, and nothing is started.
+    store: URL of the store that all members share, through which engines come.
     """
 
     scheduler: str | None = None
@@ -21,6 +22,7 @@ class FarmOptions:
     tls_key: Path | None = None
     insecure: bool = False
     attach: bool = False
+    store: str | None = None
 
 
 @dataclass(frozen=True)

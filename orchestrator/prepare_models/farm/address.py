@@ -35,8 +35,8 @@ def checked(options: FarmOptions) -> str:
         raise UsageError(f"{address} has no TLS", hint=f"write tls://{parts.netloc}")
     if parts.scheme == "tcp" and not is_loopback(parts.hostname or "") and not options.insecure:
         raise UsageError(
-            f"{address} leaves this machine without TLS: whoever reaches the farm could run programs on all its machines",
-            hint="give tls://, --tls-ca, --tls-cert and --tls-key; --insecure is for a network that only the farm is in",
+            f"{address} leaves this machine without TLS: whoever reaches it could run programs on its machines",
+            hint="give tls://, --tls-ca, --tls-cert and --tls-key; --insecure is for a network of the farm's own",
         )
     return address
 

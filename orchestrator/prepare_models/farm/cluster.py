@@ -1,11 +1,12 @@
 """Dask's distributed, which nothing else here imports: a client of a farm, and a worker.
 
-The scheduler restarts a task whose worker is lost, keeps it when the client is gone, and joins clients that want the same.
+The scheduler restarts a task whose worker is lost, keeps one whose client is gone, and has one for all who want the same.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import signal
 import threading
@@ -73,14 +74,18 @@ class Cluster:
 
         try:
             self._client = Client(
-                self.address, security=_security(options), set_as_default=False, timeout=_CONNECT_S, name="prepare-models"
+                self.address,
+                security=_security(options),
+                set_as_default=False,
+                timeout=_CONNECT_S,
+                name="prepare-models",
             )
         except (OSError, RuntimeError, TimeoutError) as error:
             raise FarmError("farm-unreachable", f"no scheduler answers at {self.address}: {_told(error)}") from None
         self._heard: dict[str, queue.SimpleQueue[str | None]] = {}
         self._tasks: dict[str, distributed.Future] = {}
         self._guard = threading.Lock()
-        self._stopped = False
+        self.stopped = False
         self._members: tuple[float, list[Member]] = (0.0, [])
 
     def members(self) -> list[Member]:
@@ -121,7 +126,7 @@ class Cluster:
                 return None
             try:
                 self._listen(key, device, on_line)
-                return None if self._stopped else task.result(timeout=_CONNECT_S)
+                return None if self.stopped else task.result(timeout=_CONNECT_S)
             except KilledWorker as error:
                 told = f"{error.allowed_failures + 1} workers of {device} were lost while they worked on it"
                 raise FarmError("farm-worker-lost", told) from None
@@ -129,7 +134,7 @@ class Cluster:
                 self._reconnected()  # another client cancelled it, or the connection broke
             finally:
                 self._forget(key)
-            if self._stopped:
+            if self.stopped:
                 return None
         raise FarmError("farm-lost", f"the connection to {self.address} broke {_ATTEMPTS} times")
 
@@ -138,7 +143,7 @@ class Cluster:
         from . import tasks
 
         with self._guard:
-            self._stopped = True
+            self.stopped = True
             futures, heard = dict(self._tasks), list(self._heard.values())
         try:
             self._client.cancel(list(futures.values()), force=True)
@@ -153,7 +158,7 @@ class Cluster:
 
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         with self._guard:
-            if self._stopped:
+            if self.stopped:
                 return None
             self._heard[key] = lines
             self._client.subscribe_topic(_TOPIC, self._hear)
@@ -208,7 +213,13 @@ class Cluster:
 
 
 def serve(
-    options: FarmOptions, said: Introduction, *, name: str, folder: Path, ready: Callable[[], None], stop: Callable[[], None]
+    options: FarmOptions,
+    said: Introduction,
+    *,
+    name: str,
+    folder: Path,
+    ready: Callable[[], None],
+    stop: Callable[[], None],
 ) -> None:
     """Work for a farm, one task at a time, until a signal ends it.
 
@@ -232,7 +243,7 @@ def serve(
         loop, ended = asyncio.get_running_loop(), False
         async with Worker(
             scheduler, nthreads=1, name=name, security=_security(options), resources={resource(said["device"]): 1},
-            startup_information={_SAID: lambda _: schema.dumps(said)}, local_directory=str(folder), memory_limit=0,
+            startup_information={_SAID: lambda _: json.dumps(said)}, local_directory=str(folder), memory_limit=0,
             host="127.0.0.1" if here else None, dashboard_address="127.0.0.1:0", death_timeout=_CONNECT_S,
         ) as worker:  # fmt: skip
 

@@ -70,7 +70,8 @@ def runtime_of(device: str, members: Sequence[Member]) -> RuntimeInfo:
         if fields:
             told = "; ".join(f"{name}: {ours.get(name)} and {theirs.get(name)}" for name in fields)
             raise FarmError(
-                "farm-workers-differ", f"{first.name} and {other.name}, both of {device}, would build different engines: {told}"
+                "farm-workers-differ",
+                f"{first.name} and {other.name}, both of {device}, would build different engines: {told}",
             )
     return first.said["runtime"]
 

@@ -1,4 +1,4 @@
-"""What a worker of a farm does with one model: a run of its own, as on any machine, whose engine goes to the shared store.
+"""What a worker of a farm does with one model: a run of its own, whose engine goes to the shared store.
 
 A worker's own environment has what a build needs besides the model: keys, tokens, credentials. None of it is sent.
 """

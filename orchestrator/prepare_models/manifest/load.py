@@ -91,7 +91,7 @@ def of_value(value: Mapping[str, object]) -> Manifest:
 
 class _Loader(Reader):
     deployment = Deployment()  # what the top level says of all models
-    targets: Mapping[str, str] = {}  # noqa: RUF012  # replaced as a whole
+    targets: Mapping[str, str] = {}  # replaced as a whole
 
     def manifest(self, root: Node) -> tuple[ModelSpec, ...]:
         if root.kind != "mapping":
@@ -219,7 +219,9 @@ class _Loader(Reader):
         for name in spec.targets:
             if name not in self.targets:
                 known = ", ".join(self.targets) or "none"
-                self.problems.add(node.entries["targets"], f"no target {name!r} under targets: of the manifest: {known}")
+                self.problems.add(
+                    node.entries["targets"], f"{name!r} is not under targets: of the manifest, which has {known}"
+                )
         suffix = Path(spec.source.partition("?")[0]).suffix.lower()
         if suffix in _OTHER_FORMATS:
             self.problems.add(source, f"a {suffix} file can't be converted: {_OTHER_FORMATS[suffix]}")

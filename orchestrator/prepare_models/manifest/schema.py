@@ -98,7 +98,7 @@ def manifest_schema() -> Schema:
             "examples": ["isaac-ros@5.0", ["isaac-ros@4.6", "triton"]],
         },
         "targets": {
-            "description": "The device classes that engines are built for, by names. prepare-models worker names its own.",
+            "description": "Device classes that engines are built for, by names. prepare-models worker prints its own.",
             **TARGETS.schema(), "minProperties": 1, "propertyNames": {"pattern": f"^{NAME.pattern}$"},
             "examples": [{"orin": "sm_87/trt10.3", "rtx": "portable/rtx1.7"}],
         },

@@ -138,7 +138,7 @@ class Planner:
         Raises:
             InterruptedError: the digests were stopped.
         """
-        output_dir = self.models_dir / spec.name
+        output_dir = self.models_dir / spec.label
         record, problem = record_or_problem(output_dir)
         expected: dict[str, object] = {}
         found: _Finding | None

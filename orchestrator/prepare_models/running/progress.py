@@ -52,7 +52,7 @@ class Lines(Observer):
 
     def planned(self, model: PlannedModel) -> None:
         """Say what will be done and why."""
-        self._log.info(model.told(), model=model.spec.name)
+        self._log.info(model.told(), model=model.spec.label)
 
     def waiting(self, name: str, owner: str) -> None:
         """Say who works on the model."""
@@ -90,7 +90,7 @@ class Live(Lines):
     def planned(self, model: PlannedModel) -> None:
         """Show the model unless there is nothing to do."""
         if model.record is None:
-            self._tasks[model.spec.name] = self._progress.add_task(model.spec.name, total=None, stage="start")
+            self._tasks[model.spec.label] = self._progress.add_task(model.spec.label, total=None, stage="start")
 
     def event(self, event: Event) -> None:
         """Move the model's line."""

@@ -90,6 +90,7 @@ def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: 
         accept_eula=accepted,
         offline=offline,
         observer=observer,
+        elsewhere=chosen.elsewhere,
     )
     if not paths.writable(models_dir) and not run.up_to_date():
         raise paths.unusable(models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)

@@ -83,12 +83,12 @@ def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
         return []
     try:
         specs = load(file)[0].models
-        planned, runtime = plans.planned(specs, choice.pick("auto"), arguments.models_dir)
+        planned, runtimes = plans.planned(specs, choice.pick("auto"), arguments.models_dir)
     except HostError:  # that nothing here builds engines is among the findings
         return []
     except PrepareModelsError as error:
         return [Finding(each.about, FAIL, f"{each.message} [{each.code}]", each.hint) for each in error.shown()]
-    found = [*foresight.of_run(planned, runtime), *foresight.of_models(planned)]
+    found = [*foresight.of_run(planned, runtimes[""]), *foresight.of_models(planned)]
     status = {"error": FAIL, "warning": WARN}
     told = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
     return told or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]
