@@ -19,7 +19,7 @@ from prepare_models_entrypoint.contract.source import Source
 from .. import __version__
 from ..errors import FarmError, UsageError
 from ..farm import member, tasks
-from ..farm.cluster import Cluster, version
+from ..farm.cluster import Cluster, Want, version
 from ..manifest.model import ModelSpec
 from ..planning.planner import BUILD, PlannedModel
 from ..running.connection import ConnectionSpec
@@ -144,8 +144,8 @@ class _Class:
             raise FarmError("farm-not-under-way", f"no engine of {spec.label} is being built")
         lines = Lines(on_event)
         report: ModelReport | None = self._cluster.perform(
-            tasks.build, tasks.Order(key, spec, work.timeout_s, work.force), key=key, device=self._device,
-            on_line=lambda line: lines.feed(line.encode("utf-8")),
+            tasks.build, tasks.Order(key, spec, work.timeout_s, work.force), Want(key, self._device, -spec.line),
+            lambda line: lines.feed(line.encode("utf-8")),
         )  # fmt: skip
         if report is None:
             return None
@@ -168,7 +168,9 @@ class _Class:
         """Bring an engine here and return the report of its build, with the places of this machine."""
         key, store = report["build_key"] or "", open_store()
         if work.build_key not in (None, key):
-            told = "the worker built another engine than was planned here: it sees other files at the paths of the manifest"
+            told = (
+                "the worker built another engine than was planned here: the paths of the manifest are other files there"
+            )
             raise FarmError("farm-engine-differs", told)
         turn = store.turn(key, work.output_dir, on_wait=lambda _: None, stopped=lambda: self._cluster.stopped)
         planned = PlannedModel(work.spec, work.output_dir, BUILD, "", turn=key)

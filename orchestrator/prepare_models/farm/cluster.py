@@ -1,6 +1,6 @@
 """Dask's distributed, which nothing else here imports: a client of a farm, and a worker.
 
-The scheduler restarts a task whose worker is lost, keeps one whose client is gone, and has one for all who want the same.
+The scheduler restarts a task whose worker is lost, keeps one whose client is gone, and runs equal ones once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -60,6 +60,14 @@ def _security(options: FarmOptions) -> distributed.Security:
     return Security(tls_ca_file=str(options.tls_ca), require_encryption=True, **own)
 
 
+class Want(NamedTuple):
+    """A task. ``key``: of several with one key, one is done. ``priority``: the highest comes first."""
+
+    key: str
+    device: str
+    priority: int
+
+
 class Cluster:
     """A client's connection to a farm. Several threads may use it.
 
@@ -102,16 +110,13 @@ class Cluster:
         """Return whether a task is under way, or its result is kept."""
         return bool(self._client.run_on_scheduler(_has_task, key))
 
-    def perform(
-        self, work: Callable[..., object], order: object, *, key: str, device: str, on_line: Callable[[str], None]
-    ) -> Any:
+    def perform(self, work: Callable[..., object], order: object, want: Want, on_line: Callable[[str], None]) -> Any:
         """Have a worker of a device class do some work, and return what it returned, None where ``stop`` was called.
 
         Args:
             work: a function of a module.
             order: its argument.
-            key: names the task: of two with one key, one is done.
-            device: the class of the worker.
+            want: the task that this becomes.
             on_line: hears what the worker tells; called in this thread.
 
         Raises:
@@ -121,19 +126,19 @@ class Cluster:
         from distributed.client import FutureCancelledError
 
         for _ in range(_ATTEMPTS):
-            task = self._submit(work, order, key, device)
+            task = self._submit(work, order, want)
             if task is None:
                 return None
             try:
-                self._listen(key, device, on_line)
+                self._listen(want, on_line)
                 return None if self.stopped else task.result(timeout=_CONNECT_S)
             except KilledWorker as error:
-                told = f"{error.allowed_failures + 1} workers of {device} were lost while they worked on it"
+                told = f"{error.allowed_failures + 1} workers of {want.device} were lost while they worked on it"
                 raise FarmError("farm-worker-lost", told) from None
             except (FutureCancelledError, OSError, TimeoutError):
                 self._reconnected()  # another client cancelled it, or the connection broke
             finally:
-                self._forget(key)
+                self._forget(want.key)
             if self.stopped:
                 return None
         raise FarmError("farm-lost", f"the connection to {self.address} broke {_ATTEMPTS} times")
@@ -153,37 +158,38 @@ class Cluster:
         for lines in heard:
             lines.put(None)
 
-    def _submit(self, work: Callable[..., object], order: object, key: str, device: str) -> distributed.Future | None:
+    def _submit(self, work: Callable[..., object], order: object, want: Want) -> distributed.Future | None:
         from distributed import fire_and_forget
 
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         with self._guard:
             if self.stopped:
                 return None
-            self._heard[key] = lines
+            self._heard[want.key] = lines
             self._client.subscribe_topic(_TOPIC, self._hear)
-            task = self._tasks[key] = self._client.submit(
-                work, order, key=key, pure=False, resources={resource(device): 1}
+            needs = {resource(want.device): 1}
+            task = self._tasks[want.key] = self._client.submit(
+                work, order, key=want.key, pure=False, resources=needs, priority=want.priority
             )
         fire_and_forget(task)  # it goes on without this client
         task.add_done_callback(lambda _: lines.put(None))
         return task
 
-    def _listen(self, key: str, device: str, on_line: Callable[[str], None]) -> None:
+    def _listen(self, want: Want, on_line: Callable[[str], None]) -> None:
         """Pass on what is told of a task until it ends.
 
         Raises:
             FarmError: there is no worker for it any more, or the scheduler is gone.
         """
-        lines, seen_at = self._heard[key], time.monotonic()
+        lines, seen_at = self._heard[want.key], time.monotonic()
         while True:
             try:
                 line = lines.get(timeout=_LOOK_S)
             except queue.Empty:
-                if any(member.said["device"] == device for member in self.members()):
+                if any(member.said["device"] == want.device for member in self.members()):
                     seen_at = time.monotonic()
                 elif time.monotonic() - seen_at > _PATIENCE_S:
-                    raise FarmError("farm-target-absent", f"the last worker of {device} is gone") from None
+                    raise FarmError("farm-target-absent", f"the last worker of {want.device} is gone") from None
                 continue
             if line is None:
                 return

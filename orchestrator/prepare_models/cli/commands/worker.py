@@ -55,10 +55,15 @@ def main(arguments: argparse.Namespace) -> int:
     SharedStore(arguments.store)  # what is wrong with its URL shows now
     name = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
     said = Introduction(device=device, tool=__version__, distributed=cluster.version(), runtime=runtime)
+    told = json.dumps({"worker": name, "target": device}) if arguments.json else f"{name} builds for {device}"
     with observer(arguments) as hears:
         tasks.set_up(tasks.Bench(name, lambda: choice.pick(arguments.executor, containers), arguments.store, hears))
         cluster.serve(
-            options, said, name=name, folder=paths.make_cache() / "dask", stop=tasks.stop,
-            ready=lambda: text.write(json.dumps({"worker": name, "target": device}) if arguments.json else f"{name} builds for {device}"),
-        )  # fmt: skip
+            options,
+            said,
+            name=name,
+            folder=paths.make_cache() / "dask",
+            ready=lambda: text.write(told),
+            stop=tasks.stop,
+        )
     return EXIT_OK
