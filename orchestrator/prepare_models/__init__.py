@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ManifestError,
         ModelsFailedError,
         PrepareModelsError,
+        SharedStoreError,
         SignatureError,
         UsageError,
     )
@@ -33,18 +34,20 @@ if TYPE_CHECKING:
     from .running.inspecting import Inspection, LintedModel, LintReport, Tensor
     from .running.progress import Observer
     from .running.selection import Bundle, Delivery
+    from .running.sharing import Sharing
     from .signing.required import Signatures
 
 __version__ = "0.1.0"
 
 __all__ = [
     "run", "convert", "plan", "inspect", "lint", "load",
-    "Manifest", "ModelSpec", "Bundle", "ContainerOptions", "Delivery", "Signatures",
+    "Manifest", "ModelSpec", "Bundle", "ContainerOptions", "Delivery", "Sharing", "Signatures",
     "RunReport", "Conversion", "ModelReport", "ErrorInfo", "WarningInfo", "Plan", "ModelPlan",
     "Inspection", "Tensor", "LintReport", "LintedModel",
     "Event", "Observer",
     "PrepareModelsError", "UsageError", "ManifestError", "HostError", "ContainerError", "InspectionError",
-    "ModelsFailedError", "LockError", "BundleError", "SignatureError", "InterruptedRunError",
+    "ModelsFailedError", "LockError", "BundleError", "SharedStoreError",
+    "SignatureError", "InterruptedRunError",
 ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from .running.events import Events, OnEvent
 from .running.inspecting import Inspection, LintReport
 from .running.progress import Observer
 from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, Selection, StrPath
+from .running.sharing import Sharing
 from .signing.required import Signatures
 from .support import paths
 from .support.os_errors import of_this_machine
@@ -74,6 +75,7 @@ def run(
     delivery: Delivery = _AS_IT_SAYS,
     locked: bool = False,
     signatures: Signatures = _UNSIGNED,
+    sharing: Sharing | None = None,
     jobs: int = 1,
     fail_fast: bool = False,
     force: bool = False,
@@ -94,6 +96,7 @@ def run(
         delivery: names in ROS 2 messages, consumers and deploy_dir, where not the manifest has them.
         locked: refuse whatever differs from the lock next to the manifest.
         signatures: which signature lock or bundle must have.
+        sharing: shared store that engines come from, or go to.
         jobs: models to work on at once, at least 1.
         fail_fast: start no further model after a failure.
         force: build engines that are up to date, too.
@@ -114,7 +117,7 @@ def run(
     from .running import whole_run  # here, as plan, inspect and lint need none of it
 
     settings = whole_run.Settings(
-        Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {})
+        Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {}), sharing
     )
     whole_run.get_ready(settings)
     hears = _observer(on_event, observer)

@@ -234,6 +234,10 @@ class BundleError(PrepareModelsError):
 class SharedStoreError(PrepareModelsError):
     """A shared store can't be reached, or an engine in it must not be used. ``code`` says which."""
 
+    UNREACHABLE, DAMAGED, UNTRUSTED = CODES = (
+        "shared-store-unreachable", "shared-engine-damaged", "shared-engine-untrusted",
+    )  # fmt: skip
+
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or _hint(code))
         self.code = code

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK
 from ..reports import forms, text
 from ..running import progress
+from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
 from ..support.page import show
-from .options import add_output, add_wide, seconds
+from .options import add_output, add_wide, seconds, size
 
 if TYPE_CHECKING:
     from ..reports.run_report import RunReport
@@ -33,6 +34,36 @@ def add_building(command: argparse.ArgumentParser) -> None:
     command.add_argument("--accept-eula", action="store_true", help="accept the terms of use of the models")
     add_output(command)
     add_wide(command)
+
+
+def add_sharing(command: argparse.ArgumentParser) -> None:
+    """Add which shared store engines come from, and whether they go there."""
+    group = command.add_argument_group("shared store")
+    group.add_argument(
+        "--store", metavar="URL", help="take engines from there, such as s3://bucket/prefix or https://..."
+    )
+    group.add_argument(
+        "--policy", choices=POLICIES, default=PULL_OR_BUILD,
+        help=f"what to do with engines that it lacks, or has not (default {PULL_OR_BUILD})",
+    )  # fmt: skip
+    group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs what is pushed")
+    group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    group.add_argument(
+        "--jitter", type=seconds, default=0.0, metavar="SECONDS", help="wait for a random time before the first contact"
+    )
+    group.add_argument(
+        "--bandwidth", type=size, metavar="SIZE", help="pull so many bytes a second at most, such as 2MiB"
+    )
+
+
+def sharing(arguments: argparse.Namespace) -> Sharing | None:
+    """Return what a command line says of a shared store, None without one."""
+    if arguments.store is None:
+        return None
+    return Sharing(
+        arguments.store, arguments.policy, arguments.jitter, arguments.bandwidth or None, arguments.sign,
+        arguments.password_file,
+    )  # fmt: skip
 
 
 def status(report: RunReport) -> int:

@@ -122,6 +122,17 @@ def value(kind: Kind, text: str) -> Any:
         raise argparse.ArgumentTypeError(f"expected {error}, found {text!r}{asked}") from None
 
 
+def days(text: str) -> float:
+    """Read a number of days."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of days, found {text!r}")
+    return number
+
+
 def seconds(text: str) -> float:
     """Read a number of seconds above 0."""
     try:

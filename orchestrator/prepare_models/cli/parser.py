@@ -44,6 +44,7 @@ COMMANDS = {
     "worker": "build engines for a farm, as one of its machines",
     "status": "list which engines are valid on this machine, and why others are not",
     "cache": "list, show, verify or prune what is kept for later runs",
+    "store": "put engines into a store that machines share, take them from there, list or remove them",
     "completion": "print a script that completes command lines in bash, zsh or fish",
     "man": "print the manual page",
 }

@@ -101,6 +101,11 @@ class Executor:
         several = self._environment
         return Executor(self.name, several.of(device)) if isinstance(several, Several) else self
 
+    @property
+    def fetches_here(self) -> bool:
+        """Return whether sources come to this machine; those of several machines fetch for themselves."""
+        return not isinstance(self._environment, Several)
+
     def at_once(self, jobs: int) -> int:
         """Return how many models are worked on at once, where the user wants ``jobs``."""
         return max(jobs, self._environment.at_once) if isinstance(self._environment, Several) else jobs

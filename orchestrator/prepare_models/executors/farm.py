@@ -54,7 +54,9 @@ class Farm:
             raise UsageError("a farm needs a store that its workers and this machine share", hint="give --store URL")
         self._farm, self._shared = options.farm, SharedStore(options.farm.store)
         self._cluster = Cluster(options.farm)
-        member.refuse_versions(self._cluster.members(), {"prepare-models": __version__, "distributed": version()})
+        member.refuse_versions(
+            self._cluster.members(), {"prepare-models": __version__, "distributed": version()}, self._cluster.version()
+        )
 
     def serves(self, devices: Collection[str]) -> Collection[str]:
         """Return these device classes, all of which have workers."""
@@ -183,12 +185,11 @@ class _Class:
         return {**found, "status": report["status"], "stages": report["stages"]} if found["error"] is None else found
 
     def _pull(self, key: str, report: ModelReport, store: Store) -> None:
-        offer, engine = self._shared.lookup([key]).get(key), report["engine"]
-        if offer is None or engine is None:
+        digest = report["engine"]["sha256"] if report["engine"] else ""
+        entry = self._shared.pull(key, store, locked={key: digest}, stopped=lambda: self._cluster.stopped)
+        if entry is None:
             told = f"a worker built the engine {key[:16]}, and {self._shared.url} does not have it"
             raise FarmError("farm-engine-absent", told)
-        digests = {key: engine["sha256"]}
-        entry = self._shared.pull(offer, store, locked=digests, stopped=lambda: self._cluster.stopped)
         # Its digest came over the farm's own connection, so it counts as built here, signed or not.
         store.put({**entry.record, "origin": None}, entry.files)
 

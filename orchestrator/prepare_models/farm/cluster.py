@@ -6,6 +6,7 @@ The scheduler restarts a task whose worker is lost, keeps one whose client is go
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import queue
 import signal
@@ -96,6 +97,10 @@ class Cluster:
         self.stopped = False
         self._members: tuple[float, list[Member]] = (0.0, [])
 
+    def version(self) -> str:
+        """Return the version of distributed that the scheduler has."""
+        return str(self._client.sync(self._client.scheduler.versions)["packages"]["distributed"])
+
     def members(self) -> list[Member]:
         """Return the workers that are there now, or were a moment ago."""
         with self._guard:
@@ -107,8 +112,8 @@ class Cluster:
         return found
 
     def knows(self, key: str) -> bool:
-        """Return whether a task is under way, or its result is kept."""
-        return bool(self._client.run_on_scheduler(_has_task, key))
+        """Return whether a task is under way, or its result is kept for a client that is gone."""
+        return key in self._client.list_datasets()
 
     def perform(self, work: Callable[..., object], order: object, want: Want, on_line: Callable[[str], None]) -> Any:
         """Have a worker of a device class do some work, and return what it returned, None where ``stop`` was called.
@@ -126,10 +131,10 @@ class Cluster:
         from distributed.client import FutureCancelledError
 
         for _ in range(_ATTEMPTS):
-            task = self._submit(work, order, want)
-            if task is None:
-                return None
             try:
+                task = self._submit(work, order, want)
+                if task is None:
+                    return None
                 self._listen(want, on_line)
                 return None if self.stopped else task.result(timeout=_CONNECT_S)
             except KilledWorker as error:
@@ -150,17 +155,13 @@ class Cluster:
         with self._guard:
             self.stopped = True
             futures, heard = dict(self._tasks), list(self._heard.values())
-        try:
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # a scheduler that is gone has no tasks
             self._client.cancel(list(futures.values()), force=True)
             self._client.run(tasks.stop, list(futures), on_error="ignore")
-        except (OSError, RuntimeError, TimeoutError):
-            pass  # a scheduler that is gone has no tasks
         for lines in heard:
             lines.put(None)
 
     def _submit(self, work: Callable[..., object], order: object, want: Want) -> distributed.Future | None:
-        from distributed import fire_and_forget
-
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         with self._guard:
             if self.stopped:
@@ -171,7 +172,7 @@ class Cluster:
             task = self._tasks[want.key] = self._client.submit(
                 work, order, key=want.key, pure=False, resources=needs, priority=want.priority
             )
-        fire_and_forget(task)  # it goes on without this client
+        self._client.publish_dataset(task, name=want.key, override=True)  # it goes on, and is kept, without this client
         task.add_done_callback(lambda _: lines.put(None))
         return task
 
@@ -205,6 +206,8 @@ class Cluster:
         with self._guard:
             self._heard.pop(key, None)
             self._tasks.pop(key, None)
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            self._client.unpublish_dataset(key)
 
     def _reconnected(self) -> None:
         """Wait until the connection is there again.
@@ -284,10 +287,6 @@ def tell(key: str, line: str) -> None:
 def resource(device: str) -> str:
     """Return what a worker of a device class has, and a task for it needs."""
     return f"target:{device}"
-
-
-def _has_task(key: str, dask_scheduler: Any = None) -> bool:
-    return key in dask_scheduler.tasks
 
 
 def _member(info: dict[str, Any]) -> Member | None:

@@ -40,13 +40,14 @@ def absent(devices: Iterable[str], members: Collection[Member]) -> FarmError | N
     return FarmError("farm-target-absent", f"no worker of {', '.join(missing)}; the farm has {told}", hint=hint)
 
 
-def refuse_versions(members: Iterable[Member], ours: Mapping[str, str]) -> None:
-    """Refuse workers with another version of this tool or of distributed.
+def refuse_versions(members: Iterable[Member], ours: Mapping[str, str], scheduler: str) -> None:
+    """Refuse workers and a scheduler with another version of this tool or of distributed.
 
     Raises:
         FarmError: there are some; the message names them with their versions.
     """
-    others = [
+    others = [] if scheduler == ours["distributed"] else [f"the scheduler has distributed {scheduler}"]
+    others += [
         f"{member.name} has {package} {theirs}"
         for member in members
         for package, theirs in (("prepare-models", member.said["tool"]), ("distributed", member.said["distributed"]))

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
-from prepare_models_entrypoint.contract.report import BUILT, FAILED, RESTORED, ErrorInfo, ModelReport, blank
+from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, blank
 
-from ..errors import InterruptedRunError, PrepareModelsError
+from ..errors import InterruptedRunError, PrepareModelsError, SharedStoreError
 from ..executors.executor import Executor
 from ..manifest.load import NO_FILE
 from ..manifest.model import Manifest, ModelSpec
 from ..running import whole_run
 from ..running.progress import Observer
 from ..running.selection import Chosen
-from ..store import open_store
-from ..store.shared import SharedStore
+from ..running.sharing import Sharing
 from ..support import paths
 from . import cluster
 
@@ -42,12 +41,12 @@ class Order:
 class Bench:
     """What a worker builds with.
 
-    executor: makes what builds. store: URL of the shared store. observer: shows the work here.
+    executor: makes what builds. sharing: the shared store, to which engines go. observer: shows the work here.
     """
 
     name: str
     executor: Callable[[], Executor]
-    store: str
+    sharing: Sharing
     observer: Observer
 
 
@@ -72,11 +71,7 @@ def build(order: Order) -> ModelReport:
     with _guard:
         _at_work[order.key] = executor
     try:
-        report = _run(order, executor, observer)
-        if report["status"] in (BUILT, RESTORED):
-            entry = open_store().find(report["build_key"] or "")
-            if entry is not None:
-                SharedStore(_bench.store).push(entry)
+        report = _run(order, executor, _bench.sharing, observer)
     except PrepareModelsError as error:
         return failed(order.spec, error)
     finally:
@@ -117,11 +112,17 @@ class _Telling(Observer):
         self._here.finished(report)
 
 
-def _run(order: Order, executor: Executor, observer: Observer) -> ModelReport:
+def _run(order: Order, executor: Executor, sharing: Sharing, observer: Observer) -> ModelReport:
+    """Return the report of a run of one model, which fails where its engine did not get to the shared store."""
     spec = order.spec
     with tempfile.TemporaryDirectory(prefix="prepare-models-farm-", dir=paths.make_cache()) as folder:
         chosen = Chosen(Manifest(NO_FILE, (spec,)), (spec,), executor)
         # Who sent the order has accepted the terms.
-        settings = whole_run.Settings(Path(folder), force=order.force, timeout_s=order.timeout_s, accept_eula=True)
+        settings = whole_run.Settings(
+            Path(folder), force=order.force, timeout_s=order.timeout_s, accept_eula=True, sharing=sharing
+        )
         (report,) = whole_run.perform(chosen, settings, observer, started=time.time())["models"]
+    for each in report["warnings"]:
+        if each["code"] == SharedStoreError.UNREACHABLE:
+            raise SharedStoreError(each["code"], each["message"], hint=each["hint"])
     return report

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import SharedStoreError
 from ..support.page import Message, Part, Table, of_error
 from ..support.terminal import printable
 
@@ -39,11 +40,13 @@ def converted(report: Run) -> list[Part]:
 
 
 def messages(models: Sequence[ModelReport], *, of_records: bool = False) -> list[Part]:
-    """Return warnings and errors of models, each once. ``of_records``: also the warnings of engines that were there."""
+    """Return warnings and errors of models, each once. ``of_records``: also those of records that were there."""
     parts: list[Part] = []
     told: dict[tuple[str, str, str], list[str]] = {}
     for model in models:
-        for warning in model["warnings"] if model["stages"] or of_records else ():
+        for warning in model["warnings"]:
+            if not (model["stages"] or of_records or warning["code"] in SharedStoreError.CODES):
+                continue
             told.setdefault((warning["code"], warning["message"], warning["hint"]), []).append(model["name"])
     for (code, message, hint), names in told.items():
         about = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} models"

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
@@ -31,16 +31,18 @@ from prepare_models_entrypoint.contract.report import (
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError
+from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, SourcesError
 from ..executors.executor import Executor
 from ..executors.work import OnEvent, Work
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner, targets
 from ..reports import documents
-from ..store import Store, restore
+from ..store import Entry, Store, Turn, restore
 from ..support.file_digests import Digests
+from .fetch_process import fetch_sources
 from .progress import Observer
 from .publishing import Publisher
+from .supply import Supply
 from .writer_lock import Held, model_lock
 
 
@@ -60,6 +62,7 @@ class Run:
     timeout_s: float | None = None
     accept_eula: bool = False
     offline: bool = False
+    supply: Supply | None = None
     observer: Observer = field(default_factory=Observer)
     elsewhere: Sequence[ModelSpec] = ()
     run_id: str = field(default_factory=lambda: os.urandom(6).hex())
@@ -133,6 +136,8 @@ class Run:
         report = self._guarded(spec)
         if report is None:
             return
+        if self.supply is not None:
+            report = self.supply.with_warnings(report)
         report = self._reports[spec.label] = {**report, "name": spec.label}
         self.observer.finished(report)
         if report["status"] == FAILED and self.fail_fast:
@@ -140,7 +145,7 @@ class Run:
 
     def _guarded(self, spec: ModelSpec) -> ModelReport | None:
         try:
-            return self._locked(spec)
+            return self._handed_on(self._locked(spec))
         except (InterruptedError, InterruptedRunError):
             return None
         except PrepareModelsError as error:
@@ -171,15 +176,19 @@ class Run:
 
     def _from_store_or_build(self, planned: planner.PlannedModel, lock: Held) -> ModelReport | None:
         spec, place = planned.spec, planned.output_dir
+        if self.supply is not None and not self.force and self.executor.fetches_here:
+            planned = self._with_key(planned)
         with self.store.turn(planned.turn, place, on_wait=self._waiting(spec.label), stopped=self._stop.is_set) as turn:
             held = planned.turn
             before = not planned.turn_is_key and turn.last_place not in (None, place)
             if turn.waited or before:  # what another process fetched or read has a digest now
                 self.digests.reload()
                 planned = self._plan(spec, thorough=True)
-            entry = None if self.force else restore.find(self.store, planned, turn)
+            entry = None if self.force else self._found(planned, turn)
             if entry is not None:
-                return restore.restore(entry, planned, self._publisher)
+                return restore.restore(entry, replace(planned, action=planner.RESTORE), self._publisher)
+            if self.supply is not None:
+                self.supply.refuse_build(planned)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
             report = self._executors[spec.device].run(self._work(planned, lock))
@@ -199,6 +208,33 @@ class Run:
         if not spec.target:
             return self.observer.event
         return lambda event: self.observer.event(event._replace(model=event.model and spec.label))
+
+    def _handed_on(self, report: ModelReport | None) -> ModelReport | None:
+        if report is not None and self.supply is not None:
+            self.supply.hand_on(report, self._stop)
+        return report
+
+    def _found(self, planned: planner.PlannedModel, turn: Turn) -> Entry | None:
+        """Return the engine that a model needs from the store here, or from the shared one by way of it."""
+        entry = restore.find(self.store, planned, turn)
+        if entry is None and self.supply is not None and self.supply.pull(planned, self._stop):
+            entry = restore.find(self.store, planned, turn)
+        return entry
+
+    def _with_key(self, planned: planner.PlannedModel) -> planner.PlannedModel:
+        """Find out the build key of a model whose sources were never fetched or read."""
+        if planned.turn_is_key:
+            return planned
+        spec = planned.spec
+        pairs = ((spec.source, spec.sha256), (spec.calibration_cache, spec.calibration_sha256))
+        remote = {source: sha256 for source, sha256 in pairs if source and Source.of(source).is_remote}
+        with contextlib.suppress(SourcesError):  # the build will tell
+            found = fetch_sources(
+                {spec.network: remote} if remote else {}, on_event=lambda _: None, offline=self.offline, pins=spec.pins
+            )
+            for result in found.values():
+                self.digests.note_source(result["source_id"], result["sha256"] or "")
+        return self._plan(spec, thorough=True)
 
     def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
         return Work(

@@ -19,6 +19,8 @@ from . import writer_lock
 from .prefetch import fetching_ahead
 from .progress import Observer
 from .runner import Run
+from .sharing import Sharing
+from .supply import Supply
 
 if TYPE_CHECKING:
     from .selection import Chosen
@@ -33,6 +35,7 @@ class Settings:
     jobs: models to work on at once. fail_fast: whether no further model starts after a failure.
     force: whether what is up to date is built, too. timeout_s: seconds for the conversion of one model.
     reports: files for the run's report by form, next to the one in the models directory.
+    sharing: shared store that engines come from and go to.
     """
 
     models_dir: Path
@@ -42,6 +45,7 @@ class Settings:
     timeout_s: float | None = None
     accept_eula: bool = False
     reports: Mapping[str, Path] = field(default_factory=dict)
+    sharing: Sharing | None = None
 
 
 def get_ready(settings: Settings) -> None:
@@ -72,10 +76,14 @@ def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: 
     models_dir = paths.make(settings.models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
     specs, offline = chosen.specs, chosen.offline
     accepted = offline or licences.accepted(flag=settings.accept_eula)  # of a bundle: when it was made
-    later = [] if offline else [spec for spec in specs[settings.jobs :] if accepted or not spec.eula]
+    pulls = (
+        settings.sharing is not None and not settings.sharing.pushes
+    )  # and needs no sources but those it builds from
+    later = [] if offline or pulls else [spec for spec in specs[settings.jobs :] if accepted or not spec.eula]
     digests = open_digests()
     store = open_store(digests)
     store.sweep()
+    supply = Supply(settings.sharing, store, replace=settings.force) if settings.sharing else None
     run = Run(
         manifest=chosen.manifest,
         specs=specs,
@@ -89,6 +97,7 @@ def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: 
         timeout_s=settings.timeout_s,
         accept_eula=accepted,
         offline=offline,
+        supply=supply,
         observer=observer,
         elsewhere=chosen.elsewhere,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 SMALL = 1 << 20  # bytes of the largest file that is read as a whole
 _AT_ONCE = 32
+_TIMES = ("LastModified", "last_modified", "updated", "mtime")  # by which file systems name it
+_PATIENCE_S = 30.0
 _WEB_TIMEOUT_S = (10.0, 60.0)  # to connect, and without a byte
 _WEB_RETRIES = 4
-UNREACHABLE = "shared-store-unreachable"
 
 
 class Listed(NamedTuple):
@@ -97,9 +99,15 @@ class _Filesystem:
         if not places:
             return {}
         with self._failures():
-            found: Mapping[str, Any] = self._fs.cat(list(places), on_error="return", start=0, end=SMALL)
+            found: Mapping[str, Any] = self._fs.cat(
+                list(places), on_error="return", start=0, end=SMALL, **self._patience(len(places))
+            )
         there = {place: each for place, each in found.items() if not isinstance(each, FileNotFoundError)}
-        again = {place: self._again(place) if isinstance(each, Exception) else each for place, each in there.items()}
+        again = {place: self._again(place) if isinstance(each, OSError) else each for place, each in there.items()}
+        with self._failures():
+            for failure in again.values():
+                if isinstance(failure, Exception):
+                    raise failure
         return {places[place]: content for place, content in again.items() if content is not None}
 
     def chunks(self, name: str) -> Iterator[bytes]:
@@ -129,7 +137,9 @@ class _Filesystem:
             self._fs.invalidate_cache(folder)
             arrived = self._fs.info(final)["size"]
         if arrived != size:
-            raise SharedStoreError(UNREACHABLE, f"{self._public}: {name} arrived with {arrived} of {size} bytes")
+            raise SharedStoreError(
+                SharedStoreError.UNREACHABLE, f"{self._public}: {name} arrived with {arrived} of {size} bytes"
+            )
 
     def listed(self, folder: str) -> list[Listed]:
         place = self._place(folder)
@@ -140,7 +150,7 @@ class _Filesystem:
             except FileNotFoundError:
                 return []
             return [
-                Listed(path[len(self._root) + 1 :], int(each["size"]), self._changed_at(path))
+                Listed(path[len(self._root) + 1 :], int(each["size"]), self._changed_at(path, each))
                 for path, each in found.items()
             ]
 
@@ -156,18 +166,27 @@ class _Filesystem:
     def _again(self, place: str) -> bytes | None:
         """Return what a file holds that could not be read: some refuse to read a part of an empty one."""
         with contextlib.suppress(FileNotFoundError), self._failures():
-            if self._fs.info(place)["size"] == 0:
+            if self._fs.info(place, **self._patience(1))["size"] == 0:
                 return b""
-            found: bytes = self._fs.cat_file(place, start=0, end=SMALL)
+            found: bytes = self._fs.cat_file(place, start=0, end=SMALL, **self._patience(1))
             return found
         return None
 
-    def _changed_at(self, path: str) -> float:
-        try:
-            found: dt.datetime = self._fs.modified(path)  # of the listing, where there is one
-        except NotImplementedError:
-            return 0.0
-        return (found if found.tzinfo else found.replace(tzinfo=dt.timezone.utc)).timestamp()
+    def _patience(self, count: int) -> dict[str, float]:
+        """Return how long a number of small files may take: a client may try for an hour where nothing answers."""
+        return {"timeout": _PATIENCE_S + count * 0.1} if self._is_atomic else {}
+
+    def _changed_at(self, path: str, told: Mapping[str, Any]) -> float:
+        """Return when a file was written; now where the file system does not say, so that it counts as new."""
+        found = next((told[name] for name in _TIMES if told.get(name)), None)
+        if found is None:
+            with contextlib.suppress(NotImplementedError):
+                found = self._fs.modified(path)
+        if isinstance(found, str):
+            found = dt.datetime.fromisoformat(found.replace("Z", "+00:00"))
+        if isinstance(found, dt.datetime):
+            return (found if found.tzinfo else found.replace(tzinfo=dt.timezone.utc)).timestamp()
+        return float(found) if found is not None else time.time()
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
@@ -176,7 +195,7 @@ class _Filesystem:
         except (FileNotFoundError, SharedStoreError):
             raise
         except Exception as error:  # noqa: BLE001  # each file system has classes of its own for its failures
-            raise SharedStoreError(UNREACHABLE, f"{self._public}: {_told(error)}") from None
+            raise SharedStoreError(SharedStoreError.UNREACHABLE, f"{self._public}: {_told(error)}") from None
 
 
 class _Web:
@@ -239,10 +258,12 @@ class _Web:
                 if answer.status_code in (404, 410):
                     raise FileNotFoundError(name)
                 if answer.status_code != requests.codes.ok:
-                    raise SharedStoreError(UNREACHABLE, f"{self._public}: {name}: HTTP status {answer.status_code}")
+                    raise SharedStoreError(
+                        SharedStoreError.UNREACHABLE, f"{self._public}: {name}: HTTP status {answer.status_code}"
+                    )
                 yield answer
         except requests.RequestException as error:
-            raise SharedStoreError(UNREACHABLE, f"{self._public}: {_told(error)}") from None
+            raise SharedStoreError(SharedStoreError.UNREACHABLE, f"{self._public}: {_told(error)}") from None
 
 
 def _told(error: Exception) -> str:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prepare_models_entrypoint.contract import companions, provenance, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -29,7 +29,7 @@ from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.workspace import work_dir
 
-from ..errors import SharedStoreError
+from ..errors import SharedStoreError, UsageError
 from ..signing import envelopes, statements, trust
 from ..signing.envelopes import RefusedError
 from ..signing.origins import untrusted
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
 ENGINES, OBJECTS = "engines", "objects"
-DAMAGED, UNTRUSTED = "shared-engine-damaged", "shared-engine-untrusted"
+_MANY = 32  # keys for which a listing is cheaper than asking for each
 _PLAN = companions.PLAN  # its name in a statement
 _LARGEST = {RECORD: schema.LARGEST_DOCUMENT, CALIBRATION: schema.LARGEST_DOCUMENT}
 
@@ -69,6 +69,22 @@ class Offer:
         return f"engine {self.key[:16]}" + (f" ({self.model})" if self.model else "")
 
 
+class Kept(NamedTuple):
+    """An engine in the shared store. bytes: of its objects. put_at: when its entry was written, in epoch seconds."""
+
+    offer: Offer
+    bytes: int
+    put_at: float
+
+
+class Collected(NamedTuple):
+    """What is gone: engines by their keys, objects by their names. bytes: of the objects."""
+
+    engines: list[str]
+    objects: list[str]
+    bytes: int
+
+
 class SharedStore:
     """Engines under a URL. Safe in several threads, and beside any number of other machines.
 
@@ -87,36 +103,61 @@ class SharedStore:
         """Return whether nothing can be put there."""
         return self._objects.read_only
 
-    def lookup(self, keys: Iterable[str]) -> dict[str, Offer]:
-        """Return what there is of these build keys, by key. All are asked for at once.
+    def lookup(self, keys: Iterable[str]) -> set[str]:
+        """Return which of these build keys have an entry, without a look at it. Many are answered by one listing.
 
         Raises:
             SharedStoreError: the store can't be reached.
         """
-        found = self._objects.read(_entry(key) for key in dict.fromkeys(keys))
+        wanted = set(keys)
+        if self.read_only or len(wanted) < _MANY:
+            return {_key(name) for name in self._objects.read(map(_entry, wanted))}
+        return wanted & self.keys()
+
+    def keys(self) -> set[str]:
+        """Return the build keys of all entries.
+
+        Raises:
+            SharedStoreError: the store can't be reached. UsageError: it can't be listed.
+        """
+        return {_key(each.name) for each in self._objects.listed(ENGINES)}
+
+    def offers(self, keys: Iterable[str]) -> dict[str, Offer]:
+        """Return what the entries of these build keys say, by key, for those that have one.
+
+        Raises:
+            SharedStoreError: the store can't be reached.
+        """
+        found = self._objects.read(map(_entry, dict.fromkeys(keys)))
         keys_here = trust.load(paths.keys_file()) if found else trust.KeyList()
-        return {key: _offer(key, data, keys_here) for name, data in found.items() for key in [Path(name).stem]}
+        return {_key(name): _offer(_key(name), data, keys_here) for name, data in found.items()}
 
     def pull(
         self,
-        offer: Offer,
+        key: str,
         store: Store,
         *,
         locked: Mapping[str, str] | None = None,
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Entry:
-        """Take an engine into the local store, in whose turn for this key this is called, and return it.
+    ) -> Entry | None:
+        """Take an engine into the local store, in whose turn for this key this is called.
 
         Args:
-            offer: what ``lookup`` returned.
+            key: its build key.
             store: the local store.
             locked: sha256 of engines by build key that need no signature; another one under such a key is refused.
             stopped: asked while bytes arrive; True ends with InterruptedError.
+
+        Returns:
+            The engine in the local store; None where the shared one has none.
 
         Raises:
             SharedStoreError: it is not what its entry says, no key that is trusted now signed it, or the store can't be
                 reached. Nothing came into the local store then.
         """
+        offer = self.offers([key]).get(key)
+        if offer is None:
+            return None
         if offer.problem is not None:
             raise self._damaged(offer, offer.problem)
         with work_dir(paths.cache_dir()) as folder:
@@ -124,7 +165,7 @@ class SharedStore:
             why = untrusted(record, locked=locked)
             if why is not None:
                 told = f"{offer}: {why}" + (f": {offer.refusal}" if offer.refusal else "")
-                raise SharedStoreError(UNTRUSTED, told, hint=offer.hint)
+                raise SharedStoreError(SharedStoreError.UNTRUSTED, told, hint=offer.hint)
             files = {PLAN: folder / PLAN}
             self._take(offer, _PLAN, files[PLAN], record["engine"]["bytes"] if record["engine"] else 0, stopped)
             if CALIBRATION in offer.files:
@@ -149,13 +190,15 @@ class SharedStore:
         """
         why = untrusted(entry.record)
         if why is not None:
-            raise SharedStoreError(UNTRUSTED, f"{entry.record['name']}: {why}")
+            raise SharedStoreError(SharedStoreError.UNTRUSTED, f"{entry.record['name']}: {why}")
         record = json.dumps({**entry.record, "origin": None}).encode("utf-8")
         digests = {name: sha256_file(file) for name, file in entry.files.items()}
         engine = entry.record["engine"]
         if engine is None or digests[PLAN] != engine["sha256"]:
-            raise SharedStoreError(DAMAGED, f"{entry.record['name']}: the engine has changed since it was built")
-        there = None if replace else self.lookup([entry.key]).get(entry.key)
+            raise SharedStoreError(
+                SharedStoreError.DAMAGED, f"{entry.record['name']}: the engine has changed since it was built"
+            )
+        there = None if replace else self.offers([entry.key]).get(entry.key)
         if there is not None and there.problem is None and (signer is None or signer.public_key.keyid in there.keyids):
             return False
         contents: dict[str, bytes | Path] = {digests[name]: file for name, file in entry.files.items()}
@@ -169,6 +212,46 @@ class SharedStore:
             wrapped = envelopes.seal(payload, envelopes.STATEMENT, signer)
         self._objects.write(_entry(entry.key), wrapped)
         return True
+
+    def listed(self) -> list[Kept]:
+        """Return all engines, what was put there last first.
+
+        Raises:
+            SharedStoreError: the store can't be reached. UsageError: it can't be listed.
+        """
+        sizes = {each.name: each.bytes for each in self._objects.listed(OBJECTS)}
+        times = {_key(each.name): each.changed_at for each in self._objects.listed(ENGINES)}
+        found = [
+            Kept(offer, sum(sizes.get(_object(each), 0) for each in offer.files.values()), times[key])
+            for key, offer in self.offers(times).items()
+        ]
+        return sorted(found, key=lambda each: each.put_at, reverse=True)
+
+    def collect(self, *, unused_s: float | None, margin_s: float, dry_run: bool) -> Collected:
+        """Remove old engines, and objects that no entry names, and return what is gone.
+
+        What was written within the margin stays: an upload may be under way, whose entry comes last.
+
+        Args:
+            unused_s: engines go that were put there longer ago; None keeps all.
+            margin_s: longer than any upload takes.
+            dry_run: only return what would go.
+
+        Raises:
+            SharedStoreError: the store can't be reached. UsageError: it can't be listed, or only be read.
+        """
+        if self.read_only:
+            raise UsageError(f"{self.url} can only be read", hint="give the store's own URL, such as s3://...")
+        now, objects = time.time(), self._objects.listed(OBJECTS)  # before the entries: what comes later is not in it
+        engines = self.listed()
+        limit = float("inf") if unused_s is None else max(unused_s, margin_s)
+        old = [each for each in engines if now - each.put_at > limit]
+        named = {_object(digest) for each in engines if each not in old for digest in each.offer.files.values()}
+        loose = [each for each in objects if each.name not in named and now - each.changed_at > margin_s]
+        if not dry_run:
+            self._objects.remove([_entry(each.offer.key) for each in old])  # first, so that no entry lacks its objects
+            self._objects.remove([each.name for each in loose])
+        return Collected([each.offer.key for each in old], [each.name for each in loose], sum(e.bytes for e in loose))
 
     def _record(self, offer: Offer, target: Path, stopped: Callable[[], bool]) -> ModelReport:
         """Return the record of an engine, as that of one from here."""
@@ -204,7 +287,11 @@ class SharedStore:
             raise self._damaged(offer, f"{name} has sha256 {found}, its entry says {wanted}")
 
     def _damaged(self, offer: Offer, why: str) -> SharedStoreError:
-        return SharedStoreError(DAMAGED, f"{offer} in {self.url}: {why}")
+        return SharedStoreError(SharedStoreError.DAMAGED, f"{offer} in {self.url}: {why}")
+
+
+def _key(name: str) -> str:
+    return Path(name).stem
 
 
 def _entry(key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import sys
 from collections.abc import Iterable, Sequence
@@ -62,6 +63,19 @@ def of_error(error: ErrorInfo, about: str) -> Message:
     """Return an error of the entrypoint. ``about``: what it was asked about, where the error names no stage."""
     stage = f", {error['stage']}" if error["stage"] else ""
     return Message("error", error["code"], about + stage, error["message"], error["hint"])
+
+
+def told_time(seconds: float) -> str:
+    """Return a time for a person. ``seconds``: since the epoch."""
+    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def told_size(size_bytes: int) -> str:
+    """Return a size for a person."""
+    for unit, length in (("GB", 10**9), ("MB", 10**6)):
+        if size_bytes >= length:
+            return f"{size_bytes / length:.1f} {unit}"
+    return f"{size_bytes / 1000:.1f} kB"
 
 
 def width(stream: TextIO) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 from collections.abc import Sequence
 
@@ -11,9 +10,9 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import write
 from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
 from ...store.limit import VARIABLE, limit
-from ...support.page import Table, show
+from ...support.page import Table, show, told_size, told_time
 from ...support.paths import cache_dir
-from ..options import add_json, add_wide, command, size
+from ..options import add_json, add_wide, command, days, size
 
 EXAMPLE = """\
 example:
@@ -49,7 +48,7 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     verify.add_argument("--remove", action="store_true", help="remove what is damaged")
     prune = command(actions, "prune", "remove what was least recently used", _PRUNE_EXAMPLE)
     prune.add_argument("--max-size", type=size, metavar="SIZE", help="size to shrink the cache to, such as 20GiB")
-    prune.add_argument("--unused", type=_days, metavar="DAYS", help="remove what was not used for this many days")
+    prune.add_argument("--unused", type=days, metavar="DAYS", help="remove what was not used for this many days")
     prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     for action in (listed, verify, prune):
         kinds = ("engine", "download", "part", "bundle", "timing", "log")
@@ -57,16 +56,6 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     for action in (listed, described, verify, prune):
         add_json(action)
         add_wide(action)
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1.0
-    if not 0 <= days < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of days, found {text!r}")
-    return days
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -83,8 +72,8 @@ def _list(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     total = sum(item.bytes for item in items)
     most = limit()
-    told = f"{len(items)} items, {_told(total)} in {cache_dir()}"
-    show(_table(items), "", told + (f", limit {_told(most)}" if most is not None else ""), wide=arguments.wide)
+    told = f"{len(items)} items, {told_size(total)} in {cache_dir()}"
+    show(_table(items), "", told + (f", limit {told_size(most)}" if most is not None else ""), wide=arguments.wide)
     return EXIT_OK
 
 
@@ -99,8 +88,8 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(json.dumps({**item.to_dict(), "record": item.record}, indent=2))
         return EXIT_OK
-    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", _told(item.bytes))]
-    facts += [("last used", _time(item.used_at)), ("path", str(item.path))]
+    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", told_size(item.bytes))]
+    facts += [("last used", told_time(item.used_at)), ("path", str(item.path))]
     identity = item.record["identity"] if item.record else None
     identity = identity if isinstance(identity, dict) else {}
     facts += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in identity.items()]
@@ -140,7 +129,7 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
     kept = f"; {len(busy)} in use are kept" if busy else ""
-    told = f"{len(gone)} items, {_told(sum(item.bytes for item in gone))} {verb}{kept}"
+    told = f"{len(gone)} items, {told_size(sum(item.bytes for item in gone))} {verb}{kept}"
     if gone:
         show(_table(gone), "", wide=arguments.wide)
     show(told)
@@ -156,21 +145,10 @@ def _table(items: Sequence[Item]) -> Table:
         (
             item.kind,
             item.id[:16] if item.kind in VERIFIED else item.id,
-            _told(item.bytes),
-            _time(item.used_at),
+            told_size(item.bytes),
+            told_time(item.used_at),
             item.label,
         )
         for item in items
     ]
     return Table(("KIND", "ID", "SIZE", "LAST USED", "WHAT"), rows)
-
-
-def _time(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _told(size_bytes: int) -> str:
-    for unit, length in (("GB", 10**9), ("MB", 10**6)):
-        if size_bytes >= length:
-            return f"{size_bytes / length:.1f} {unit}"
-    return f"{size_bytes / 1000:.1f} kB"

@@ -8,7 +8,7 @@ from ... import api
 from ...reports import text
 from ...support.page import show
 from .. import selection
-from ..building import add_building, observer, reports, status, write_document
+from ..building import add_building, add_sharing, observer, reports, sharing, status, write_document
 from ..options import add_selection, positive
 
 EXAMPLE = """\
@@ -26,6 +26,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     """Add what ``run`` takes."""
     add_selection(run)
     add_building(run)
+    add_sharing(run)
     run.add_argument("--jobs", type=positive, default=1, metavar="N", help="models to work on at once (default 1)")
     ending = run.add_mutually_exclusive_group()
     ending.add_argument(
@@ -36,7 +37,6 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
         help="continue with the other models after a failure (default)",
     )
     ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
-    run.add_argument("--store", metavar="URL", help="X")
     run.add_argument(
         "--attach", action="store_true", help="on a farm: take what is built or under way, and start nothing"
     )
@@ -53,6 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
             selection.given(arguments),
             **selection.models(arguments),
             **selection.place(arguments),
+            sharing=sharing(arguments),
             jobs=arguments.jobs,
             fail_fast=bool(arguments.fail_fast),
             timeout_s=arguments.timeout,

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 from prepare_models_entrypoint.contract.identity import device_class
 
@@ -17,7 +18,9 @@ from ...executors.options import FarmOptions
 from ...farm import cluster, tasks
 from ...farm.member import Introduction
 from ...reports import text
-from ...store.shared import SharedStore
+from ...running.sharing import BUILD_AND_PUSH, Sharing
+from ...running.supply import Supply
+from ...store import open_store
 from ...support import paths
 from .. import selection
 from ..building import observer
@@ -36,6 +39,8 @@ def add_arguments(worker: argparse.ArgumentParser) -> None:
     worker.add_argument(
         "--store", metavar="URL", required=True, help="shared store for the engines, such as s3://bucket"
     )
+    worker.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs the engines")
+    worker.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
     worker.add_argument("--target", metavar="CLASS", help="device class to build for (default: what is found here)")
     worker.add_argument("--name", help="of the worker in the farm (default: host name and process id)")
     add_output(worker)
@@ -52,12 +57,13 @@ def main(arguments: argparse.Namespace) -> int:
     device = arguments.target or device_class(runtime)
     if device is None:
         raise HostError("this machine builds no engines", hint="see prepare-models doctor")
-    SharedStore(arguments.store)  # what is wrong with its URL shows now
+    sharing = Sharing(arguments.store, BUILD_AND_PUSH, sign=arguments.sign, password_file=arguments.password_file)
+    Supply(sharing, open_store())  # what is wrong with its URL or its key shows now
     name = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
     said = Introduction(device=device, tool=__version__, distributed=cluster.version(), runtime=runtime)
     told = json.dumps({"worker": name, "target": device}) if arguments.json else f"{name} builds for {device}"
     with observer(arguments) as hears:
-        tasks.set_up(tasks.Bench(name, lambda: choice.pick(arguments.executor, containers), arguments.store, hears))
+        tasks.set_up(tasks.Bench(name, lambda: choice.pick(arguments.executor, containers), sharing, hears))
         cluster.serve(
             options,
             said,

@@ -1,0 +1,184 @@
+"""``prepare-models store``: engines of a team, in a store that its machines share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError, UsageError
+from ...reports.text import write
+from ...signing.envelopes import short
+from ...signing.origins import untrusted
+from ...store import open_store
+from ...store.shared import Kept, SharedStore
+from ...support.page import Part, Table, show, told_size, told_time
+from ...support.paths import cache_dir, make_cache
+from ..options import add_json, add_wide, command, days, size
+
+EXAMPLE = """\
+example:
+  prepare-models store push s3://bucket/engines --sign key.pem
+  prepare-models store ls s3://bucket/engines
+  prepare-models run --store s3://bucket/engines
+
+What is kept on this machine: prepare-models cache
+"""
+_HERE = "up-to-date"
+_ENDS = (
+    "exit status: 0 done, 1 an engine was refused or the store can't be reached, 2 usage error, 3 a module is missing"
+)
+
+
+def add_arguments(store: argparse.ArgumentParser) -> None:
+    """Add what ``store`` takes."""
+    actions = store.add_subparsers(dest="action", metavar="ACTION", required=True)
+    push = command(
+        actions, "push", "put engines there that are in the store of this machine",
+        f"example:\n  prepare-models store push s3://bucket/engines 3f9a --sign key.pem\n\n{_ENDS}",
+    )  # fmt: skip
+    pull = command(
+        actions, "pull", "take engines from there into the store of this machine",
+        f"example:\n  prepare-models store pull https://cdn.example/engines 3f9a...\n\n{_ENDS}",
+    )  # fmt: skip
+    listed = command(
+        actions, "ls", "list the engines that are there",
+        f"example:\n  prepare-models store ls s3://bucket/engines --json\n\n{_ENDS}",
+    )  # fmt: skip
+    collect = command(
+        actions, "gc", "remove old engines, and what uploads left that did not end",
+        f"example:\n  prepare-models store gc s3://bucket/engines --older 90 --dry-run\n\n{_ENDS}",
+    )  # fmt: skip
+    for action in (push, pull, listed, collect):
+        action.add_argument("url", metavar="URL", help="of the store: s3://bucket/prefix, or any URL of fsspec")
+        add_json(action)
+        add_wide(action)
+    push.add_argument("keys", nargs="*", metavar="KEY", help="first digits of build keys (default: all built here)")
+    push.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs where engines come from")
+    push.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    push.add_argument("--replace", action="store_true", help="put engines there that are there already, too")
+    pull.add_argument(
+        "keys", nargs="+", metavar="KEY", help="build keys; first digits are enough where URL can be listed"
+    )
+    pull.add_argument("--bandwidth", type=size, metavar="SIZE", help="bytes a second at most, such as 2MiB")
+    collect.add_argument("--older", type=days, metavar="DAYS", help="also engines that were put there before that")
+    collect.add_argument(
+        "--margin", type=days, default=1.0, metavar="DAYS",
+        help="what was written within that time stays: its upload may be under way (default 1)",
+    )  # fmt: skip
+    collect.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run one of the actions."""
+    make_cache()
+    shared = SharedStore(arguments.url, bytes_per_s=getattr(arguments, "bandwidth", None) or None)
+    actions = {"push": _push, "pull": _pull, "ls": _list, "gc": _collect}
+    return actions[arguments.action](shared, arguments)
+
+
+def _push(shared: SharedStore, arguments: argparse.Namespace) -> int:
+    signer = None
+    if arguments.sign is not None:
+        from ...signing import envelopes
+
+        signer = envelopes.private_key(arguments.sign, arguments.password_file)
+    entries = {entry.key: entry for entry in open_store().entries()}
+    own = [key for key, entry in entries.items() if entry.record["origin"] is None]
+    wanted = _matching(arguments.keys, list(entries), "prepare-models cache ls --kind engine") or own
+    done, failed = {}, []
+    for key in wanted:
+        try:
+            done[key] = shared.push(entries[key], signer, replace=arguments.replace)
+        except SharedStoreError as error:
+            failed.append((key, error))
+    return _shown(shared, arguments, [(key, "pushed" if new else _HERE) for key, new in done.items()], failed)
+
+
+def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
+    whole = all(len(key) == 64 for key in arguments.keys)
+    hint = f"prepare-models store ls {shared.url}"
+    keys = arguments.keys if whole else _matching(arguments.keys, sorted(shared.keys()), hint)
+    store, done, failed = open_store(), [], []
+    for key in keys:
+        try:
+            with store.turn(key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
+                there = store.find(key)
+                usable = there is not None and untrusted(there.record) is None
+                found = None if usable else shared.pull(key, store)
+            done.append((key, _HERE if usable else "pulled" if found else "missing"))
+        except SharedStoreError as error:
+            failed.append((key, error))
+    return _shown(shared, arguments, done, failed)
+
+
+def _matching(beginnings: Sequence[str], keys: Sequence[str], listing: str) -> list[str]:
+    found: list[str] = []
+    for each in beginnings:
+        of_this = [key for key in keys if key.startswith(each)]
+        if len(of_this) != 1:
+            raise UsageError(
+                f"{len(of_this)} engines begin with {each!r}", hint=f"{listing} lists them; give more digits"
+            )
+        found += of_this
+    return found
+
+
+def _shown(
+    shared: SharedStore,
+    arguments: argparse.Namespace,
+    done: Sequence[tuple[str, str]],
+    failed: Sequence[tuple[str, SharedStoreError]],
+) -> int:
+    """Show what became of engines, and return the exit status."""
+    if arguments.json:
+        engines = [{"build_key": key, "status": status, "error": None} for key, status in done]
+        refused = [{"build_key": key, "status": "failed", "error": e.to_dict()["error"]} for key, e in failed]
+        write(json.dumps({"store": shared.url, "engines": [*engines, *refused]}, indent=2))
+    else:
+        rows = [*done, *((key, "failed") for key, _ in failed)]
+        messages: list[Part] = []
+        for _, error in failed:
+            messages += ["", *error.shown()]
+        show(
+            Table(("BUILD KEY", "STATUS"), [(key[:16], status) for key, status in rows], 1),
+            *messages,
+            wide=arguments.wide,
+        )
+    return EXIT_MODEL_FAILED if failed or any(status == "missing" for _, status in done) else EXIT_OK
+
+
+def _list(shared: SharedStore, arguments: argparse.Namespace) -> int:
+    found = shared.listed()
+    if arguments.json:
+        engines = [{**vars(each.offer), "bytes": each.bytes, "put_at": each.put_at} for each in found]
+        write(json.dumps({"store": shared.url, "engines": engines}, indent=2))
+        return EXIT_OK
+    rows = [
+        (each.offer.key[:16], told_size(each.bytes), told_time(each.put_at), each.offer.model, _signer(each))
+        for each in found
+    ]
+    total = f"{len(found)} engines, {told_size(sum(each.bytes for each in found))} in {shared.url}"
+    show(Table(("BUILD KEY", "SIZE", "PUT THERE", "MODEL", "SIGNED BY"), rows), "", total, wide=arguments.wide)
+    return EXIT_OK
+
+
+def _signer(kept: Kept) -> str:
+    if kept.offer.problem is not None:
+        return kept.offer.problem
+    if kept.offer.signed_by is not None:
+        return short(kept.offer.signed_by)
+    return "nobody" if not kept.offer.keyids else "nobody who is trusted here"
+
+
+def _collect(shared: SharedStore, arguments: argparse.Namespace) -> int:
+    older = None if arguments.older is None else arguments.older * 86400.0
+    gone = shared.collect(unused_s=older, margin_s=arguments.margin * 86400.0, dry_run=arguments.dry_run)
+    if arguments.json:
+        facts = {"engines": gone.engines, "objects": gone.objects, "bytes": gone.bytes}
+        write(json.dumps({"store": shared.url, "dry_run": arguments.dry_run, **facts}, indent=2))
+        return EXIT_OK
+    verb = "would go" if arguments.dry_run else "removed"
+    show(f"{len(gone.engines)} engines and {len(gone.objects)} files, {told_size(gone.bytes)} {verb}")
+    return EXIT_OK
