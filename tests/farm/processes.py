@@ -63,11 +63,11 @@ class Process:
 class Farm:
     """A scheduler and workers, each with a cache of its own."""
 
-    def __init__(self, folder: Path, store: str, **variables: str) -> None:
+    def __init__(self, folder: Path, store: str, scheduler: Sequence[str] = (), **variables: str) -> None:
         self.folder, self.store, self._variables = folder, store, variables
         self.all: list[Process] = []
         self.workers: dict[str, Process] = {}
-        self.scheduler, self.address = self._scheduler()
+        self.scheduler, self.address = self._scheduler(scheduler)
 
     def environment(self, name: str, **variables: str) -> dict[str, str]:
         cache = str(self.folder / f"cache-{name}")
@@ -80,11 +80,11 @@ class Farm:
         self.all.append(process)
         return process
 
-    def _scheduler(self) -> tuple[Process, str]:
+    def _scheduler(self, arguments: Sequence[str]) -> tuple[Process, str]:
         file = self.folder / "scheduler.json"
         started = self.start(
             "scheduler", str(BIN / "dask"), "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
-            "--scheduler-file", str(file),
+            "--scheduler-file", str(file), *arguments,
         )  # fmt: skip
         started.until(lambda _: file.exists() and file.stat().st_size > 0)
         return started, json.loads(file.read_text(encoding="utf-8"))["address"]
@@ -133,9 +133,9 @@ class Farm:
 
 
 @contextlib.contextmanager
-def farm(folder: Path, store: str, **variables: str) -> Iterator[Farm]:
+def farm(folder: Path, store: str, scheduler: Sequence[str] = (), **variables: str) -> Iterator[Farm]:
     """Yield a farm without workers, and end all that belongs to it."""
-    started = Farm(folder, store, **variables)
+    started = Farm(folder, store, scheduler, **variables)
     try:
         yield started
     finally:

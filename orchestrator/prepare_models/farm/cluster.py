@@ -128,25 +128,17 @@ class Cluster:
             FarmError: the workers that tried it died, all workers of the class are gone, or the scheduler is.
         """
         from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
 
-        for _ in range(_ATTEMPTS):
-            try:
-                task = self._submit(work, order, want)
-                if task is None:
-                    return None
-                self._listen(want, on_line)
-                return None if self.stopped else task.result(timeout=_CONNECT_S)
-            except KilledWorker as error:
-                told = f"{error.allowed_failures + 1} workers of {want.device} were lost while they worked on it"
-                raise FarmError("farm-worker-lost", told) from None
-            except (FutureCancelledError, OSError, TimeoutError):
-                self._reconnected()  # another client cancelled it, or the connection broke
-            finally:
-                self._forget(want.key)
-            if self.stopped:
-                return None
-        raise FarmError("farm-lost", f"the connection to {self.address} broke {_ATTEMPTS} times")
+        try:
+            result, failure = self._outcome(work, order, want, on_line)
+        finally:
+            self._forget(want.key)
+        if isinstance(failure, KilledWorker):
+            told = f"{failure.allowed_failures + 1} workers of {want.device} were lost while they worked on it"
+            raise FarmError("farm-worker-lost", told)
+        if failure is not None:
+            raise failure
+        return result
 
     def stop(self) -> None:
         """Cancel what this client waits for, also what a worker is at."""
@@ -155,11 +147,30 @@ class Cluster:
         with self._guard:
             self.stopped = True
             futures, heard = dict(self._tasks), list(self._heard.values())
-        with contextlib.suppress(OSError, RuntimeError, TimeoutError):  # a scheduler that is gone has no tasks
+        with contextlib.suppress(*_broken()):  # a scheduler that is gone has no tasks
             self._client.cancel(list(futures.values()), force=True)
             self._client.run(tasks.stop, list(futures), on_error="ignore")
         for lines in heard:
             lines.put(None)
+
+    def _outcome(
+        self, work: Callable[..., object], order: object, want: Want, on_line: Callable[[str], None]
+    ) -> tuple[Any, BaseException | None]:
+        """Return what a task returned and what it raised; it is joined again where the connection broke."""
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(*_broken()):
+                task = self._submit(work, order, want)
+                if task is not None:
+                    self._listen(want, on_line)
+                if task is None or self.stopped:
+                    return None, None
+                if task.status == "error":
+                    return None, task.exception(timeout=_CONNECT_S)
+                return task.result(timeout=_CONNECT_S), None
+            if self.stopped:
+                return None, None
+            self._reconnected()  # or another client cancelled it
+        raise FarmError("farm-lost", f"the connection to {self.address} broke {_ATTEMPTS} times")
 
     def _submit(self, work: Callable[..., object], order: object, want: Want) -> distributed.Future | None:
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -206,7 +217,7 @@ class Cluster:
         with self._guard:
             self._heard.pop(key, None)
             self._tasks.pop(key, None)
-        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+        with contextlib.suppress(*_broken()):
             self._client.unpublish_dataset(key)
 
     def _reconnected(self) -> None:
@@ -287,6 +298,13 @@ def tell(key: str, line: str) -> None:
 def resource(device: str) -> str:
     """Return what a worker of a device class has, and a task for it needs."""
     return f"target:{device}"
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """Return what a connection that broke makes of calls."""
+    from distributed.client import ClosedClientError, FutureCancelledError
+
+    return FutureCancelledError, ClosedClientError, OSError, TimeoutError, RuntimeError
 
 
 def _member(info: dict[str, Any]) -> Member | None:

@@ -24,6 +24,7 @@ from ..running.progress import Observer
 from ..running.selection import Chosen
 from ..running.sharing import Sharing
 from ..support import paths
+from ..support.os_errors import of_this_machine
 from . import cluster
 
 
@@ -74,6 +75,11 @@ def build(order: Order) -> ModelReport:
         report = _run(order, executor, _bench.sharing, observer)
     except PrepareModelsError as error:
         return failed(order.spec, error)
+    except (OSError, MemoryError) as error:
+        known = of_this_machine(error)
+        if known is None:
+            raise
+        return failed(order.spec, known)
     finally:
         with _guard:
             del _at_work[order.key]
