@@ -9,7 +9,7 @@ from typing import Dict, Optional
 
 from .consumers.lint import model_folders
 from .consumers.model_files import Model, read_model
-from .contract.companions import CONFIG, REPORT
+from .contract.companions import CONFIG, REPORT, is_provisioned
 from .contract.deployment import Deployment
 from .contract.files import write_own
 from .contract.report import EDITED
@@ -54,6 +54,8 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
             f"{directory} has no engine with its report.json",
             hint="relocate what run wrote; move other directories out of the models directory",
         )
+    if is_provisioned(directory):
+        raise InspectError("directory-provisioned", f"{directory} shows a release of prepare-models provision")
     deployment = dataclasses.replace(Deployment.of(report["deployment"]), deploy_dir=deploy_dir)
     report["deployment"].update(deployment.info())
     plan = model.plans[0]

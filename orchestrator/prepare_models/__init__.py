@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.event import Event
     from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport, WarningInfo
 
-    from .api import convert, inspect, lint, load, plan, run
+    from .api import convert, inspect, lint, load, plan, provision, rollback, run
     from .errors import (
         BundleError,
         ContainerError,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .executors.options import ContainerOptions
     from .manifest.model import Manifest, ModelSpec
     from .planning.plan import ModelPlan, Plan
+    from .provisioning.health import Health
+    from .provisioning.results import Provisioned, Rollback
     from .reports.run_report import Conversion, RunReport
     from .running.inspecting import Inspection, LintedModel, LintReport, Tensor
     from .running.progress import Observer
@@ -40,9 +42,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "run", "convert", "plan", "inspect", "lint", "load",
+    "run", "convert", "plan", "provision", "rollback", "inspect", "lint", "load",
     "Manifest", "ModelSpec", "Bundle", "ContainerOptions", "Delivery", "Sharing", "Signatures",
     "RunReport", "Conversion", "ModelReport", "ErrorInfo", "WarningInfo", "Plan", "ModelPlan",
+    "Provisioned", "Rollback", "Health",
     "Inspection", "Tensor", "LintReport", "LintedModel",
     "Event", "Observer",
     "PrepareModelsError", "UsageError", "ManifestError", "HostError", "ContainerError", "InspectionError",

@@ -20,6 +20,8 @@ from .manifest.model import Manifest
 from .manifest.single import ShapeText, SingleModel
 from .planning import plan as plans
 from .planning.plan import Plan
+from .provisioning.health import Health
+from .provisioning.results import Provisioned, Rollback
 from .reports.run_report import Conversion, RunReport
 from .running import inspecting, selection
 from .running.events import Events, OnEvent
@@ -216,6 +218,82 @@ def plan(
 
 
 @_call()
+def provision(  # noqa: D417  # the others are those of run
+    manifest: ManifestLike | Bundle,
+    *,
+    models: Sequence[str] = (),
+    models_dir: StrPath = "models",
+    executor: str = "auto",
+    containers: ContainerOptions = _HERE,
+    delivery: Delivery = _AS_IT_SAYS,
+    locked: bool = False,
+    signatures: Signatures = _UNSIGNED,
+    sharing: Sharing | None = None,
+    force: bool = False,
+    timeout_s: float | None = None,
+    accept_eula: bool = False,
+    device: str | None = None,
+    keep: int = 2,
+    health: Health | None = None,
+    on_event: OnEvent | None = None,
+    observer: Observer | None = None,
+) -> Provisioned:
+    """Bring a models directory to what a manifest asks for, as ``prepare-models provision`` does.
+
+    What is missing is run aside, verified and linted; then each model switches to its new version in one step. A model
+    that fails serves what it served.
+
+    Args:
+        manifest, models, models_dir, executor, containers, delivery, locked, signatures, sharing, force, timeout_s:
+            as in ``run``, and so is accept_eula; force also returns to a version that was taken back.
+        device: name of this machine in status and ledger; None means its host name.
+        keep: versions of each model that stay, at least 1.
+        health: judges each new version once it shows; None keeps all.
+        on_event, observer: as in ``run``; they also hear the phases of each model.
+
+    Returns:
+        What became of each model: the document that is also in ``provision.json`` of the models directory.
+
+    Raises:
+        PrepareModelsError: as ``run``; the status file says so, too.
+    """
+    from .provisioning import provision as provisioning  # here, as ``run`` needs none of it
+    from .provisioning.status_file import device_name
+
+    hears = _observer(on_event, observer)
+    wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
+    settings = provisioning.Settings(
+        Path(models_dir), device or device_name(), max(keep, 1), health, force, timeout_s, accept_eula, sharing
+    )
+    choose = lambda: selection.chosen(wanted, _verifying(hears), accepts=True)  # noqa: E731  # shorter than a function
+    return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, hears))
+
+
+@_call()
+def rollback(
+    name: str, *, models_dir: StrPath = "models", to: int | None = None, device: str | None = None, why: str = ""
+) -> Rollback:
+    """Have an earlier version of a provisioned model show again, as ``prepare-models rollback`` does.
+
+    Args:
+        name: of the model.
+        models_dir: its models directory.
+        to: version to go to; None means the one before.
+        device: name of this machine in the ledger; None means its host name.
+        why: for the ledger.
+
+    Raises:
+        UsageError: there is no such model or version.
+        PrepareModelsError: there is nothing to go back to, or it is damaged; ``code`` says which.
+    """
+    from .provisioning import rollback as rolling_back
+    from .provisioning.status_file import device_name
+
+    place = Path(models_dir).absolute()
+    return rolling_back.perform(name, place, device or device_name(), to=to, why=why or "rollback was asked for")
+
+
+@_call()
 def inspect(
     file: StrPath, *, layers: bool = False, weights: bool = False, key_file: StrPath | None = None
 ) -> Inspection:
@@ -246,6 +324,12 @@ def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> Li
         InspectionError: there are no models; ``code`` is one of docs/errors.md.
     """
     return inspecting.lint_report(inspecting.lint(Path(models_dir), consumers))
+
+
+def _name_of(given: ManifestLike | Bundle) -> str:
+    """Return what a status calls a manifest or a bundle."""
+    place = given.file if isinstance(given, Bundle) else given.path if isinstance(given, Manifest) else given
+    return "" if isinstance(place, Mapping) else str(Path(place).absolute())
 
 
 def _path(given: StrPath | None) -> Path | None:

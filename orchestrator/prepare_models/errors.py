@@ -9,6 +9,7 @@ PrepareModelsError
   ModelsFailedError     1   models of a run failed; carries their reports
   NoRoomError           1   a disk got full while a model was worked on
   LicenceError          1   the terms of one model were not accepted
+  ReleaseError          1   releases of a model can't be written, switched to or taken back; ``code`` says why
   LockError             1   something is not as it was locked; carries every difference
   SourcesError          1   sources could not be fetched; carries each with its reason
   BundleError           1   a bundle is damaged or incomplete, or can't be made
@@ -183,6 +184,14 @@ class LicenceError(PrepareModelsError):
     """The terms of a model were not accepted."""
 
     code = "licence-not-accepted"
+
+
+class ReleaseError(PrepareModelsError):
+    """Releases of a model can't be written, switched to or taken back. ``code`` says why."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _hint(code))
+        self.code = code
 
 
 class LockError(PrepareModelsError):

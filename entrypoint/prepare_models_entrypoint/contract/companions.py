@@ -22,6 +22,15 @@ GRAPH_WEIGHTS = f"{GRAPH}.weights"
 # Every engine has these; DEEPSTREAM is there where nvinfer can feed the engine, SIGNED where somebody signed.
 ALWAYS = (CONFIG, PARAMETERS, LAUNCH, PROVENANCE)
 
+# What ``provision`` made of a model directory: everything else in it leads to the release that CURRENT names.
+RELEASES = ".releases"
+CURRENT = f"{RELEASES}/current"
+
+
+def is_provisioned(directory: Path) -> bool:
+    """Return whether a model's directory shows one of several releases, so that nobody may write its files in place."""
+    return os.path.isdir(os.path.join(str(directory), CURRENT))
+
 
 def has_engine(directory: Path) -> bool:
     """Return whether there is an engine in a model's directory, without a look at it."""

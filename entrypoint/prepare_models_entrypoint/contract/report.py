@@ -235,9 +235,11 @@ class DeploymentInfo(_Deployment, total=False):
     """What the companions of the engine were written for, as ``contract.deployment.Deployment``.
 
     deepstream: ``contract.deepstream.DeepStreamConfig``, where the manifest says something of it.
+    version: the one that Triton is to serve, of an engine that was provisioned; otherwise the directory has only one.
     """
 
     deepstream: Dict[str, Any]
+    version: int
 
 
 class MadeBy(TypedDict):

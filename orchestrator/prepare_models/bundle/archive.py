@@ -23,6 +23,7 @@ from prepare_models_entrypoint.contract import schema
 
 from ..docker.tar_streams import END, padding
 from ..errors import BundleError, HostError
+from . import BEGINNING
 from .index import Content, Index, parse
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -41,7 +42,7 @@ def header(name: str, size: int) -> bytes:
 
 def index_name(digest: str) -> str:
     """Return the name of the first member."""
-    return f"index-{digest}.json"
+    return f"{BEGINNING}{digest}.json"
 
 
 def member(name: str, content: bytes) -> bytes:

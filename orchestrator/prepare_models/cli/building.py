@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import EXIT_MODEL_FAILED, EXIT_OK
+from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..reports import forms, text
 from ..running import progress
 from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
@@ -25,6 +25,13 @@ def add_building(command: argparse.ArgumentParser) -> None:
     command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
     for form in forms.FORMS:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+    add_limits(command)
+    add_output(command)
+    add_wide(command)
+
+
+def add_limits(command: argparse.ArgumentParser) -> None:
+    """Add how long a conversion may take, and whether terms are accepted."""
     command.add_argument(
         "--timeout",
         type=seconds,
@@ -32,8 +39,6 @@ def add_building(command: argparse.ArgumentParser) -> None:
         help="longest time for the conversion of one model (default 6 hours)",
     )
     command.add_argument("--accept-eula", action="store_true", help="accept the terms of use of the models")
-    add_output(command)
-    add_wide(command)
 
 
 def add_sharing(command: argparse.ArgumentParser) -> None:
@@ -43,13 +48,13 @@ def add_sharing(command: argparse.ArgumentParser) -> None:
         "--store", metavar="URL", help="take engines from there, such as s3://bucket/prefix or https://..."
     )
     group.add_argument(
-        "--policy", choices=POLICIES, default=PULL_OR_BUILD,
-        help=f"what to do with engines that it lacks, or has not (default {PULL_OR_BUILD})",
+        "--policy", choices=POLICIES,
+        help=f"what becomes of engines that are not there (default {PULL_OR_BUILD})",
     )  # fmt: skip
     group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs what is pushed")
     group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
     group.add_argument(
-        "--jitter", type=seconds, default=0.0, metavar="SECONDS", help="wait for a random time before the first contact"
+        "--jitter", type=seconds, metavar="SECONDS", help="wait for a random time before the first contact"
     )
     group.add_argument(
         "--bandwidth", type=size, metavar="SIZE", help="pull so many bytes a second at most, such as 2MiB"
@@ -58,11 +63,13 @@ def add_sharing(command: argparse.ArgumentParser) -> None:
 
 def sharing(arguments: argparse.Namespace) -> Sharing | None:
     """Return what a command line says of a shared store, None without one."""
-    if arguments.store is None:
-        return None
-    return Sharing(
-        arguments.store, arguments.policy, arguments.jitter, arguments.bandwidth or None, arguments.sign,
-        arguments.password_file,
+    options = ("policy", "jitter", "bandwidth", "sign", "password_file")
+    given = [f"--{name.replace('_', '-')}" for name in options if getattr(arguments, name) is not None]
+    if arguments.store is None and given:
+        raise UsageError(f"{given[0]} is about a shared store", hint="give its --store URL, too")
+    return arguments.store and Sharing(
+        arguments.store, arguments.policy or PULL_OR_BUILD, arguments.jitter or 0.0, arguments.bandwidth or None,
+        arguments.sign, arguments.password_file,
     )  # fmt: skip
 
 

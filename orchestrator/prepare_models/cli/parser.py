@@ -18,6 +18,8 @@ DEFAULT_MANIFEST = "models.yaml"
 COMMANDS = {
     "convert": "convert one model, without a manifest",
     "run": "fetch, convert and inspect the models of a manifest",
+    "provision": "bring a models directory to what a manifest asks for, switching each model in one step",
+    "rollback": "have an earlier version of a provisioned model show again",
     "plan": "print what run would do, and why",
     "validate": "check manifests and their locks, without TensorRT and without a network",
     "check": "check the models of a manifest in seconds, without building anything",
@@ -101,13 +103,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError(f"unrecognized arguments: {' '.join(rest)}", hint=f"see {about} --help", about=about)
     if rest:
         arguments.names += rest
-    if hasattr(arguments, "bundle") and arguments.command in ("run", "plan"):
+    if hasattr(arguments, "bundle") and arguments.command in ("run", "plan", "provision"):
         _settle_manifest(arguments)
     return arguments
 
 
 def _settle_manifest(arguments: argparse.Namespace) -> None:
     """A bundle brings its manifest, so what is in its place is the first name of a model."""
+    if arguments.command == "provision" and arguments.bundle is None and arguments.manifest is not None:
+        from ..bundle import is_bundle
+
+        if is_bundle(arguments.manifest):
+            arguments.bundle, arguments.manifest = arguments.manifest, None
     if arguments.bundle is None and arguments.manifest is None:
         from pathlib import Path
 

@@ -122,9 +122,16 @@ class Executor:
         """Judge one model without building it. ``folder``: an empty private directory."""
         return self.run(Work(JobKind.CHECK, spec, folder / "unused", folder, "check"))
 
-    def verify(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
-        """Compare the engine in ``output_dir`` with its source model. ``folder``: an empty private directory."""
-        return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify"))
+    def verify(self, spec: ModelSpec, output_dir: Path, folder: Path, *, offline: bool = False) -> ModelReport:
+        """Compare the engine in ``output_dir`` with its source model.
+
+        Args:
+            spec: the model.
+            output_dir: its directory.
+            folder: an empty private directory.
+            offline: whether all sources are here, so that nothing is fetched.
+        """
+        return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify", offline=offline))
 
     def rewrite(self, spec: ModelSpec, output_dir: Path, folder: Path) -> ModelReport:
         """Write the graph that an engine would be built from. ``folder``: an empty private directory."""

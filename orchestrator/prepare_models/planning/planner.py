@@ -221,7 +221,7 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
         return f"the engine was moved here from {built_at}, which the files next to it name"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
         return "the names of tensors in ROS messages changed"
-    if record["deployment"] != spec.deployed():
+    if {**record["deployment"], "version": None} != {**spec.deployed(), "version": None}:
         return "deploy_dir, consumers, warm-up or deepstream changed"
     return None
 

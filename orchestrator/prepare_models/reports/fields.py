@@ -35,9 +35,10 @@ from prepare_models_entrypoint.contract.report import (
 )
 
 from .comparison_fields import COMPARED
+from .status_fields import PROVISIONED
 from .told import told, whole
 
-_STAGES = ("fetch", "check", "convert", "inspect", "verify")
+STAGES = ("fetch", "check", "convert", "inspect", "verify")
 _MEANS = tuple(means.value for means in Means)
 
 _SHA256 = "^[0-9a-f]{64}$"
@@ -57,13 +58,14 @@ NAMES: Mapping[object, str] = {
     EngineDetails: "details",
     ModelReport: "model",
 }
-OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",), DeploymentInfo: ("deepstream",)}
+OPTIONAL: Mapping[object, tuple[str, ...]] = {ProfileShapes: ("values",), DeploymentInfo: ("deepstream", "version")}
 TOLD: Mapping[object, Mapping[str, Schema]] = {
     **COMPARED,
+    **PROVISIONED,
     ErrorInfo: {
         "": told("Why a model failed."),
         "code": told("Stable code of the failure.", pattern="^[a-z0-9]+(-[a-z0-9]+)*$", examples=["outputs-mismatch"]),
-        "stage": told("Stage that failed; null where the model did not get as far as a stage.", enum=(*_STAGES, None)),
+        "stage": told("Stage that failed; null where the model did not get as far as a stage.", enum=(*STAGES, None)),
         "message": told("What happened and why."),
         "hint": told("What to do next."),
         "retryable": told("Whether the same run may succeed later."),
@@ -126,7 +128,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         ),
     },
     StageResult: {
-        "name": told(enum=_STAGES),
+        "name": told(enum=STAGES),
         "status": told(enum=("done", "failed")),
         "started_at": told("Seconds since 1970.", minimum=0),
         "seconds": told("Wall time.", minimum=0),
@@ -210,6 +212,9 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "deploy_dir": told("The models directory as the consumers see it; null: where it is."),
         "consumers": told("Those that were checked for, such as isaac-ros@5.0; empty: all."),
         "deepstream": told("Labels and keys of nvinfer; missing where the manifest does not set them."),
+        "version": told(
+            "Version that Triton is to serve, of an engine that was provisioned; missing elsewhere.", minimum=1
+        ),
         "warmup": told("Whether Triton runs the engine once before it serves requests."),
     },
     MadeBy: {

@@ -1,29 +1,38 @@
-"""The JSON Schema of reports: what the contract's types say of their fields, and what ``fields`` adds."""
+"""The JSON Schemas of reports and statuses: what their types say of their fields, and what ``fields`` adds."""
 
 from __future__ import annotations
 
 import re
 import types
+from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
-from prepare_models_entrypoint.contract.report import ModelReport
+from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
-from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, TOLD
+from ..provisioning.status_document import PHASES, ProvisionStatus
+from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, STAGES, TOLD
 from .told import told, whole
 
 _SIMPLE: dict[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_CLOSED = (
+    "This describes what this version writes, so it is closed. Readers should ignore keys that they don't know: a later"
+    " version may add some without a new schema_version."
+)
+_FURTHER = tuple(phase for phase in PHASES if phase not in STAGES)
+
+
 def report_schema() -> Schema:
     """Return the schema of a run's report."""
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DIALECT,
         "title": "prepare-models run report",
         "description": "What a run did: <models-dir>/report.json, and what run --json prints.",
-        "$comment": "This describes what this version writes, so it is closed. Readers should ignore keys that they "
-        "don't know: a later version may add some without a new schema_version.",
+        "$comment": _CLOSED,
         **whole(RUN),
         "$defs": {
             "shape": told(
@@ -35,6 +44,21 @@ def report_schema() -> Schema:
             **{_name(kind): _object(kind) for kind in _types(ModelReport)},
         },
     }  # fmt: skip
+
+
+def status_schema() -> Schema:
+    """Return the schema of a provisioning's status."""
+    failed = told("Stage or phase that failed; null where it did not get that far.", enum=(*STAGES, *_FURTHER, None))
+    definitions = {_name(kind): _object(kind) for kind in _types(ProvisionStatus) if kind is not ProvisionStatus}
+    definitions["error"] = _object(ErrorInfo, {**TOLD[ErrorInfo], "stage": failed})
+    return {
+        "$schema": _DIALECT,
+        "title": "prepare-models provisioning status",
+        "description": "What a provisioning did: <models-dir>/provision.json, and what provision --json prints.",
+        "$comment": _CLOSED,
+        **_object(ProvisionStatus),
+        "$defs": definitions,
+    }
 
 
 def _types(hint: object) -> dict[object, None]:
@@ -50,9 +74,9 @@ def _name(kind: object) -> str:
     return NAMES.get(kind) or re.sub("(?<=[a-z])(?=[A-Z])", "_", getattr(kind, "__name__", "")).lower()
 
 
-def _object(kind: object) -> Schema:
-    """Return the schema of a type of the contract, whose keys are all there."""
-    about = TOLD.get(kind, {})
+def _object(kind: object, about: Mapping[str, Schema] | None = None) -> Schema:
+    """Return the schema of a type of the contract, whose keys are all there. ``about``: what is said of its fields."""
+    about = TOLD.get(kind, {}) if about is None else about
     fields = {name: _field(hint, about.get(name, {})) for name, hint in get_type_hints(kind).items()}
     required = [name for name in fields if name not in OPTIONAL.get(kind, ())]
     return {**about.get("", {}), **whole(fields), "required": required}

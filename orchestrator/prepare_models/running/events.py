@@ -18,6 +18,7 @@ OnEvent = Callable[[Event], None]
 PLANNED = "planned"  # data: action and reason, as plan has them
 WAITING = "waiting"  # data: process, which works on the model
 WARNING = "warning"  # data: a WarningInfo
+PHASE = "phase"  # of a provisioning; data: phase, one of ``provisioning.status_document.PHASES``
 FINISHED = "finished"  # data: the ModelReport
 _FRAME = (OPENED, CLOSED, MODEL_FINISHED)  # of one process of the entrypoint, of which a model may take several
 
@@ -46,6 +47,10 @@ class Events(Observer):
     def warned(self, warning: WarningInfo) -> None:
         """Pass on."""
         self._tell(WARNING, None, warning)
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Pass on."""
+        self._tell(PHASE, name, {"phase": phase})
 
     def finished(self, report: ModelReport) -> None:
         """Pass on."""

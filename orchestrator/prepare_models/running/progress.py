@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport
 
+from ..errors import SharedStoreError
 from ..support.display import display
 from ..support.paths import first_time
 from ..support.terminal import is_live
@@ -43,6 +44,9 @@ class Observer:
     def finished(self, report: ModelReport) -> None:
         """Take the report of a model that is done."""
 
+    def phase(self, name: str | None, phase: str) -> None:
+        """Hear what a provisioning does now: of one model, or with all of them."""
+
 
 class Lines(Observer):
     """One log line for each thing that matters."""
@@ -57,6 +61,10 @@ class Lines(Observer):
     def waiting(self, name: str, owner: str) -> None:
         """Say who works on the model."""
         self._log.info("waiting for another run", model=name, process=owner)
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Log it."""
+        self._log.info(phase, **({} if name is None else {"model": name}))
 
     def event(self, event: Event) -> None:
         """Log the ends of stages; phases and other events in detail only."""
@@ -74,6 +82,9 @@ class Lines(Observer):
         error = report["error"]
         if error is not None:
             self._log.error(report["status"], model=report["name"], stage=error["stage"], code=error["code"])
+        for warning in report["warnings"]:
+            if warning["code"] in SharedStoreError.CODES:
+                self._log.warning("shared store", model=report["name"], code=warning["code"])
         for page in report["licences"] if report["stages"] else ():
             if first_time(f"licence {page}"):
                 self._log.info("terms of use", model=report["name"], page=page)
@@ -147,6 +158,10 @@ class Background(Observer):
     def waiting(self, name: str, owner: str) -> None:
         """Pass on."""
         self._calls.put(lambda observer: observer.waiting(name, owner))
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Pass on."""
+        self._calls.put(lambda observer: observer.phase(name, phase))
 
     def event(self, event: Event) -> None:
         """Pass on."""

@@ -34,19 +34,22 @@ class Publisher:
         with self._guard:
             self._end()
 
-    def publish(self, files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
+    def publish(
+        self, files: Mapping[str, Path], report: ModelReport, output_dir: Path, deploy_dir: Path | None = None
+    ) -> ErrorInfo | None:
         """Give a model an engine that was built elsewhere; return the error, if there is one.
 
         Args:
             files: the plan and the companions of its build that are kept, by their final names.
             report: its report.
             output_dir: directory of the model.
+            deploy_dir: where it will be seen, if not there.
         """
         request = {
             "files": {name: str(file) for name, file in files.items()},
             "report": report,
             "output_dir": str(output_dir),
-            "deploy_dir": str(output_dir),
+            "deploy_dir": str(deploy_dir or output_dir),
         }
         with self._guard:
             answer = self._ask(json.dumps(request).encode("ascii") + b"\n")

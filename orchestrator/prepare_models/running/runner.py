@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import contextvars
-import datetime as dt
 import os
 import sys
 import threading
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import NO_ROOM, no_room, remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
@@ -31,13 +31,14 @@ from prepare_models_entrypoint.contract.report import (
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, SourcesError
+from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
 from ..executors.executor import Executor
 from ..executors.work import OnEvent, Work
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import planner, targets
 from ..reports import documents
 from ..store import Entry, Store, Turn, restore
+from ..support.clock import timestamp
 from ..support.file_digests import Digests
 from .fetch_process import fetch_sources
 from .progress import Observer
@@ -116,7 +117,7 @@ class Run:
             run_id=self.run_id,
             manifest=str(self.manifest.path),
             models_dir=str(self.models_dir),
-            started_at=_timestamp(started),
+            started_at=timestamp(started),
             seconds=round(time.time() - started, 3),
             host=documents.Host(
                 system=f"{kernel.sysname} {kernel.release}",
@@ -167,6 +168,9 @@ class Run:
             self.observer.planned(planned)
             if planned.record is not None:
                 return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
+            if companions.is_provisioned(output_dir):
+                what = f"{output_dir} shows a release of prepare-models provision, and a run would {planned.told()}"
+                raise ReleaseError("directory-provisioned", what)
             if spec.eula and not self.accept_eula:
                 raise LicenceError(
                     f"{spec.name} has terms that must be accepted: {spec.eula}",
@@ -285,7 +289,3 @@ class Run:
         """Return the runtime as the entrypoint saw it; the executor's own word where nothing was built."""
         built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
         return built[0] if built else next(iter(self._runtimes.values()))
-
-
-def _timestamp(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="milliseconds")

@@ -40,8 +40,8 @@ class Supply:
         if sharing.sign is not None and not sharing.pushes:
             raise UsageError(f"--policy {sharing.policy} signs nothing", hint=f"--policy {BUILD_AND_PUSH}")
         self._shared = SharedStore(sharing.url, bytes_per_s=sharing.bytes_per_s)
-        if sharing.pushes and self._shared.read_only:
-            raise UsageError(f"{self._shared.url} can only be read", hint="give the store's own URL, such as s3://...")
+        if sharing.pushes:
+            self._shared.refuse_read_only()
         self._sharing, self._store, self._replace = sharing, store, replace
         key = sharing.sign
         self._signer: CryptoSigner | None = envelopes.private_key(key, sharing.password_file) if key else None
@@ -78,11 +78,11 @@ class Supply:
         """Raise EngineMissingError where nothing may be built."""
         if self._sharing.policy != PULL_ONLY:
             return
-        name, where = planned.spec.name, self._shared.url
+        where = self._shared.url
         if not planned.turn_is_key:
-            told = f"{name}: what it is made from is not known yet, so no engine of it can be found in {where}"
+            told = f"what it is made from is not known yet, so no engine of it can be found in {where}"
             raise EngineMissingError(told, hint="pin its sources: prepare-models lock")
-        told = f"{name}: {where} has no engine with build key {planned.turn[:16]} that the manifest asks for"
+        told = f"{where} has no engine with build key {planned.turn[:16]} that the manifest asks for"
         hint = f"build it on a machine of this kind: prepare-models run --store URL --policy {BUILD_AND_PUSH}"
         raise EngineMissingError(told, hint=hint)
 

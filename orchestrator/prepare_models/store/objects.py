@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import io
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +43,10 @@ class Listed(NamedTuple):
 
 
 class Objects(Protocol):
-    """Files by their names, which are relative paths. All methods may be called in several threads."""
+    """Files by their names, which are relative paths. All methods may be called in several threads.
+
+    read_only: nothing can be written, removed or listed.
+    """
 
     read_only: bool
 
@@ -225,9 +229,8 @@ class _Web:
         with self._answer(name) as answer:
             yield from answer.iter_content(CHUNK)
 
-    def write(self, name: str, content: bytes | Path) -> None:
-        del name, content
-        self._refuse()
+    def write(self, name: str, content: bytes | Path) -> None:  # noqa: ARG002  # nothing is written
+        raise io.UnsupportedOperation(name)
 
     def listed(self, folder: str) -> list[Listed]:
         del folder
@@ -236,11 +239,7 @@ class _Web:
         )
 
     def remove(self, names: Iterable[str]) -> None:
-        del names
-        self._refuse()
-
-    def _refuse(self) -> None:
-        raise UsageError(f"{self._public} can only be read", hint="write to the store's own URL, such as s3://...")
+        raise io.UnsupportedOperation(*names)
 
     def _small(self, name: str) -> bytes | None:
         try:

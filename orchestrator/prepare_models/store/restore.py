@@ -39,7 +39,7 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
             entry is not None
             and untrusted(entry.record, locked=planned.spec.engines) is None
             and unfit(planned.spec, entry.record) is None
-            and _as_of(entry, planned)
+            and as_of(entry, planned)
         )
     except EDITED:
         return None
@@ -79,13 +79,13 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
 
 def restore(entry: Entry, planned: PlannedModel, publisher: Publisher) -> ModelReport:
     """Give a model the engine of the store and return its report: no stage ran now, its record tells of the build."""
-    report = _as_of(entry, planned)
+    report = as_of(entry, planned)
     error = publisher.publish(entry.files, report, planned.output_dir)
     report["stages"] = []
     return report if error is None else {**report, "status": FAILED, "engine": None, "error": error}
 
 
-def _as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
+def as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
     """Return the record of a build as that of this model: names and places are its own."""
     spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
     old_plan = report["engine"]["path"] if report["engine"] else ""

@@ -98,10 +98,10 @@ class SharedStore:
         self._objects = open_objects(url)
         self._limit = _Limit(bytes_per_s)
 
-    @property
-    def read_only(self) -> bool:
-        """Return whether nothing can be put there."""
-        return self._objects.read_only
+    def refuse_read_only(self) -> None:
+        """Raise UsageError where nothing can be put there."""
+        if self._objects.read_only:
+            raise UsageError(f"{self.url} can only be read", hint="give the store's own URL, such as s3://...")
 
     def lookup(self, keys: Iterable[str]) -> set[str]:
         """Return which of these build keys have an entry, without a look at it. Many are answered by one listing.
@@ -110,7 +110,7 @@ class SharedStore:
             SharedStoreError: the store can't be reached.
         """
         wanted = set(keys)
-        if self.read_only or len(wanted) < _MANY:
+        if self._objects.read_only or len(wanted) < _MANY:
             return {_key(name) for name in self._objects.read(map(_entry, wanted))}
         return wanted & self.keys()
 
@@ -188,6 +188,7 @@ class SharedStore:
                 elsewhere and not trusted.
             UsageError: the store can only be read.
         """
+        self.refuse_read_only()
         why = untrusted(entry.record)
         if why is not None:
             raise SharedStoreError(SharedStoreError.UNTRUSTED, f"{entry.record['name']}: {why}")
@@ -240,8 +241,7 @@ class SharedStore:
         Raises:
             SharedStoreError: the store can't be reached. UsageError: it can't be listed, or only be read.
         """
-        if self.read_only:
-            raise UsageError(f"{self.url} can only be read", hint="give the store's own URL, such as s3://...")
+        self.refuse_read_only()
         now, objects = time.time(), self._objects.listed(OBJECTS)  # before the entries: what comes later is not in it
         engines = self.listed()
         limit = float("inf") if unused_s is None else max(unused_s, margin_s)

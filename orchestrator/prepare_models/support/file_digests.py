@@ -56,7 +56,7 @@ class Digests:
 
     def knows(self, path: Path) -> bool:
         """Return whether the sha256 of a file is known without reading it."""
-        known = self._known["sha256"].get(os.path.abspath(path))
+        known = self._known["sha256"].get(os.path.realpath(path))
         return known is not None and known[0] == _state(str(path))
 
     def watch(self, path: Path) -> Callable[[str], None]:
@@ -135,7 +135,7 @@ class Digests:
 
     def _remembered(self, kind: str, path: Path, find_out: Callable[[Path], T]) -> T:
         learn = self._watch(kind, path)
-        name = os.path.abspath(path)
+        name = os.path.realpath(path)
         known = self._known[kind].get(name)
         if known is not None and known[0] == _state(name):
             found: T = known[1]
@@ -145,7 +145,7 @@ class Digests:
         return value
 
     def _watch(self, kind: str, path: Path) -> Callable[[object], None]:
-        name = os.path.abspath(path)
+        name = os.path.realpath(path)
         before, now = _state(name), time.time_ns()
 
         def learn(value: object) -> None:

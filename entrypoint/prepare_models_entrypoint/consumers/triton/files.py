@@ -32,7 +32,12 @@ def max_batch_size(bindings: Sequence[Binding]) -> int:
 
 
 def config(
-    name: str, bindings: Sequence[Binding], *, warmup: bool = False, by_capability: Optional[Mapping[str, str]] = None
+    name: str,
+    bindings: Sequence[Binding],
+    *,
+    warmup: bool = False,
+    by_capability: Optional[Mapping[str, str]] = None,
+    version: Optional[int] = None,
 ) -> str:
     """Return the model configuration.
 
@@ -44,6 +49,7 @@ def config(
         bindings: of the engine.
         warmup: have Triton run the engine once, with zeros, before it serves requests.
         by_capability: file names of engines by compute capability, where several GPUs have one each.
+        version: the only one to serve; None serves the latest.
     """
     batch = max_batch_size(bindings)
     lines = [
@@ -51,7 +57,7 @@ def config(
         'platform: "tensorrt_plan"',
         *_engine_files(by_capability or {}),
         f"max_batch_size: {batch}",
-        "version_policy { latest { num_versions: 1 } }",
+        f"version_policy {{ {'latest { num_versions: 1 }' if version is None else _specific(version)} }}",
     ]
     lines += ["dynamic_batching { }"] if batch else []
     profiles = max((len(binding["profiles"]) for binding in bindings), default=0)
@@ -62,6 +68,10 @@ def config(
         lines += _tensor(binding, binding["shape"][1:] if batch else binding["shape"])
     lines += _warmup(bindings, batching=batch > 0) if warmup else []
     return "\n".join(lines) + "\n"
+
+
+def _specific(version: int) -> str:
+    return f"specific {{ versions: [{version}] }}"
 
 
 def _engine_files(by_capability: Mapping[str, str]) -> List[str]:

@@ -161,7 +161,8 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
 
 def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:
     del deploy_dir, release
-    return {CONFIG: files.config(report["name"], report["io"], warmup=report["deployment"]["warmup"])}
+    told = report["deployment"]
+    return {CONFIG: files.config(report["name"], report["io"], warmup=told["warmup"], version=told.get("version"))}
 
 
 def _told(code: str) -> Callable[[Judged], Iterator[str]]:

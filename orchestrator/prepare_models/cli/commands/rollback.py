@@ -1,0 +1,46 @@
+"""``prepare-models rollback``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from ... import api
+from ...errors import EXIT_OK
+from ...reports import text
+from ..options import add_json, positive
+
+EXAMPLE = (
+    "example:\n  prepare-models rollback peoplesemsegnet --models-dir /var/lib/models --why 'misses cyclists'\n\n"
+    "exit status: 0 the earlier version shows, 1 there is none, 2 usage error"
+)
+
+
+def add_arguments(rollback: argparse.ArgumentParser) -> None:
+    """Add what ``rollback`` takes."""
+    rollback.add_argument("name", metavar="NAME", help="model to take back")
+    rollback.add_argument(
+        "--models-dir",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="its models directory (default: ./models)",
+    )
+    rollback.add_argument("--to", type=positive, metavar="N", help="version to go to (default: the one before)")
+    rollback.add_argument("--why", default="", metavar="TEXT", help="reason, for the ledger")
+    rollback.add_argument(
+        "--device", metavar="NAME", help="name of this machine in the ledger (default: its host name)"
+    )
+    add_json(rollback)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Take a model back, and print the version that it shows now."""
+    done = api.rollback(
+        arguments.name, models_dir=arguments.models_dir, to=arguments.to, device=arguments.device, why=arguments.why
+    )
+    told = f"{done.name}: version {done.version} shows again, in place of {done.before}"
+    text.write(json.dumps(asdict(done), indent=2) if arguments.json else told)
+    return EXIT_OK

@@ -1,0 +1,44 @@
+"""The command that judges a version which shows already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..running import child
+
+
+@dataclass(frozen=True)
+class Health:
+    """A command that judges a model's new version: one that ends with status 0 in time keeps it.
+
+    command: for the shell; it finds PREPARE_MODELS_MODEL, PREPARE_MODELS_VERSION and PREPARE_MODELS_MODELS_DIR.
+    timeout_s: seconds after which it is killed and the version is taken back.
+    """
+
+    command: str
+    timeout_s: float = 60.0
+
+    def problem(self, models_dir: Path, model: str, version: int) -> str | None:
+        """Run the command, whose output goes to standard error; say why the version is refused, None if it is not."""
+        about = {"MODEL": model, "VERSION": str(version), "MODELS_DIR": str(models_dir)}
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", self.command], stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(),
+            env={**child.environment(), **{f"PREPARE_MODELS_{name}": value for name, value in about.items()}},
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            status = process.wait(self.timeout_s)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                return f"the health command took more than {self.timeout_s:g} s"
+            raise
+        return None if status == 0 else f"the health command ended with status {status}"

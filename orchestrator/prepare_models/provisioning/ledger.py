@@ -1,0 +1,73 @@
+"""Who switched which model to what, when and why: JSON lines next to the status file, the newest last."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+from pathlib import Path
+from typing import TypedDict
+
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.files import read_small, write_own
+
+from ..support.clock import timestamp
+
+LEDGER_FILE = "switches.jsonl"  # in the models directory
+ADOPTED, SWITCHED, ROLLED_BACK, FOUND = ("adopted", "switched", "rolled-back", "found")
+_MOST = 1000  # lines
+
+
+class Switch(TypedDict):
+    """One switch. ``from_version``, ``to_version``: None for no version at all."""
+
+    at: str
+    who: str
+    what: str
+    model: str
+    from_version: int | None
+    to_version: int | None
+    engine_sha256: str | None
+    why: str
+
+
+class Ledger:
+    """The ledger of a models directory. ``who``: user and machine."""
+
+    def __init__(self, models_dir: Path, device: str) -> None:
+        self._file = models_dir / LEDGER_FILE
+        self._who = f"{_user()}@{device}"
+
+    def note(
+        self, what: str, model: str, *, before: int | None, after: int | None, sha256: str | None, why: str
+    ) -> None:
+        """Add a switch; the oldest ones go when there are too many."""
+        switch = Switch(
+            at=timestamp(), who=self._who, what=what, model=model, from_version=before, to_version=after,
+            engine_sha256=sha256, why=why,
+        )  # fmt: skip
+        kept = [*self.switches(), switch][-_MOST:]
+        write_own(self._file, "".join(f"{json.dumps(each)}\n" for each in kept).encode("ascii"))
+
+    def switches(self) -> list[Switch]:
+        """Return what is known, without the lines that can't be read."""
+        found: list[Switch] = []
+        lines: list[bytes] = []
+        with contextlib.suppress(OSError):
+            lines = read_small(self._file, largest=16 << 20).splitlines()
+        for line in lines:
+            with contextlib.suppress(ContractError):
+                found.append(schema.read(Switch, schema.loads(line), LEDGER_FILE))
+        return found
+
+    def last(self, model: str) -> int | None:
+        """Return the version that the last switch of a model led to."""
+        return next((each["to_version"] for each in reversed(self.switches()) if each["model"] == model), None)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user that the system has no name for
+        return "unknown"

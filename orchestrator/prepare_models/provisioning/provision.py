@@ -1,0 +1,335 @@
+"""Provisioning: what is missing is run aside, judged, and switched to, one model after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
+from prepare_models_entrypoint.contract.report import ModelReport, read_record
+
+from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
+from ..planning import plan as plans
+from ..planning.planner import PLAN, PlannedModel
+from ..running import inspecting, whole_run
+from ..running.progress import Observer
+from ..running.publishing import Publisher
+from ..running.selection import Chosen
+from ..running.sharing import Sharing
+from ..running.writer_lock import model_lock
+from ..store import CALIBRATION, Entry, open_store, restore
+from ..store import PLAN as STORED_PLAN
+from ..support import paths
+from ..support.file_digests import open_digests
+from . import ledger
+from . import status_document as status
+from .health import Health
+from .ledger import Ledger
+from .releases import Releases, fingerprint, refuse_damage
+from .status_file import StatusFile, error_info
+
+_FAR_OFF = "verification-failed"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are provisioned.
+
+    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version that
+    shows already. force, timeout_s, accept_eula, sharing: as a run has them.
+    """
+
+    models_dir: Path
+    device: str
+    keep: int = 2
+    health: Health | None = None
+    force: bool = False
+    timeout_s: float | None = None
+    accept_eula: bool = False
+    sharing: Sharing | None = None
+
+
+def perform(
+    choose: Callable[[], Chosen], manifest: str, settings: Settings, observer: Observer
+) -> status.ProvisionStatus:
+    """Provision models and return the status, which is also written, whatever happens.
+
+    Args:
+        choose: returns the models, and what works on them.
+        manifest: path of the manifest or bundle.
+        settings: how.
+        observer: hears what goes on.
+
+    Raises:
+        PrepareModelsError: all of it was stopped; the status says so, too.
+    """
+    models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    if not paths.writable(models_dir):
+        raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    staging = paths.make_cache() / "provision" / hashlib.sha256(os.fsencode(models_dir)).hexdigest()[:32]
+    with model_lock(models_dir, on_wait=lambda owner: observer.waiting("", owner), stopped=lambda: False):
+        told = StatusFile(models_dir, settings.device, manifest, observer)
+        try:
+            chosen = _for_this_device(choose())
+            told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
+            with Publisher() as publisher:
+                _Provisioning(chosen, settings, models_dir, staging, told, publisher, observer).all()
+        except PrepareModelsError as error:
+            told.stop(error)
+            raise
+        except KeyboardInterrupt:
+            told.stop(InterruptedRunError("interrupted"))
+            raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        told.end()
+    return told.document
+
+
+def _for_this_device(chosen: Chosen) -> Chosen:
+    """Leave out targets: a device serves the engines of one, each under the name of its model."""
+    specs = {spec.name: replace(spec, target="") for spec in chosen.specs}
+    return chosen._replace(specs=list(specs.values()), elsewhere=())
+
+
+@dataclass(frozen=True)
+class _Provisioning:
+    chosen: Chosen
+    settings: Settings
+    models_dir: Path
+    staging: Path
+    told: StatusFile
+    publisher: Publisher
+    observer: Observer
+
+    def all(self) -> None:
+        for spec in self.chosen.specs:
+            self._mend(spec.name)
+        specs = [spec for spec in self.chosen.specs if not self.told.is_settled(spec.name)]
+        planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.force)
+        wanted = [model for model in planned if self._is_wanted(model)]
+        for model in self._judged(self._run(wanted)) if wanted else ():
+            with self._guarded(model.spec.name, status.SWITCH):
+                self._deliver(model)
+
+    def _mend(self, name: str) -> None:
+        """Finish what a killed process began, before anything is planned."""
+        releases = self._releases(name)
+        if not releases.root.exists():
+            return
+        with self._lock(releases):
+            releases.mend()
+            current = releases.current
+            if current is None:
+                return
+            if self._ledger.last(name) != current:
+                self._note(ledger.FOUND, releases, self._ledger.last(name), "an earlier switch was interrupted")
+            if releases.notes.trial == current:
+                with self._guarded(name, status.HEALTH):
+                    self._try_out(releases, current)
+
+    def _is_wanted(self, model: PlannedModel) -> bool:
+        """Return whether a model has to be run. What ``run`` built in place becomes the first release."""
+        name, releases = model.spec.name, self._releases(model.spec.name)
+        if model.record is None:
+            return not (model.turn_is_key and self._is_held(model, model.turn))
+        if releases.current is not None:
+            self.told.settle(name, status.UP_TO_DATE, model.reason)
+            return False
+        with self._guarded(name, status.SWITCH), self._lock(releases):
+            self._adopt(releases)
+            self.told.settle(name, status.UP_TO_DATE, model.reason)
+        return False
+
+    def _is_held(self, model: PlannedModel, build_key: str) -> bool:
+        rejected = self._releases(model.spec.name).rejected(fingerprint(build_key, model.spec.deployed()))
+        if rejected is None or self.settings.force:
+            return False
+        error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
+        self.told.refuse(model.spec.name, status.ROLLED_BACK, error_info(error, status.PLAN), status.HOLD)
+        return True
+
+    def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
+        """Run models aside, and return those that have engines."""
+        self._offer(models)
+        self.told.phase([model.spec.name for model in models], status.RUN)
+        aside = whole_run.Settings(
+            self.staging, force=self.settings.force, timeout_s=self.settings.timeout_s,
+            accept_eula=self.settings.accept_eula, sharing=self.settings.sharing,
+        )  # fmt: skip
+        whole_run.get_ready(aside)
+        chosen = self.chosen._replace(specs=[model.spec for model in models])
+        report = whole_run.perform(chosen, aside, self.observer, started=time.time())
+        failed = {each["name"] for each in report["models"] if each["engine"] is None}
+        for each in report["models"]:
+            if each["name"] in failed:
+                self.told.failed(each)
+        return [model for model in models if model.spec.name not in failed]
+
+    def _offer(self, models: Sequence[PlannedModel]) -> None:
+        """Have the store know engines that are here, in a release or in place, and are wanted again."""
+        store = open_store(open_digests())
+        for model in models:
+            releases = self._releases(model.spec.name)
+            for folder in (releases.folder, *map(releases.path, releases.numbers())):
+                record = read_record(folder)
+                if record is not None and record["build_key"] == model.turn and not store.has(model.turn):
+                    with store.turn(model.turn, folder, on_wait=lambda _: None, stopped=lambda: False):
+                        restore.keep(store, record, folder)
+
+    def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:
+        """Yield the models whose engines are good by their numbers, and by the rules of consumers that are named."""
+        compared = []
+        for model in models:
+            with self._guarded(model.spec.name, status.VERIFY):
+                self._verify(model)
+                compared.append(model)
+        if not compared:
+            return
+        self.told.phase([model.spec.name for model in compared], status.LINT)
+        document = inspecting.lint(self.staging)
+        inspecting.raise_error(document)
+        found = {each["name"]: each["warnings"] for each in document["models"]}
+        for model in compared:
+            warnings = found[model.spec.name] if model.spec.deployment.consumers else ()
+            if not warnings:
+                yield model
+                continue
+            message = "; ".join(f"{each['message']} [{each['code']}]" for each in warnings)
+            error = ReleaseError("lint-findings", message, hint=warnings[0]["hint"])
+            self.told.fail(model.spec.name, error_info(error, status.LINT))
+
+    def _verify(self, model: PlannedModel) -> None:
+        """Compare an engine with its source, unless its run did. What prevents that is an error where verify: asks."""
+        record = read_record(self.staging / model.spec.name)
+        verification = record["verification"] if record is not None else None
+        if verification is not None and verification["verdict"] != "not-compared":
+            return
+        with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
+            report = self.chosen.executor.verify(
+                model.spec, self.staging / model.spec.name, Path(folder), offline=self.chosen.offline
+            )
+        error = report["error"]
+        if error is not None and error["code"] == _FAR_OFF:
+            raise ReleaseError(error["code"], error["message"], hint=error["hint"])
+
+    def _deliver(self, model: PlannedModel) -> None:
+        """Make a release of what was run aside, switch to it, and keep it if it is healthy."""
+        releases, staged = self._releases(model.spec.name), self.staging / model.spec.name
+        record = read_record(staged)
+        if record is None or self._is_held(model, record["build_key"] or ""):
+            return
+        with self._lock(releases):
+            before = self._first(releases)
+            entry = Entry(record["build_key"] or "", _files(staged), record, 0, 0.0)
+            report = ModelReport(**{**restore.as_of(entry, model), "status": record["status"]})
+            number = releases.add(report, entry.files, self.publisher)
+            if self.settings.health is not None:
+                releases.note(replace(releases.notes, trial=number))
+            releases.switch(number)
+            self._note(ledger.SWITCHED, releases, before, model.told())
+            self.told.settle(model.spec.name, status.SWITCHED, model.told())
+            self._try_out(releases, number)
+
+    def _first(self, releases: Releases) -> int | None:
+        """Return the version that shows; an engine that ``run`` built in place becomes one."""
+        if releases.current is None and read_record(releases.folder) is not None:
+            with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
+                self._adopt(releases)
+        return releases.current
+
+    def _adopt(self, releases: Releases) -> None:
+        record = read_record(releases.folder)
+        if record is not None:
+            releases.switch(releases.add(record, _files(releases.folder), self.publisher))
+            self._note(ledger.ADOPTED, releases, None, "run built it in place")
+
+    def _try_out(self, releases: Releases, number: int) -> None:
+        """Have the health command judge the version that shows; without one, it is good."""
+        name, health = releases.folder.name, self.settings.health
+        if health is not None:
+            self.told.phase([name], status.HEALTH)
+        problem = health.problem(self.models_dir, name, number) if health is not None else None
+        if problem is None:
+            releases.accept(number)
+            releases.prune(self.settings.keep)
+            if health is not None:
+                self.told.settle(name, status.SWITCHED, "the health command found it good")
+            return
+        error = error_info(ReleaseError("health-failed", problem), status.HEALTH)
+        if releases.previous is None:
+            self.told.fail(name, {**error, "message": f"{problem}; there is no earlier version"})
+            return
+        take_back(releases, releases.previous, problem)
+        self._note(ledger.ROLLED_BACK, releases, number, problem)
+        self.told.refuse(name, status.ROLLED_BACK, error, status.HOLD)
+
+    @contextlib.contextmanager
+    def _guarded(self, name: str, phase: str) -> Iterator[None]:
+        """Make an error the failure of its model alone."""
+        self.told.phase([name], phase)
+        try:
+            yield
+        except InterruptedRunError:
+            raise
+        except PrepareModelsError as error:
+            self.told.fail(name, error_info(error, phase))
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            full = NoRoomError(no_room(error.filename or self.models_dir), hint="free disk space there, then run again")
+            self.told.fail(name, error_info(full, phase))
+
+    def _releases(self, name: str) -> Releases:
+        return Releases(self.models_dir / name)
+
+    @property
+    def _ledger(self) -> Ledger:
+        return Ledger(self.models_dir, self.settings.device)
+
+    def _note(self, what: str, releases: Releases, before: int | None, why: str) -> None:
+        note(self._ledger, what, releases, before, why)
+
+    def _lock(self, releases: Releases) -> AbstractContextManager[object]:
+        name = releases.folder.name
+        return model_lock(
+            releases.folder, on_wait=lambda owner: self.observer.waiting(name, owner), stopped=lambda: False
+        )
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Return the files of a build in a model's directory, by the names that the store has for them."""
+    files = {STORED_PLAN: folder / PLAN, CALIBRATION: folder / CALIBRATION}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
+def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
+    """Write into the ledger that a model shows another release now."""
+    after = releases.current
+    record = releases.record(after) if after is not None else None
+    engine = record["engine"] if record is not None else None
+    sha256 = engine["sha256"] if engine is not None else None
+    of.note(what, releases.folder.name, before=before, after=after, sha256=sha256, why=why)
+
+
+def take_back(releases: Releases, target: int, why: str) -> None:
+    """Go back to an earlier release, and remember not to return by itself to the one that shows now.
+
+    Raises:
+        ReleaseError: the engine there is not the one of its record.
+    """
+    digests = open_digests()
+    refuse_damage(releases.path(target), digests.of(releases.path(target) / PLAN))
+    digests.save()
+    current = releases.current
+    if current is not None:
+        releases.reject(current, why)
+    releases.switch(target)

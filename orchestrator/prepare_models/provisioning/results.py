@@ -1,0 +1,38 @@
+"""What a provisioning and a rollback came to, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from .status_document import GOOD, ProvisionedModel, ProvisionStatus
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What became of each model.
+
+    document: the status, as ``prepare-models schema status`` describes it.
+    """
+
+    document: ProvisionStatus
+
+    @cached_property
+    def models(self) -> Mapping[str, ProvisionedModel]:
+        """Return what became of each model by its name, in the manifest's order."""
+        return {model["name"]: model for model in self.document["models"]}
+
+    @property
+    def ok(self) -> bool:
+        """Return whether every model is as the manifest asks."""
+        return self.document["outcome"] == GOOD
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A model that shows another version again. ``version``: the one that it shows now; ``before``: the one it did."""
+
+    name: str
+    version: int
+    before: int

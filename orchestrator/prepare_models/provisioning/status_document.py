@@ -1,0 +1,96 @@
+"""The status file: what a provisioning did, for programs that look after many machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypedDict
+
+from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.report import ErrorInfo
+
+from ..errors import UsageError
+
+STATUS_FILE = "provision.json"  # in the models directory
+SCHEMA_VERSION = 1
+
+RUNNING, GOOD, SOME_FAILED, STOPPED = OUTCOMES = ("running", "good", "failed", "stopped")
+WAITING, UP_TO_DATE, SWITCHED, FAILED, ROLLED_BACK, STALE = STATES = (
+    "waiting", "up-to-date", "switched", "failed", "rolled-back", "stale",
+)  # fmt: skip
+PLAN, RUN, VERIFY, LINT, SWITCH, HEALTH = PHASES = ("plan", "run", "verify", "lint", "switch", "health")
+NOTHING, TRY_AGAIN, HOLD = NEXT = ("nothing", "try-again", "hold")
+
+
+class ProvisionedModel(TypedDict):
+    """What a model serves, and what became of it.
+
+    version: number that Triton serves; None without any. engine_sha256, build_key: of its engine.
+    previous_version: the one that ``rollback`` returns to; None without any.
+    state: one of ``STATES``. phase: one of ``PHASES``, while the model is worked on; of a failed one, where it failed.
+    reason: why there is something to do, or what was done. log: the builder's output of a failed build.
+    next: one of ``NEXT``, and ``next_told`` in words.
+    """
+
+    name: str
+    state: str
+    phase: str | None
+    reason: str
+    version: int | None
+    engine_sha256: str | None
+    build_key: str | None
+    previous_version: int | None
+    error: ErrorInfo | None
+    log: str | None
+    next: str
+    next_told: str
+
+
+class ProvisionStatus(TypedDict):
+    """One provisioning of one machine: ``provision.json`` in the models directory, and what ``--json`` prints.
+
+    device: name of the machine. manifest: path of the manifest or bundle; manifest_sha256: of that manifest's text.
+    started_at, finished_at: ISO 8601, UTC; finished_at is None while it runs, and after it was killed.
+    outcome: one of ``OUTCOMES``. error: what stopped all of it; None otherwise.
+    """
+
+    schema_version: int
+    tool: dict[str, str]
+    device: str
+    manifest: str
+    manifest_sha256: str | None
+    models_dir: str
+    started_at: str
+    finished_at: str | None
+    seconds: float | None
+    outcome: str
+    error: ErrorInfo | None
+    models: list[ProvisionedModel]
+
+
+def read(raw: object, what: str = "status") -> ProvisionStatus:
+    """Return parsed JSON as a status.
+
+    Raises:
+        ContractError: it is none, or one of another schema version.
+    """
+    if not isinstance(raw, dict) or "outcome" not in raw:
+        raise ContractError(f"{what}: not a provisioning status")
+    if raw.get("schema_version") != SCHEMA_VERSION:
+        raise ContractError(f"{what}: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
+    return schema.read(ProvisionStatus, raw, what)
+
+
+def load(models_dir: Path) -> ProvisionStatus:
+    """Return the status that the last provisioning left in a models directory.
+
+    Raises:
+        UsageError: there is none, or it can't be read.
+    """
+    file, hint = models_dir / STATUS_FILE, "give a models directory of prepare-models provision"
+    try:
+        return read(schema.load(file))
+    except OSError as error:
+        raise UsageError(f"{file} can't be read: {error.strerror}", hint=hint) from None
+    except ContractError as error:
+        raise UsageError(f"{file}: {error}", hint=hint) from None

@@ -1,0 +1,186 @@
+"""The status of a provisioning while it goes on: kept on the disk, so that it is there however the process ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from prepare_models_entrypoint.contract.files import sha256_file, write_own
+from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
+
+from .. import __version__
+from ..errors import HostError, PrepareModelsError, UsageError
+from ..manifest.model import Manifest
+from ..running.progress import Observer
+from ..support.clock import timestamp
+from .releases import Releases
+from .status_document import (
+    FAILED,
+    GOOD,
+    HOLD,
+    NOTHING,
+    ROLLED_BACK,
+    RUNNING,
+    SCHEMA_VERSION,
+    SOME_FAILED,
+    STALE,
+    STATUS_FILE,
+    STOPPED,
+    TRY_AGAIN,
+    WAITING,
+    ProvisionedModel,
+    ProvisionStatus,
+    load,
+)
+
+_NEXT = {
+    NOTHING: "nothing, unless the manifest or the machine changes",
+    TRY_AGAIN: "try again",
+    HOLD: "nothing, until the manifest changes or --force is given",
+}
+
+
+def device_name() -> str:
+    """Return the name that this machine has for others."""
+    return socket.gethostname()
+
+
+def error_info(error: PrepareModelsError, stage: str | None) -> ErrorInfo:
+    """Return a failure as documents have it."""
+    return ErrorInfo(code=error.code, stage=stage, message=error.message, hint=error.hint, retryable=False)
+
+
+class StatusFile:
+    """Writes the status at each phase, and tells the observer.
+
+    Args:
+        models_dir: absolute.
+        device: name of this machine.
+        manifest: path of the manifest or bundle.
+        observer: hears the phases.
+    """
+
+    def __init__(self, models_dir: Path, device: str, manifest: str, observer: Observer) -> None:
+        self._models_dir, self._observer, self._started = models_dir, observer, time.time()
+        self.document = ProvisionStatus(
+            schema_version=SCHEMA_VERSION, tool={"name": "prepare-models", "version": __version__}, device=device,
+            manifest=manifest, manifest_sha256=None, models_dir=str(models_dir),
+            started_at=timestamp(self._started), finished_at=None, seconds=None, outcome=RUNNING, error=None,
+            models=[],
+        )  # fmt: skip
+        self._earlier = {model["name"]: model for model in _last(models_dir)}
+        self._list(_model(name) for name in self._earlier)
+
+    def begin(self, manifest: Manifest, names: Sequence[str]) -> None:
+        """Take in what is to be provisioned; of the manifest's other models, the status says what it said before."""
+        if manifest.path.is_file():
+            self.document["manifest_sha256"] = sha256_file(manifest.path)
+        known = [spec.name for spec in manifest.models if spec.name in names or spec.name in self._earlier]
+        self._list(_model(name) if name in names else self._earlier[name] for name in known)
+
+    def _list(self, models: Iterable[ProvisionedModel]) -> None:
+        self.document["models"] = list(models)
+        for model in self.document["models"]:
+            _look(self._models_dir, model)
+
+    def phase(self, names: Sequence[str], phase: str) -> None:
+        """Have models enter a phase."""
+        for name in names:
+            model = self._of(name)
+            model.update({"phase": phase, "state": STALE if model["version"] else WAITING})
+            self._observer.phase(name, phase)
+        _write(self._models_dir, self.document)
+
+    def is_settled(self, name: str) -> bool:
+        """Return whether it is known what becomes of a model."""
+        return self._of(name)["error"] is not None
+
+    def settle(self, name: str, state: str, reason: str, *, following: str = NOTHING) -> None:
+        """Say that a model is done. ``following``: what the next provisioning does with it."""
+        model = self._of(name)
+        model.update(
+            {"state": state, "reason": reason, "phase": None, "next": following, "next_told": _NEXT[following]}
+        )
+        _look(self._models_dir, model)
+
+    def fail(self, name: str, error: ErrorInfo, *, log: str | None = None) -> None:
+        """Say that a model failed, in the phase that it is in; it serves what it served."""
+        self._of(name).update(
+            {"state": FAILED, "error": error, "log": log, "next": TRY_AGAIN, "next_told": _NEXT[TRY_AGAIN]}
+        )
+
+    def refuse(self, name: str, state: str, error: ErrorInfo, following: str) -> None:
+        """Say that a new version was rejected, now or earlier."""
+        self.settle(name, state, error["message"], following=following)
+        self._of(name)["error"] = error
+
+    def failed(self, report: ModelReport) -> None:
+        """Take the report of a model that could not be built."""
+        if report["error"] is not None:
+            self.fail(report["name"], report["error"], log=report["log"])
+
+    def stop(self, error: PrepareModelsError) -> None:
+        """Say what stopped everything, and write that."""
+        self.document["error"] = error_info(error, None)
+        self.end(STOPPED)
+
+    def end(self, outcome: str | None = None) -> None:
+        """Write the last word. ``outcome``: None means what the models say."""
+        for model in self.document["models"]:
+            _look(self._models_dir, model)
+        good = all(model["error"] is None for model in self.document["models"])
+        self.document["outcome"] = outcome or (GOOD if good else SOME_FAILED)
+        self.document["finished_at"], self.document["seconds"] = timestamp(), round(time.time() - self._started, 3)
+        _write(self._models_dir, self.document)
+
+    def _of(self, name: str) -> ProvisionedModel:
+        return next(model for model in self.document["models"] if model["name"] == name)
+
+
+def note_rollback(models_dir: Path, name: str, why: str) -> None:
+    """Say in the status of the last provisioning, if there is one, that a model was rolled back since."""
+    try:
+        document = load(models_dir)
+    except UsageError:
+        return
+    for model in document["models"]:
+        if model["name"] == name:
+            model.update({"state": ROLLED_BACK, "reason": why, "next": HOLD, "next_told": _NEXT[HOLD], "error": None})
+            _look(models_dir, model)
+    _write(models_dir, document)
+
+
+def _look(models_dir: Path, model: ProvisionedModel) -> None:
+    """See what a model serves."""
+    releases = Releases(models_dir / model["name"])
+    current = releases.current
+    record = releases.record(current) if current is not None else None
+    engine = record["engine"] if record is not None else None
+    model["version"], model["previous_version"] = current, releases.previous
+    model["engine_sha256"] = engine["sha256"] if engine is not None else None
+    model["build_key"] = record["build_key"] if record is not None else None
+
+
+def _write(models_dir: Path, document: ProvisionStatus) -> None:
+    file = models_dir / STATUS_FILE
+    try:
+        write_own(file, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
+    except OSError as error:
+        raise HostError(f"{file} can't be written: {error.strerror}", hint="free space or give write access") from None
+
+
+def _last(models_dir: Path) -> Sequence[ProvisionedModel]:
+    try:
+        return load(models_dir)["models"]
+    except UsageError:
+        return ()
+
+
+def _model(name: str) -> ProvisionedModel:
+    return ProvisionedModel(
+        name=name, state=WAITING, phase=None, reason="", version=None, engine_sha256=None, build_key=None,
+        previous_version=None, error=None, log=None, next=TRY_AGAIN, next_told=_NEXT[TRY_AGAIN],
+    )  # fmt: skip

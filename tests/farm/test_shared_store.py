@@ -1,0 +1,263 @@
+"""A store that machines share, in a real S3 server: what is there is whole, what lies is found out and named."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import functools
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prepare_models.errors import SharedStoreError, UsageError
+from prepare_models.manifest.model import ModelSpec
+from prepare_models.signing import trust
+from prepare_models.store import CALIBRATION, PLAN, Entry, Store, open_store
+from prepare_models.store.shared import SharedStore
+from prepare_models.support import paths
+from tests.farm.store_server import BUCKET, S3
+from tests.unit.records import PLAN_BYTES, RUNTIME, digest, report_of
+
+from .test_robot import write_key
+
+PREFIX = f"{BUCKET}/site"
+
+
+class CountingS3(S3):
+    """Counts requests, and refuses the next ones where it is told to."""
+
+    def __init__(self) -> None:
+        self.requests = self.refusals = 0
+        super().__init__()
+
+    def _answer(self, environ: Any, start: Any) -> Iterable[bytes]:
+        self.requests += 1
+        if self.refusals:
+            self.refusals -= 1
+            start("503 Slow Down", [("Content-Length", "0")])
+            return []
+        return super()._answer(environ, start)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[CountingS3]:
+    started = CountingS3()
+    started.files().mkdir(BUCKET)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def s3(server: CountingS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingS3]:
+    for name, value in server.variables.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.refusals = 0
+    files = server.files()
+    if files.exists(PREFIX):
+        files.rm(PREFIX, recursive=True)
+
+
+def built(folder: Path, number: int = 0) -> Entry:
+    """Return an engine in the local store of this machine."""
+    folder.mkdir(exist_ok=True)
+    spec = ModelSpec(name=f"net{number}", source="/a.onnx", line=1)
+    record = report_of(spec, folder, {"model": digest(b"model %d" % number)}, RUNTIME)
+    files = {PLAN: folder / "plan", CALIBRATION: folder / "cache"}
+    files[PLAN].write_bytes(PLAN_BYTES)
+    files[CALIBRATION].write_bytes(b"calibration")
+    return open_store().put(record, files)
+
+
+def robot(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Store:
+    """Go to another machine, and return its store."""
+    monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", str(folder))
+    return open_store()
+
+
+def refusal(shared: SharedStore, key: str, store: Store, **locked: str) -> tuple[str, str]:
+    with pytest.raises(SharedStoreError) as caught:
+        shared.pull(key, store, locked=locked)
+    assert not store.has(key), "nothing of it came here"
+    return caught.value.code, caught.value.message
+
+
+def test_an_engine_comes_back_as_it_was_put_for_those_who_trust_its_signer(
+    s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
+    signer = write_key(tmp_path)
+    assert shared.push(entry), "unsigned"
+    assert not shared.push(entry), "it is there"
+    store = robot(monkeypatch, tmp_path / "robot")
+    assert shared.pull("0" * 64, store) is None
+    code, told = refusal(shared, entry.key, store)
+    assert (code, entry.key[:16] in told, "it is not signed" in told) == ("shared-engine-untrusted", True, True), told
+    assert refusal(shared, entry.key, store, **{entry.key: "f" * 64})[0] == "shared-engine-untrusted"
+
+    assert shared.push(entry, signer), "now signed"
+    assert not shared.push(entry, signer)
+    assert not shared.push(entry), "a signature stays"
+    assert "is not trusted here" in refusal(shared, entry.key, store)[1]
+    trusted, keyid = trust.KeyList().with_key(tmp_path / "key.pub", "depot", None, (trust.CONTENTS,))
+    trust.save(paths.keys_file(), trusted)
+    found = shared.pull(entry.key, store)
+    assert found is not None
+    assert store.find(entry.key) == found
+    assert {name: file.read_bytes() for name, file in found.files.items()} == {
+        PLAN: PLAN_BYTES, CALIBRATION: b"calibration",
+    }  # fmt: skip
+    origin = {"bundle": None, "store": s3.url, "signed_by": keyid}
+    assert found.record == {**entry.record, "origin": origin}
+    assert [(each.offer.model, each.offer.signed_by) for each in shared.listed()] == [("net0", keyid)]
+
+
+def test_a_locked_digest_needs_no_signature(s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
+    shared.push(entry)
+    store = robot(monkeypatch, tmp_path / "robot")
+    assert shared.pull(entry.key, store, locked={entry.key: digest(PLAN_BYTES)}) is not None
+    with pytest.raises(SharedStoreError) as caught:  # it is of a store that this machine does not trust
+        SharedStore(f"{s3.url}/other").push(store.find(entry.key) or entry)
+    assert caught.value.code == "shared-engine-untrusted"
+
+
+def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, other, shared = built(tmp_path / "host"), built(tmp_path / "host", 1), SharedStore(s3.url)
+    signer = write_key(tmp_path)
+    trust.save(paths.keys_file(), trust.KeyList().with_key(tmp_path / "key.pub", "", None, (trust.CONTENTS,))[0])
+    shared.push(entry, signer)
+    shared.push(other, signer)
+    store, files = robot(monkeypatch, tmp_path / "robot"), s3.files()
+    place = f"{PREFIX}/engines/{entry.key}.json"
+    true = files.cat_file(place)
+    names = shared.offers([entry.key])[entry.key].files
+    objects = {name: f"{PREFIX}/objects/{sha256}" for name, sha256 in names.items()}
+
+    for name, path in objects.items():
+        content = files.cat_file(path)
+        for wrong in (content[:-1] + b"!", content[:-1]):
+            files.pipe_file(path, wrong)
+            code, told = refusal(shared, entry.key, store)
+            assert (code, name in told, entry.key[:16] in told) == ("shared-engine-damaged", True, True), told
+        files.rm_file(path)
+        assert f"{name} is missing" in refusal(shared, entry.key, store)[1]
+        files.pipe_file(path, content)
+
+    def forged(**changes: object) -> bytes:
+        envelope = json.loads(true)
+        statement = json.loads(base64.b64decode(envelope["payload"]))
+        payload = json.dumps({**statement, **changes}).encode()
+        return json.dumps({**envelope, "payload": base64.b64encode(payload).decode()}).encode()
+
+    elsewhere = [{"name": "1/model.plan", "digest": {"sha256": "../../etc/passwd"}}]
+    more = [{"name": name, "digest": {"sha256": digest(b"")}} for name in ("1/model.plan", "record.json", "../x")]
+    for entry_of_a_liar, why in (
+        (files.cat_file(f"{PREFIX}/engines/{other.key}.json"), "belongs to another engine"),
+        (forged(subject=elsewhere), "is damaged"),
+        (forged(subject=more), "names other files"),
+        (true[: len(true) // 2], "is damaged"),
+        (b"", "is damaged"),
+        (b"[" * 1000, "is damaged"),
+    ):
+        files.pipe_file(place, entry_of_a_liar)
+        code, told = refusal(shared, entry.key, store)
+        assert (code, why in told) == ("shared-engine-damaged", True), told
+    files.pipe_file(place, forged(_type="changed"))
+    assert refusal(shared, entry.key, store) == ("shared-engine-untrusted", refusal(shared, entry.key, store)[1])
+    assert "does not match" in refusal(shared, entry.key, store)[1]
+
+    monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", str(tmp_path / "cache"))
+    assert shared.push(entry, signer, replace=True), "its maker mends it"
+    assert shared.pull(entry.key, robot(monkeypatch, tmp_path / "robot")) is not None
+
+
+def test_many_writers_readers_and_refusals_at_once(
+    s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, locked = built(tmp_path / "host"), {}
+    locked[entry.key] = digest(PLAN_BYTES)
+    store = robot(monkeypatch, tmp_path / "robot")
+    done = threading.Event()
+
+    def write(_: int) -> None:
+        SharedStore(s3.url).push(entry, replace=True)
+
+    def read() -> int:
+        whole = 0
+        while not done.is_set() or not whole:
+            found = SharedStore(s3.url).pull(entry.key, store, locked=locked)
+            whole += found is not None and found.plan.read_bytes() == PLAN_BYTES
+        return whole
+
+    s3.refusals = 5
+    with concurrent.futures.ThreadPoolExecutor(7) as pool:
+        reader = pool.submit(read)
+        list(pool.map(write, range(6)))
+        done.set()
+        assert reader.result() >= 1
+    assert s3.refusals == 0, "every client met some"
+    assert len(SharedStore(s3.url).listed()) == 1
+    assert len(s3.files().find(f"{PREFIX}/objects")) == 3
+
+
+def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: CountingS3, tmp_path: Path) -> None:
+    first, second, shared = built(tmp_path / "host"), built(tmp_path / "host", 1), SharedStore(s3.url)
+    shared.push(first)
+    shared.push(second)
+    files = s3.files()
+    files.rm_file(f"{PREFIX}/engines/{second.key}.json")
+    assert shared.lookup([first.key, second.key]) == {first.key}
+    assert shared.collect(unused_s=None, margin_s=3600.0, dry_run=False) == ([], [], 0), "it may be under way"
+    gone = shared.collect(unused_s=None, margin_s=0.0, dry_run=True)
+    assert (gone.engines, len(gone.objects)) == ([], 1), "the record; the engine is the first one's, too"
+    assert shared.collect(unused_s=None, margin_s=0.0, dry_run=False) == gone
+    assert shared.offers([first.key])[first.key].problem is None
+    assert shared.collect(unused_s=0.0, margin_s=0.0, dry_run=False).engines == [first.key]
+    assert not files.exists(PREFIX)
+
+
+def test_a_thousand_keys_are_found_with_a_few_requests(s3: CountingS3, tmp_path: Path) -> None:
+    entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
+    shared.push(entry)
+    before = s3.requests
+    assert shared.lookup([entry.key, *(f"{number:064x}" for number in range(999))]) == {entry.key}
+    assert s3.requests - before <= 3
+
+
+@pytest.mark.parametrize("kind", ["file", "http"])
+def test_other_kinds_of_stores(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, folder = built(tmp_path / "host"), tmp_path / "a store"
+    url = f"file://{folder}"
+    assert SharedStore(url).push(entry)
+    assert not [file for file in folder.rglob("*") if "partial" in file.name]
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        web_url = f"http://user:secret@127.0.0.1:{web.server_port}"
+        shared = SharedStore(url if kind == "file" else web_url, bytes_per_s=8000)
+        store = robot(monkeypatch, tmp_path / "robot")
+        assert shared.lookup([entry.key, "0" * 64]) == {entry.key}
+        started = time.monotonic()
+        found = shared.pull(entry.key, store, locked={entry.key: digest(PLAN_BYTES)})
+        assert found is not None
+        assert time.monotonic() - started >= 0.25, "no faster than it may"
+        assert "secret" not in json.dumps(found.record)
+        if kind == "http":
+            for write in (lambda: shared.push(entry), lambda: shared.collect(unused_s=1, margin_s=1, dry_run=False)):
+                with pytest.raises(UsageError, match="can only be read"):
+                    write()
+        web.shutdown()
+
+
+def test_a_store_that_can_not_be_reached_is_told_with_its_url(tmp_path: Path) -> None:
+    with pytest.raises(SharedStoreError) as caught:
+        SharedStore("http://127.0.0.1:9/engines").lookup(["0" * 64])
+    assert caught.value.code == "shared-store-unreachable"
+    assert "http://127.0.0.1:9/engines" in caught.value.message
