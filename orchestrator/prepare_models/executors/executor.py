@@ -79,9 +79,13 @@ class Several(Protocol):
 class Executor:
     """Runs jobs in an environment, one model at a time; several threads may call it at once."""
 
+    _several: Several | None = None
+
     def __init__(self, name: str, environment: Environment) -> None:
         self.name = name
         self._environment = environment
+        if isinstance(environment, Several):
+            self._several = environment
 
     def describe(self) -> RuntimeInfo:
         """Return the backend and GPU that engines would be built with."""
@@ -93,22 +97,20 @@ class Executor:
 
     def serves(self, devices: Collection[str]) -> Collection[str]:
         """Return for which of these device classes engines are built here."""
-        several = self._environment
-        return several.serves(devices) if isinstance(several, Several) else [device_class(self.describe()) or ""]
+        return self._several.serves(devices) if self._several else [device_class(self.describe()) or ""]
 
     def of(self, device: str) -> Executor:
         """Return what builds for a device class: this, unless it has several."""
-        several = self._environment
-        return Executor(self.name, several.of(device)) if isinstance(several, Several) else self
+        return Executor(self.name, self._several.of(device)) if self._several else self
 
     @property
     def fetches_here(self) -> bool:
         """Return whether sources come to this machine; those of several machines fetch for themselves."""
-        return not isinstance(self._environment, Several)
+        return self._several is None
 
     def at_once(self, jobs: int) -> int:
         """Return how many models are worked on at once, where the user wants ``jobs``."""
-        return max(jobs, self._environment.at_once) if isinstance(self._environment, Several) else jobs
+        return max(jobs, self._several.at_once) if self._several else jobs
 
     def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> Fetcher:
         """Return what fetches a job's sources ahead of their turn."""
