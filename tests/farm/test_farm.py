@@ -83,7 +83,10 @@ def test_pairs_are_built_once_in_their_classes_whatever_breaks(site: Farm) -> No
     run.until(lambda _: any(name.startswith("a/") and name != first for name in placed(run)))
     victim = next(worker for name, worker in placed(run).items() if name.startswith("a/") and name != first)
     site.workers[victim].kill()
+    ended = next(worker for name, worker in placed(run).items() if name.startswith("b/"))
+    site.workers[ended].kill(signal.SIGTERM)
     assert run.wait() == 0, run.text()
+    assert site.workers[ended].wait() == 0
     line.close()
 
     report = site.report("main")
@@ -195,8 +198,9 @@ def test_a_scheduler_that_is_gone_ends_the_run_with_a_code(site: Farm) -> None:
     site.scheduler.kill()
     assert run.wait() == 1
     assert site.report("orphan")["b/last"]["error"]["code"] == "farm-lost"
-    assert site.workers["b1"].wait() == 3
-    assert "farm-lost" in site.workers["b1"].text()
+    worker = site.workers[placed(run)["b/last"]]
+    assert worker.wait() == 3
+    assert "farm-lost" in worker.text()
 
 
 def test_members_know_each_other_by_certificates(tmp_path: Path) -> None:

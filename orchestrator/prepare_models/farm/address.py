@@ -33,7 +33,7 @@ def checked(options: FarmOptions) -> str:
             raise UsageError(f"{file} is not a file", hint="give the PEM files of the farm's certificates")
     if parts.scheme == "tcp" and any(files):
         raise UsageError(f"{address} has no TLS", hint=f"write tls://{parts.netloc}")
-    if parts.scheme == "tcp" and not is_loopback(parts.hostname or "") and not options.insecure:
+    if parts.scheme == "tcp" and not is_here(address) and not options.insecure:
         raise UsageError(
             f"{address} leaves this machine without TLS: whoever reaches it could run programs on its machines",
             hint="give tls://, --tls-ca, --tls-cert and --tls-key; --insecure is for a network of the farm's own",
@@ -41,8 +41,9 @@ def checked(options: FarmOptions) -> str:
     return address
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine and nothing else."""
+def is_here(address: str) -> bool:
+    """Return whether an address is on this machine, and nobody else reaches it."""
+    host = urlsplit(address).hostname or ""
     if host == "localhost":
         return True
     try:

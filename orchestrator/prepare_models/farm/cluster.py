@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -158,47 +158,50 @@ class Cluster:
     ) -> tuple[Any, BaseException | None]:
         """Return what a task returned and what it raised; it is joined again where the connection broke."""
         for _ in range(_ATTEMPTS):
-            with contextlib.suppress(*_broken()):
-                task = self._submit(work, order, want)
-                if task is not None:
-                    self._listen(want, on_line)
-                if task is None or self.stopped:
-                    return None, None
-                if task.status == "error":
-                    return None, task.exception(timeout=_CONNECT_S)
-                return task.result(timeout=_CONNECT_S), None
+            task = self._submit(work, order, want)
+            if task is not None:
+                self._listen(want, on_line)
             if self.stopped:
                 return None, None
+            with contextlib.suppress(*_broken()):
+                if task is not None and task.status == "error":
+                    return None, task.exception(timeout=_CONNECT_S)
+                if task is not None:
+                    return task.result(timeout=_CONNECT_S), None
             self._reconnected()  # or another client cancelled it
         raise FarmError("farm-lost", f"the connection to {self.address} broke {_ATTEMPTS} times")
 
     def _submit(self, work: Callable[..., object], order: object, want: Want) -> distributed.Future | None:
+        """Return a task that a worker will do, None where the connection is broken or ``stop`` was called."""
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        with self._guard:
-            if self.stopped:
-                return None
-            self._heard[want.key] = lines
-            self._client.subscribe_topic(_TOPIC, self._hear)
-            needs = {resource(want.device): 1}
-            task = self._tasks[want.key] = self._client.submit(
-                work, order, key=want.key, pure=False, resources=needs, priority=want.priority
-            )
-        self._client.publish_dataset(task, name=want.key, override=True)  # it goes on, and is kept, without this client
-        task.add_done_callback(lambda _: lines.put(None))
-        return task
+        with contextlib.suppress(*_broken()):
+            with self._guard:
+                if self.stopped:
+                    return None
+                self._heard[want.key] = lines
+                self._client.subscribe_topic(_TOPIC, self._hear)
+                needs = {resource(want.device): 1}
+                task = self._tasks[want.key] = self._client.submit(
+                    work, order, key=want.key, pure=False, resources=needs, priority=want.priority
+                )
+            # So it goes on, and its result is kept, when this client is gone.
+            self._client.publish_dataset(task, name=want.key, override=True)
+            task.add_done_callback(lambda _: lines.put(None))
+            return task
+        return None
 
     def _listen(self, want: Want, on_line: Callable[[str], None]) -> None:
         """Pass on what is told of a task until it ends.
 
         Raises:
-            FarmError: there is no worker for it any more, or the scheduler is gone.
+            FarmError: there is no worker for it any more.
         """
         lines, seen_at = self._heard[want.key], time.monotonic()
         while True:
             try:
                 line = lines.get(timeout=_LOOK_S)
             except queue.Empty:
-                if any(member.said["device"] == want.device for member in self.members()):
+                if self._has(want.device):
                     seen_at = time.monotonic()
                 elif time.monotonic() - seen_at > _PATIENCE_S:
                     raise FarmError("farm-target-absent", f"the last worker of {want.device} is gone") from None
@@ -206,6 +209,12 @@ class Cluster:
             if line is None:
                 return
             on_line(line)
+
+    def _has(self, device: str) -> bool:
+        """Return whether a class has workers, also while nobody can be asked."""
+        with contextlib.suppress(*_broken()):
+            return any(member.said["device"] == device for member in self.members())
+        return True
 
     def _hear(self, event: tuple[float, tuple[str, str]]) -> None:
         key, line = event[1]
@@ -259,12 +268,12 @@ def serve(
     async def work() -> bool:
         from distributed import Worker
 
-        here = scheduler.startswith("tcp://") and not options.insecure
         loop, ended = asyncio.get_running_loop(), False
         async with Worker(
             scheduler, nthreads=1, name=name, security=_security(options), resources={resource(said["device"]): 1},
             startup_information={_SAID: lambda _: json.dumps(said)}, local_directory=str(folder), memory_limit=0,
-            host="127.0.0.1" if here else None, dashboard_address="127.0.0.1:0", death_timeout=_CONNECT_S,
+            host="127.0.0.1" if address.is_here(scheduler) else None, dashboard_address="127.0.0.1:0",
+            death_timeout=_CONNECT_S,
         ) as worker:  # fmt: skip
 
             def end() -> None:
@@ -293,6 +302,13 @@ def tell(key: str, line: str) -> None:
     from distributed import get_worker
 
     get_worker().log_event(_TOPIC, (key, line))
+
+
+def give_up() -> NoReturn:
+    """End a task of this worker, so that another one does it, unless nobody wants it any more."""
+    from distributed import Reschedule
+
+    raise Reschedule
 
 
 def resource(device: str) -> str:

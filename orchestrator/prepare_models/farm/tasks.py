@@ -73,24 +73,25 @@ def build(order: Order) -> ModelReport:
         _at_work[order.key] = executor
     try:
         report = _run(order, executor, _bench.sharing, observer)
+    except InterruptedRunError:
+        cluster.give_up()
     except PrepareModelsError as error:
-        return failed(order.spec, error)
+        return _failed(order.spec, error)
     except (OSError, MemoryError) as error:
         known = of_this_machine(error)
         if known is None:
             raise
-        return failed(order.spec, known)
+        return _failed(order.spec, known)
     finally:
         with _guard:
             del _at_work[order.key]
     return report
 
 
-def failed(spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
+def _failed(spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
     """Return the report of a model that an error ended."""
     report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
-    retryable = isinstance(error, InterruptedRunError)
-    found = ErrorInfo(code=error.code, stage=None, message=error.message, hint=error.hint, retryable=retryable)
+    found = ErrorInfo(code=error.code, stage=None, message=error.message, hint=error.hint, retryable=False)
     return {**report, "status": FAILED, "error": found}
 
 
