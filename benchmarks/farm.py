@@ -12,10 +12,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from prepare_models.executors.options import FarmOptions
-from prepare_models.farm.cluster import Cluster, Want
-from tests import networks
-from tests.farm.processes import Farm, farm
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests import networks  # noqa: E402  # after the path to it is set
+from tests.farm.processes import Farm, farm  # noqa: E402  # after the path to it is set
+
+from prepare_models.executors.options import FarmOptions  # noqa: E402  # after the path to it is set
+from prepare_models.farm.cluster import Cluster, Want  # noqa: E402  # after the path to it is set
 
 BUILDS, TASKS, THREADS = 8, 1000, 128
 CLASS = "bench"
