@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests import networks  # noqa: E402  # after the path to it is set
-from tests.farm.processes import Farm, farm  # noqa: E402  # after the path to it is set
+from tests import networks  # after the path to it is set
+from tests.farm.processes import Farm, farm  # after the path to it is set
 
-from prepare_models.executors.options import FarmOptions  # noqa: E402  # after the path to it is set
-from prepare_models.farm.cluster import Cluster, Want  # noqa: E402  # after the path to it is set
+from prepare_models.executors.options import FarmOptions  # after the path to it is set
+from prepare_models.farm.cluster import Cluster, Want  # after the path to it is set
 
 BUILDS, TASKS, THREADS = 8, 1000, 128
 CLASS = "bench"

@@ -63,8 +63,8 @@ class Process:
 class Farm:
     """A scheduler and workers, each with a cache of its own."""
 
-    def __init__(self, folder: Path, store: str, scheduler: Sequence[str] = (), **variables: str) -> None:
-        self.folder, self.store, self._variables = folder, store, variables
+    def __init__(self, folder: Path, store: str, scheduler: Sequence[str] = ()) -> None:
+        self.folder, self.store = folder, store
         self.all: list[Process] = []
         self.workers: dict[str, Process] = {}
         self.scheduler, self.address = self._scheduler(scheduler)
@@ -72,7 +72,7 @@ class Farm:
     def environment(self, name: str, **variables: str) -> dict[str, str]:
         cache = str(self.folder / f"cache-{name}")
         quiet = {"DASK_LOGGING__DISTRIBUTED": "error"}
-        return {**os.environ, **quiet, **self._variables, "PREPARE_MODELS_CACHE_DIR": cache, **variables}
+        return {**os.environ, **quiet, "PREPARE_MODELS_CACHE_DIR": cache, **variables}
 
     def start(self, name: str, *argv: str, **variables: str) -> Process:
         log = self.folder / f"{name}.log"
@@ -133,9 +133,9 @@ class Farm:
 
 
 @contextlib.contextmanager
-def farm(folder: Path, store: str, scheduler: Sequence[str] = (), **variables: str) -> Iterator[Farm]:
+def farm(folder: Path, store: str, scheduler: Sequence[str] = ()) -> Iterator[Farm]:
     """Yield a farm without workers, and end all that belongs to it."""
-    started = Farm(folder, store, scheduler, **variables)
+    started = Farm(folder, store, scheduler)
     try:
         yield started
     finally:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -36,7 +37,7 @@ def server() -> Iterator[S3 | None]:
 def site(tmp_path_factory: pytest.TempPathFactory, server: S3 | None) -> Iterator[Farm]:
     folder = tmp_path_factory.mktemp("farm")
     url, variables = (server.url, server.variables) if server else (f"file://{folder}/store", {})
-    with farm(folder, url, **variables) as started:
+    with patch.dict(os.environ, variables), farm(folder, url) as started:
         for name in ("a1", "a2"):
             started.worker(name)
         for name in ("b1", "b2"):
