@@ -32,6 +32,8 @@ nox.options.sessions = [
 if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
     nox.options.sessions.append("browser")
 
+nox.options.sessions = [name for name in nox.options.sessions if name not in os.environ.get("EXCEPT", "").split()]
+
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = ["3.10", "3.13"]  # between them, tests of engines and of the command run both packages
 ENTRYPOINT = ["3.8", "3.13"]
@@ -267,6 +269,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/fetch.py")
     session.run("python", "benchmarks/warm.py", *session.posargs)
     session.run("python", "benchmarks/rewriting.py", *session.posargs)
+
+
+@nox.session(python=THIS)
+def soak(session: nox.Session) -> None:
+    """300 models in one run, which takes minutes: memory, descriptors and what is written per model stay the same."""
+    install(session, "dev")
+    session.run("python", "benchmarks/soak.py", "--check", *session.posargs)
 
 
 @nox.session(python=THIS)

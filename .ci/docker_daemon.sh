@@ -17,8 +17,7 @@ packages() { # what Debian calls the programs that are missing
   command -v curl > /dev/null || wanted+=(curl)
   command -v openssl > /dev/null || wanted+=(openssl)
   [ ${#wanted[@]} = 0 ] && return
-  apt-get update -qq > /dev/null
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${wanted[@]}" > /dev/null
+  "$here/apt.sh" "${wanted[@]}"
 }
 
 bridge() { # a bridge of its own: "bridge": "none" would delete the docker0 of another daemon

@@ -4,8 +4,7 @@ set -euo pipefail
 registered=/proc/sys/fs/binfmt_misc/qemu-aarch64
 [ -e "$registered" ] && exit 0
 if ! command -v qemu-aarch64-static > /dev/null; then
-  apt-get update -qq > /dev/null
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends qemu-user-static binfmt-support > /dev/null
+  "$(dirname "$0")/apt.sh" qemu-user-static binfmt-support
 fi
 mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
 [ -e "$registered" ] || update-binfmts --enable qemu-aarch64

@@ -39,8 +39,7 @@ launch() {
 case $action in
   start)
     if ! command -v podman > /dev/null; then
-      apt-get update -qq > /dev/null
-      DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends podman > /dev/null
+      "$(dirname "$0")/apt.sh" podman
     fi
     configure
     launch

@@ -4,8 +4,7 @@
 set -euo pipefail
 dir=$(realpath -m "$1") address=$2
 if [ ! -x /usr/sbin/sshd ]; then
-  apt-get update -qq > /dev/null
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends openssh-server > /dev/null
+  "$(dirname "$0")/apt.sh" openssh-server
 fi
 port=22220
 while ss -ltnH "sport = :$port" | grep -q .; do port=$((port + 1)); done

@@ -5,5 +5,4 @@ missing=()
 for program in tmux script zsh fish groff; do command -v "$program" > /dev/null || missing+=("$program"); done
 [ ${#missing[@]} -gt 0 ] || exit 0
 [ "$(id -u)" = 0 ] || { echo "tests of terminals are left out: only root can install ${missing[*]}" >&2; exit 0; }
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]/script/bsdutils}" > /dev/null
+"$(dirname "$0")/apt.sh" "${missing[@]/script/bsdutils}"

@@ -114,10 +114,10 @@ def load_and_save(folder: Path) -> dict[str, Any]:
 
 def rewrite(folder: Path) -> dict[str, Any]:
     """Write a model in fp16."""
-    from prepare_models_entrypoint.onnx_graph import batch_norm, faults, model_file, prepare, retype
+    from prepare_models_entrypoint.onnx_graph import affine, faults, model_file, prepare, retype
 
     model = prepare.prepare(model_file.load(folder / "model.onnx"))
-    batch_norm.fold(model)
+    affine.fold(model)
     narrow = retype.retype(model, "fp16").model
     faults.of(narrow)
     model_file.save(narrow, folder / "copy.onnx")
@@ -127,13 +127,13 @@ def rewrite(folder: Path) -> dict[str, Any]:
 def ranges(folder: Path) -> dict[str, Any]:
     """Measure the ranges of a model on two samples, and what as many runs of the source take."""
     from prepare_models_entrypoint.contract.verification import VerifyConfig
-    from prepare_models_entrypoint.onnx_graph import batch_norm, model_file, prepare
+    from prepare_models_entrypoint.onnx_graph import affine, model_file, prepare
     from prepare_models_entrypoint.onnx_graph.segments import Segments
     from prepare_models_entrypoint.verify.judging import judge
     from prepare_models_entrypoint.verify.ranges import Source, measure
 
     model = prepare.prepare(model_file.load(folder / "model.onnx"))
-    batch_norm.fold(model)
+    affine.fold(model)
     shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     random = np.random.default_rng(0)
     feeds = [{"input": random.random(shape, np.float32)} for _ in range(2)]

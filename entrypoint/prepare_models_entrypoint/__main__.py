@@ -17,15 +17,22 @@ from typing import Callable, Dict, List, Optional
 
 from .contract import event
 from .contract.codec import CONTRACT_VERSION
-from .contract.files import UMASK_VARIABLE, write_atomic
+from .contract.files import UMASK_VARIABLE, pass_on
+from .contract.launch import NICE_VARIABLE
 from .events import Events
 from .processes import die_with_parent
+
+_GIVES_WAY = 19
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Parse the command line and run the command."""
     arguments = _parser().parse_args(argv)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts them all with its import, and needs none here
     signal.signal(signal.SIGTERM, _stop)
+    if os.environ.get(NICE_VARIABLE) == "1":
+        os.nice(_GIVES_WAY)  # for disks, too: the kernel takes their priority from this one
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # from 1.29 on it sends names and digests of models to its maker
     if os.environ.get(UMASK_VARIABLE):
         os.umask(int(os.environ[UMASK_VARIABLE], 8))
     if arguments.command == "run":
@@ -146,7 +153,7 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
     events.emit(event.OPENED, **info)
     reports = [prepare(model, job, info, events) for model in job.models]
     document = {"schema_version": SCHEMA_VERSION, "run_id": job.run_id, "runtime": info, "models": reports}
-    write_atomic(control_dir / "report.json", json.dumps(document).encode("utf-8"))
+    pass_on(control_dir / "report.json", json.dumps(document).encode("utf-8"), mode=0o644)
     failed = [report["name"] for report in reports if report["status"] == FAILED]
     events.emit(event.CLOSED, failed=failed)
     return 1 if failed else 0

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Callable, Iterator, Optional
 
 WAITING = "wait for the GPU"
+# Builds of strangers' models may change this directory: no link is followed, no pipe waited for.
+_OPEN = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
@@ -28,7 +30,7 @@ def held(directory: Optional[str], on_wait: Callable[[], None]) -> Iterator[None
         return
     Path(directory).mkdir(parents=True, exist_ok=True)
     # open for reading alone: the file may be another user's, in a cache that a group shares
-    lock = os.open(Path(directory) / f"gpu-{gpu}.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = os.open(Path(directory) / f"gpu-{gpu}.lock", _OPEN, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,12 +12,11 @@ import traceback
 from pathlib import Path
 from typing import Dict, Iterator, Mapping, Optional, Sequence
 
-from .consumers import lint
 from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
 from .contract.external_errors import ExternalDataError
-from .contract.files import partial_file, sha256_file, write_own
+from .contract.files import partial_file, read_small, sha256_file, write_own
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
 from .contract.report import (
@@ -188,6 +187,8 @@ class _Run:
         )  # fmt: skip
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
+        from .consumers import lint  # large, and of no use where nothing is published
+
         source = fetched["model"]
         plan = make_room(self.output_dir)
         with partial_file(plan) as (_, partial):
@@ -304,9 +305,12 @@ class _Run:
 
     def _keep_calibration(self, work: Path) -> None:
         """Keep a cache that was made from samples next to the engine, for the next build and for other machines."""
-        made = work / calibration_cache.FILE
-        if made.exists():
-            write_own(self.output_dir / calibration_cache.FILE, made.read_bytes())
+        made = _made_cache(work)
+        if made is not None:
+            write_own(
+                self.output_dir / calibration_cache.FILE,
+                read_small(made, largest=calibration_cache.LARGEST, follow=False),
+            )
 
     def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
         samples = self.model.calibration.samples() if self.model.calibration else []
@@ -374,7 +378,7 @@ class _Run:
 
     def _keep_log(self, build_log: Path) -> None:
         """Keep the builder's output of a failed build; a good build's log says nothing that the report doesn't."""
-        if self.report["engine"] is None and build_log.exists():
+        if self.report["engine"] is None and build_log.is_file() and not build_log.is_symlink():
             self.log.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(str(build_log), str(self.log))
             self.report["log"] = str(self.log)
@@ -386,6 +390,6 @@ def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:
 
 
 def _made_cache(folder: Path) -> Optional[Path]:
-    """Return the calibration cache that was made from samples, or None."""
+    """Return the calibration cache that was made from samples, or None. A link would lead past the confinement."""
     made = folder / calibration_cache.FILE
-    return made if made.exists() else None
+    return made if made.is_file() and not made.is_symlink() else None

@@ -13,13 +13,22 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterable, Iterator, List, NamedTuple, NoReturn, Optional
+from typing import BinaryIO, Callable, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Set, Type, TypeVar
+
+from .contract import schema
+from .contract.codec import ContractError
+from .contract.files import open_regular, read_small
+
+T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_AGAIN_S = 0.05
 _PR_SET_NAME = 15
 _TAIL_BYTES = 4096
 _PIECE_BYTES = 65536
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+# A confined process may have put a link or a pipe where the log of the next one goes.
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def die_with_parent(parent: int) -> None:
@@ -27,6 +36,12 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the request took effect
         os._exit(1)
+
+
+def go_first() -> None:
+    """Have the kernel take this process, and what it starts, before any other when memory runs out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+        score.write("1000")
 
 
 def show_as(name: str) -> None:
@@ -76,7 +91,8 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
         timeout_s: seconds until the child and all of its descendants are killed.
     """
     reader, writer = os.pipe()
-    with os.fdopen(reader, "rb") as lines, open(str(log), "ab") as output:
+    strays = Strays()
+    with os.fdopen(reader, "rb") as lines, os.fdopen(os.open(str(log), _APPEND, 0o644), "ab") as output:
         try:
             child = subprocess.Popen(
                 [*argv, str(writer)],
@@ -86,7 +102,7 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
         finally:
             os.close(writer)
         child.returncode = -signal.SIGKILL  # it is reaped here, and Popen should not ask again
-        ended = _attend(child.pid, lines, on_line, timeout_s)
+        ended = _attend(child.pid, lines, on_line, timeout_s, strays)
         child.returncode = ended.exit_code
         return ended
 
@@ -100,6 +116,7 @@ def supervise_fork(
     This process must not have other threads when it is called. ``work`` gets the descriptor and returns the status.
     ``silence``: who hears of it that no line comes.
     """
+    strays = Strays()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -109,7 +126,7 @@ def supervise_fork(
     with os.fdopen(reader, "rb") as lines:
         with contextlib.suppress(OSError):
             os.setpgid(child, child)  # the child does the same; whoever comes first
-        return _attend(child, silence.lines(lines) if silence else lines, on_line, timeout_s)
+        return _attend(child, silence.lines(lines) if silence else lines, on_line, timeout_s, strays)
 
 
 def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
@@ -132,9 +149,45 @@ def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
         os._exit(status)
 
 
-def _attend(child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
+class Strays:
+    """What the children that this process starts from now on leave behind: their own, in whatever session they are.
+
+    Without this, what a model started would outlive its build, and go on where the next process works.
+    """
+
+    def __init__(self) -> None:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans become children of this process
+        self._others = self._children()
+
+    def kill(self) -> List[int]:
+        """Kill those whose parents have ended, and return them."""
+        found = self._children() - self._others
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return sorted(found)
+
+    def end(self) -> None:
+        """Kill them, and theirs."""
+        while killed := self.kill():
+            for pid in killed:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+    @staticmethod
+    def _children() -> Set[int]:
+        found: Set[int] = set()
+        for thread in Path("/proc/self/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found.update(map(int, thread.read_text(encoding="ascii").split()))
+        return found
+
+
+def _attend(
+    child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None], timeout_s: Optional[float], strays: Strays
+) -> Ended:
     try:
-        with _deadline(child, timeout_s) as expired:
+        with _deadline(child, timeout_s, strays) as expired:
             for line in lines:
                 on_line(line)
             # It is reaped once the deadline is off: until then its number can't become another process's.
@@ -142,8 +195,10 @@ def _attend(child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None]
     except BaseException:
         os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        strays.end()
         raise
     _, status, usage = os.wait4(child, 0)
+    strays.end()
     exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     killer = signal.Signals(-exit_code) if exit_code < 0 else None
     timed_out = expired.is_set() and killer == signal.SIGKILL
@@ -151,13 +206,15 @@ def _attend(child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None]
 
 
 @contextlib.contextmanager
-def _deadline(group: int, timeout_s: Optional[float]) -> Iterator[threading.Event]:
-    """Kill a process group unless the block ends in time; the event tells that time ran out."""
-    expired = threading.Event()
+def _deadline(group: int, timeout_s: Optional[float], strays: Strays) -> Iterator[threading.Event]:
+    """Kill a process group, and what left it, unless the block ends in time; the event tells that time ran out."""
+    expired, ended = threading.Event(), threading.Event()
 
     def expire() -> None:
         expired.set()
         os.killpg(group, signal.SIGKILL)
+        while not ended.wait(_AGAIN_S):  # somebody holds the pipe
+            strays.kill()
 
     timer = threading.Timer(timeout_s, expire) if timeout_s else None
     if timer:
@@ -165,16 +222,29 @@ def _deadline(group: int, timeout_s: Optional[float]) -> Iterator[threading.Even
     try:
         yield expired
     finally:
+        ended.set()
         if timer:
             timer.cancel()
             timer.join()
 
 
+def answer_of(file: Path, kind: Type[T]) -> Optional[T]:
+    """Return what a confined process left in a file, None if it isn't of its type: a model may have taken over.
+
+    Links are not followed and pipes not waited for, as they would lead past the confinement.
+    """
+    try:
+        found = schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT, follow=False))
+        return schema.read(kind, found, file.name)
+    except (OSError, ContractError):
+        return None
+
+
 def tail(log: Path, lines: int) -> str:
     """Return the last lines of a log, or an empty text."""
     try:
-        with open(str(log), "rb") as stream:
-            stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        with open_regular(log, follow=False) as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -11,11 +11,10 @@ import json
 from pathlib import Path
 from typing import Dict, Optional, TypedDict
 
-from .consumers.registry import choose
 from .contract import companions
 from .contract.companions import PROVENANCE, REPORT, SIGNED
 from .contract.deployment import Deployment
-from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_own
+from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_all_own, write_own
 from .contract.provenance import statement
 from .contract.report import ModelReport, read
 
@@ -46,9 +45,7 @@ def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelRepor
             (output_dir / stale).unlink()
     sync_directory(output_dir)
     replace(partial, output_dir / PLAN)
-    for name, text in texts.items():
-        if text is not None:
-            write_own(output_dir / name, text.encode("utf-8"))
+    write_all_own(output_dir, {name: text.encode("utf-8") for name, text in texts.items() if text is not None})
     write_own(output_dir / REPORT, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
 
 
@@ -66,6 +63,8 @@ def of_consumers(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str
         report: of the model.
         deploy_dir: the model's directory as it is, which counts where the report names no other.
     """
+    from .consumers.registry import choose  # large, and of no use where nothing is published
+
     deployment = Deployment.of(report["deployment"])
     seen = deployment.directory(report["name"], deploy_dir)
     releases = {consumer.name: release for consumer, release in [*choose(()), *choose(deployment.consumers)]}
@@ -97,8 +96,11 @@ def restore(request: RestoreRequest) -> None:
     """
     output_dir, files = Path(request["output_dir"]), dict(request["files"])
     plan = make_room(output_dir)
-    with partial_file(plan) as (_, partial):
-        share_file(files.pop(PLAN.name), partial, link=True)
-        for name, file in files.items():
-            share_file(file, output_dir / name, link=True)
-        publish(partial, output_dir, request["deploy_dir"], read(request["report"]))
+    try:
+        with partial_file(plan) as (_, partial):
+            share_file(files.pop(PLAN.name), partial, link=True)
+            for name, file in files.items():
+                share_file(file, output_dir / name, link=True)
+            publish(partial, output_dir, request["deploy_dir"], read(request["report"]))
+    finally:
+        clear_room(output_dir)

@@ -11,7 +11,7 @@ from .consumers.lint import model_folders
 from .consumers.model_files import Model, read_model
 from .contract.companions import CONFIG, REPORT, is_provisioned
 from .contract.deployment import Deployment
-from .contract.files import write_own
+from .contract.files import write_all_own, write_own
 from .contract.report import EDITED
 from .errors import InspectError, StageError, outcome
 from .publish import of_consumers
@@ -55,7 +55,7 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
             hint="relocate what run wrote; move other directories out of the models directory",
         )
     if is_provisioned(directory):
-        raise InspectError("directory-provisioned", f"{directory} shows a release of prepare-models provision")
+        raise InspectError("directory-provisioned", f"{directory} has releases of prepare-models provision")
     deployment = dataclasses.replace(Deployment.of(report["deployment"]), deploy_dir=deploy_dir)
     report["deployment"].update(deployment.info())
     plan = model.plans[0]
@@ -66,7 +66,6 @@ def _written(model: Model, deploy_dir: Optional[str]) -> "list[str]":
         damaged = f"the record of {directory} is damaged: {type(error).__name__}"
         raise InspectError("engine-missing", damaged, hint="run again: it writes the record again") from error
     written = {name: text for name, text in texts.items() if text is not None and name != CONFIG}
-    for name, text in written.items():
-        write_own(directory / name, text.encode("utf-8"))
+    write_all_own(directory, {name: text.encode("utf-8") for name, text in written.items()})
     write_own(directory / REPORT, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
     return sorted(written)

@@ -123,11 +123,8 @@ def run(
     )
     whole_run.get_ready(settings)
     hears = _observer(on_event, observer)
-    chosen = selection.chosen(
-        Selection(manifest, models, locked, signatures, delivery, executor, containers),
-        _verifying(hears),
-        accepts=True,
-    )
+    wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
+    chosen = selection.chosen(wanted, _verifying(hears), accepts=True)
     return RunReport(whole_run.perform(chosen, settings, hears, started=started))
 
 
@@ -248,7 +245,7 @@ def provision(  # noqa: D417  # the others are those of run
             as in ``run``, and so is accept_eula; force also returns to a version that was taken back.
         device: name of this machine in status and ledger; None means its host name.
         keep: versions of each model that stay, at least 1.
-        health: judges each new version once it shows; None keeps all.
+        health: judges each new version once it is current; None keeps all.
         on_event, observer: as in ``run``; they also hear the phases of each model.
 
     Returns:
@@ -273,7 +270,7 @@ def provision(  # noqa: D417  # the others are those of run
 def rollback(
     name: str, *, models_dir: StrPath = "models", to: int | None = None, device: str | None = None, why: str = ""
 ) -> Rollback:
-    """Have an earlier version of a provisioned model show again, as ``prepare-models rollback`` does.
+    """Make an earlier version of a provisioned model current again, as ``prepare-models rollback`` does.
 
     Args:
         name: of the model.

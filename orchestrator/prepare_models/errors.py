@@ -4,10 +4,10 @@ PrepareModelsError
   UsageError            2   the command line can't be followed
     ManifestError       2   the manifest can't be read as one; carries every problem with its line
   HostError             3   this machine can't do what was asked
+    NoRoomError         3   a disk is full; of one model it is part of the report, as other failures are
   KeyUnavailableError   1   the key of one model is not where the manifest says
   InspectionError       1   a file can't be inspected, or a directory not be linted
   ModelsFailedError     1   models of a run failed; carries their reports
-  NoRoomError           1   a disk got full while a model was worked on
   LicenceError          1   the terms of one model were not accepted
   ReleaseError          1   releases of a model can't be written, switched to or taken back; ``code`` says why
   LockError             1   something is not as it was locked; carries every difference
@@ -131,6 +131,12 @@ class HostError(PrepareModelsError):
     code = "environment"
 
 
+class NoRoomError(HostError):
+    """A disk is full, or has less room than is needed."""
+
+    code = "disk-full"
+
+
 class ContainerError(HostError):
     """A container engine, image or GPU does not do what is needed. ``code`` says which."""
 
@@ -172,12 +178,6 @@ class ModelsFailedError(PrepareModelsError):
         )
         self.failed = list(failed)
         self.code = errors[0][1]["code"] if errors else self.code
-
-
-class NoRoomError(PrepareModelsError):
-    """A disk got full while a model was worked on."""
-
-    code = "disk-full"
 
 
 class LicenceError(PrepareModelsError):

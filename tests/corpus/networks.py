@@ -154,11 +154,11 @@ NETWORKS = (
     ),
     Network(
         "silero-vad", "silero_vad/data/silero_vad_16k_sequence.onnx",
-        {"input": (16, 576), "h": (1, 1, 128), "c": (1, 1, 128)}, windows_of_speech, int8=REFUSED,
+        {"input": (16, 576), "h": (1, 1, 128), "c": (1, 1, 128)}, windows_of_speech,
     ),
     Network(
         "silero-vad", "silero_vad/data/silero_vad_openvino_16k.onnx", {"input": (1, 576), "state": (2, 1, 128)},
-        frames_of_speech, int8=REFUSED,
+        frames_of_speech,
     ),
     Network(
         "speechmos", _MOS + "dnsmos_models/bak_ovr.onnx", {"input_1": (1, 901, 161)}, _speech("input_1", 901, 161),

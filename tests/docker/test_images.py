@@ -139,6 +139,7 @@ def test_wheel_builds_the_same_image(place: DockerPlace, daemon: Daemon, image: 
 
 
 def test_image_travels_in_a_file(place: DockerPlace, daemon: Daemon, image: str) -> None:
+    assert "[disk-full]" in place.call("image", "save", "--platform", "rtx", "--output", "/dev/full").stderr
     saved = place.call("image", "save", "--platform", "rtx", "--output", "image.tar")
     assert saved.status == 0, saved.stderr
     before = daemon.client.images.get(image)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from prepare_models.store.local import write_record
 from tests.command import Workplace
 
 from .bundles import Site, create
@@ -22,9 +23,9 @@ def forged(site: Site, folder: Path) -> tuple[Path, str]:
     evil = (entry / "model.plan").read_bytes()[:-1] + b"!"
     record = json.loads((entry / "record.json").read_text())
     record["engine"]["sha256"] = hashlib.sha256(evil).hexdigest()
-    for name, content in (("model.plan", evil), ("record.json", json.dumps(record).encode())):
-        (entry / name).unlink()
-        (entry / name).write_bytes(content)
+    (entry / "model.plan").unlink()
+    (entry / "model.plan").write_bytes(evil)
+    write_record(entry, json.dumps(record).encode())
     bundle = folder / "forged.bundle"
     assert create(site.place, bundle, "--no-wheels", "--engines", **cache).status == 0
     return bundle, record["engine"]["sha256"]

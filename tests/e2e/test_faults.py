@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,28 @@ def test_a_lock_file_of_any_bytes_is_a_lock_file(place: Workplace) -> None:
     for lock in (*place.cache_dir.glob("locks/*.lock"), *place.cache_dir.glob("engines/locks/*.lock")):
         lock.write_bytes(b"\xff\xfe\x00 \x80")
     assert place.run("--force").status == 0
+
+
+def below(process: int) -> Iterator[Path]:
+    """Yield the folder in /proc of each process that descends from another."""
+    for listed in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in listed.read_text().split():
+            yield Path("/proc", child)
+            yield from below(int(child))
+
+
+def test_builds_give_way_to_what_matters_more(place: Workplace) -> None:
+    networks.heavy(place.folder / "heavy.onnx", layers=100)
+    place.write({"name": "heavy", "source": "heavy.onnx"})
+    seen = set()
+    with subprocess.Popen(place.command("--nice", "--quiet"), env=place.environment(), cwd=place.folder) as process:
+        while process.poll() is None:
+            with contextlib.suppress(OSError):  # one has ended meanwhile
+                for each in below(process.pid):
+                    niceness = os.getpriority(os.PRIO_PROCESS, int(each.name))
+                    seen.add(
+                        ((each / "comm").read_text().strip(), niceness, (each / "oom_score_adj").read_text().strip())
+                    )
+            time.sleep(0.02)
+    assert process.returncode == 0
+    assert ("prepare-build", 19, "1000") in seen

@@ -1,10 +1,11 @@
-"""A working directory with modules of somebody else's: none of them is ever imported."""
+"""A working directory of somebody else's: no module in it is ever imported, no link followed by what is written."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ COMMANDS = (
     ("lock", "models.yaml"),
     ("fetch", "model.onnx", "--output", "fetched"),
 )
+SOME = (COMMANDS[0], COMMANDS[2], COMMANDS[3])  # a build, and readers in processes of their own
 # Python itself imports these for ``-m``, before anything of ours runs.
 BY_PYTHON_ITSELF = {"warnings", "contextlib", "keyword", "types"}
 
@@ -35,13 +37,17 @@ def hostile(place: Workplace) -> Workplace:
     place.write({"name": "net", "source": "model.onnx", "precision": "fp16"})
     for name in NAMES:
         (place.folder / f"{name}.py").write_text(f"open({str(place.folder / 'ran')!r}, 'a').write('{name} ')\n")
+    for name in ("models.lock", "draft.yaml"):
+        (place.folder / name).symlink_to(place.folder / "elsewhere")
     return place
 
 
-def started(place: Workplace, argv: list[str], **variables: str) -> str:
-    """Run every command in the directory, and return which of its modules were executed."""
+def started(
+    place: Workplace, argv: list[str], commands: Sequence[tuple[str, ...]] = SOME, **variables: str
+) -> str:  # fmt: skip
+    """Run commands in the directory, and return which of its modules were executed."""
     environment = {name: value for name, value in place.environment().items() if name != "PYTHONPATH"}
-    for command in COMMANDS:
+    for command in commands:
         done = subprocess.run(
             [*argv, *command], cwd=place.folder, env={**environment, **variables}, capture_output=True, text=True,
             check=False,
@@ -54,7 +60,10 @@ def started(place: Workplace, argv: list[str], **variables: str) -> str:
 
 
 def test_no_command_imports_from_the_current_directory(hostile: Workplace) -> None:
-    assert started(hostile, [COMMAND]) == ""
+    assert started(hostile, [COMMAND], COMMANDS) == ""
+    assert (hostile.folder / "models.lock").is_file()
+    assert hostile.call("init", "-o", "draft.yaml").status == 2
+    assert not (hostile.folder / "elsewhere").exists()
 
 
 def test_a_module_search_path_with_an_empty_entry_does_not_lead_there(hostile: Workplace) -> None:
@@ -89,3 +98,36 @@ def test_what_the_user_installed_is_found(place: Workplace, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "sitecustomize").read_text() >= "xx"
     assert (tmp_path / "usercustomize").read_text() >= "xx"
+
+
+def test_links_and_pipes_in_a_models_directory_lead_nowhere(place: Workplace) -> None:
+    """A models directory out of a stranger's archive: what the tool writes there stays there, and nothing waits."""
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx"})
+    assert place.run().status == 0
+    outside = place.folder / "outside"
+    outside.write_text("the user's")
+    folder = place.models_dir / "net"
+    names = ["../report.json", *(file.name for file in folder.iterdir() if file.is_file() and file.suffix != ".json")]
+    record = (folder / "report.json").read_bytes()
+
+    def trap(kind: Callable[[Path], None]) -> None:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+            kind(folder / name)
+        (folder / "report.json").write_bytes(record)
+
+    for kind in (lambda path: path.symlink_to(outside), os.mkfifo):
+        for command in (
+            ("relocate", str(place.models_dir), "--deploy-dir", "/deployed"),
+            ("run", "models.yaml", "--executor", "local", "--models-dir", str(place.models_dir), "--force"),
+        ):
+            trap(kind)
+            done = place.call(*command)
+            assert done.status == 0, done.stderr
+            assert outside.read_text() == "the user's"
+        trap(kind)
+        (folder / "provenance.json").unlink()
+        kind(folder / "provenance.json")
+        for look in (("lint",), ("status",), ("provenance", "verify")):
+            assert place.call(*look, str(place.models_dir)).status in (0, 1)

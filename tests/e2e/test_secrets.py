@@ -32,7 +32,8 @@ def test_no_secret_is_in_any_form_of_a_report(place: Workplace) -> None:
             return Answer(status=302, headers={"Location": f"{server.url}/good.onnx?Signature=canary-signature"})
         if "/good" in request.target:
             return Answer(model, ranged=True)
-        return Answer(b"<p>canary-signature of canary-header</p>", 403)
+        repeated = "canary-header and canary-bearer may not read https://h/x?Signature=canary-signature"
+        return Answer(b"<p>canary-signature of canary-header</p>", 403, reason=repeated)
 
     (place.folder / "locked.etlt").write_bytes(b"\0\0\0\0" + os.urandom(64))
     with Server(private) as server:

@@ -50,15 +50,17 @@ def test_netron_shows_the_graph_until_it_is_interrupted(place: Workplace) -> Non
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place.folder,
         env=place.environment(BROWSER=str(browser), NO_PROXY="127.0.0.1,localhost"),
     ) as process:  # fmt: skip
-        url = address(told, process)
-        assert url.startswith(("http://127.0.0.1:", "http://localhost:"))
-        with urllib.request.urlopen(url) as answer:
-            assert b"Netron" in answer.read()
-        assert status_for(url, "rebound.example:80") == 421, "a web site that had its name resolve to this machine"
-        assert status_for(url, None) == 421
-        assert status_for(url, f"localhost:{url.rpartition(':')[2].strip('/')}") == 200
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            url = address(told, process)
+            assert url.startswith(("http://127.0.0.1:", "http://localhost:"))
+            with urllib.request.urlopen(url) as answer:
+                assert b"Netron" in answer.read()
+            assert status_for(url, "rebound.example:80") == 421, "a web site that had its name resolve to this machine"
+            assert status_for(url, None) == 421
+            assert status_for(url, f"localhost:{url.rpartition(':')[2].strip('/')}") == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
     assert process.returncode == 0, "Ctrl-C is how one leaves Netron"
     assert "{input [dtype=float32, shape=(1, 3, 32, 32)]}" in out
     assert "Traceback" not in err

@@ -1,9 +1,10 @@
-"""Models on servers and in archives whose weights are in other files: fetched, built, planned, locked and bundled."""
+"""Models whose weights are in other files, here, on servers and in archives: built, planned, locked and bundled."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -119,3 +120,80 @@ def test_a_model_in_an_archive(place: Workplace) -> None:
     )
     assert done.model("net")["status"] == "built", done.stdout + done.stderr
     assert done.model("net")["build_key"] == model["build_key"]
+
+
+LONG = "w" * 130 + ".bin"  # its length takes two bytes in the file
+
+
+@pytest.mark.parametrize(
+    ("source", "location"), [("net.onnx", "w.bin"), ("net.onnx", LONG), ("NET.Onnx", "w.bin"), ("net", LONG)]
+)
+def test_external_data_counts(place: Workplace, source: str, location: str) -> None:
+    def write(seed: int) -> None:
+        model = onnx.load(networks.conv(place.folder / "plain.onnx", seed=seed))
+        (place.folder / location).unlink(missing_ok=True)
+        onnx.save(model, place.folder / source, save_as_external_data=True, location=location, size_threshold=0)
+
+    def planned() -> str:
+        done = place.call("plan", str(place.manifest), "--models-dir", str(place.models_dir), "--executor", "local")
+        return done.stdout
+
+    write(0)
+    place.write({"name": "net", "source": source})
+    before = place.run().model("net")
+    assert "up-to-date" in planned()
+    network = (place.folder / source).read_bytes()
+    write(1)
+    assert (place.folder / source).read_bytes() == network, "the weights alone are others"
+    assert "rebuild because: external weights sha256 " in planned()
+    after = place.run().model("net")
+    assert after["status"] == "built"
+    assert after["reason"].startswith("rebuild because: external weights sha256 ")
+    assert after["engine"]["sha256"] != before["engine"]["sha256"]
+    shutil.rmtree(place.models_dir)
+    again = place.run().model("net")
+    assert (again["status"], again["engine"]["sha256"]) == ("restored", after["engine"]["sha256"])
+
+
+@pytest.mark.parametrize("defect", ["missing", "link", "pipe"])
+def test_weights_that_a_model_may_not_have_are_refused_by_every_command(place: Workplace, defect: str) -> None:
+    model = onnx.load(networks.conv(place.folder / "plain.onnx"))
+    (place.folder / "nets").mkdir()
+    source, weights = place.folder / "nets/net.onnx", place.folder / "nets/w.bin"
+    onnx.save(model, source, save_as_external_data=True, location="w.bin", size_threshold=0)
+    place.write({"name": "net", "source": "nets/net.onnx"})
+    outside = weights.rename(place.folder / "secret")
+    if defect == "link":
+        weights.symlink_to(outside)
+    elif defect == "pipe":
+        os.mkfifo(weights)
+    why = {"missing": "can't be found", "link": "a link that leads out", "pipe": "not a regular file"}[defect]
+    assert why in place.call("plan", str(place.manifest), "--executor", "local").stdout
+    failed = place.run()
+    assert (failed.status, failed.model("net")["error"]["code"]) == (1, "onnx-external-data")
+    assert why in failed.model("net")["error"]["message"]
+    assert not list(place.models_dir.rglob("*.plan"))
+    for command in ("check", "lock"):
+        refused = place.call(command, str(place.manifest), *(["--executor", "local"] if command == "check" else []))
+        assert refused.status in (1, 3)
+        assert why in refused.stdout + refused.stderr
+    assert why in place.call("inspect", str(source)).stdout
+    assert not (place.folder / "models.lock").exists()
+
+
+def test_a_download_cache_of_links_builds(place: Workplace) -> None:
+    """As Hugging Face's cache is: model and weights are links into a directory of contents."""
+    model = onnx.load(networks.conv(place.folder / "plain.onnx"))
+    onnx.save(model, place.folder / "m", save_as_external_data=True, location="model.onnx_data", size_threshold=0)
+    blobs, snapshot = place.folder / "blobs", place.folder / "snapshots/0123"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for name, written, blob in (("model.onnx", "m", "aa"), ("model.onnx_data", "model.onnx_data", "bb")):
+        (place.folder / written).rename(blobs / blob)
+        (snapshot / name).symlink_to(f"../../blobs/{blob}")
+    place.write({"name": "net", "source": "snapshots/0123/model.onnx"})
+    built = place.run().model("net")
+    assert (built["status"], built["error"]) == ("built", None)
+    assert built["identity"]["weights_sha256"] is not None
+    assert place.call("lock", str(place.manifest)).status == 0
+    assert "snapshots/0123/model.onnx_data" in (place.folder / "models.lock").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto
 
 from prepare_models_entrypoint.errors import ConvertError
-from prepare_models_entrypoint.onnx_graph import batch_norm, opsets
+from prepare_models_entrypoint.onnx_graph import affine, opsets
 from prepare_models_entrypoint.onnx_graph.prepare import prepare
 from prepare_models_entrypoint.onnx_graph.retype import retype
 from tests import rounding
@@ -80,7 +80,7 @@ def rewritten(model: onnx.ModelProto, target: str) -> onnx.ModelProto | None:
             copy = opsets.lift(copy, 13, required=13, why="bf16")
         except ConvertError:
             return None
-    batch_norm.fold(copy)
+    affine.fold(copy)
     return retype(copy, target).model
 
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from prepare_models_entrypoint.onnx_graph import batch_norm, graph, quantize
+from prepare_models_entrypoint.onnx_graph import affine, graph, quantize
 from tests.engine.graphs import FLOAT, answers, loop_free, quantized, weight
 
 
@@ -90,19 +90,24 @@ def test_a_concatenation_that_stays_in_float_leaves_the_scales_of_its_parts_alon
 
 
 @pytest.mark.parametrize(("operator", "kernel"), [("Conv", (6, 4, 3, 3)), ("ConvTranspose", (4, 6, 3, 3))])
-def test_batch_normalization_is_folded_into_the_weights_before_they_are_quantized(
+def test_what_is_the_same_for_a_channel_is_folded_into_the_weights_before_they_are_quantized(
     operator: str, kernel: tuple[int, ...]
 ) -> None:
     nodes = [
         helper.make_node(operator, ["input", "w", "c"], ["hidden"], name="conv"),
-        helper.make_node("BatchNormalization", ["hidden", "g", "o", "m", "v"], ["output"], name="norm", epsilon=1e-3),
+        helper.make_node("BatchNormalization", ["hidden", "g", "o", "m", "v"], ["normal"], name="norm", epsilon=1e-3),
+        helper.make_node("Mul", ["factor", "normal"], ["larger"], name="scale"),
+        helper.make_node("Div", ["larger", "each"], ["fitting"], name="quotient"),
+        helper.make_node("Add", ["fitting", "each"], ["moved"], name="bias"),
+        helper.make_node("Sub", ["moved", "factor"], ["output"], name="back"),
     ]
     random = np.random.default_rng(3)
     vectors = {name: random.uniform(0.5, 2, 6).astype(np.float32) for name in "cgomv"}
+    vectors |= {"factor": np.float32([1.7]), "each": random.uniform(-2, -0.5, (6, 1, 1)).astype(np.float32)}
     model = loop_free(nodes, {"w": weight(*kernel), **vectors})
     feed = random.uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
     expected = answers(model, feed)[0]
-    assert batch_norm.fold(model) == 1
+    assert affine.fold(model) == 5
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == [operator]
     assert np.abs(answers(model, feed)[0] - expected).max() < 1e-4
@@ -119,7 +124,29 @@ def test_batch_normalization_stays_where_something_else_reads_the_convolution(re
     if reader == "output":
         model.graph.node[2].input[1] = "normal"
         model.graph.output.append(helper.make_tensor_value_info("hidden", FLOAT, ("a", "b", "c", "d")))
-    assert batch_norm.fold(model) == 0
+    assert affine.fold(model) == 0
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "constant"),
+    [
+        ("Add", ("hidden", "k"), np.ones((6, 8), np.float32)),  # by place
+        ("Add", ("hidden", "k"), np.ones((2, 6, 1, 1), np.float32)),  # makes two of one
+        ("Sub", ("k", "hidden"), np.ones((1, 6, 1, 1), np.float32)),
+        ("Mul", ("hidden", "k"), np.full((1, 6, 1, 1), 1e4, np.float32)),  # weights that fp16 ends before
+        ("Mul", ("hidden", "k"), np.zeros((1, 6, 1, 1), np.float32)),
+    ],
+)
+def test_what_differs_within_a_channel_or_would_spoil_the_weights_stays(
+    operator: str, inputs: tuple[str, str], constant: Any
+) -> None:
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["hidden"], name="conv"),
+        helper.make_node(operator, [*inputs], ["output"], name="step"),
+    ]
+    model = loop_free(nodes, {"w": weight(6, 4, 3, 1), "k": constant})
+    assert affine.fold(model) == 0
+    assert len(model.graph.node) == 2
 
 
 def test_layers_in_a_branch_are_quantized_with_weights_from_outside() -> None:

@@ -273,6 +273,18 @@ def test_a_sample_that_shows_more_than_the_first_ones_counts(tmp_path: Path) -> 
     assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
 
 
+def test_a_sample_of_which_the_output_says_little_is_held_against_the_range_that_all_have(tmp_path: Path) -> None:
+    source = planted.steep(tmp_path / "net.onnx", 16.0)
+    values = np.random.default_rng(0).uniform(-1, 1, (4, 8, 32)).astype(np.float32)
+    values[2:] *= 0.001  # what rounding moves is much of their own range
+    np.savez(tmp_path / "samples.npz", x=values.reshape(32, 32))
+    verify = VerifyConfig(npz=str(tmp_path / "samples.npz"))
+    findings = found(source, verify)
+    assert findings is not None
+    assert len([name for name in findings.keep if name.startswith("turn_")]) <= 1  # by their own range, seven
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+
+
 def test_a_network_that_is_nothing_without_fp32_is_refused(place: Workplace) -> None:
     planted.steep(place.folder / "net.onnx", 3000.0)
     verify = {"random": {"ranges": {"x": [-1, 1]}}}

@@ -13,7 +13,7 @@ from prepare_models_entrypoint.onnx_graph import sites, typed_model
 from prepare_models_entrypoint.onnx_graph.findings import Findings, of_proof
 from tests.engine.attempts import attempt
 
-from .test_refusals import FLOAT, IMAGE, INT64, W, model, node, value
+from .refused_models import FLOAT, IMAGE, INT64, W, model, node, value
 
 
 @pytest.mark.parametrize("check_only", [True, False])

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from prepare_models_entrypoint.onnx_graph import batch_norm, graph, model_file, types
+from prepare_models_entrypoint.onnx_graph import affine, graph, model_file, types
 from prepare_models_entrypoint.onnx_graph.prepare import prepare
 from prepare_models_entrypoint.onnx_graph.retype import Retyped, retype
 from tests import rounding
@@ -47,7 +47,7 @@ def narrowed(model: onnx.ModelProto, target: str = "fp16", **options: Any) -> Re
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     copy = prepare(copy)
-    batch_norm.fold(copy)
+    affine.fold(copy)
     result = retype(copy, target, **options)
     stored = {tensor.name for tensor in model.graph.initializer}
     assert list(result.model.graph.output) == list(model.graph.output)

@@ -225,3 +225,14 @@ def test_a_reader_that_went_away_does_not_stop_the_work(place: Place) -> None:
     os.close(writer)
     assert done.returncode == 1
     assert errors(place.report()) == {"net": "source-not-found"}
+
+
+def test_onnx_runtime_tells_its_maker_nothing_of_models() -> None:
+    """From 1.29 on it sends names and digests of models, unless it finds this variable when it is loaded."""
+    program = (
+        "import os, sys; from prepare_models_entrypoint.__main__ import main; main(['describe']);"
+        "sys.exit(os.environ['ORT_DISABLE_TELEMETRY'] != '1')"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, env=environment(), stdout=subprocess.DEVNULL, timeout=60
+    )

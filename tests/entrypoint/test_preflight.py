@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Dict, List, Sequence
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from prepare_models_entrypoint.contract.report import Binding
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.converters import preflight, profiles
+from prepare_models_entrypoint.converters.estimate import memory_available
 from prepare_models_entrypoint.converters.profiles import Traits
 from prepare_models_entrypoint.errors import ConvertError
 
@@ -197,3 +199,13 @@ def test_a_shape_against_the_model_is_refused_with_its_axis(wanted: ShapeRange, 
     assert error.code == "inputs-mismatch"
     assert why in error.message
     assert "1x3x544x960" in error.hint
+
+
+def test_a_build_gets_no_more_memory_than_its_container(tmp_path: Path) -> None:
+    system, limit = tmp_path / "meminfo", tmp_path / "memory.max"
+    system.write_text("MemTotal: 8000 kB\nMemAvailable: 5000 kB\nSwapFree: 1000 kB\n")
+    assert memory_available(system, [limit]) == 6000 << 10
+    for text, available in (("max\n", 6000 << 10), ("4096000\n", 4096000), ("9223372036854771712\n", 6000 << 10)):
+        limit.write_text(text)
+        assert memory_available(system, [limit]) == available
+    assert memory_available(tmp_path / "none", [limit]) is None

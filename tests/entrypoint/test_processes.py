@@ -120,10 +120,23 @@ def test_a_timeout_kills_the_child_and_what_it_started(log: Path) -> None:
 def test_a_child_that_ended_by_itself_did_not_time_out_though_its_own_child_held_the_pipe(log: Path) -> None:
     code = """
         import subprocess, sys
-        subprocess.Popen(["sleep", "60"], pass_fds=[int(sys.argv[1])])
+        subprocess.Popen(["sleep", "60"], pass_fds=[int(sys.argv[1])], start_new_session=True)
     """
     ended, _ = run(code, log, timeout_s=0.5)
     assert (ended.exit_code, ended.signal, ended.timed_out) == (0, None, False)
+
+
+def test_nothing_that_a_child_started_outlives_it(log: Path) -> None:
+    other = start("import time; time.sleep(60)")  # a child of this process that is somebody else's business
+    code = """
+        import os, subprocess, sys
+        inner = "import subprocess; print(subprocess.Popen(['sleep', '60'], stdout=-3, start_new_session=True).pid)"
+        found = subprocess.run([sys.executable, "-c", inner], stdout=subprocess.PIPE, start_new_session=True).stdout
+        os.write(int(sys.argv[1]), found)
+    """
+    ended, lines = run(code, log)
+    assert (ended.exit_code, alive(int(lines[0])), other.poll()) == (0, False, None)
+    kill(other)
 
 
 def test_children_that_end_at_the_very_timeout_end_in_order(log: Path) -> None:

@@ -18,7 +18,8 @@ from prepare_models.signing import envelopes
 from prepare_models.store import open_store
 from tests import networks
 from tests.command import Workplace
-from tests.farm.store_server import S3, s3
+from tests.farm.fresh import fresh_s3
+from tests.farm.store_server import S3
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -33,7 +34,7 @@ def write_key(folder: Path) -> CryptoSigner:
 
 @pytest.fixture
 def server() -> Iterator[S3]:
-    with s3() as started:
+    with fresh_s3() as started:
         yield started
 
 

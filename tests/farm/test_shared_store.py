@@ -9,9 +9,8 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,8 @@ from prepare_models.signing import trust
 from prepare_models.store import CALIBRATION, PLAN, Entry, Store, open_store
 from prepare_models.store.shared import SharedStore
 from prepare_models.support import paths
-from tests.farm.store_server import BUCKET, S3
+from tests.farm.fresh import FreshS3, fresh_s3
+from tests.farm.store_server import BUCKET
 from tests.unit.records import PLAN_BYTES, RUNTIME, digest, report_of
 
 from .test_robot import write_key
@@ -29,32 +29,14 @@ from .test_robot import write_key
 PREFIX = f"{BUCKET}/site"
 
 
-class CountingS3(S3):
-    """Counts requests, and refuses the next ones where it is told to."""
-
-    def __init__(self) -> None:
-        self.requests = self.refusals = 0
-        super().__init__()
-
-    def _answer(self, environ: Any, start: Any) -> Iterable[bytes]:
-        self.requests += 1
-        if self.refusals:
-            self.refusals -= 1
-            start("503 Slow Down", [("Content-Length", "0")])
-            return []
-        return super()._answer(environ, start)
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[CountingS3]:
-    started = CountingS3()
-    started.files().mkdir(BUCKET)
-    yield started
-    started.close()
+def server() -> Iterator[FreshS3]:
+    with fresh_s3() as started:
+        yield started
 
 
 @pytest.fixture
-def s3(server: CountingS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingS3]:
+def s3(server: FreshS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[FreshS3]:
     for name, value in server.variables.items():
         monkeypatch.setenv(name, value)
     yield server
@@ -89,7 +71,7 @@ def refusal(shared: SharedStore, key: str, store: Store, **locked: str) -> tuple
 
 
 def test_an_engine_comes_back_as_it_was_put_for_those_who_trust_its_signer(
-    s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     signer = write_key(tmp_path)
@@ -118,7 +100,7 @@ def test_an_engine_comes_back_as_it_was_put_for_those_who_trust_its_signer(
     assert [(each.offer.model, each.offer.signed_by) for each in shared.listed()] == [("net0", keyid)]
 
 
-def test_a_locked_digest_needs_no_signature(s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_digest_needs_no_signature(s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     shared.push(entry)
     store = robot(monkeypatch, tmp_path / "robot")
@@ -128,7 +110,7 @@ def test_a_locked_digest_needs_no_signature(s3: CountingS3, tmp_path: Path, monk
     assert caught.value.code == "shared-engine-untrusted"
 
 
-def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_lies_is_found_out(s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, other, shared = built(tmp_path / "host"), built(tmp_path / "host", 1), SharedStore(s3.url)
     signer = write_key(tmp_path)
     trust.save(paths.keys_file(), trust.KeyList().with_key(tmp_path / "key.pub", "", None, (trust.CONTENTS,))[0])
@@ -144,8 +126,8 @@ def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypa
         content = files.cat_file(path)
         for wrong in (content[:-1] + b"!", content[:-1]):
             files.pipe_file(path, wrong)
-            code, told = refusal(shared, entry.key, store)
-            assert (code, name in told, entry.key[:16] in told) == ("shared-engine-damaged", True, True), told
+            code, why = refusal(shared, entry.key, store)
+            assert (code, name in why, entry.key[:16] in why) == ("shared-engine-damaged", True, True), why
         files.rm_file(path)
         assert f"{name} is missing" in refusal(shared, entry.key, store)[1]
         files.pipe_file(path, content)
@@ -155,6 +137,15 @@ def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypa
         statement = json.loads(base64.b64decode(envelope["payload"]))
         payload = json.dumps({**statement, **changes}).encode()
         return json.dumps({**envelope, "payload": base64.b64encode(payload).decode()}).encode()
+
+    record = json.loads(files.cat_file(objects["record.json"]))
+    for changes in ({"identity": {"precision": "int8"}}, {"engine": {**record["engine"], "bytes": 99}}, {"io": 1}):
+        lie = json.dumps({**record, **changes}).encode()
+        files.pipe_file(f"{PREFIX}/objects/{digest(lie)}", lie)
+        told = {**names, "record.json": digest(lie)}
+        unsigned = forged(subject=[{"name": name, "digest": {"sha256": each}} for name, each in told.items()])
+        files.pipe_file(place, json.dumps({**json.loads(unsigned), "signatures": []}).encode())
+        assert refusal(shared, entry.key, store, **{entry.key: digest(PLAN_BYTES)})[0] == "shared-engine-damaged"
 
     elsewhere = [{"name": "1/model.plan", "digest": {"sha256": "../../etc/passwd"}}]
     more = [{"name": name, "digest": {"sha256": digest(b"")}} for name in ("1/model.plan", "record.json", "../x")]
@@ -167,8 +158,7 @@ def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypa
         (b"[" * 1000, "is damaged"),
     ):
         files.pipe_file(place, entry_of_a_liar)
-        code, told = refusal(shared, entry.key, store)
-        assert (code, why in told) == ("shared-engine-damaged", True), told
+        assert why in refusal(shared, entry.key, store)[1]
     files.pipe_file(place, forged(_type="changed"))
     assert refusal(shared, entry.key, store) == ("shared-engine-untrusted", refusal(shared, entry.key, store)[1])
     assert "does not match" in refusal(shared, entry.key, store)[1]
@@ -179,7 +169,7 @@ def test_a_store_that_lies_is_found_out(s3: CountingS3, tmp_path: Path, monkeypa
 
 
 def test_many_writers_readers_and_refusals_at_once(
-    s3: CountingS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, locked = built(tmp_path / "host"), {}
     locked[entry.key] = digest(PLAN_BYTES)
@@ -207,23 +197,27 @@ def test_many_writers_readers_and_refusals_at_once(
     assert len(s3.files().find(f"{PREFIX}/objects")) == 3
 
 
-def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: CountingS3, tmp_path: Path) -> None:
+def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: FreshS3, tmp_path: Path) -> None:
     first, second, shared = built(tmp_path / "host"), built(tmp_path / "host", 1), SharedStore(s3.url)
     shared.push(first)
     shared.push(second)
+    assert shared.keys() == {first.key, second.key}
     files = s3.files()
     files.rm_file(f"{PREFIX}/engines/{second.key}.json")
+    files.pipe_file(f"{PREFIX}/engines/..{second.key}.json.partial", b"{")
     assert shared.lookup([first.key, second.key]) == {first.key}
     assert shared.collect(unused_s=None, margin_s=3600.0, dry_run=False) == ([], [], 0), "it may be under way"
     gone = shared.collect(unused_s=None, margin_s=0.0, dry_run=True)
-    assert (gone.engines, len(gone.objects)) == ([], 1), "the record; the engine is the first one's, too"
+    assert (gone.engines, len(gone.objects)) == ([], 2), (
+        "the record and half an entry; the engine is the first one's, too"
+    )
     assert shared.collect(unused_s=None, margin_s=0.0, dry_run=False) == gone
     assert shared.offers([first.key])[first.key].problem is None
     assert shared.collect(unused_s=0.0, margin_s=0.0, dry_run=False).engines == [first.key]
     assert not files.exists(PREFIX)
 
 
-def test_a_thousand_keys_are_found_with_a_few_requests(s3: CountingS3, tmp_path: Path) -> None:
+def test_a_thousand_keys_are_found_with_a_few_requests(s3: FreshS3, tmp_path: Path) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     shared.push(entry)
     before = s3.requests

@@ -34,6 +34,7 @@ class Answer:
     content: the whole file; ``ranged`` serves the part that the request's Range asks for.
     cut_after: bytes after which the connection breaks off. stall_s: silence before the body's second half.
     flip: whether one byte is damaged on the way. rate: bytes a second on this connection.
+    reason: the words next to the status, where not the usual ones.
     """
 
     content: bytes = b""
@@ -46,6 +47,7 @@ class Answer:
     flip: bool = False
     rate: Optional[float] = None
     delay_s: float = 0.0
+    reason: Optional[str] = None
 
 
 class Server:
@@ -110,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(answer.delay_s)
         start, end, status = _range(request, answer)
         request.status = status
-        self.send_response(status)
+        self.send_response(status, answer.reason)
         if answer.etag:
             self.send_header("ETag", answer.etag)
         if status == 206:

@@ -77,7 +77,7 @@ def test_everything_is_listed_last_used_first(cache: Path, capsys: pytest.Captur
     ]
     assert main(["cache", "ls", "--kind", "download"]) == 0
     told = capsys.readouterr().out
-    assert "1 items, 0.0 kB" in told
+    assert "1 items, 7 B" in told
     assert "net.onnx" in told
     assert "seg" not in told
 

@@ -11,6 +11,12 @@ import pytest
 
 from prepare_models.docker.copied_files import Bind, archives, unpack, volumes
 from prepare_models.errors import HostError, InterruptedRunError
+from prepare_models.executors.files import CopiedFiles
+from prepare_models.executors.work import Step, Work
+from prepare_models.manifest.model import ModelSpec
+from prepare_models_entrypoint.contract.job import JobKind
+
+from .records import PLAN_BYTES, RUNTIME, digest, report_of
 
 
 def no() -> bool:
@@ -162,3 +168,16 @@ def test_nothing_else_comes_back(tmp_path: Path, archive: Callable[[], bytes]) -
     (tmp_path / "there").mkdir()
     unpack([archive()], tmp_path / "there")
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+def test_an_engine_that_changed_on_its_way_is_not_published(tmp_path: Path) -> None:
+    spec, target = ModelSpec(name="seg", source="/a.onnx", line=1), tmp_path / "models" / "seg"
+    report = report_of(spec, target, {"model": digest(b"model")}, RUNTIME)
+    step = Step(Work(JobKind.RUN, spec, target, tmp_path, "run"), JobKind.RUN, fetch=False)
+    plan = step.folder / "made" / "1" / "model.plan"
+    plan.parent.mkdir(parents=True)
+    plan.write_bytes(PLAN_BYTES[:-1] + b"!")
+    error = CopiedFiles().deliver(step, report)
+    assert error is not None
+    assert error["code"] == "docker-lost"
+    assert not target.exists()

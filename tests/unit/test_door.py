@@ -123,7 +123,7 @@ def test_a_full_disk_under_the_output_is_no_bug() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr.startswith("error [environment] prepare-models: no room left to write the output")
+    assert done.stderr.startswith("error [disk-full] prepare-models: no room left to write the output")
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
@@ -254,6 +254,19 @@ def test_a_cache_that_a_link_leads_to_is_judged_where_it_is(
     monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", str(tmp_path / "own"))
     assert door.main(["lock", "models.yaml"]) == 3
     assert f"everybody may write {tmp_path / 'shared'}" in capsys.readouterr().err
+
+
+def test_a_place_that_no_report_can_name_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    latin = tmp_path / os.fsdecode(b"mod\xe8les")
+    latin.mkdir()
+    for folder in (tmp_path, latin):
+        (folder / "models.yaml").write_text("version: 1\nmodels: [{name: a, source: m.onnx}]\n", encoding="utf-8")
+    monkeypatch.chdir(latin)
+    for words in (["models.yaml"], [str(tmp_path / "models.yaml"), "--models-dir", "engines"]):
+        assert door.main(["run", *words, "--executor", "local"]) == 3
+        assert "rename the directory" in capsys.readouterr().err
 
 
 def test_a_user_without_account_or_home_can_work(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from prepare_models.manifest.load import load
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.signing import envelopes, releases, trust
 from prepare_models.store import PLAN
-from prepare_models.store.local import RECORD, LocalStore
+from prepare_models.store.local import LocalStore, write_record
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -123,7 +123,7 @@ def test_a_record_in_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str
     record = report_of(spec, tmp_path / "models" / "seg", {"model": digest(b"model")}, RUNTIME)
     store = LocalStore(Path(os.environ["PREPARE_MODELS_CACHE_DIR"]) / "engines", Digests())
     entry = store.put(record, {PLAN: tmp_path / "built.plan"})
-    (entry.plan.parent / RECORD).write_bytes(data.draw(changed(record)))
+    write_record(entry.plan.parent, data.draw(changed(record)))
     for action in ("ls", "verify"):
         never_a_bug(capsys, "cache", action)
     never_a_bug(capsys, "cache", "show", entry.key)

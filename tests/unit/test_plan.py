@@ -18,6 +18,7 @@ from prepare_models.manifest.model import Manifest, ModelSpec
 from prepare_models.planning import planner as plan
 from prepare_models.planning import status
 from prepare_models.store import Turn, open_store, restore
+from prepare_models.store.local import write_record
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import OnnxConfig
@@ -258,7 +259,7 @@ def test_an_engine_with_an_edited_record_is_not_restored(built: Place, edit: dic
         files = {"model.plan": built.output_dir / plan.PLAN}
         entry = store.put(report, files)  # type: ignore[arg-type]  # read as plain JSON
         assert restore.find(store, planned, Turn(waited=False, last_place=None)) is not None
-        (entry.plan.parent / "record.json").write_text(json.dumps({**report, **edit}), encoding="utf-8")
+        write_record(entry.plan.parent, json.dumps({**report, **edit}).encode())
         (built.output_dir / "report.json").unlink()
     else:
         write_report(built.output_dir, {**report, **edit})

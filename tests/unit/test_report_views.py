@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -75,6 +76,21 @@ def test_markdown_commands_no_terminal() -> None:
     text = markdown.render(found)
     assert not set("\x1b\x07\x9b\u202e") & set(text)
     assert "\\x1b" in text
+
+
+def test_no_text_of_a_report_begins_a_line_of_markdown() -> None:
+    """Where a summary becomes a note, GitLab takes a line that begins with a slash for a command of its author."""
+    document = json.dumps(run())
+    texts = {text for text in _texts(run()) if text.isprintable() and text not in ("input", "output")}
+    for text in sorted(texts, key=len, reverse=True):
+        found = json.loads(document.replace(json.dumps(text) + ",", json.dumps(f"{text}\n/merge\n") + ","))
+        assert not [line for line in markdown.render(found).splitlines() if line.startswith("/")], text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        yield from [each] if isinstance(each, str) else _texts(each)
 
 
 def test_markdown_has_a_row_for_each_model_and_the_remedies() -> None:
@@ -188,7 +204,7 @@ def test_a_single_model_a_directory_and_a_later_writers_report_are_read(tmp_path
     assert len(documents.load(tmp_path)["models"]) == 1
     later = run()
     later["energy"] = later["models"][0]["energy"] = 12
-    del later["models"][1]["warnings"]
+    del later["models"][1]["warnings"], later["models"][0]["identity"]["target"]
     (tmp_path / "later.json").write_text(json.dumps(later), encoding="utf-8")
     assert "energy" not in html.render(documents.load(tmp_path / "later.json"))
 
@@ -202,6 +218,15 @@ def test_what_is_no_report_is_a_usage_error(
         file.write_text(content, encoding="utf-8")
     assert main(["report", "render", str(file), "--format", "html"]) == 2
     assert str(file) in capsys.readouterr().err
+
+
+def test_a_run_whose_tool_has_no_version_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edited = run()
+    del edited["tool"]["version"]
+    (tmp_path / "report.json").write_text(json.dumps(edited), encoding="utf-8")
+    for form in ("html", "markdown"):
+        assert main(["report", "render", str(tmp_path), "--format", form]) == 2
+        assert "tool" in capsys.readouterr().err
 
 
 def test_rendering_writes_the_file_whole_or_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,6 +92,19 @@ def test_a_record_that_can_not_be_read_hides_the_engine(store: LocalStore, tmp_p
     assert store.find(key) is None
 
 
+def test_a_bit_of_a_record_that_turned_hides_the_engine(store: LocalStore, tmp_path: Path) -> None:
+    """Companions are made from it: a name of a tensor with another letter would be a node that finds no tensor."""
+    file = store.root / put(store, tmp_path) / "record.json"
+    for place in range(0, file.stat().st_size, 97):
+        data = bytearray(file.read_bytes())
+        data[place] ^= 1
+        file.write_bytes(data)
+        assert store.find(file.parent.name) is None
+        data[place] ^= 1
+        file.write_bytes(data)
+    assert store.find(file.parent.name) is not None
+
+
 def test_a_record_of_another_engine_is_not_handed_out(store: LocalStore, tmp_path: Path) -> None:
     key = put(store, tmp_path)
     (store.root / key).rename(store.root / ("0" * 64))

@@ -28,7 +28,7 @@ CURRENT = f"{RELEASES}/current"
 
 
 def is_provisioned(directory: Path) -> bool:
-    """Return whether a model's directory shows one of several releases, so that nobody may write its files in place."""
+    """Return whether a model's directory has releases, so that nobody may write its files in place."""
     return os.path.isdir(os.path.join(str(directory), CURRENT))
 
 

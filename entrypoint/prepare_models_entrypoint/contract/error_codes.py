@@ -81,7 +81,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "verification-failed": ErrorCode("model", "the engine's numbers are too far from its model's", "Check the calibration cache and the samples' preprocessing. See [verify.md](verify.md)."),
     "verification-impossible": ErrorCode("model", "the numbers could not be compared", "Remove `verify:` from this model, or verify where a GPU runs the engine."),
     "verification-samples-unusable": ErrorCode("model", "the samples for a verification can't be used", "Check `verify:`: paths, input names and shapes."),
-    "directory-provisioned": ErrorCode("model", "the model's directory shows a release of `provision`, whose files are not written in place", "`prepare-models provision` brings what the manifest asks for; or choose another models directory."),
+    "directory-provisioned": ErrorCode("model", "the model's directory has releases of `provision`, whose files are not written in place", "`prepare-models provision` brings what the manifest asks for; or choose another models directory."),
     "lint-findings": ErrorCode("model", "a consumer that the manifest names would refuse the new engine, so it was not switched to", "Follow the finding's hint; `consumers:` says whose rules count."),
     "health-failed": ErrorCode("model", "the health command refused the new version, and the one before serves again", "Read the command's output. The version is not tried again until the manifest changes, or with `--force`."),
     "release-rejected": ErrorCode("model", "the version was taken back before, by `rollback` or by the health command, so nothing switches to it", "Change the model in the manifest, or give `--force`; `prepare-models rollback NAME --to N` returns to a version that is kept."),

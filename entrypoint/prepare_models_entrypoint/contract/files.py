@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Optional, Tuple, Union
+from typing import BinaryIO, Callable, Iterator, Mapping, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
@@ -106,15 +106,29 @@ def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
         stream.write(data)
 
 
-def write_own(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file of a directory that is the tool's: a link or a pipe that is there is replaced, not followed."""
-    place = Path(target)
-    remove_partials(place.parent, of=place.name)
-    with partial_file(place, mode=mode) as (stream, partial):
+def pass_on(target: PathLike, data: bytes, *, mode: int = 0o600) -> None:
+    """Write what only another process of this run reads: whole or absent, and not worth a wait for the disk."""
+    with partial_file(target, mode=mode) as (stream, partial):
         stream.write(data)
-        sync(stream)
-        os.replace(str(partial), str(place))
-        sync_directory(place.parent)
+        stream.flush()
+        os.replace(str(partial), str(target))
+
+
+def write_own(target: PathLike, data: bytes) -> None:
+    """Write a file of a directory that is the tool's: a link or a pipe that is there is replaced, not followed."""
+    write_all_own(Path(target).parent, {Path(target).name: data})
+
+
+def write_all_own(directory: PathLike, contents: Mapping[str, bytes]) -> None:
+    """Write files as ``write_own`` does, given by their names; all are on the disk when it returns."""
+    for name, data in contents.items():
+        place = Path(directory, name)
+        remove_partials(directory, of=name)
+        with partial_file(place) as (stream, partial):
+            stream.write(data)
+            sync(stream)
+            os.replace(str(partial), str(place))
+    sync_directory(directory)
 
 
 def sync(stream: BinaryIO) -> None:
@@ -228,17 +242,18 @@ def _linked(source: str, partial: Path) -> bool:
 SMALL = 1 << 20
 
 
-def read_small(path: Path, *, largest: int = SMALL) -> bytes:
+def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> bytes:
     """Return the content of a file that a user names: a key, a manifest, a lock. Never waits, whatever the path is.
 
     Args:
         path: a regular file, or a link to one; pipes and devices are refused before anything is read.
         largest: in bytes.
+        follow: whether a link is followed. Where a confined process may have made it, it leads past its confinement.
 
     Raises:
         OSError: it isn't a regular file, is too large, or can't be read.
     """
-    with open_regular(path) as stream:
+    with open_regular(path, follow=follow) as stream:
         size = os.fstat(stream.fileno()).st_size
         data = stream.read(min(size, largest) + 1)  # room for the largest would be made for each
         if len(data) > size:  # it grows
@@ -248,13 +263,14 @@ def read_small(path: Path, *, largest: int = SMALL) -> bytes:
     return data
 
 
-def open_regular(path: PathLike) -> BinaryIO:
-    """Open a regular file, or a link to one. Never waits, whatever the path is.
+def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file, or a link to one unless ``follow`` is False. Never waits, whatever the path is.
 
     Raises:
         OSError: it is a pipe, a device or a directory, or can't be opened.
     """
-    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    links = 0 if follow else os.O_NOFOLLOW
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | links)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb")

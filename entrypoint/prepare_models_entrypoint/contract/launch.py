@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import List
 
+NICE_VARIABLE = "PREPARE_MODELS_NICE"  # 1 has a process and its children give way to other programs
+
 _SCRIPT = Path(__file__).absolute().parents[1] / "launch" / "start.py"
 
 

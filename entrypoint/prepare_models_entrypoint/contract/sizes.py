@@ -20,6 +20,14 @@ def size_of(text: str) -> Optional[int]:
     return int(size) if size < _LARGEST else None
 
 
+def told(size: float) -> str:
+    """Return bytes as a person reads them: ``1.2 GB``, ``38.9 MB``, ``1.5 kB``, ``300 B``."""
+    for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size:.0f} B"
+
+
 def meant(text: str) -> Optional[str]:
     """Return a size in the form that is read, for one in another spelling such as ``2G``, ``512 mib`` or ``1gb``."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kmg])(i?)(b?)", text.strip().lower())

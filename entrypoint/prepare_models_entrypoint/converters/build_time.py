@@ -15,7 +15,7 @@ from typing import Callable, Dict, Iterator, Optional
 
 from ..contract.environment import RuntimeInfo
 from ..contract.event import ELAPSED
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..contract.identity import target
 from ..contract.job import ModelJob
 from ..contract.source import Source
@@ -40,7 +40,7 @@ def remember(file: Path, precision: str, seconds: float) -> None:
     """Keep what a build took. A disk that refuses costs an estimate and no engine."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, json.dumps({**_read(file), precision: round(seconds, 3)}).encode("ascii"))
+        pass_on(file, json.dumps({**_read(file), precision: round(seconds, 3)}).encode("ascii"), mode=0o644)
 
 
 def _read(file: Path) -> Dict[str, float]:

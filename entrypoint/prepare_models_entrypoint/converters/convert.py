@@ -17,7 +17,7 @@ from ..contract.environment import RuntimeInfo
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..errors import ConvertError, VerifyError
-from ..processes import Ended, Silence, supervise_fork, tail
+from ..processes import Ended, Silence, answer_of, supervise_fork, tail
 from . import build_time, converter, decrypting, etlt
 from .memory_retries import rungs
 from .request import BuildRequest, BuildResult
@@ -222,10 +222,9 @@ def _run(
         timeout_s=timeout_s,
         silence=Silence(_SILENCE_S, tell),
     )
-    try:
-        result: BuildResult = json.loads(Path(request.result).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _without_result(ended, log, timeout_s) from None
+    result = answer_of(Path(request.result), BuildResult)
+    if result is None:
+        raise _without_result(ended, log, timeout_s)
     error = result["error"]
     if error is not None:
         kind = VerifyError if error["stage"] == VerifyError.of_stage else ConvertError

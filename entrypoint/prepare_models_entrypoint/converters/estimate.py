@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _BASE_BYTES = 110_000_000
 _WEIGHTS_FACTOR = 5.4
 _MEMORY_FILE = Path("/proc/meminfo")
+# The limit of this container, in control groups of version 2 and 1; outside of one it is none, or "max".
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 # What Isaac ROS' TensorRTNode accepts at an output (release 4.5).
 _ISAAC_OUTPUTS = ("float32", "int8", "int32", "int64", "uint8")
 
@@ -50,13 +53,20 @@ def memory_needed(weights: int) -> int:
     return int(_BASE_BYTES + _WEIGHTS_FACTOR * weights)
 
 
-def memory_available(file: Path = _MEMORY_FILE) -> Optional[int]:
-    """Return the memory in bytes that programs can still get, swap included, or None where that isn't reported."""
+def memory_available(file: Path = _MEMORY_FILE, limits: Sequence[Path] = _LIMITS) -> Optional[int]:
+    """Return the memory in bytes that programs can still get, swap included, or None where that isn't reported.
+
+    It is never more than the limit of the container.
+    """
     try:
         fields = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines())
-        return sum(int(fields[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
+        free = sum(int(fields[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
     except (OSError, ValueError, LookupError):
         return None
+    for limit in limits:
+        with contextlib.suppress(OSError, ValueError):
+            free = min(free, int(limit.read_text(encoding="ascii")))
+    return free
 
 
 def check_memory(weights: int, *, available: Optional[int]) -> None:

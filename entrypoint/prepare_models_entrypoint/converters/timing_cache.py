@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, Optional, cast
 
 from ..contract import runtime
 from ..contract.environment import BackendInfo
-from ..contract.files import write_atomic
+from ..contract.files import read_small, write_own
 from .request import BuildRequest
 
 if TYPE_CHECKING:
     from .backend import trt
+
+_LARGEST = 1 << 30  # bytes; they have some millions
 
 
 @contextlib.contextmanager
@@ -34,7 +37,7 @@ def cache(config: trt.IBuilderConfig, backend: BackendInfo, request: BuildReques
     with locked(file):
         merged = config.create_timing_cache(_read(file))
         merged.combine(measured, ignore_mismatch=False)
-        write_atomic(file, bytes(memoryview(merged.serialize())))
+        write_own(file, bytes(memoryview(merged.serialize())))
 
 
 @contextlib.contextmanager
@@ -55,7 +58,7 @@ def private(request: BuildRequest, backend: str, version: str) -> Iterator[Optio
     measured = _read(own)
     if measured not in (b"", before):
         with locked(shared):
-            write_atomic(shared, measured)
+            write_own(shared, measured)
 
 
 def file_for(directory: Path, backend: str, version: str) -> Path:
@@ -70,13 +73,16 @@ def file_for(directory: Path, backend: str, version: str) -> Path:
 def locked(file: Path) -> Iterator[None]:
     """Hold the file's lock: one process merges at a time."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{file}.lock", "w", encoding="ascii") as lock:
+    lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except FileNotFoundError:
+        return read_small(file, largest=_LARGEST, follow=False)  # every model's build may change this directory
+    except OSError:
         return b""

@@ -12,10 +12,10 @@ from typing import BinaryIO, Optional
 from .. import reach
 from ..confinement import confine
 from ..contract import converters
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..errors import outcome
 from ..landlock import Reach
-from ..processes import die_with_parent, show_as
+from ..processes import die_with_parent, go_first, show_as
 from . import converter
 from .request import BuildRequest, BuildResult, empty_result
 
@@ -26,11 +26,12 @@ def serve(request: BuildRequest, events_fd: int) -> int:
     """Serve one request; the outcome, good or bad, is in its result file. Progress goes to ``events_fd``."""
     die_with_parent(request.parent)
     show_as("prepare-build")
+    go_first()
     result = empty_result()
     result["confinement"] = confine(_reach(request), private=Path(request.work_dir))
     with os.fdopen(events_fd, "wb", 0) as events:
         result["error"] = outcome(lambda: _convert(request, result, Progress(events)), "convert")
-    write_atomic(request.result, json.dumps(result).encode("utf-8"), mode=0o600)
+    pass_on(request.result, json.dumps(result).encode("utf-8"))
     return 0 if result["error"] is None else 1
 
 

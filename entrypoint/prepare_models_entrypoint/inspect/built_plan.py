@@ -10,14 +10,14 @@ from typing import List, Optional, Sequence
 
 from ..contract.backends import PRODUCTS, loader
 from ..contract.environment import RuntimeInfo
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..contract.identity import target
 from ..contract.launch import command
 from ..contract.report import Binding, EngineDetails, WarningInfo
 from ..converters import layer_info
 from ..converters.precision import Evidence
 from ..errors import InspectError
-from ..processes import supervise
+from ..processes import answer_of, supervise
 from .engine_worker import Answer, not_loaded
 from .header import Header, read_header
 
@@ -95,19 +95,12 @@ def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple
     """
     request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
     asked = {"plan": str(plan), "result": str(result), "parent": os.getpid(), "own": own, "module": module}
-    write_atomic(
-        request,
-        json.dumps(asked).encode("utf-8"),
-        mode=0o600,
-    )
+    pass_on(request, json.dumps(asked).encode("utf-8"))
     argv = command("inspect.engine_worker", str(request))
     ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)
-    try:
-        answer: Answer = json.loads(result.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
-        answer = not_loaded(f"the process that loads it ended with {reason}")
-    return answer, ended.peak_rss_bytes
+    reason = ended.signal.name if ended.signal else f"status {ended.exit_code}"
+    found = answer_of(result, Answer) or not_loaded(f"the process that loads it ended with {reason}")
+    return found, ended.peak_rss_bytes
 
 
 def _take_values(network: Sequence[Binding], engine: Sequence[Binding]) -> None:

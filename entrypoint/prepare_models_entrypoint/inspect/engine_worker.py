@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence,
 from .. import reach
 from ..confinement import confine
 from ..contract.backends import take
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
 from ..converters import layer_info
 from ..processes import die_with_parent
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     take(request["module"])
     work_dir = Path(request["result"]).parent
     confine(reach.of(work_dir=work_dir, read=[request["plan"]]), private=work_dir)
-    write_atomic(request["result"], json.dumps(_read(request["plan"], own=request["own"])).encode("utf-8"), mode=0o600)
+    pass_on(request["result"], json.dumps(_read(request["plan"], own=request["own"])).encode("utf-8"))
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from ..contract import converters, other_formats
+from ..contract.companions import PLAN, is_provisioned
 from ..converters import decrypting, etlt
 from ..errors import InspectError, StageError
 from . import onnx_model, plan_file
@@ -93,7 +94,8 @@ def _describe(file: Path, key_file: Optional[Path], *, layers: bool, weights: bo
 def _models(directory: Path, *, layers: bool, weights: bool) -> List[Document]:
     """Describe the engine of every model of a models directory, or of the one model that the directory is."""
     folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
-    found = [path for folder in folders for path in sorted(folder.glob("*/*")) if path.suffix.lower() in _PLANS]
+    within = {folder: PLAN if is_provisioned(folder) else "*/*" for folder in folders}
+    found = [path for folder in folders for path in folder.glob(within[folder]) if path.suffix.lower() in _PLANS]
     found = sorted({path for path in found if path.parent.name.isdigit()})
     if not found:
         raise InspectError(

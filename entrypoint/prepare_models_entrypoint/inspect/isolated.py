@@ -6,14 +6,14 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict
 
 from .. import reach
 from ..confinement import confine
 from ..contract.external_errors import ExternalDataError
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..errors import InspectError, StageError, from_external_data
-from ..processes import Ended, die_with_parent, show_as, supervise_fork, tail
+from ..processes import Ended, answer_of, die_with_parent, show_as, supervise_fork, tail
 
 Document = Dict[str, Any]
 # Called with what is known so far; the last call counts when the process dies in what comes after it.
@@ -37,11 +37,11 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
     """
     what = file.name
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
-        answer, log = Path(private) / "answer.json", Path(private) / "log"
+        told, log = Path(private) / "answer.json", Path(private) / "log"
         parent = os.getpid()
 
         def tell(document: Document) -> None:
-            write_atomic(answer, json.dumps(document).encode("utf-8"), mode=0o600)
+            pass_on(told, json.dumps(document).encode("utf-8"))
 
         def work(events_fd: int) -> int:
             os.close(events_fd)
@@ -61,7 +61,7 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
             return 0
 
         ended = supervise_fork(work, log=log, on_line=lambda _: None, timeout_s=timeout_s)
-        document: Optional[Document] = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else None
+        document = answer_of(told, Document)
         if ended.exit_code == 0 and document is not None:
             return document
         how = _how(ended, timeout_s, tail(log, 1))

@@ -21,7 +21,7 @@ from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
 from ..verify import runners
 from ..verify.judging import judge
-from . import batch_norm, calibration_cache, graph, harm, sample_files, weight_chains
+from . import affine, calibration_cache, graph, harm, sample_files, weight_chains
 from .calibration_cache import CalibrationCache
 from .histogram import Range, amax
 from .sample_files import Feed, Input
@@ -36,7 +36,7 @@ _FIRST, _MOST = 16, 512  # nodes of a segment
 _FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 6, 12, 6e8
 _APART = 3  # each of so many judges what the others settled, where there are enough
 _NEAR = 0.35  # of what a verification allows: other samples err more, and the rest of the model is rounded, too
-_LEAST_SHARE = 0.25  # of the activations that int8 could have
+_LEAST_SHARE = 0.1  # of the activations that int8 could have
 
 
 def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) -> CalibrationCache:
@@ -59,7 +59,7 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
     paths = sample_files.files(config)
     sample_files.check(paths, config, inputs)
     weight_chains.fold(model)
-    batch_norm.fold(model)
+    affine.fold(model)
     measured = _Measured(model, CALIBRATION_METHODS[1:] if config.method == AUTO else (config.method,))
     try:
         measured.run(

@@ -20,7 +20,7 @@ FILE = "calibration.cache"  # next to an engine: the cache that was made from sa
 
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration")
 _HEADER = re.compile(r"TRT-(\d+)-(\w+)")
-_LARGEST = 64 << 20
+LARGEST = 64 << 20
 _NAMES_KEPT = 50
 _FOREIGN = "use the calibration cache of exactly this model version"
 _OWN = "nothing is wrong: they keep the outputs right; more typical samples may bring more of them into int8"
@@ -76,7 +76,7 @@ def read(path: Path, name: str) -> CalibrationCache:
     Raises:
         ConvertError: it is empty, no cache, or of an algorithm that no calibrator reads.
     """
-    if path.stat().st_size > _LARGEST:
+    if path.stat().st_size > LARGEST:
         raise _invalid(name, f"it has {path.stat().st_size} bytes")
     data = path.read_bytes()
     if not data.strip():

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence
 
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..errors import ConvertError
@@ -59,7 +59,7 @@ def run(task: str, work_dir: Path, **arguments: object) -> Answer:
     """Have ONNX Runtime do a task in a process of its own; ``why_not`` in the answer says what stood in the way."""
     request, result, log = (work_dir / f"{task}{ending}" for ending in (".json", "-result.json", ".log"))
     document = {"task": task, "result": str(result), "parent": os.getpid(), **arguments}
-    write_atomic(request, json.dumps(document).encode("utf-8"), mode=0o600)
+    pass_on(request, json.dumps(document).encode("utf-8"))
     ended = supervise(
         command("onnx_graph.runtime_worker", str(request)), log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S
     )

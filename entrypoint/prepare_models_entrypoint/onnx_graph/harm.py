@@ -23,6 +23,7 @@ _MOST_VALUES = 1e10
 # Samples for each of these: more where that is quick, as what one hides (silence, say) another shows.
 _FEWEST_TRIED, _MOST_TRIED, _QUICK_VALUES = 2, 8, 1e9
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
+_MANY = 0.5  # of the activations: where so many are left out, those that harm most go first, whatever they compute
 _BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
 Feeds = Sequence[Mapping[str, Any]]
@@ -105,15 +106,22 @@ class _Search:
             return Harm(method, {}, right=True, tried=len(names), served=len(names))
         alone = self._alone(variants)
         costs = variants.costs(self._samples.sizes)
-        worst = sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name])
+        left_out = self._fewest(variants, alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
+        if len(left_out) > _MANY * len(names):
+            others = self._fewest(variants, alone, sorted(names, key=lambda name: -alone[name]))
+            left_out = min(left_out, others, key=len)
+        told, served = {name: alone[name] for name in left_out}, len(names) - len(left_out)
+        return Harm(method, told, right=served > 0, tried=len(names), served=served)
+
+    def _fewest(self, variants: "_Variants", alone: Mapping[str, float], worst: Sequence[str]) -> Sequence[str]:
+        """Return the activations, from the worst on, without which the outputs are right."""
         expected = bisection.expected([alone[name] for name in worst], self._tolerable)
         count = bisection.fewest(
             max(0, expected - 1), len(worst), lambda number: self._holds(variants, worst[:number], self._settling)
         )
         if count < len(worst) and not self._holds(variants, worst[:count], self._judging):
             count = bisection.fewest(count, len(worst), lambda number: self._holds_all(variants, worst[:number]))
-        left_out = {name: alone[name] for name in worst[:count]}
-        return Harm(method, left_out, right=count < len(worst), tried=len(names), served=len(worst) - count)
+        return worst[:count]
 
     def _best(self) -> Tuple[str, bool]:
         """Return the scales whose outputs are nearest to the source's, and whether these are near enough."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..foreign import ForeignError, foreign
 from ..processes import die_with_parent, show_as
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     die_with_parent(request["parent"])
     show_as("prepare-rewrite")
     answer = {"fold": _fold, "compare": _compare, "run": _run}[request["task"]](request)
-    write_atomic(request["result"], json.dumps(answer).encode("utf-8"), mode=0o600)
+    pass_on(request["result"], json.dumps(answer).encode("utf-8"))
     return 0
 
 

@@ -17,7 +17,7 @@ from ..contract.report import REWRITING, Calibration, KeptLayer, PrecisionProof,
 from ..converters.precision import Evidence, Rule, prove, rule, sentence, unmatched
 from ..errors import ConvertError
 from . import (
-    batch_norm,
+    affine,
     calibration_cache,
     domains,
     edits,
@@ -237,7 +237,7 @@ class _Rewriter:
         if "qdq" in steps:
             model = self._lifted(model, steps)
             weight_chains.fold(model)
-        batch_norm.fold(model)
+        affine.fold(model)
         for step in steps:
             self.on_phase(f"rewrite to {'int8' if step == 'qdq' else step}")
             model = self._step(model, step, names)

@@ -112,4 +112,5 @@ def read_secrets(file: Optional[str]) -> Secrets:
         ) from None
     for secret in filter(None, (secrets.ngc_api_key, secrets.hf_token, *secrets.headers.values())):
         register(secret)
+        register(secret.rpartition(" ")[2])  # of ``Bearer TOKEN``, what a server may repeat alone
     return secrets

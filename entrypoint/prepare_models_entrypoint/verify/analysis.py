@@ -17,7 +17,7 @@ from ..contract.job import ModelJob
 from ..contract.report import WarningInfo
 from ..contract.verification import VerifyConfig
 from ..errors import StageError
-from ..onnx_graph import batch_norm, graph, rounding
+from ..onnx_graph import affine, graph, rounding
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import lift
@@ -76,7 +76,7 @@ def watched(job: ModelJob, given: Samples, model: ModelProto) -> Tuple[str, rang
     few = list(itertools.islice(feeds, ranges.SAMPLES))
     if not few:
         raise needs.no_sample()
-    batch_norm.fold(model)
+    affine.fold(model)
     return described, ranges.Source(
         model, few, lambda: itertools.islice(samples.feeds(given.config, inputs)[1], ranges.SAMPLES, None)
     )
@@ -171,7 +171,7 @@ def origin(
 ) -> Optional[str]:
     """Return where a rewritten model first leaves its source: the first tensor that is not finite, else is far off."""
     model = as_asked(job, source, work_dir)
-    batch_norm.fold(model)
+    affine.fold(model)
     pair = Lockstep(model, twin.model, twin.wide)
     for feed in itertools.islice(feeds, ranges.SAMPLES):
         pair.run(feed)

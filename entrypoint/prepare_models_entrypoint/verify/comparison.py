@@ -5,23 +5,31 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional, Tuple, TypedDict
 
 from ..contract.backends import loader
 from ..contract.comparison import Verification, missed
 from ..contract.environment import RuntimeInfo
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
+from ..contract.report import ErrorInfo
 from ..converters.convert import plain_model
 from ..errors import VerifyError
 from ..inspect.header import read_header
 from ..onnx_graph.findings import Findings
-from ..processes import supervise, tail
+from ..processes import answer_of, supervise, tail
 
 _LOG_LINES = 5
 FAR_OFF = "verification-failed"
+
+
+class Answer(TypedDict):
+    """What the process that compares leaves: either of them."""
+
+    error: Optional[ErrorInfo]
+    verification: Optional[Verification]
 
 
 def verify(
@@ -68,22 +76,21 @@ def verify(
             "rescued": rescued,
             "by_flags": means is not None and means.leaves_the_graph,
         }
-        write_atomic(request_file, json.dumps(request).encode("utf-8"), mode=0o600)
+        pass_on(request_file, json.dumps(request).encode("utf-8"))
         argv = command("verify.worker", str(request_file))
         ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=model.limit_s)
-    try:
-        answer: Dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    found = answer_of(result, Answer) or Answer(error=None, verification=None)
+    error = found["error"]
+    if error is not None:
+        raise VerifyError(error["code"], error["message"], hint=error["hint"])
+    if found["verification"] is None:
         how = ended.signal.name if ended.signal else f"status {ended.exit_code}"
         raise VerifyError(
             "verification-impossible",
             f"the process that compares ended with {how}: {tail(log, _LOG_LINES)}",
             hint="remove verify: from this model, or raise --timeout if the time ran out",
-        ) from None
-    error = answer["error"]
-    if error is not None:
-        raise VerifyError(error["code"], error["message"], hint=error["hint"])
-    return answer["verification"], ended.peak_rss_bytes
+        )
+    return found["verification"], ended.peak_rss_bytes
 
 
 def refusal(verification: Verification) -> Optional[VerifyError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Mapping, Sequence, Set, Tuple
+from typing import Any, Mapping, Protocol, Sequence, Set, Tuple
 
 from ..contract.verification import Thresholds, VerifyConfig
 from .metrics import OutputMetrics
@@ -12,8 +12,13 @@ NEAR = 0.75  # of what is allowed: other inputs err more than the samples
 CALM = 0.2  # of what is allowed: other inputs hardly err five times as much
 
 Values = Mapping[str, Any]
-# Judges the outputs of the samples against those of the source; returns what misses a threshold, and the largest error.
-Judge = Callable[[Sequence[Tuple[Values, Values]]], "Judgement"]
+
+
+class Judge(Protocol):
+    """Judges outputs of samples against those of the source, by the range that they have ``among`` others, too."""
+
+    def __call__(self, pairs: Sequence[Tuple[Values, Values]], among: Sequence[Values] = ()) -> "Judgement":
+        """Return what misses a threshold, and the largest error."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,15 @@ def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
     ``near``: the share of what is allowed from which on an output is doubtful.
     """
 
-    def judged(pairs: Sequence[Tuple[Values, Values]]) -> Judgement:
+    def judged(pairs: Sequence[Tuple[Values, Values]], among: Sequence[Values] = ()) -> Judgement:
         doubtful, problems, error, calm = set(), {}, 0.0, True
         for name in pairs[0][0]:
             limits = config.of_output(name, precision)
             metrics = OutputMetrics(name, limits.argmax_axis)
             for reference, candidate in pairs:
                 metrics.add(reference[name], candidate[name])
+            for reference in among:
+                metrics.among(reference[name])
             asked = config.asks(name)
             missed = metrics.result(limits, named=False, asked=asked)["problems"]
             if metrics.result(_narrowed(limits, near), named=False, asked=asked)["problems"]:

@@ -49,6 +49,14 @@ class OutputMetrics:
         self._single = self._single and first.size == 1
         self._distances(wide_first[finite], wide_second[finite])
 
+    def among(self, reference: Any) -> None:
+        """Take what the reference says of a sample that is not compared: its values count for the range alone."""
+        first = np.asarray(reference)
+        finite = first[np.isfinite(first)] if first.dtype.kind == "f" else first
+        self._single = self._single and first.size == 1
+        if finite.size:
+            self._low, self._high = min(self._low, float(finite.min())), max(self._high, float(finite.max()))
+
     def _distances(self, first: Any, second: Any) -> None:
         if not first.size:
             return

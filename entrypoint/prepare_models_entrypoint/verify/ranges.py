@@ -30,6 +30,7 @@ _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
+_HELD_BYTES = 256 << 20  # of outputs of the source on these
 _REWRITING = 4  # bytes of tensors that take as long to compute as a byte of weights to rewrite
 _MOST_RUNS = 32  # with a few layers narrow, on each sample
 _TRIALS = 3  # on these; each adds the sample that is furthest off
@@ -65,6 +66,7 @@ class Source:
     seen: Mapping[str, Seen] = field(default_factory=dict)
     observed_bytes: int = 0
     _outputs: List[Values] = field(default_factory=list)
+    _answers: List[Values] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.feeds = self.feeds[:SAMPLES]
@@ -77,6 +79,19 @@ class Source:
             self.seen, self.observed_bytes = watched.seen, watched.observed_bytes
             self.runs += watched.runs
         return self._outputs
+
+    def answered(self, most: int) -> Iterator[Tuple[Values, Values]]:
+        """Yield the first of the other samples with their outputs, which are held where they are small."""
+        held = sum(map(_bytes, self._answers))
+        for index, feed in enumerate(itertools.islice(self.others(), most)):
+            if index < len(self._answers):
+                yield feed, self._answers[index]
+                continue
+            right = Segments(self.model).run(feed)
+            held += _bytes(right)
+            if index == len(self._answers) and held <= _HELD_BYTES:
+                self._answers.append(right)
+            yield feed, right
 
     def add(self, feed: Values, outputs: Values) -> None:
         """Take up a sample whose outputs are known."""
@@ -150,13 +165,13 @@ class _Search:
         return [(right[index], twin.run(self.source.feeds[index])) for index in samples]
 
     def _compared(self, keep: Mapping[str, str], samples: Sequence[int]) -> Judgement:
-        return self.judge(self._pairs(keep, samples))
+        return self.judge(self._pairs(keep, samples), self.source.outputs())
 
     def tried(self, keep: Dict[str, str]) -> _Form:
         """Return what came of a narrow form."""
         self.forms += 1
         pairs = self._pairs(keep, range(len(self.source.feeds)))
-        apart = [self.judge([pair]) for pair in pairs]
+        apart = [self.judge([pair], self.source.outputs()) for pair in pairs]
         worst = max(range(len(pairs)), key=lambda index: (len(apart[index].problems), apart[index].error))
         more = keep.keys() - self.keep.keys()
         computing = len(more & self.layers)
@@ -173,9 +188,8 @@ class _Search:
         twin, worst = Segments(rounding.rounded(self._narrow(form.keep).model).model), 0.0
         failing: Optional[Tuple[Values, Values]] = None
         many = int(_BYTES_OF_TRIALS / max(1, self.source.observed_bytes))
-        for feed in itertools.islice(self.source.others(), many):
-            right = Segments(self.source.model).run(feed)
-            judged = self.judge([(right, twin.run(feed))])
+        for feed, right in self.source.answered(many):
+            judged = self.judge([(right, twin.run(feed))], self.source.outputs())
             if judged.problems and not judged.error <= worst:
                 failing, worst = (feed, right), judged.error
         if failing is not None:
@@ -210,6 +224,8 @@ class _Search:
         """Return a form that keeps the layers whose errors add up, or ``best`` where that keeps less."""
         spread = self.spread = self.spread or Spread(self.source.model, self.keep)
         for index in range(self.learnt, len(self.source.feeds)):
+            if index != best.worst and not self._compared(self.keep, [index]).doubtful:
+                continue  # it tells nothing of what has to stay
             spread.learn(
                 min(_MOST_RUNS, int(_BYTES / max(1, self.source.observed_bytes + self.weight_bytes * _REWRITING))),
                 lambda keep, index=index: self._compared(self._kept(keep), [index]).error,  # type: ignore[misc]
@@ -273,3 +289,7 @@ def _overflowing(source: Source, target: str) -> Dict[str, str]:
                 found.update(dict.fromkeys(with_bodies(node), why))
                 break
     return found
+
+
+def _bytes(values: Values) -> int:
+    return sum(getattr(value, "nbytes", 0) for value in values.values())

@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 from .. import gpu_turn, reach
 from ..confinement import confine
 from ..contract.comparison import Latency, OutputComparison, ScaleFit, Verification, missed
-from ..contract.files import write_atomic
+from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
 from ..converters.precision import rule
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
             raise runners.missing(error) from None
 
     answer["error"] = outcome(compare, "verify", no_memory=_NO_MEMORY)
-    write_atomic(request["result"], json.dumps(answer).encode("utf-8"), mode=0o600)
+    pass_on(request["result"], json.dumps(answer).encode("utf-8"))
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import zstandard
 
-from prepare_models_entrypoint.contract.files import PARTIAL, partial_of, replace, sync
+from prepare_models_entrypoint.contract.files import NO_ROOM, PARTIAL, partial_of, replace, sync
 
 from ..docker.tar_streams import END, padding
 from ..errors import BundleError, HostError
@@ -65,6 +65,8 @@ class Contents:
         try:
             content, stored = self._measured(file, worth=0.0 if as_it_is else _WORTH)
         except OSError as error:
+            if error.errno in NO_ROOM:  # where it is kept until it is written
+                raise
             raise HostError(f"{file} can't be read: {error.strerror}", hint="give read access to it") from None
         if sha256 not in (None, content.sha256):
             raise BundleError(

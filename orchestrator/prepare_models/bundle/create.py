@@ -13,7 +13,7 @@ from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import HostError, LockError, UsageError
+from ..errors import HostError, LockError, NoRoomError, UsageError
 from ..executors import choice
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
@@ -26,6 +26,7 @@ from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
 from ..store.restore import built
+from ..support.os_errors import unwritable
 from ..support.paths import cache_dir
 from . import images, wheels
 from .contents import Contents, OnBytes, spool
@@ -100,9 +101,7 @@ def create(
             edition = releases.edition(releases.BUNDLE, index.digest, order.series, order.counter)
             files.append(releases.sign(order.target, edition, order.signer))
     except OSError as error:
-        raise HostError(
-            f"{error.filename or order.target} can't be written: {error.strerror}", hint="choose another with -o FILE"
-        ) from None
+        raise unwritable(order.target, error, "choose another with -o FILE") from None
     return index, files
 
 
@@ -210,7 +209,7 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
 def _check_room(folder: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if size_bytes + _SPARE > free:
-        raise HostError(
+        raise NoRoomError(
             f"the bundle needs {(size_bytes + _SPARE) / 1e6:.0f} MB more, {folder.parent} has {free / 1e6:.0f} MB",
             hint="free disk space there, or choose another disk with -o FILE",
         )

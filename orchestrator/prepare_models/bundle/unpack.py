@@ -20,7 +20,7 @@ from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
 
-from ..errors import BundleError, HostError
+from ..errors import BundleError, NoRoomError
 from ..lock.document import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.pins import fetched_pins
@@ -32,6 +32,7 @@ from ..running.fetch_process import fetch_sources
 from ..signing import releases
 from ..signing.trust import KeyList
 from ..store import open_store
+from ..support.os_errors import unwritable
 from ..support.paths import cache_dir, contents_dir, enter_scope
 from . import folders, images
 from .archive import Reader, Sink, damaged, opened
@@ -136,10 +137,7 @@ def unpack(
                 releases.accept(signed)
             return _settled(index, work, wants, signed.keyid if signed else None)
     except OSError as error:
-        raise HostError(
-            f"{error.filename or cache_dir()} can't be written: {error.strerror}",
-            hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with enough space",
-        ) from None
+        raise unwritable(cache_dir(), error, "choose another with PREPARE_MODELS_CACHE_DIR=DIR") from None
 
 
 def load_image(site: Site, image: BundledImage) -> None:
@@ -225,7 +223,7 @@ class _Work:
         needed = sum(content.bytes for content in index.contents if content.sha256 in (self._needed or ())) + _SPARE
         free = shutil.disk_usage(self._folder).free
         if needed > free:
-            raise HostError(
+            raise NoRoomError(
                 f"the bundle unpacks to {needed / 1e6:.0f} MB, {cache_dir()} has {free / 1e6:.0f} MB",
                 hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with enough space",
             )

@@ -162,6 +162,7 @@ def add_bases(command: argparse.ArgumentParser) -> None:
 def add_executor(command: argparse.ArgumentParser) -> None:
     """Add where the work is done, and what is said about containers."""
     command.add_argument("--executor", choices=NAMES, default="auto", help="where engines are built (default auto)")
+    command.add_argument("--nice", action="store_true", help="let builds give way to other programs")
     group = command.add_argument_group("containers")
     group.add_argument("--platform", metavar="NAME", help="platform of the image (default: detected; see image list)")
     group.add_argument("--image", metavar="IMAGE", help="another image of this tool")

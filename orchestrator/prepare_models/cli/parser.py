@@ -19,7 +19,7 @@ COMMANDS = {
     "convert": "convert one model, without a manifest",
     "run": "fetch, convert and inspect the models of a manifest",
     "provision": "bring a models directory to what a manifest asks for, switching each model in one step",
-    "rollback": "have an earlier version of a provisioned model show again",
+    "rollback": "make an earlier version of a provisioned model current again",
     "plan": "print what run would do, and why",
     "validate": "check manifests and their locks, without TensorRT and without a network",
     "check": "check the models of a manifest in seconds, without building anything",

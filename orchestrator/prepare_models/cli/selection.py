@@ -55,7 +55,7 @@ def containers(arguments: argparse.Namespace) -> ContainerOptions:
     """Return what is said about containers."""
     return ContainerOptions(
         platform=arguments.platform, image=arguments.image, gpu=arguments.gpu, memory_bytes=arguments.memory,
-        farm=farm(arguments),
+        nice=arguments.nice, farm=farm(arguments),
     )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ class RunSpec:
 
     argv: arguments of the image's entrypoint. user: ``uid:gid``.
     network: none or host. groups: numeric groups besides the user's own. memory_bytes: limit, 0 for none.
+    cpu_shares: weight against others' 1024, 0 for the same.
     back: directories of the container whose files are brought here where the engine does not see this machine's.
     """
 
@@ -62,6 +63,7 @@ class RunSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[int, ...] = ()
     memory_bytes: int = 0
+    cpu_shares: int = 0
     back: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -101,6 +103,7 @@ def arguments(spec: RunSpec, *, local: bool = True) -> dict[str, Any]:
         "shm_size": SHM_BYTES,
         "group_add": [str(group) for group in spec.groups] or None,
         "mem_limit": spec.memory_bytes or None,
+        "cpu_shares": spec.cpu_shares or None,
         "memswap_limit": spec.memory_bytes or None,
         # Events and the log are read while they come; a copy with the daemon would only fill its disk.
         "log_config": LogConfig(type="none"),

@@ -47,31 +47,31 @@ def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = T
                 "--platform, --image, --gpu and --memory are for containers, and --executor local starts none",
                 hint="leave them out, or give --executor docker",
             )
-        return _local(builds=builds)
+        return _local(options, builds=builds)
     return named(name, options)
 
 
 def _automatic(options: ContainerOptions, *, builds: bool) -> Executor:
     if not options.given and not address.may_answer():
-        return _local(builds=builds)
+        return _local(options, builds=builds)
     from . import docker
 
     found = docker.look(options)
     if not options.given and found is not None and found.image is None and unavailable() is None:
-        return named("local")
+        return named("local", options)
     try:
         return Executor("docker", docker.Docker(options, lambda _: found))
     except HostError as error:
         if options.given:
             raise
-        return _local(builds=builds, no_docker=error)
+        return _local(options, builds=builds, no_docker=error)
 
 
-def _local(*, builds: bool, no_docker: HostError | None = None) -> Executor:
+def _local(options: ContainerOptions, *, builds: bool, no_docker: HostError | None = None) -> Executor:
     """Return the executor for this Python. ``no_docker``: why containers, which come first, don't work."""
     why_not = unavailable() if builds else None
     if why_not is None:
-        return named("local")
+        return named("local", options)
     if no_docker is None:
         raise HostError(f"no TensorRT to build engines with: {why_not}", hint=f"run: {extras.install('local')}")
     raise HostError(

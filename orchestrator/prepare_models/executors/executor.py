@@ -104,8 +104,8 @@ class Executor:
         return Executor(self.name, self._several.of(device)) if self._several else self
 
     @property
-    def fetches_here(self) -> bool:
-        """Return whether sources come to this machine; those of several machines fetch for themselves."""
+    def builds_here(self) -> bool:
+        """Return whether sources come to this machine, and its disks are those that builds fill."""
         return self._several is None
 
     def at_once(self, jobs: int) -> int:

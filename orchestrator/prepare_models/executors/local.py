@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from prepare_models_entrypoint.contract import runtime
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.launch import NICE_VARIABLE
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
 from ..lock import facts
@@ -32,7 +33,7 @@ class LocalPython:
     """This Python: the environment, and the transport of all steps."""
 
     def __init__(self, options: ContainerOptions | None = None) -> None:
-        del options  # they are of containers
+        self._nice = {NICE_VARIABLE: "1"} if options is not None and options.nice else {}
         self._children: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
         self._stopped = False
@@ -101,8 +102,8 @@ class LocalPython:
                 if self._stopped:
                     return None
                 process = subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=child.environment(),
-                    pass_fds=tuple(inherited), start_new_session=True,
+                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                    env={**child.environment(), **self._nice}, pass_fds=tuple(inherited), start_new_session=True,
                 )  # fmt: skip
                 self._children.add(process)
             try:

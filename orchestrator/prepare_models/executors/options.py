@@ -1,4 +1,4 @@
-"""What the command line says about containers, and about a farm."""
+"""What the command line says about containers, about a farm, and about what builds anywhere."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ class ContainerOptions:
 
     gpu: none, all, an index or a UUID. memory_bytes: limit of a container; 0 for none.
     farm: for the executor that has its machines elsewhere.
+    nice: whether builds give way to other programs; in this Python, too.
     """
 
     platform: str | None = None
     image: str | None = None
     gpu: str | None = None
     memory_bytes: int | None = None
+    nice: bool = False
     farm: FarmOptions = FarmOptions()
 
     @property
     def given(self) -> bool:
         """Return whether the user chose anything that only containers have."""
-        return replace(self, farm=FarmOptions()) != ContainerOptions()
+        return replace(self, nice=False, farm=FarmOptions()) != ContainerOptions()

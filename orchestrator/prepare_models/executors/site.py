@@ -12,6 +12,7 @@ from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import UMASK_VARIABLE
+from prepare_models_entrypoint.contract.launch import NICE_VARIABLE
 from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 
 from ..docker import gpu
@@ -36,6 +37,7 @@ HOME = {
 }
 
 _MEMORY_SHARE = 0.9
+_GIVES_WAY = 64  # of the 1024 shares that other containers have
 _VIDEO = 44  # Debian's and so Jetson Linux's group of the GPU's device nodes
 
 
@@ -130,6 +132,7 @@ class Site:
         daemon = self.containers.daemon
         devices = self._machine.device_groups if self._machine.jetson and access.way != gpu.NONE else ()
         board = {BOARD_VARIABLE: self._machine.board} if self._machine.board else {}
+        nice = {NICE_VARIABLE: "1"} if self._options.nice else {}
         return RunSpec(
             image=self.image.id,
             argv=argv,
@@ -137,10 +140,11 @@ class Site:
             user=container_user(daemon),
             network=network,
             access=access,
-            environment={**HOME, UMASK_VARIABLE: self._umask, **board, **(environment or {})},
+            environment={**HOME, UMASK_VARIABLE: self._umask, **board, **nice, **(environment or {})},
             labels=owner_labels(labels or {}),
             groups=tuple(dict.fromkeys((*devices, *container_groups(daemon)))),
             memory_bytes=self.memory_bytes,
+            cpu_shares=_GIVES_WAY if nice and not daemon.rootless else 0,  # rootless engines seldom rule over CPUs
         )
 
     @property

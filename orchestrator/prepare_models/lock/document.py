@@ -11,9 +11,10 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import read_small, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, write_own
 
 from ..errors import HostError, LockError
+from ..support.os_errors import unwritable
 
 VERSION = 1
 ROLES = (
@@ -138,11 +139,11 @@ def parse(data: bytes, name: str) -> Lock:
 
 
 def write(file: Path, lock: Lock) -> None:
-    """Write a lock, whole or not at all."""
+    """Write a lock, whole or not at all. A link in its place, which a stranger may have made, is replaced."""
     try:
-        write_atomic(file, lock.to_json().encode("utf-8"))
+        write_own(file, lock.to_json().encode("utf-8"))
     except OSError as error:
-        raise HostError(f"{file} can't be written: {error.strerror}", hint="give write access to it") from None
+        raise unwritable(file, error, "give write access to it") from None
 
 
 def _check(raw: Collection[str], lock: Lock) -> None:

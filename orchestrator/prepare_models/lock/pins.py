@@ -71,6 +71,7 @@ def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> Mod
         spec, sha256=pins["model"], calibration_sha256=pins.get("calibration_cache"),
         pins=fetched_pins(spec, lock, base, everything=everything),
         engines=lock.engine_digests(spec.name) if everything else {},
+        sizes={file.sha256: file.bytes for file in there.values()},
     )  # fmt: skip
 
 

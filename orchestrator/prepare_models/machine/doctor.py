@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from prepare_models_entrypoint.contract import known_faults
+from prepare_models_entrypoint.contract import known_faults, sizes
 
 from ..docker import daemon_errors, gpu
 from ..docker.daemon import Daemon
@@ -25,11 +25,17 @@ from .platforms import Platform
 
 if TYPE_CHECKING:
     from ..docker.container import Containers
+    from .power import Power
 
 _OLDEST_API = (1, 40)
 _ENGINE_BYTES = 2 << 30
 _RTX_IMAGE_BYTES = 2 << 30
 _TENSORRT_IMAGE_BYTES = 15 << 30
+_SMALL_MEMORY_BYTES, _LARGE_MEMORY_BYTES, _SWAP_BYTES = 9 * 10**9, 20 * 10**9, 3 * 10**9
+_SWAP = (
+    "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile; "
+    "a line '/swapfile none swap sw 0 0' in /etc/fstab keeps it"
+)
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
@@ -43,8 +49,9 @@ class Automatic:
 
 
 def examine(
-    machine: Machine, *, models_dir: Path, platform: str | None, automatic: Automatic | None = None, install: str = ""
-) -> list[Finding]:
+    machine: Machine, *, models_dir: Path, platform: str | None, automatic: Automatic | None = None,
+    install: str = "", power: Power | None = None,
+) -> list[Finding]:  # fmt: skip
     """Return all findings.
 
     Args:
@@ -54,6 +61,7 @@ def examine(
         automatic: what ``auto`` takes; None where another machine was probed, of which neither this Python nor the
             engine's images tell anything. Where nobody asked for a platform, only what it needs can fail.
         install: the command that installs what builds in this Python.
+        power: the state of a Jetson.
 
     Raises:
         UsageError: there is no platform of that name.
@@ -71,6 +79,7 @@ def examine(
     if automatic is not None:
         findings += [_automatic(automatic), *local_builds.examine(machine, install)]
         findings = judged(findings, None if platform else automatic.name)
+    findings += [*_memory(machine), *([_power(power)] if power else [])]
     findings += [_writable("models directory", models_dir), _writable("cache", cache_dir())]
     return [*findings, _clock(), *_network()]
 
@@ -214,6 +223,24 @@ def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
         yield Finding("image", OK, f"{chosen.image}, {image.bytes / 1e6:.0f} MB")
     else:
         yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build, of=CONTAINERS)
+
+
+def _memory(machine: Machine) -> Iterator[Finding]:
+    """Look for swap where builds are likely to need it: a small machine, or a GPU that uses the same memory."""
+    if not machine.memory_bytes or (machine.memory_bytes > _SMALL_MEMORY_BYTES and not machine.jetson):
+        return
+    told = f"{sizes.told(machine.memory_bytes)}, {sizes.told(machine.swap_bytes)} of swap on disks"
+    if machine.swap_bytes >= _SWAP_BYTES or machine.memory_bytes > _LARGE_MEMORY_BYTES:
+        yield Finding("memory", OK, told)
+    else:
+        yield Finding("memory", WARN, f"{told}; a large model's build may be killed", _SWAP)
+
+
+def _power(power: Power) -> Finding:
+    clocks = {True: ", clocks fixed", False: ", clocks vary", None: ""}[power["clocks_fixed"]]
+    hottest = max(power["celsius"].items(), key=lambda zone: zone[1], default=None)
+    heat = f", {hottest[0]} {hottest[1]:.0f} °C" if hottest else ""
+    return Finding("power", OK, f"nvpmodel mode {power['mode']}{clocks}{heat}")
 
 
 def _writable(name: str, path: Path) -> Finding:

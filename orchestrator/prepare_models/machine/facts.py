@@ -40,6 +40,7 @@ class Machine:
     gpus: discrete GPUs; gpu_reason: why there are none, or one is missing; gpu_fix: what to do about it.
     cdi: devices such as nvidia.com/gpu=all.
     board: module of a Jetson, such as p3767-0000.
+    swap_bytes: on disks; swap in zram is memory itself and does not count.
     device_groups: numeric groups that own the GPU's device nodes where others may not open them.
     toolkit: whether NVIDIA's Container Toolkit is where engines look for it.
     """
@@ -54,6 +55,7 @@ class Machine:
     cdi: tuple[str, ...] = ()
     device_groups: tuple[int, ...] = ()
     memory_bytes: int = 0
+    swap_bytes: int = 0
     board: str = ""
     toolkit: bool = False
 
@@ -91,6 +93,7 @@ def probe(
         cdi=cdi_devices([root / directory.lstrip("/") for directory in CDI_DIRECTORIES]),
         device_groups=_device_groups(root),
         memory_bytes=_memory(root),
+        swap_bytes=_swap(root),
         board=board_of(_device_tree(root, "compatible")) or "",
         toolkit=any((root / directory / _HOOK).exists() for directory in _PROGRAMS),
     )
@@ -120,16 +123,16 @@ def _spec_devices(file: Path) -> Iterator[str]:
 
 
 def _l4t(root: Path) -> Version | None:
-    match = _L4T_RELEASE.search(_read(root / "etc/nv_tegra_release"))
+    match = _L4T_RELEASE.search(read(root / "etc/nv_tegra_release"))
     if match:
         return tuple(int(part or 0) for part in match.group("major", "minor", "patch"))
-    package = re.search(_L4T_PACKAGE, _read(root / "var/lib/dpkg/status"))
+    package = re.search(_L4T_PACKAGE, read(root / "var/lib/dpkg/status"))
     return tuple(int(part or 0) for part in package.groups()) if package else None
 
 
 def _device_tree(root: Path, name: str) -> str:
     for base in ("proc/device-tree", "sys/firmware/devicetree/base"):
-        text = _read(root / base / name)
+        text = read(root / base / name)
         if text:
             return text.rstrip("\0").strip()
     return ""
@@ -154,11 +157,17 @@ def _device_groups(root: Path) -> tuple[int, ...]:
 
 
 def _memory(root: Path) -> int:
-    match = re.search(r"^MemTotal:\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
+    match = re.search(r"^MemTotal:\s+(\d+) kB", read(root / "proc/meminfo"), re.MULTILINE)
     return int(match.group(1)) * 1024 if match else 0
 
 
-def _read(path: Path) -> str:
+def _swap(root: Path) -> int:
+    rows = [line.split() for line in read(root / "proc/swaps").splitlines()[1:]]
+    return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and row[2].isdigit() and "zram" not in row[0])
+
+
+def read(path: Path) -> str:
+    """Return the text of a file of the system, or an empty one."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

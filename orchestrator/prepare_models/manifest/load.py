@@ -20,6 +20,7 @@ from prepare_models_entrypoint.contract.source import Source
 from ..catalog import PREFIX, find
 from ..errors import UsageError
 from ..running.connection import ConnectionSpec
+from ..support import paths
 from .model import DEFAULT_KEYS, MODEL_ROWS, NAME, TARGETS, Key, KeySource, Manifest, ModelSpec, Ngc
 from .nodes import Node, Problems, node_of, parse, read
 from .readers import Reader
@@ -67,10 +68,11 @@ def of_text(text: str, file: Path) -> Manifest:
 
     Raises:
         ManifestError: with every problem, its line and its path such as ``models[2].inputs``.
+        HostError: no report can name its directory.
     """
     problems = Problems(file)
     root = parse(text, problems)
-    loader = _Loader(file.absolute().parent, problems)
+    loader = _Loader(paths.named_in_utf8(file.parent), problems)
     models = loader.manifest(root)
     problems.raise_if_any()
     return Manifest(file, models, loader.targets)
@@ -83,7 +85,7 @@ def of_value(value: Mapping[str, object]) -> Manifest:
         ManifestError: with every problem and its path such as ``models[2].inputs``.
     """
     problems = Problems(NO_FILE)
-    loader = _Loader(Path.cwd(), problems)
+    loader = _Loader(paths.named_in_utf8(Path()), problems)
     models = loader.manifest(node_of(value, 0, ""))
     problems.raise_if_any()
     return Manifest(NO_FILE, models, loader.targets)

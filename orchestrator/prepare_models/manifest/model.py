@@ -108,10 +108,12 @@ class ModelSpec(ModelSettings):
     calibration_sha256: digest of the calibration cache, which a lock knows and no manifest says.
     pins: what a lock knows of sources that are fetched, and of weights that come with the model.
     engines: sha256 by build key of the engines that a lock has, to which the run is held; they may come from elsewhere.
+    sizes: bytes of the files that a lock has, by their sha256.
     target, device: the one target that the engine is for, and its device class; empty where the manifest has none.
     """
 
     engines: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     target: str = ""
     device: str = ""
 

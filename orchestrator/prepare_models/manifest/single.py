@@ -10,7 +10,8 @@ from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.precision import AUTO
 from prepare_models_entrypoint.contract.source import Source, split_pin
 
-from ..errors import HostError, ManifestError, Problem, UsageError
+from ..errors import ManifestError, Problem, UsageError
+from ..support.os_errors import unwritable
 from . import draft
 from .draft import Draft
 from .load import NO_FILE, of_text
@@ -93,8 +94,7 @@ def keep(drafted: Draft, target: Path) -> None:
             raise UsageError(f"{target} exists with other content", hint="choose another with --write-manifest")
         write_atomic(target, content)
     except OSError as error:
-        hint = "choose another with --write-manifest"
-        raise HostError(f"{target} can't be written: {error.strerror}", hint=hint) from None
+        raise unwritable(target, error, "choose another with --write-manifest") from None
 
 
 def _told(shape: ShapeText | Mapping[str, ShapeText]) -> object:

@@ -16,7 +16,8 @@ from ..store import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.page import Message
-from . import foresight, planner, targets
+from . import disk_budget, foresight, planner, targets
+from .disk_budget import Disk
 from .planner import PlannedModel
 
 
@@ -50,19 +51,21 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do. ``runtime``: backend and GPU that it would build with."""
+    """What a run would do. ``runtime``: backend and GPU that it would build with. ``disks``: the room that it takes."""
 
     executor: str
     runtime: RuntimeInfo
     models: Sequence[ModelPlan]
     warnings: Sequence[WarningInfo]
+    disks: Sequence[Disk] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
         models = [
             {**vars(model), "changes": list(model.changes), "problems": list(model.problems)} for model in self.models
         ]
-        return {**vars(self), "models": models, "warnings": list(self.warnings)}
+        disks = [vars(disk) for disk in self.disks]
+        return {**vars(self), "models": models, "warnings": list(self.warnings), "disks": disks}
 
 
 def make(
@@ -87,7 +90,8 @@ def make(
     warnings = [WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in dict.fromkeys(told)]
     warnings += map(targets.left_out, elsewhere)
     models = tuple(_model(model, runtimes[model.spec.device], of_models) for model in found)
-    return Plan(executor.name, next(iter(runtimes.values())), models, tuple(warnings))
+    disks = disk_budget.of_run(found, open_digests()) if executor.builds_here else ()
+    return Plan(executor.name, next(iter(runtimes.values())), models, tuple(warnings), disks)
 
 
 def planned(

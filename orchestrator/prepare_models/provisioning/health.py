@@ -1,4 +1,4 @@
-"""The command that judges a version which shows already."""
+"""The command that judges a version once it is current."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..running import child
+
+_STANDARD_ERROR = 2  # a notebook's sys.stderr has no descriptor
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Health:
         """Run the command, whose output goes to standard error; say why the version is refused, None if it is not."""
         about = {"MODEL": model, "VERSION": str(version), "MODELS_DIR": str(models_dir)}
         process = subprocess.Popen(
-            ["/bin/sh", "-c", self.command], stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(),
+            ["/bin/sh", "-c", self.command], stdin=subprocess.DEVNULL, stdout=_STANDARD_ERROR,
             env={**child.environment(), **{f"PREPARE_MODELS_{name}": value for name, value in about.items()}},
             start_new_session=True,
         )  # fmt: skip

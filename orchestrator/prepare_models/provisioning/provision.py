@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
-from prepare_models_entrypoint.contract.report import ModelReport, read_record
+from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
+from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
 from ..planning import plan as plans
@@ -29,6 +27,7 @@ from ..store import CALIBRATION, Entry, open_store, restore
 from ..store import PLAN as STORED_PLAN
 from ..support import paths
 from ..support.file_digests import open_digests
+from ..support.os_errors import of_this_machine
 from . import ledger
 from . import status_document as status
 from .health import Health
@@ -43,8 +42,8 @@ _FAR_OFF = "verification-failed"
 class Settings:
     """How models are provisioned.
 
-    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version that
-    shows already. force, timeout_s, accept_eula, sharing: as a run has them.
+    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
+    once it is current. force, timeout_s, accept_eula, sharing: as a run has them.
     """
 
     models_dir: Path
@@ -74,22 +73,27 @@ def perform(
     models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
-    staging = paths.make_cache() / "provision" / hashlib.sha256(os.fsencode(models_dir)).hexdigest()[:32]
-    with model_lock(models_dir, on_wait=lambda owner: observer.waiting("", owner), stopped=lambda: False):
+    with (
+        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False),
+        work_dir(paths.make_cache()) as aside,
+    ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             chosen = _for_this_device(choose())
             told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
             with Publisher() as publisher:
-                _Provisioning(chosen, settings, models_dir, staging, told, publisher, observer).all()
+                _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
         except PrepareModelsError as error:
             told.stop(error)
+            raise
+        except (OSError, MemoryError) as error:
+            known = of_this_machine(error)
+            if known is not None:
+                told.stop(known)
             raise
         except KeyboardInterrupt:
             told.stop(InterruptedRunError("interrupted"))
             raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         told.end()
     return told.document
 
@@ -192,14 +196,9 @@ class _Provisioning:
             with self._guarded(model.spec.name, status.VERIFY):
                 self._verify(model)
                 compared.append(model)
-        if not compared:
-            return
-        self.told.phase([model.spec.name for model in compared], status.LINT)
-        document = inspecting.lint(self.staging)
-        inspecting.raise_error(document)
-        found = {each["name"]: each["warnings"] for each in document["models"]}
+        findings = self._findings([model.spec.name for model in compared if model.spec.deployment.consumers])
         for model in compared:
-            warnings = found[model.spec.name] if model.spec.deployment.consumers else ()
+            warnings = findings.get(model.spec.name)
             if not warnings:
                 yield model
                 continue
@@ -207,11 +206,18 @@ class _Provisioning:
             error = ReleaseError("lint-findings", message, hint=warnings[0]["hint"])
             self.told.fail(model.spec.name, error_info(error, status.LINT))
 
+    def _findings(self, names: Sequence[str]) -> dict[str, tuple[WarningInfo, ...]]:
+        """Return what consumers object to in models that were run aside."""
+        if not names:
+            return {}
+        self.told.phase(names, status.LINT)
+        found = inspecting.lint_report(inspecting.lint(self.staging))
+        return {model.name: model.warnings for model in found.models if model.name in names}
+
     def _verify(self, model: PlannedModel) -> None:
         """Compare an engine with its source, unless its run did. What prevents that is an error where verify: asks."""
         record = read_record(self.staging / model.spec.name)
-        verification = record["verification"] if record is not None else None
-        if verification is not None and verification["verdict"] != "not-compared":
+        if record is not None and record["verification"] is not None:
             return
         with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
             report = self.chosen.executor.verify(
@@ -240,7 +246,7 @@ class _Provisioning:
             self._try_out(releases, number)
 
     def _first(self, releases: Releases) -> int | None:
-        """Return the version that shows; an engine that ``run`` built in place becomes one."""
+        """Return the current version; an engine that ``run`` built in place becomes one."""
         if releases.current is None and read_record(releases.folder) is not None:
             with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
                 self._adopt(releases)
@@ -249,11 +255,13 @@ class _Provisioning:
     def _adopt(self, releases: Releases) -> None:
         record = read_record(releases.folder)
         if record is not None:
-            releases.switch(releases.add(record, _files(releases.folder), self.publisher))
+            number = releases.add(record, _files(releases.folder), self.publisher)
+            releases.keep_signature(number)
+            releases.switch(number)
             self._note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:
-        """Have the health command judge the version that shows; without one, it is good."""
+        """Have the health command judge the current version; without one, it is good."""
         name, health = releases.folder.name, self.settings.health
         if health is not None:
             self.told.phase([name], status.HEALTH)
@@ -312,7 +320,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
-    """Write into the ledger that a model shows another release now."""
+    """Write into the ledger that another release of a model is current now."""
     after = releases.current
     record = releases.record(after) if after is not None else None
     engine = record["engine"] if record is not None else None
@@ -321,7 +329,7 @@ def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
-    """Go back to an earlier release, and remember not to return by itself to the one that shows now.
+    """Go to another release; where it is an earlier one, nothing returns by itself to the one that is current now.
 
     Raises:
         ReleaseError: the engine there is not the one of its record.
@@ -330,6 +338,6 @@ def take_back(releases: Releases, target: int, why: str) -> None:
     refuse_damage(releases.path(target), digests.of(releases.path(target) / PLAN))
     digests.save()
     current = releases.current
-    if current is not None:
+    if current is not None and target < current:
         releases.reject(current, why)
     releases.switch(target)

@@ -1,4 +1,4 @@
-"""One model's directory as several releases, of which one shows; decision 017 has why it looks like this.
+"""One model's directory as several releases, of which one is current; decision 017 has why it looks like this.
 
     NAME/.releases/3/               a model directory as ``run`` writes one; it never changes
     NAME/.releases/current -> 3     the switch: one rename
@@ -16,13 +16,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions, schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, sync_directory, write_own
+from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, share_file, sync_directory, write_own
 from prepare_models_entrypoint.contract.report import DeploymentInfo, ErrorInfo, ModelReport, read_record
 
 from ..errors import ReleaseError
@@ -69,7 +69,7 @@ class Releases:
 
     @property
     def current(self) -> int | None:
-        """Return the release that shows, None without any."""
+        """Return the current release, None without any."""
         try:
             number = _number(os.readlink(self.folder / companions.CURRENT))
         except OSError:
@@ -103,8 +103,10 @@ class Releases:
             return Notes()
 
     def note(self, notes: Notes) -> None:
-        """Write what is known besides, if that is anything new."""
-        if notes != self.notes:
+        """Write what is known besides, if that is anything new; nothing needs no file."""
+        if notes == Notes():
+            (self.root / _NOTES).unlink(missing_ok=True)
+        elif notes != self.notes:
             write_own(self.root / _NOTES, json.dumps(asdict(notes)).encode("ascii"))
 
     def rejected(self, engine: str) -> Rejected | None:
@@ -112,7 +114,7 @@ class Releases:
         return next((each for each in self.notes.rejected if each.engine == engine), None)
 
     def add(self, report: ModelReport, files: Mapping[str, Path], publisher: Publisher) -> int:
-        """Write a release, whole and on the disk, and return its number. It does not show yet.
+        """Write a release, whole and on the disk, and return its number. It is not current yet.
 
         Raises:
             ReleaseError: it could not be written, or its engine is not that of the report.
@@ -135,7 +137,7 @@ class Releases:
         return number
 
     def switch(self, number: int) -> None:
-        """Have another release show. At every moment, one of the two does, with all its files."""
+        """Make another release current. At every moment, one of the two is, with all its files."""
         names = set(_names(self.path(number)))
         for name in _names(self.folder):
             if name not in names and (name in _OWN or _target(self.folder / name) == f"{companions.CURRENT}/{name}"):
@@ -156,10 +158,11 @@ class Releases:
         self._finish_rejection()
         current = self.current
         newest = max((current or 0, *self._rejected_numbers()))
-        self._forget(number for number in self.numbers() if number > newest)  # complete, and never shown
+        self._forget(number for number in self.numbers() if number > newest)  # complete, and never current
         if current is None:
             self._leave_if_empty()
             return
+        self.keep_signature(current)
         made = [_link(self.folder / name, f"{companions.CURRENT}/{name}") for name in self._files(current)]
         made += [_link(self.folder / str(n), f"{companions.RELEASES}/{n}/1") for n in self.numbers()]
         stable = self.folder / PLAN
@@ -168,6 +171,15 @@ class Releases:
         if any(made):
             sync_directory(self.folder)
             sync_directory(stable.parent)
+
+    def keep_signature(self, number: int) -> None:
+        """Give a release the signature that somebody put into the model's directory, if its statement is that one."""
+        signed, statements = self.folder / companions.SIGNED, (self.folder, self.path(number))
+        if signed.is_file() and not signed.is_symlink():
+            one, other = ((folder / companions.PROVENANCE).read_bytes() for folder in statements)
+            if one == other:
+                share_file(signed, self.path(number) / companions.SIGNED, link=False)
+                _sync(self.path(number))
 
     def _finish_rejection(self) -> None:
         notes, current, previous = self.notes, self.current, self.previous
@@ -186,11 +198,12 @@ class Releases:
         self.note(replace(notes, trial=None))
 
     def accept(self, number: int) -> None:
-        """Forget what was said against a release and those like it."""
+        """Forget what was said against a release, and rejected ones that are like it."""
         record, notes = self.record(number), self.notes
         engine = fingerprint(record["build_key"] or "", record["deployment"]) if record else ""
-        kept = [each for each in notes.rejected if each.engine != engine and each.release != number]
-        self.note(Notes(rejected=kept))
+        same = {each.release for each in notes.rejected if engine == each.engine}
+        self._forget(same & {*self.numbers()} - {number, self.current})
+        self.note(Notes(rejected=[each for each in notes.rejected if each.release not in {*same, number}]))
 
     def prune(self, keep: int) -> None:
         """Keep the current release and the newest others, those that were not rejected first. ``keep``: at least 1."""
@@ -198,7 +211,7 @@ class Releases:
         others = [number for number in self.numbers() if number != current]
         self._forget(sorted(others, key=lambda number: (number not in bad, number))[: len(others) - (keep - 1)])
 
-    def _forget(self, numbers: Iterator[int] | Sequence[int]) -> None:
+    def _forget(self, numbers: Iterable[int]) -> None:
         for number in list(numbers):
             _remove(self.folder / str(number))  # first, as it must not lead nowhere
             sync_directory(self.folder)

@@ -31,7 +31,7 @@ class Provisioned:
 
 @dataclass(frozen=True)
 class Rollback:
-    """A model that shows another version again. ``version``: the one that it shows now; ``before``: the one it did."""
+    """A model that was taken back. ``version``: the current one; ``before``: the one that was current until now."""
 
     name: str
     version: int

@@ -16,13 +16,13 @@ from .status_file import note_rollback
 
 
 def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: str) -> Rollback:
-    """Have an earlier version of a model show; provisioning does not return to the one that shows now by itself.
+    """Make an earlier version of a model current; provisioning does not undo that by itself.
 
     Args:
         name: of the model.
         models_dir: its models directory, absolute.
         device: name of this machine.
-        to: version to show; None means the one before.
+        to: version to go to; None means the one before.
         why: for the ledger.
 
     Raises:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar, cast
 
-from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract import schema, sizes
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, read
 
 from ..errors import UsageError
+from ..machine.power import Power
+
+T = TypeVar("T")
 
 
 class Host(TypedDict, total=False):
@@ -22,13 +26,21 @@ class Host(TypedDict, total=False):
     machine: str
     python: str
     cpus: int | None
+    power: Power | None
+
+
+class Tool(TypedDict):
+    """What made a report."""
+
+    name: str
+    version: str
 
 
 class Run(TypedDict):
     """The report of a run."""
 
     schema_version: int
-    tool: dict[str, str]
+    tool: Tool
     run_id: str
     manifest: str
     models_dir: str
@@ -88,6 +100,18 @@ def _run(raw: object) -> Run:
     return {**_FRAME, "models": [model], "summary": {model["status"]: 1}, "runtime": model["runtime"]}
 
 
+def compact(value: T) -> T:
+    """Return a document in which equal texts are one: reports of models that were built alike take half the memory."""
+    found: object = value
+    if isinstance(value, str):
+        found = sys.intern(value)
+    elif isinstance(value, list):
+        found = [compact(each) for each in value]
+    elif isinstance(value, dict):
+        found = {sys.intern(name): compact(each) for name, each in value.items()}
+    return cast("T", found)
+
+
 def verdict(model: ModelReport) -> str:
     """Say whether a model may be deployed."""
     if model["status"] == FAILED:
@@ -116,10 +140,4 @@ def seconds(model: ModelReport) -> float | None:
 
 def size(count: float | None) -> str:
     """Return a number of bytes for people."""
-    if count is None:
-        return "-"
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+    return "-" if count is None else sizes.told(count)

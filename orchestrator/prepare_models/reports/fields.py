@@ -350,6 +350,27 @@ HOST: Mapping[str, Schema] = {
     "machine": told("Architecture.", type="string", examples=["aarch64"]),
     "python": told("Python of the orchestrator.", type="string", examples=["3.10.12"]),
     "cpus": told("Number of CPUs; null if unknown.", type=["integer", "null"], minimum=1),
+    "power": {
+        "anyOf": [
+            whole(
+                {
+                    "mode": told("Mode of nvpmodel.", type="string", examples=["MAXN_SUPER", "15W"]),
+                    "clocks_fixed": told(
+                        "Whether the CPUs' clocks are held, as jetson_clocks does it; null if unknown.",
+                        type=["boolean", "null"],
+                    ),
+                    "celsius": told(
+                        "Temperatures when the run ended, by zone.",
+                        type="object",
+                        additionalProperties={"type": "number"},
+                        examples=[{"cpu-thermal": 47.187}],
+                    ),
+                },
+                "What slows a Jetson down.",
+            ),
+            {"type": "null"},
+        ]
+    },
 }
 TOOL: Mapping[str, Schema] = {
     "name": told(const="prepare-models"),

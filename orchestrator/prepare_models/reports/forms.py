@@ -7,7 +7,8 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import write_atomic, write_own
 
-from ..errors import HostError, UsageError
+from ..errors import UsageError
+from ..support.os_errors import unwritable
 from . import documents
 
 JSON = "json"
@@ -50,4 +51,4 @@ def save(file: Path, rendered: str, *, own: bool = False) -> None:
     try:
         (write_own if own else write_atomic)(file, rendered.encode("utf-8"))
     except OSError as error:
-        raise HostError(f"{file} can't be written: {error.strerror}", hint="free space or give write access") from None
+        raise unwritable(file, error, "give write access") from None

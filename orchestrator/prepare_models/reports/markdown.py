@@ -24,7 +24,7 @@ def render(run: documents.Run) -> str:
     """Return the report of a run as Markdown, short enough for a comment: what is good goes first where it is long."""
     models: list[ModelReport] = run["models"]
     counts = ", ".join(f"{count} {status}" for status, count in run["summary"].items() if count)
-    head, foot = f"### prepare-models: {counts or 'nothing to do'}", _environment(run)
+    head, foot = f"### prepare-models: {_plain(counts) or 'nothing to do'}", _environment(run)
     notes = list(_notes(models))
     whole = _joined(head, _table(_HEAD, map(_row, models)), notes, foot)
     if len(whole) <= _LONGEST:
@@ -64,9 +64,9 @@ def _row(model: ModelReport) -> tuple[str, ...]:
     return (
         _MARKS[documents.verdict(model)],
         _code(model["name"]),
-        model["status"],
-        model["precision_proof"]["delivered"] or "-",
-        documents.verified(model),
+        _plain(model["status"]),
+        _plain(model["precision_proof"]["delivered"] or "-"),
+        _plain(documents.verified(model)),
         *(", ".join(_binding(b) for b in model["io"] if b["mode"] == mode) or "-" for mode in ("input", "output")),
         documents.size(engine["bytes"] if engine else None),
         "-" if seconds is None else f"{seconds:.1f}",
@@ -74,7 +74,7 @@ def _row(model: ModelReport) -> tuple[str, ...]:
 
 
 def _binding(binding: Binding) -> str:
-    return f"{_code(binding['name'])} {binding['dtype']} {shape(binding['shape'])}"
+    return f"{_code(binding['name'])} {_plain(binding['dtype'])} {shape(binding['shape'])}"
 
 
 def _short_row(model: ModelReport) -> tuple[str, ...]:

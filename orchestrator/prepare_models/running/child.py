@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract import extras, launch
 
@@ -81,6 +81,14 @@ def secret_file(content: str | None) -> Iterator[int | None]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def unread_log() -> IO[bytes]:
+    """Return a file in the memory for what a child prints and nobody reads in time: a pipe would fill up.
+
+    ``tempfile.TemporaryFile`` tries its directory with a file that has a name, which a power cut leaves behind.
+    """
+    return open(os.memfd_create("log"), "w+b")  # the caller's
 
 
 def path_of(descriptor: int | None) -> Path | None:

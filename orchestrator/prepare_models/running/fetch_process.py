@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -103,7 +102,7 @@ class Fetching:
     def start(self) -> None:
         """Start the child; it fetches at once. ``close`` belongs to it, a ``with`` block does both."""
         with contextlib.ExitStack() as stack:
-            self._log = stack.enter_context(tempfile.TemporaryFile())
+            self._log = stack.enter_context(child.unread_log())
             secret = stack.enter_context(child.secret_file(self._network.secrets()))
             job = replace(self._job, network=self._network.with_secrets(child.path_of(secret)))
             asked = stack.enter_context(child.secret_file(json.dumps(job.to_dict())))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +61,7 @@ class Publisher:
     def _ask(self, request: bytes) -> bytes:
         """Return the line that answers a request, nothing where the process ended."""
         if self._process is None:
-            self._log = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads would fill up
+            self._log = child.unread_log()
             self._process = subprocess.Popen(
                 child.argv("restore"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
                 env=child.environment(), start_new_session=True,

@@ -26,6 +26,7 @@ from prepare_models_entrypoint.contract.report import (
     UP_TO_DATE,
     ErrorInfo,
     ModelReport,
+    WarningInfo,
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source
@@ -34,8 +35,9 @@ from .. import __version__
 from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
 from ..executors.executor import Executor
 from ..executors.work import OnEvent, Work
+from ..machine import power
 from ..manifest.model import Manifest, ModelSpec
-from ..planning import planner, targets
+from ..planning import disk_budget, planner, targets
 from ..reports import documents
 from ..store import Entry, Store, Turn, restore
 from ..support.clock import timestamp
@@ -124,6 +126,7 @@ class Run:
                 machine=kernel.machine,
                 python=sys.version.split()[0],
                 cpus=os.cpu_count(),
+                power=power.probe(),
             ),
             executor=self.executor.name,
             runtime=self._seen_runtime(reports),
@@ -139,7 +142,8 @@ class Run:
             return
         if self.supply is not None:
             report = self.supply.with_warnings(report)
-        report = self._reports[spec.label] = {**report, "name": spec.label}
+        report = {**report, "name": spec.label}
+        self._reports[spec.label] = documents.compact(report)
         self.observer.finished(report)
         if report["status"] == FAILED and self.fail_fast:
             self._halt("an earlier model failed (--fail-fast)")
@@ -169,7 +173,7 @@ class Run:
             if planned.record is not None:
                 return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
             if companions.is_provisioned(output_dir):
-                what = f"{output_dir} shows a release of prepare-models provision, and a run would {planned.told()}"
+                what = f"{output_dir} has releases of prepare-models provision, and a run would {planned.told()}"
                 raise ReleaseError("directory-provisioned", what)
             if spec.eula and not self.accept_eula:
                 raise LicenceError(
@@ -180,7 +184,7 @@ class Run:
 
     def _from_store_or_build(self, planned: planner.PlannedModel, lock: Held) -> ModelReport | None:
         spec, place = planned.spec, planned.output_dir
-        if self.supply is not None and not self.force and self.executor.fetches_here:
+        if self.supply is not None and not self.force and self.executor.builds_here:
             planned = self._with_key(planned)
         with self.store.turn(planned.turn, place, on_wait=self._waiting(spec.label), stopped=self._stop.is_set) as turn:
             held = planned.turn
@@ -195,7 +199,9 @@ class Run:
                 self.supply.refuse_build(planned)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
+            scarce = self._scarce(planned) if self.executor.builds_here else []
             report = self._executors[spec.device].run(self._work(planned, lock))
+            report["warnings"] += scarce
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
             if report["status"] == BUILT:
@@ -212,6 +218,18 @@ class Run:
         if not spec.target:
             return self.observer.event
         return lambda event: self.observer.event(event._replace(model=event.model and spec.label))
+
+    def _scarce(self, planned: planner.PlannedModel) -> list[WarningInfo]:
+        """Return which disks probably have too little room for a build.
+
+        Raises:
+            NoRoomError: one certainly has.
+        """
+        problems = [each for disk in disk_budget.of_run([planned], self.digests) if (each := disk.problem())]
+        for each in problems:
+            if each.kind == "error":
+                raise NoRoomError(f"{each.about}: {each.message}", hint=each.hint)
+        return [WarningInfo(code=e.code, message=f"{e.about}: {e.message}", hint=e.hint) for e in problems]
 
     def _handed_on(self, report: ModelReport | None) -> ModelReport | None:
         if report is not None and self.supply is not None:

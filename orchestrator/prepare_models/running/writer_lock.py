@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.files import NO_ROOM
+
 from ..errors import HostError
 from ..support.paths import CACHE_VARIABLE, cache_dir
 
@@ -133,6 +135,8 @@ def _folder() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         raise HostError(
             f"{cache_dir()} can't be used as the cache directory: {error.strerror}",
             hint=f"choose another with {CACHE_VARIABLE}=DIR",

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import read_small, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, write_atomic, write_own
 
 from ..errors import HostError, SignatureError
 from ..running.writer_lock import flocked
 from ..support import paths
+from ..support.os_errors import unwritable
 from . import envelopes
 from .envelopes import RefusedError
 from .trust import CONTENTS, KeyList
@@ -83,9 +84,9 @@ def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
     }
     payload = json.dumps(statement, sort_keys=True).encode("utf-8")
     try:
-        write_atomic(signature_of(file), envelopes.seal(payload, envelopes.STATEMENT, signer))
+        write_own(signature_of(file), envelopes.seal(payload, envelopes.STATEMENT, signer))
     except OSError as error:
-        raise HostError(f"{signature_of(file)} can't be written: {error.strerror}", hint="give write access") from None
+        raise unwritable(signature_of(file), error, "give write access") from None
     return signature_of(file)
 
 
@@ -124,7 +125,7 @@ def accept(signed: Signed) -> None:
         raise SignatureError(release.kind, str(refusal), hint=refusal.hint) from None
     except OSError as error:
         hint = f"give write access, or choose another directory with {paths.STATE_VARIABLE}"
-        raise HostError(f"{error.filename or _state()} can't be written: {error.strerror}", hint=hint) from None
+        raise unwritable(_state(), error, hint) from None
 
 
 def _release(payload: bytes, kind: str, sha256: str) -> Release:

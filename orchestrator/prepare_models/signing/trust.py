@@ -15,6 +15,7 @@ from prepare_models_entrypoint.contract.files import read_small, write_atomic
 
 from ..errors import HostError, SignatureError, UsageError
 from ..support import paths
+from ..support.os_errors import unwritable
 from . import envelopes
 from .envelopes import RefusedError, short
 
@@ -150,7 +151,7 @@ def save(file: Path, keys: KeyList) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, keys.to_json().encode("utf-8"))
     except OSError as error:
-        raise HostError(f"{file} can't be written: {error.strerror}", hint="name another with --trusted-keys") from None
+        raise unwritable(file, error, "name another with --trusted-keys") from None
 
 
 def export(keys: KeyList, signer: CryptoSigner, target: Path) -> KeyList:

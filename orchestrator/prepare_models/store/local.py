@@ -3,6 +3,7 @@
     <key>/model.plan          the engine, read-only; hard-linked or cloned into models directories
     <key>/calibration.cache   a calibration cache that the build made
     <key>/record.json         the report of the build; its time of change is that of the last use
+    <key>/record.sha256       of that report: companions are made from it, and a bit of it may rot as well as the plan's
     locks/<key>.lock          whose turn it is to build
     sizes/<bytes>             there was an engine of a model file of that size
 
@@ -12,6 +13,7 @@ A directory gets its name in one step when all of it is on the disk, so there is
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -21,7 +23,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import PARTIAL, share_file, sync_directory, write_atomic
+from prepare_models_entrypoint.contract.files import PARTIAL, read_small, share_file, sync_directory, write_atomic
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, blank, read
 
@@ -29,7 +31,7 @@ from ..running.writer_lock import flocked, locked_now
 from ..support.file_digests import Digests
 from . import FILES, PLAN, Entry, Turn
 
-RECORD = "record.json"
+RECORD, RECORD_SHA256 = "record.json", "record.sha256"
 _KEY = r"[0-9a-f]{64}"
 
 
@@ -93,7 +95,7 @@ class LocalStore:
             for name, file in files.items():
                 share_file(file, fresh / name, link=True)
                 (fresh / name).chmod(file.stat().st_mode & 0o444)
-            write_atomic(fresh / RECORD, json.dumps(record).encode("utf-8"))
+            write_record(fresh, json.dumps(record).encode("utf-8"))
             self._note_size(record)
             self._discard(key)
             fresh.rename(self.root / key)
@@ -174,9 +176,16 @@ class LocalStore:
         shutil.rmtree(doomed, ignore_errors=True)
 
 
+def write_record(folder: Path, data: bytes) -> None:
+    """Write the report of a build, with its digest."""
+    write_atomic(folder / RECORD, data)
+    write_atomic(folder / RECORD_SHA256, hashlib.sha256(data).hexdigest().encode("ascii"))
+
+
 def _record(file: Path) -> ModelReport:
-    """Return the report of a build; one that tells nothing where it can't be read, so that the engine is still seen."""
-    try:
-        return read(schema.load(file))
-    except (OSError, ContractError):
-        return blank("?", "", precision="?", converter="auto")
+    """Return the report of a build; one that tells nothing where it is damaged, so that the engine is still seen."""
+    with contextlib.suppress(OSError, ContractError):
+        data = read_small(file, largest=schema.LARGEST_DOCUMENT)
+        if hashlib.sha256(data).hexdigest().encode("ascii") == read_small(file.with_name(RECORD_SHA256)):
+            return read(schema.loads(data))
+    return blank("?", "", precision="?", converter="auto")

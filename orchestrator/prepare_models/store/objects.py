@@ -244,7 +244,12 @@ class _Web:
     def _small(self, name: str) -> bytes | None:
         try:
             with self._answer(name) as answer:
-                return next(answer.iter_content(SMALL), b"")
+                content = b""
+                for chunk in answer.iter_content(CHUNK):  # some servers send many small ones
+                    content += chunk
+                    if len(content) > SMALL:
+                        break
+                return content
         except FileNotFoundError:
             return None
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prepare_models_entrypoint.contract import companions, provenance, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import sha256_file
+from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
@@ -111,7 +113,7 @@ class SharedStore:
         """
         wanted = set(keys)
         if self._objects.read_only or len(wanted) < _MANY:
-            return {_key(name) for name in self._objects.read(map(_entry, wanted))}
+            return _keys(self._objects.read(map(_entry, wanted)))
         return wanted & self.keys()
 
     def keys(self) -> set[str]:
@@ -120,7 +122,7 @@ class SharedStore:
         Raises:
             SharedStoreError: the store can't be reached. UsageError: it can't be listed.
         """
-        return {_key(each.name) for each in self._objects.listed(ENGINES)}
+        return _keys(each.name for each in self._objects.listed(ENGINES))
 
     def offers(self, keys: Iterable[str]) -> dict[str, Offer]:
         """Return what the entries of these build keys say, by key, for those that have one.
@@ -130,7 +132,7 @@ class SharedStore:
         """
         found = self._objects.read(map(_entry, dict.fromkeys(keys)))
         keys_here = trust.load(paths.keys_file()) if found else trust.KeyList()
-        return {_key(name): _offer(_key(name), data, keys_here) for name, data in found.items()}
+        return {key: _offer(key, data, keys_here) for name, data in found.items() for key in _keys([name])}
 
     def pull(
         self,
@@ -171,7 +173,10 @@ class SharedStore:
             if CALIBRATION in offer.files:
                 files[CALIBRATION] = folder / CALIBRATION
                 self._take(offer, CALIBRATION, files[CALIBRATION], _LARGEST[CALIBRATION], stopped)
-            return store.put(record, files)
+            try:
+                return store.put(record, files)
+            except ValueError as error:
+                raise self._damaged(offer, str(error)) from None
 
     def push(self, entry: Entry, signer: CryptoSigner | None = None, *, replace: bool = False) -> bool:
         """Put an engine of the local store there, and return whether that was needed.
@@ -221,7 +226,7 @@ class SharedStore:
             SharedStoreError: the store can't be reached. UsageError: it can't be listed.
         """
         sizes = {each.name: each.bytes for each in self._objects.listed(OBJECTS)}
-        times = {_key(each.name): each.changed_at for each in self._objects.listed(ENGINES)}
+        times = {key: each.changed_at for each in self._objects.listed(ENGINES) for key in _keys([each.name])}
         found = [
             Kept(offer, sum(sizes.get(_object(each), 0) for each in offer.files.values()), times[key])
             for key, offer in self.offers(times).items()
@@ -242,12 +247,14 @@ class SharedStore:
             SharedStoreError: the store can't be reached. UsageError: it can't be listed, or only be read.
         """
         self.refuse_read_only()
-        now, objects = time.time(), self._objects.listed(OBJECTS)  # before the entries: what comes later is not in it
+        now = time.time()
+        files = [*self._objects.listed(OBJECTS), *self._objects.listed(ENGINES)]  # first: what comes later is not in it
         engines = self.listed()
         limit = float("inf") if unused_s is None else max(unused_s, margin_s)
         old = [each for each in engines if now - each.put_at > limit]
         named = {_object(digest) for each in engines if each not in old for digest in each.offer.files.values()}
-        loose = [each for each in objects if each.name not in named and now - each.changed_at > margin_s]
+        named |= {_entry(each.offer.key) for each in engines}
+        loose = [each for each in files if each.name not in named and now - each.changed_at > margin_s]
         if not dry_run:
             self._objects.remove([_entry(each.offer.key) for each in old])  # first, so that no entry lacks its objects
             self._objects.remove([each.name for each in loose])
@@ -260,8 +267,8 @@ class SharedStore:
             record = read_report(schema.load(target))
         except ContractError as error:
             raise self._damaged(offer, f"its record: {error}") from None
-        engine = record["engine"]
-        if record["build_key"] != offer.key or engine is None or engine["sha256"] != offer.files[_PLAN]:
+        engine, key = record["engine"], build_key(record["identity"] or {})
+        if not (key == record["build_key"] == offer.key and engine and engine["sha256"] == offer.files[_PLAN]):
             raise self._damaged(offer, "its record belongs to another engine")
         record["origin"] = Origin(bundle=None, signed_by=offer.signed_by, store=self.url)
         return record
@@ -290,8 +297,9 @@ class SharedStore:
         return SharedStoreError(SharedStoreError.DAMAGED, f"{offer} in {self.url}: {why}")
 
 
-def _key(name: str) -> str:
-    return Path(name).stem
+def _keys(names: Iterable[str]) -> set[str]:
+    """Return the build keys that have these entries; what else is there is none."""
+    return {found[1] for name in names if (found := re.fullmatch(rf"{ENGINES}/([0-9a-f]{{64}})\.json", name))}
 
 
 def _entry(key: str) -> str:

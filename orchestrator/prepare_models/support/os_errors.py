@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
-from ..errors import HostError, PrepareModelsError
+from ..errors import HostError, NoRoomError, PrepareModelsError
 
 _LIMITS = {
     errno.EMFILE: ("too many open files", "raise the limit: ulimit -n 4096, or work on fewer models at once: --jobs 1"),
@@ -28,6 +29,19 @@ def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
     return error
 
 
+def unwritable(file: Path, error: OSError, hint: str) -> HostError:
+    """Return why a file can't be written: its disk is full, or what the system says, with the hint for that."""
+    return _full(error, file) or HostError(f"{error.filename or file} can't be written: {error.strerror}", hint=hint)
+
+
+def _full(error: OSError, file: Path | None = None) -> NoRoomError | None:
+    from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
+
+    if error.errno not in NO_ROOM:
+        return None
+    return NoRoomError(no_room(error.filename or file), hint="free disk space there, then run again")
+
+
 def of_this_machine(error: Exception) -> HostError | None:
     """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
     if isinstance(error, MemoryError):
@@ -37,10 +51,8 @@ def of_this_machine(error: Exception) -> HostError | None:
     if error.errno in _LIMITS:
         what, fix = _LIMITS[error.errno]
         return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)
-    from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
-
-    if error.errno in NO_ROOM:
-        return HostError(no_room(error.filename), hint="free disk space there, then run again")
+    if (full := _full(error)) is not None:
+        return full
     if error.errno in _DENIED and error.filename is not None:
         return HostError(f"{error.filename!s}: {error.strerror}", hint="check the path and its permissions")
     try:

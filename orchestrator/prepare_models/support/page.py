@@ -70,14 +70,6 @@ def told_time(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def told_size(size_bytes: int) -> str:
-    """Return a size for a person."""
-    for unit, length in (("GB", 10**9), ("MB", 10**6)):
-        if size_bytes >= length:
-            return f"{size_bytes / length:.1f} {unit}"
-    return f"{size_bytes / 1000:.1f} kB"
-
-
 def width(stream: TextIO) -> int | None:
     """Return how many columns a terminal has, COLUMNS' first; None for files and pipes, whose lines may be long."""
     if not stream.isatty():

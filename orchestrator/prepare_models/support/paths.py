@@ -158,14 +158,31 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
         chosen_by: the option or variable with which the user names another one.
 
     Raises:
-        HostError: it can't be created.
+        HostError: it can't be created, or no report can name it.
     """
-    refuse_file(directory, purpose=purpose, chosen_by=chosen_by)
+    named_in_utf8(refuse_file(directory, purpose=purpose, chosen_by=chosen_by))
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=error.strerror) from None
     return directory.absolute()
+
+
+def named_in_utf8(directory: Path) -> Path:
+    """Return the absolute path of a directory.
+
+    Raises:
+        HostError: reports, locks and records can't name it, as they are UTF-8.
+    """
+    place = directory.absolute()
+    try:
+        str(place).encode("utf-8")
+    except UnicodeEncodeError:
+        hint = "rename the directory that has these bytes in its name, or work in another one"
+        raise HostError(f"the path {place} is not UTF-8, and no report or record can name it", hint=hint) from None
+    return place
 
 
 def writable(directory: Path) -> bool:

@@ -6,11 +6,13 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from prepare_models_entrypoint.contract import sizes
+
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...reports.text import write
 from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
 from ...store.limit import VARIABLE, limit
-from ...support.page import Table, show, told_size, told_time
+from ...support.page import Table, show, told_time
 from ...support.paths import cache_dir
 from ..options import add_json, add_wide, command, days, size
 
@@ -72,8 +74,8 @@ def _list(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     total = sum(item.bytes for item in items)
     most = limit()
-    told = f"{len(items)} items, {told_size(total)} in {cache_dir()}"
-    show(_table(items), "", told + (f", limit {told_size(most)}" if most is not None else ""), wide=arguments.wide)
+    told = f"{len(items)} items, {sizes.told(total)} in {cache_dir()}"
+    show(_table(items), "", told + (f", limit {sizes.told(most)}" if most is not None else ""), wide=arguments.wide)
     return EXIT_OK
 
 
@@ -88,7 +90,7 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(json.dumps({**item.to_dict(), "record": item.record}, indent=2))
         return EXIT_OK
-    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", told_size(item.bytes))]
+    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", sizes.told(item.bytes))]
     facts += [("last used", told_time(item.used_at)), ("path", str(item.path))]
     identity = item.record["identity"] if item.record else None
     identity = identity if isinstance(identity, dict) else {}
@@ -129,7 +131,7 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
     kept = f"; {len(busy)} in use are kept" if busy else ""
-    told = f"{len(gone)} items, {told_size(sum(item.bytes for item in gone))} {verb}{kept}"
+    told = f"{len(gone)} items, {sizes.told(sum(item.bytes for item in gone))} {verb}{kept}"
     if gone:
         show(_table(gone), "", wide=arguments.wide)
     show(told)
@@ -145,7 +147,7 @@ def _table(items: Sequence[Item]) -> Table:
         (
             item.kind,
             item.id[:16] if item.kind in VERIFIED else item.id,
-            told_size(item.bytes),
+            sizes.told(item.bytes),
             told_time(item.used_at),
             item.label,
         )

@@ -81,7 +81,7 @@ def main(arguments: argparse.Namespace) -> int:
         write_document(report, arguments)
     else:
         show(*text.converted(report.document), *([f"manifest  {target}"] if target else []), wide=arguments.wide)
-        if target is None:
+        if target is None and report.ok:
             text.write(f"\nthe same as a manifest:\n\n{report.manifest}".rstrip())
     return status(report)
 

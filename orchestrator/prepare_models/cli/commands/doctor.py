@@ -13,11 +13,12 @@ from prepare_models_entrypoint.contract import extras
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, PrepareModelsError, UsageError
 from ...executors import choice
 from ...lock.pins import load
-from ...machine import doctor, facts
+from ...machine import doctor, facts, power
 from ...machine.findings import FAIL, OK, WARN, Finding
-from ...planning import foresight
+from ...planning import disk_budget, foresight
 from ...planning import plan as plans
 from ...reports import text
+from ...support.file_digests import open_digests
 from ...support.page import Table, show
 from ..options import add_output, add_wide, manifest
 from ..parser import DEFAULT_MANIFEST
@@ -60,6 +61,7 @@ def main(arguments: argparse.Namespace) -> int:
         platform=arguments.platform,
         automatic=_automatic() if here else None,
         install=extras.install("local"),
+        power=power.probe(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
     if arguments.json:
@@ -89,6 +91,7 @@ def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
     except PrepareModelsError as error:
         return [Finding(each.about, FAIL, f"{each.message} [{each.code}]", each.hint) for each in error.shown()]
     found = [*foresight.of_run(planned, runtimes[""]), *foresight.of_models(planned)]
+    found += filter(None, (disk.problem() for disk in disk_budget.of_run(planned, open_digests())))
     status = {"error": FAIL, "warning": WARN}
     told = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
     return told or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]

@@ -16,6 +16,7 @@ from ...docker.owners import LABEL
 from ...errors import EXIT_OK, HostError, UsageError
 from ...machine import facts, platforms
 from ...reports import text
+from ...support.os_errors import unwritable
 from ...support.page import Table, show
 from ...support.terminal import say
 from ..options import add_output, add_wide
@@ -118,7 +119,7 @@ def _save(arguments: argparse.Namespace) -> list[Image]:
             for piece in containers.save(platform.image):
                 stream.write(piece)
     except OSError as error:
-        raise HostError(f"{arguments.output}: {error.strerror}", hint="choose another file") from None
+        raise unwritable(arguments.output, error, "choose another file") from None
     return found
 
 

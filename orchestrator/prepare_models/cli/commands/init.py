@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,11 @@ from prepare_models_entrypoint.contract.source import Source
 
 from ... import catalog
 from ...catalog import starter
-from ...errors import EXIT_OK, HostError, UsageError
+from ...errors import EXIT_OK, UsageError
 from ...manifest import draft
 from ...manifest.draft import Draft
 from ...running import inspecting
+from ...support.os_errors import unwritable
 from ...support.page import columns, show
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
@@ -45,13 +47,13 @@ def add_arguments(init: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Write a manifest, to be changed by hand."""
     target = arguments.output
-    if target.exists() and not arguments.force:
+    if os.path.lexists(target) and not arguments.force:
         raise UsageError(f"{target} already exists", hint="choose another with --output FILE, or give --force")
     drafts = _distinct(_drafts(list(dict.fromkeys(arguments.names or [_EXAMPLE])), target.absolute().parent))
     try:
         write_atomic(target, draft.manifest(drafts).encode("utf-8"))
     except OSError as error:
-        raise HostError(f"{target} can't be written: {error.strerror}", hint="choose another with --output") from None
+        raise unwritable(target, error, "choose another with --output") from None
     names = ", ".join(str(each.entry["name"]) for each in drafts)
     show(f"{target}: {names}\nnext: prepare-models plan {shlex.quote(str(target))}")
     return EXIT_OK

@@ -45,6 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
             for model in plan.models
             for each in model.problems
         ]
+        told += filter(None, (disk.problem() for disk in plan.disks))
         parts = (part for each in told for part in ("", each))
         show(text.plan(rows, wide=arguments.wide), *parts, wide=arguments.wide)
     return EXIT_OK

@@ -14,7 +14,7 @@ from ..options import add_json, positive
 
 EXAMPLE = (
     "example:\n  prepare-models rollback peoplesemsegnet --models-dir /var/lib/models --why 'misses cyclists'\n\n"
-    "exit status: 0 the earlier version shows, 1 there is none, 2 usage error"
+    "exit status: 0 the earlier version is current, 1 there is none, 2 usage error"
 )
 
 
@@ -37,10 +37,10 @@ def add_arguments(rollback: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Take a model back, and print the version that it shows now."""
+    """Take a model back, and print the version that is current now."""
     done = api.rollback(
         arguments.name, models_dir=arguments.models_dir, to=arguments.to, device=arguments.device, why=arguments.why
     )
-    told = f"{done.name}: version {done.version} shows again, in place of {done.before}"
+    told = f"{done.name}: version {done.version} is current again, in place of {done.before}"
     text.write(json.dumps(asdict(done), indent=2) if arguments.json else told)
     return EXIT_OK

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from prepare_models_entrypoint.contract import sizes
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError, UsageError
 from ...reports.text import write
@@ -13,7 +16,7 @@ from ...signing.envelopes import short
 from ...signing.origins import untrusted
 from ...store import open_store
 from ...store.shared import Kept, SharedStore
-from ...support.page import Part, Table, show, told_size, told_time
+from ...support.page import Part, Table, show, told_time
 from ...support.paths import cache_dir, make_cache
 from ..options import add_json, add_wide, command, days, size
 
@@ -97,7 +100,7 @@ def _push(shared: SharedStore, arguments: argparse.Namespace) -> int:
 
 
 def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
-    whole = all(len(key) == 64 for key in arguments.keys)
+    whole = all(re.fullmatch("[0-9a-f]{64}", key) for key in arguments.keys)
     hint = f"prepare-models store ls {shared.url}"
     keys = arguments.keys if whole else _matching(arguments.keys, sorted(shared.keys()), hint)
     store, done, failed = open_store(), [], []
@@ -156,10 +159,10 @@ def _list(shared: SharedStore, arguments: argparse.Namespace) -> int:
         write(json.dumps({"store": shared.url, "engines": engines}, indent=2))
         return EXIT_OK
     rows = [
-        (each.offer.key[:16], told_size(each.bytes), told_time(each.put_at), each.offer.model, _signer(each))
+        (each.offer.key[:16], sizes.told(each.bytes), told_time(each.put_at), each.offer.model, _signer(each))
         for each in found
     ]
-    total = f"{len(found)} engines, {told_size(sum(each.bytes for each in found))} in {shared.url}"
+    total = f"{len(found)} engines, {sizes.told(sum(each.bytes for each in found))} in {shared.url}"
     show(Table(("BUILD KEY", "SIZE", "PUT THERE", "MODEL", "SIGNED BY"), rows), "", total, wide=arguments.wide)
     return EXIT_OK
 
@@ -180,5 +183,5 @@ def _collect(shared: SharedStore, arguments: argparse.Namespace) -> int:
         write(json.dumps({"store": shared.url, "dry_run": arguments.dry_run, **facts}, indent=2))
         return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
-    show(f"{len(gone.engines)} engines and {len(gone.objects)} files, {told_size(gone.bytes)} {verb}")
+    show(f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.told(gone.bytes)} {verb}")
     return EXIT_OK
