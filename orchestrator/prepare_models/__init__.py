@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .errors import (
         BundleError,
         ContainerError,
-        HostError,
         FarmError,
+        HostError,
         InspectionError,
         InterruptedRunError,
         LockError,
