@@ -5,8 +5,10 @@ Every run is a process of its own, with its own environment, working directory, 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import importlib
 import json
 import os
 import re
@@ -21,6 +23,11 @@ from typing import Any
 
 # What Python, the loader of libraries and the C library read when a process starts: a copy does not see a change.
 _AT_START = re.compile(r"PYTHON.*|LD_.*|LC_.*|LANG|LANGUAGE|TZ|MALLOC_.*|COV.*")
+_COMMANDS = ("bundle", "check", "lint", "lock", "plan", "run", "status")
+_IMPORTED = (
+    *(f"prepare_models.cli.commands.{name}" for name in _COMMANDS), "prepare_models.cli.parser",
+    "prepare_models.bundle.create", "prepare_models.running.whole_run", "securesystemslib.dsse", "ssl",
+)  # fmt: skip
 _MOST = 1 << 18  # bytes of a request
 _PR_SET_PDEATHSIG = 1
 
@@ -105,16 +112,11 @@ def _become(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    import ssl  # noqa: F401
-
-    import securesystemslib.dsse  # noqa: F401
-
-    import prepare_models.bundle.create
-    import prepare_models.cli.parser
-    import prepare_models.running.whole_run  # noqa: F401
     from prepare_models.__main__ import main
-    from prepare_models.cli.commands import bundle, check, lint, lock, plan, run, status  # noqa: F401
 
+    for name in _IMPORTED:
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if (asked := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         _become(asked)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+import prepare_models
 from prepare_models_entrypoint.contract.files import PARTIAL
 from tests import networks
 from tests.chaos.driver import Ledger, below, compiled
@@ -161,6 +162,34 @@ def test_one_complete_version_shows_whatever_was_the_last_step(switching: Switch
         shown[switching.killed_after(state, chance.uniform(0, counted[state][1]), chance)] += 1
         _tell(state, "a moment", shown)
     assert set(shown) == {"old", "new", "nothing"}
+
+
+def test_a_switch_that_is_killed_at_a_moment_is_whole(switching: Switching, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that do nothing but switch back and forth, killed one after the other."""
+    switching.steps("provisioned")
+    monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", str(switching.place.cache_dir))
+    models_dir, chance = switching.place.models_dir, random.Random(0)
+    current = models_dir / "net" / ".releases" / "current"
+
+    def switch() -> None:
+        prepare_models.rollback("net", models_dir=models_dir, to=5 - int(os.readlink(current)))
+
+    switch()  # and import what that takes
+    shown = Counter[int]()
+    for _ in range(200):
+        pid = os.fork()
+        while pid == 0:
+            try:
+                switch()
+            except BaseException:  # noqa: BLE001  # nothing of it may go on in a copy of pytest
+                os._exit(1)
+        time.sleep(chance.uniform(0.0, 0.05))
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        shown[complete(models_dir / "net").version] += 1
+    assert set(shown) == {2, 3}
+    switch()
+    assert [path for path in (models_dir / "net").rglob("*") if PARTIAL in path.name] == []
 
 
 def _tell(*words: object) -> None:

@@ -3,7 +3,7 @@
 The model runs once on each of a few samples, with every tensor observed. What overflows stays in fp32. Its narrow form
 is held against it; where that misses a threshold, the model runs once more, next to the narrow one, and shows where the
 error arises and how much has to stay in fp32 for it. Where errors only add up, layers are narrow one by one. What was
-found is tried before it is believed, on other samples, too, unless outputs are far from any threshold.
+found is tried before it is believed, on other samples, too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
+_SHARE_OF_CALM = 0.25  # of these, where outputs are far from any threshold on the first samples
 _HELD_BYTES = 256 << 20  # of outputs of the source on these
 _REWRITING = 4  # bytes of tensors that take as long to compute as a byte of weights to rewrite
 _MOST_RUNS = 32  # with a few layers narrow, on each sample
@@ -114,7 +115,7 @@ def measure(
     search = _Search(source, target, judge, {**_overflowing(source, target), **(keep or {})})
     best = search.best(grow=grow)
     for _ in range(_TRIALS if grow else 0):
-        if best.judgement.problems or best.judgement.calm or not search.adds_what_fails(best):
+        if best.judgement.problems or not search.adds_what_fails(best):
             break
         best = search.best(grow=True)
     return Measured(best.keep, best.judgement, source.runs)
@@ -187,7 +188,8 @@ class _Search:
         """Try a form on the other samples, and add the one that is furthest off to the samples, where one fails."""
         twin, worst = Segments(rounding.rounded(self._narrow(form.keep).model).model), 0.0
         failing: Optional[Tuple[Values, Values]] = None
-        many = int(_BYTES_OF_TRIALS / max(1, self.source.observed_bytes))
+        most = _BYTES_OF_TRIALS * (_SHARE_OF_CALM if form.judgement.calm else 1)
+        many = int(most / max(1, self.source.observed_bytes))
         for feed, right in self.source.answered(many):
             judged = self.judge([(right, twin.run(feed))], self.source.outputs())
             if judged.problems and not judged.error <= worst:

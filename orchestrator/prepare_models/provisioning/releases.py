@@ -45,7 +45,12 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Notes:
-    """What is known of releases besides their files. ``trial``: the one whose health command has not answered yet."""
+    """What is known of releases besides their files.
+
+    newest: the highest number that was current. trial: the release whose health command has not answered yet.
+    """
+
+    newest: int = 0
 
     trial: int | None = None
     rejected: Sequence[Rejected] = field(default_factory=list)
@@ -120,7 +125,7 @@ class Releases:
             ReleaseError: it could not be written, or its engine is not that of the report.
         """
         self._refuse_links()
-        number = 1 + max((1, *self.numbers(), *self._rejected_numbers(), *map(_count, _names(self.folder))))
+        number = 1 + max((1, self.notes.newest, *self.numbers(), *map(_count, _names(self.folder))))
         partial = self.root / f".{number}{PARTIAL}"
         report["deployment"]["version"] = number
         try:
@@ -156,8 +161,9 @@ class Releases:
                 if name.endswith(PARTIAL):
                     _remove(folder / name)
         self._finish_rejection()
-        current = self.current
-        newest = max((current or 0, *self._rejected_numbers()))
+        current, notes = self.current, self.notes
+        newest = max(current or 0, notes.newest)
+        self.note(replace(notes, newest=newest))
         self._forget(number for number in self.numbers() if number > newest)  # complete, and never current
         if current is None:
             self._leave_if_empty()
@@ -203,7 +209,8 @@ class Releases:
         engine = fingerprint(record["build_key"] or "", record["deployment"]) if record else ""
         same = {each.release for each in notes.rejected if engine == each.engine}
         self._forget(same & {*self.numbers()} - {number, self.current})
-        self.note(Notes(rejected=[each for each in notes.rejected if each.release not in {*same, number}]))
+        kept = [each for each in notes.rejected if each.release not in {*same, number}]
+        self.note(replace(notes, trial=None, rejected=kept))
 
     def prune(self, keep: int) -> None:
         """Keep the current release and the newest others, those that were not rejected first. ``keep``: at least 1."""

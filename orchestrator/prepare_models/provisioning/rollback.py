@@ -36,7 +36,9 @@ def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: st
     with model_lock(releases.folder, on_wait=lambda _: None, stopped=lambda: False):
         releases.mend()
         before, target = releases.current or 0, releases.previous if to is None else to
-        if target is None or target == before:
+        if to == before:  # as after a rollback that was killed
+            return Rollback(name, before, before)
+        if target is None:
             kept = ", ".join(map(str, releases.numbers()))
             raise ReleaseError("rollback-impossible", f"{name} serves version {before}; kept are {kept}")
         if target not in releases.numbers():
@@ -45,5 +47,5 @@ def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: st
         releases.accept(target)
         take_back(releases, target, why)
         note(Ledger(models_dir, device), ledger.ROLLED_BACK, releases, before, why)
-        note_rollback(models_dir, name, why)
+        note_rollback(models_dir, name, why, held=target < before)
     return Rollback(name, target, before)

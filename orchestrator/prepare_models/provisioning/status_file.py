@@ -29,6 +29,7 @@ from .status_document import (
     STALE,
     STATUS_FILE,
     STOPPED,
+    SWITCHED,
     TRY_AGAIN,
     WAITING,
     ProvisionedModel,
@@ -140,15 +141,24 @@ class StatusFile:
         return next(model for model in self.document["models"] if model["name"] == name)
 
 
-def note_rollback(models_dir: Path, name: str, why: str) -> None:
-    """Say in the status of the last provisioning, if there is one, that a model was rolled back since."""
+def note_rollback(models_dir: Path, name: str, why: str, *, held: bool) -> None:
+    """Say in the status of the last provisioning, if there is one, that a model was switched by hand since.
+
+    Args:
+        models_dir: the models directory.
+        name: of the model.
+        why: the reason.
+        held: whether the next provisioning leaves it so.
+    """
+    state, following = (ROLLED_BACK, HOLD) if held else (SWITCHED, TRY_AGAIN)
     try:
         document = load(models_dir)
     except UsageError:
         return
     for model in document["models"]:
         if model["name"] == name:
-            model.update({"state": ROLLED_BACK, "reason": why, "next": HOLD, "next_told": _NEXT[HOLD], "error": None})
+            model.update({"state": state, "reason": why, "error": None})
+            model.update({"next": following, "next_told": _NEXT[following]})
             _look(models_dir, model)
     _write(models_dir, document)
 
