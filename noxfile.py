@@ -24,6 +24,7 @@ nox.options.sessions = [
     "engine",
     "corpus",
     "e2e",
+    "farm",
     "docs",
     "sdk",
     "docker",
@@ -165,10 +166,19 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session(python=THIS)
+def farm(session: nox.Session) -> None:
+    """A farm of real processes, and a shared store in a real S3 server; PREPARE_MODELS_FARM_PAIRS=40 makes it large."""
+    install(session, "dev")
+    install(session, "farm", project=False)
+    session.run("pytest", "tests/farm", *session.posargs)
+
+
+@nox.session(python=THIS)
 def docs(session: nox.Session) -> None:
     """The documentation as a site in dist/site, and its code blocks as printed, with the built wheel."""
     install(session, "dev", project=False)
     install(session, "docs", project=False)
+    install(session, "farm", project=False)
     session.run("mkdocs", "build", "--quiet", "--strict", "--config-file", ".ci/mkdocs.yml",
                 env={"NO_MKDOCS_2_WARNING": "1"})  # fmt: skip
     folder = Path("dist/wheel").resolve()
@@ -314,6 +324,7 @@ def lock(session: nox.Session) -> None:
         "sbom": ["--python-version", "3.10", ".ci/locks/sbom.in"],
         "audit": ["--python-version", "3.10", ".ci/locks/audit.in"],
         "docs": ["--python-version", "3.10", ".ci/locks/docs.in"],
+        "farm": ["--python-version", "3.10", ".ci/locks/farm.in"],
         "corpus": ["--python-version", "3.10", "--no-deps", ".ci/locks/corpus.in"],
         "bindings": ["--python-version", "3.10", "--no-deps", ".ci/locks/bindings.in"],
         "edge": ["--python-version", "3.10", ".ci/locks/edge.in"],

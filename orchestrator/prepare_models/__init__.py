@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .errors import (
         BundleError,
         ContainerError,
+        FarmError,
         HostError,
         InspectionError,
         InterruptedRunError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         SignatureError,
         UsageError,
     )
-    from .executors.options import ContainerOptions
+    from .executors.options import ContainerOptions, FarmOptions
     from .manifest.model import Manifest, ModelSpec
     from .planning.disk_budget import Disk
     from .planning.plan import ModelPlan, Plan
@@ -44,12 +45,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "run", "convert", "plan", "provision", "rollback", "inspect", "lint", "load",
-    "Manifest", "ModelSpec", "Bundle", "ContainerOptions", "Delivery", "Sharing", "Signatures",
+    "Manifest", "ModelSpec", "Bundle", "ContainerOptions", "Delivery", "FarmOptions", "Sharing", "Signatures",
     "RunReport", "Conversion", "ModelReport", "ErrorInfo", "WarningInfo", "Plan", "ModelPlan", "Disk",
     "Provisioned", "Rollback", "Health",
     "Inspection", "Tensor", "LintReport", "LintedModel",
     "Event", "Observer",
-    "PrepareModelsError", "UsageError", "ManifestError", "HostError", "ContainerError", "InspectionError",
+    "PrepareModelsError", "UsageError", "ManifestError", "HostError", "ContainerError", "FarmError",
+    "InspectionError",
     "ModelsFailedError", "LockError", "BundleError", "SharedStoreError",
     "SignatureError", "InterruptedRunError",
 ]  # fmt: skip
@@ -59,6 +61,7 @@ __all__ = [
 _HOMES = (
     "prepare_models.errors", "prepare_models.api", "prepare_models.manifest.model", "prepare_models.planning.plan",
     "prepare_models.running.inspecting", "prepare_models_entrypoint.contract.report",
+    "prepare_models.executors.options",
 )  # fmt: skip
 
 

@@ -93,8 +93,8 @@ def run(
         manifest: path, content as a dict, result of ``load``, or a bundle, which needs no network.
         models: names of the models to work on; none means all.
         models_dir: Triton model repository for the engines. It is created, and the run's report.json goes there, too.
-        executor: ``auto``, ``local`` or ``docker``.
-        containers: platform, image, GPU and memory (bytes) of containers.
+        executor: ``auto``, ``local``, ``docker`` or ``dask``.
+        containers: platform, image, GPU and memory (bytes) of containers; how a farm is reached.
         delivery: names in ROS 2 messages, consumers and deploy_dir, where not the manifest has them.
         locked: refuse whatever differs from the lock next to the manifest.
         signatures: which signature lock or bundle must have.
@@ -211,7 +211,7 @@ def plan(
         Selection(manifest, models, locked, signatures, delivery, executor, containers),
         _verifying(_observer(on_event, None)),
     )
-    return plans.make(chosen.specs, chosen.executor, Path(models_dir), force=force)
+    return plans.make(chosen.specs, chosen.executor, Path(models_dir), force=force, elsewhere=chosen.elsewhere)
 
 
 @_call()

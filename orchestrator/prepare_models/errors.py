@@ -5,6 +5,7 @@ PrepareModelsError
     ManifestError       2   the manifest can't be read as one; carries every problem with its line
   HostError             3   this machine can't do what was asked
     NoRoomError         3   a disk is full; of one model it is part of the report, as other failures are
+    FarmError           3   a farm does not do what is needed; carries a code of its own
   KeyUnavailableError   1   the key of one model is not where the manifest says
   InspectionError       1   a file can't be inspected, or a directory not be linted
   ModelsFailedError     1   models of a run failed; carries their reports
@@ -139,6 +140,14 @@ class NoRoomError(HostError):
 
 class ContainerError(HostError):
     """A container engine, image or GPU can't do what is needed. ``code`` says which."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _hint(code))
+        self.code = code
+
+
+class FarmError(HostError):
+    """A farm, or a worker of it, does not do what is needed. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or _hint(code))

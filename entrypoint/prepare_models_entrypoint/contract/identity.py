@@ -158,6 +158,19 @@ def target(runtime: RuntimeInfo, builder: BuilderConfig = BuilderConfig()) -> Op
     return f"{gpu['name']} ({capability}{f', module {board}' if board else ''})"
 
 
+def device_class(runtime: RuntimeInfo) -> Optional[str]:
+    """Name the class of devices that an environment builds for, such as sm_87/trt10.3 or portable/rtx1.7.
+
+    None where it builds nothing. Engines of one class may still be of different GPUs: ``target`` tells these apart.
+    """
+    name, version = _backend(runtime, next(iter(runtime.get("programs", {})), None))
+    release = ".".join((version or "").split(".")[:2])
+    if name == "tensorrt_rtx":
+        return f"{_PORTABLE}/rtx{release}"
+    gpu = runtime["gpu"]
+    return f"sm_{gpu['compute_capability'].replace('.', '')}/trt{release}" if gpu and release else None
+
+
 def build_key(fields: Mapping[str, object]) -> str:
     """Return the sha256 of an identity, in hexadecimal digits. All its digests must be known."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -168,6 +168,16 @@ def add_executor(command: argparse.ArgumentParser) -> None:
     group.add_argument("--image", metavar="IMAGE", help="another image of this tool")
     group.add_argument("--gpu", metavar="GPU", help="none, all, a number or a UUID (default: all where one is needed)")
     group.add_argument("--memory", type=size, metavar="SIZE", help="memory of a container, such as 8GiB; 0: no limit")
+    add_farm(command)
+
+
+def add_farm(command: argparse.ArgumentParser) -> None:
+    """Add how a farm is reached."""
+    group = command.add_argument_group("farm")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="of the farm, such as tls://build.example:8786")
+    for part, what in (("ca", "certificate of the authority"), ("cert", "own certificate"), ("key", "own private key")):
+        group.add_argument(f"--tls-{part}", type=Path, metavar="FILE", help=f"PEM file of the {what}, for tls://")
+    group.add_argument("--insecure", action="store_true", help="let tcp:// leave this machine; see docs/security.md")
 
 
 def add_selection(command: argparse.ArgumentParser) -> None:

@@ -43,6 +43,7 @@ COMMANDS = {
     "image": "build, pull, list, save or load the container images",
     "doctor": "check what this machine lacks, and how to fix it",
     "selftest": "build, load and compare a small network on this machine, with a verdict for each step",
+    "worker": "build engines for a farm, as one of its machines",
     "status": "list which engines are valid on this machine, and why others are not",
     "fleet": "show many machines, out of the statuses that provision wrote there",
     "cache": "list, show, verify or prune what is kept for later runs",

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from ..executors import choice
 from ..executors.executor import Executor
-from ..executors.options import ContainerOptions
+from ..executors.options import ContainerOptions, FarmOptions
 from ..running.selection import Bundle, Delivery, ManifestLike
 from ..signing.required import Signatures
 from .trusting import signatures
@@ -54,12 +54,17 @@ def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:
 def containers(arguments: argparse.Namespace) -> ContainerOptions:
     """Return the options for containers."""
     return ContainerOptions(
-        platform=arguments.platform,
-        image=arguments.image,
-        gpu=arguments.gpu,
-        memory_bytes=arguments.memory,
-        nice=arguments.nice,
-    )
+        platform=arguments.platform, image=arguments.image, gpu=arguments.gpu, memory_bytes=arguments.memory,
+        nice=arguments.nice, farm=farm(arguments),
+    )  # fmt: skip
+
+
+def farm(arguments: argparse.Namespace) -> FarmOptions:
+    """Return how a farm is reached."""
+    return FarmOptions(
+        arguments.scheduler, arguments.tls_ca, arguments.tls_cert, arguments.tls_key, arguments.insecure,
+        getattr(arguments, "attach", False), getattr(arguments, "store", None),
+    )  # fmt: skip
 
 
 def given(arguments: argparse.Namespace) -> ManifestLike | Bundle:

@@ -1,8 +1,11 @@
-"""Where models are built: in this Python, or in containers. Another way is one more row here."""
+"""Where models are built: in this Python, in containers, or on a farm. Another way is one more row here."""
+
+FARM = "dask"  # the one with --scheduler
 
 # Name, and module and class of the environment, which is created from the command line's options.
 EXECUTORS = {
     "local": ("local", "LocalPython"),
     "docker": ("docker", "Docker"),
+    FARM: ("farm", "Farm"),
 }
 NAMES = ("auto", *EXECUTORS)

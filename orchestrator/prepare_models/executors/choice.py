@@ -9,7 +9,7 @@ from prepare_models_entrypoint.contract import extras
 from ..docker import address
 from ..errors import HostError, UsageError
 from ..machine.environments import unavailable
-from . import EXECUTORS, NAMES
+from . import EXECUTORS, FARM, NAMES
 from .executor import Executor
 from .options import ContainerOptions
 
@@ -37,6 +37,8 @@ def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = T
     if name not in NAMES:
         raise UsageError(f"unknown executor {name}", hint=f"one of {', '.join(NAMES)}")
     options = options or ContainerOptions()
+    if options.farm.scheduler is not None and name != FARM:
+        raise UsageError(f"--scheduler is for --executor {FARM}", hint=f"leave it out, or give --executor {FARM}")
     if name == "auto":
         return _automatic(options, builds=builds)
     if name == "local":

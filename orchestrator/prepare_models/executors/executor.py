@@ -6,13 +6,14 @@ entrypoint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
 from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.identity import device_class
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, blank
 
@@ -60,12 +61,32 @@ class Environment(Protocol):
         """End everything that runs, from another thread; later steps end at once."""
 
 
+@runtime_checkable
+class Several(Protocol):
+    """What an environment has besides, if its machines are of several device classes.
+
+    at_once: models that are handed over at once, however few this machine would work on.
+    """
+
+    at_once: int
+
+    def serves(self, devices: Collection[str]) -> Collection[str]:
+        """Return which of these device classes are there. Raises a HostError where one should be and is not."""
+
+    def of(self, device: str) -> Environment:
+        """Return the machines of one device class."""
+
+
 class Executor:
     """Runs jobs in an environment, one model at a time; several threads may call it at once."""
+
+    _several: Several | None = None
 
     def __init__(self, name: str, environment: Environment) -> None:
         self.name = name
         self._environment = environment
+        if isinstance(environment, Several):
+            self._several = environment
 
     def describe(self) -> RuntimeInfo:
         """Return the backend and GPU that engines would be built with."""
@@ -74,6 +95,23 @@ class Executor:
     def locked_as(self) -> tuple[str, Mapping[str, str]]:
         """Return the name and facts of the environment in a lock."""
         return self._environment.locked_as()
+
+    def serves(self, devices: Collection[str]) -> Collection[str]:
+        """Return for which of these device classes engines are built here."""
+        return self._several.serves(devices) if self._several else [device_class(self.describe()) or ""]
+
+    def of(self, device: str) -> Executor:
+        """Return what builds for a device class: this, unless it has several."""
+        return Executor(self.name, self._several.of(device)) if self._several else self
+
+    @property
+    def builds_here(self) -> bool:
+        """Return whether sources come to this machine, and its disks are those that builds fill."""
+        return self._several is None
+
+    def at_once(self, jobs: int) -> int:
+        """Return how many models are worked on at once, where the user wants ``jobs``."""
+        return max(jobs, self._several.at_once) if self._several else jobs
 
     def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> Fetcher:
         """Return a fetcher of a job's sources ahead of their turn."""

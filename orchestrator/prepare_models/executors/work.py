@@ -38,6 +38,8 @@ class Work:
     lock: descriptor of the model's lock, to be kept open while anything works on the model; None without one.
     timeout_s: seconds that the conversion may take.
     offline: whether all sources are in the download store, so nothing is fetched.
+    build_key: of the engine; None if it isn't known before the build.
+    force: whether it is built even if a store has it.
     """
 
     kind: JobKind
@@ -49,6 +51,8 @@ class Work:
     timeout_s: float | None = None
     on_event: OnEvent = lambda _: None
     offline: bool = False
+    build_key: str | None = None
+    force: bool = False
     cache: Path = field(default_factory=contents_dir)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,12 +21,12 @@ from ..catalog import PREFIX, find
 from ..errors import UsageError
 from ..running.connection import ConnectionSpec
 from ..support import paths
-from .model import DEFAULT_KEYS, MODEL_ROWS, Key, KeySource, Manifest, ModelSpec, Ngc
+from .model import DEFAULT_KEYS, MODEL_ROWS, NAME, TARGETS, Key, KeySource, Manifest, ModelSpec, Ngc
 from .nodes import Node, Problems, node_of, parse, read
 from .readers import Reader
 
 NO_FILE = Path("-")  # stands in for the file of a manifest that isn't one
-TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers")
+TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers", "targets")
 
 # A model's own settings replace these of the catalog.
 _INSTEAD = {"inputs": ("profiles",), "calibration_cache": ("calibration",)}
@@ -71,9 +72,10 @@ def of_text(text: str, file: Path) -> Manifest:
     """
     problems = Problems(file)
     root = parse(text, problems)
-    models = _Loader(paths.named_in_utf8(file.parent), problems).manifest(root)
+    loader = _Loader(paths.named_in_utf8(file.parent), problems)
+    models = loader.manifest(root)
     problems.raise_if_any()
-    return Manifest(file, models)
+    return Manifest(file, models, loader.targets)
 
 
 def of_value(value: Mapping[str, object]) -> Manifest:
@@ -83,13 +85,15 @@ def of_value(value: Mapping[str, object]) -> Manifest:
         ManifestError: it has problems; each has a path such as ``models[2].inputs``.
     """
     problems = Problems(NO_FILE)
-    models = _Loader(paths.named_in_utf8(Path()), problems).manifest(node_of(value, 0, ""))
+    loader = _Loader(paths.named_in_utf8(Path()), problems)
+    models = loader.manifest(node_of(value, 0, ""))
     problems.raise_if_any()
-    return Manifest(NO_FILE, models)
+    return Manifest(NO_FILE, models, loader.targets)
 
 
 class _Loader(Reader):
     deployment = Deployment()  # what the top level sets for all models
+    targets: Mapping[str, str] = {}  # replaced, never changed
 
     def manifest(self, root: Node) -> tuple[ModelSpec, ...]:
         if root.kind != "mapping":
@@ -103,6 +107,7 @@ class _Loader(Reader):
         if self.is_a(defaults, "mapping", "a mapping"):
             self.problems.check_keys(defaults, DEFAULT_KEYS)
         self.deployment = self._deployed(root.entries)
+        self.targets = self._targets(root.entries.get("targets"))
         models = root.entries.get("models")
         if models is None or not self.is_a(models, "list", "a list of models"):
             return ()
@@ -129,6 +134,17 @@ class _Loader(Reader):
         except ContractError as error:
             self.problems.add(node, str(error))
             return None
+
+    def _targets(self, node: Node | None) -> dict[str, str]:
+        """Return the device classes by their names, which are those of directories."""
+        if node is None:
+            return {}
+        if not node.entries:
+            self.problems.expected(node, TARGETS.expected)
+        for name in node.entries:
+            if name == "report.json" or not re.fullmatch(NAME.pattern, name):
+                self.problems.add(node, f"{name!r} can't be the name of a target: use {NAME.expected}")
+        return self.value(TARGETS, node) or {}
 
     def _unique(self, items: Sequence[Node]) -> None:
         first: dict[str, int] = {}
@@ -202,6 +218,12 @@ class _Loader(Reader):
 
     def _check_together(self, node: Node, spec: ModelSpec) -> None:
         source = node.entries["source"]
+        for name in spec.targets:
+            if name not in self.targets:
+                known = ", ".join(self.targets) or "none"
+                self.problems.add(
+                    node.entries["targets"], f"{name!r} is not under targets: of the manifest, which has {known}"
+                )
         suffix = Path(spec.source.partition("?")[0]).suffix.lower()
         if suffix in _OTHER_FORMATS:
             self.problems.add(source, f"a {suffix} file can't be converted: {_OTHER_FORMATS[suffix]}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import key_file
 from prepare_models_entrypoint.contract.groups import Nested, closed, keys
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
-from prepare_models_entrypoint.contract.kinds import File, Kind, Schema, SourceText, Text
+from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf, Schema, SourceText, Text
 from prepare_models_entrypoint.contract.settings import REQUIRED, Record, rows, setting
 
 from ..errors import KeyUnavailableError
@@ -74,6 +74,11 @@ NAME = Text(
     "[a-z0-9][a-z0-9._-]{0,127}",  # it becomes part of file names, which are limited to 255 bytes
     ("string", "number"),
 )
+DEVICE = Text(
+    "a device class such as sm_87/trt10.3 or portable/rtx1.7",
+    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?",
+)
+TARGETS = ByName(DEVICE, "names with their device classes, such as {orin: sm_87/trt10.3}")
 _URL = Text("a URL that starts with https://", r"https?://[^\s]+")
 
 
@@ -104,10 +109,13 @@ class ModelSpec(ModelSettings):
     pins: what a lock knows of sources that are fetched, and of weights that come with the model.
     engines: sha256 by build key of the engines that a lock has, to which the run is held; they may come from elsewhere.
     sizes: bytes of the files that a lock has, by their sha256.
+    target, device: the one target that the engine is for, and its device class; empty where the manifest has none.
     """
 
     engines: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    target: str = ""
+    device: str = ""
 
     name: str = setting(
         NAME,
@@ -136,6 +144,18 @@ class ModelSpec(ModelSettings):
         "https://catalog.ngc.nvidia.com/orgs/nvidia/teams/tao/models/peoplesemsegnet",
     )
 
+    targets: tuple[str, ...] = setting(
+        ListOf(NAME, "a list of names under `targets:` of the manifest"),
+        "the targets that the engine is built for; all of the manifest unless set",
+        ["orin"],
+        default=(),
+    )
+
+    @property
+    def label(self) -> str:
+        """Return what the model is called in a run, which is its place in the models directory, too."""
+        return f"{self.target}/{self.name}" if self.target else self.name
+
     def job(self, output_dir: Path, *, key_file: Path | None = None, timeout_s: float | None = None) -> ModelJob:
         """Return the entrypoint's job for this model.
 
@@ -161,7 +181,8 @@ DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "h
 
 @dataclass(frozen=True)
 class Manifest:
-    """A validated manifest."""
+    """A validated manifest. ``targets``: device classes by their names."""
 
     path: Path
     models: tuple[ModelSpec, ...]
+    targets: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from prepare_models_entrypoint.contract.settings import rows
 from prepare_models_entrypoint.contract.shape_kinds import DIMS, Shape
 from prepare_models_entrypoint.contract.source import KINDS, NGC_EXAMPLE
 
-from .model import DEFAULT_KEYS, MODEL_ROWS, Defaults
+from .model import DEFAULT_KEYS, MODEL_ROWS, NAME, TARGETS, Defaults
 from .nodes import EXTENSION
 from .variables import FORMS
 
@@ -96,6 +96,11 @@ def manifest_schema() -> Schema:
             "description": "Consumers to check for, with a release where it matters.",
             "anyOf": [CONSUMER.schema(), {"type": "array", "minItems": 1, "items": CONSUMER.schema()}],
             "examples": ["isaac-ros@5.0", ["isaac-ros@4.6", "triton"]],
+        },
+        "targets": {
+            "description": "Device classes that engines are built for, by names. prepare-models worker prints its own.",
+            **TARGETS.schema(), "minProperties": 1, "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+            "examples": [{"orin": "sm_87/trt10.3", "rtx": "portable/rtx1.7"}],
         },
         "models": {
             "description": "The models, in the order in which they are prepared.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..store import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.page import Message
-from . import disk_budget, foresight, planner
+from . import disk_budget, foresight, planner, targets
 from .disk_budget import Disk
 from .planner import PlannedModel
 
@@ -68,32 +68,48 @@ class Plan:
         return {**vars(self), "models": models, "warnings": list(self.warnings), "disks": disks}
 
 
-def make(specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool) -> Plan:
-    """Return what a run of these models would do. Changes nothing except remembered digests of files."""
-    found, runtime = planned(specs, executor, models_dir, force=force)
+def make(
+    specs: Sequence[ModelSpec],
+    executor: Executor,
+    models_dir: Path,
+    *,
+    force: bool,
+    elsewhere: Sequence[ModelSpec] = (),
+) -> Plan:
+    """Return what a run of these models would do. Changes nothing except remembered digests of files.
+
+    ``elsewhere``: models for targets that are not built here.
+    """
+    found, runtimes = planned(specs, executor, models_dir, force=force)
     of_models = foresight.of_models(found)
-    warnings = (
-        WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in foresight.of_run(found, runtime)
-    )
-    models = tuple(_model(model, runtime, of_models) for model in found)
-    return Plan(executor.name, runtime, models, tuple(warnings), disk_budget.of_run(found, open_digests()))
+    told = [
+        each
+        for device, runtime in runtimes.items()
+        for each in foresight.of_run([model for model in found if model.spec.device == device], runtime)
+    ]
+    warnings = [WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in dict.fromkeys(told)]
+    warnings += map(targets.left_out, elsewhere)
+    models = tuple(_model(model, runtimes[model.spec.device], of_models) for model in found)
+    disks = disk_budget.of_run(found, open_digests()) if executor.builds_here else ()
+    return Plan(executor.name, next(iter(runtimes.values())), models, tuple(warnings), disks)
 
 
 def planned(
     specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool = False
-) -> tuple[list[PlannedModel], RuntimeInfo]:
-    """Return what would be done for each model, and the runtime that would do it."""
-    runtime = executor.describe()
+) -> tuple[list[PlannedModel], Mapping[str, RuntimeInfo]]:
+    """Return what would be done for each model, and the runtimes that would do it, by device class."""
+    runtimes = {device: executor.of(device).describe() for device in dict.fromkeys(spec.device for spec in specs)}
     directory = paths.refuse_file(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     digests = open_digests()
-    plans = planner.Planner(directory, runtime, open_store(digests), digests, force)
-    found = [plans.plan(spec) for spec in specs]
+    store = open_store(digests)
+    plans = {device: planner.Planner(directory, each, store, digests, force) for device, each in runtimes.items()}
+    found = [plans[spec.device].plan(spec) for spec in specs]
     digests.save()
-    return found, runtime
+    return found, runtimes
 
 
 def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:
-    choice, name = planner.converter(model.spec, runtime), model.spec.name
+    choice, name = planner.converter(model.spec, runtime), model.spec.label
     problems = tuple(
         Foreseen(kind=each.kind, code=each.code, message=each.message, hint=each.hint)
         for each in foreseen

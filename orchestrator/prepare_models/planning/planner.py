@@ -137,7 +137,7 @@ class Planner:
         Raises:
             InterruptedError: computing digests was stopped.
         """
-        output_dir = self.models_dir / spec.name
+        output_dir = self.models_dir / spec.label
         record, problem = record_or_problem(output_dir)
         expected: dict[str, object] = {}
         found: _Finding | None

@@ -79,7 +79,7 @@ def perform(
     ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
-            chosen = choose()
+            chosen = _for_this_device(choose())
             told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
             with Publisher() as publisher:
                 _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
@@ -96,6 +96,12 @@ def perform(
             raise
         told.end()
     return told.document
+
+
+def _for_this_device(chosen: Chosen) -> Chosen:
+    """Leave out targets: a device serves the engines of one, each under the name of its model."""
+    specs = {spec.name: replace(spec, target="") for spec in chosen.specs}
+    return chosen._replace(specs=list(specs.values()), elsewhere=())
 
 
 @dataclass(frozen=True)

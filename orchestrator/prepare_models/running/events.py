@@ -33,7 +33,7 @@ class Events(Observer):
 
     def planned(self, model: PlannedModel) -> None:
         """Pass on."""
-        self._emit(PLANNED, model.spec.name, {"action": model.action, "reason": model.reason})
+        self._emit(PLANNED, model.spec.label, {"action": model.action, "reason": model.reason})
 
     def waiting(self, name: str, owner: str) -> None:
         """Pass on."""

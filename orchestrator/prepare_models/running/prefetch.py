@@ -57,7 +57,7 @@ def fetching_ahead(
         models_dir: a model that has an engine there waits for its own turn, unless ``force``.
         force: whether existing engines are built again.
     """
-    wanted = [spec for spec in specs if _sources(spec) and (force or not has_engine(models_dir / spec.name))]
+    wanted = [spec for spec in specs if _sources(spec) and (force or not has_engine(models_dir / spec.label))]
     stop = threading.Event()
     running: list[Fetcher] = []
     guard = threading.Lock()

@@ -88,7 +88,7 @@ class Lines(Observer):
 
     def planned(self, model: PlannedModel) -> None:
         """Log what will be done and why."""
-        self._log.info(model.told(), model=model.spec.name)
+        self._log.info(model.told(), model=model.spec.label)
 
     def waiting(self, name: str, owner: str) -> None:
         """Log which process works on the model."""
@@ -133,7 +133,7 @@ class Live(Lines):
     def planned(self, model: PlannedModel) -> None:
         """Show the model unless there is nothing to do."""
         if model.record is None:
-            self._tasks[model.spec.name] = self._progress.add_task(model.spec.name, total=None, stage="start")
+            self._tasks[model.spec.label] = self._progress.add_task(model.spec.label, total=None, stage="start")
 
     def event(self, event: Event) -> None:
         """Update the model's line."""

@@ -34,10 +34,10 @@ from prepare_models_entrypoint.contract.source import Source
 from .. import __version__
 from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
 from ..executors.executor import Executor
-from ..executors.work import Work
+from ..executors.work import OnEvent, Work
 from ..machine import power
 from ..manifest.model import Manifest, ModelSpec
-from ..planning import disk_budget, planner
+from ..planning import disk_budget, planner, targets
 from ..reports import documents
 from ..store import Entry, Store, Turn, restore
 from ..support.clock import timestamp
@@ -51,7 +51,7 @@ from .writer_lock import Held, model_lock
 
 @dataclass
 class Run:
-    """One run over the models of a manifest."""
+    """One run over the models of a manifest. ``elsewhere``: models for targets that are not built here."""
 
     manifest: Manifest
     specs: Sequence[ModelSpec]
@@ -67,14 +67,19 @@ class Run:
     offline: bool = False
     supply: Supply | None = None
     observer: Observer = field(default_factory=Observer)
+    elsewhere: Sequence[ModelSpec] = ()
     run_id: str = field(default_factory=lambda: os.urandom(6).hex())
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._why_skipped = ""
-        self._runtime: RuntimeInfo = self.executor.describe()
+        self._executors = {device: self.executor.of(device) for device in {spec.device: None for spec in self.specs}}
+        self._runtimes = {device: executor.describe() for device, executor in self._executors.items()}
         self._publisher = Publisher()
-        self._planner = planner.Planner(self.models_dir, self._runtime, self.store, self.digests, self.force)
+        self._planners = {
+            device: planner.Planner(self.models_dir, runtime, self.store, self.digests, self.force)
+            for device, runtime in self._runtimes.items()
+        }
         self._reports: dict[str, ModelReport] = {}
 
     def models(self) -> None:
@@ -83,7 +88,7 @@ class Run:
         Raises:
             InterruptedRunError: a signal stopped the run.
         """
-        pool = concurrent.futures.ThreadPoolExecutor(self.jobs, thread_name_prefix="model")
+        pool = concurrent.futures.ThreadPoolExecutor(self.executor.at_once(self.jobs), thread_name_prefix="model")
         with self._publisher, pool:
             futures = [pool.submit(contextvars.copy_context().run, self._model, spec) for spec in self.specs]
             try:
@@ -100,12 +105,13 @@ class Run:
 
     def up_to_date(self) -> bool:
         """Return whether every model's engine is already as the manifest asks, so that there is nothing to write."""
-        return all(self._planner.plan(spec).record is not None for spec in self.specs)
+        return all(self._plan(spec).record is not None for spec in self.specs)
 
     def report(self, started: float) -> documents.Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         kernel = os.uname()
-        reports = [self._reports.get(spec.name) or self._skipped(spec) for spec in self.specs]
+        reports = [self._reports.get(spec.label) or self._skipped(spec, self._why_skipped) for spec in self.specs]
+        reports += [self._skipped(spec, targets.elsewhere(spec)) for spec in self.elsewhere]
         counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
         return documents.Run(
             schema_version=SCHEMA_VERSION,
@@ -136,7 +142,8 @@ class Run:
             return
         if self.supply is not None:
             report = self.supply.with_warnings(report)
-        self._reports[spec.name] = documents.compact(report)
+        report = {**report, "name": spec.label}
+        self._reports[spec.label] = documents.compact(report)
         self.observer.finished(report)
         if report["status"] == FAILED and self.fail_fast:
             self._halt("an earlier model failed (--fail-fast)")
@@ -157,11 +164,11 @@ class Run:
             )
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
-        output_dir = self.models_dir / spec.name
-        with model_lock(output_dir, on_wait=self._waiting(spec.name), stopped=self._stop.is_set) as lock:
+        output_dir = self.models_dir / spec.label
+        with model_lock(output_dir, on_wait=self._waiting(spec.label), stopped=self._stop.is_set) as lock:
             for folder in (output_dir, output_dir / "1"):
                 remove_partials(folder)  # left by a killed run
-            planned = self._planner.plan(spec)
+            planned = self._plan(spec)
             self.observer.planned(planned)
             if planned.record is not None:
                 return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
@@ -177,14 +184,14 @@ class Run:
 
     def _from_store_or_build(self, planned: planner.PlannedModel, lock: Held) -> ModelReport | None:
         spec, place = planned.spec, planned.output_dir
-        if self.supply is not None and not self.force:
+        if self.supply is not None and not self.force and self.executor.builds_here:
             planned = self._with_key(planned)
-        with self.store.turn(planned.turn, place, on_wait=self._waiting(spec.name), stopped=self._stop.is_set) as turn:
+        with self.store.turn(planned.turn, place, on_wait=self._waiting(spec.label), stopped=self._stop.is_set) as turn:
             held = planned.turn
             before = not planned.turn_is_key and turn.last_place not in (None, place)
             if turn.waited or before:  # files that another process fetched or read have digests now
                 self.digests.reload()
-                planned = self._planner.plan(spec, thorough=True)
+                planned = self._plan(spec, thorough=True)
             entry = None if self.force else self._found(planned, turn)
             if entry is not None:
                 return restore.restore(entry, replace(planned, action=planner.RESTORE), self._publisher)
@@ -192,8 +199,8 @@ class Run:
                 self.supply.refuse_build(planned)
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
-            scarce = self._scarce(planned)
-            report = self.executor.run(self._work(planned, lock))
+            scarce = self._scarce(planned) if self.executor.builds_here else []
+            report = self._executors[spec.device].run(self._work(planned, lock))
             report["warnings"] += scarce
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
@@ -202,6 +209,15 @@ class Run:
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
+
+    def _plan(self, spec: ModelSpec, *, thorough: bool = False) -> planner.PlannedModel:
+        return self._planners[spec.device].plan(spec, thorough=thorough)
+
+    def _named(self, spec: ModelSpec) -> OnEvent:
+        """Return what hears events of a model under its name in this run."""
+        if not spec.target:
+            return self.observer.event
+        return lambda event: self.observer.event(event._replace(model=event.model and spec.label))
 
     def _scarce(self, planned: planner.PlannedModel) -> list[WarningInfo]:
         """Return which disks probably have too little room for a build.
@@ -240,12 +256,13 @@ class Run:
             )
             for result in found.values():
                 self.digests.note_source(result["source_id"], result["sha256"] or "")
-        return self._planner.plan(spec, thorough=True)
+        return self._plan(spec, thorough=True)
 
     def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
         return Work(
             JobKind.RUN, planned.spec, planned.output_dir.absolute(), lock.control_dir, self.run_id,
-            lock=lock.descriptor, timeout_s=self.timeout_s, on_event=self.observer.event, offline=self.offline,
+            lock=lock.descriptor, timeout_s=self.timeout_s, on_event=self._named(planned.spec), offline=self.offline,
+            build_key=planned.turn if planned.turn_is_key else None, force=self.force,
         )  # fmt: skip
 
     def _learn(self, report: ModelReport, learn: Callable[[str], None] | None) -> None:
@@ -280,13 +297,13 @@ class Run:
         )
         return report
 
-    def _skipped(self, spec: ModelSpec) -> ModelReport:
-        report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+    def _skipped(self, spec: ModelSpec, why: str) -> ModelReport:
+        report = blank(spec.label, spec.source, precision=spec.precision, converter=spec.converter)
         report["status"] = SKIPPED
-        report["reason"] = self._why_skipped
+        report["reason"] = why
         return report
 
     def _seen_runtime(self, reports: Sequence[ModelReport]) -> RuntimeInfo:
         """Return the runtime that the entrypoint reported, or the executor's own description if nothing was built."""
         built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
-        return built[0] if built else self._runtime
+        return built[0] if built else next(iter(self._runtimes.values()))

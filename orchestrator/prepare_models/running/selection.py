@@ -17,7 +17,7 @@ from ..lock.drift import drift_of_platform, refuse
 from ..lock.pins import load
 from ..manifest.load import of_value
 from ..manifest.model import Manifest, ModelSpec
-from ..planning import planner
+from ..planning import planner, targets
 from ..signing.required import Signatures
 
 OnBytes = Callable[[int, int], None]
@@ -68,12 +68,16 @@ class Selection:
 
 
 class Chosen(NamedTuple):
-    """A resolved selection. ``offline``: whether all sources are local, from a bundle."""
+    """A resolved selection.
+
+    offline: whether all sources are local, from a bundle. elsewhere: models for targets not built here.
+    """
 
     manifest: Manifest
     specs: Sequence[ModelSpec]
     executor: Executor
     offline: bool = False
+    elsewhere: Sequence[ModelSpec] = ()
 
 
 def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False) -> Chosen:
@@ -95,7 +99,8 @@ def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False)
     executor = choice.pick(selection.executor, options)
     if held_to is not None:
         refuse(drift_of_platform(held_to, *executor.locked_as()), None if by_bundle else loaded.path)
-    return Chosen(loaded, specs, executor, offline=by_bundle)
+    here, others = targets.split(loaded, specs, executor)
+    return Chosen(loaded, here, executor, offline=by_bundle, elsewhere=others)
 
 
 def manifest_of(given: ManifestLike) -> Manifest:

@@ -99,6 +99,7 @@ def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: 
         offline=offline,
         supply=supply,
         observer=observer,
+        elsewhere=chosen.elsewhere,
     )
     if not paths.writable(models_dir) and not run.up_to_date():
         raise paths.unusable(models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)

@@ -85,12 +85,12 @@ def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
         return []
     try:
         specs = load(file)[0].models
-        planned, runtime = plans.planned(specs, choice.pick("auto"), arguments.models_dir)
+        planned, runtimes = plans.planned(specs, choice.pick("auto"), arguments.models_dir)
     except HostError:  # the findings already say that nothing here builds engines
         return []
     except PrepareModelsError as error:
         return [Finding(each.about, FAIL, f"{each.message} [{each.code}]", each.hint) for each in error.shown()]
-    found = [*foresight.of_run(planned, runtime), *foresight.of_models(planned)]
+    found = [*foresight.of_run(planned, runtimes[""]), *foresight.of_models(planned)]
     found += filter(None, (disk.problem() for disk in disk_budget.of_run(planned, open_digests())))
     status = {"error": FAIL, "warning": WARN}
     findings = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]

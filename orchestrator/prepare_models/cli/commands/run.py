@@ -38,6 +38,9 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     )
     ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
     run.add_argument(
+        "--attach", action="store_true", help="on a farm: take what is built or under way, and start nothing"
+    )
+    run.add_argument(
         "--dry-run", dest="command", action="store_const", const="plan", default=argparse.SUPPRESS,
         help="only print what would be done, like plan",
     )  # fmt: skip
