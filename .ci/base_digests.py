@@ -1,7 +1,8 @@
 """Ask registries which bytes the base images are today, and write the digests down: ``python .ci/base_digests.py``.
 
-The digests go into orchestrator/prepare_models/machine/base_digests.json and docker/docker-bake.hcl. What a registry
-doesn't tell stays as it was, and the exit status is 1. ``--check`` writes nothing and tells what differs.
+The digests go into orchestrator/prepare_models/machine/base_digests.json and docker/docker-bake.hcl. If a
+registry doesn't give a digest, it stays as it was, and the exit status is 1. ``--check`` writes nothing and prints what
+differs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _TIMEOUT_S = 30.0
-_LARGEST = 4 << 20  # of a manifest, as registries have it
+_LARGEST = 4 << 20  # of a manifest; registries have the same limit
 _HUB = "registry-1.docker.io"
 _KINDS = (
     "oci.image.index.v1", "docker.distribution.manifest.list.v2", "oci.image.manifest.v1",
@@ -29,11 +30,11 @@ _ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in _KINDS)
 
 
 class RegistryError(Exception):
-    """A registry doesn't tell the digest of an image; the text says why."""
+    """A registry doesn't give the digest of an image; the message says why."""
 
 
 def digest_of(image: str) -> str:
-    """Return what a tag stands for now: ``sha256:`` and the digest of its manifest, which lists several platforms.
+    """Return what a tag refers to now: ``sha256:`` and the digest of its manifest, which lists several platforms.
 
     Raises:
         RegistryError: the registry can't be reached, refuses, or contradicts itself.
@@ -58,7 +59,7 @@ def digest_of(image: str) -> str:
 
 
 def address(image: str) -> tuple[str, str, str]:
-    """Return registry, repository and tag of an image, by the rules of Docker."""
+    """Return registry, repository and tag of an image, by Docker's rules."""
     name, _, tag = image.rpartition(":")
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first):
@@ -85,7 +86,7 @@ def _authorized(url: str, token: str, host: str) -> tuple[bytes, Mapping[str, st
 
 
 def _token(challenge: str, repository: str) -> str:
-    """Return the token that a registry gives to anybody."""
+    """Return the token that a registry gives to anyone."""
     words = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     if not challenge.lower().startswith("bearer ") or "realm" not in words:
         raise RegistryError(f"it asks for an account: {challenge[:80]!r}")
@@ -100,7 +101,7 @@ def _token(challenge: str, repository: str) -> str:
 
 
 def renewed(known: Mapping[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
-    """Return digests by image as registries have them now, and what they did not tell."""
+    """Return digests by image as registries have them now, and why others are missing."""
     found, problems = dict(known), []
     for image in known:
         try:

@@ -38,7 +38,7 @@ def page(name: str) -> str:
 
 
 def _commands(root: argparse.ArgumentParser, *names: str) -> list[argparse.ArgumentParser]:
-    """Return the parsers of commands below another one; without names, all of them, once each."""
+    """Return the parsers of commands below another one; without names, all, each once."""
     groups = [action for action in root._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
     return [each for group in groups for key, each in group.choices.items() if not names or key in names]
 

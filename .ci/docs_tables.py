@@ -1,6 +1,6 @@
 """Writes the tables of the documentation from the tables of the code; ``--check`` only says whether they are current.
 
-A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+A table is between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def settings(some: Iterable[Setting]) -> str:
 
 
 def builder() -> str:
-    """Return the table of builder options, with what they are to NVIDIA's programs."""
+    """Return the table of builder options, with their names in NVIDIA's programs."""
     lines = [
         (f"`{row.key}`", row.kind.told(), row.doc, _since(row.option), _rtx(row.option)) for row in rows(BuilderConfig)
     ]
@@ -75,7 +75,7 @@ def _rtx(option: Option) -> str:
 
 
 def errors(where: str) -> Callable[[], str]:
-    """Return what makes the table of the codes of a place."""
+    """Return a function that returns the table of the error codes of a place."""
     return lambda: table(
         ("code", "meaning", "what to do"),
         ((f"`{code}`", row.meaning, row.hint) for code, row in ERRORS.items() if row.where == where),
@@ -93,7 +93,7 @@ def rules() -> str:
 
 
 def faults() -> str:
-    """Return the table of what is known against versions of TensorRT."""
+    """Return the table of known faults of TensorRT's versions."""
     lines = [
         (
             fault.first if fault.first == fault.last else f"{fault.first} to {fault.last}",

@@ -40,7 +40,7 @@ def plain(default: str) -> str:
 
 
 def main() -> int:
-    """Print every difference; the exit status is 1 where there is one."""
+    """Print every difference; the exit status is 1 if there is one."""
     table = release(sys.argv[1])
     differences = []
     for node, file in zip((TENSOR_RT, TRITON), sys.argv[2:4], strict=True):

@@ -1,6 +1,6 @@
 """Wrap the tar of a root file system as an archive for ``docker load``.
 
-``docker import --platform`` of Engine 20.10 records the daemon's own architecture; this records the one it is given.
+``docker import --platform`` of Engine 20.10 records the daemon's own architecture; this records a given one.
 """
 
 import hashlib

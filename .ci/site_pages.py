@@ -1,4 +1,4 @@
-"""A hook of MkDocs: pages from outside ``docs``, the navigation of generated pages, and links that lead to the site."""
+"""A hook of MkDocs: pages from outside ``docs``, the navigation of generated pages, and links into the site."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def _filled(nav: Any) -> Any:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that lie above ``docs``."""
+    """Add the pages above ``docs``."""
     for name, page in _OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Have links to pages of the repository lead to those of the site, and others to the repository."""
+    """Make links to pages of the repository lead to the site's pages, and other links to the repository."""
     outside = {new: old for old, new in _OUTSIDE.items()}.get(page.file.src_uri)
     folder = Path() if outside else Path("docs", page.file.src_uri).parent
     up = "../" * page.file.src_uri.count("/")

@@ -1,6 +1,6 @@
-"""Copy tensorrt-stubs of this environment to a folder, and mend the lines that are no Python.
+"""Copy tensorrt-stubs of this environment to a folder, and fix the lines that are not valid Python.
 
-The generator writes parameters named ``in``, and one without a default after ones with; mypy refuses such a file.
+The generator writes parameters named ``in``, and one without a default after ones with; mypy refuses such files.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ REPAIRS = (
 
 
 def main(target: str) -> None:
-    """Write the mended stubs below ``target``."""
+    """Write the fixed stubs below ``target``."""
     for package in ("tensorrt", "tensorrt_bindings"):
         spec = importlib.util.find_spec(package)
         if spec is None or spec.submodule_search_locations is None:

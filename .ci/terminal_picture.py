@@ -1,4 +1,4 @@
-"""Writes docs/images/first-engine.svg: a terminal of tmux in which the README's first example really runs."""
+"""Writes docs/images/first-engine.svg: a tmux terminal in which the README's first example really runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 COMMAND = "prepare-models convert model.onnx --precision fp16"
 _WIDTH, _HEIGHT, _LIMIT_S = 100, 40, 600
 _END = "~END~"
-_FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)  # of a server of somebody else's
+_FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)  # loaded from a third-party server
 
 
 def screen(folder: Path) -> str:
@@ -45,7 +45,7 @@ def screen(folder: Path) -> str:
 
 
 def tmux(*words: str, env: Mapping[str, str] | None = None) -> str:
-    """Have a tmux server of our own do something, and return what it prints."""
+    """Run a command of our own tmux server, and return what it prints."""
     done = subprocess.run(
         ["tmux", "-L", f"picture-{os.getpid()}", *words], check=True, capture_output=True, text=True, env=env
     )

@@ -1,4 +1,4 @@
-"""Write the table of Triton's configuration messages from the descriptors that tritonclient ships.
+"""Write the table of Triton's configuration messages from the descriptors in tritonclient.
 
 usage: python .ci/triton_fields.py entrypoint/prepare_models_entrypoint/consumers/triton/model_config.json
 """
@@ -20,7 +20,7 @@ _KINDS = {getattr(FieldDescriptor, f"TYPE_{kind.upper()}"): kind for kind in (
 
 
 def field(described: FieldDescriptor) -> dict[str, Any]:
-    """Return a field; what is false or absent is left out."""
+    """Return a field without false or absent properties."""
     of = described.message_type or described.enum_type
     oneof = described.containing_oneof
     entry = {
@@ -33,7 +33,7 @@ def field(described: FieldDescriptor) -> dict[str, Any]:
 
 
 def collect(message: Descriptor, messages: dict[str, Any], enums: dict[str, EnumDescriptor]) -> None:
-    """Add a message and those that it consists of."""
+    """Add a message and the messages that it contains."""
     if message.full_name in messages:
         return
     messages[message.full_name] = {each.name: field(each) for each in message.fields}
@@ -45,7 +45,7 @@ def collect(message: Descriptor, messages: dict[str, Any], enums: dict[str, Enum
 
 
 def main() -> None:
-    """Write the file: one line for each field and each enum, so that a new release is a readable difference."""
+    """Write the file: one line for each field and each enum, so that a new release gives a readable diff."""
     root = model_config_pb2.ModelConfig.DESCRIPTOR
     messages: dict[str, Any] = {}
     enums: dict[str, EnumDescriptor] = {}

@@ -1,4 +1,4 @@
-"""The baseline: what a user types who needs one engine and nothing else. Parse, build, write."""
+"""The baseline: the script of a user who needs one engine and nothing else. Parse, build, write."""
 
 import sys
 

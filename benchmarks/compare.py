@@ -1,9 +1,9 @@
-"""A revision against an earlier one: the same work by both, in turns, as ratios of one run.
+"""A revision compared with an earlier one: both do the same work in turns; prints ratios of one run.
 
 ``python benchmarks/compare.py --before REV [NAME...]``: help, import, warm, demo, small, fetch. Without names, all of
-them. Both get a worktree and a virtual environment of their own. A ratio above 1 means slower than before: ``wall`` of
-the shortest times, ``cpu`` of the medians of the processor's time, the children's included. ``wall`` suffers from what
-else the machine does, ``cpu`` hardly.
+them. Both get a worktree and a virtual environment of their own. A ratio above 1 means slower than before: ``wall``
+compares the shortest times, ``cpu`` the medians of CPU time, children included. ``wall`` suffers from other work on the
+machine, ``cpu`` hardly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: its virtual environment, and a folder for what it makes."""
+    """One of the two: its virtual environment, and a folder for its files."""
 
     venv: Path
     place: Path
@@ -57,8 +57,8 @@ class Side:
         self.place.mkdir(parents=True)
 
     def cost(self, argv: list[str]) -> Cost:
-        """Run a command to its good end."""
-        os.sync()  # what was left unwritten would be charged to this command's fsync
+        """Run a command, which must succeed."""
+        os.sync()  # otherwise unwritten data would count towards this command's fsync
         before, started = _children_s(), time.perf_counter()
         ended = subprocess.run(argv, capture_output=True, env=self.environment, check=False)
         wall, cpu = time.perf_counter() - started, _children_s() - before
@@ -68,12 +68,12 @@ class Side:
 
 
 def _children_s() -> float:
-    """Return the processor's time of all children that ended, in seconds."""
+    """Return the CPU time of all finished children, in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-# Makes what a side needs, and returns what is measured.
+# Prepares what a side needs, and returns what is measured.
 Work = Callable[[Side], Callable[[], Cost]]
 
 
@@ -93,7 +93,7 @@ def run(side: Side, manifest: Path, *options: str) -> list[str]:
 
 
 def warm(side: Side, count: int = 100) -> Callable[[], Cost]:
-    """One engine is really built; the others are copies under their own names: what a run looks at is all there."""
+    """One engine is really built; the others are copies under their own names, with everything that a run looks at."""
     side.forget()
     names, models, manifest = [f"model-{n:04}" for n in range(count)], side.place / "models", side.place / "models.yaml"
     NETWORKS["small"](side.place / f"{names[0]}.onnx")
@@ -126,7 +126,7 @@ def demo(side: Side) -> Callable[[], Cost]:
 
 
 def small(side: Side) -> Callable[[], Cost]:
-    """A network that builds at once: what is measured is what the tool adds."""
+    """A network that builds instantly: this measures what the tool adds."""
     side.forget()
     NETWORKS["small"](side.place / "small.onnx")
     manifest = side.place / "models.yaml"
@@ -153,14 +153,14 @@ def fetching(folder: Path, count: int = 200) -> Iterator[Work]:
         yield ready
 
 
-WORKS: dict[str, tuple[Work, int]] = {  # with how many times a round repeats it
+WORKS: dict[str, tuple[Work, int]] = {  # with how often a round repeats it
     "help": (helping, 4), "import": (importing, 4), "warm": (warm, 2), "demo": (demo, 1), "small": (small, 1),
 }  # fmt: skip
 NAMES = (*WORKS, "fetch")
 
 
 def compare(work: Work, before: Side, after: Side, rounds: int) -> dict[str, float]:
-    """Measure both in turns, the first of a turn by turns, too."""
+    """Measure both in turns, alternating which is first."""
     works = [work(before), work(after)]
     costs: tuple[list[Cost], list[Cost]] = ([], [])
     for each in works:
@@ -178,7 +178,7 @@ def compare(work: Work, before: Side, after: Side, rounds: int) -> dict[str, flo
 
 @contextlib.contextmanager
 def checked_out(folder: Path, revision: str) -> Iterator[Side]:
-    """Check a revision out for as long as the block runs, with a virtual environment of what it locks."""
+    """Check a revision out while the block runs, with a virtual environment from its locks."""
     checkout, venv = folder / "checkout", folder / "venv"
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(checkout), revision], check=True)
@@ -196,7 +196,7 @@ def checked_out(folder: Path, revision: str) -> Iterator[Side]:
 
 
 def main() -> int:
-    """Print a line for each comparison, and fail where something is slower than ``--limit`` times before."""
+    """Print a line for each comparison, and fail if something takes more than ``--limit`` times as long as before."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", required=True, metavar="REV", help="revision to compare with")
     parser.add_argument("--after", default="HEAD", metavar="REV", help="the other one (default: HEAD)")

@@ -1,4 +1,4 @@
-"""What the orchestrator costs beside ``docker run`` typed by hand: the same image, entrypoint and jobs, in one session.
+"""What the orchestrator costs over ``docker run`` by hand: the same image, entrypoint and jobs, in one session.
 
 Needs a daemon (DOCKER_HOST) with the image: ``prepare-models image build`` first. Prints one JSON document.
 """
@@ -24,7 +24,7 @@ MODELS = 8
 
 
 def main() -> int:
-    """Measure in turn, so that whatever else the machine does hits all alike."""
+    """Measure in turns, so that other work on the machine affects all alike."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image", required=True, help="the image, as prepare-models image list names it")
     parser.add_argument("--rounds", type=int, default=5)
@@ -33,7 +33,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="pm-bench-") as name:
         bench = Bench(Path(name), arguments.image, arguments.network)
         times: dict[str, list[float]] = {"by_hand": [], "jobs_1": [], "jobs_2": []}
-        bench.by_hand()  # fills the page cache for everybody
+        bench.by_hand()  # fills the page cache for all
         for _ in range(arguments.rounds):
             times["by_hand"].append(bench.by_hand())
             times["jobs_1"].append(bench.tool("--jobs", "1"))
@@ -58,7 +58,7 @@ class Bench:
         self.names = [f"model-{number}" for number in range(MODELS)]
         networks.NETWORKS[network](folder / "model.onnx")
         model = onnx.load(folder / "model.onnx")
-        for name in self.names:  # of its own bytes each, or one engine would serve all
+        for name in self.names:  # each with its own bytes, or one engine would serve all
             model.producer_name = name
             onnx.save(model, folder / f"{name}.onnx")
         lines = [f"  - {{name: {name}, source: {name}.onnx}}" for name in self.names]

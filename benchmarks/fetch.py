@@ -50,7 +50,7 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
 class Place:
     """Folders that are new for each measurement.
 
-    The ones before stay where they are small: ext4 looks for a free inode for long, just after many were freed.
+    Earlier ones stay if small: ext4 takes long to find a free inode just after many were freed.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,6 +1,6 @@
 """A file server that costs little: ``python file_server.py FOLDER [--rate BYTES] [--delay SECONDS]``.
 
-It prints its port, serves files with sendfile, ranges included, and answers /stats with what it was asked.
+It prints its port, serves files and ranges of them with sendfile, and answers /stats with its requests.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A model over 2 GiB through the tool: peak memory over its size, wall time over that of hashing its bytes.
 
-Its weights, other ones in each layer, lie beside it: in one file, behind a hard link, behind symbolic links as Hugging
-Face's cache has them, and in shards. ``--check`` fails where a limit is passed. It takes 8 GiB of disk and memory.
+Its weights, different in each layer, are next to it: in one file, behind a hard link, behind symbolic links as in
+Hugging Face's cache, and in shards. ``--check`` fails if a limit is exceeded. It takes 8 GiB of disk and memory.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import limits
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests import layouts  # after the path to it is set
-from tests.command import Workplace  # after the path to it is set
+from tests import layouts  # after its path is set
+from tests.command import Workplace  # after its path is set
 
-from prepare_models_entrypoint.contract import external_data  # after the path to it is set
+from prepare_models_entrypoint.contract import external_data  # after its path is set
 from prepare_models_entrypoint.onnx_graph import calibration_cache, graph, model_file
 
 WIDTH, LAYERS = 4096, 36  # 2.25 GiB
@@ -70,7 +70,7 @@ def hashed(source: Path) -> float:
 
 
 def built(place: Workplace, size: int, hashing: float) -> limits.Result:
-    """Run the manifest, and return what it cost."""
+    """Run the manifest, and return its cost."""
     started = time.perf_counter()
     process = subprocess.Popen(
         place.command("--json"), stdout=subprocess.PIPE, cwd=place.folder, env=place.environment()
@@ -93,7 +93,7 @@ def built(place: Workplace, size: int, hashing: float) -> limits.Result:
 
 
 def violations(result: limits.Result) -> list[str]:
-    """Say what passes a limit."""
+    """Return what exceeds a limit."""
     return [
         f"{name}: {row['peak_over_size']} times the model's size in memory, limit {PEAK_LIMIT}"
         for name, row in result.items()

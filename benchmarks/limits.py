@@ -1,4 +1,4 @@
-"""What benchmarks with limits have in common: their command line, and how they end."""
+"""What benchmarks with limits share: their command line, and how they end."""
 
 from __future__ import annotations
 

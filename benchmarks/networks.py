@@ -1,4 +1,4 @@
-"""Generated networks for the benchmarks: random weights from a fixed seed, the same bytes in every run."""
+"""Generated networks for the benchmarks: random weights from a fixed seed, with the same bytes in every run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What ``prepare-models run`` costs over a bare TensorRT-RTX script that parses, builds and writes the same model.
 
-Wall time and peak memory as ratios, both measured in this run, alternating. ``--check`` fails where a limit is passed.
+Wall time and peak memory as ratios, both measured in this run, alternating. ``--check`` fails if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ PLAN_MAGIC = b"vtrt"
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall seconds, and peak resident bytes of the largest process below and including the one that was started."""
+    """Wall seconds, and peak resident bytes of the largest process among the started one and its descendants."""
 
     seconds: float
     peak_bytes: int
 
 
 def measure(argv: list[str], environment: dict[str, str], *, afresh: Path | None = None) -> Measured:
-    """Run a command to its good end, without the output ``afresh`` of an earlier one."""
+    """Run a command, which must succeed, after removing an earlier one's output ``afresh``."""
     if afresh is not None:
         shutil.rmtree(afresh, ignore_errors=True)
         afresh.mkdir()
-    os.sync()  # what an earlier command left unwritten would be charged to this one's fsync
+    os.sync()  # otherwise an earlier command's unwritten data would count towards this one's fsync
     started = time.perf_counter()
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
@@ -48,7 +48,7 @@ def measure(argv: list[str], environment: dict[str, str], *, afresh: Path | None
 
 
 def orchestrator_rss(argv: list[str], environment: dict[str, str]) -> int:
-    """Return the peak resident bytes of the orchestrator alone."""
+    """Return the peak resident bytes of only the orchestrator."""
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=environment)
     peak = 0
     while process.poll() is None:
@@ -104,13 +104,13 @@ def help_cost(rounds: int = 15) -> float:
 
 
 def measure_all(folder: Path, rounds: int) -> limits.Result:
-    """Measure every network, and what the command costs that does nothing."""
+    """Measure every network, and the cost of a command that does nothing."""
     networks = [compare(name, folder, rounds) for name in NETWORKS]
     return {"networks": networks, "help_over_python_s": help_cost()}
 
 
 def violations(result: limits.Result) -> list[str]:
-    """Return what passes a limit."""
+    """Return what exceeds a limit."""
     help_s, results = result["help_over_python_s"], result["networks"]
     found = [f"--help costs {help_s} s, limit 0.15"] if help_s > 0.15 else []
     for network in results:

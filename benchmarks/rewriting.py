@@ -1,8 +1,8 @@
 """What rewriting to fp16 and measuring ranges cost, as ratios over baselines of the same run.
 
-Rewriting (read, fold, retype, check, write) is held against ``onnx.load`` and ``onnx.save`` of the same file, its peak
-memory against the model's size; the measurement of ranges against one run of the model in ONNX Runtime without
-optimizations. Limits in seconds count one processor's time: others may be at work. ``--check`` fails past a limit.
+Rewriting (read, fold, retype, check, write) is compared with ``onnx.load`` and ``onnx.save`` of the same file, its peak
+memory with the model's size, and measuring ranges with one run of the model in ONNX Runtime without optimizations.
+Limits in seconds are CPU time, as the machine may be busy. ``--check`` fails if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ def measure(folder: Path, rounds: int) -> limits.Result:
 
 
 def child(step: str, folder: Path) -> dict[str, Any]:
-    """Do a step in a process of its own, and return its seconds and peak memory in bytes."""
+    """Run a step in a separate process, and return its seconds and peak memory in bytes."""
     done = subprocess.run([sys.executable, __file__, step, str(folder)], stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 def violations(result: limits.Result) -> list[str]:
-    """Say what passes a limit."""
+    """Return what exceeds a limit."""
     found = []
     for name, row in result.items():
         if row["rewriting_cpu_s"] > LIMITS[name]:
@@ -95,7 +95,7 @@ def violations(result: limits.Result) -> list[str]:
 
 
 def alone(step: str, folder: Path) -> None:
-    """Do a step, and print what it cost."""
+    """Run a step, and print its cost."""
     started, used = time.perf_counter(), time.process_time()
     more = {"baseline": load_and_save, "rewriting": rewrite, "ranges": ranges}[step](folder)
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -105,7 +105,7 @@ def alone(step: str, folder: Path) -> None:
 
 
 def load_and_save(folder: Path) -> dict[str, Any]:
-    """Read and write a model as it is."""
+    """Read and write a model unchanged."""
     import onnx
 
     onnx.save(onnx.load(str(folder / "model.onnx")), str(folder / "copy.onnx"))
@@ -125,7 +125,7 @@ def rewrite(folder: Path) -> dict[str, Any]:
 
 
 def ranges(folder: Path) -> dict[str, Any]:
-    """Measure the ranges of a model on two samples, and what as many runs of the source take."""
+    """Measure the ranges of a model on two samples, and the time of as many runs of the source."""
     from prepare_models_entrypoint.contract.verification import VerifyConfig
     from prepare_models_entrypoint.onnx_graph import affine, model_file, prepare
     from prepare_models_entrypoint.onnx_graph.segments import Segments

@@ -1,4 +1,4 @@
-"""How soon a model is judged: wall time of ``check`` and ``run`` on each defect, and of the check of good models.
+"""How soon a verdict comes: wall time of ``check`` and ``run`` on each defect, and of the check of good models.
 
 Run it on a quiet machine, in an environment with the project, TensorRT-RTX and NVIDIA's codec: it prints each number
 with its limit, and ends with status 1 when one is exceeded.
@@ -73,7 +73,7 @@ def timed(place: Workplace, command: tuple[str, ...], code: str) -> float:
 
 
 def checks(rounds: int) -> Iterator[tuple[str, float, float]]:
-    """Yield the time of the stage that judges a good model, in each precision."""
+    """Yield the time of the stage that checks a good model, in each precision."""
     with tempfile.TemporaryDirectory() as folder:
         place = Workplace(Path(folder))
         for name, write in {**networks.NETWORKS, "3 GB": three_gigabytes}.items():
@@ -91,7 +91,7 @@ def three_gigabytes(model: Path) -> None:
 
 
 def cache(model: Path, target: Path) -> None:
-    """Write a calibration cache with a scale for every tensor; a check asks for their names only."""
+    """Write a calibration cache with a scale for every tensor; a check reads only their names."""
     names = graph.tensor_names(model_file.load(model))
     target.write_bytes(calibration_cache.write(dict.fromkeys(names, 0.1)))
 

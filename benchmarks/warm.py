@@ -1,8 +1,8 @@
-"""What a run costs that has nothing to do: wall time of 100 models, cost of each up to 2,000, and what it starts.
+"""What a run with nothing to do costs: wall time of 100 models, cost per model up to 2,000, and what it starts.
 
-An audit hook counts processes, sockets and host names: a warm run needs none. In containers it asks the engine once
-which image a name stands for, and not at all for an image that goes by its id. A double of the engine answers here, and
-its image tells of itself what this Python does. ``--check`` fails past a limit.
+An audit hook counts processes, sockets and host names: a warm run needs none. In containers it asks the container
+engine once which image a name means, and never for an image given by id. A double of the container engine answers here,
+whose image describes itself like this Python. ``--check`` fails if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIZES = (1, 100, 2000)
 IMAGE_ID = f"sha256:{'1' * 64}"
 ONE_QUESTION = {"socket.__new__": 1, "socket.connect": 1}
 
-# Runs the command with every event counted that starts a process or goes to a network.
+# Runs the command, counting every event that starts a process or uses a network.
 AUDITED = """
 import json, os, sys
 seen = {}
@@ -52,9 +52,9 @@ sys.exit(status)
 
 
 def lay_out(folder: Path, count: int) -> list[str]:
-    """Make ``count`` models, each with a source and an engine of its own, and return the command that finds them good.
+    """Create ``count`` models, each with its own source and engine, and return the command that finds them good.
 
-    One engine is really built. The others are copies of it under their own names: what a run looks at is all there.
+    One engine is really built. The others are copies of it under their own names, with everything that a run looks at.
     """
     manifest, models = folder / f"{count}.yaml", folder / f"models-{count}"
     sources = folder / "sources"
@@ -76,21 +76,21 @@ def lay_out(folder: Path, count: int) -> list[str]:
 
 
 def wall(command: list[str]) -> float:
-    """Run a command to its good end and return its wall time in seconds."""
+    """Run a command, which must succeed, and return its wall time in seconds."""
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def all_good(command: list[str], count: int) -> None:
-    """Run once, so that digests are remembered, and see that nothing was left to do."""
+    """Run once, so that digests are remembered, and check that nothing was left to do."""
     summary = json.loads(subprocess.run([*command, "--json"], check=True, capture_output=True).stdout)["summary"]
     if summary["up-to-date"] != count:
         raise SystemExit(f"not warm: {summary}")
 
 
 def audit(command: list[str], folder: Path) -> dict[str, int]:
-    """Return how often a run started a process or touched a network, by the name of the event."""
+    """Return how often a run started a process or used a network, by name of event."""
     seen = folder / "seen.json"
     subprocess.run([sys.executable, "-c", AUDITED, str(seen), *command[1:]], check=True, capture_output=True)
     found: dict[str, int] = json.loads(seen.read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def audit(command: list[str], folder: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def containers(folder: Path) -> Iterator[dict[str, list[str]]]:
-    """Yield the options of a run in containers, by the name and by the id of its image; an engine answers meanwhile."""
+    """Yield the options of a run in containers, by name and id of its image; a container engine answers meanwhile."""
     platform = platforms.named("rtx")
     runtime = LocalPython().describe()
     environments.remember(environments.image_facts(IMAGE_ID, environments.this_machine(), "none"), runtime)
@@ -121,7 +121,7 @@ def in_containers(command: list[str], folder: Path, rounds: int) -> limits.Resul
 
 
 def measure(folder: Path, rounds: int) -> limits.Result:
-    """Measure every size, alternating, and return the shortest times: the least disturbed ones."""
+    """Measure every size, alternating, and return the shortest times, which are the least disturbed."""
     os.environ["PREPARE_MODELS_CACHE_DIR"] = str(folder / "cache")
     (folder / "sources").mkdir()
     NETWORKS["small"](folder / "sources" / "model-0000.onnx")
@@ -142,7 +142,7 @@ def measure(folder: Path, rounds: int) -> limits.Result:
 
 
 def violations(result: limits.Result) -> list[str]:
-    """Return what passes a limit."""
+    """Return what exceeds a limit."""
     found = []
     if result["wall_s"]["100"] > 0.5:
         found.append(f"100 models take {result['wall_s']['100']} s, limit 0.5")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ def served(folder: Path) -> Served:
     """Return what Triton serves of a model. A reader that comes between the files of a switch sees one version, too."""
     config = (folder / "config.pbtxt").read_text()
     assert re.search(r'^name: "(.*)"$', config, re.MULTILINE)[1] == folder.name  # type: ignore[index]
-    directories = [entry.name for entry in folder.iterdir() if entry.stat() and entry.is_dir()]
+    modes = {entry.name: entry.stat().st_mode for entry in folder.iterdir()}
+    directories = [name for name, mode in modes.items() if stat.S_ISDIR(mode)]
     numbers = [re.match(r"\s*[+-]?\d+", name) for name in directories if name[0] != "0" or name == "0"]
     versions = sorted(int(number[0]) for number in numbers if number)
     specific = re.search(r"specific \{ versions: \[(\d+)\] \}", config)

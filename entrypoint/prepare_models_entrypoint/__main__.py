@@ -1,7 +1,7 @@
 """``python -m prepare_models_entrypoint run JOB_FILE CONTROL_DIR``: prepare the job's models.
 
-Events go to standard output, the report to ``CONTROL_DIR/report.json``. Exit status: 0 all models good, 1 at least one
-failed (the report says how), 2 the job can't be read, 143 stopped by SIGTERM.
+Events go to standard output, the report to ``CONTROL_DIR/report.json``. Exit status: 0: all models good, 1: at least
+one failed (see the report), 2: the job can't be read, 143: stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GIVES_WAY = 19
 def main(argv: Optional[List[str]] = None) -> int:
     """Parse the command line and run the command."""
     arguments = _parser().parse_args(argv)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts them all with its import, and needs none here
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts all threads on import, and needs none here
     signal.signal(signal.SIGTERM, _stop)
     if os.environ.get(NICE_VARIABLE) == "1":
         os.nice(_GIVES_WAY)  # for disks, too: the kernel takes their priority from this one
@@ -160,7 +160,7 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
 
 
 def fetch_job(job_file: Path, parent: Optional[int]) -> int:
-    """Fetch the sources of a job; what became of each is reported by an event."""
+    """Fetch the sources of a job; the result of each is reported by an event."""
     if parent is not None:
         die_with_parent(parent)
     events = Events.on_stdout()
@@ -172,7 +172,7 @@ def fetch_job(job_file: Path, parent: Optional[int]) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{job_file}: {error}\n")
         return 2
-    # At once: what threads have written stays and is continued, and what they do next would be thrown away.
+    # Immediately: what threads have written is kept and continued later, and further work would be discarded.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     good = fetch_all(job, events)
     events.emit(event.CLOSED)
@@ -180,7 +180,7 @@ def fetch_job(job_file: Path, parent: Optional[int]) -> int:
 
 
 def restore_all() -> int:
-    """Publish an engine for each line of standard input, and answer it with the error, if there is one."""
+    """Publish an engine for each line of standard input, and answer each with its error, if any."""
     from .errors import outcome
     from .publish import restore
 

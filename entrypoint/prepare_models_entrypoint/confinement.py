@@ -1,4 +1,4 @@
-"""What a process that parses a stranger's model gives up first: secrets, files, the network, privileges."""
+"""What a process gives up before it parses an untrusted model: secrets, files, the network, privileges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .landlock import WHOLE, Reach, restrict
 if TYPE_CHECKING:
     from .contract.report import Confinement
 
-# Names of the defences, as a report has them; docs/report.md says what each means.
+# Names of the defences in reports; docs/report.md explains each.
 ENVIRONMENT, SECRETS, CORE, MEMORY = "environment", "secrets-closed", "no-core-dump", "not-dumpable"
 PRIVILEGES, ROOT, FILES, TRUNCATION = "no-new-privileges", "no-capabilities", "files", "truncation"
 NETWORK = "no-network"
@@ -27,17 +27,17 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION = 0x20080522
-_KEPT_CAPABILITIES = sum(1 << number for number in (0, 1, 2, 3, 14, 23))  # for files of other users, memory, priority
+_KEPT_CAPABILITIES = sum(1 << number for number in (0, 1, 2, 3, 14, 23))  # for other users' files, memory, priority
 _ALLOW, _EPERM = 0x7FFF0000, 0x00050001
 _LOAD, _EQUALS, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 _AF_INET, _AF_INET6, _AF_PACKET = 2, 10, 17
-_OTHER_NUMBERS = 0x40000000  # x86_64 has its calls once more from here, for programs of 32-bit pointers
-_FORBIDDEN = (425, 438)  # io_uring_setup, which opens sockets by itself; pidfd_getfd
+_OTHER_NUMBERS = 0x40000000  # x86_64 repeats its calls from here on, for programs with 32-bit pointers
+_FORBIDDEN = (425, 438)  # io_uring_setup, which can open sockets; pidfd_getfd
 
 
 class _Calls(NamedTuple):
-    """The kernel's number of an architecture, and its system calls.
+    """The kernel's number of an architecture, and its system call numbers.
 
     forbidden: ptrace, process_vm_readv, process_vm_writev, add_key, request_key, keyctl.
     """
@@ -52,39 +52,39 @@ _CALLS = {
     "aarch64": _Calls(0xC00000B7, 198, (117, 270, 271, 217, 218, 219)),
 }
 
-# What builders, compilers of kernels and this tool look at; everything else of a user's environment may be a secret.
+# Variables that builders, kernel compilers and this tool read; anything else in a user's environment may be a secret.
 _KEPT = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TERM|TZ|TMPDIR|LANG|LANGUAGE|LC_.*|LD_.*|XDG_.*|CUDA_.*|NVIDIA_.*|NV_.*|CUDNN_.*|TRT_.*"
     r"|TENSORRT_.*|OMP_.*|MKL_.*|OPENBLAS_.*|KMP_.*|MALLOC_.*|ORT_.*|ONNX.*|POLYGRAPHY_.*|PYTHON.*|VIRTUAL_ENV|COV.*"
     r"|PREPARE_MODELS_.*"
 )
 _DESCRIPTOR = r"/(?:proc/self|dev)/fd/(\d+)"
-_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 leaves out what may be in a driver's way, 0 takes it on a Jetson, too
+_UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 skips what may interfere with a driver, 0 applies it on a Jetson, too
 _UNTRIED = ("nvhost*", "nvmap", "nvgpu", "dxg")
 _secrets: Set[int] = set()
 
 
 def note_secret(path: str) -> None:
-    """Remember that a file holds a secret; if it is a descriptor of this process, ``confine`` closes it."""
+    """Remember that a file contains a secret; if it is a descriptor of this process, ``confine`` closes it."""
     match = re.fullmatch(_DESCRIPTOR, path)
     if match:
         _secrets.add(int(match[1]))
 
 
 def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
-    """Give up what work on a stranger's model doesn't need; return which defences hold here, and which don't.
+    """Give up what work on an untrusted model doesn't need; return which defences are active here and which aren't.
 
-    Call it in a child process: nothing of it can be taken back.
+    Call it in a child process: it can't be undone.
 
     Args:
-        reach: the files that it may open from now on; None where nobody can tell.
+        reach: the files that it may open from now on; None if unknown.
         private: directory for its temporary files and caches.
     """
     for name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
         del os.environ[name]
     for name in ("TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CUDA_CACHE_PATH"):
         os.environ[name] = str(private)
-    tempfile.tempdir = None  # it is found again
+    tempfile.tempdir = None  # makes tempfile look it up again
     for descriptor in _secrets:
         with contextlib.suppress(OSError):
             os.close(descriptor)
@@ -105,19 +105,19 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
 
 
 def _is_untried() -> bool:
-    """Return whether CUDA may start here on a device with which nobody tried what ``confine`` takes away."""
+    """Return whether CUDA may start here on a kind of device on which ``confine`` was never tested."""
     return any(True for pattern in _UNTRIED for _ in Path("/dev").glob(pattern))
 
 
 def hide() -> bool:
-    """Keep other processes of this user out of this one's memory and environment, and leave no core dump."""
+    """Keep other processes of this user out of this one's memory and environment, and write no core dump."""
     return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> bool:
-    """Give up what root may, but for opening other users' files: some of it leads around Landlock."""
+    """Drop root's capabilities, except for opening other users' files: some of them circumvent Landlock."""
     header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
-    state = ctypes.create_string_buffer(24)  # effective, permitted, inheritable, of 32 capabilities and of 32 more
+    state = ctypes.create_string_buffer(24)  # effective, permitted, inheritable: of 32 capabilities, then 32 more
     if libc.capget(header, state) != 0:
         return False
     kept = [word & _KEPT_CAPABILITIES for word in struct.unpack("6I", state.raw)[:2]]
@@ -127,7 +127,7 @@ def _drop_capabilities(libc: ctypes.CDLL) -> bool:
 def _forbid_calls(libc: ctypes.CDLL) -> bool:
     """Refuse sockets to other machines, other processes' memory and the kernel's keys from now on.
 
-    Sockets within this machine, as CUDA uses them, stay.
+    Local sockets, which CUDA uses, stay allowed.
     """
     calls = _CALLS.get(os.uname().machine)
     if calls is None:
@@ -141,7 +141,7 @@ def _forbid_calls(libc: ctypes.CDLL) -> bool:
 
     program = [
         (_LOAD, 0, 0, _ARCH_AT),
-        (_EQUALS, 0, last - 2, calls.arch),  # another architecture's numbers mean other calls
+        (_EQUALS, 0, last - 2, calls.arch),  # on another architecture, the numbers mean other calls
         (_LOAD, 0, 0, _NUMBER_AT),
         *(refuse_where(*check, row) for row, check in enumerate(checks, 3)),
     ]

@@ -1,10 +1,10 @@
 """Failures of a stage, as data.
 
-StageError          one model failed; the run goes on
-  FetchError        the bytes could not be had, or are not the promised ones
+StageError          one model failed; the run continues
+  FetchError        the bytes could not be fetched, or are not the promised ones
   ConvertError      the engine could not be built as asked
   InspectError      the engine is not what the manifest expects, or can't be read
-  VerifyError       the engine's numbers are not its model's, or could not be compared
+  VerifyError       the engine's outputs are not its model's, or could not be compared
 
 ``contract/error_codes.py`` lists every stable code.
 """
@@ -31,11 +31,11 @@ class StageError(Exception):
     Args:
         code: one of ``CODES``.
         message: what happened and why, naming what was found.
-        hint: what the user does next; that of the code where nothing more is known.
+        hint: what the user should do next; by default the code's own hint.
         retryable: whether the same call may succeed later.
     """
 
-    of_stage: Optional[str] = None  # where that is not the one at work
+    of_stage: Optional[str] = None  # if that is not the current one
 
     def __init__(self, code: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class StageError(Exception):
         self.retryable = retryable
 
     def info(self, stage: Optional[str]) -> ErrorInfo:
-        """Return the error as it is in reports; ``stage`` is the one that was at work."""
+        """Return the error in the form that reports have; ``stage``: the stage that was running."""
         return {
             "code": self.code, "stage": self.of_stage or stage, "message": self.message, "hint": self.hint,
             "retryable": self.retryable,
@@ -55,10 +55,10 @@ class StageError(Exception):
 
 
 class FetchError(StageError):
-    """The bytes of a source could not be had, or are not the promised ones.
+    """The bytes of a source could not be fetched, or are not the promised ones.
 
-    ``retry_after_s``: seconds for which the server asked to be left alone. ``tried_enough``: whether it was tried again
-    already for as long as it is worth it.
+    ``retry_after_s``: seconds to wait that the server asked for. ``tried_enough``: whether it was already retried as
+    long as is worthwhile.
     """
 
     retry_after_s: Optional[float] = None
@@ -72,8 +72,8 @@ class ConvertError(StageError):
     """The engine could not be built as asked.
 
     nodes: those of the graph that the backend names. around: those close to them.
-    said: all that the backend said of its errors, where the message has less.
-    of_sizes: whether it speaks of sizes that contradict each other.
+    said: everything that the backend said about its errors, if the message has less.
+    of_sizes: whether it is about contradictory sizes.
     """
 
     nodes: Tuple[str, ...] = ()
@@ -87,9 +87,9 @@ class InspectError(StageError):
 
 
 class VerifyError(StageError):
-    """The engine's numbers are not those of its source model, or they could not be compared.
+    """The engine's outputs are not those of its source model, or could not be compared.
 
-    What a verification needs is looked at before the build, and is still a matter of the verification.
+    Also raised before the build, if something that a verification needs is missing.
     """
 
     of_stage = "verify"
@@ -99,8 +99,8 @@ def from_os_error(error: OSError) -> StageError:
     """Turn the operating system's refusal into an error that says what to do."""
     where = error.filename2 or error.filename or "the models or cache directory"
     if error.errno in NO_ROOM:
-        told = no_room(error.filename2 or error.filename)
-        return StageError("disk-full", told, hint="free disk space there, then run again", retryable=True)
+        text = no_room(error.filename2 or error.filename)
+        return StageError("disk-full", text, hint="free disk space there, then run again", retryable=True)
     if error.errno == errno.ENAMETOOLONG:
         return StageError(
             "output-not-writable",
@@ -133,12 +133,12 @@ _LIMITS = {
 def outcome(
     work: Callable[[], object], stage: Optional[str], *, no_memory: Optional[StageError] = None
 ) -> Optional[ErrorInfo]:
-    """Do a process's work and return the error that it ended with, as its parent reads it; None when it went well.
+    """Do a process's work and return the error that ended it, in the form that its parent reads, or None.
 
     Args:
         work: what to do.
         stage: the stage that the error names.
-        no_memory: the error that running out of memory amounts to.
+        no_memory: the error to return when memory runs out.
     """
     try:
         work()

@@ -12,7 +12,7 @@ from .contract.event import Event
 
 
 class Events:
-    """Writes events as JSON lines. A reader that went away does not stop the work."""
+    """Writes events as JSON lines. If the reader disappears, the work continues."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -21,7 +21,7 @@ class Events:
 
     @classmethod
     def on_stdout(cls) -> Events:
-        """Take standard output for events alone: whatever else prints there goes to standard error from now on."""
+        """Reserve standard output for events: from now on, anything else printed there goes to standard error."""
         stream = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
         os.dup2(2, 1)
         return cls(stream)

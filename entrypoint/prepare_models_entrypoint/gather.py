@@ -1,4 +1,4 @@
-"""One Triton repository of engines that several GPUs built: nothing is built here, and no plan is changed."""
+"""One Triton repository of engines built on several GPUs. Nothing is built here, and no engine is changed."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ class _Built:
 
     @property
     def io(self) -> List[Binding]:
-        """Return the bindings without where they were read."""
+        """Return the bindings, without where they came from."""
         bindings: List[Binding] = []
         for binding in self.report["io"]:
-            told = binding.copy()
-            told["source"] = ""
-            bindings.append(told)
+            found = binding.copy()
+            found["source"] = ""
+            bindings.append(found)
         return bindings
 
 
 def gather(sources: Sequence[Path], repository: Path) -> Dict[str, Any]:
-    """Return ``models``, each with the ``engines`` by compute capability, or the ``error`` that stands in the way.
+    """Return ``models``, each with the ``engines`` by compute capability, or the ``error``.
 
     Each model gets one version with an engine for each GPU, their records, and a config.pbtxt whose cc_model_filenames
-    names them. Other GPUs find no engine there.
+    names them. Other GPUs find no engine.
 
     Args:
-        sources: models directories, one for each machine.
-        repository: the directory that is written; what it holds of other models stays.
+        sources: models directories, one per machine.
+        repository: the directory to write; other models in it stay.
     """
     document: Dict[str, Any] = {"repository": str(repository), "models": [], "error": None}
     found: Dict[str, List[Model]] = {}
@@ -93,16 +93,16 @@ def _built(model: Model) -> _Built:
 
 
 def _by_capability(built: Sequence[_Built]) -> Dict[str, _Built]:
-    """Return engines by compute capability; refuse two of one, and such as no one configuration serves."""
+    """Return engines by compute capability; refuse two for the same one, and those that can't share a configuration."""
     engines: Dict[str, _Built] = {}
     for engine in built:
         other = engines.setdefault(engine.capability, engine)
         if other.report["engine"] != engine.report["engine"] and other is not engine:
-            told = f"{other.file} and {engine.file} are both for compute capability {engine.capability}"
-            raise InspectError("engine-unusable", told, hint="gather one directory for each kind of GPU")
+            text = f"{other.file} and {engine.file} are both for compute capability {engine.capability}"
+            raise InspectError("engine-unusable", text, hint="gather one directory for each kind of GPU")
         if engine.io != built[0].io:
-            told = f"inputs and outputs of {built[0].file} and {engine.file} differ"
-            raise InspectError("engine-unusable", told, hint="build both from one manifest with one TensorRT version")
+            text = f"inputs and outputs of {built[0].file} and {engine.file} differ"
+            raise InspectError("engine-unusable", text, hint="build both from one manifest with one TensorRT version")
     return engines
 
 

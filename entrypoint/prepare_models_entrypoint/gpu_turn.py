@@ -1,4 +1,4 @@
-"""One at a time on a GPU: builders choose kernels by their timings, and what runs next to them falsifies these."""
+"""One process at a time on a GPU: builders choose kernels by timings, which other work would distort."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import Callable, Iterator, Optional
 
 WAITING = "wait for the GPU"
-# Builds of strangers' models may change this directory: no link is followed, no pipe waited for.
+# Builds of untrusted models may change this directory, so links are not followed and pipes don't block.
 _OPEN = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
 def held(directory: Optional[str], on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the first GPU that this process sees while the block runs, against all processes that share ``directory``.
+    """Lock the first GPU that this process sees while the block runs, against all processes that share ``directory``.
 
-    Call it in a child process, as it starts the driver. Nothing is held without a directory or without a GPU.
+    Call it in a child process, as it starts the driver. Without a directory or a GPU, nothing is locked.
 
     Args:
-        directory: where one lock file for each GPU is kept.
-        on_wait: called before waiting for whoever holds it.
+        directory: contains one lock file per GPU.
+        on_wait: called before waiting for another process.
     """
     gpu = _uuid() if directory is not None else None
     if directory is None or gpu is None:
         yield
         return
     Path(directory).mkdir(parents=True, exist_ok=True)
-    # open for reading alone: the file may be another user's, in a cache that a group shares
+    # open only for reading: the file may be another user's, in a cache shared by a group
     lock = os.open(Path(directory) / f"gpu-{gpu}.lock", _OPEN, 0o644)
     try:
         try:
@@ -43,7 +43,7 @@ def held(directory: Optional[str], on_wait: Callable[[], None]) -> Iterator[None
 
 
 def _uuid() -> Optional[str]:
-    """Return the GPU's id in hexadecimal digits: its number changes with CUDA_VISIBLE_DEVICES and in containers."""
+    """Return the GPU's id in hexadecimal digits: its index changes with CUDA_VISIBLE_DEVICES and in containers."""
     with contextlib.suppress(OSError, AttributeError):
         cuda = ctypes.CDLL("libcuda.so.1")
         device, uuid = ctypes.c_int(), ctypes.create_string_buffer(16)

@@ -1,4 +1,4 @@
-"""Landlock: from now on, this process and its children open only what was named before. Linux 5.13 and later."""
+"""Landlock: from now on, this process and its children can only open files listed beforehand. Linux 5.13 and later."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _ASK_VERSION, _PATH_BENEATH = 1, 1
 _EXECUTE, _WRITE, _READ, _LIST = 1, 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _DEVICE_CONTROL = 1 << 14, 1 << 15
 _OF_VERSION_1 = (1 << 13) - 1
-_MOVE = 1 << 13  # into another directory
+_MOVE = 1 << 13  # moving into another directory
 _OF_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | _DEVICE_CONTROL
-_SCOPES = 0b11  # abstract sockets of others, signals to others
-WHOLE = 3  # the first version that also refuses to cut a file short
+_SCOPES = 0b11  # other processes' abstract sockets, signals to them
+WHOLE = 3  # the first version that also refuses to truncate a file
 
 
 class Reach(NamedTuple):
-    """What a process may open: files, and directories with all below them. What does not exist is left out.
+    """What a process may open: files, and directories with everything below them. Missing paths are skipped.
 
-    run: to be read and executed. read: to be read. listed: directories whose names may be read, and nothing in them.
-    write: to be read and changed in every way. devices: to be read, written and controlled.
+    run: may be read and executed. read: may be read. listed: directories that may be listed, but nothing in them read.
+    write: may be read and changed in every way. devices: may be read, written and controlled.
     """
 
     run: Sequence[str] = ()
@@ -35,9 +35,9 @@ class Reach(NamedTuple):
 
 
 def restrict(reach: Reach) -> int:
-    """Refuse every other file, and signals and abstract sockets of other processes; return the kernel's version of it.
+    """Refuse all other files, and other processes' signals and abstract sockets; return Landlock's version.
 
-    0 where the kernel does not do that. The process must have given up new privileges; nothing can be taken back.
+    The version is 0 if the kernel lacks Landlock. The process must have set no_new_privs; it can't be undone.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     version = _call(libc, _CREATE, None, 0, _ASK_VERSION)

@@ -1,4 +1,4 @@
-"""Secrets never show: what was registered here, and the queries of URLs, are masked in every text that leaves."""
+"""Secrets never show: registered ones, and the queries of URLs, are masked in all outgoing text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Set
 from urllib.parse import quote, urlsplit
 
 MASK = "***"
-_SHORTEST = 6  # a shorter secret would blank out words of ordinary text
-# A query that says no more than the version of a page stays: it is where the user has to go.
+_SHORTEST = 6  # a shorter secret would mask words in ordinary text
+# A query with only the version of a page stays: the user has to open that page.
 _QUERY = r"(?P<url>\b[A-Za-z][A-Za-z0-9+.-]*://[^\s?#'\"<>]*)\?(?!version=[^\s&]*(?:\s|$))[^\s'\"<>]*"
 _QUERY_OF_A_PATH = r"(?P<path>/[^\s?'\"<>]*)\?(?!version=[^\s&]*(?:\s|$))[^\s'\"<>)]*=[^\s'\"<>)]*"
 _USER = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@"
@@ -19,7 +19,7 @@ _secrets: Set[str] = set()
 
 
 def register(secret: str) -> None:
-    """Have a secret masked from now on, in the forms in which it travels, too."""
+    """Mask a secret from now on, including its encoded forms."""
     if len(secret) >= _SHORTEST:
         _secrets.add(secret)
         _secrets.add(quote(secret, safe=""))
@@ -27,7 +27,7 @@ def register(secret: str) -> None:
 
 
 def register_query(url: str) -> None:
-    """Have the query of a signed URL masked, also where it stands without its URL."""
+    """Mask the query of a signed URL from now on, even without its URL."""
     query = urlsplit(url).query
     if query:
         register(query)

@@ -60,7 +60,7 @@ _STATUS = {
 
 
 def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> ModelReport:
-    """Run the job's stages for one model and return its report, whatever happens."""
+    """Run the job's stages for one model and return its report, even if they fail."""
     run = _Run(model, job, runtime, events)
     try:
         run.all_stages()
@@ -84,7 +84,7 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
 class _Run:
     def __init__(self, model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> None:
         self.model, self.job, self.events = model, job, events
-        self.environment = runtime  # as it describes itself before any build: the identity is known by then
+        self.environment = runtime  # as described before any build, when the identity is computed
         self.runtime = runtime.copy()
         self.output_dir = Path(model.output_dir)
         self.stage = job.stages[0]
@@ -160,7 +160,7 @@ class _Run:
         return fetched
 
     def _check(self, fetched: Dict[str, Fetched], work: Path, graph: Optional[Path] = None) -> int:
-        """Judge the model, and return the peak memory of the process that did. ``graph`` receives the rewritten one."""
+        """Check the model, and return the peak memory in bytes of that process. ``graph`` receives the graph."""
         converted = self._converted(fetched, work / "unbuilt.plan", work, check_only=True, graph=graph)
         self._note_conversion(converted)
         self.report["io"] = converted.result["io"]
@@ -176,7 +176,7 @@ class _Run:
 
         def on_progress(data: Mapping[str, object]) -> None:
             for file in () if check_only else fetched.values():
-                file.digest.start()  # the build process has begun; now there may be threads here
+                file.digest.start()  # the build process has started, so there may be threads here now
             self._progress(data)
 
         return convert(
@@ -187,7 +187,7 @@ class _Run:
         )  # fmt: skip
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
-        from .consumers import lint  # large, and of no use where nothing is published
+        from .consumers import lint  # large, and not needed if nothing is published
 
         source = fetched["model"]
         plan = make_room(self.output_dir)
@@ -227,11 +227,11 @@ class _Run:
         return Path(self.job.cache_dir) / "timing"
 
     def _settled(self) -> ModelJob:
-        """Return the model with the precision that it was built in."""
+        """Return the model with the precision in which it was built."""
         return dataclasses.replace(self.model, precision=settled(self.report["precision_proof"]))
 
     def _judge(self, fetched: Dict[str, Fetched], plan: Path, work: Path, cache: Optional[Path]) -> None:
-        """Verify an engine; where the manifest does not ask for that, what prevents it is not an error."""
+        """Verify an engine; unless the manifest asks for it, a verification that can't run is not an error."""
         try:
             self._verify(fetched, plan, work, cache)
         except VerifyError as error:
@@ -265,7 +265,7 @@ class _Run:
             self.report["warnings"].append(WarningInfo(code="scales-wide", message=scales["problem"], hint=hint))
 
     def _verify_published(self, fetched: Dict[str, Fetched], work: Path) -> None:
-        """Verify the engine that an earlier run left."""
+        """Verify the engine from an earlier run."""
         self.stage = "verify"
         record = read_record(self.output_dir)
         if record is None or not (self.output_dir / PLAN).is_file():
@@ -296,7 +296,7 @@ class _Run:
         self.report["confinement"] = result["confinement"]
 
     def _prove_precision(self, inspected: Inspected) -> None:
-        """Take the engine's own word about its layers, where a GPU could load it and nothing better is known."""
+        """Use the engine's own report of its layers, if a GPU could load it and nothing better is known."""
         proof = self.report["precision_proof"]
         if inspected.evidence is not None and proof["source"] in (None, "engine size"):
             proof = reprove(proof, inspected.evidence, allow_fallback=self.model.allow_fallback)

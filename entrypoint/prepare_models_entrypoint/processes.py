@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent, and what their end means."""
+"""Child processes that never outlive their parent, and what their exit means."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _AGAIN_S = 0.05
 _PR_SET_NAME = 15
 _TAIL_BYTES = 4096
 _PIECE_BYTES = 65536
-# A confined process may have put a link or a pipe where the log of the next one goes.
+# A confined process may have put a link or a pipe in place of the next one's log.
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when ``parent``, a process id, ends in whatever way."""
+    """Make the kernel kill this process when ``parent``, a process id, ends for any reason."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request took effect
+    if os.getppid() != parent:  # the parent ended before the request took effect
         os._exit(1)
 
 
@@ -45,12 +45,12 @@ def go_first() -> None:
 
 
 def show_as(name: str) -> None:
-    """Give this process a name of its own in ``ps`` and ``top``; 15 characters of it are kept."""
+    """Name this process in ``ps`` and ``top``; only 15 characters are kept."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode("ascii"))
 
 
 class Ended(NamedTuple):
-    """How a child ended. ``signal`` is set when one killed it; ``peak_rss_bytes`` is its own and not its children's."""
+    """How a child ended. ``signal`` is set if one killed it. ``peak_rss_bytes``: its own, without its children's."""
 
     exit_code: int
     signal: Optional[signal.Signals]
@@ -59,7 +59,7 @@ class Ended(NamedTuple):
 
 
 class Silence(NamedTuple):
-    """Whom to call, with the seconds since the last line, whenever ``every_s`` more of them have passed."""
+    """A callback, called with the seconds since the last line each time that ``every_s`` more have passed."""
 
     every_s: float
     call: Callable[[float], None]
@@ -82,13 +82,13 @@ class Silence(NamedTuple):
 
 
 def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
-    """Run ``argv`` plus the number of a file descriptor on which it reports line by line; wait for its end.
+    """Run ``argv`` plus the number of a file descriptor on which it reports line by line; wait until it ends.
 
     Args:
         argv: the program and its arguments.
         log: file that receives standard output and standard error.
         on_line: called with each reported line.
-        timeout_s: seconds until the child and all of its descendants are killed.
+        timeout_s: seconds after which the child and all its descendants are killed.
     """
     reader, writer = os.pipe()
     strays = Strays()
@@ -101,7 +101,7 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
             )  # fmt: skip
         finally:
             os.close(writer)
-        child.returncode = -signal.SIGKILL  # it is reaped here, and Popen should not ask again
+        child.returncode = -signal.SIGKILL  # reaped here, so Popen should not wait for it again
         ended = _attend(child.pid, lines, on_line, timeout_s, strays)
         child.returncode = ended.exit_code
         return ended
@@ -111,10 +111,10 @@ def supervise_fork(
     work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
     silence: Optional[Silence] = None,
 ) -> Ended:  # fmt: skip
-    """Like ``supervise``, for a function of this package: its process is a copy of this one and imports nothing again.
+    """Like ``supervise``, for a function of this package: its process is a fork of this one.
 
     This process must not have other threads when it is called. ``work`` gets the descriptor and returns the status.
-    ``silence``: who hears of it that no line comes.
+    ``silence``: called while no lines come.
     """
     strays = Strays()
     reader, writer = os.pipe()
@@ -125,7 +125,7 @@ def supervise_fork(
     os.close(writer)
     with os.fdopen(reader, "rb") as lines:
         with contextlib.suppress(OSError):
-            os.setpgid(child, child)  # the child does the same; whoever comes first
+            os.setpgid(child, child)  # the child does the same, whichever is first
         return _attend(child, silence.lines(lines) if silence else lines, on_line, timeout_s, strays)
 
 
@@ -150,9 +150,9 @@ def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
 
 
 class Strays:
-    """What the children that this process starts from now on leave behind: their own, in whatever session they are.
+    """Processes left behind by children that this process starts from now on, in any session.
 
-    Without this, what a model started would outlive its build, and go on where the next process works.
+    Otherwise, what a model started would outlive its build, and keep running next to the next process.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class Strays:
         self._others = self._children()
 
     def kill(self) -> List[int]:
-        """Kill those whose parents have ended, and return them."""
+        """Kill those whose parents have ended, and return their ids."""
         found = self._children() - self._others
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
@@ -168,7 +168,7 @@ class Strays:
         return sorted(found)
 
     def end(self) -> None:
-        """Kill them, and theirs."""
+        """Kill them, and the processes that they leave behind."""
         while killed := self.kill():
             for pid in killed:
                 with contextlib.suppress(ChildProcessError):
@@ -190,7 +190,7 @@ def _attend(
         with _deadline(child, timeout_s, strays) as expired:
             for line in lines:
                 on_line(line)
-            # It is reaped once the deadline is off: until then its number can't become another process's.
+            # It is reaped after the deadline is cancelled: until then its id can't be reused by another process.
             os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     except BaseException:
         os.killpg(child, signal.SIGKILL)
@@ -207,13 +207,13 @@ def _attend(
 
 @contextlib.contextmanager
 def _deadline(group: int, timeout_s: Optional[float], strays: Strays) -> Iterator[threading.Event]:
-    """Kill a process group, and what left it, unless the block ends in time; the event tells that time ran out."""
+    """Kill a process group, and what left it, unless the block ends in time; the event is set if time ran out."""
     expired, ended = threading.Event(), threading.Event()
 
     def expire() -> None:
         expired.set()
         os.killpg(group, signal.SIGKILL)
-        while not ended.wait(_AGAIN_S):  # somebody holds the pipe
+        while not ended.wait(_AGAIN_S):  # another process holds the pipe
             strays.kill()
 
     timer = threading.Timer(timeout_s, expire) if timeout_s else None
@@ -229,9 +229,9 @@ def _deadline(group: int, timeout_s: Optional[float], strays: Strays) -> Iterato
 
 
 def answer_of(file: Path, kind: Type[T]) -> Optional[T]:
-    """Return what a confined process left in a file, None if it isn't of its type: a model may have taken over.
+    """Return what a confined process wrote to a file; None if of another type: a model may have taken over.
 
-    Links are not followed and pipes not waited for, as they would lead past the confinement.
+    Links are not followed and pipes don't block: a link would lead out of the confinement.
     """
     try:
         found = schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT, follow=False))

@@ -1,7 +1,7 @@
 """Giving an engine and its companions their final names.
 
-The report comes last and is the record that counts: without it the engine next to it is not taken for good. What
-belongs to an earlier engine goes before the new plan comes, so that no two files under final names disagree.
+The report is written last and is the record that counts: an engine without one is not considered good. Files of an
+earlier engine are removed before the new plan is renamed, so that files under final names never contradict each other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def make_room(output_dir: Path) -> Path:
 
 
 def clear_room(output_dir: Path) -> None:
-    """Remove the model's directories if nothing was published in them: Triton takes every directory for a model."""
+    """Remove the model's directories if nothing was published in them: Triton considers every directory a model."""
     for directory in ((output_dir / PLAN).parent, output_dir):
         with contextlib.suppress(OSError):
             directory.rmdir()
@@ -57,13 +57,13 @@ def _companions(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str]
 
 
 def of_consumers(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str]]:
-    """Return the files that consumers read: of every consumer, for the releases that the report names.
+    """Return the files that consumers read: those of every consumer, for the releases in the report.
 
     Args:
-        report: of the model.
-        deploy_dir: the model's directory as it is, which counts where the report names no other.
+        report: report of the model.
+        deploy_dir: the model's actual directory, used unless the report names another.
     """
-    from .consumers.registry import choose  # large, and of no use where nothing is published
+    from .consumers.registry import choose  # large, and not needed if nothing is published
 
     deployment = Deployment.of(report["deployment"])
     seen = deployment.directory(report["name"], deploy_dir)
@@ -75,9 +75,9 @@ def of_consumers(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str
 
 
 class RestoreRequest(TypedDict):
-    """An engine that was built before.
+    """An engine that was built earlier.
 
-    files: paths of plan and companions that are kept, by their final names. report: its record, which is read here.
+    files: paths of the stored plan and companions, by their final names. report: its record, which is checked here.
     deploy_dir: ``output_dir`` as the consumers will see it.
     """
 
@@ -88,10 +88,10 @@ class RestoreRequest(TypedDict):
 
 
 def restore(request: RestoreRequest) -> None:
-    """Publish an engine that was built before.
+    """Publish an engine that was built earlier.
 
     Raises:
-        ContractError: the report is none.
+        ContractError: the report is not valid.
         OSError: files can't be linked or written.
     """
     output_dir, files = Path(request["output_dir"]), dict(request["files"])

@@ -1,4 +1,4 @@
-"""Which files a process needs that builds, compares or reads a model: the system's, and the model's own."""
+"""Which files a process needs to build, compare or read a model: the system's, and the model's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .contract.job import ModelJob
     from .contract.samples import SampleConfig
 
-# Programs, libraries and what the kernel reports of this machine. Nothing of these is a user's or a secret.
+# Programs, libraries and what the kernel reports about this machine. None of these belong to users or are secret.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")
 _TOLD = (
     "/proc", "/sys", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/passwd",
@@ -24,7 +24,7 @@ _TOLD = (
     "/etc/nvsciipc.cfg", "/etc/os-release", "/etc/ssl/openssl.cnf", "/etc/pki/tls/openssl.cnf", "/etc/crypto-policies",
     "/etc/python3",
 )  # fmt: skip
-# Of /dev: no disk (nvme) and no terminal.
+# In /dev: no disks (nvme) and no terminals.
 _DEVICES = (
     "nvidia*", "nvhost*", "nvmap", "nvgpu", "nvsci*", "host1x*", "tegra*", "dri", "dxg", "shm", "null", "zero", "full",
     "random", "urandom",
@@ -39,12 +39,12 @@ def of(
     """Return the reach of a process that works on one model.
 
     Args:
-        work_dir: private directory, in which everything may be changed.
+        work_dir: private directory, where everything may be changed.
         source: the ONNX file; its external data is found here.
-        model: what the manifest says, for its libraries and samples.
+        model: the model's settings, for its libraries and samples.
         read: more files to read.
         write: more files and directories to change.
-        program: a converter; the libraries of its installation come with it.
+        program: a converter; the libraries of its installation are included.
     """
     files, folders = _of_model(model) if model is not None else ([], [])
     if source is not None:
@@ -62,17 +62,17 @@ def of(
 
 
 def has_cuda() -> bool:
-    """Return whether this machine has a device that CUDA may start on."""
+    """Return whether this machine has a device on which CUDA may start."""
     return any(Path("/dev", name).exists() for name in ("nvidiactl", "nvmap", "nvgpu", "dxg"))
 
 
 def _of_cuda() -> List[str]:
-    """Return what CUDA insists on changing where there is a GPU: the names of this process's threads."""
+    """Return what CUDA has to change on a machine with a GPU: the names of this process's threads."""
     return [f"/proc/{os.getpid()}"] if has_cuda() else []
 
 
 def _weights_of(source: Path) -> List[str]:
-    """Return what can be resolved of a model's external data; whoever reads the model says what is wrong with it."""
+    """Return the files of a model's external data that can be resolved; reading the model reports the others."""
     found = []
     with contextlib.suppress(OSError, ExternalDataError):
         for location in external_data.locations(source):
@@ -82,7 +82,7 @@ def _weights_of(source: Path) -> List[str]:
 
 
 def _pythons() -> List[str]:
-    """Return where this interpreter is, and what it may import; never the whole home directory."""
+    """Return the directories of this interpreter and of what it may import; never the whole home directory."""
     here = str(Path(__file__).absolute().parent)
     places = [
         sys.prefix,
@@ -103,12 +103,12 @@ def _libraries(program: Optional[str], model: Optional[ModelJob]) -> List[str]:
         binary = Path(os.path.realpath(program))
         found += [program, str(binary), str(binary.parent.parent / "lib")]
     for plugin in model.plugins if model is not None else ():
-        found += [plugin.file, *map(str, Path(plugin.file).parent.glob("*.so*"))]  # those that it is linked with
+        found += [plugin.file, *map(str, Path(plugin.file).parent.glob("*.so*"))]  # libraries that it is linked with
     return found
 
 
 def _of_model(model: ModelJob) -> "tuple[List[str], List[str]]":
-    """Return the files of samples, and the directories in which they are looked for."""
+    """Return the files of samples, and the directories to search for them."""
     judged = model.judged
     sources: List[Optional[SampleConfig]] = [model.calibration, judged.images if judged else None]
     given = [each for each in sources if each is not None]

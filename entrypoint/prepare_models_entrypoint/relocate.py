@@ -1,4 +1,4 @@
-"""Writing the companions of engines again for another place: nothing is built, and no plan is touched."""
+"""Rewriting the companions of engines for another place. Nothing is built, and no engine is touched."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .publish import of_consumers
 
 
 def relocate(models_dir: Path, deploy_dir: Optional[str]) -> Dict[str, object]:
-    """Return ``models``, each with the ``files`` that were written, or the ``error`` that stands in the way.
+    """Return ``models``, each with the ``files`` that were written, or the ``error``.
 
-    config.pbtxt names no place and stays as it is.
+    config.pbtxt contains no paths and stays unchanged.
 
     Args:
         models_dir: the models directory.
-        deploy_dir: the same directory as the consumers see it; None: they see it where it is.
+        deploy_dir: the same directory as the consumers see it; None: the same path.
     """
     document: Dict[str, object] = {"models_dir": str(models_dir), "deploy_dir": deploy_dir, "models": [], "error": None}
     try:

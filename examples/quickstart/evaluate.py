@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["onnxruntime", "numpy"]
 # ///
-"""Measure the quickstart model with onnxruntime on synthetic images that the training never saw.
+"""Measure the quickstart model with onnxruntime on synthetic images that training never saw.
 
 Run `python evaluate.py --model model.onnx`.
 """
@@ -20,7 +20,7 @@ import onnxruntime
 from synthetic import synthetic_batch
 
 HEIGHT, WIDTH = 544, 960
-HELD_OUT_SEED = 1_000_000  # training uses the seeds from 0 up, one a step
+HELD_OUT_SEED = 1_000_000  # training uses seeds from 0 up, one per step
 
 
 def main() -> None:

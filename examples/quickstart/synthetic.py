@@ -1,4 +1,4 @@
-"""Synthetic street-like images of people with exact masks, drawn with numpy alone."""
+"""Synthetic street-like images of people with exact masks, drawn only with numpy."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _scene(rng: np.random.Generator, height: int, width: int) -> tuple[Floats, L
 def synthetic_batch(count: int, height: int, width: int, seed: int) -> tuple[Floats, Labels]:
     """Draw `count` images (count, 3, height, width) in [0, 1] and masks (count, height, width), 1 where a person is.
 
-    Image i depends on (seed, i, height, width) alone; its values are whole multiples of 1/255, as a camera's are.
+    Image i depends only on (seed, i, height, width); its values are whole multiples of 1/255, as a camera's are.
     """
     scenes = [_scene(np.random.default_rng([seed, index]), height, width) for index in range(count)]
     images = np.stack([image.transpose(2, 0, 1) for image, _ in scenes])

@@ -102,7 +102,7 @@ def _loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
 
 
 def train(network: torch.nn.ModuleDict, steps: int, fine_steps: int, seed: int) -> None:
-    """Train on images of half size (4 a step, 272x480), then for `fine_steps` of full size (4 a step, 544x960)."""
+    """Train on images of half size (4 per step, 272x480), then for `fine_steps` on full size (4 per step, 544x960)."""
     import torch
 
     total = steps + fine_steps
@@ -138,7 +138,7 @@ def folded_weights(network: Any) -> Weights:
 
 
 class GraphWriter:
-    """Collects the nodes and constants of an ONNX graph; each node is named as its output tensor."""
+    """Collects the nodes and constants of an ONNX graph; each node has the name of its output tensor."""
 
     def __init__(self) -> None:
         """Start without nodes."""

@@ -1,12 +1,12 @@
 """prepare-models: from a manifest of pretrained networks to TensorRT engines for this machine.
 
-What ``__all__`` lists is the Python API, which docs/python.md describes. It is loaded when it is used first.
+``__all__`` lists the Python API, described in docs/python.md. It is loaded on first use.
 """
 
 import os
 import sys
 
-# Nothing else is imported here, not even typing: what the current directory holds may come first.
+# Nothing else is imported here, not even typing: a module in the current directory might be found first.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.event import Event
@@ -57,7 +57,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-# Where names are found, in this order; the API's own imports hold most of them.
+# Modules searched for names, in this order; the API's own imports provide most of them.
 _HOMES = (
     "prepare_models.errors", "prepare_models.api", "prepare_models.manifest.model", "prepare_models.planning.plan",
     "prepare_models.running.inspecting", "prepare_models_entrypoint.contract.report",

@@ -1,4 +1,4 @@
-"""The one door: every failure leaves here as a message, a hint and an exit status."""
+"""The entry point: every failure ends here as a message, a hint and an exit status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def _forget_relative_places() -> None:
-    """Import nothing from the current directory, which an empty or relative entry of PYTHONPATH means."""
+    """Import nothing from the current directory, to which empty or relative entries of PYTHONPATH refer."""
     try:
         here = os.getcwd()
     except OSError:
@@ -19,7 +19,7 @@ def _forget_relative_places() -> None:
             sys.path.remove(place)
 
 
-_forget_relative_places()  # before anything else is imported; a program that imports the package keeps its own
+_forget_relative_places()  # before any other import; a program that imports the package keeps its own path
 
 from collections.abc import Sequence  # noqa: E402
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with ended_by_signals():
                 return run_command(argv)
         finally:
-            sys.stdout.flush()  # here, where a reader that went away is not a surprise
+            sys.stdout.flush()  # here, where a closed pipe is expected
     except BrokenPipeError:
         _forget_output()
         return EXIT_INTERRUPTED
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
-    """Show how a command ended: to people, and as the document that ``--json`` promises."""
+    """Show how a command ended: as text, and as the document that ``--json`` promises. Returns the exit status."""
     from .support.page import show
 
     show(*error.shown(), stream=sys.stderr)
@@ -69,32 +69,32 @@ def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
 
 
 def _wants_json(argv: Sequence[str]) -> bool:
-    """Return whether a command line asks for JSON, be it one that can't be followed."""
+    """Return whether a command line asks for JSON, even if it is otherwise invalid."""
     options = argv[: argv.index("--")] if "--" in argv else argv
     return any(len(word) > len("--j") and "--json".startswith(word) for word in options)
 
 
 def run_command(argv: Sequence[str] | None) -> int:
-    """Run the command line, which is imported here so that Ctrl-C ends that, too, as it ends the rest."""
+    """Run the command line; it is imported here so that Ctrl-C also works during the import."""
     from .cli.parser import main as run
 
     return run(argv)
 
 
 def _open_streams() -> None:
-    """Put the null device where a standard stream was closed, lest a file that is opened later takes its place."""
+    """Replace closed standard streams by the null device, lest a file opened later gets their descriptor."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _forget_output() -> None:
-    """Drop what standard output still holds, so that the interpreter's last flush keeps quiet."""
+    """Discard buffered standard output, so that the interpreter's last flush is silent."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

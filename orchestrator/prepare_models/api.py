@@ -1,6 +1,6 @@
-"""The functions that a program calls. ``import prepare_models`` has them; docs/python.md tells more.
+"""The functions of the Python API, available as ``import prepare_models``; see docs/python.md.
 
-They print nothing, end nothing and set no handlers of signals, so they work in any thread. What stops a call is a
+They don't print, exit or set signal handlers, so they work in any thread. A call that fails raises a
 PrepareModelsError with ``code``, ``message`` and ``hint``; a model that fails is part of the result.
 """
 
@@ -36,12 +36,12 @@ from .support.os_errors import of_this_machine
 _HERE = ContainerOptions()
 _UNSIGNED = Signatures()
 _AS_IT_SAYS = Delivery()
-_BUNDLE, _VERIFY = "bundle", "verify"  # stage and phase of the events before the first model's
+_BUNDLE, _VERIFY = "bundle", "verify"  # stage and phase of events before those of the first model
 
 
 @contextlib.contextmanager
 def _call() -> Iterator[None]:
-    """Leave the scope of a bundle with the call, and report what this machine lacks like every other failure."""
+    """Leave a bundle's scope when the call ends, and raise this machine's shortcomings like any other failure."""
     with paths.own_scope():
         try:
             yield
@@ -57,11 +57,11 @@ def load(manifest: ManifestLike) -> Manifest:
     """Read and check a manifest.
 
     Args:
-        manifest: path of a models.yaml, or its content as a dict, in which paths are relative to the current directory.
+        manifest: path of a models.yaml, or its content as a dict, with paths relative to the current directory.
 
     Raises:
         UsageError: there is no such file.
-        ManifestError: ``problems`` has each one with line and path, such as ``models[2].inputs``.
+        ManifestError: it has problems; ``problems`` lists each with line and path, such as ``models[2].inputs``.
     """
     return selection.manifest_of(manifest)
 
@@ -90,7 +90,7 @@ def run(
     """Fetch, convert and inspect the models of a manifest, as ``prepare-models run`` does.
 
     Args:
-        manifest: path, content as a dict, what ``load`` returned, or a bundle, with which nothing asks any network.
+        manifest: path, content as a dict, result of ``load``, or a bundle, which needs no network.
         models: names of the models to work on; none means all.
         models_dir: Triton model repository for the engines. It is created, and the run's report.json goes there, too.
         executor: ``auto``, ``local``, ``docker`` or ``dask``.
@@ -105,18 +105,18 @@ def run(
         timeout_s: seconds for the conversion of one model; None means 6 hours.
         accept_eula: whether you accept the terms of use of the models.
         reports: further files for the report, by form: json, html, markdown, junit.
-        on_event: hears what goes on, in the run's own threads and one event at a time. What it raises ends the run
-            and reaches the caller.
-        observer: hears the same as calls of its methods, some of them at once.
+        on_event: called with each event, one at a time, in the run's own threads. An exception in it ends the run and
+        reaches the caller.
+        observer: gets the same events as calls of its methods, some of them concurrent.
 
     Returns:
-        What became of each model. One that failed is part of it; ``raise_for_failure`` makes an exception of it.
+        The result of each model, including failures; ``raise_for_failure`` raises an exception for these.
 
     Raises:
         PrepareModelsError: the run could not be started or finished. docs/python.md has the classes.
     """
     started = time.time()
-    from .running import whole_run  # here, as plan, inspect and lint need none of it
+    from .running import whole_run  # imported here, as plan, inspect and lint don't need it
 
     settings = whole_run.Settings(
         Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {}), sharing
@@ -154,21 +154,21 @@ def convert(  # noqa: D417  # the others are those of run
 
     Args:
         model: path, https://, ngc:// or hf:// URL, or ``catalog:NAME``; ``#sha256=HEX`` pins it.
-        name: the model's directory and its name in Triton; None means that of its file.
-        precision: fp32, fp16, bf16, int8, fp8 or auto; None means that of the catalog's entry, else fp32.
+        name: the model's directory and its name in Triton; None means its file's name.
+        precision: fp32, fp16, bf16, int8, fp8 or auto; None means the precision in the catalog, else fp32.
         shapes: of dynamic inputs by name: ``"1x3x640x640"``, ``(1, 3, 640, 640)``, or a dict with min, opt and max.
-        images: directory of typical samples. They calibrate int8, and the engine is verified on them.
-        key_file: file that holds the key of an .etlt.
-        key_env: environment variable that holds it.
-        write_manifest: file for the manifest that repeats this.
+        images: directory of typical samples, used to calibrate int8 and to verify the engine.
+        key_file: file with the key of an .etlt.
+        key_env: environment variable with that key.
+        write_manifest: file for a manifest that repeats the conversion.
         models_dir, executor, containers, delivery, force, timeout_s, accept_eula: as in ``run``.
         reports, on_event, observer: as in ``run``.
 
     Returns:
-        What became of the model, and that manifest's text.
+        The model's result, and the text of that manifest.
 
     Raises:
-        UsageError: a value does not fit.
+        UsageError: a value is invalid.
         PrepareModelsError: as ``run``.
     """
     started = time.time()
@@ -202,7 +202,7 @@ def plan(
     force: bool = False,
     on_event: OnEvent | None = None,
 ) -> Plan:
-    """Return what ``run`` would do for each model, and why. Changes nothing; its arguments are those of ``run``.
+    """Return what ``run`` would do for each model, and why. Changes nothing; takes the arguments of ``run``.
 
     Raises:
         PrepareModelsError: ``run`` would raise it, too.
@@ -235,10 +235,10 @@ def provision(  # noqa: D417  # the others are those of run
     on_event: OnEvent | None = None,
     observer: Observer | None = None,
 ) -> Provisioned:
-    """Bring a models directory to what a manifest asks for, as ``prepare-models provision`` does.
+    """Update a models directory to what a manifest asks for, as ``prepare-models provision`` does.
 
-    What is missing is run aside, verified and linted; then each model switches to its new version in one step. A model
-    that fails serves what it served.
+    Missing engines are built in a separate directory, verified and linted; then each model switches to its new version
+    atomically. A model that fails keeps serving its current version.
 
     Args:
         manifest, models, models_dir, executor, containers, delivery, locked, signatures, sharing, force, timeout_s:
@@ -249,21 +249,21 @@ def provision(  # noqa: D417  # the others are those of run
         on_event, observer: as in ``run``; they also hear the phases of each model.
 
     Returns:
-        What became of each model: the document that is also in ``provision.json`` of the models directory.
+        The result of each model: the document that is also in ``provision.json`` of the models directory.
 
     Raises:
-        PrepareModelsError: as ``run``; the status file says so, too.
+        PrepareModelsError: as ``run``; the status file has the error, too.
     """
-    from .provisioning import provision as provisioning  # here, as ``run`` needs none of it
+    from .provisioning import provision as provisioning  # imported here, as ``run`` doesn't need it
     from .provisioning.status_file import device_name
 
-    hears = _observer(on_event, observer)
+    listener = _observer(on_event, observer)
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
     settings = provisioning.Settings(
         Path(models_dir), device or device_name(), max(keep, 1), health, force, timeout_s, accept_eula, sharing
     )
-    choose = lambda: selection.chosen(wanted, _verifying(hears), accepts=True)  # noqa: E731  # shorter than a function
-    return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, hears))
+    choose = lambda: selection.chosen(wanted, _verifying(listener), accepts=True)  # noqa: E731  # shorter than a function
+    return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, listener))
 
 
 @_call()
@@ -273,15 +273,15 @@ def rollback(
     """Make an earlier version of a provisioned model current again, as ``prepare-models rollback`` does.
 
     Args:
-        name: of the model.
+        name: name of the model.
         models_dir: its models directory.
-        to: version to go to; None means the one before.
+        to: version to switch to; None means the previous one.
         device: name of this machine in the ledger; None means its host name.
-        why: for the ledger.
+        why: reason for the ledger.
 
     Raises:
         UsageError: there is no such model or version.
-        PrepareModelsError: there is nothing to go back to, or it is damaged; ``code`` says which.
+        PrepareModelsError: there is no version to go back to, or it is damaged; ``code`` says which.
     """
     from .provisioning import rollback as rolling_back
     from .provisioning.status_file import device_name
@@ -298,9 +298,9 @@ def inspect(
 
     Args:
         file: its path.
-        layers: list layers or nodes in ``document``, too.
-        weights: list the weights of an ONNX model there, too.
-        key_file: file that holds the key of an .etlt.
+        layers: also list layers or nodes in ``document``.
+        weights: also list the weights of an ONNX model there.
+        key_file: file with the key of an .etlt.
 
     Raises:
         InspectionError: it can't be read; ``code`` is one of docs/errors.md.
@@ -315,7 +315,7 @@ def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> Li
 
     Args:
         models_dir: Triton model repository.
-        consumers: whose rules count, such as ``triton`` or ``isaac-ros@5.0``; none leaves it to each model's record.
+        consumers: whose rules to check, such as ``triton`` or ``isaac-ros@5.0``; empty: those in each model's record.
 
     Raises:
         InspectionError: there are no models; ``code`` is one of docs/errors.md.
@@ -324,7 +324,7 @@ def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> Li
 
 
 def _name_of(given: ManifestLike | Bundle) -> str:
-    """Return what a status calls a manifest or a bundle."""
+    """Return the name of a manifest or a bundle in a status."""
     place = given.file if isinstance(given, Bundle) else given.path if isinstance(given, Manifest) else given
     return "" if isinstance(place, Mapping) else str(Path(place).absolute())
 
@@ -342,7 +342,7 @@ def _observer(on_event: OnEvent | None, observer: Observer | None) -> Observer:
 
 
 def _verifying(observer: Observer) -> OnBytes:
-    """Return what tells an observer how far a bundle is verified."""
+    """Return a callback that reports to an observer how far a bundle is verified."""
 
     def tell(done: int, total: int) -> None:
         data = {"phase": _VERIFY, "done": done, "total": total}

@@ -10,14 +10,14 @@ PrepareModelsError
   InspectionError       1   a file can't be inspected, or a directory not be linted
   ModelsFailedError     1   models of a run failed; carries their reports
   LicenceError          1   the terms of one model were not accepted
-  ReleaseError          1   releases of a model can't be written, switched to or taken back; ``code`` says why
-  LockError             1   something is not as it was locked; carries every difference
-  SourcesError          1   sources could not be fetched; carries each with its reason
+  ReleaseError          1   a model's releases can't be written, switched or rolled back; ``code`` says why
+  LockError             1   something differs from the lock; has every difference
+  SourcesError          1   sources could not be fetched; has each with its reason
   BundleError           1   a bundle is damaged or incomplete, or can't be made
   SharedStoreError      1   a shared store can't be reached, or an engine in it must not be used
   SignatureError        1   a bundle, lock or list of keys is not signed as it has to be
   InterruptedRunError 130   the user, or the system, stopped the run
-  BugError             70   anything that nobody foresaw
+  BugError             70   anything unforeseen
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 EXIT_OK = 0
 EXIT_MODEL_FAILED = 1
-EXIT_DIFFERENT = 1  # as diff does
+EXIT_DIFFERENT = 1  # like diff
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
 EXIT_BUG = 70
@@ -42,14 +42,14 @@ EXIT_INTERRUPTED = 130
 
 
 def _message(*parts: str) -> Message:
-    from .support.page import Message  # here, as commands that go well say nothing
+    from .support.page import Message  # imported here, as successful commands print no messages
 
     return Message(*parts)
 
 
 def _hint(code: str) -> str:
     """Return the default hint of an error code."""
-    from prepare_models_entrypoint.contract.error_codes import ERRORS  # here, as commands that go well need none
+    from prepare_models_entrypoint.contract.error_codes import ERRORS  # here, as successful commands don't need it
 
     return ERRORS[code].hint
 
@@ -59,7 +59,7 @@ class PrepareModelsError(Exception):
 
     exit_code = EXIT_MODEL_FAILED
     code = "failed"
-    about = "prepare-models"  # what the message is about: the command, unless a class knows better
+    about = "prepare-models"  # what the message is about: the command, unless a class overrides it
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -67,15 +67,15 @@ class PrepareModelsError(Exception):
         self.hint = hint
 
     def shown(self) -> list[Message]:
-        """Return the error for a person: each thing that is wrong, in the layout that all errors have."""
+        """Return the error as messages for people: each problem, in the layout that all errors have."""
         return [_message("error", self.code, self.about, self.message, self.hint)]
 
     def diagnostics(self) -> str:
-        """Return the error as it is shown."""
+        """Return the error's text as shown."""
         return "\n".join(map(str, self.shown()))
 
     def to_dict(self) -> dict[str, object]:
-        """Return the document that ``--json`` prints in place of a result."""
+        """Return the document that ``--json`` prints instead of a result."""
         problems = [
             {"code": each.code, "about": each.about, "message": each.message, "hint": each.hint}
             for each in self.shown()
@@ -87,7 +87,7 @@ class PrepareModelsError(Exception):
 
 
 class UsageError(PrepareModelsError):
-    """The command line can't be followed. ``about``: the command, with its action."""
+    """The command line is invalid. ``about``: the command, with its action."""
 
     exit_code = EXIT_USAGE
     code = "usage"
@@ -98,7 +98,7 @@ class UsageError(PrepareModelsError):
 
 
 class Problem(NamedTuple):
-    """One thing wrong in a manifest: where, and what was expected."""
+    """One problem in a manifest: where, and what was expected."""
 
     line: int
     path: str
@@ -111,7 +111,7 @@ class ManifestError(UsageError):
     code = "manifest-invalid"
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
-        places = [f"{file}:{p.line}: " if p.line else "" for p in problems]  # none of a manifest that is not a file
+        places = [f"{file}:{p.line}: " if p.line else "" for p in problems]  # no place if the manifest is not a file
         lines = [f"{at}{p.path + ': ' if p.path else ''}{p.message}" for at, p in zip(places, problems, strict=True)]
         super().__init__("\n".join(lines))
         self.file = file
@@ -126,7 +126,7 @@ class ManifestError(UsageError):
 
 
 class HostError(PrepareModelsError):
-    """This machine can't do what was asked: no backend, no permission, no room."""
+    """This machine can't do what was asked for: no backend, no permission, a full disk."""
 
     exit_code = EXIT_ENVIRONMENT
     code = "environment"
@@ -139,7 +139,7 @@ class NoRoomError(HostError):
 
 
 class ContainerError(HostError):
-    """A container engine, image or GPU does not do what is needed. ``code`` says which."""
+    """A container engine, image or GPU can't do what is needed. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or _hint(code))
@@ -161,7 +161,7 @@ class KeyUnavailableError(PrepareModelsError):
 
 
 class InspectionError(PrepareModelsError):
-    """A file can't be inspected, or a directory not be linted. ``code`` says why."""
+    """A file can't be inspected, or a directory can't be linted. ``code`` says why."""
 
     def __init__(self, error: ErrorInfo) -> None:
         super().__init__(error["message"], hint=error["hint"])
@@ -169,7 +169,7 @@ class InspectionError(PrepareModelsError):
 
 
 class ModelsFailedError(PrepareModelsError):
-    """Models of a run failed. ``failed``: their reports; message and hint tell each, ``code`` is that of the first."""
+    """Models of a run failed. ``failed``: their reports. Message and hint name each; ``code`` is the first one's."""
 
     def __init__(self, failed: Sequence[ModelReport]) -> None:
         errors = [(model["name"], model["error"]) for model in failed if model["error"] is not None]
@@ -188,7 +188,7 @@ class LicenceError(PrepareModelsError):
 
 
 class ReleaseError(PrepareModelsError):
-    """Releases of a model can't be written, switched to or taken back. ``code`` says why."""
+    """Releases of a model can't be written, switched or rolled back. ``code`` says why."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or _hint(code))
@@ -196,7 +196,7 @@ class ReleaseError(PrepareModelsError):
 
 
 class LockError(PrepareModelsError):
-    """Something is not as it was locked. ``drift``: each difference in a sentence."""
+    """Something differs from the lock. ``drift``: a sentence for each difference."""
 
     code = "lock-drift"
 
@@ -205,7 +205,7 @@ class LockError(PrepareModelsError):
         self.drift = list(drift)
 
     def shown(self) -> list[Message]:
-        """Return each difference; the hint, which all share, with the last."""
+        """Return each difference; the last one has the common hint."""
         *others, last = [_message("error", self.code, self.about, each) for each in self.drift]
         return [*others, last._replace(hint=self.hint)]
 
@@ -234,7 +234,7 @@ class SourcesError(PrepareModelsError):
 
 
 class BundleError(PrepareModelsError):
-    """A bundle is damaged or incomplete, or what belongs into it can't be had. ``code`` says which."""
+    """A bundle is damaged or incomplete, or something for it is not available. ``code`` says which."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or _hint(code))
@@ -254,7 +254,7 @@ class SharedStoreError(PrepareModelsError):
 
 
 class SignatureError(PrepareModelsError):
-    """A bundle, lock or list of keys is not signed by a trusted key, or older than the last that was accepted."""
+    """A bundle, lock or list of keys is not signed by a trusted key, or is older than the last accepted one."""
 
     def __init__(self, kind: str, message: str, *, hint: str = "") -> None:
         self.code = f"{kind}-signature"
@@ -269,7 +269,7 @@ class InterruptedRunError(PrepareModelsError):
 
 
 class BugError(PrepareModelsError):
-    """Something that nobody foresaw. ``file``: what a user attaches to a report of it."""
+    """An unforeseen error. ``file``: what to attach to a bug report."""
 
     exit_code = EXIT_BUG
     code = "internal"

@@ -169,7 +169,7 @@ def test_what_a_named_consumer_or_a_comparison_refuses_is_not_switched_to(machin
     assert machine.provision().status == 0
     before = machine.net(), complete(machine.models_dir / "other")
     cache = calibration_cache.write({"input": 1e-5, "hidden": 1e-5, "output": 1e-5})
-    (machine.folder / "wrong.cache").write_bytes(cache if isinstance(cache, bytes) else cache.encode())
+    (machine.folder / "wrong.cache").write_bytes(cache)
     far_off = {"name": "other", "source": "b.onnx", "precision": "int8", "calibration_cache": "wrong.cache"}
     machine.write(net("b"), far_off, consumers=["isaac-ros@5.0"])
     assert machine.provision().status == 1
@@ -196,14 +196,16 @@ def test_a_bundle_is_provisioned_as_its_signature_allows(machine: Machine) -> No
 @pytest.mark.usefixtures("machine")
 def test_a_reader_never_sees_two_versions_mixed() -> None:
     phases: list[tuple[str | None, object]] = []
-    for source in ("a", "b"):
-        done = prepare_models.provision(
+    done = [
+        prepare_models.provision(
             {"version": 1, "models": [net(source)]}, executor="local",
             on_event=lambda event: phases.append((event.model, event.data["phase"])) if event.kind == "phase" else None,
-        )  # fmt: skip
-        assert done.ok
+        )
+        for source in ("a", "b")
+    ]  # fmt: skip
+    assert all(each.ok for each in done)
     assert [phase for _, phase in phases] == ["run", "verify", "switch"] * 2
-    assert done.models["net"]["version"] == 3
+    assert done[-1].models["net"]["version"] == 3
     seen: set[Served] = set()
     ended = threading.Event()
 

@@ -103,7 +103,7 @@ def test_what_is_the_same_for_a_channel_is_folded_into_the_weights_before_they_a
     ]
     random = np.random.default_rng(3)
     vectors = {name: random.uniform(0.5, 2, 6).astype(np.float32) for name in "cgomv"}
-    vectors |= {"factor": np.float32([1.7]), "each": random.uniform(-2, -0.5, (6, 1, 1)).astype(np.float32)}
+    vectors |= {"factor": np.array([1.7], np.float32), "each": random.uniform(-2, -0.5, (6, 1, 1)).astype(np.float32)}
     model = loop_free(nodes, {"w": weight(*kernel), **vectors})
     feed = random.uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
     expected = answers(model, feed)[0]

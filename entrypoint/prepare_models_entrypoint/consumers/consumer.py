@@ -1,4 +1,4 @@
-"""What a consumer is: a name, releases, the files that it reads, and rules with stable codes, as data."""
+"""What a consumer is: its name, releases, the files that it reads, and rules with stable codes, as data."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ S = TypeVar("S")
 class Rule(Generic[S]):
     """One rule.
 
-    looks_at: ``engine`` (its bindings: the rule holds from the build on) or ``files`` (what is next to it).
-    meaning: what is wrong. hint: what to do. check: yields a message for each finding. note: a finding is an
-    information, and the model is good all the same.
+    looks_at: ``engine`` (its bindings: the rule applies from the build on) or ``files`` (those next to it).
+    meaning: what is wrong. hint: what to do. check: yields a message for each finding. note: a finding is only
+    information, and the model is still good.
     """
 
     looks_at: str
@@ -31,7 +31,7 @@ class Rule(Generic[S]):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found in a model."""
+    """A finding of a rule in a model."""
 
     code: str
     message: str
@@ -43,10 +43,10 @@ class Finding:
 class Consumer(Generic[S]):
     """One program that runs engines.
 
-    releases: those that are known, the oldest first; none where they make no difference. default: the one that counts
-    where nobody chooses. subject: what the rules look at, read once. files: texts by file name, None for a file that
-    an engine should not have. concerns: whether the consumer is meant where nobody names one.
-    place: where it stands among the others in findings and documentation, the lowest first.
+    releases: the known ones, oldest first; empty if they don't differ. default: the one used if none is chosen.
+    subject: returns what the rules look at, read once. files: returns texts by file name, None for a file that an
+    engine should not have. concerns: whether a model is meant for the consumer if none is named. place: its order in
+    findings and documentation, lowest first.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Running the rules: on an engine that was just built, and on a models directory."""
+"""Running the rules on an engine that was just built, and on a models directory."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .registry import Chosen, choose
 
 
 def of_engine(report: ModelReport, directory: Path, consumers: Sequence[str] = ()) -> List[WarningInfo]:
-    """Return what an engine's consumers will object to. ``consumers``: those that the manifest names."""
+    """Return warnings about what an engine's consumers will object to. ``consumers``: those that the manifest names."""
     model = Model(directory, report, published=False)
     return [_info(finding) for finding in _findings(model, consumers, (ENGINE,)) if not finding.note]
 
 
 def of_directory(models_dir: Path, consumers: Sequence[str]) -> Dict[str, Any]:
-    """Return ``models``, each with its ``warnings`` and ``notes``, or the ``error`` that stands in the way.
+    """Return ``models``, each with its ``warnings`` and ``notes``, or the ``error``.
 
     Args:
         models_dir: the models directory.
-        consumers: those whose rules count, such as isaac-ros@5.0; none: those that the record of a model names, else
+        consumers: those whose rules to apply, such as isaac-ros@5.0; empty: those that a model's record names, else
             Isaac ROS, Triton, and DeepStream for models with a deepstream.txt.
     """
     document: Dict[str, Any] = {"models_dir": str(models_dir), "models": [], "error": None}
@@ -33,17 +33,17 @@ def of_directory(models_dir: Path, consumers: Sequence[str]) -> Dict[str, Any]:
     except StageError as error:
         document["error"] = error.info("lint")
     except OSError as error:
-        told = f"{error.filename or models_dir} can't be read: {error.strerror}"
-        unreadable = InspectError("source-unreadable", told, hint="check the path, and give this user read access")
+        text = f"{error.filename or models_dir} can't be read: {error.strerror}"
+        unreadable = InspectError("source-unreadable", text, hint="check the path, and give this user read access")
         document["error"] = unreadable.info("lint")
     return document
 
 
 def model_folders(models_dir: Path) -> List[Path]:
-    """Return the directories of a models directory.
+    """Return the model directories in a models directory.
 
     Raises:
-        InspectError: there is none.
+        InspectError: it doesn't exist.
     """
     if not models_dir.is_dir():
         raise InspectError("source-not-found", f"{models_dir} is not a directory", hint="give the directory of a run")

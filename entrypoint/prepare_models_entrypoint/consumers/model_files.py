@@ -1,4 +1,4 @@
-"""What rules look at: the files of one model directory, and what is known of the engines in it."""
+"""What rules look at: the files of one model directory, and what is known about the engines in it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Plan:
 class Model:
     """One model directory, or an engine that has none yet.
 
-    report: of the engine; None where no record of an engine in this directory is there.
+    report: of the engine; None without a record of an engine in this directory.
     plans: engines with their records. versions: names of the version directories with the files in them.
-    folders: names of all directories. unread: why records can't be read.
-    published: whether the files in the directory are this engine's; those of an earlier one say nothing about it.
+    folders: names of all directories. unread: why records couldn't be read.
+    published: whether the files in the directory belong to this engine rather than to an earlier one.
     """
 
     directory: Path
@@ -46,7 +46,7 @@ class Model:
 
     @property
     def io(self) -> List[Binding]:
-        """Return the bindings, none where they are not known."""
+        """Return the bindings; empty if unknown."""
         return self.report["io"] if self.report else []
 
     def of(self, mode: str) -> List[Binding]:
@@ -54,10 +54,10 @@ class Model:
         return [binding for binding in self.io if binding["mode"] == mode]
 
     def text(self, name: str) -> Optional[str]:
-        """Return what a file of the engine's directory says, None where it is missing.
+        """Return the text of a file in the engine's directory, or None if it is missing.
 
         Raises:
-            ValueError: it can't be read, and the message says why.
+            ValueError: it can't be read; the message says why.
         """
         if not self.published:
             return None
@@ -86,9 +86,9 @@ def read_model(folder: Path) -> Model:
 
 
 def _plans(folder: Path, version: str, names: Sequence[str], unread: List[str]) -> Iterator[Plan]:
-    """Yield the files of a version that a record describes: one next to them, or one that is of the directory."""
+    """Yield the files of a version that a record describes: a record next to them, or that of the directory."""
     digests: Dict[str, str] = {}
-    own = [folder / version / name for name in names if name.endswith(f".{REPORT}")]  # one of each engine
+    own = [folder / version / name for name in names if name.endswith(f".{REPORT}")]  # one per engine
     for file in (*own, folder / version / REPORT, folder / REPORT):
         report = _record(file, unread)
         engine = report["engine"] if report is not None else None
@@ -101,7 +101,7 @@ def _plans(folder: Path, version: str, names: Sequence[str], unread: List[str]) 
 
 
 def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
-    """Return the files that a record may be of: those of its size, so that no others need be read."""
+    """Return the files that a record may describe: those of its size, so that no others have to be read."""
     files = [name for name in names if not name.endswith(REPORT) and (folder / name).is_file()]
     same = [name for name in files if (folder / name).stat().st_size == size]
     return same or [name for name in files if name.endswith(_PLANS)]
@@ -121,7 +121,7 @@ def _record(file: Path, unread: List[str]) -> Optional[ModelReport]:
 
 
 def _check_ranks(io: Sequence[Binding]) -> None:
-    """Refuse bindings that no engine has, as of a record that somebody edited."""
+    """Refuse bindings that no engine can have, such as those in a record that was edited."""
     for binding in io:
         shapes = [shape for each in binding["profiles"] for shape in (each["min"], each["opt"], each["max"])]
         if binding["mode"] not in ("input", "output") or any(len(shape) != len(binding["shape"]) for shape in shapes):

@@ -1,4 +1,4 @@
-"""Where consumers see a model: paths in its companions, against its directory or the one of its deployment."""
+"""Where consumers see a model: paths in its companions, compared with its directory or that of its deployment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .model_files import Model
 
 
 def directory(model: Model) -> PurePosixPath:
-    """Return the model's directory as its consumers see it: the deploy directory of its record, or the directory."""
+    """Return the model's directory as its consumers see it: the deploy directory in its record, or itself."""
     here = model.directory.absolute().as_posix()
     if model.report is None:
         return PurePosixPath(here)
@@ -19,7 +19,7 @@ def directory(model: Model) -> PurePosixPath:
 
 
 def names_engine(model: Model, path: str) -> bool:
-    """Return whether a path ends in the model's directory, a version of it, and a file there."""
+    """Return whether a path ends in the model's directory, one of its versions, and a file there."""
     parts = PurePosixPath(path).parts[-3:]
     if len(parts) < 3 or parts[0] != model.directory.name:
         return False
@@ -27,15 +27,15 @@ def names_engine(model: Model, path: str) -> bool:
 
 
 def of_engine(model: Model, path: str) -> Model:
-    """Return the model with the record of the engine that a path names, where another version has one of its own."""
+    """Return the model with the record of the engine that a path names, if another version has its own record."""
     plan = model.plan(*PurePosixPath(path).parts[-2:]) if names_engine(model, path) and model.plans else None
     return model if plan is None else replace(model, report=plan.report)
 
 
 def elsewhere(model: Model, path: PurePosixPath) -> Optional[str]:
-    """Say why a path of a model's directory leads nowhere, or return None. Relative paths can't be judged.
+    """Return why a path to a model's directory is wrong, or None. Relative paths can't be checked.
 
-    One that is neither the directory nor that of its deployment is good while it leads to such a directory here.
+    A path that is neither the directory nor that of its deployment is fine if it leads to such a directory here.
     """
     expected = directory(model)
     if not path.is_absolute() or path == expected:

@@ -1,4 +1,4 @@
-"""The consumers that there are: each folder next to this file whose ``rules.py`` has a ``CONSUMER``."""
+"""The known consumers: each folder next to this file whose ``rules.py`` has a ``CONSUMER``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Chosen = List[Tuple[AnyConsumer, str]]
 
 
 def choose(names: Sequence[str]) -> Chosen:
-    """Return consumers with their releases. ``names``: such as ``triton`` or ``isaac-ros@5.0``; none: all of them.
+    """Return consumers with their releases. ``names``: such as ``triton`` or ``isaac-ros@5.0``; empty: all.
 
     Raises:
         ContractError: there is no such consumer or release.

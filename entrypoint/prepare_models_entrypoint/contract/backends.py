@@ -1,4 +1,4 @@
-"""The TensorRT modules of this interpreter, found without importing them: what builds engines, what only loads them."""
+"""The TensorRT modules of this interpreter, found without importing them: some build engines, others only load them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .environment import BackendInfo, RuntimeInfo
 
 
 class Module(NamedTuple):
-    """A Python module of TensorRT.
+    """A Python module of TensorRT, TensorRT-RTX, or one of their runtimes.
 
-    product: its name for users. plans: the format of the engines that it loads. builds: whether it builds them, too;
-    one that doesn't loads version-compatible engines alone. distributions: those that may carry it.
+    product: its name for users. plans: the format of the engines that it loads. builds: whether it also builds them;
+    a module that doesn't loads only version-compatible engines. distributions: those that may contain it.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Module(NamedTuple):
 
 
 FULL = "tensorrt"
-# Full TensorRT comes first: Triton and Isaac ROS load its engines. A lean runtime needs none inside the engine.
+# Full TensorRT comes first: Triton and Isaac ROS load its engines. A lean runtime needs no runtime inside the engine.
 MODULES = (
     Module(
         FULL, "TensorRT", FULL, True,
@@ -50,14 +50,14 @@ MODULES = (
 PRODUCTS = {module.name: module.product for module in MODULES}
 _BY_NAME = {module.name: module for module in MODULES}
 
-_TAKEN = "PREPARE_MODELS_TENSORRT"  # the module that this process imports, where that isn't the one that builds
+_TAKEN = "PREPARE_MODELS_TENSORRT"  # the module that this process imports, if not the one that builds
 _LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
 _VERSION = r"\d+(\.\w+)+"
 _ANSWER_S = 60.0
 
 
 class Here(NamedTuple):
-    """What builds in this interpreter, if anything does, and the other modules, which load engines alone."""
+    """The module that builds in this interpreter, if any, and the others, which only load engines."""
 
     builds: Optional[BackendInfo]
     others: List[BackendInfo]
@@ -82,23 +82,23 @@ def installed() -> List[BackendInfo]:
 
 
 def loader(found: RuntimeInfo, plans: str) -> Optional[BackendInfo]:
-    """Return the module of an environment that loads engines of a format, None where none does."""
+    """Return the module of an environment that loads engines of a format, or None."""
     modules = [found["backend"], *found.get("others", ())]
     return next((each for each in modules if each is not None and _BY_NAME[each["name"]].plans == plans), None)
 
 
 def loads_compatible_alone(name: str) -> bool:
-    """Return whether a module loads version-compatible engines and no others: a lean or a dispatch runtime."""
+    """Return whether a module loads only version-compatible engines, as lean and dispatch runtimes do."""
     return not _BY_NAME[name].builds
 
 
 def take(name: str) -> None:
-    """Have this process, which loads an engine, import a module that need not be the one that builds."""
+    """Make this process, which loads an engine, import this module, even if another one builds."""
     os.environ[_TAKEN] = name
 
 
 def name_here() -> Optional[str]:
-    """Return the name of the module that this process imports, None where there is none."""
+    """Return the name of the module that this process imports, or None."""
     backend = installed_backend()
     return os.environ.get(_TAKEN) or (backend["name"] if backend else None)
 
@@ -109,16 +109,16 @@ def _installed(module: Module) -> Optional[BackendInfo]:
         return None
     site = Path(spec.origin).parent.parent
     for distribution in module.distributions:
-        # importlib.metadata would say the same, at the price of importing the email parser in every process
+        # importlib.metadata would give the same, but imports the email parser in every process
         for record in site.glob(f"{distribution.replace('-', '_')}-*.dist-info"):
             return BackendInfo(name=module.name, version=record.name.rpartition(".")[0].partition("-")[2])
-    version = _own_word(module.name, spec.origin) or (library_version() if module.name == FULL else None)
+    version = _reported_version(module.name, spec.origin) or (library_version() if module.name == FULL else None)
     return BackendInfo(name=module.name, version=version) if version else None
 
 
 @lru_cache(maxsize=None)
-def _own_word(module: str, origin: str) -> Optional[str]:
-    """Ask a module for its version in a process of its own, as importing it here would start the driver.
+def _reported_version(module: str, origin: str) -> Optional[str]:
+    """Return the version that a module reports in a separate process: importing it here would start the driver.
 
     Args:
         module: its name.
@@ -144,7 +144,7 @@ def _own_word(module: str, origin: str) -> Optional[str]:
 
 
 def library_version(root: Path = Path("/")) -> Optional[str]:
-    """Return the version of the TensorRT library below ``root`` by the name of its file, None without one."""
+    """Return the version in the file name of the TensorRT library below ``root``; None if there is no library."""
     found = (file.name for place in _LIBRARY_PATHS for file in root.glob(f"{place}/libnvinfer.so.*.*.*"))
     versions = [[int(part) for part in re.findall(r"\d+", name.partition(".so.")[2])] for name in found]
     return ".".join(map(str, max(versions))) if versions else None

@@ -1,4 +1,4 @@
-"""Reading and writing of contract types: explicit, field by field, and no dependency beyond the standard library."""
+"""Reading and writing of contract types: explicit, field by field, with the standard library only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_keys(raw: Mapping[str, object], known: Sequence[str], what: str) -> No
 
 
 def check_version(raw: Mapping[str, object], what: str) -> None:
-    """Refuse a document that was written by another version of the contract."""
+    """Refuse a document written by another version of the contract."""
     _object(raw, what)
     version = raw.get("contract")
     if not isinstance(version, int) or isinstance(version, bool):
@@ -40,7 +40,7 @@ def require(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> T:
     """Return ``raw[key]``.
 
     Raises:
-        ContractError: it is missing, or not of the type ``kind``.
+        ContractError: it is missing or not of type ``kind``.
     """
     if key not in raw:
         raise ContractError(f"{what}: field {key!r} is missing")
@@ -48,16 +48,16 @@ def require(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> T:
 
 
 def optional(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> Optional[T]:
-    """Return ``raw[key]`` of the type ``kind``, or None where it is absent or null."""
+    """Return ``raw[key]`` of type ``kind``, or None if it is absent or null."""
     value = raw.get(key)
     return None if value is None else typed(value, kind, f"{what}.{key}")
 
 
 def typed(value: object, kind: Type[T], what: str) -> T:
-    """Return a value as what it is. A whole number is a float, too; true and false are no numbers.
+    """Return a value as type ``kind``. Whole numbers count as floats; true and false don't count as numbers.
 
     Raises:
-        ContractError: it is not of the type ``kind``.
+        ContractError: it is not of type ``kind``.
     """
     wrong_bool = isinstance(value, bool) and kind is not bool
     accepted: Tuple[type, ...] = (int, float) if kind is float else (kind,)  # JSON writes 2.0 as 2

@@ -1,4 +1,4 @@
-"""Names of the files of a model: its engine, and what is next to it."""
+"""Names of a model's files: its engine and the files next to it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LABELS = "deepstream.labels.txt"
 PROVENANCE = "provenance.json"
 SIGNED = "provenance.dsse.json"
 REPORT = "report.json"
-# The graph that an engine is built from, where only that is asked for; weights that don't fit into it are next to it.
+# The graph that an engine would be built from, if only that is wanted; weights that don't fit into it are next to it.
 GRAPH = "model.onnx"
 GRAPH_WEIGHTS = f"{GRAPH}.weights"
 
-# Every engine has these; DEEPSTREAM is there where nvinfer can feed the engine, SIGNED where somebody signed.
+# Every engine has these. DEEPSTREAM exists if nvinfer can feed the engine, SIGNED if somebody signed it.
 ALWAYS = (CONFIG, PARAMETERS, LAUNCH, PROVENANCE)
 
-# What ``provision`` made of a model directory: everything else in it leads to the release that CURRENT names.
+# A model directory written by ``provision``: everything else in it links to the release that CURRENT names.
 RELEASES = ".releases"
 CURRENT = f"{RELEASES}/current"
 
@@ -33,5 +33,5 @@ def is_provisioned(directory: Path) -> bool:
 
 
 def has_engine(directory: Path) -> bool:
-    """Return whether there is an engine in a model's directory, without a look at it."""
+    """Return whether a model's directory contains an engine; its content is not checked."""
     return os.path.exists(os.path.join(str(directory), PLAN))

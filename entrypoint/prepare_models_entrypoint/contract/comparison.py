@@ -8,10 +8,10 @@ from typing import Any, Dict, List, Optional, Sequence, TypedDict
 class OutputComparison(TypedDict):
     """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
 
-    elements: values compared. non_finite: values that are finite in only one result. problems: thresholds missed.
-    disagreeing: of whole numbers, those that differ; otherwise, the places whose largest value is at another index.
-    histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is 1/per_decade of
-    a decade wide. points: some [reference, candidate] values.
+    elements: values compared. non_finite: values that are finite in only one of the two. problems: missed thresholds.
+    disagreeing: for whole numbers, how many differ; otherwise, how many places have their largest value at another
+    index. histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is
+    1/per_decade of a decade wide. points: some [reference, candidate] values.
     """
 
     name: str
@@ -32,7 +32,7 @@ class OutputComparison(TypedDict):
 
 
 class Latency(TypedDict):
-    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory besides the weights."""
+    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory without the weights."""
 
     iterations: int
     throughput_per_s: float
@@ -42,7 +42,7 @@ class Latency(TypedDict):
 
 
 class TensorScale(TypedDict):
-    """What the scale of a tensor can hold, and the largest absolute value that it had on the samples."""
+    """The range that a tensor's scale can hold, and the tensor's largest absolute value on the samples."""
 
     tensor: str
     holds: float
@@ -52,8 +52,8 @@ class TensorScale(TypedDict):
 class ScaleFit(TypedDict):
     """How the scales of a calibration cache fit the samples of a verification.
 
-    median_room: median over the tensors of what the scale holds over what was reached. problem: None within ``limit``.
-    judged: whether a problem refuses the engine. widest: the tensors with most room.
+    median_room: median over the tensors of the scale's range divided by the value reached. problem: None within
+    ``limit``. judged: whether a problem refuses the engine. widest: the tensors with the most room.
     """
 
     tensors: int
@@ -67,10 +67,11 @@ class ScaleFit(TypedDict):
 class Verification(TypedDict):
     """What was compared with what, and how it came out.
 
-    verdict: passed, failed or not-compared. statement: the same for people. candidate: engine, rewritten-onnx or None.
-    origin: where a rewritten model that failed first leaves its source (node and tensor), None where nobody looked.
-    scales: None without a calibration cache, and in records of versions that did not look.
-    engine_not_run, latency_absent: why not, None where it was. settings: the ``verify`` of the job.
+    verdict: passed, failed or not-compared. statement: the same in words. candidate: engine, rewritten-onnx or None.
+    origin: node and tensor at which a failed rewritten model first departs from its source; None if not searched for.
+    scales: None without a calibration cache, and in records of versions that didn't check them.
+    engine_not_run, latency_absent: why the engine was not run or timed; None if it was. settings: the ``verify`` of the
+    job.
     """
 
     verdict: str
@@ -88,7 +89,7 @@ class Verification(TypedDict):
 
 
 def missed(outputs: Sequence[OutputComparison], scales: Optional[ScaleFit]) -> List[str]:
-    """Return every number that missed its threshold, in words: those of outputs by name, then that of the scales."""
+    """Return a sentence for each number that missed its threshold: outputs by name, then the scales."""
     problems = [f"{output['name']}: {problem}" for output in outputs for problem in output["problems"]]
     if scales is not None and scales["judged"] and scales["problem"] is not None:
         problems.append(scales["problem"])

@@ -1,4 +1,4 @@
-"""How the network is to be used."""
+"""How the network is used."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _URL = Text("a URL")
 class Connection(Record):
     """How sources are reached.
 
-    hf_endpoint: base URL of Hugging Face's hub; None for its own.
+    hf_endpoint: base URL of the Hugging Face hub; None for the public one.
     ngc_api, ngc_auth: base URLs of NGC's API and token service; None for NVIDIA's own.
     secrets_file: path of a JSON file with ``ngc_api_key``, ``hf_token`` and ``headers`` (pairs of name and value);
     a job itself never holds secrets.
-    stall_s: seconds without a byte after which a connection is given up; None for the default.
-    attempts: failures in a row, without a new byte, after which a fetch is given up; None for the default.
+    stall_s: seconds without a byte before a connection is abandoned; None for the default.
+    attempts: consecutive failures without a new byte before a fetch is abandoned; None for the default.
     """
 
     ngc_api: Optional[str] = setting(_URL, "")

@@ -1,4 +1,4 @@
-"""The consumers and their releases, as the folders next to this package tell them: their code is the entrypoint's."""
+"""The consumers and their releases, read from the folders next to this package; their code is in the entrypoint."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Dict, Tuple
 
 from .codec import ContractError
 
-RTX_ENGINE = "rtx-engine"  # code of what is said of engines that these consumers can't load
+RTX_ENGINE = "rtx-engine"  # code of the warning about engines that these consumers can't load
 RTX_HINT = "for Isaac ROS and Triton, run in an environment with the full tensorrt package and a GPU"
 NOT_OF_RTX = ("isaac-ros", "triton")
 _FOLDER = Path(__file__).parents[1] / "consumers"
 
 
 def of_rtx(version: object) -> str:
-    """Say where the engines of a TensorRT-RTX of this version load."""
+    """Return a sentence on where engines of this TensorRT-RTX version load."""
     return (
         f"a TensorRT-RTX {version} plan loads in exactly that runtime, "
         "not in TensorRT, Triton's tensorrt backend or Isaac ROS' TensorRTNode"
@@ -22,22 +22,22 @@ def of_rtx(version: object) -> str:
 
 
 def known() -> Dict[str, Tuple[str, ...]]:
-    """Return the releases of each consumer, the oldest first; none where they make no difference."""
+    """Return the releases of each consumer, oldest first; empty if releases don't differ."""
     folders = sorted(path for path in _FOLDER.iterdir() if (path / "rules.py").is_file())
     return {folder.name.replace("_", "-"): releases(folder) for folder in folders}
 
 
 def releases(folder: Path) -> Tuple[str, ...]:
-    """Return the releases of which a consumer's folder has data."""
+    """Return the releases for which a consumer's folder has data."""
     names = [file.stem for file in (folder / "releases").glob("*.json")]
     return tuple(sorted(names, key=lambda name: [int(part) for part in name.split(".") if part.isdigit()]))
 
 
 def check(text: str) -> str:
-    """Return a consumer, such as ``triton`` or ``isaac-ros@5.0``.
+    """Return ``text`` if it names a consumer, such as ``triton`` or ``isaac-ros@5.0``.
 
     Raises:
-        ContractError: there is no such consumer or release; the message lists those that there are.
+        ContractError: there is no such consumer or release; the message lists the known ones.
     """
     name, at, release = text.partition("@")
     there = known()

@@ -30,7 +30,7 @@ class Plugin(Record):
 
 
 class OnnxConfig(Record):
-    """Changes of the ONNX graph that a user asks for."""
+    """Changes to the ONNX graph that a user asks for."""
 
     sanitize: bool = setting(Flag(), "fold constants and remove dead nodes", default=False)
     static_shapes: Mapping[str, Tuple[int, ...]] = setting(
@@ -47,7 +47,7 @@ class OnnxConfig(Record):
 
 
 class TaoConfig(Record):
-    """Options of tao-converter that nothing else in a manifest says."""
+    """Options of tao-converter that no other setting of a manifest covers."""
 
     dims: Tuple[int, ...] = setting(Dims(), "`-d`: input dimensions C,H,W at export", default=())
     batch: Optional[int] = setting(Integer("a batch size of at least 1", 1), "`-b`: batch size of the calibration")

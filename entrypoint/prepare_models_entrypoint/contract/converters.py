@@ -1,4 +1,4 @@
-"""The converters that there are, which of them an environment has, and which one is used for a model.
+"""The known converters, which of them an environment has, and which one is used for a model.
 
 A converter is a row of ``KINDS`` here and a module ``by_NAME`` of ``prepare_models_entrypoint.converters``, which has
 the functions of ``converters/converter.py``.
@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-# Where NVIDIA's images and JetPack put the programs; the link of the Isaac ROS images comes first.
+# Where NVIDIA's images and JetPack put the programs; the symlink in Isaac ROS images comes first.
 TRTEXEC_PATHS = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 TAO_LINK = "/opt/nvidia/tao/tao-converter"
 TAO_PATHS = {
@@ -22,7 +22,7 @@ TAO_PATHS = {
 
 
 class Found(NamedTuple):
-    """What an environment has. programs: paths by the name of the converter. codec: whether .etlt can be decrypted."""
+    """What an environment has. programs: paths by name of converter. codec: whether .etlt can be decrypted."""
 
     programs: Mapping[str, str] = {}
     codec: bool = False
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 class Case(NamedTuple):
     """What a converter is chosen for.
 
-    encrypted: whether the model is an .etlt. payload: onnx or uff; None where the file was not read yet.
+    encrypted: whether the model is an .etlt. payload: onnx or uff; None if the file has not been read yet.
     bindings: name of the TensorRT module of this Python, None without one. found: programs of the environment.
     """
 
@@ -59,10 +59,10 @@ def _asked_for(case: Case) -> str:
 class Converter(NamedTuple):
     """A way from a model to an engine.
 
-    program: whether it is a program rather than this Python's module; it is searched for on PATH under its name, unless
-    ``variable`` names it, and at ``paths`` and the one of this architecture in ``machines``.
-    encrypted: it takes .etlt files as they are, and nothing else.
-    auto: says why the manifest's ``auto`` means it, or nothing where it does not.
+    program: whether it is a program rather than this Python's module; it is the file in ``variable`` if that is set,
+    else it is searched for by name on PATH, at ``paths`` and at this architecture's path in ``machines``.
+    encrypted: it takes only .etlt files, as they are.
+    auto: returns why the manifest's ``auto`` selects it, or an empty text if it doesn't.
     """
 
     name: str
@@ -103,19 +103,19 @@ _BY_NAME = {kind.name: kind for kind in KINDS}
 
 
 class Choice(NamedTuple):
-    """The converter for a model, and why this one. ``converter`` is None where none can do it."""
+    """The converter for a model, and the reason. ``converter`` is None if no converter can do it."""
 
     converter: Optional[str]
     reason: str
 
 
 def kind_of(name: str) -> Converter:
-    """Return the converter of a name."""
+    """Return the converter with this name."""
     return _BY_NAME[name]
 
 
 def is_encrypted(name: str) -> bool:
-    """Say from the name of a file, in small or capital letters, whether it is an encrypted TAO model."""
+    """Return whether a file's name, in any case, is that of an encrypted TAO model."""
     return name.lower().endswith(".etlt")
 
 

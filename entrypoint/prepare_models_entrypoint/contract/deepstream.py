@@ -10,13 +10,13 @@ from .kinds import ByName, ListOf, Text
 from .names import is_printable
 from .settings import Record, setting
 
-# Keys that follow from the engine, so that nobody else says them.
+# Keys that follow from the engine, so no setting may give them.
 FROM_ENGINE = ("model-engine-file", "batch-size", "network-mode", "output-blob-names", "labelfile-path")
 _KEY = r"[a-z0-9-]+"
 
 
 class _Value(Text):
-    """A value of a key file: a text of one line, a number or a truth value."""
+    """A value in a key file: one line of text, a number or a Boolean."""
 
     def decode(self, raw: object, what: str) -> str:
         text = str(raw).lower() if isinstance(raw, bool) else str(raw)
@@ -29,7 +29,7 @@ class _Value(Text):
 
 
 class _Keys(ByName):
-    """Keys of a group of nvinfer's file."""
+    """Keys of a group in nvinfer's file."""
 
     def decode(self, raw: object, what: str) -> Dict[str, object]:
         found = super().decode(raw, what)
@@ -67,6 +67,6 @@ class DeepStreamConfig(Record):
     )
 
     def info(self) -> Dict[str, Any]:
-        """Return the form that is in reports, empty where nothing is said."""
-        told = {"labels": list(self.labels), "properties": dict(self.properties), "classes": dict(self.classes)}
-        return {key: value for key, value in told.items() if value}
+        """Return the form that reports have; empty if nothing is set."""
+        given = {"labels": list(self.labels), "properties": dict(self.properties), "classes": dict(self.classes)}
+        return {key: value for key, value in given.items() if value}

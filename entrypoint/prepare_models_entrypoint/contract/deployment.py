@@ -1,4 +1,4 @@
-"""How engines will be deployed: it is in their companions and decides nothing of their bytes."""
+"""How engines will be deployed. It affects only their companion files, not the engines' bytes."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ CONSUMER = Consumer("a consumer, such as triton or isaac-ros@5.0")
 
 
 class Deployment(Record):
-    """Where and for whom; ``deploy_dir`` and ``consumers`` are at the top of a manifest.
+    """Where and for which consumers; ``deploy_dir`` and ``consumers`` are top-level keys of a manifest.
 
-    deploy_dir: the models directory as the consumers see it, such as a mount of their container; None: as it is.
-    consumers: those whose rules count, such as isaac-ros@5.0; none: all, with their default releases.
+    deploy_dir: the models directory as the consumers see it, such as a mount in their container; None: the same path.
+    consumers: those whose rules count, such as isaac-ros@5.0; empty: all, with their default releases.
     """
 
     deploy_dir: Optional[str] = setting(DEPLOY_DIR, "", key="")
@@ -52,23 +52,23 @@ class Deployment(Record):
 
     @classmethod
     def of(cls, told: DeploymentInfo) -> Deployment:
-        """Return what a report tells, less what is of one consumer alone."""
+        """Return the deployment in a report, without what concerns a single consumer."""
         return cls.from_dict({key: value for key, value in told.items() if key in cls.__dataclass_fields__})
 
     def info(self) -> DeploymentInfo:
-        """Return the form that is in reports."""
+        """Return the form that reports have."""
         return {"deploy_dir": self.deploy_dir, "consumers": list(self.consumers), "warmup": self.warmup}
 
     def directory(self, name: str, otherwise: str) -> str:
-        """Return a model's directory as the consumers see it. ``otherwise``: where nobody says more."""
+        """Return a model's directory as the consumers see it. ``otherwise``: the default."""
         return otherwise if self.deploy_dir is None else str(PurePosixPath(self.deploy_dir) / name)
 
 
 def check_path(path: str) -> str:
-    """Return a path that may be a deploy directory.
+    """Return ``path`` if it may be a deploy directory.
 
     Raises:
-        ContractError: it is not absolute, or has a character that no file could hold in one line.
+        ContractError: it is not absolute, or has a character that can't be written in one line of a file.
     """
     if not PurePosixPath(path).is_absolute():
         raise ContractError(f"the deploy directory {path!r} is not an absolute path")

@@ -1,4 +1,4 @@
-"""The digest of bytes, as a value: known, or not yet known and why."""
+"""The digest of bytes: known, or not yet known and why."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Mapping, Union
 
 
 class Pending(Enum):
-    """Why a digest is not known yet. It never is in a report or a record."""
+    """Why a digest is not known yet. Reports and records never contain one."""
 
     NOT_FETCHED = "not fetched yet"
     NOT_READ = "not read yet"
     ARCHIVE_CHANGED = "in an archive that changed"
 
 
-Digest = Union[str, Pending]  # a sha256 in 64 hexadecimal digits, or why there is none
+Digest = Union[str, Pending]  # a sha256 in 64 hexadecimal digits, or why it is not known
 
 
 def is_known(fields: Mapping[str, object]) -> bool:
-    """Return whether an identity is whole: not empty, and no digest in it is pending."""
+    """Return whether an identity is complete: not empty, and with no digest pending."""
     return bool(fields) and not any(isinstance(value, Pending) for value in fields.values())

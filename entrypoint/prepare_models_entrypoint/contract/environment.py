@@ -13,7 +13,7 @@ class BackendInfo(TypedDict):
 
 
 class GpuInfo(TypedDict):
-    """A CUDA device. ``compute_capability`` such as 8.7; ``cuda_version`` is the newest that the driver serves."""
+    """A CUDA device. ``compute_capability`` such as 8.7; ``cuda_version`` is the newest that the driver supports."""
 
     name: str
     compute_capability: str
@@ -30,14 +30,14 @@ class _Runtime(TypedDict):
 
 
 class RuntimeInfo(_Runtime, total=False):
-    """The process that converts: interpreter, architecture, backend, and its GPU or the reason that it has none.
+    """The process that converts: interpreter, architecture, backend, and its GPU or the reason why it has none.
 
-    system: operating system in small letters. board: module of a Jetson, such as p3767-0000; None elsewhere.
-    programs: the first 16 hexadecimal digits of the sha256 of trtexec and tao-converter, where they are there.
-    library: version of the TensorRT library that programs load, None where it isn't found.
+    system: operating system in lower case. board: module of a Jetson, such as p3767-0000; None elsewhere.
+    programs: the first 16 hexadecimal digits of the sha256 of trtexec and tao-converter, if installed.
+    library: version of the TensorRT library that programs load; None if not found.
     etlt_codec: whether NVIDIA's codec for .etlt is installed.
-    packages: versions of the Python packages that change networks before the builder sees them.
-    others: TensorRT modules next to the backend: they load engines and build none here.
+    packages: versions of the Python packages that change networks before they reach the builder.
+    others: other TensorRT modules, which only load engines here.
     """
 
     system: str

@@ -1,4 +1,4 @@
-"""Every stable error code in one row: of models, containers, bundles and the tool. docs/ lists them, too."""
+"""Every stable error code, one row each: of models, containers, bundles and the tool. docs/ lists them, too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Dict, NamedTuple
 
 
 class ErrorCode(NamedTuple):
-    """What a code means, and what to do where nothing more is known. ``where``: model, container, bundle or tool."""
+    """What a code means, and what to do if no better hint is known. ``where``: model, container, bundle or tool."""
 
     where: str
     meaning: str

@@ -10,15 +10,15 @@ from .codec import CONTRACT_VERSION, ContractError
 
 OPENED = "opened"  # first event; data: the RuntimeInfo of this process
 STAGE_STARTED = "stage-started"
-PROGRESS = "progress"  # data: phase, and done/total in steps, bytes or seconds where they are known
+PROGRESS = "progress"  # data: phase, and done/total in steps, bytes or seconds, if known
 STAGE_FINISHED = "stage-finished"  # data: seconds
 MODEL_FINISHED = "model-finished"  # data: status
 SOURCE_FINISHED = "source-finished"  # data: the FetchResult of one source
 CLOSED = "closed"  # last event
 
-# Phases that are no steps of the work.
-ELAPSED = "elapsed"  # done: seconds since the build began; total: those of the last one like it
-SILENT = "silent"  # done: seconds since anything moved; total: those after which the build is stopped
+# Phases that are not steps of the work.
+ELAPSED = "elapsed"  # done: seconds since the build began; total: seconds that the last similar build took
+SILENT = "silent"  # done: seconds without progress; total: seconds without progress that stop the build
 
 
 class Event(NamedTuple):
@@ -55,7 +55,7 @@ class Event(NamedTuple):
         )
 
     def to_line(self) -> str:
-        """Return the event as one line of JSON, with its newline."""
+        """Return the event as one line of JSON, newline included."""
         raw: Dict[str, object] = {
             "contract": CONTRACT_VERSION,
             "seq": self.seq,

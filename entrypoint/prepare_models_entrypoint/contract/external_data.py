@@ -1,7 +1,7 @@
 """The external data of ONNX models: which tensors are in which files, and which files those may be.
 
-The one reader and the one policy. Nothing but the structure of a model is read, so gigabytes of weights cost nothing.
-What can't be read is refused: a model whose weights are overlooked would get the engine of another one.
+The only reader and the only policy. Only the structure of a model is read, so gigabytes of weights cost nothing.
+A model that can't be read is refused: if its weights were overlooked, it would get the engine of another model.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from . import other_formats, skeleton, wire
 from .external_errors import ExternalDataError, UnreadableError
 from .files import sha256_file
 
-_DEEPEST = 100  # messages within messages, as protobuf's own readers have it
-_MOST_FIELDS = 2_000_000  # of the whole structure: a few seconds
-_SEARCHED = 64 << 10  # a message of up to so many bytes is searched for the key before it is walked
+_DEEPEST = 100  # nested messages; protobuf's own readers have the same limit
+_MOST_FIELDS = 2_000_000  # in the whole structure; reading them takes a few seconds
+_SEARCHED = 64 << 10  # bytes; a message up to this size is searched for the key before it is walked
 _KEY = b"location"
 _EXTERNAL = 1  # data_location
 _NUMBER = r"[0-9]{1,18}"
 
-# Messages of ONNX that lead to tensors: the message of each field by its number, and which fields come once.
+# ONNX messages that lead to tensors: each field's message by field number, and which fields are not repeated.
 _MESSAGES: Mapping[str, Mapping[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -38,7 +38,7 @@ _MESSAGES: Mapping[str, Mapping[int, str]] = {
 _ONCE = {"Model": {7}, "Training": {1, 2}, "Attribute": {5, 6, 22}, "Sparse": {1, 2}}
 _DIMS, _TYPE, _NAME, _ENTRY, _PLACE = 1, 2, 8, 13, 14  # fields of a tensor
 
-# Bits of an element by TensorProto.DataType; text has no size.
+# Bits of an element by TensorProto.DataType; strings have no fixed size.
 _BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
     17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
@@ -46,9 +46,9 @@ _BITS = {
 
 
 class Stored(NamedTuple):
-    """A tensor in another file. location: as the model has it. offset, length: in bytes; None where not given.
+    """A tensor in another file. location: as written in the model. offset, length: in bytes; None if not given.
 
-    needed: bytes that its shape and type take, None where these don't tell.
+    needed: bytes that its shape and type take; None if unknown.
     """
 
     tensor: str
@@ -59,15 +59,15 @@ class Stored(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Return how many bytes the file must have."""
+        """Return how many bytes the file must have at least."""
         return self.offset + (self.length if self.length is not None else self.needed or 0)
 
 
 def tensors(model: Path) -> Tuple[Stored, ...]:
-    """Return the tensors of a file that are in other files, in the file's order. What is not an ONNX model has none.
+    """Return the tensors of a model that are in other files, in the model's order. A file that is not ONNX has none.
 
     Raises:
-        UnreadableError: it is a model whose structure or entries can't be read.
+        UnreadableError: it is a model, but its structure or entries can't be read.
         OSError: the file can't be read.
     """
     with skeleton.mapped(model) as view:
@@ -80,7 +80,7 @@ def tensors(model: Path) -> Tuple[Stored, ...]:
 
 
 def locations(model: Path) -> Tuple[str, ...]:
-    """Return the names of a model's weights files as the model has them, each once, in the order of the model.
+    """Return the names of a model's weights files as written in it, each once, in the model's order.
 
     Raises:
         UnreadableError, OSError: see ``tensors``.
@@ -89,14 +89,14 @@ def locations(model: Path) -> Tuple[str, ...]:
 
 
 def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, ...]:
-    """Return the weights files of a model under the names that the model has for them; links are not followed.
+    """Return the weights files of a model under the names in the model; links are not followed.
 
     Args:
         model: path of the model file.
-        named: its ``locations``, where they are known.
+        named: its ``locations``, if already known.
 
     Raises:
-        ExternalDataError: one is missing, no regular file, or is elsewhere than it may.
+        ExternalDataError: one is missing, not a regular file, or outside the allowed directories.
         OSError: the model can't be read.
     """
     found: Dict[Path, None] = {}
@@ -107,21 +107,21 @@ def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, .
 
 
 def sha256_of(files: Tuple[Path, ...], sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
-    """Return the digest of a model's weights files, given in the order in which it names them; None without any."""
+    """Return the combined digest of a model's weights files, given in the model's order; None without files."""
     return combined(sha256(file) for file in files)
 
 
 def combined(digests: Iterable[str]) -> Optional[str]:
-    """Return the digest of weights files whose own digests are known, in the model's order; None without any."""
+    """Return the combined digest for the digests of weights files, given in the model's order; None without any."""
     text = "".join(digests)
     return hashlib.sha256(text.encode("ascii")).hexdigest() if text else None
 
 
 def check(model: Path) -> int:
-    """Return the size in bytes of the weights in other files; refuse a model that has not got them all.
+    """Return the size in bytes of the weights in other files, and check that all of them are there.
 
     Raises:
-        ExternalDataError: a file is missing, too short, elsewhere than it may be, or the model can't be read.
+        ExternalDataError: a file is missing, too short or outside the allowed directories, or the model can't be read.
     """
     total = 0
     sizes: Dict[str, int] = {}
@@ -130,29 +130,29 @@ def check(model: Path) -> int:
         if size is None:
             size = sizes[tensor.location] = resolve(model, tensor.location).stat().st_size
         if None not in (tensor.length, tensor.needed) and tensor.length != tensor.needed:
-            told = f"{tensor.length} bytes, its shape and type take {tensor.needed}"
-            raise ExternalDataError(f"the tensor {tensor.tensor!r} has {told}")
+            text = f"{tensor.length} bytes, its shape and type take {tensor.needed}"
+            raise ExternalDataError(f"the tensor {tensor.tensor!r} has {text}")
         if tensor.end > size:
             known = other_formats.kind(resolve(model, tensor.location))
-            told = f", and is {known[0]}: {known[1]}" if known else ""
-            why = f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}{told}"
+            text = f", and is {known[0]}: {known[1]}" if known else ""
+            why = f"has {size} bytes, the tensor {tensor.tensor!r} needs {tensor.end}{text}"
             raise _refused(tensor.location, why)
         total += tensor.end - tensor.offset
     return total
 
 
 def resolve(model: Path, location: str) -> Path:
-    """Return the file that ``location`` in ``model`` stands for, with every link followed.
+    """Return the file that ``location`` in ``model`` refers to, with every link followed.
 
     It is a regular file under the model's directory, or under the directory of the file that the model's own path
-    resolves to: download caches keep models and weights as links into one directory of their own.
+    resolves to: download caches store models and weights as links into a single directory.
 
     Args:
         model: path of the .onnx file.
-        location: what a tensor of it says, relative to its directory.
+        location: the location of one of its tensors, relative to its directory.
 
     Raises:
-        ExternalDataError: it is elsewhere, is missing or is not a regular file.
+        ExternalDataError: it is outside of these, missing, or not a regular file.
     """
     named = inner(location)
     try:
@@ -170,10 +170,10 @@ def resolve(model: Path, location: str) -> Path:
 
 
 def inner(location: str) -> PurePosixPath:
-    """Return a location as a path that stays below the model's directory, as far as its text tells.
+    """Return a location as a path that, going by its text, stays below the model's directory.
 
     Raises:
-        ExternalDataError: it leads out.
+        ExternalDataError: it leads out of that directory.
     """
     named = PurePosixPath(location)
     if not named.parts or "\0" in location or named.is_absolute() or ".." in named.parts:
@@ -204,14 +204,14 @@ def _product(dims: "List[int] | Tuple[int, ...]") -> int:
 
 
 class _Walk:
-    """Goes through the messages of a model in the order of the file. The budget of fields is one for all of them."""
+    """Walks the messages of a model in file order. All of them share one budget of fields."""
 
     def __init__(self, view: wire.View) -> None:
         self._view = view
         self._left = _MOST_FIELDS
 
     def tensors(self, kind: str, start: int, end: int, depth: int) -> Iterator[Stored]:
-        """Yield the tensors in other files of the message of this kind between two offsets."""
+        """Yield the tensors stored in other files, from a message of this kind between two offsets."""
         if depth > _DEEPEST:
             raise wire.MalformedError(f"its messages are nested more than {_DEEPEST} levels deep")
         if kind == "Tensor":

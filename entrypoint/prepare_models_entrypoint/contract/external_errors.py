@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ExternalDataError(ValueError):
-    """A model names weights that it may not have, or that are missing. The message says which and why.
+    """A model names weights that are missing or not allowed. The message says which and why.
 
     ``why``: the message without the name of the file.
     """
@@ -15,4 +15,4 @@ class ExternalDataError(ValueError):
 
 
 class UnreadableError(ExternalDataError):
-    """The structure of a model can't be read, so that nothing says which files belong to it."""
+    """The structure of a model can't be read, so it is unknown which files belong to it."""

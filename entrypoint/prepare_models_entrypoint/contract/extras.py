@@ -1,4 +1,4 @@
-"""The command that installs an extra of this tool, from wherever the tool itself came."""
+"""The command that installs an extra of this tool from where the tool itself came from."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _IN_AN_IMAGE = Path("/opt/prepare-models/entrypoint")  # where Dockerfiles put t
 
 
 def install(extra: str) -> str:
-    """Return the command that installs an extra into this Python: from the clone, where the tool came from one.
+    """Return the command that installs an extra into this Python, from the clone if the tool came from one.
 
-    Nothing can be installed into a container that is gone by then: there it says where else to work.
+    A container no longer exists by then, so inside one the text says where to work instead.
     """
     if _PACKAGES == _IN_AN_IMAGE:
         return f"use --executor local, with prepare-models[{extra}] installed there: the images leave it out"
@@ -26,7 +26,7 @@ def install(extra: str) -> str:
 
 
 def _clone() -> Optional[Path]:
-    """Return the clone that this runs in or was installed from; None for one that is gone, and for an index."""
+    """Return the clone that this runs in or was installed from; None if deleted, or if installed from an index."""
     places = [_PACKAGES.parent]
     for record in _PACKAGES.glob("prepare_models-*.dist-info/direct_url.json"):
         try:

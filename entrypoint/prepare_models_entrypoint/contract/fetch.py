@@ -1,4 +1,4 @@
-"""What the orchestrator asks of the entrypoint when it only fetches, and what comes back."""
+"""The job of an entrypoint that only fetches, and its result."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class _Source(Kind):
 
 
 class FetchJob(Document):
-    """Sources to bring to this machine.
+    """Sources to fetch to this machine.
 
     sources: each with the sha256 that it must have, or None.
-    output_dir: directory that receives each file under its base name; None fills the download store alone.
-    connections: files that are fetched at once.
-    revalidate: whether the server is asked if what an earlier run fetched is current.
-    offline: whether only what is in the store already may be taken.
-    pins: what a lock knows of the sources and of the files that come with them.
+    output_dir: directory that receives each file under its base name; None only fills the download store.
+    connections: how many files are fetched at the same time.
+    revalidate: whether to ask the server if files fetched by an earlier run are still current.
+    offline: whether to take only what is already in the store.
+    pins: what a lock records about the sources and the files that come with them.
     """
 
     WHAT = "fetch job"
@@ -51,19 +51,19 @@ class FetchJob(Document):
 
 
 class ExternalFile(TypedDict):
-    """A file with weights: which source it has, and which name in the model."""
+    """A file with weights: its source, and its name in the model."""
 
     source_id: str
     location: str
 
 
 class FetchResult(TypedDict):
-    """What became of one source: ``status`` fetched, present (nothing had to come) or failed.
+    """What became of one source: ``status`` fetched, present (nothing had to be fetched) or failed.
 
-    ``sha256`` was computed from the bytes; ``promised`` says who promised it: manifest, server, or nobody (None).
-    ``licence``: page on which the terms of an NGC model stand. ``source_id`` tells sources apart that look the same.
+    ``sha256`` was computed from the bytes; ``promised``: who announced it: manifest, server, or nobody (None).
+    ``licence``: page with the terms of an NGC model. ``source_id`` distinguishes sources that look the same.
     ``revision``: commit of a repository. ``external_data``: the files with a model's weights, in its order, by
-    ``source_id``, each with the ``location`` that the model has for it; each has a result of its own, too.
+    ``source_id``, each with its ``location`` in the model; each also has a result of its own.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written next to their target, synced, renamed."""
+"""Files that are complete or absent: written next to their target, synced, renamed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import BinaryIO, Callable, Iterator, Mapping, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
-# Carries the caller's umask into containers, which otherwise have the engine's; in octal digits.
+# Passes the caller's umask, in octal, into containers, which would otherwise have the container engine's.
 UMASK_VARIABLE = "PREPARE_MODELS_UMASK"
-# Every unfinished file carries this in its name, so that a later run can tell and remove it.
+# Every unfinished file has this in its name, so that a later run can recognize and remove it.
 PARTIAL = ".prepare-models-partial"
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a disk, or of a user's share of it, that is full
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a full disk or an exhausted quota
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
 def naming(path: PathLike) -> Iterator[None]:
-    """Have an error for a full disk name the file that was written: a write knows only its descriptor."""
+    """Add the file's name to an error about a full disk: a write knows only its descriptor."""
     try:
         yield
     except OSError as error:
@@ -37,7 +37,7 @@ def naming(path: PathLike) -> Iterator[None]:
 
 
 def no_room(path: object) -> str:
-    """Say that there was no room for a file, and on which disk. ``path``: None where unknown."""
+    """Return a sentence that a file doesn't fit on its disk, and which disk that is. ``path``: None if unknown."""
     if path is None:
         return "no room left to write the output"
     place = os.path.realpath(os.fsdecode(path) if isinstance(path, bytes) else str(path))
@@ -48,9 +48,9 @@ def no_room(path: object) -> str:
 
 @contextlib.contextmanager
 def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Open a temporary file next to ``target`` that takes its place when the block ends well and vanishes otherwise.
+    """Open a temporary file next to ``target`` that replaces it if the block succeeds and is removed otherwise.
 
-    A device or a pipe is written as it is: /dev/null and /dev/stdout stay what they are.
+    A device or a pipe is written to directly: /dev/null and /dev/stdout stay what they are.
     """
     if _is_special(target):
         with naming(target), open(str(target), "wb") as stream:
@@ -64,9 +64,9 @@ def atomic_file(target: PathLike, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def partial_of(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path, Path]]:
-    """Open a partial file next to what ``target`` leads to, which is yielded last; links are followed.
+    """Open a partial file next to the file that ``target`` resolves to, which is yielded last.
 
-    What processes which died left of the same file is removed first.
+    Partial files of the same target left by processes that died are removed first.
     """
     if _is_special(target):
         raise _no_regular_file(target)
@@ -78,9 +78,9 @@ def partial_of(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryI
 
 @contextlib.contextmanager
 def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[BinaryIO, Path]]:
-    """Open a temporary file next to ``target``; remove it after the block unless it was renamed meanwhile.
+    """Open a temporary file next to ``target``; remove it after the block unless the block renamed it.
 
-    It is locked for as long as this process has it open: so ``remove_partials`` tells it from those of dead processes.
+    It stays locked while this process has it open, so ``remove_partials`` can tell it from those of dead processes.
     """
     descriptor, partial = _locked_partial(Path(target))
     try:
@@ -93,8 +93,8 @@ def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[Binar
 
 
 def _discard(partial: Path) -> None:
-    """Remove a partial file and give its room back at once: Landlock's rules hold on to a removed file for a moment."""
-    if partial.lstat().st_nlink == 1:  # otherwise, the bytes are another file's, too
+    """Remove a partial file and free its space at once: Landlock's rules keep a removed file alive for a moment."""
+    if partial.lstat().st_nlink == 1:  # otherwise, another file shares the bytes
         with contextlib.suppress(OSError):
             os.truncate(str(partial), 0)
     partial.unlink()
@@ -132,16 +132,16 @@ def write_all_own(directory: PathLike, contents: Mapping[str, bytes]) -> None:
 
 
 def sync(stream: BinaryIO) -> None:
-    """Bring what was written to the disk."""
+    """Flush what was written to the disk."""
     stream.flush()
     os.fsync(stream.fileno())
 
 
 def replace(partial: PathLike, target: PathLike) -> None:
-    """Rename ``partial`` to ``target`` and make the renaming last.
+    """Rename ``partial`` to ``target``, durably.
 
     Raises:
-        FileExistsError: a device or a pipe is there, which a file can't take the place of.
+        FileExistsError: ``target`` is a device or a pipe, which can't be replaced.
     """
     if _is_special(target):
         raise _no_regular_file(target)
@@ -162,7 +162,7 @@ def _is_special(path: PathLike) -> bool:
 
 
 def sync_directory(directory: PathLike) -> None:
-    """Bring the entries of a directory to the disk."""
+    """Flush the entries of a directory to the disk."""
     descriptor = os.open(str(directory), os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -171,19 +171,19 @@ def sync_directory(directory: PathLike) -> None:
 
 
 def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
-    """Remove the unfinished files that processes which died left in ``directory``.
+    """Remove unfinished files that dead processes left in ``directory``.
 
-    Where the file system has no locks nothing says whether a writer lives: the caller sees to it that none does.
+    On a file system without locks a live writer can't be detected: the caller ensures that there is none.
 
     Args:
-        directory: where they are.
-        of: the name of the only file whose leftovers go; without locks they stay, as others may be writing it.
+        directory: where to look.
+        of: remove only leftovers of the file with this name; without locks they stay, as others may be writing it.
     """
     beginning, names = "." if of is None else f".{of}.", []
     with contextlib.suppress(OSError):
-        names = os.listdir(directory)  # a run looks here for each model: Path.glob takes five times as long
+        names = os.listdir(directory)  # called for each model of a run; Path.glob takes five times as long
     for leftover in (Path(directory, name) for name in names if name.startswith(beginning) and name.endswith(PARTIAL)):
-        with contextlib.suppress(OSError):  # somebody writes it, has removed it, or it is not a file of ours: it stays
+        with contextlib.suppress(OSError):  # somebody is writing it, has removed it, or it isn't ours: leave it
             descriptor = _opened(leftover)
             try:
                 if _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) or of is None:
@@ -195,18 +195,18 @@ def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
 def _opened(leftover: Path) -> int:
     flags = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(str(leftover), os.O_RDWR | flags)  # NFS locks for one writer only what is open for writing
+        return os.open(str(leftover), os.O_RDWR | flags)  # NFS grants exclusive locks only on files open for writing
     except PermissionError:
         return os.open(str(leftover), os.O_RDONLY | flags)  # a link to a file that is read-only
 
 
 def share_file(source: PathLike, target: PathLike, *, link: bool) -> None:
-    """Give a file a second place, without a second copy of its bytes where the file system can.
+    """Put a file at a second place, without copying its bytes if the file system can do so.
 
     Args:
         source: the file; a link is followed.
-        target: another place; what is there is replaced in one step.
-        link: whether a hard link will do, through which a write to one place is seen in the other.
+        target: the other place; an existing file is replaced atomically.
+        link: whether a hard link is acceptable: a write to one place then changes the other.
     """
     source, target = os.path.realpath(str(source)), Path(target)
     with partial_file(target) as (stream, partial):
@@ -229,7 +229,7 @@ def _cloned(source: int, target: int) -> bool:
 
 
 def _linked(source: str, partial: Path) -> bool:
-    """Put a hard link in the place of an empty file, which stays where the file system has none."""
+    """Replace an empty file with a hard link, and return whether the file system could do so."""
     link = partial.with_name(f".link{partial.name}")
     try:
         os.link(source, str(link))
@@ -243,20 +243,20 @@ SMALL = 1 << 20
 
 
 def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> bytes:
-    """Return the content of a file that a user names: a key, a manifest, a lock. Never waits, whatever the path is.
+    """Return the content of a file that a user names: a key, a manifest, a lock. Never blocks, whatever the path is.
 
     Args:
         path: a regular file, or a link to one; pipes and devices are refused before anything is read.
         largest: in bytes.
-        follow: whether a link is followed. Where a confined process may have made it, it leads past its confinement.
+        follow: whether to follow a link. One that a confined process may have made leads out of its confinement.
 
     Raises:
         OSError: it isn't a regular file, is too large, or can't be read.
     """
     with open_regular(path, follow=follow) as stream:
         size = os.fstat(stream.fileno()).st_size
-        data = stream.read(min(size, largest) + 1)  # room for the largest would be made for each
-        if len(data) > size:  # it grows
+        data = stream.read(min(size, largest) + 1)  # read() would allocate ``largest`` bytes for every file
+        if len(data) > size:  # it is growing
             data += stream.read(largest)
     if len(data) > largest:
         raise OSError(errno.EFBIG, f"more than {largest} bytes", str(path))
@@ -264,7 +264,7 @@ def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> byte
 
 
 def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
-    """Open a regular file, or a link to one unless ``follow`` is False. Never waits, whatever the path is.
+    """Open a regular file, or a link to one unless ``follow`` is False. Never blocks, whatever the path is.
 
     Raises:
         OSError: it is a pipe, a device or a directory, or can't be opened.
@@ -284,8 +284,8 @@ def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> 
     """Return the sha256 of a regular file in hexadecimal digits.
 
     Raises:
-        OSError: it is none, or can't be read.
-        InterruptedError: ``stopped``, which is asked now and then, said yes.
+        OSError: it isn't a regular file, or can't be read.
+        InterruptedError: ``stopped``, which is called now and then, returned true.
     """
     digest = hashlib.sha256()
     with open_regular(path) as stream:

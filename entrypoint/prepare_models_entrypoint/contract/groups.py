@@ -1,4 +1,4 @@
-"""Groups of settings within others: how they are read and written, and what their JSON Schema is."""
+"""Groups of settings within others: reading, writing, and their JSON Schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .settings import REQUIRED, Record, Setting, rows
 
 
 def keys(record: type) -> List[str]:
-    """Return the keys under which a manifest has the settings of a record."""
+    """Return the keys that the settings of a record have in a manifest."""
     found: List[str] = []
     for row in rows(record):
         found += keys(row.kind.record) if row.inline and isinstance(row.kind, Nested) else [row.group or row.key]
@@ -26,7 +26,7 @@ class Nested(Kind):
         self.expected = expected or f"a mapping of {', '.join(keys(record))}"
 
     def decode(self, raw: object, what: str) -> Record:
-        """Return the group that JSON stands for."""
+        """Return the group in a JSON value."""
         return self.record.from_dict(codec.typed(raw, dict, what), what)
 
     def encode(self, value: Record) -> object:
@@ -68,7 +68,7 @@ def _properties(some: Iterable[Setting]) -> Dict[str, object]:
 
 
 def closed(properties: Mapping[str, object], required: Sequence[str] = ()) -> Schema:
-    """Return the JSON Schema of an object that has these properties and no other."""
+    """Return the JSON Schema of an object with only these properties."""
     mandatory: Schema = {"required": list(required)} if required else {}
     return {"type": "object", "additionalProperties": False, **mandatory, "properties": properties}
 

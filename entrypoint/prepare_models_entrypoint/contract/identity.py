@@ -1,4 +1,4 @@
-"""What an engine is made from and for. Equal build keys stand for equal engines; paths, names and times don't count.
+"""What an engine is made from and for. Equal build keys mean equal engines; paths, names and times don't count.
 
 docs/identity.md lists every field.
 """
@@ -18,11 +18,11 @@ from .job import ModelJob
 from .packages import taking_part
 from .precision import AUTO
 
-# Version of what this tool itself does to a network before the builder sees it. Raise it with every change that gives
-# other engines for the same input.
+# Version of what this tool itself does to a network before it reaches the builder. Raise it with every change that
+# produces other engines from the same input.
 RECIPE = "3"
 
-# Fields of an identity, each with the words in which a change of it is reported.
+# Fields of an identity, each with the words that report a change of it.
 LABELS = {
     "model_sha256": "model sha256",
     "weights_sha256": "external weights sha256",
@@ -62,13 +62,13 @@ def identity(
     weights_sha256: Optional[Digest] = None,
     samples_sha256: Optional[str] = None,
 ) -> Dict[str, object]:
-    """Return the fields that decide the bytes of an engine; a digest that is pending stays so, and there is no key yet.
+    """Return the fields that decide the bytes of an engine. While a digest in them is pending, there is no build key.
 
     Args:
-        job: what the manifest asks.
-        runtime: environment that builds.
+        job: what the manifest asks for.
+        runtime: the environment that builds.
         model_sha256: digest of the model file, before any decryption.
-        calibration_sha256: digest of the calibration cache, or of the samples that one is made from; None without.
+        calibration_sha256: digest of the calibration cache, or of the samples that it is made from; None without.
         weights_sha256: digest of the files with external data that belong to the model; None without.
         samples_sha256: digest of the samples of the verification; None without.
     """
@@ -95,7 +95,7 @@ def identity(
 
 
 def converter_of(job: ModelJob, runtime: RuntimeInfo) -> Choice:
-    """Return the converter that an environment uses for a model, as far as its bytes need not be looked at, and why."""
+    """Return the converter that an environment uses for a model, and why, without reading the model's bytes."""
     programs = runtime.get("programs", {})
     backend = runtime["backend"]
     return choose(
@@ -110,7 +110,7 @@ def converter_of(job: ModelJob, runtime: RuntimeInfo) -> Choice:
 
 
 def _backend(runtime: RuntimeInfo, converter: Optional[str]) -> Tuple[Optional[str], Optional[str]]:
-    """Return name and exact version of what builds: the Python module, or the library that a program loads."""
+    """Return the name and exact version of the builder: the Python module, or the library that a program loads."""
     backend = runtime["backend"]
     if backend is not None:
         return backend["name"], backend["version"]
@@ -120,7 +120,7 @@ def _backend(runtime: RuntimeInfo, converter: Optional[str]) -> Tuple[Optional[s
 def _packages(
     job: ModelJob, runtime: RuntimeInfo, converter: Optional[str], backend: Tuple[Optional[str], Optional[str]]
 ) -> Dict[str, Optional[str]]:
-    """Return the versions of the packages that change the network of this model."""
+    """Return the versions of the packages that change this model's network."""
     versions = runtime.get("packages", {})
     names = taking_part(job, converter=converter, backend=backend[0], version=backend[1])
     return {name: versions.get(name) for name in sorted(names)}
@@ -128,11 +128,11 @@ def _packages(
 
 def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, object]:
     conversion = job.conversion()
-    del conversion["plugins"]  # they count by their bytes
+    del conversion["plugins"]  # their bytes count instead
     conversion["keep_fp32"] = sorted(set(job.keep_fp32))
     if job.calibration is not None:
         calibration = job.calibration.to_dict()
-        del calibration["images"]  # a path; the samples in it count by their bytes
+        del calibration["images"]  # a path; the bytes of the samples in it count instead
         conversion["calibration"] = calibration
     if job.verify is not None and job.keep_auto is not False and job.precision in _MEASURED:
         conversion["samples"] = build_key({"verify": job.verify.without_paths(), "sha256": samples_sha256})
@@ -140,9 +140,9 @@ def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, objec
 
 
 def target(runtime: RuntimeInfo, builder: BuilderConfig = BuilderConfig()) -> Optional[str]:
-    """Name what the engine is built for: a GPU, or the portable set of TensorRT-RTX. None where that isn't known.
+    """Name what the engine is built for: a GPU, or the portable set of TensorRT-RTX. None if unknown.
 
-    A Jetson's module counts, too: modules with one GPU architecture differ in multiprocessors and DLA cores.
+    A Jetson's module counts, too: modules with the same GPU architecture differ in multiprocessors and DLA cores.
     """
     backend, gpu = runtime["backend"], runtime["gpu"]
     if backend and backend["name"] == "tensorrt_rtx":
@@ -172,7 +172,7 @@ def device_class(runtime: RuntimeInfo) -> Optional[str]:
 
 
 def build_key(fields: Mapping[str, object]) -> str:
-    """Return the sha256 of an identity, in hexadecimal digits. Its digests are known."""
+    """Return the sha256 of an identity, in hexadecimal digits. All its digests must be known."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
@@ -180,7 +180,7 @@ def build_key(fields: Mapping[str, object]) -> str:
 def differences(old: Mapping[str, object], new: Mapping[str, object]) -> List[Change]:
     """Return what differs between two identities, in the order of the fields.
 
-    That a package takes part in one alone is left out where a setting changed: it follows from that.
+    A package that takes part in only one of them is left out if a setting changed, as it follows from that.
     """
     found: List[Change] = []
     for name in LABELS:
@@ -195,21 +195,21 @@ def differences(old: Mapping[str, object], new: Mapping[str, object]) -> List[Ch
 
 
 def changes(old: Mapping[str, object], new: Mapping[str, object]) -> List[str]:
-    """Say in words what differs between two identities, in the order of the fields."""
-    told = []
+    """Return what differs between two identities, in words and in the order of the fields."""
+    texts = []
     for change in differences(old, new):
         field, _, rest = change["field"].partition(".")
         if field in ("backend", "backend_version"):
             if field == "backend" or old.get("backend") == new.get("backend"):
-                told.append(_backend_change(old, new))
+                texts.append(_backend_change(old, new))
             continue
         label = f"{LABELS[field]}.{rest}" if rest else LABELS[field]
-        told.append(f"{label} {_short(change['old'])} -> {_short(change['new'])}")
-    return told
+        texts.append(f"{label} {_short(change['old'])} -> {_short(change['new'])}")
+    return texts
 
 
 def _backend_change(old: Mapping[str, object], new: Mapping[str, object]) -> str:
-    """Describe a change of name, version or both as one."""
+    """Return one description of a change of name, version or both."""
     before, after = (PRODUCTS.get(str(fields.get("backend") or ""), "no TensorRT") for fields in (old, new))
     versions = [str(fields.get("backend_version") or "").strip() for fields in (old, new)]
     if before == after:
@@ -218,7 +218,7 @@ def _backend_change(old: Mapping[str, object], new: Mapping[str, object]) -> str
 
 
 def _leaves(name: str, value: object) -> Iterator[Tuple[str, object]]:
-    """Yield the values of nested objects under dotted names; a range of shapes is one value."""
+    """Yield the values of nested objects with dotted names; a range of shapes is one value."""
     if isinstance(value, Mapping) and set(value) == {"min", "opt", "max"}:
         shapes = ["x".join(map(str, value[key])) for key in ("min", "opt", "max")]
         yield name, shapes[0] if len(set(shapes)) == 1 else " .. ".join(shapes)

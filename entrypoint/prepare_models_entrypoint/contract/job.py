@@ -1,4 +1,4 @@
-"""The job: what the orchestrator asks of the entrypoint. Strict both ways: an unknown field or version is refused."""
+"""The job: what the orchestrator asks the entrypoint to do. Both sides refuse unknown fields and versions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .verification import VerifyConfig
 if TYPE_CHECKING:
     from .report import DeploymentInfo
 
-_OF_CALIBRATION = 16  # of its samples, to compare results on
+_OF_CALIBRATION = 16  # samples of a calibration on which results are compared
 
 
 class JobKind(enum.Enum):
@@ -53,11 +53,11 @@ class JobKind(enum.Enum):
 
     @property
     def writes(self) -> bool:
-        """Return whether such a job leaves something in the model's directory."""
+        """Return whether such a job writes to the model's directory."""
         return self in (JobKind.RUN, JobKind.REWRITE)
 
     def stages(self, *, fetch: bool = True) -> Tuple[str, ...]:
-        """Return the stages of a job. ``fetch``: whether it brings the model's files here first."""
+        """Return the stages of a job. ``fetch``: whether it fetches the model's files first."""
         return ("fetch", *_AFTER_FETCH[self]) if fetch else _AFTER_FETCH[self]
 
     @classmethod
@@ -65,7 +65,7 @@ class JobKind(enum.Enum):
         """Return the kind of a job with these stages.
 
         Raises:
-            ContractError: no job has them.
+            ContractError: no kind of job has these stages.
         """
         rest = tuple(stage for stage in stages if stage != "fetch")
         for kind, after in _AFTER_FETCH.items():
@@ -97,7 +97,7 @@ class _Stages(ListOf):
         return stages
 
 
-LONGEST_S = 6 * 3600.0  # of a build for which nobody says how long it may take
+LONGEST_S = 6 * 3600.0  # limit of a build for which none is set
 
 
 class _Place(Record):
@@ -108,12 +108,12 @@ class _Place(Record):
 
 
 class ModelSettings(Record):
-    """What a manifest says of a model and the entrypoint needs to know; the manifest's model and the job's share it.
+    """What a manifest says about a model and the entrypoint needs; shared by the manifest's and the job's model.
 
-    sha256, calibration_sha256: digests that the bytes must have; None takes what is there.
-    key_file: path of a file that holds the .etlt key; the key itself never is in a job.
+    sha256, calibration_sha256: digests that the bytes must have; None accepts any.
+    key_file: path of a file with the .etlt key; the key itself is never in a job.
     timeout_s: seconds that the conversion may take; None: ``LONGEST_S``.
-    pins: what a lock knows of the sources, and of weights that come with a model which is fetched.
+    pins: what a lock records about the sources, and about weights that come with a fetched model.
     """
 
     sha256: Optional[str] = setting(
@@ -215,17 +215,17 @@ class ModelSettings(Record):
 
     @property
     def kept_patterns(self) -> Tuple[str, ...]:
-        """The patterns of ``keep_fp32``, without its words."""
+        """The patterns of ``keep_fp32``, without its keywords."""
         return tuple(pattern for pattern in self.keep_fp32 if pattern not in (AUTO, NONE))
 
     @property
     def keep_auto(self) -> Optional[bool]:
-        """Whether samples decide what stays in fp32; None where that was left open: those of the user do."""
+        """Whether samples decide what stays in fp32; None if not set, and then only the user's own samples do."""
         words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
         return words[-1] == AUTO if words else None
 
     def deployed(self) -> DeploymentInfo:
-        """Return what the companions are written for, as it is in reports."""
+        """Return what the companions are written for, in the form that reports have."""
         found, nvinfer = self.deployment.info(), self.deepstream.info()
         if nvinfer:
             found["deepstream"] = nvinfer
@@ -233,23 +233,23 @@ class ModelSettings(Record):
 
     @property
     def limit_s(self) -> float:
-        """Seconds after which the conversion is stopped."""
+        """Return the seconds after which the conversion is stopped."""
         return LONGEST_S if self.timeout_s is None else self.timeout_s
 
     @property
     def judged(self) -> Optional[VerifyConfig]:
-        """How the engine is compared with its source; samples of a calibration serve where none are given for that."""
+        """How the engine is compared with its source; uses the calibration's samples if it has none of its own."""
         exported = self.verify is None and self.precision == "fp32"
         if self.calibration is None or exported or (self.verify is not None and self.verify.has_samples):
             return self.verify
         return replace(self.verify or VerifyConfig(), images=self.calibration.plain(_OF_CALIBRATION))
 
     def shared(self) -> Dict[str, Any]:
-        """Return the values of the settings that the manifest's model and the job's have in common, by name."""
+        """Return the settings shared by the manifest's and the job's model, by name."""
         return {row.name: getattr(self, row.name) for row in rows(ModelSettings)}
 
     def conversion(self) -> Dict[str, object]:
-        """Return, in JSON form, what decides the engine's bytes besides source, precision, shapes and builder."""
+        """Return, in JSON form, what else decides the engine's bytes besides source, precision, shapes and builder."""
         return self.written(row for row in rows(type(self)) if row.conversion)
 
 
@@ -258,9 +258,8 @@ class ModelJob(ModelSettings, _Place):
 
     source: where the entrypoint finds the bytes (absolute path, ``file://``, ``https://``, ``ngc://``).
     output_dir: directory that receives ``1/model.plan`` and its companions.
-    deploy_dir: the same directory outside of a container; its consumers see it there, too, unless ``deployment`` says
-        otherwise.
-    done: results of the stages that an earlier process did; the report begins with them.
+    deploy_dir: the same directory outside the container; consumers see it there, too, unless ``deployment`` differs.
+    done: results of the stages that an earlier process ran; the report begins with them.
     origin: the bundle that the model comes from, for the report; None for one that the user's manifest names.
     """
 
@@ -269,9 +268,9 @@ class ModelJob(ModelSettings, _Place):
 
 
 class Job(Document):
-    """Models to prepare, the stages to run for each, the cache directory for downloads, and the way to the network.
+    """Models to prepare, the stages to run for each, the cache directory for downloads, and the network settings.
 
-    tool: version of the orchestrator. image: digest of the container image that this runs in, None outside of one.
+    tool: version of the orchestrator. image: digest of the container image that this runs in; None outside a container.
     """
 
     WHAT = "job"

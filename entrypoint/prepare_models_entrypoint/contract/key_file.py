@@ -1,4 +1,4 @@
-"""Files that hold one secret, as editors write them: with a byte order mark, CRLF, a line break at the end."""
+"""Files with one secret, as editors write them: with a byte order mark, CRLF, a trailing line break."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .files import read_small
 
 
 def read(file: Path) -> str:
-    """Return the one line of text in a file, without white space around it; empty where the file holds none.
+    """Return the one line of text in a file, without surrounding white space; empty if the file is blank.
 
     Raises:
         OSError: it can't be read, or is not a small regular file.
-        ValueError: it holds something else than one line of text; the message says what, and nothing of the content.
+        ValueError: it is anything but one line of text; the message says why without quoting the content.
     """
     try:
         text = read_small(file).decode("utf-8-sig")

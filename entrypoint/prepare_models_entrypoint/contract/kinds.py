@@ -1,4 +1,4 @@
-"""Kinds of values: how each is written in a job (JSON) and in a manifest (text), and what its JSON Schema is."""
+"""Kinds of values: how a job (JSON) and a manifest (text) write them, and their JSON Schema."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .spelling import near
 
 Schema = Dict[str, object]
 
-MOST_DIGITS = 18  # of a number of 64 bits
+MOST_DIGITS = 18  # that always fit into 64 bits
 
 VARIABLE: Schema = {"$ref": "#/$defs/variable"}
 TEXT: Schema = {"$ref": "#/$defs/text"}
 
 
 def or_variable(pattern: str) -> str:
-    """Return a schema's pattern of texts that fit as a whole, or hold a variable."""
+    """Return a schema's pattern for texts that match as a whole, or contain a variable."""
     return f"^{pattern}$|\\$\\{{"
 
 
@@ -31,20 +31,20 @@ class Kind:
     expected = "a text"
 
     def parse(self, text: str) -> object:
-        """Return the value that a text of a manifest stands for.
+        """Return the value of a text in a manifest.
 
         Raises:
-            ValueError: with what was expected instead.
+            ValueError: the message says what was expected.
         """
         return text
 
     def meant(self, text: str) -> Optional[str]:
-        """Return what a text that does not fit was probably meant to be, or None."""
+        """Return what an invalid text was probably meant to be, or None."""
         del text
         return None
 
     def decode(self, raw: object, what: str) -> object:
-        """Return the value that JSON stands for; ``what`` names it in the ContractError of one that does not fit."""
+        """Return the value of parsed JSON; ``what`` names it in the ContractError if it is invalid."""
         return codec.typed(raw, self.json, what)
 
     def encode(self, value: Any) -> object:
@@ -56,12 +56,12 @@ class Kind:
         return dict(TEXT)
 
     def told(self) -> str:
-        """Say for the documentation which values there are."""
+        """Return the possible values, for the documentation."""
         return self.expected
 
 
 class Text(Kind):
-    """A text that fits a pattern as a whole. ``types``: YAML's types that look like it."""
+    """A text that matches a pattern as a whole. ``types``: YAML types that may be mistaken for it."""
 
     def __init__(self, expected: str, pattern: str = "", types: Sequence[str] = ("string",)) -> None:
         self.expected, self.pattern, self._types = expected, pattern, types
@@ -79,7 +79,7 @@ class Text(Kind):
 
     def schema(self) -> Schema:
         types: object = self._types[0] if len(self._types) == 1 else list(self._types)
-        positive: Schema = {"minimum": 0} if "number" in self._types else {}  # no text begins with a minus
+        positive: Schema = {"minimum": 0} if "number" in self._types else {}  # no such text begins with a minus
         return {"type": types, **positive, "pattern": or_variable(self.pattern)} if self.pattern else dict(TEXT)
 
 
@@ -94,11 +94,11 @@ class DigestText(Text):
 
 
 class File(Text):
-    """A path; in a manifest relative to it, in a job absolute."""
+    """A path: relative to the manifest in a manifest, absolute in a job."""
 
 
 class SourceText(Text):
-    """Where bytes are: a path or a URL; ``contract.source`` judges it."""
+    """Where bytes are: a path or a URL; ``contract.source`` validates it."""
 
     def __init__(self) -> None:
         super().__init__(EXPECTED)
@@ -108,7 +108,7 @@ class SourceText(Text):
 
 
 class OneOf(Kind):
-    """One of a few words. ``spellings``: what others call them, in small letters."""
+    """One of a few words. ``spellings``: other names for them, in lower case."""
 
     def __init__(self, *words: str, spellings: Optional[Mapping[str, str]] = None) -> None:
         self.words = words
@@ -271,7 +271,7 @@ class ListOf(Kind):
 
 
 class Whole(Kind):
-    """A whole number, which may be negative."""
+    """A whole number; it may be negative."""
 
     json = int
     expected = "a whole number, or a list of them"
@@ -316,7 +316,7 @@ class OneOrMore(ListOf):
 
 
 class WordsOrList(ListOf):
-    """A list of texts, or one of a few words in its place, which stands for a list of itself."""
+    """A list of texts, or one of a few words, which is read as a list of that word."""
 
     def __init__(self, words: Sequence[str], item: Kind, expected: str) -> None:
         super().__init__(item, expected)
@@ -347,7 +347,7 @@ class ByName(Kind):
 
 
 class Json(Kind):
-    """An object that is passed on as it is."""
+    """A JSON object that is passed on unchanged."""
 
     json = dict
 

@@ -1,8 +1,8 @@
 """Versions of TensorRT that are known to give wrong results or to fail: ``known_faults.json``, each with its reference.
 
-NVIDIA lists them, or users reported them and NVIDIA confirmed it (``confirmed``). A row holds for versions ``first``
-to ``last``; where it names precisions, compute capabilities, builder options (with their values; none: any) or dynamic
-shapes, for these alone.
+NVIDIA lists them, or users reported them and NVIDIA confirmed it (``confirmed``). A row applies to versions ``first``
+to ``last``. If it names precisions, compute capabilities, builder options (with their values; none: any) or dynamic
+shapes, it applies only to these.
 """
 
 from __future__ import annotations
@@ -41,32 +41,32 @@ class Fault:
     dynamic: bool = False
 
     def of_version(self, version: str) -> bool:
-        """Return whether a version has the fault; 10.16, without its last number, has it if any 10.16 does."""
+        """Return whether a version has the fault; a shortened 10.16 has it if any 10.16.x does."""
         found = _numbers(version)
         low, high = (_numbers(text)[: len(found)] for text in (self.first, self.last))
         return bool(found) and low <= found[: len(low)] and found[: len(high)] <= high
 
     def of_gpu(self, capabilities: Sequence[str]) -> bool:
-        """Return whether one of the GPUs has the fault; unknown GPUs have those of no GPU in particular."""
+        """Return whether one of the GPUs has the fault; unknown GPUs have only the faults of all GPUs."""
         return not self.capabilities or any(each in self.capabilities for each in capabilities)
 
     @property
     def of_any_model(self) -> bool:
-        """Return whether nothing about the model decides."""
+        """Return whether the fault applies whatever the model."""
         return not (self.precisions or self.settings or self.dynamic)
 
     def of_model(self, model: ModelSettings) -> bool:
-        """Return whether a build with these settings meets the fault."""
+        """Return whether a build with these settings is affected."""
         options = model.builder.to_dict()
         given = all(name in options and _among(options[name], values) for name, values in self.settings.items())
         dynamic = bool(model.inputs or model.profiles) or not self.dynamic
-        precision = not self.precisions or model.precision in (*self.precisions, AUTO)  # which may become any of them
+        precision = not self.precisions or model.precision in (*self.precisions, AUTO)  # auto may become any of them
         return given and dynamic and precision
 
     def warning(self, version: str) -> WarningInfo:
-        """Return what a user reads."""
-        told = f"TensorRT {version}: {self.what} ({self.confirmed}: {', '.join(self.sources)})"
-        return WarningInfo(code=CODE, message=told, hint=self.hint)
+        """Return the warning about a version."""
+        text = f"TensorRT {version}: {self.what} ({self.confirmed}: {', '.join(self.sources)})"
+        return WarningInfo(code=CODE, message=text, hint=self.hint)
 
 
 @lru_cache(maxsize=None)
@@ -77,7 +77,7 @@ def table() -> "Tuple[Fault, ...]":
 
 
 def of_build(model: ModelSettings, runtime: RuntimeInfo) -> List[WarningInfo]:
-    """Return what is known against building a model in an environment."""
+    """Return warnings about the known faults that affect a model's build in an environment."""
     backend, gpu = runtime["backend"], runtime["gpu"]
     version = backend["version"] if backend is not None and backend["name"] == "tensorrt" else None
     if backend is None:
@@ -89,12 +89,12 @@ def of_build(model: ModelSettings, runtime: RuntimeInfo) -> List[WarningInfo]:
 
 
 def of_version(version: str, capabilities: Sequence[str]) -> List[WarningInfo]:
-    """Return what is known against a version on some GPUs, whatever the model."""
+    """Return warnings about the known faults of a version on some GPUs, whatever the model."""
     return [fault.warning(version) for fault in faults(version, capabilities) if fault.of_any_model]
 
 
 def faults(version: Optional[str], capabilities: Sequence[str]) -> List[Fault]:
-    """Return the rows of a version on some GPUs."""
+    """Return the rows that apply to a version on some GPUs."""
     return [fault for fault in table() if version and fault.of_version(version) and fault.of_gpu(capabilities)]
 
 

@@ -12,5 +12,5 @@ _SCRIPT = Path(__file__).absolute().parents[1] / "launch" / "start.py"
 
 
 def command(module: str, *arguments: str) -> List[str]:
-    """Return the argument vector that calls ``main`` of a module. Nothing comes from the current directory."""
+    """Return the argument vector that calls ``main`` of a module. Nothing is imported from the current directory."""
     return [sys.executable, str(_SCRIPT), module, *arguments]

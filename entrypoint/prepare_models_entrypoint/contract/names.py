@@ -1,4 +1,4 @@
-"""Names from outside, such as those of tensors: one place that tells whether a name may appear in a line of a file."""
+"""Names from outside, such as those of tensors: the one place that decides whether a file may contain a name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def is_printable(name: str) -> bool:
 
 
 def check_printable(name: str, what: str) -> str:
-    """Return a name that may appear in a line of a file.
+    """Return ``name`` if it may appear in a line of a file.
 
     Raises:
-        ContractError: it has a character that would end the line, or steer a terminal.
+        ContractError: it has a character that would end the line, or control a terminal.
     """
     if not is_printable(name):
-        told = name.encode("unicode_escape").decode("ascii")
-        raise ContractError(f"{what} {told} has control characters")
+        escaped = name.encode("unicode_escape").decode("ascii")
+        raise ContractError(f"{what} {escaped} has control characters")
     return name

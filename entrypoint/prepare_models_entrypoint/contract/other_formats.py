@@ -1,4 +1,4 @@
-"""What a file is that is not a model: recognized by its first bytes, so that the message can name the way out."""
+"""Files that are not models, recognized by their first bytes, so that the message can say what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 
 class Pointer(NamedTuple):
-    """What is in a file's place in a repository: its beginning, what it is, and what to do."""
+    """What a repository has in place of a file: its beginning, what it is, and what to do."""
 
     beginning: bytes
     what: str
@@ -44,17 +44,17 @@ _BEGINNINGS: Tuple[Tuple[bytes, int, str, str], ...] = (
     (b"vtrt", 0, "a TensorRT-RTX plan", "give it the ending .plan"),
 )
 _HEAD = 512
-_ETLT = b"\0\0\0\0"  # the length of a name that an encrypted ONNX model has not got
+_ETLT = b"\0\0\0\0"  # the length of a name, which an encrypted ONNX model doesn't have
 _FROM_TEXT = "write it in ONNX's binary form first: onnx.save(onnx.load(FILE, format='{0}'), 'model.onnx')"
 
 
 def pointer(head: bytes) -> Optional[Pointer]:
-    """Return the pointer that a file with this beginning is, or None."""
+    """Return which pointer a file with this beginning is, or None."""
     return next((known for known in POINTERS if head.startswith(known.beginning)), None)
 
 
 def kind(path: Path) -> Optional[Tuple[str, str]]:
-    """Return what a file is and what to do about it, or None where its first bytes say nothing."""
+    """Return what a file is and what to do about it, or None if its first bytes are unknown."""
     with open(str(path), "rb") as stream:
         head = stream.read(_HEAD)
     known = pointer(head)

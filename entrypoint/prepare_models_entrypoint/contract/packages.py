@@ -1,4 +1,4 @@
-"""Python packages that change a network before the builder sees it. Engines of such networks are of their versions."""
+"""Python packages that change a network before it reaches the builder: their versions are part of the build key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .precision import AUTO
 if TYPE_CHECKING:
     from .job import ModelJob
 
-# Each package and the distributions that may carry it.
+# Each package and the distributions that may contain it.
 PACKAGES = {
     "onnx": ("onnx",),
     "onnxruntime": ("onnxruntime", "onnxruntime_gpu"),
@@ -24,14 +24,16 @@ PACKAGES = {
     "pillow": ("pillow",),
 }
 _INSTALLED = r"(?P<name>[A-Za-z0-9_.-]+?)-(?P<version>\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info"
-_TYPED_SINCE = 11  # the TensorRT that takes precision from the graph alone
+_TYPED_SINCE = 11  # the first TensorRT that takes precision only from the graph
 
 
 def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
-    """Return the versions of these packages by the names of their metadata; importlib.metadata would take ten times it.
+    """Return the versions of these packages, from the names of their metadata.
+
+    importlib.metadata would take ten times as long.
 
     Args:
-        places: directories of packages, the first one counts; None for those of this interpreter.
+        places: directories of packages, of which the first with a package counts; None for those of this interpreter.
     """
     names = {carrier: package for package, carriers in PACKAGES.items() for carrier in carriers}
     found: Dict[str, str] = {}
@@ -49,12 +51,12 @@ def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
 
 
 def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[str], version: Optional[str]) -> Set[str]:
-    """Return the packages that may change a model on its way to the builder, as far as its bytes need not be looked at.
+    """Return the packages that may change a model on its way to the builder, without reading its bytes.
 
     Args:
-        job: what is asked.
-        converter: name of a converter; None where nothing converts.
-        backend: name of what builds.
+        job: the model's settings.
+        converter: name of the converter; None if nothing converts.
+        backend: name of the TensorRT that builds.
         version: its version.
     """
     if converter is None or kind_of(converter).encrypted:
@@ -75,7 +77,7 @@ def _of_changes(changes: OnnxConfig) -> Tuple[str, ...]:
 
 
 def _of_precision(job: ModelJob) -> Set[str]:
-    """Return what brings about a precision in the graph. A model that has it already may need none of it."""
+    """Return the packages that bring a precision into the graph. A model that already has it may need none of them."""
     scales = job.calibration_cache is not None or job.calibration is not None
     if job.precision in ("fp16", "bf16", AUTO) or (job.precision == "int8" and scales):
         measured = job.keep_auto is not False and (job.precision != "int8" or job.builder.int8_remainder != "fp32")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from enum import Enum
 
 PRECISIONS = ("fp32", "fp16", "int8", "bf16", "fp8")
-# What other tools call them.
+# Their names in other tools.
 SPELLINGS = {
     "half": "fp16", "float16": "fp16", "f16": "fp16", "16": "fp16", "bfloat16": "bf16", "float": "fp32",
     "single": "fp32", "float32": "fp32", "f32": "fp32", "32": "fp32",
     "float8": "fp8", "8": "int8", "i8": "int8", "best": "auto",
 }  # fmt: skip
-AUTO, NONE = "auto", "none"  # words of a manifest: the tool decides, and nothing
+AUTO, NONE = "auto", "none"  # values in a manifest: the tool decides; nothing
 
 
 class Means(str, Enum):
-    """What brings a precision about."""
+    """How a precision comes about."""
 
     EXPORTED = "exported"
     FLAGS = "builder-flags"
@@ -30,5 +30,5 @@ class Means(str, Enum):
 
     @property
     def leaves_the_graph(self) -> bool:
-        """Whether the builder or a program chooses the types, so that no graph shows what they are."""
+        """Whether the builder or a program chooses the types, so that no graph shows them."""
         return self in (Means.FLAGS, Means.FLAGS_AND_CACHE, Means.FLAGS_AND_QDQ, Means.TAO_CONVERTER)

@@ -1,4 +1,4 @@
-"""Where an engine comes from: an in-toto statement with SLSA's provenance, derived from the engine's report alone."""
+"""Where an engine comes from: an in-toto statement with SLSA provenance, derived only from the engine's report."""
 
 from __future__ import annotations
 

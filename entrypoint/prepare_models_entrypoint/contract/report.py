@@ -12,20 +12,20 @@ from .environment import RuntimeInfo
 from .source import Source
 
 SCHEMA_VERSION = 1
-EDITED = (AttributeError, LookupError, TypeError, ValueError)  # what a record that somebody edited leads to
+EDITED = (AttributeError, LookupError, TypeError, ValueError)  # errors that a record edited by hand leads to
 
 BUILT = "built"
 RESTORED = "restored"
 UP_TO_DATE = "up-to-date"
 FAILED = "failed"
 SKIPPED = "skipped"
-FETCHED = "fetched"  # of a job that only fetches; another one goes on with its files
+FETCHED = "fetched"  # of a job that only fetches; another job continues with its files
 CHECKED = "checked"
 VERIFIED = "verified"
 REWRITTEN = "rewritten"
 
-REWRITING = "model-rewritten"  # code of the warning that a model was rewritten to be buildable
-STATUSES = (BUILT, RESTORED, UP_TO_DATE, FAILED, SKIPPED)  # that a run's report counts
+REWRITING = "model-rewritten"  # code of the warning that a model was rewritten so that it can be built
+STATUSES = (BUILT, RESTORED, UP_TO_DATE, FAILED, SKIPPED)  # counted in a run's report
 
 
 class ErrorInfo(TypedDict):
@@ -39,7 +39,7 @@ class ErrorInfo(TypedDict):
 
 
 class WarningInfo(TypedDict):
-    """Something that the user should know about an engine that was built all the same."""
+    """Something that the user should know about an engine that was built nevertheless."""
 
     code: str
     message: str
@@ -50,7 +50,7 @@ class Material(TypedDict):
     """A file that an engine is made from.
 
     ``role``: model, external_data (weights of a model that was fetched), calibration_cache. ``sha256`` in hexadecimal
-    digits. ``source`` is without secrets; ``source_id`` tells two sources apart that differ only in those.
+    digits. ``source`` is without secrets; ``source_id`` distinguishes sources that differ only in secrets.
     """
 
     role: str
@@ -61,7 +61,7 @@ class Material(TypedDict):
 
 
 class ValueRange(TypedDict):
-    """Smallest, best and largest numbers of a shape tensor, an input whose values become sizes inside the network."""
+    """Smallest, best and largest values of a shape tensor: an input whose values become sizes inside the network."""
 
     min: List[int]
     opt: List[int]
@@ -75,7 +75,7 @@ class _ProfileShapes(TypedDict):
 
 
 class ProfileShapes(_ProfileShapes, total=False):
-    """Shapes of one binding in one optimization profile. ``values``: for a shape tensor alone."""
+    """Shapes of one binding in one optimization profile. ``values``: only for a shape tensor."""
 
     values: ValueRange
 
@@ -92,7 +92,7 @@ class Binding(TypedDict):
 
 
 class Engine(TypedDict):
-    """The plan file. ``header``: what its first bytes say (format, TensorRT version, compute capability mask)."""
+    """The engine file. ``header``: what its first bytes say (format, TensorRT version, compute capability mask)."""
 
     path: str
     bytes: int
@@ -101,7 +101,7 @@ class Engine(TypedDict):
 
 
 class Layer(TypedDict):
-    """One layer. ``precision``: fp32, fp16, bf16, int8, fp8 or another type (int64); None where unknown."""
+    """One layer. ``precision``: fp32, fp16, bf16, int8, fp8 or another type (int64); None if unknown."""
 
     name: str
     type: str
@@ -110,10 +110,10 @@ class Layer(TypedDict):
 
 
 class EngineDetails(TypedDict):
-    """What is inside. ``source``: engine (loaded on a GPU), or network (before the builder fused its layers).
+    """What is inside an engine. ``source``: engine (loaded on a GPU), or network (before the builder fused its layers).
 
-    device_memory_bytes: activations of one execution context, of the largest profile; streamable_weights_bytes: weights
-    that may stay outside of device memory. Both are None where no GPU reported them.
+    device_memory_bytes: activations of one execution context, for the largest profile; streamable_weights_bytes:
+    weights that may stay outside GPU memory. Both are None unless a GPU reported them.
     """
 
     source: str
@@ -131,7 +131,7 @@ class TensorNames(TypedDict):
 
 
 class StageResult(TypedDict):
-    """Wall time of a stage in seconds, and the peak resident memory in bytes of the process that did its work.
+    """Wall time of a stage in seconds, and the peak resident memory in bytes of the process that ran it.
 
     ``started_at``: seconds since the epoch.
     """
@@ -144,11 +144,11 @@ class StageResult(TypedDict):
 
 
 class Calibration(TypedDict):
-    """What a calibration cache gave. ``covered`` of ``wanted`` activations have a scale.
+    """What a calibration cache provided. ``covered`` of ``wanted`` activations have a scale.
 
-    method: how the scales were measured, None where the cache came as a file. missing: activations that an int8 layer
-    wants and the cache lacks. unusable: by tensor, what the scale of one of these is instead of a positive number.
-    stale: names in the cache that the model lacks. Both lists end after 50 names; their counts are whole.
+    method: how the scales were measured; None if the cache is a given file. missing: activations that an int8 layer
+    wants and the cache lacks. unusable: by name of such an activation, what its scale is instead of a positive number.
+    stale: names in the cache that the model lacks. Both lists end after 50 names; their counts are complete.
     """
 
     header: str
@@ -173,10 +173,10 @@ class KeptLayer(TypedDict):
 
 
 class PrecisionChoice(TypedDict):
-    """A precision that ``precision: auto`` weighed.
+    """A precision that ``precision: auto`` considered.
 
-    verdict: chosen, missed, impossible or not-tried; ``told`` says why.
-    kept: layers that it leaves in fp32. error: the largest error of any output over the output's range.
+    verdict: chosen, missed, impossible or not-tried; ``told``: the reason.
+    kept: layers that it leaves in fp32. error: the largest error of any output, relative to that output's range.
     """
 
     precision: str
@@ -187,17 +187,17 @@ class PrecisionChoice(TypedDict):
 
 
 class PrecisionProof(TypedDict):
-    """What was asked, what the engine got and how, and what shows it.
+    """Which precision was asked for, which one the engine has, how it got it, and the evidence.
 
-    delivered: None where nothing shows it. source: ``graph`` (the network that was built), ``engine`` (layer
+    delivered: None without evidence. source: ``graph`` (the network that was built), ``engine`` (layer
     information), ``engine size`` (smaller than the same weights in the next higher precision), None.
     layers: compute layers by precision. layers_share, weights_share: their share and that of their weights, 0 to 1.
-    means: a value of ``contract.precision.Means``, of which ``how`` is the sentence; None in older records.
+    means: a value of ``contract.precision.Means``, which ``how`` explains in words; None in older records.
     flags: builder flags that were set.
     kept: layers that stay in fp32 because of their values, or because the manifest asks for it.
-    kept_harmless: how many more stay, which have no such type or nothing to win by it.
-    measured: the samples on which ranges were measured, None where they were not; measured_runs: how many times the
-    model ran with its tensors looked at. choices: what ``auto`` weighed.
+    kept_harmless: how many more stay because they have no such type, or would gain nothing from it.
+    measured: the samples on which ranges were measured; None if they weren't. measured_runs: how many times the
+    model ran to measure its tensors. choices: what ``auto`` considered.
     """
 
     requested: str
@@ -218,7 +218,7 @@ class PrecisionProof(TypedDict):
 
 
 class Attempt(TypedDict):
-    """A build that ran out of memory, and the builder settings that the next one changed."""
+    """A build that ran out of memory, and the builder settings that were changed for the next one."""
 
     code: str
     message: str
@@ -232,10 +232,10 @@ class _Deployment(TypedDict):
 
 
 class DeploymentInfo(_Deployment, total=False):
-    """What the companions of the engine were written for, as ``contract.deployment.Deployment``.
+    """What the companions of the engine were written for, as in ``contract.deployment.Deployment``.
 
-    deepstream: ``contract.deepstream.DeepStreamConfig``, where the manifest says something of it.
-    version: the one that Triton is to serve, of an engine that was provisioned; otherwise the directory has only one.
+    deepstream: ``contract.deepstream.DeepStreamConfig``, if the manifest sets any of it.
+    version: the one that Triton should serve, for a provisioned engine; otherwise the directory has only one.
     """
 
     deepstream: Dict[str, Any]
@@ -243,7 +243,7 @@ class DeploymentInfo(_Deployment, total=False):
 
 
 class MadeBy(TypedDict):
-    """Version of prepare-models that built an engine, and digest of the container image, None outside of one."""
+    """Version of prepare-models that built an engine, and digest of the container image; None outside a container."""
 
     tool: str
     image: Optional[str]
@@ -262,14 +262,14 @@ class Origin(TypedDict):
 
 
 class Confinement(TypedDict):
-    """Which defences held in the process that built an engine from a stranger's model, and which this machine lacks."""
+    """The defences active in the process that built an engine from an untrusted model, and those missing here."""
 
     held: List[str]
     missing: List[str]
 
 
 class ModelReport(TypedDict):
-    """Everything about one model, written as ``<models-dir>/<name>/report.json`` and repeated in the run's report."""
+    """The report of one model, written as ``<models-dir>/<name>/report.json`` and repeated in the run's report."""
 
     schema_version: int
     name: str
@@ -306,7 +306,7 @@ class ModelReport(TypedDict):
 
 
 def blank(name: str, source: str, *, precision: str, converter: str) -> ModelReport:
-    """Return the report of a model on which no work was done yet."""
+    """Return the report of a model before any work on it."""
     return {
         **schema.empty(ModelReport),
         "schema_version": SCHEMA_VERSION,
@@ -341,7 +341,7 @@ def read(raw: object) -> ModelReport:
 
 
 def record_or_problem(output_dir: Path) -> Tuple[Optional[ModelReport], Optional[str]]:
-    """Return the report next to an engine, or why it can't be read; neither where it is missing."""
+    """Return the report next to an engine, or why it can't be read; (None, None) if it is missing."""
     try:
         return read(schema.load(output_dir / "report.json")), None
     except FileNotFoundError:
@@ -351,5 +351,5 @@ def record_or_problem(output_dir: Path) -> Tuple[Optional[ModelReport], Optional
 
 
 def read_record(output_dir: Path) -> Optional[ModelReport]:
-    """Return the report next to an engine, or None where it is missing or can't be read."""
+    """Return the report next to an engine, or None if it is missing or can't be read."""
     return record_or_problem(output_dir)[0]

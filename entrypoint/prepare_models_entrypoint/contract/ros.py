@@ -1,4 +1,4 @@
-"""Names of tensors in ROS 2 TensorLists, which are a graph's own business and not the model's."""
+"""Names of tensors in ROS 2 TensorLists, which depend on the ROS graph and not on the model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .kinds import ByName, ListOf, Text
 from .report import Binding, TensorNames
 from .settings import Record, setting
 
-# What Isaac ROS' encoders and decoders use by default for one tensor.
+# The names that Isaac ROS' encoders and decoders use by default for a single tensor.
 _SINGLE = {"input": "input_tensor", "output": "output_tensor"}
 _NAMES = ListOf(Text("tensor names"), "a list of tensor names")
 
 
 class RosConfig(Record):
-    """Names of the tensors in a TensorList. Empty lists stand for the defaults; ``by_binding`` wins over both."""
+    """Names of the tensors in a TensorList. Empty lists mean the defaults; ``by_binding`` overrides both."""
 
     input_tensor_names: Tuple[str, ...] = setting(
         _NAMES, "one name for each input, in the engine's order", ["left_image", "right_image"], default=()
@@ -30,11 +30,11 @@ class RosConfig(Record):
     def resolve(self, bindings: Sequence[Binding]) -> TensorNames:
         """Return a name for every binding.
 
-        Without a list, a single input or output gets the name that Isaac ROS uses by default, and each of several the
-        name of its binding.
+        Without a list, a single input or output gets Isaac ROS's default name; of several, each gets the name of its
+        binding.
 
         Raises:
-            ContractError: a list is not as long as the engine's, names repeat, or a binding is unknown.
+            ContractError: a list's length differs from the engine's, names repeat, or a binding is unknown.
         """
         unknown = sorted(set(self.by_binding) - {binding["name"] for binding in bindings})
         if unknown:

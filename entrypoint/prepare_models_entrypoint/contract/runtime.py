@@ -1,4 +1,4 @@
-"""What can build engines in this interpreter, found out without importing it, and the CUDA device if there is one."""
+"""What can build engines in this interpreter, found without importing it, and the GPU if there is one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MODULE = r"p\d{4}-\d{4}"
 
 
 def board_of(compatible: str) -> Optional[str]:
-    """Return a Jetson's module, such as p3767-0000, from the words of its device tree's ``compatible``; None else."""
+    """Return a Jetson's module, such as p3767-0000, from the words of its device tree's ``compatible``, or None."""
     if "nvidia,tegra" not in compatible:
         return None
     modules = re.findall(_MODULE, compatible.partition("\0")[0])
@@ -29,7 +29,7 @@ def board_of(compatible: str) -> Optional[str]:
 
 
 def probe(*, gpu: bool = True) -> RuntimeInfo:
-    """Describe this process. ``gpu=False`` leaves the CUDA driver alone."""
+    """Describe this process. ``gpu=False`` does not touch the CUDA driver."""
     device, reason = _probe_in_a_copy() if gpu else (None, "not probed")
     found = backends.here()
     return RuntimeInfo(
@@ -56,7 +56,7 @@ def _board() -> Optional[str]:
 
 
 def _programs() -> Dict[str, str]:
-    """Return what distinguishes versions of NVIDIA's programs: they have no option that does."""
+    """Return digests of NVIDIA's programs, which have no option that prints their version."""
     paths = converters.find().programs
     return {name: sha256_file(path)[:16] for name, path in paths.items() if os.path.isfile(path)}
 
@@ -72,11 +72,11 @@ def _probe_in_a_copy() -> Tuple[Optional[GpuInfo], Optional[str]]:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as answer:
-        told = answer.read()
+        data = answer.read()
     os.waitpid(child, 0)
-    if not told:
+    if not data:
         return None, "the NVIDIA driver crashed when it was asked for its devices"
-    device, reason = json.loads(told)
+    device, reason = json.loads(data)
     return device, reason
 
 

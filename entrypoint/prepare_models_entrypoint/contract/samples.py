@@ -1,4 +1,4 @@
-"""Samples of a model's inputs, and the calibration that is made from them."""
+"""Samples of a model's inputs, and calibration from them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _NUMBERS = ListOf(Number(), "a list of numbers")
 class SampleConfig(Record):
     """Samples: a directory of images, .npy or .npz files, and how an image becomes the input tensor.
 
-    A pixel p of 0..255 becomes ``(p * scale - mean) / std``; an input of whole numbers takes pixels as they are where
-    none of these is set.
+    A pixel p of 0..255 becomes ``(p * scale - mean) / std``. If none of these is set, an input of whole numbers takes
+    pixels unchanged.
     """
 
     images: str = setting(
@@ -41,19 +41,19 @@ class SampleConfig(Record):
     )
 
     def samples(self) -> List[Path]:
-        """Return the sample files that are used, sorted by name; none where the directory is not there."""
+        """Return the sample files that are used, sorted by name; none if the directory doesn't exist."""
         found = (file for file in Path(self.images).glob("*") if file.suffix.lower() in SAMPLE_ENDINGS)
         return sorted(file for file in found if file.is_file())[: self.limit]
 
     def problem(self) -> Optional[str]:
-        """Say why there are no samples, or return None."""
+        """Return why there are no samples, or None."""
         if self.samples():
             return None
         there = Path(self.images).is_dir()
         return f"{self.images} " + (f"has no sample ({', '.join(SAMPLE_ENDINGS)})" if there else "is not a directory")
 
     def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
-        """Return the digest of the samples' bytes in their order, whatever their names; None without any sample."""
+        """Return the digest of the samples' bytes in order, regardless of their names; None without samples."""
         digests = [sha256(file) for file in self.samples()]
         return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
 
@@ -71,6 +71,6 @@ class CalibrationConfig(SampleConfig):
     )
 
     def plain(self, most: int) -> SampleConfig:
-        """Return its samples alone, ``most`` of them."""
+        """Return only its samples, at most ``most`` of them."""
         config = SampleConfig(**{row.name: getattr(self, row.name) for row in rows(SampleConfig)})
         return replace(config, limit=min(self.limit, most))

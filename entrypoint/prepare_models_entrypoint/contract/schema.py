@@ -1,8 +1,8 @@
-"""Documents of strangers, judged by the types that describe them: one reader for TypedDicts and frozen dataclasses.
+"""Documents from outside, checked against the types that describe them: TypedDicts and frozen dataclasses.
 
-A TypedDict is read tolerantly, as records of older and newer versions are: unknown keys travel along, and a missing key
-is empty where its type can be. A dataclass is read strictly: each key has a field, and each field without a default has
-a key. Standard library only, Python 3.8 and later.
+A TypedDict is read tolerantly, as for records of older and newer versions: unknown keys are kept, and a missing key is
+empty if its type allows that. A dataclass is read strictly: each key needs a field, and each field without a default
+needs a key. Standard library only, Python 3.8 and later.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 Reader = Callable[[object], object]
 
 LARGEST_DOCUMENT = 64 << 20
-_MOST_VALUES = 3_000_000  # of a hundred bytes or two each in the memory
+_MOST_VALUES = 3_000_000  # each takes 100 to 200 bytes of memory
 _LARGEST_INT = 1 << 63
 _UNIONS = (Union, getattr(types, "UnionType", Union))  # Optional[X], and X | None of Python 3.10 and later
 
@@ -61,15 +61,15 @@ def loads(data: Union[str, bytes]) -> Any:
 
 
 def read(kind: Type[T], value: object, what: str) -> T:
-    """Return a JSON value as what a TypedDict or a dataclass describes.
+    """Return a JSON value as the type that a TypedDict or a dataclass describes.
 
     Args:
         kind: the type.
         value: parsed JSON; a dictionary that a TypedDict describes is completed in place.
-        what: name of the document, for the error.
+        what: name of the document, for errors.
 
     Raises:
-        ContractError: it is not of this type; the message names the place in it.
+        ContractError: it is not of this type; the message names the place in the document.
     """
     try:
         return cast("T", _reader(kind)(value))  # type: ignore[arg-type]  # types are hashable
@@ -80,7 +80,7 @@ def read(kind: Type[T], value: object, what: str) -> T:
 
 
 def empty(kind: Type[T]) -> T:
-    """Return an object of a TypedDict with nothing in it: null where its type allows that, else "", 0, [] and so on."""
+    """Return an empty object of a TypedDict: each value is null if its type allows that, else "", 0, [] and so on."""
     return cast("T", {name: (_empty(hint) or hint)() for name, hint in _hints(cast("Any", kind)).items()})
 
 
@@ -90,21 +90,21 @@ def _hints(kind: Any) -> Dict[str, Any]:
 
 
 class _MisfitError(Exception):
-    """A value is not of its type. Its place is reported from the inside out: what fits needs no text of its own."""
+    """A value is not of its type. Its place is collected from the inside out, so that valid values cost no text."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.path: List[str] = []
 
     def below(self, place: str) -> _MisfitError:
-        """Return this as the fault of a larger value."""
+        """Return this as an error in the value around it."""
         self.path.append(place)
         return self
 
 
 @lru_cache(maxsize=None)
 def _reader(kind: object) -> Reader:
-    """Return what reads values of a type, made once for each."""
+    """Return the reader of a type's values; it is made once per type."""
     if kind in _SCALARS:
         return _SCALARS[kind]
     if kind in (Any, object):
@@ -144,7 +144,7 @@ def _number(value: object) -> float:
 
 
 def _anything(value: object) -> object:
-    """Take any JSON, which is looked at by whoever uses it."""
+    """Accept any JSON; the code that uses it checks it."""
     return value
 
 
@@ -152,7 +152,7 @@ _SCALARS: Dict[object, Reader] = {str: _string, bool: _flag, int: _whole, float:
 
 
 def _as_they_are(kind: object) -> FrozenSet[type]:
-    """Return the types whose values need no reader to be of a kind; most values of a record are of those."""
+    """Return the types whose values are valid for a kind without a reader; most values of a record are."""
     if typing.get_origin(kind) in _UNIONS:
         return frozenset((type(None),)).union(*map(_as_they_are, typing.get_args(kind)))
     return frozenset((kind,)) if kind in (str, bool, float) else frozenset()
@@ -200,7 +200,7 @@ def _keys(kind: Any) -> Reader:
     hints = _hints(kind)
     readers = [(name, _as_they_are(hint), _reader(hint)) for name, hint in hints.items()]
     empties = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
-    every = hints if kind.__total__ else ()  # where Python 3.8 doesn't tell which keys a class inherits as required
+    every = hints if kind.__total__ else ()  # Python 3.8 doesn't know which inherited keys are required
     required = getattr(kind, "__required_keys__", every)
 
     def read_keys(value: object) -> Dict[str, object]:
@@ -243,7 +243,7 @@ def _fields(kind: Any) -> Reader:
 
 
 def _empty(hint: object) -> Optional[Callable[[], object]]:
-    """Return what makes the empty value of a type, if it has one."""
+    """Return a function that makes the empty value of a type, or None if it has none."""
     origin = typing.get_origin(hint)
     if origin in _UNIONS:
         return lambda: None

@@ -1,7 +1,7 @@
-"""The table of settings: one row for each, as a field of a dataclass. Whatever handles settings derives from the rows.
+"""The table of settings: one row each, as a field of a dataclass. All code that handles settings derives from the rows.
 
-That is how a setting is read from a manifest, written to a job and read from it, what the schema and the documentation
-say of it, and by what name TensorRT, trtexec and tao-converter know it. CONTRIBUTING.md shows how one is added.
+That covers how a setting is read from a manifest, written to a job and read from it, what the schema and the
+documentation say about it, and its names in TensorRT, trtexec and tao-converter. CONTRIBUTING.md shows how to add one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**_):
-        """Stand in for what only type checkers need."""
+        """Replace a decorator that only type checkers need."""
         return lambda record: record
 
 
@@ -48,16 +48,16 @@ _UNSET: Tuple[object, ...] = (None, (), {})
 
 
 class Option(NamedTuple):
-    """What a builder option is to NVIDIA's programs. What stays empty they don't have, or code of its own handles it.
+    """A builder option in NVIDIA's programs. Where a field is empty, they lack the option or separate code handles it.
 
     pool: memory pool, by its names in TensorRT (MemoryPoolType) and trtexec (--memPoolSize).
-    attribute: of TensorRT's builder configuration. enumeration, members: its type, and the member for each value.
-    flags: BuilderFlag for each value; of a truth value it is set or cleared.
-    trtexec: option, with ``{}`` for the value; or the option for each value that has one.
+    attribute: in TensorRT's builder configuration. enumeration, members: its type, and the member for each value.
+    flags: BuilderFlag for each value; for a Boolean it is set or cleared.
+    trtexec: the option, with ``{}`` for the value; or the option for each value that has one.
     tao: option of tao-converter.
-    since, until: first TensorRT that has it, and first that has it no more.
-    values_since: the first TensorRT of values that came later than the option.
-    rtx: why TensorRT-RTX would ignore it. rtx_gpu: TensorRT-RTX has it where it builds on a GPU.
+    since, until: the first TensorRT that has it, and the first that no longer has it.
+    values_since: the first TensorRT with those values that are newer than the option.
+    rtx: why TensorRT-RTX would ignore it. rtx_gpu: TensorRT-RTX has it when it builds on a GPU.
     rtx_only: why TensorRT itself would ignore it.
     """
 
@@ -77,12 +77,12 @@ class Option(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A row. ``name``: of the field, which is its key in jobs; ``default``: ``REQUIRED`` where there is none.
+    """A row. ``name``: of the field, which is its key in jobs; ``default``: ``REQUIRED`` if there is none.
 
-    key: in a manifest, empty where manifests don't have it. group: key of the mapping in which it is there.
-    inline: the settings of its record are there among its neighbours.
-    conversion: it decides the engine's bytes, so that it is a part of the build key.
-    later: added after engines with build keys existed; it is written only where it is not the default.
+    key: in a manifest; empty if manifests don't have it. group: key of the mapping that contains it there.
+    inline: the settings of its record appear at the same level there.
+    conversion: it decides the engine's bytes, so it is part of the build key.
+    later: added when engines with build keys already existed; it is written only if it is not the default.
     """
 
     name: str
@@ -135,9 +135,9 @@ def rows(record: Any) -> Tuple[Setting, ...]:
 class Record:
     """A group of settings: each subclass is a frozen dataclass, without a decorator.
 
-    Its methods are written here once: to generate them for each subclass would take a third of a command's start.
+    Its methods are written once, here: generating them for each subclass would take a third of a command's start.
 
-    SPARSE: its JSON has only what is set. EXCLUSIVE: keys of which a manifest has at most one. ROWS: its settings.
+    SPARSE: its JSON contains only what is set. EXCLUSIVE: keys of which a manifest has at most one. ROWS: its settings.
     """
 
     ROWS: ClassVar[Tuple[Setting, ...]] = ()
@@ -152,7 +152,7 @@ class Record:
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)(cls)
         for name in ("__setattr__", "__delattr__"):
-            delattr(cls, name)  # those below do the same, and leave room for the decorator on a subclass
+            delattr(cls, name)  # those below do the same, and the decorator can add its own to a subclass
         fields = dataclasses.fields(cls)
         found = [(field.name, field.metadata[_KEY]) for field in fields if _KEY in field.metadata]
         cls.ROWS = tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in found)
@@ -190,7 +190,7 @@ class Record:
         """Read the settings from JSON.
 
         Raises:
-            ContractError: an unknown field, one that is missing, or a value that does not fit.
+            ContractError: an unknown or missing field, or an invalid value.
         """
         known = rows(cls)
         codec.check_keys(raw, [row.name for row in known], what)
@@ -206,7 +206,7 @@ class Record:
 
     @classmethod
     def _needs(cls, row: Setting) -> bool:
-        """Return whether JSON has to have a setting."""
+        """Return whether the JSON form must contain a setting."""
         return row.default is REQUIRED
 
     def to_dict(self) -> Dict[str, object]:
@@ -229,7 +229,7 @@ class Record:
 
 
 class Document(Record):
-    """A record that one side writes and the other reads, with the version of their contract. ``WHAT``: its name."""
+    """A record that one side writes and the other reads, with the version of the contract. ``WHAT``: its name."""
 
     WHAT: ClassVar[str] = ""
 
@@ -238,7 +238,7 @@ class Document(Record):
         """Read the document.
 
         Raises:
-            ContractError: another version of the contract, an unknown field, or a value that does not fit.
+            ContractError: another version of the contract, an unknown field, or an invalid value.
         """
         name = what or cls.WHAT
         codec.check_version(raw, name)
@@ -246,7 +246,7 @@ class Document(Record):
 
     @classmethod
     def _needs(cls, row: Setting) -> bool:
-        return row.default is not None and not row.later  # the other side writes all that it knows
+        return row.default is not None and not row.later  # the other side writes every setting that it knows
 
     def to_dict(self) -> Dict[str, object]:
         """Return the JSON form."""

@@ -8,9 +8,9 @@ from typing import Dict, Optional, Tuple
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """What one input binding takes in an optimization profile: smallest, best and largest.
+    """The smallest, best and largest that one input binding takes in an optimization profile.
 
-    They are shapes, as dimensions; with ``values`` they are the numbers of a shape tensor, an input whose values become
+    They are shapes, as dimensions; with ``values`` they are the values of a shape tensor: an input whose values become
     sizes inside the network.
     """
 
@@ -25,7 +25,7 @@ class ShapeRange:
         return {**bounds, "values": True} if self.values else bounds
 
     def problem(self) -> Optional[str]:
-        """Say what is wrong with the range, or None: the three have one rank and rise from min over opt to max."""
+        """Return what is wrong with the range, or None: the three must have one rank, and min <= opt <= max."""
         if not len(self.min) == len(self.opt) == len(self.max):
             return f"min, opt and max differ in rank ({len(self.min)}, {len(self.opt)}, {len(self.max)})"
         what, lowest = ("value", "") if self.values else ("axis", "0 <= ")

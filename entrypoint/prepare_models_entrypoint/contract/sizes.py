@@ -6,13 +6,13 @@ import re
 from typing import Optional
 
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_LARGEST = 1 << 63  # what TensorRT takes
+_LARGEST = 1 << 63  # TensorRT's limit
 PATTERN = r"[0-9]+(\.[0-9]+)? *[KMG]i?B"
 EXPECTED = "a size with its unit, such as 512MiB or 2GiB"
 
 
 def size_of(text: str) -> Optional[int]:
-    """Return the bytes of a size such as ``512MiB`` or ``1.5 GB``; None where it is not one."""
+    """Return a size such as ``512MiB`` or ``1.5 GB`` in bytes; None if it is not one."""
     if not re.fullmatch(PATTERN, text):
         return None
     number = text.rstrip("KMGiB")
@@ -29,7 +29,7 @@ def told(size: float) -> str:
 
 
 def meant(text: str) -> Optional[str]:
-    """Return a size in the form that is read, for one in another spelling such as ``2G``, ``512 mib`` or ``1gb``."""
+    """Return the accepted form of a size in another spelling, such as ``2G``, ``512 mib`` or ``1gb``, or None."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kmg])(i?)(b?)", text.strip().lower())
     if match is None:
         return None

@@ -1,6 +1,6 @@
 """An ONNX file without its large weights: its structure, and where in the file each of those weights is.
 
-What judges a model by its structure has no need to read hundreds of megabytes of numbers.
+Code that checks a model's structure need not read hundreds of megabytes of numbers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from . import wire
 
-# Smaller ones stay where they are: shapes, scales and the like, which a parser computes with.
+# Smaller weights stay: shapes, scales and the like, which a parser computes with.
 _SMALLEST = 64 << 10
-_LARGEST_FILE = (2 << 30) - 1  # what protobuf reads: a larger file has to be refused by whoever reads it whole
+_LARGEST_FILE = (2 << 30) - 1  # protobuf's limit: code that reads the whole file has to refuse a larger one
 WHOLE, TRUNCATED, OTHER = "whole", "truncated", "other"
 
 # Fields of ModelProto with their wire types (0 varint, 2 bytes); 7 is the graph.
@@ -36,7 +36,7 @@ class Skeleton(NamedTuple):
 
 @contextlib.contextmanager
 def mapped(path: Path) -> Iterator[wire.View]:
-    """Yield the file's bytes, read as far as they are looked at.
+    """Yield the file's bytes, which are read only as they are accessed.
 
     Raises:
         OSError: it can't be read, or is a pipe or a device.
@@ -46,14 +46,14 @@ def mapped(path: Path) -> Iterator[wire.View]:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
         if not status.st_size:
-            yield b""  # what is empty can't be mapped
+            yield b""  # an empty file can't be mapped
             return
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
             yield view
 
 
 def verdict(view: wire.View) -> str:
-    """Say from the outermost fields alone what a file is: ``WHOLE``, ``TRUNCATED`` or ``OTHER``.
+    """Return what a file is, judged only by its outermost fields: ``WHOLE``, ``TRUNCATED`` or ``OTHER``.
 
     A truncated file begins like an ONNX model and ends too early.
     """
@@ -82,7 +82,7 @@ def verdict(view: wire.View) -> str:
 
 
 def of(view: wire.View) -> Optional[Skeleton]:
-    """Return the skeleton of an ONNX file, None where it has to be read as a whole."""
+    """Return the skeleton of an ONNX file, or None if it has to be read as a whole."""
     if len(view) > _LARGEST_FILE:
         return None
     try:
@@ -114,7 +114,7 @@ def _graph(view: wire.View, graph: wire.Field, weights: Dict[str, Tuple[int, int
 
 
 def _cut(view: wire.View, tensor: wire.Field, weights: Dict[str, Tuple[int, int]]) -> Optional[bytes]:
-    """Return a tensor without its values, None where they are not in one place under one name."""
+    """Return a tensor without its values; None unless they are in one place under one name."""
     parts: List[bytes] = []
     names: List[bytes] = []
     raw: List[wire.Field] = []
@@ -123,7 +123,7 @@ def _cut(view: wire.View, tensor: wire.Field, weights: Dict[str, Tuple[int, int]
             raw.append(field)
             continue
         if field.end - field.start >= _SMALLEST:
-            return None  # values of another kind than raw_data
+            return None  # values stored elsewhere than in raw_data
         parts.append(view[field.start : field.end])
         if (field.number, field.wire) == (_NAME, 2):
             names.append(view[field.value : field.end])

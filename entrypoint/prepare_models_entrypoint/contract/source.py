@@ -1,6 +1,6 @@
-"""The grammar of sources: what a manifest may name and the entrypoint can fetch. A text is parsed once, to a value.
+"""The grammar of sources: what a manifest may name and the entrypoint can fetch. A text is parsed once, into a value.
 
-A kind of source is one row of ``KINDS`` here and one module of ``prepare_models_entrypoint.sources``, which has
+A kind of source is a row of ``KINDS`` here and a module of ``prepare_models_entrypoint.sources`` that has
 ``remote(source, access)``.
 """
 
@@ -31,9 +31,10 @@ _PIN = r"(?P<source>.+)#sha256=(?P<sha256>[0-9a-fA-F]{64})"
 class Kind(NamedTuple):
     """A kind of remote source.
 
-    name: of its module in ``sources``. schemes: what its URLs begin with. expects: what one looks like, for messages.
+    name: of its module in ``sources``. schemes: what its URLs begin with. expects: what such a source looks like, for
+    messages.
     pattern: what such a source begins with, for the manifest's schema.
-    is_valid: judges a text of these schemes. is_url: whether it may carry a user, a password and a query.
+    is_valid: whether a text with such a scheme is valid. is_url: whether it may contain a user, a password and a query.
     """
 
     name: str
@@ -64,19 +65,19 @@ class HubFile(NamedTuple):
 
 
 def ngc_file(text: str) -> Optional[NgcFile]:
-    """Return the parts of a source of NGC, or None where it is not one."""
+    """Return the parts of an NGC source, or None if it is not one."""
     match = re.fullmatch(_NGC, text)
     return NgcFile(**{name: value or "" for name, value in match.groupdict().items()}) if match else None
 
 
 def hub_file(text: str) -> Optional[HubFile]:
-    """Return the parts of a source of Hugging Face, or None where it is not one."""
+    """Return the parts of a Hugging Face source, or None if it is not one."""
     match = re.fullmatch(_HF, text)
     return HubFile(**match.groupdict()) if match and ".." not in match["file"].split("/") else None
 
 
 def at_revision(text: str, revision: Optional[str]) -> str:
-    """Return the source of the same file at a revision; one that has none, or where None is known, stays."""
+    """Return the source of the same file at a revision; unchanged if its kind has none or ``revision`` is None."""
     file = hub_file(text)
     if file is None or revision is None:
         return text
@@ -84,7 +85,7 @@ def at_revision(text: str, revision: Optional[str]) -> str:
 
 
 def ngc_advice(text: str) -> Optional[str]:
-    """Say how to go on from the name of a model on NGC, with or without its version and ``ngc://``; None otherwise."""
+    """Return advice for a model name on NGC, with or without its version and ``ngc://``; None for other texts."""
     match = re.fullmatch(_NGC_NAME, text)
     if match is None or not (match["scheme"] or match["version"]):
         return None
@@ -127,11 +128,11 @@ EXPECTED = "a path, file://, https://, ngc://, hf:// or s3:// (gs, az, sftp) URL
 
 
 class Source(NamedTuple):
-    """A source, as the user wrote it and as what it is.
+    """A source, as the user wrote it and parsed.
 
-    text: as it was written. scheme: in small letters, None for a path. kind: of a remote file, None for a local one,
-    a file of an archive, and for what is not a source. path: of a local file. archive: the archive that holds the file,
-    a source itself, and ``inner``, the file's path in it.
+    text: as written. scheme: in lower case; None for a path. kind: of a remote file; None for a local file, a file in
+    an archive, and a text that is not a source. path: of a local file. archive: the archive that contains the file,
+    itself a source. inner: the file's path in the archive.
     """
 
     text: str
@@ -143,12 +144,12 @@ class Source(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> "Source":
-        """Return the value of a text. It is what it looks like; ``problem`` says whether it can be fetched."""
+        """Return the source of a text, going by its form; ``problem`` says whether it can be fetched."""
         return _parsed(text)
 
     @property
     def outer(self) -> "Source":
-        """Return the file that has to be there first: the archive of a file in one, else the source itself."""
+        """Return the file that is needed first: the archive of a file in one, else the source itself."""
         return self.archive if self.archive is not None else self
 
     @property
@@ -158,9 +159,9 @@ class Source(NamedTuple):
 
     @property
     def public(self) -> str:
-        """Return the text for reports and logs: without user, password, and the values of a URL's query.
+        """Return the text for reports and logs: without user, password and the values of a URL's query.
 
-        What only names a file (NGC's ``path`` and ``redirect``) stays.
+        Query values that only name a file (NGC's ``path`` and ``redirect``) stay.
         """
         if self.archive is not None:
             return f"{self.archive.public}!{self.inner}"
@@ -181,7 +182,7 @@ class Source(NamedTuple):
 
     @property
     def problem(self) -> Optional[str]:
-        """Say what is expected where this is not a source that can be fetched, or return None."""
+        """Return what is expected instead if this source can't be fetched, or None."""
         if self.archive is not None:
             return self.archive.problem
         if self.kind is not None:
@@ -193,7 +194,7 @@ class Source(NamedTuple):
         return "file:/// and an absolute path" if self.scheme and not self.text.startswith("file:///") else None
 
     def beside(self, location: str) -> Optional["Source"]:
-        """Return the source of a file that is where this one is, such as the weights of a model; None: nobody knows.
+        """Return the source of a file next to this one, such as the weights of a model; None if unknown.
 
         Args:
             location: relative path, as an ONNX model names its external data.
@@ -237,5 +238,5 @@ def split_pin(source: str) -> Tuple[str, Optional[str]]:
 
 
 def no_file(path: Path) -> Optional[str]:
-    """Say why there is no file at a path, or return None."""
+    """Return why there is no file at a path, or None."""
     return None if path.is_file() else f"{path} {'is a directory' if path.is_dir() else 'does not exist'}"

@@ -1,4 +1,4 @@
-"""Which known name a misspelled one was meant to be."""
+"""The known name that a misspelled one was meant to be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Iterable, List
 
 
 def near(name: str, known: Iterable[str], cutoff: float = 0.6) -> List[str]:
-    """Return at most three known names that are like a name, the nearest first. ``cutoff``: how alike, from 0 to 1."""
-    import difflib  # here, as most runs need it for nothing
+    """Return at most three known names similar to a name, the nearest first. ``cutoff``: least similarity, 0 to 1."""
+    import difflib  # imported here, as most runs don't need it
 
     return difflib.get_close_matches(name, list(known), 3, cutoff)

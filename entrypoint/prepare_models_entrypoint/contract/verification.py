@@ -1,4 +1,4 @@
-"""How an engine's numbers are to be compared with its source model's: samples and thresholds."""
+"""How an engine's outputs are compared with its source model's: samples and thresholds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHARE = Number("a number from 0 to 1", low=0, high=1)
 
 
 class Thresholds(Record):
-    """Limits of one output's disagreement; None leaves a metric unjudged."""
+    """Limits for one output's differences; None leaves a metric unchecked."""
 
     max_abs: Optional[float] = setting(_AT_LEAST_0, "largest absolute difference")
     max_rel: Optional[float] = setting(_AT_LEAST_0, "largest difference over the reference's magnitude")
@@ -38,8 +38,8 @@ class Thresholds(Record):
         return {name: getattr(self, name) for name in METRICS}
 
 
-# What holds where the manifest sets no thresholds, by the precision that was asked. Here argmax judges whole numbers
-# alone: a class map has a label for each place, and a detector's thousands of anchors have no largest class.
+# Used if the manifest sets no thresholds, by the precision that was asked for. These apply argmax only to whole
+# numbers: a class map has a label for each place, but a detector's thousands of anchors have no largest class.
 DEFAULTS = {
     "fp32": Thresholds(max_of_range=0.001, cosine=0.9999, argmax=0.999),
     "fp16": Thresholds(max_of_range=0.02, cosine=0.999, argmax=0.99),
@@ -49,16 +49,16 @@ DEFAULTS = {
 }
 
 
-# A calibrated scale holds at most the largest value that the calibration saw, and that is seldom more than 1.4 times
-# what eight other samples reach.
+# A calibrated scale covers at most the largest value seen in calibration, which is seldom more than 1.4 times what
+# eight other samples reach.
 SCALE_ROOM, SAMPLES_THAT_TELL = 1.7, 8
 
 
 class VerifyConfig(Record):
     """Samples and thresholds of a verification. Without ``images`` and ``npz``, samples are random.
 
-    thresholds: of every output; None takes ``DEFAULTS``. scale_room: None takes ``SCALE_ROOM`` and judges by
-    ``SAMPLES_THAT_TELL`` samples or more.
+    thresholds: of every output; None means ``DEFAULTS``. scale_room: None means ``SCALE_ROOM``, which then refuses
+    engines only with ``SAMPLES_THAT_TELL`` samples or more.
     """
 
     EXCLUSIVE = ("images", "npz", "random")
@@ -89,23 +89,23 @@ class VerifyConfig(Record):
 
     @property
     def has_samples(self) -> bool:
-        """Whether it says which samples are taken, be it random ones of a certain kind."""
+        """Whether it specifies the samples, including random ones of a certain kind."""
         random = (self.seed, self.count, self.ranges) != (0, 4, {})
         return self.images is not None or self.npz is not None or random
 
     def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
-        """Return the digest of the samples' bytes; None for random ones, and where they are not there."""
+        """Return the digest of the samples' bytes; None for random ones, and if they don't exist."""
         if self.images is not None:
             return self.images.samples_sha256(sha256)
         return sha256(Path(self.npz)) if self.npz is not None and Path(self.npz).is_file() else None
 
     def without_paths(self) -> Dict[str, object]:
-        """Return the JSON form of what counts besides the samples' bytes."""
+        """Return the JSON form of the settings that count besides the samples' bytes."""
         images = {**self.images.to_dict(), "images": None} if self.images is not None else None
         return {**self.to_dict(), "npz": None, "images": images}
 
     def judges_scales(self, samples: int) -> bool:
-        """Return whether scales that hold too much are refused, not only reported: few samples reach less than many."""
+        """Return whether scales that are too wide are refused, not only reported: few samples reach less than many."""
         real = self.images is not None or self.npz is not None
         return self.scale_room is not None or (real and samples >= SAMPLES_THAT_TELL)
 
@@ -114,5 +114,5 @@ class VerifyConfig(Record):
         return self.outputs.get(name) or self.thresholds or DEFAULTS[precision]
 
     def asks(self, name: str) -> bool:
-        """Return whether somebody set the thresholds of an output, so that argmax judges it whatever its type."""
+        """Return whether the user set an output's thresholds, so that argmax applies whatever its type."""
         return name in self.outputs or self.thresholds is not None

@@ -1,4 +1,4 @@
-"""Protobuf's wire format as far as it is needed to walk a file and leave out what is large. No library, no copies."""
+"""Protobuf's wire format as far as needed to walk a file and leave out large fields. No library, no copies."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ View = Union[bytes, mmap.mmap]
 
 _FIXED = {1: 8, 5: 4}
 _LONGEST_VARINT = 10
-_MOST_FIELDS = 200_000  # of one message, far beyond any model: what has more is not a model, and takes minutes to walk
+_MOST_FIELDS = 200_000  # per message, far beyond any model: a file with more is not a model, and takes minutes to walk
 
 
 class MalformedError(ValueError):
-    """The bytes are no protobuf message, or end within one."""
+    """The bytes are not a protobuf message, or end within one."""
 
 
 class Field(NamedTuple):
@@ -44,10 +44,10 @@ def varint(view: View, at: int, end: int) -> Tuple[int, int]:
 
 
 def fields(view: View, start: int, end: int, *, most: int = _MOST_FIELDS) -> Iterator[Field]:
-    """Yield the fields of the message between ``start`` and ``end``, which has not more than ``most`` of them.
+    """Yield the fields of the message between ``start`` and ``end``, which may have at most ``most`` of them.
 
     Raises:
-        MalformedError: these bytes are no message, or there are more fields.
+        MalformedError: the bytes are not a message, or it has more fields.
     """
     at = start
     for _ in range(most):
@@ -75,12 +75,12 @@ def fields(view: View, start: int, end: int, *, most: int = _MOST_FIELDS) -> Ite
 
 
 def message(number: int, body: bytes) -> bytes:
-    """Return ``body`` as the field ``number`` of a message around it."""
+    """Return ``body`` encoded as field ``number`` of a message."""
     return prefix(number, len(body)) + body
 
 
 def prefix(number: int, length: int) -> bytes:
-    """Return what comes before a body of ``length`` bytes that is the field ``number`` of a message."""
+    """Return the bytes that precede a body of ``length`` bytes encoded as field ``number`` of a message."""
     return _number(number << 3 | 2) + _number(length)
 
 

@@ -1,4 +1,4 @@
-"""Private directories for intermediate files. A decrypted model may be there: every run removes leftovers."""
+"""Private directories for intermediate files. They may contain a decrypted model, so every run removes leftovers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOCK = "in-use"
 
 @contextlib.contextmanager
 def work_dir(cache_dir: Path) -> Iterator[Path]:
-    """Yield a directory that only this user can read, and remove it afterwards, with those of processes that died."""
+    """Yield a directory that only this user can read, and remove it afterwards, along with those of dead processes."""
     parent = cache_dir / "work"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _gate(parent):
@@ -33,7 +33,7 @@ def work_dir(cache_dir: Path) -> Iterator[Path]:
 
 
 def sweep(cache_dir: Path) -> None:
-    """Remove what processes that died left in a cache directory: work directories and unfinished files."""
+    """Remove what dead processes left in a cache directory: work directories and unfinished files."""
     for folder in (*cache_dir.glob("*/"), *(cache_dir / "downloads" / name for name in ("parts", "blobs"))):
         remove_partials(folder)
     parent = cache_dir / "work"
@@ -44,7 +44,7 @@ def sweep(cache_dir: Path) -> None:
 
 @contextlib.contextmanager
 def _gate(parent: Path) -> Iterator[None]:
-    """Let one process at a time through: a directory that is just being made is not locked yet."""
+    """Let one process at a time through: a directory that was just created is not locked yet."""
     with open(str(parent / ".lock"), "w", encoding="ascii") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield

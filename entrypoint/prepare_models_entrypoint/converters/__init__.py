@@ -1,1 +1,1 @@
-"""The convert stage: from a model file to a plan file, in a child process of its own."""
+"""The convert stage: from a model file to an engine file, in a separate child process."""

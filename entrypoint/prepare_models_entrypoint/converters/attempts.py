@@ -1,4 +1,4 @@
-"""One way from a model to its plan, and the other ways that there are from there, whichever converter goes them."""
+"""One way from a model to its engine, and the ways to try next, for any converter."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .ranges import Settled
 from .request import BuildRequest, BuildResult
 
 if TYPE_CHECKING:
-    from typing_extensions import Self  # Python 3.8 has none
+    from typing_extensions import Self  # missing in Python 3.8
 
     from ..onnx_graph.rescue import Rescue
 
 
 @dataclass
 class Attempt(abc.ABC):
-    """One way from the model to the plan.
+    """One way from the model to the engine.
 
     Args:
-        settled: the request, with the precision that was settled.
+        settled: the request, with the settled precision.
         cache: scales for int8.
-        progress: reported of the steps.
+        progress: called at each step.
         needs: rewrites that the model needs to be buildable.
     """
 
@@ -38,23 +38,23 @@ class Attempt(abc.ABC):
     @property
     @abc.abstractmethod
     def precision(self) -> str:
-        """Return the precision to which the graph is rewritten, fp32 where the builder or the model decides."""
+        """Return the precision to which the graph is rewritten; fp32 if the builder or the model decides."""
 
     @abc.abstractmethod
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built.
 
         Raises:
-            ConvertError: the backend refuses it. It has the names of the nodes, where the backend tells them.
+            ConvertError: the backend refuses it. The error has the names of the nodes, if the backend reports them.
         """
 
     @abc.abstractmethod
     def tried_in_fp32(self) -> Self:
-        """Return the attempt that shows whether the backend takes the model without any change of precision."""
+        """Return the attempt that shows whether the backend accepts the model without any change of precision."""
 
     @property
     def request(self) -> BuildRequest:
-        """Return the request, with the precision that was settled."""
+        """Return the request, with the settled precision."""
         return self.settled.request
 
     @property
@@ -69,7 +69,7 @@ class Attempt(abc.ABC):
         return bool(model.inputs or model.profiles or model.onnx.static_shapes)
 
     def rescued(self) -> Optional[Self]:
-        """Return the attempt with rewrites that may make the model buildable, None where there are none."""
+        """Return the attempt with rewrites that may make the model buildable, or None if there are none."""
         try:
             from ..onnx_graph import rescue
         except ImportError:
@@ -78,7 +78,7 @@ class Attempt(abc.ABC):
         return dataclasses.replace(self, needs=needs) if needs else None
 
     def keeping(self, nodes: Dict[str, str]) -> Self:
-        """Return the attempt with more nodes in fp32, given with reasons."""
+        """Return the attempt with more nodes in fp32; ``nodes``: reasons by name."""
         return dataclasses.replace(self, settled=self.settled.keeping(nodes))
 
     def in_fp32(self) -> Self:
@@ -86,7 +86,7 @@ class Attempt(abc.ABC):
         return dataclasses.replace(self, settled=self.settled.in_fp32())
 
     def unrunnable(self) -> Optional[str]:
-        """Return why ONNX Runtime can't run the source model either, None where it can or is not here."""
+        """Return why ONNX Runtime can't run the source model either; None if it can, or isn't installed."""
         try:
             from ..onnx_graph import equivalence
         except ImportError:

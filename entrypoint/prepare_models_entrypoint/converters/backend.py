@@ -1,4 +1,4 @@
-"""The TensorRT module and its networks: one code for ``tensorrt`` 8.6 to 11 and ``tensorrt_rtx``.
+"""The TensorRT module and its networks: the same code for ``tensorrt`` 8.6 to 11 and ``tensorrt_rtx``.
 
 What differs between them is found by looking for names, never by comparing versions. This module imports the backend,
 so only a child process may import it.
@@ -68,7 +68,7 @@ def flag_names() -> List[str]:
 
 
 class Log(trt.ILogger):
-    """The process's one logger: everything goes to standard error, what went wrong is kept for the report."""
+    """The process's only logger: everything goes to standard error, and errors are kept for the report."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
@@ -76,7 +76,7 @@ class Log(trt.ILogger):
         self.warnings: List[str] = []
 
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-        """Take a message of the backend."""
+        """Handle a message from the backend."""
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
             if not is_noise(message):
                 self.errors.append(message)
@@ -86,7 +86,7 @@ class Log(trt.ILogger):
             sys.stderr.write(f"[{severity.name}] {message}\n")
 
 
-LOG = Log()  # a second one would be ignored by the backend
+LOG = Log()  # the backend would ignore a second one
 
 
 class Network:
@@ -96,7 +96,7 @@ class Network:
         self.log = LOG
         try:
             self.builder = trt.Builder(self.log)
-        except (RuntimeError, TypeError, ValueError) as error:  # of pybind11, when the library has no device
+        except (RuntimeError, TypeError, ValueError) as error:  # raised by pybind11 when the library has no device
             raise ConvertError(
                 "backend-unusable",
                 f"{trt.__name__} {trt.__version__} creates no builder: "
@@ -105,7 +105,7 @@ class Network:
             ) from error
         self.weights: Optional[mmap.mmap] = None
         before = len(self.log.warnings)
-        self.log.errors.clear()  # those of an earlier network, which was rewritten, say nothing of this one
+        self.log.errors.clear()  # errors of an earlier network, before rewriting, don't concern this one
         self._begin(strongly_typed=strongly_typed)
         if check_only and hasattr(self.parser, "load_initializer"):
             self.weights = weights_in_place.parse(self.parser, onnx)
@@ -118,13 +118,13 @@ class Network:
         self.layers: int = self.definition.num_layers
 
     def warnings(self) -> List[str]:
-        """Return what the builder warned of since the network was parsed."""
+        """Return the builder's warnings since the network was parsed."""
         return self.log.warnings[self._remarked :]
 
     def _begin(self, *, strongly_typed: bool) -> None:
         definition = self.builder.create_network(_creation_flags(strongly_typed=strongly_typed))
         self.parser = trt.OnnxParser(definition, self.log)
-        self.definition = definition  # only now: an earlier network must not go before its parser
+        self.definition = definition  # only now: an earlier network must not be freed before its parser
 
     def bindings(self) -> List[Binding]:
         """Return inputs and outputs in the model's order, with -1 for dynamic dimensions."""
@@ -133,7 +133,7 @@ class Network:
         return inputs + [_binding(definition.get_output(i), "output") for i in range(definition.num_outputs)]
 
     def traits(self) -> Dict[str, Traits]:
-        """Return what the parser tells of each input next to its binding."""
+        """Return what the parser reports about each input besides its binding."""
         inputs = (self.definition.get_input(index) for index in range(self.definition.num_inputs))
         return {tensor.name: _traits(tensor) for tensor in inputs}
 
@@ -152,11 +152,11 @@ class Network:
         )
 
     def has_qdq(self) -> bool:
-        """Return whether the model carries Q/DQ nodes."""
+        """Return whether the model contains Q/DQ nodes."""
         return any(layer.type.name in ("QUANTIZE", "DEQUANTIZE") for layer in self)
 
     def precisions(self) -> Dict[str, int]:
-        """Return the number of compute layers by the precision that the model's own types give them."""
+        """Return the number of compute layers by the precision of the model's own types."""
         dequantized = {
             layer.get_output(0).name: _QUANTIZED.get(layer.get_input(0).dtype.name, "int8")
             for layer in self
@@ -176,7 +176,7 @@ class Network:
         return inputs + [layer.get_output(i).name for layer in self for i in range(layer.num_outputs)]
 
     def activations(self) -> List[str]:
-        """Return the names of the float tensors that enter layers which can compute in int8."""
+        """Return the names of the float inputs of layers that can compute in int8."""
         constants = {layer.get_output(0).name for layer in self if layer.type.name == "CONSTANT"}
         names = [
             layer.get_input(i).name for layer in self if layer.type.name in _COMPUTE for i in range(layer.num_inputs)
@@ -184,11 +184,11 @@ class Network:
         return [name for name in names if name not in constants]
 
     def keep_fp32(self, patterns: Sequence[str], reasons: Mapping[str, str]) -> List[KeptLayer]:
-        """Have the layers whose names match compute, and hand on what they computed, in fp32.
+        """Make layers with matching names compute, and output their results, in fp32.
 
         Args:
-            patterns: of names.
-            reasons: why, by name, where more is known than the pattern.
+            patterns: for names of layers.
+            reasons: by name, if more is known than the pattern.
         """
         kept = []
         for layer in self:
@@ -217,7 +217,7 @@ def _precision(dtype: trt.DataType) -> str:
 
 
 def _creation_flags(*, strongly_typed: bool) -> int:
-    # TensorRT 8 needs EXPLICIT_BATCH for ONNX; later versions have no such name, and their bits mean other things.
+    # TensorRT 8 needs EXPLICIT_BATCH for ONNX; later versions have no such name, and that bit means something else.
     mask = 0
     names = ["EXPLICIT_BATCH"] + (["STRONGLY_TYPED"] if strongly_typed and weakly_typed() else [])
     for name in names:
@@ -248,7 +248,7 @@ def dtype_name(dtype: trt.DataType) -> str:
 
 
 def _findings(parser: trt.OnnxParser) -> List[Finding]:
-    # node_name and node_operator came with TensorRT 10; 8.6 knows the number of the node only.
+    # node_name and node_operator exist since TensorRT 10; 8.6 has only the number of the node.
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     return [
         Finding(
@@ -262,5 +262,5 @@ def _findings(parser: trt.OnnxParser) -> List[Finding]:
 
 
 def first(messages: Sequence[str], fallback: object) -> str:
-    """Return the first thing that went wrong: what follows it is mostly its consequence."""
+    """Return the first message: those that follow are mostly its consequences."""
     return messages[0].strip() if messages else str(fallback)

@@ -1,6 +1,6 @@
-"""How long a build takes where the builder itself tells nothing: elapsed seconds, and those of the last build like it.
+"""Time of builds whose builder reports no progress: elapsed seconds, and those of the last similar build.
 
-Kept as one small file for each model under the cache directory.
+Stored in one small file per model under the cache directory.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def file_for(directory: Path, model: ModelJob, runtime: RuntimeInfo) -> Path:
 
 
 def expected(file: Path, precision: str) -> Optional[float]:
-    """Return the seconds of the last build in this precision, or of the longest in another; None without any."""
+    """Return the seconds of the last build in this precision, or of the longest in another; None without one."""
     known = _read(file)
     return known.get(precision, max(known.values(), default=None))
 
 
 def remember(file: Path, precision: str, seconds: float) -> None:
-    """Keep what a build took. A disk that refuses costs an estimate and no engine."""
+    """Store how long a build took. If the disk refuses, only an estimate is lost, no engine."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         pass_on(file, json.dumps({**_read(file), precision: round(seconds, 3)}).encode("ascii"), mode=0o644)

@@ -1,4 +1,4 @@
-"""Building a parsed network with the TensorRT module. As the backend, for child processes only."""
+"""Building a parsed network with the TensorRT module. Like the backend, only for child processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .messages import from_builder_log
 from .request import BuildRequest
 from .settings import apply
 
-_CHOOSING = 4  # level of the phases in which a builder chooses implementations, after it judged sizes and types
+_CHOOSING = 4  # level of the phases in which a builder chooses implementations, after checking sizes and types
 
 
 class Builder:
-    """A network with everything that the manifest asks of its build; refuses what this backend can't be asked."""
+    """A network with all build settings of the manifest; refuses those that this backend lacks."""
 
     def __init__(
         self, network: Network, profiles: List[Dict[str, ProfileShapes]], request: BuildRequest, flags: Sequence[str]
@@ -28,10 +28,10 @@ class Builder:
         """Configure the build.
 
         Args:
-            network: what was parsed.
+            network: the parsed network.
             profiles: min, opt and max shape of every input, for each optimization profile.
             request: settings of the manifest, and where timing caches are kept.
-            flags: names of the builder flags that bring the precision about.
+            flags: names of the builder flags that set the precision.
         """
         model = request.model
         self.network, self.request = network, request
@@ -39,7 +39,7 @@ class Builder:
         obeys = ("OBEY_PRECISION_CONSTRAINTS",) if model.kept_patterns and flags else ()
         self.effective = apply(trt, config, network.definition, model.builder, (*flags, *obeys))
         if flags and model.builder.profiling_verbosity is None:
-            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else an engine can't tell its precision
+            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else an engine can't report its precision
         dynamic = any(-1 in binding["shape"] for binding in network.bindings() if binding["mode"] == "input")
         sizes = any("values" in shapes for profile in profiles for shapes in profile.values())
         if dynamic or sizes or len(profiles) > 1:
@@ -50,11 +50,11 @@ class Builder:
         """Return the plan as a bytes-like object.
 
         Args:
-            cache: calibration cache for a builder that takes one.
-            progress: called with phase name, step and number of steps.
+            cache: calibration cache, for a builder that uses one.
+            progress: called with phase, step and number of steps.
 
         Raises:
-            ConvertError: the builder refused the network, or did not take the calibration cache.
+            ConvertError: the builder refused the network, or did not use the calibration cache.
         """
         config, network = self.config, self.network
         calibrator = _calibrator(cache)
@@ -74,15 +74,15 @@ class Builder:
         return plan
 
     def _turn(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
-        """Return what holds the GPU, for a backend that times kernels on it."""
+        """Return a context that holds the GPU's lock, for a backend that times kernels on it."""
         directory = None if rehearsed() else self.request.timing_dir
         return gpu_turn.held(directory, lambda: progress(gpu_turn.WAITING, 0, 0))
 
     def rehearse(self, *, whole: bool) -> bool:
-        """Begin the build to hear the builder's objections, and return whether it could be asked.
+        """Begin the build to get the builder's objections, and return whether that was possible.
 
-        The backend must need no GPU to build and report progress. Sizes and types are judged in milliseconds; then the
-        build is cancelled, unless it is to be done as a whole, which shows what the compiler refuses, too.
+        The backend must need no GPU to build, and report progress. Sizes and types are checked in milliseconds; then
+        the build is cancelled, unless ``whole`` is set, which also shows what the compiler refuses.
         """
         if not rehearsed() or not hasattr(trt, "IProgressMonitor"):
             return False
@@ -99,12 +99,12 @@ def _plan(network: Network, config: trt.IBuilderConfig) -> Optional[trt.IHostMem
 
 
 def rehearsed() -> bool:
-    """Return whether this backend builds without running anything on a GPU, so that a check may begin a build."""
+    """Return whether this backend builds without running anything on a GPU, so a check may begin a build."""
     return hasattr(trt, "ComputeCapability")
 
 
 def _calibrator(cache: Optional[CalibrationCache]) -> Any:
-    """Return a calibrator that hands out the cache and nothing else: it never calibrates and never writes."""
+    """Return a calibrator that only returns the cache: it never calibrates and never writes."""
     if cache is None:
         return None
     base: Any = {
@@ -150,7 +150,7 @@ def _add_profile(network: Network, config: trt.IBuilderConfig, shapes: Dict[str,
 
 @contextlib.contextmanager
 def _watched(config: trt.IBuilderConfig, progress: Progress, expected_s: Optional[float]) -> Iterator[None]:
-    """Report the build's phases where the backend has a progress monitor (TensorRT 9 and later), else the time."""
+    """Report the build's phases if the backend has a progress monitor (TensorRT 9 and later), else the time."""
     if not hasattr(trt, "IProgressMonitor"):
         with build_time.told(progress, expected_s):
             yield
@@ -158,7 +158,7 @@ def _watched(config: trt.IBuilderConfig, progress: Progress, expected_s: Optiona
     monitor = _monitor(progress)
     config.progress_monitor = monitor
     yield
-    del monitor  # not before: the configuration does not keep it alive
+    del monitor  # not earlier: the configuration doesn't keep it alive
 
 
 def _monitor(progress: Progress) -> trt.IProgressMonitor:

@@ -1,4 +1,4 @@
-"""Building with the Python API: the request's whole way from the model file to the plan file."""
+"""Building with the Python API, all the way from the model file to the engine file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _REHEARSED_WHOLE = 64 << 20  # bytes of weights; such a build takes a fraction o
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     """Check the model and, unless the request is for a check only, build it.
 
-    What the backend refuses is tried once more where a small rewrite, which changes no result, makes it buildable.
+    A model that the backend refuses is tried again if a small rewrite that doesn't change results makes it buildable.
     """
     source = Path(request.source)
     whole_file.check(source)
@@ -60,13 +60,13 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
 
 def takes(builder: BuilderConfig) -> bool:
-    """Say that the API has every option: ``options.check`` knows which versions lack some."""
+    """Return True: the API has every option, and ``options.check`` knows which versions lack some."""
     del builder
     return True
 
 
 def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the line of trtexec that gives the same engine, or None where no option says what was done."""
+    """Return the trtexec command line that builds the same engine, or None if trtexec has no such options."""
     return repeat.equivalent(model, result)
 
 
@@ -76,7 +76,7 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
         has_gpu = request.capability is not None
         options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
         result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
-    if _weakly(model.builder):  # a builder that starts takes ten seconds to do so in TensorRT 8.6
+    if _weakly(model.builder):  # starting a builder takes ten seconds in TensorRT 8.6
         from . import backend
 
         check_flags(model.precision, backend.flag_names(), model.builder.int8_remainder)
@@ -91,7 +91,7 @@ def _weakly(builder: BuilderConfig) -> bool:
 
 @dataclass
 class _Built:
-    """How the precision comes about: the proof so far, flags for the builder, the cache for a calibrator."""
+    """How the engine gets its precision: the proof so far, flags for the builder, the cache for a calibrator."""
 
     proof: PrecisionProof
     flags: Tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class _Built:
 
 @dataclass
 class _Attempt(Attempt):
-    """An attempt through the API. ``weights``: of the source, in bytes."""
+    """An attempt through the API. ``weights``: size of the source's weights in bytes."""
 
     weights: int
 
@@ -115,7 +115,7 @@ class _Attempt(Attempt):
         return "fp32" if _weakly(self.request.model.builder) else self.request.model.precision
 
     def tried_in_fp32(self) -> "_Attempt":
-        """See ``Attempt``: a check asks the builder, too."""
+        """See ``Attempt``; a check asks the builder, too."""
         return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=True, graph=None))
 
     def made(self, result: BuildResult) -> BuildResult:
@@ -142,13 +142,13 @@ class _Attempt(Attempt):
             result["builder"] = builder.effective
             if request.check_only:
                 found = estimate.findings(network, self.weights, model, Path(request.work_dir))
-                with _sizes_told(traits, resolved):
+                with _with_sizes(traits, resolved):
                     found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
                 result["warnings"] += messages.from_builder_warnings(network.warnings()) + estimate.isaac_ros(bindings)
                 return result
             self.progress("build", 0, 0)
-            with _sizes_told(traits, resolved):
+            with _with_sizes(traits, resolved):
                 plan = builder.build(built.calibrator, progress=self.progress)
             result["warnings"] += messages.from_builder_warnings(network.warnings())
         self.progress("write", 0, 0)
@@ -156,7 +156,7 @@ class _Attempt(Attempt):
         return result
 
     def _check_declared(self, bindings: List[Binding]) -> None:
-        """Refuse inputs of which the parser made scalars or sizes of 0 because the model says nothing of them."""
+        """Refuse inputs that the parser read as scalars or with sizes of 0 because the model doesn't describe them."""
         doubtful = [each for each in bindings if each["mode"] == "input" and (0 in each["shape"] or not each["shape"])]
         if not doubtful or self.needs:
             return
@@ -174,7 +174,7 @@ class _Attempt(Attempt):
             )
 
     def _keep(self, graph: Path) -> None:
-        """Write the graph that the backend is given to the file that was asked for."""
+        """Write the backend's graph to the file that was asked for."""
         if self.request.graph is not None:
             from ..onnx_graph import typed_model
 
@@ -219,8 +219,8 @@ class _Attempt(Attempt):
 
 
 @contextlib.contextmanager
-def _sizes_told(traits: Mapping[str, profiles.Traits], resolved: List[Dict[str, ProfileShapes]]) -> Iterator[None]:
-    """Add the manifest's sizes to what the builder objects to in them."""
+def _with_sizes(traits: Mapping[str, profiles.Traits], resolved: List[Dict[str, ProfileShapes]]) -> Iterator[None]:
+    """Add the manifest's sizes to a builder's objection to them."""
     try:
         yield
     except ConvertError as error:
@@ -230,7 +230,7 @@ def _sizes_told(traits: Mapping[str, profiles.Traits], resolved: List[Dict[str, 
 
 
 def _check_names(shared: List[str]) -> None:
-    """Refuse dimensions that share a meaningless name and have different sizes, as the builder would."""
+    """Refuse dimensions of different sizes that share a meaningless name, as the builder would."""
     if shared:
         raise ConvertError(
             "inputs-mismatch",
@@ -260,7 +260,7 @@ def _by_flags(
         found = calibration_cache.coverage(cache, wanted, network.tensors())
         result["warnings"] += calibration_cache.check(found, allow_fallback=model.allow_fallback)
     kept: List[KeptLayer] = []
-    evidence = None  # what the builder makes of its flags only the engine reports
+    evidence = None  # only the engine reports what the builder did with its flags
     if chosen.flags:
         kept = network.keep_fp32(model.kept_patterns, findings.keep if findings else {})
         result["warnings"] += unmatched(model.kept_patterns, (layer.name for layer in network))
@@ -271,7 +271,7 @@ def _by_flags(
 
 
 def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
-    """Return the warning that the build takes nothing from the calibration cache that the manifest gives."""
+    """Return the warning that the build uses nothing from the manifest's calibration cache."""
     if request.cache_file is None or built.proof["calibration"] is not None:
         return []
     return [
@@ -311,7 +311,7 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
 
 
 def _check_backend() -> None:
-    """Import the backend, or say why it can't be used."""
+    """Import the backend, or raise an error that says why it can't be used."""
     try:
         from . import backend
     except (ImportError, OSError) as error:
@@ -330,13 +330,13 @@ def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShap
 
 
 def write_plan(plan: trt.IHostMemory, path: str) -> "tuple[int, str]":
-    """Write the plan and bring it to the disk; meanwhile hash it."""
+    """Write the plan and flush it to the disk; return its size in bytes and its sha256, computed meanwhile."""
     view, digest = memoryview(plan), hashlib.sha256()
     hashing = threading.Thread(target=digest.update, args=(view,))
     hashing.start()
     try:
         with naming(path), open(path, "wb") as stream:
-            # one write of hundreds of megabytes takes several times as long
+            # a single write of hundreds of megabytes takes several times as long
             stream.writelines(view[start : start + _WRITE_CHUNK] for start in range(0, len(view), _WRITE_CHUNK))
             sync(stream)
     finally:

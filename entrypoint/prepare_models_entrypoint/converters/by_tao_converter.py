@@ -1,4 +1,4 @@
-"""Building with tao-converter, for encrypted models where it alone can decrypt them (TensorRT 8)."""
+"""Building with tao-converter, for encrypted models that only it can decrypt here (TensorRT 8)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .trtexec import shell_line
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
-    """Run tao-converter with the key that ``request.key_fd`` gives, and judge the precision by the engine's size."""
+    """Run tao-converter with the key from ``request.key_fd``, and judge the precision by the engine's size."""
     with program.conversion(request, result):
         _convert(request, result, progress)
 
@@ -35,7 +35,7 @@ def takes(builder: BuilderConfig) -> bool:
 
 
 def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the command line that was run, with the files as the user knows them, and without the key."""
+    """Return the command line that was run, with the user's names for the files, and without the key."""
     argv = result["command"] or []
     replaced = {"-e": repeat.plan_name(model), "-c": repeat.cache_name(model)}
     out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
@@ -63,7 +63,7 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
     program.run(argv, "tao-converter", request, progress, secret=key)
     program.take_plan(request, result)
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
-    model_bytes = Path(request.source).stat().st_size  # of the same size as the network that is encrypted in it
+    model_bytes = Path(request.source).stat().st_size  # as large as the network encrypted in it
     shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
     chosen = Rule(Means.TAO_CONVERTER)
     proof = prove(model.precision, chosen, None, allow_fallback=model.allow_fallback, calibration=found)

@@ -1,4 +1,4 @@
-"""Building with trtexec, where this Python has no module of TensorRT."""
+"""Building with trtexec, for a Python without a TensorRT module."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .request import BuildRequest, BuildResult
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
-    """Check the model, have trtexec build it, and take the precision from the layer information that it exports."""
+    """Check the model, build it with trtexec, and take the precision from the layer information that it exports."""
     with program.conversion(request, result):
         _convert(request, result, progress)
 
@@ -50,7 +50,7 @@ def takes(builder: BuilderConfig) -> bool:
 
 
 def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the command line that was run, with the files as the user knows them."""
+    """Return the command line that was run, with the user's names for the files."""
     shown = {
         "--onnx": repeat.graph_name(model, result),
         "--saveEngine": repeat.plan_name(model),
@@ -101,7 +101,7 @@ class _Attempt(Attempt):
 
     Args:
         version: of trtexec.
-        chosen: how the precision comes about.
+        chosen: how the engine gets its precision.
         coverage: of the calibration cache.
     """
 
@@ -115,7 +115,7 @@ class _Attempt(Attempt):
         return self.request.model.precision if self.chosen.rewrites else "fp32"
 
     def tried_in_fp32(self) -> "_Attempt":
-        """See ``Attempt``: only a build shows it; its plan is overwritten."""
+        """See ``Attempt``; only a build shows it, and its engine is overwritten."""
         return dataclasses.replace(self.in_fp32(), settled=self.settled.in_fp32(graph=None))
 
     def in_fp32(self) -> "_Attempt":
@@ -151,7 +151,7 @@ class _Attempt(Attempt):
         return result
 
     def _run(self, result: BuildResult, onnx: Path) -> None:
-        """Have trtexec build the engine; for a check, only find out whether it could be asked to."""
+        """Build the engine with trtexec; for a check, only find out whether trtexec has the options."""
         request, source = self.request, Path(self.request.source)
         with refused.located(onnx, source):
             well_formed.check_loops(onnx, source)
@@ -177,7 +177,7 @@ class _Attempt(Attempt):
 
 
 def _keep(request: BuildRequest, onnx: Path) -> None:
-    """Write the graph that the converter is given to the file that was asked for."""
+    """Write the converter's graph to the file that was asked for."""
     if request.graph is not None:
         from ..onnx_graph import typed_model
 
@@ -185,7 +185,7 @@ def _keep(request: BuildRequest, onnx: Path) -> None:
 
 
 def _run_trtexec(request: BuildRequest, result: BuildResult, version: Version, onnx: str, progress: Progress) -> None:
-    """Have trtexec build the engine; for a check, only find out whether it could be asked to."""
+    """Build the engine with trtexec; for a check, only find out whether trtexec has the options."""
     with timing_cache.private(request, "trtexec", ".".join(map(str, version))) as timings:
         argv = _trtexec_command(request, result, version, onnx, timings)
         trtexec.check(argv, version)
@@ -220,7 +220,7 @@ def _trtexec_command(
 def _look(
     request: BuildRequest, cache: Optional[CalibrationCache]
 ) -> "tuple[List[Binding], bool, Optional[Calibration]]":
-    """Return bindings, whether there are Q/DQ nodes, and the cache's coverage, where onnx is there to tell."""
+    """Return bindings, whether there are Q/DQ nodes, and the cache's coverage, if onnx is installed."""
     try:
         from ..onnx_graph import graph, model_file
     except ImportError:
@@ -240,12 +240,12 @@ def _look(
 
 def _version(program: str) -> Version:
     try:
-        told = subprocess.run([program, "--help"], capture_output=True, check=False, timeout=30)
+        printed = subprocess.run([program, "--help"], capture_output=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConvertError(
             "converter-unavailable", f"{program} does not start: {error}", hint="check TensorRT's installation"
         ) from None
-    version = trtexec.parse_version((told.stdout + told.stderr).decode("utf-8", "replace"))
+    version = trtexec.parse_version((printed.stdout + printed.stderr).decode("utf-8", "replace"))
     if version is None:
         raise ConvertError(
             "converter-unavailable",

@@ -1,4 +1,4 @@
-"""Convert one model: decrypt where it is encrypted, choose the converter, run the build process, judge how it ended."""
+"""Convert one model: decrypt it if encrypted, choose the converter, run the build process, judge how it ended."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _SILENCE_S = 300.0
 
 @dataclass(frozen=True)
 class Converted:
-    """What came of a conversion: the build process's findings, its peak memory, the converter and why it was chosen.
+    """Result of a conversion: the build process's findings, its peak memory, the converter and why it was chosen.
 
-    trtexec_command: the command line that repeats the conversion without this tool, None after a mere check.
+    trtexec_command: the command line that repeats the conversion without this tool; None after a check.
     """
 
     result: BuildResult
@@ -51,17 +51,17 @@ def convert(
     """Build ``plan`` from the model file ``source``.
 
     Args:
-        model: what is asked.
+        model: the model's settings.
         source: the fetched model file.
         plan: unfinished file next to the engine's final place.
-        work_dir: private directory for intermediate files; what this function puts there it also removes.
+        work_dir: private directory for intermediate files; this function removes what it puts there.
         runtime: backend of this environment.
         on_progress: called with phase, done and total.
         cache_file: the fetched calibration cache.
-        timing_dir: where timing caches and the locks of GPUs are kept between builds; ``durations`` next to it knows
-            what builds took.
-        check_only: judge the model and build nothing.
-        graph: receives the ONNX graph that the backend is given.
+        timing_dir: where timing caches and the locks of GPUs are kept between builds; ``durations`` next to it has
+        the times of builds.
+        check_only: check the model without building.
+        graph: file that receives the backend's ONNX graph.
         attempts: receives the builds that ran out of memory, with what was changed after each.
     """
     started = time.monotonic()
@@ -95,10 +95,10 @@ def convert(
 
 
 def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tuple[converters.Converter, str]:
-    """Return the converter for a model, and why this one.
+    """Return the converter for a model, and the reason for this choice.
 
     Raises:
-        ConvertError: nothing here can convert it, or not the converter that the manifest names.
+        ConvertError: nothing here can convert it, or the converter that the manifest names can't.
     """
     encrypted = converters.is_encrypted(source.name)
     header = etlt.read_header(source) if encrypted else None
@@ -128,7 +128,7 @@ def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tup
 def _climb(
     request: BuildRequest, runtime: RuntimeInfo, on_progress: OnProgress, attempts: List[Attempt]
 ) -> "tuple[BuildResult, Ended, ModelJob]":
-    """Build; after each build that ran out of memory, try with less. The model is what the last attempt was asked."""
+    """Build, and retry with less after each build that ran out of memory. The returned model is the last attempt's."""
     backend = runtime["backend"] or {"name": "tensorrt", "version": "10.0"}
     takes = converter.load(request.converter).takes
     ladder = rungs(request.model, backend=backend["name"], version=backend["version"], takes=takes)
@@ -139,24 +139,24 @@ def _climb(
             return (*_run(request, Path(request.work_dir), request.model.limit_s, on_progress), request.model)
         except ConvertError as error:
             if last is not None and error.code == "builder-option-unavailable":
-                raise last from None  # a rung that this version does not know
+                raise last from None  # a step that this version doesn't know
             if error.code != "out-of-memory" or request.check_only:
                 raise
             if error.retryable and _oom_kills() == kills:
-                raise  # killed by somebody, and not by the kernel
+                raise  # killed by someone, not by the kernel
             model, changed = next(ladder, (None, {}))
             if model is None:
                 raise
             last = error
             attempts.append(Attempt(code=error.code, message=error.message, changed=changed))
-            on_progress({"phase": f"again with {_told(changed)}", "done": 0, "total": 0})
+            on_progress({"phase": f"again with {_described(changed)}", "done": 0, "total": 0})
             with contextlib.suppress(FileNotFoundError):
                 Path(request.result).unlink()
             request = dataclasses.replace(request, model=model)
 
 
 def _oom_kills() -> int:
-    """Return how often the kernel killed for want of memory, on this machine and in this control group."""
+    """Return how often the kernel killed processes for lack of memory, on this machine and in this control group."""
     found = 0
     for file in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
         with contextlib.suppress(OSError, ValueError):
@@ -165,13 +165,13 @@ def _oom_kills() -> int:
     return found
 
 
-def _told(changed: Mapping[str, object]) -> str:
+def _described(changed: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in changed.items())
 
 
 @contextlib.contextmanager
 def _key(model: ModelJob, source: Path) -> Iterator[int]:
-    """Yield a descriptor from which the build process reads the key; it has no name on any disk."""
+    """Yield a descriptor from which the build process reads the key; it is not a file on any disk."""
     descriptor = os.memfd_create("key")
     try:
         os.write(descriptor, etlt.read_key(_key_file(model, source)).encode("utf-8"))
@@ -194,7 +194,7 @@ def _key_file(model: ModelJob, source: Path) -> Path:
 
 @contextlib.contextmanager
 def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]:
-    """Yield the path of an ONNX file: the source itself, or its decrypted payload for as long as the block runs."""
+    """Yield the path of an ONNX file: the source itself, or its decrypted payload while the block runs."""
     if not converters.is_encrypted(source.name):
         yield source
         return
@@ -234,36 +234,36 @@ def _run(
 
 def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
     last_lines = tail(log, _LOG_LINES)
-    told = f"; it last printed:\n{last_lines}" if last_lines else ""
+    text = f"; it last printed:\n{last_lines}" if last_lines else ""
     if ended.timed_out:
         return ConvertError(
             "build-timeout",
-            f"the build was stopped after {timeout_s:g} s{told}",
+            f"the build was stopped after {timeout_s:g} s{text}",
             hint="raise --timeout",
             retryable=True,
         )
     if ended.signal == signal.SIGKILL:
         return ConvertError(
             "out-of-memory",
-            f"the build process was killed, as the kernel does when memory runs out{told}",
+            f"the build process was killed, as the kernel does when memory runs out{text}",
             hint="lower builder.workspace, close other programs, add memory or swap",
             retryable=True,
         )
     if ended.signal == signal.SIGBUS:
         return ConvertError(
             "source-changed",
-            f"a file of the model became shorter, or its disk failed, while it was being read{told}",
+            f"a file of the model became shorter, or its disk failed, while it was being read{text}",
             hint="run again when nothing writes to it",
             retryable=True,
         )
     if ended.signal is not None:
         return ConvertError(
             "build-crashed",
-            f"the build process died of {ended.signal.name}{told}",
+            f"the build process died of {ended.signal.name}{text}",
             hint="this is a crash inside TensorRT: try another version of it, or simplify the model",
         )
     return ConvertError(
         "internal",
-        f"the build process ended with status {ended.exit_code} and no result{told}",
+        f"the build process ended with status {ended.exit_code} and no result{text}",
         hint="please report this, with the lines above",
     )

@@ -1,4 +1,4 @@
-"""Decrypting in a process of its own: whoever parses what comes out never had the key in its memory."""
+"""Decrypting in a separate process: the process that parses the result never had the key in its memory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from . import etlt
 def decrypt(file: Path, key_file: Path, target: Path) -> None:
     """Write the ONNX network of ``file``, an .etlt, to ``target``, readable only by this user.
 
-    This process must have no other threads. It neither reads the key nor passes its descriptor on to those that it
-    confines.
+    This process must have no other threads. It doesn't read the key itself, nor pass its descriptor on to the processes
+    that it confines.
 
     Raises:
-        ConvertError: no codec in this interpreter, a UFF payload, no key, or one that does not fit.
+        ConvertError: no codec in this interpreter, a UFF payload, no key, or a wrong key.
     """
     note_secret(str(key_file))
     parent, log = os.getpid(), target.with_name("decrypt.log")

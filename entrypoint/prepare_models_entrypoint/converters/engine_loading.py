@@ -1,4 +1,4 @@
-"""Loading an engine on a machine with a GPU: elsewhere TensorRT may crash. As the backend, for child processes only."""
+"""Loading an engine on a machine with a GPU. Like the backend, only for child processes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Loaded:
 
 
 def load_engine(plan: Path, *, own: bool) -> Loaded:
-    """Load an engine. Only where a CUDA device exists: elsewhere TensorRT may crash.
+    """Load an engine. Call it only if there is a GPU: without one, TensorRT may crash.
 
     Args:
         plan: the plan file.
-        own: whether it was built here; then the lean runtime that ``version_compatible`` put inside may run.
+        own: whether it was built here; only then may a lean runtime inside it (``version_compatible``) run.
     """
     log = Log()
     runtime = trt.Runtime(log)
@@ -36,9 +36,9 @@ def load_engine(plan: Path, *, own: bool) -> Loaded:
 
 
 def memory_of(engine: trt.ICudaEngine) -> Optional[int]:
-    """Return the device memory in bytes that one execution needs besides the weights, None where the engine can't say.
+    """Return the GPU memory in bytes that one execution needs besides the weights; None if the engine can't say.
 
-    ``device_memory_size`` ended with TensorRT 11, ``_v2`` came with 10.1, and answers 0 for an engine of TensorRT 8.
+    TensorRT 11 removed ``device_memory_size``; ``_v2`` exists since 10.1, and is 0 for an engine of TensorRT 8.
     """
     sizes = [getattr(engine, name, 0) for name in ("device_memory_size_v2", "device_memory_size")]
     return next((int(size) for size in sizes if size), None)

@@ -1,4 +1,4 @@
-"""What a check tells about a parsed model before anything is built: layers, limits of consumers, memory, disk."""
+"""What a check reports about a parsed model before anything is built: layers, limits of consumers, memory, disk."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def findings(network: Network, weights: int, model: ModelJob, work_dir: Path) ->
     Args:
         network: the parsed network.
         weights: bytes of the model file.
-        model: what is asked.
-        work_dir: directory on the disk where the work is done.
+        model: the model's settings.
+        work_dir: directory on the disk used for the work.
     """
     return Preflight(
         layers=network.layers,
@@ -70,7 +70,7 @@ def memory_available(file: Path = _MEMORY_FILE, limits: Sequence[Path] = _LIMITS
 
 
 def check_memory(weights: int, *, available: Optional[int]) -> None:
-    """Refuse a model that can't be built in the memory that is there, before it is tried for minutes."""
+    """Refuse a model that can't be built in the available memory, before trying for minutes."""
     needed = memory_needed(weights)
     if available is not None and needed > available:
         raise ConvertError(

@@ -1,7 +1,7 @@
 """Encrypted TAO models: a little-endian length N, N bytes of input name, then the encrypted network.
 
 N is 0 for an ONNX payload; with a name the payload is UFF. Both can be reported without the key.
-Layout after NVIDIA's tao_deploy, whose reader does the same.
+The layout is that of the reader in NVIDIA's tao_deploy.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Header(NamedTuple):
 
 
 class Decrypted(TypedDict):
-    """What came of a file. ``bytes`` and ``sha256`` are of the plain model, None with an ``error``."""
+    """Result of decrypting a file. ``bytes`` and ``sha256`` are those of the plain model; None with an ``error``."""
 
     file: str
     output: str
@@ -41,7 +41,7 @@ class Decrypted(TypedDict):
 
 
 def read_header(path: Path) -> Header:
-    """Read the container's header, for which no key is needed."""
+    """Read the container's header, which needs no key."""
     with open(str(path), "rb") as stream:
         head = stream.read(4)
         length = struct.unpack("<i", head)[0] if len(head) == 4 else -1
@@ -57,10 +57,10 @@ def read_header(path: Path) -> Header:
 
 
 def read_key(path: Path) -> str:
-    """Return the key that a file holds.
+    """Return the key in a file.
 
     Raises:
-        ConvertError: the file can't be read, or holds something else than one line of text.
+        ConvertError: the file can't be read, or is anything but one line of text.
     """
     try:
         note_secret(str(path))
@@ -83,7 +83,7 @@ def decrypt(path: Path, key: str, target: Path) -> None:
     """Write the ONNX network of ``path`` to ``target``, readable only by this user.
 
     Raises:
-        ConvertError: no codec in this interpreter, a UFF payload, or a key that does not fit.
+        ConvertError: no codec in this interpreter, a UFF payload, or a wrong key.
     """
     write = _decrypter(path, key)
     descriptor = os.open(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -93,9 +93,9 @@ def decrypt(path: Path, key: str, target: Path) -> None:
 
 
 def decrypt_file(path: Path, key: Path, target: Path) -> Decrypted:
-    """Write the ONNX model of ``path`` to ``target`` and return what happened; the ``error`` is None if all went well.
+    """Write the ONNX model of ``path`` to ``target`` and return the result; its ``error`` is None on success.
 
-    The plain model appears under its name only when it is whole, readable only by this user.
+    The plain model appears under its name only when complete, readable only by this user.
     """
     document = Decrypted(file=str(path), output=str(target), bytes=None, sha256=None, error=None)
 
@@ -114,7 +114,7 @@ def decrypt_file(path: Path, key: Path, target: Path) -> Decrypted:
 
 
 def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
-    """Return what writes the plain network of ``path``, once it is clear that it can be had here."""
+    """Return a function that writes the plain network of ``path``, after checking that this is possible here."""
     header = read_header(path)
     if header.payload == "uff":
         raise is_uff(path, header)
@@ -132,7 +132,7 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                with foreign():  # closed source: nothing says what it raises on a damaged file
+                with foreign():  # closed source: what it raises on a damaged file is undocumented
                     decrypt_stream(source, plain, key, encryption=True, rewind=False)
             except ForeignError as error:
                 raise ConvertError(
@@ -143,7 +143,7 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
 
 
 def is_uff(path: Path, header: Header) -> ConvertError:
-    """Return the refusal of a UFF payload, with the ways out."""
+    """Return the error for a UFF payload, with what to do instead."""
     return ConvertError(
         "etlt-uff",
         f"{path.name} holds a UFF network (input {header.input_name!r}), which TensorRT 10 and later can't read",

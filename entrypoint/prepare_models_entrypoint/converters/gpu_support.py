@@ -1,4 +1,4 @@
-"""For which GPUs a backend has code: reported before a build, which would find out late or, worse, never."""
+"""GPUs for which a backend has code, checked before a build, which would find out late or, worse, never."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CODE = "compute-capability-unsupported"
 
 
 class Gap(NamedTuple):
-    """TensorRT versions (first, first that is out of it again) without code for capabilities from lowest to highest."""
+    """TensorRT versions (first, first after the gap) without code for capabilities from lowest to highest."""
 
     since: Version
     until: Version
@@ -23,7 +23,7 @@ class Gap(NamedTuple):
     source: str
 
 
-# Known gaps of full TensorRT. A pair that no line names is left to the builder, whose own refusal has the same code.
+# Known gaps of full TensorRT. A pair in no row is left to the builder, whose own refusal has the same error code.
 GAPS: Tuple[Gap, ...] = (
     Gap((0,), (8, 5), (8, 9), (99,), "NVIDIA/TensorRT issue 2727: 8.4 has no SM 8.9, 8.5 has"),
     Gap((0,), (10, 8), (12, 0), (99,), "10.7: 'Target GPU SM 120 is not supported by this TensorRT release'"),
@@ -38,12 +38,12 @@ RTX_ON_REQUEST = ("7.5",)
 
 
 def check(backend: BackendInfo, capability: Optional[str], wanted: Sequence[str]) -> List[WarningInfo]:
-    """Refuse a GPU that the backend has no code for; a portable engine for other GPUs gives a warning only.
+    """Refuse a GPU that the backend has no code for; a portable engine for other GPUs only causes a warning.
 
     Args:
         backend: name and version.
         capability: compute capability of this machine's GPU, such as 8.7; None without one.
-        wanted: capabilities that the manifest asks for, where the backend can build for several.
+        wanted: capabilities that the manifest asks for, if the backend can build for several.
     """
     if backend["name"] == "tensorrt_rtx":
         return _rtx(backend, capability, wanted)

@@ -9,7 +9,7 @@ from typing import Dict, Iterable, List, Mapping, Optional
 from ..contract.report import Layer
 from .precision import ORDER, Evidence
 
-# Words of TensorRT's format descriptions, cheapest type first.
+# Words in TensorRT's format descriptions, cheapest type first.
 _WORDS = (("FP8", "fp8"), ("Int8", "int8"), ("INT8", "int8"), ("BF16", "bf16"), ("BFloat16", "bf16"), ("Half", "fp16"),
           ("FP16", "fp16"), ("Float", "fp32"), ("FP32", "fp32"))  # fmt: skip
 _COMPUTE = ("conv", "gemm", "matmul", "matrix", "deconv", "caskconvolution", "fullyconnected", "kgen", "myelin")
@@ -23,7 +23,7 @@ def parse(text: str) -> object:
     """Return layer information as JSON. TensorRT 8.6 writes control characters into strings, such as 0x1e in Metadata.
 
     Raises:
-        UnreadableError: it can't be read; that is never an answer without layers.
+        UnreadableError: it can't be read, which is not the same as no layers.
     """
     try:
         return json.loads(text, strict=False)
@@ -32,7 +32,7 @@ def parse(text: str) -> object:
 
 
 def read(path: Path) -> Optional[Evidence]:
-    """Return the evidence in a layer information file, or None where there is none or it has no types.
+    """Return the evidence in a layer information file, or None if there is no file or it has no types.
 
     Raises:
         UnreadableError: the file is not layer information.
@@ -45,7 +45,7 @@ def read(path: Path) -> Optional[Evidence]:
 
 
 def of_layers(document: object) -> Optional[Evidence]:
-    """Return the number of layers by precision, compute layers first and all of them where none is told apart.
+    """Return the number of compute layers by precision, or of all layers if kinds are not distinguished.
 
     A layer counts as what its first input is: an int8 convolution may write its output in fp16.
     """
@@ -63,7 +63,7 @@ def of_layers(document: object) -> Optional[Evidence]:
 
 
 def layers(document: object) -> List[Layer]:
-    """Return the layers of an inspector's answer; where the engine kept names alone, those."""
+    """Return the layers in an inspector's answer; only their names if the engine kept no more."""
     found = document.get("Layers") if isinstance(document, dict) else None
     return [_layer(layer) for layer in _listed(found)]
 

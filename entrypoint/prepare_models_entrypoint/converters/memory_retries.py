@@ -1,4 +1,4 @@
-"""What is tried when a build runs out of memory, from the mildest step to the last. Pure: one rung after another."""
+"""What is tried when a build runs out of memory, from the mildest step to the last. Pure functions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ _BUILDER_RUNGS: Tuple[Mapping[str, Any], ...] = (
 def rungs(
     model: ModelJob, *, backend: str, version: str, takes: Callable[[BuilderConfig], bool] = lambda _: True
 ) -> Iterator[Tuple[ModelJob, Dict[str, Any]]]:
-    """Yield ever smaller requests, each with what it changed.
+    """Yield smaller and smaller requests, each with what it changed.
 
-    Settings that the backend does not know or the converter does not take are left out, and one that the manifest set
-    lower stays. The largest batch is halved last, and only where the manifest allows a fallback: it changes what the
-    engine can do.
+    Settings that the backend or the converter lacks are skipped, and one that the manifest sets lower stays. The
+    largest batch is halved last, and only if the manifest allows a fallback, as it changes what the engine can do.
     """
 
     def known(builder: BuilderConfig) -> bool:
@@ -64,7 +63,7 @@ def _known(builder: BuilderConfig, model: ModelJob, backend: str, version: str) 
 
 
 def _halved(shapes: ShapeRange) -> ShapeRange:
-    """Return the range with half the largest batch; axis 0 is the batch, and where it is fixed nothing changes."""
+    """Return the range with half the largest batch; axis 0 is the batch; if it is fixed, nothing changes."""
     if shapes.values or not shapes.max or shapes.min[0] == shapes.max[0]:
         return shapes
     most = max(shapes.min[0], shapes.max[0] // 2, 1)

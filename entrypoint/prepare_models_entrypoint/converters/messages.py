@@ -1,4 +1,4 @@
-"""Known messages of builders and converters, each with the error that it means and its cause in the user's words."""
+"""Known messages of builders and converters, each with the error that it means and its cause in plain words."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..errors import ConvertError
 
 _REMARKS_KEPT = 5
 _BAD_BOUNDS = r"Profile k(?:MIN|MAX) values are not self-consistent"
-# What a backend says of the missing GPU after any error, whatever the error's own cause.
+# What a backend says about the missing GPU after any error, whatever its cause.
 AFTERWARDS = r"cudaError 35|catchCudaError"
 _NO_MEMORY = "there is not enough memory"
 _MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
 _NO_IMPLEMENTATION = r"Could not find any implementation for node"
-_NO_ROOM = re.compile(r"insufficient memory|memory is insufficient")  # of the tactics that were left out for it
+_NO_ROOM = re.compile(r"insufficient memory|memory is insufficient")  # about tactics skipped for lack of memory
 _SIZES_HINT = (
     "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
     "multiples of 32. The builder's message names the layer and the axis where the sizes clash"
@@ -23,7 +23,7 @@ _SIZES_HINT = (
 
 
 class Known(NamedTuple):
-    """A message: pattern, the error's code, what it means, what to do."""
+    """A message: pattern, error code, what it means, what to do."""
 
     pattern: str
     code: str
@@ -218,7 +218,7 @@ _UNKNOWN_HINT = (
 
 
 def match(texts: Sequence[str]) -> Optional[Tuple[Known, str]]:
-    """Return the first entry of the table that fits and the text that it fits, or None."""
+    """Return the first entry of the table that matches a text, and that text, or None."""
     for known in TABLE:
         for text in texts:
             if re.search(known.pattern, text):
@@ -226,19 +226,19 @@ def match(texts: Sequence[str]) -> Optional[Tuple[Known, str]]:
     return None
 
 
-# What TensorRT logs as an error although all is well: reloading its own timing cache on 8.5 and 8.6.
+# What TensorRT logs as an error although nothing is wrong: reloading its own timing cache on 8.5 and 8.6.
 _NOISE = ("myelinCache.h", "The timing cache will not be used!")
 
 
 def is_noise(message: str) -> bool:
-    """Return whether a message is known to be harmless, so that it never hides the real one."""
+    """Return whether a message is known to be harmless, so it must not hide the real one."""
     return any(part in message for part in _NOISE)
 
 
 def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> ConvertError:
-    """Return the error that the builder's messages amount to.
+    """Return the error that the builder's messages mean.
 
-    ``warnings``: what it warned of before; these return whether memory was what the implementations of a layer lacked.
+    ``warnings``: its earlier warnings, which show whether a layer's implementations lacked memory.
     """
     texts = _causes([" ".join(error.split()) for error in errors])
     found = match(texts)
@@ -257,26 +257,26 @@ def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> Con
 
 
 def _causes(texts: List[str]) -> List[str]:
-    """Return the messages without those that follow any error, or all where there are no others."""
+    """Return the messages without those that follow any error, or all if there are no others."""
     return [text for text in texts if not re.search(AFTERWARDS, text)] or texts
 
 
 def from_parser(remarks: Sequence[str]) -> List[WarningInfo]:
-    """Return the parser's warnings about a model that it takes, each once and the first few of them."""
+    """Return the first few of the parser's warnings about a model that it accepts, each once."""
     texts = list(dict.fromkeys(" ".join(remark.split()) for remark in remarks))
     hint = "compare the engine's results with the model's, with verify: in the manifest"
     return [WarningInfo(code="parser-warning", message=text, hint=hint) for text in texts[:_REMARKS_KEPT]]
 
 
 def from_builder_warnings(remarks: Sequence[str]) -> List[WarningInfo]:
-    """Return the builder's warnings that tell of requests which the engine will refuse."""
+    """Return the builder's warnings about inputs that the engine will refuse."""
     texts = dict.fromkeys(" ".join(remark.split()) for remark in remarks if re.search(_BAD_BOUNDS, remark))
     hint = "choose min and max so that the network can be computed with them, as it can with opt"
     return [WarningInfo(code="profile-bounds-unusable", message=text, hint=hint) for text in texts]
 
 
 def from_program(name: str, exit_code: int, output: str) -> ConvertError:
-    """Return the error that a converter's exit status and output amount to."""
+    """Return the error that a converter's exit status and output mean."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     of_errors = [line for line in lines if re.search(r"\[E\]|[Ee]rror|ERROR|[Ff]ail|nknown option", line)]
     error = _of_program(name, exit_code, lines, match(_causes(of_errors)))

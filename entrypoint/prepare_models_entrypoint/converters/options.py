@@ -1,6 +1,6 @@
-"""Which builder settings a backend or converter knows. One that it would ignore is an error, never a silent loss.
+"""Which builder settings a backend or converter knows. A setting that it would ignore is an error.
 
-``contract/builder.py`` says it of each setting; here is since and until when trtexec has an option.
+``contract/builder.py`` has this for each setting; this module has the versions of trtexec's options.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ..errors import ConvertError
 Ignored = Tuple[Setting, str]
 _FIRST: Version = (8, 4)
 
-# trtexec's options: first version, first version without it, and what shows the first one. Precision flags left with
-# TensorRT 11 (option strings of 10.16 against 11.1). Without a source the option is documented for 8.6 or 10, and
-# its first version is an assumption; a trtexec that does not know it says so, which is an error with a code of its own.
+# trtexec's options: first version, first version without it, and the source for the first one. Precision flags left
+# with TensorRT 11 (option strings of 10.16 against 11.1). Without a source, the option is documented for 8.6 or 10
+# and its first version is an assumption; a trtexec without it says so, which is an error with its own code.
 TRTEXEC: Dict[str, Tuple[Version, Optional[Version], str]] = {
     "onnx": (_FIRST, None, "published commands for 8.x"),
     "saveEngine": (_FIRST, None, "published commands for 8.x"),
@@ -62,7 +62,7 @@ TRTEXEC: Dict[str, Tuple[Version, Optional[Version], str]] = {
     "verbose": (_FIRST, None, ""),
 }
 
-# Builder options that reach trtexec with others, or that ``check`` refuses.
+# Builder options that trtexec gets as part of others, or that ``check`` refuses.
 _OTHERWISE_TRTEXEC = ("timing_cache", "int8_remainder", "io_formats", "compute_capabilities")
 
 # tao-converter's documented options; True for those with a value.
@@ -73,12 +73,12 @@ TAO_CONVERTER: Dict[str, bool] = {
 
 
 def version_of(text: str) -> Version:
-    """Return a version such as 10.3.0 as numbers; words in it count as nothing."""
+    """Return a version such as 10.3.0 as numbers, ignoring words in it."""
     return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
 def trtexec_has(option: str, version: Version) -> bool:
-    """Return whether trtexec of this TensorRT version has an option."""
+    """Return whether the trtexec of this TensorRT version has an option."""
     since, until, _ = TRTEXEC[option]
     return version >= since and (until is None or version < until)
 
@@ -96,7 +96,7 @@ def check(builder: BuilderConfig, backend: str, version: str, *, precision: str,
     """Refuse settings that this backend would ignore.
 
     Raises:
-        ConvertError: names each such setting, the backend and its version.
+        ConvertError: there are such settings; the message names each, the backend and its version.
     """
     found = list(_ignored(builder, backend, version_of(version), has_gpu=has_gpu))
     if precision == "fp32":
@@ -141,9 +141,9 @@ def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu:
 
 
 def _unavailable(found: Sequence[Ignored], who: str) -> ConvertError:
-    told = "; ".join(f"builder.{row.key}: {why}" for row, why in found)
+    text = "; ".join(f"builder.{row.key}: {why}" for row, why in found)
     return ConvertError(
         "builder-option-unavailable",
-        f"{who} would ignore {told}",
+        f"{who} would ignore {text}",
         hint="remove these lines from builder:, or build where they have an effect",
     )

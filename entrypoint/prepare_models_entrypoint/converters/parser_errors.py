@@ -1,4 +1,4 @@
-"""What a parser's findings amount to: who is at fault, the model or the backend, and at which node."""
+"""What a parser's findings mean: whether the model or the backend is at fault, and at which node."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ASSERTION = r'(?s)^(?:Assertion failed: )?(?:.*&& "(?P<quoted>[^"]+)"|[^"]*?: (
 _TYPES_OF_TENSORRT = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "int4", "float8e4m3fn",
 )  # fmt: skip
-# The builder's words within the parser's: an error's number and kind, and in brackets what it says and where.
+# The builder's message within the parser's: an error's number and kind, and in brackets what it says and where.
 _API = r"Error Code \d+: [A-Z][A-Za-z ]+ \((?P<told>.*?)\.? +In \w[\w:()]* at /"
 _SHOWN = 5
 
 
 class Finding(NamedTuple):
-    """A parser error: its code's name, operator and node (empty where the version does not tell), and its words."""
+    """A parser error: its code's name, operator and node (empty if the version lacks them), and its message."""
 
     code: str
     operator: str
@@ -40,12 +40,12 @@ class Finding(NamedTuple):
 
 
 def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
-    """Turn a parser's findings into one error, which knows the nodes that are refused.
+    """Turn a parser's findings into one error, which has the refused nodes.
 
     Args:
         findings: what the parser found.
         who: name and version of the backend.
-        file: the model as its author gave it, whatever was parsed: ONNX's own rules are asked before it is blamed.
+        file: the original model, whatever was parsed: it is blamed only if it breaks ONNX's own rules.
     """
     error = _judged(findings, who, file)
     error.nodes = tuple(dict.fromkeys(finding.node for finding in findings if finding.node))
@@ -73,19 +73,19 @@ def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
 
 
 def complaint_of(file: Path) -> Optional[str]:
-    """Return what ONNX's checker objects to in a model, or None: the model follows the rules, or onnx is not here."""
+    """Return what ONNX's checker objects to in a model, or None if it follows the rules or onnx is not installed."""
     try:
         from ..onnx_graph import faults, model_file
     except ImportError:
         return None
-    told = faults.of(model_file.load(file))
-    return None if told is None else " ".join(told.split())[:300].rstrip(".")
+    fault = faults.of(model_file.load(file))
+    return None if fault is None else " ".join(fault.split())[:300].rstrip(".")
 
 
 def advice(file: Path, nodes: Sequence[str], *, decided: bool = False) -> str:
-    """Return, as the rest of a hint, the settings that take a model past these nodes; empty where there are none.
+    """Return, as the rest of a hint, the settings that may get a model past these nodes; empty if there are none.
 
-    ``decided``: whether values of inputs may be what the nodes need.
+    ``decided``: whether the nodes may need fixed values of inputs.
     """
     found = _around(file)
     if found is None:
@@ -117,21 +117,21 @@ def _objection(findings: Sequence[Finding], file: Path) -> Optional[str]:
     found = _around(file)
     if found is None:
         return None
-    told = (found.objection(node) for node in found.named([finding.node for finding in findings]))
-    return next((each for each in told if each is not None), None)
+    objections = (found.objection(node) for node in found.named([finding.node for finding in findings]))
+    return next((each for each in objections if each is not None), None)
 
 
 def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertError:
     own = [finding for finding in missing if not _is_standard(finding.operator)]
     if not own:
-        told = ", ".join(_where(finding) for finding in missing[:_SHOWN])
+        text = ", ".join(_where(finding) for finding in missing[:_SHOWN])
         return ConvertError(
-            "onnx-unsupported-operator", f"{who} does not have the operator {told}",
+            "onnx-unsupported-operator", f"{who} does not have the operator {text}",
             hint=f"export the model without it, or give a library that has it under plugins:{more}",
         )  # fmt: skip
-    told = ", ".join(_where(finding) for finding in own[:_SHOWN])
+    text = ", ".join(_where(finding) for finding in own[:_SHOWN])
     return ConvertError(
-        "plugin-missing", f"{who} has no plugin for {told}",
+        "plugin-missing", f"{who} has no plugin for {text}",
         hint=f"give the library that has it under plugins:, or export the model without this operator{more}",
     )  # fmt: skip
 
@@ -139,10 +139,10 @@ def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertE
 def _unsupported(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     inputs = [] if any(finding.operator for finding in findings) else _odd_inputs(file)
     known = parser_table.of(_plain(findings[0].description) or findings[0].description)
-    told = f"the type of {', '.join(inputs)}" if inputs else _listed(findings)
+    text = f"the type of {', '.join(inputs)}" if inputs else _listed(findings)
     error = ConvertError(
         "onnx-unsupported-operator",
-        f"{who} can't take {told}",
+        f"{who} can't take {text}",
         hint=known.hint + advice(file, [finding.node for finding in findings], decided=known.decided),
     )
     error.of_sizes = known.sizes
@@ -150,7 +150,7 @@ def _unsupported(findings: Sequence[Finding], who: str, file: Path) -> ConvertEr
 
 
 def _odd_inputs(file: Path) -> List[str]:
-    """Return the inputs and outputs of types that TensorRT lacks."""
+    """Return the inputs and outputs with types that TensorRT lacks."""
     try:
         from ..inspect.onnx_model import bindings
         from ..onnx_graph import model_file
@@ -180,7 +180,7 @@ def _where(finding: Finding) -> str:
 
 
 def _plain(description: str) -> str:
-    """Return a finding's words without the condition in the parser's source that they come from."""
+    """Return a finding's message without the condition in the parser's source that it starts with."""
     lines = [line for line in description.splitlines() if not re.search(AFTERWARDS, line)]
     text = " ".join(" ".join(lines).split())
     inner = re.search(_API, text)

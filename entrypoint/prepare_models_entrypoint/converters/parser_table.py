@@ -7,10 +7,10 @@ from typing import NamedTuple, Optional, Tuple
 
 
 class Objection(NamedTuple):
-    """A parser's words: pattern, what they mean of a node, what to do.
+    """A parser's message: pattern, what it means about a node, what to do.
 
-    sizes: whether it speaks of sizes that contradict each other, which may be the model's fault.
-    decided: whether other values of its inputs than the first may be what it needs.
+    sizes: whether it is about contradictory sizes, which may be the model's fault.
+    decided: whether the node may need fixed values of inputs other than the first.
     """
 
     pattern: str
@@ -146,6 +146,6 @@ UNKNOWN = Objection(
 
 
 def of(words: str) -> Objection:
-    """Return what a parser's words mean."""
+    """Return what a parser's message means."""
     found: Optional[Objection] = next((row for row in TABLE if re.search(row.pattern, words)), None)
     return found or UNKNOWN

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def verify(plugins: Sequence[Plugin]) -> None:
-    """Refuse a library that is missing or is not the pinned one: it would run as code of this process."""
+    """Refuse a library that is missing or not the pinned one: it would run as code in this process."""
     for plugin in plugins:
         file = Path(plugin.file)
         if not file.is_file():
@@ -29,7 +29,7 @@ def verify(plugins: Sequence[Plugin]) -> None:
 
 
 def load(plugins: Sequence[Plugin], trt: ModuleType, log: Log) -> None:
-    """Load the backend's own plugins, where it has any, and those of the manifest."""
+    """Load the backend's own plugins, if any, and those of the manifest."""
     verify(plugins)
     if hasattr(trt, "init_libnvinfer_plugins"):
         trt.init_libnvinfer_plugins(log, "")

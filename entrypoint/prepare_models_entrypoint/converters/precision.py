@@ -1,4 +1,4 @@
-"""One rule for each runtime: how a precision that the manifest asks for is brought about. Pure: no backend here."""
+"""One rule for each runtime: how to get the precision that the manifest asks for. Pure functions, no backend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class Rule:
-    """What to do: builder flags to set, graph rewrites in their order."""
+    """What to do: builder flags to set, graph rewrites in order."""
 
     means: Means
     flags: Tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Rule:
 
     @property
     def calibrator(self) -> bool:
-        """Whether a calibrator hands out the cache."""
+        """Whether a calibrator passes the cache to the builder."""
         return self.means == Means.FLAGS_AND_CACHE
 
 
@@ -37,19 +37,19 @@ def rule(
     requested: str, *, flags: Optional[Sequence[str]], has_qdq: bool, has_cache: bool, remainder: Optional[str] = None,
     has_samples: bool = False, typed: bool = False,
 ) -> Rule:  # fmt: skip
-    """Return how ``requested`` is brought about.
+    """Return how to get the precision ``requested``.
 
     Args:
         requested: fp32, fp16, bf16, int8 or fp8.
-        flags: names of the backend's builder flags where precision is chosen by flags (TensorRT 8 to 10), else None.
-        has_qdq: whether the model carries its own Q/DQ nodes.
+        flags: names of the backend's builder flags if these choose the precision (TensorRT 8 to 10), else None.
+        has_qdq: whether the model contains Q/DQ nodes.
         has_cache: whether there is a calibration cache.
-        remainder: fp16 (default) or fp32 for what int8 does not reach.
+        remainder: fp16 (default) or fp32, for layers that don't become int8.
         has_samples: whether there are samples from which fp8 scales can be made.
-        typed: whether the model has layers of this precision as it is.
+        typed: whether the model already has layers of this precision.
 
     Raises:
-        ConvertError: this runtime can't, or the model lacks what it would need.
+        ConvertError: this runtime can't do it, or the model lacks what is needed.
     """
     if requested == "fp32":
         return Rule(Means.EXPORTED)
@@ -81,12 +81,12 @@ def check_flags(requested: str, flags: Sequence[str], remainder: Optional[str]) 
     """Return the builder flags that a precision sets.
 
     Args:
-        requested: a precision; fp32 sets none, and auto takes what there is.
+        requested: a precision; fp32 sets no flags, and auto those that exist.
         flags: names of the builder flags of this TensorRT.
-        remainder: precision of what int8 does not reach.
+        remainder: precision of layers that don't become int8.
 
     Raises:
-        ConvertError: this TensorRT lacks one.
+        ConvertError: this TensorRT lacks one of them.
     """
     if requested in ("fp32", AUTO):
         return ()
@@ -137,15 +137,15 @@ _SENTENCES = {
 
 
 def sentence(means: Means, *, requested: str, flags: Sequence[str] = ()) -> str:
-    """Say for people how a precision came about."""
+    """Return how an engine got its precision, in words."""
     return _SENTENCES[means].format(flags=", ".join(flags), requested=requested)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What shows an engine's precision. ``source``: graph or engine.
+    """Evidence of an engine's precision. ``source``: graph or engine.
 
-    layers: compute layers by precision. weights: elements of their weights by precision, empty where that isn't known.
+    layers: compute layers by precision. weights: elements of their weights by precision, empty if unknown.
     """
 
     source: str
@@ -157,12 +157,12 @@ def prove(
     requested: str, chosen: Rule, evidence: Optional[Evidence], *, allow_fallback: bool,
     calibration: Optional[Calibration] = None, kept: Sequence[KeptLayer] = (),
 ) -> PrecisionProof:  # fmt: skip
-    """Return what was asked, what was delivered and how. Without evidence, only fp32 is.
+    """Return what was asked for, what was delivered and how. Without evidence, only fp32 counts as delivered.
 
-    ``kept``: the layers that had to stay in fp32.
+    ``kept``: the layers that stay in fp32.
 
     Raises:
-        ConvertError: another precision than asked was delivered, and no fallback is allowed.
+        ConvertError: the engine did not get the precision asked for, and fallback is not allowed.
     """
     layers = dict(evidence.layers) if evidence else {}
     return PrecisionProof(
@@ -185,10 +185,10 @@ def prove(
 
 
 def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) -> PrecisionProof:
-    """Return a proof with what a better witness of the engine says; how the precision came about stays.
+    """Return a proof with better evidence from the engine; how the engine got its precision stays.
 
     Raises:
-        ConvertError: another precision than asked was delivered, and no fallback is allowed.
+        ConvertError: the engine did not get the precision asked for, and fallback is not allowed.
     """
     layers = dict(evidence.layers)
     return {
@@ -211,12 +211,12 @@ def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLay
         return requested
     if requested == "fp32" or allow_fallback or not any(layers.values()):
         return best
-    told = ", ".join(f"{count} {name}" for name, count in layers.items() if count) or "none"
+    text = ", ".join(f"{count} {name}" for name, count in layers.items() if count) or "none"
     reasons = ", ".join(f"{layer['name']} ({layer['reason']})" for layer in kept[:_NAMED])
     why = f"; these have to stay in fp32: {reasons}{', ...' if len(kept) > _NAMED else ''}" if kept else ""
     raise ConvertError(
         "precision-not-delivered",
-        f"{requested} was requested, and no compute layer has it (compute layers: {told}){why}",
+        f"{requested} was requested, and no compute layer has it (compute layers: {text}){why}",
         hint="allow_fallback: true takes what there is; otherwise ask for what the model and backend can give",
     )
 
@@ -227,10 +227,10 @@ def _shares(counts: Mapping[str, int]) -> Dict[str, float]:
 
 
 def judge_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> Tuple[bool, str]:
-    """Return whether an engine is too small for weights of a higher precision, and in words what its size says.
+    """Return whether an engine is too small for weights of a higher precision, and what its size shows, in words.
 
-    ``model_bytes`` is of the fp32 model. A larger engine shows nothing: TensorRT stores some weights transformed, and
-    kernels next to them.
+    ``model_bytes``: size of the fp32 model. A larger engine shows nothing: TensorRT transforms some weights, and stores
+    kernels with them.
     """
     if requested == "fp32":
         return False, ""
@@ -242,7 +242,7 @@ def judge_by_size(requested: str, *, engine_bytes: int, model_bytes: int) -> Tup
 
 
 def unmatched(patterns: Sequence[str], names: Iterable[str]) -> List[WarningInfo]:
-    """Return a warning for patterns of ``keep_fp32`` that no layer's name fits: such a layer is not kept in fp32."""
+    """Return a warning about patterns of ``keep_fp32`` that match no layer's name, and so keep nothing in fp32."""
     known = list(names)
     idle = [pattern for pattern in patterns if not any(fnmatch.fnmatchcase(name, pattern) for name in known)]
     if not idle:
@@ -257,12 +257,12 @@ def unmatched(patterns: Sequence[str], names: Iterable[str]) -> List[WarningInfo
 
 
 def settled(proof: PrecisionProof) -> str:
-    """Return the precision that was asked, or that ``auto`` chose."""
+    """Return the precision that was asked for, or that ``auto`` chose."""
     return next((row["precision"] for row in proof["choices"] if row["verdict"] == "chosen"), proof["requested"])
 
 
 def doubts(proof: PrecisionProof) -> List[WarningInfo]:
-    """Return the warning that nothing shows the precision of an engine, or that the smaller part of it has it."""
+    """Return the warning that nothing shows an engine's precision, or that only the smaller part has it."""
     requested, layers = settled(proof), proof["layers"]
     if proof["delivered"] == requested and proof["layers_share"].get(requested, 1.0) < 0.5:
         return [
@@ -284,10 +284,10 @@ def doubts(proof: PrecisionProof) -> List[WarningInfo]:
 
 
 def means_of(report: ModelReport) -> Optional[Means]:
-    """Return how the engine of a report got its precision; older records do not say it as a value."""
-    told = report["precision_proof"]["means"]
-    if told is not None:
-        return Means(told)
+    """Return how the engine of a report got its precision; older records don't have this as a value."""
+    value = report["precision_proof"]["means"]
+    if value is not None:
+        return Means(value)
     backend = report["runtime"]["backend"] if report["runtime"] else None
     if report["converter"] == "tao-converter":
         return Means.TAO_CONVERTER

@@ -1,4 +1,4 @@
-"""Checks of a parsed network against the manifest, before any time is spent on a build. Pure: no backend here."""
+"""Checks of a parsed network against the manifest, before any time is spent on a build. Pure functions, no backend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import ConvertError
 
 
 def check_network(bindings: Sequence[Binding], layers: int) -> None:
-    """Refuse a network without layers or outputs: parsers take zero bytes for a model. Inputs it need not have."""
+    """Refuse a network without layers or outputs: parsers accept an empty file as a model. Inputs are optional."""
     outputs = sum(binding["mode"] == "output" for binding in bindings)
     if not layers or not outputs:
         raise ConvertError(
@@ -22,7 +22,7 @@ def check_network(bindings: Sequence[Binding], layers: int) -> None:
 
 
 def check_outputs(bindings: Sequence[Binding], expected: Sequence[str]) -> None:
-    """Compare the network's outputs with the manifest's ``outputs`` (none: anything goes)."""
+    """Compare the network's outputs with the manifest's ``outputs`` (empty: any outputs)."""
     found = [binding["name"] for binding in bindings if binding["mode"] == "output"]
     if expected and sorted(expected) != sorted(found):
         raise ConvertError(

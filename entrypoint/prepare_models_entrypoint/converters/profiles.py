@@ -1,4 +1,4 @@
-"""Optimization profiles: what the manifest says of the inputs, held against the network's. Pure: no backend here."""
+"""Optimization profiles: the manifest's shapes, checked against the network's inputs. Pure functions, no backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ConvertError
 
 DYNAMIC = -1
 
-# Names that exporters give to dimensions of which they know nothing: equal names say nothing about equal sizes.
+# Names that exporters give to unknown dimensions: equal names don't mean equal sizes.
 _ANONYMOUS = r"(?i)|\?|-1|none|dyn(amic)?|unk(nown)?(_*\d+)?|(p2o\.)?DynamicDimension\.\d+"
 _BATCH = r"(?i)(.*[^a-z])?(batch|batch_?size|bs?)([^a-z].*)?"
 _IMAGE_RANK = 4
@@ -22,10 +22,10 @@ Resolved = Dict[str, ProfileShapes]
 
 
 class Traits(NamedTuple):
-    """What a parser tells of an input next to its binding.
+    """What a parser reports about an input besides its binding.
 
     dimensions: names of its dimensions, None for those without. sizes: whether its values become sizes inside the
-    network (a shape tensor); None where that is not known.
+    network (a shape tensor); None if unknown.
     """
 
     dimensions: Tuple[Optional[str], ...] = ()
@@ -36,12 +36,13 @@ def resolve(
     bindings: Sequence[Binding], inputs: Profile, more: Sequence[Profile] = (), *,
     traits: Optional[Mapping[str, Traits]] = None,
 ) -> List[Resolved]:  # fmt: skip
-    """Return every optimization profile, with shapes for every input: the one of ``inputs``, then those of ``more``.
+    """Return all optimization profiles, with shapes for every input: that of ``inputs``, then those of ``more``.
 
-    Static inputs need no entry; one that is given must agree with the model.
+    Static inputs need no entry; a given one must agree with the model.
 
     Raises:
-        ConvertError: an input is unknown, lacks what only the user knows, or is given what contradicts the model.
+        ConvertError: an input is unknown, lacks shapes that only the user knows, or has shapes that contradict the
+        model.
     """
     wanted = list(more) if more and not inputs else [inputs, *more]
     return [_one(bindings, each, traits or {}) for each in wanted]
@@ -81,7 +82,7 @@ def _resolved(name: str, shape: List[int], wanted: Optional[ShapeRange], traits:
 
 
 def declared(wanted: ShapeRange) -> ProfileShapes:
-    """Return what the manifest says of an input as it stands; several values are those of a one-dimensional tensor."""
+    """Return the manifest's shapes of an input as written; several values mean a one-dimensional tensor."""
     low, mid, high = list(wanted.min), list(wanted.opt), list(wanted.max)
     if not wanted.values:
         return ProfileShapes(min=low, opt=mid, max=high)
@@ -111,7 +112,7 @@ def _no_sizes(name: str, shape: Sequence[int]) -> ConvertError:
 
 
 class _Asked:
-    """What only the user knows of an input: sizes of dynamic axes, or the values of a shape tensor."""
+    """What only the user knows about an input: sizes of dynamic axes, or the values of a shape tensor."""
 
     def __init__(self, name: str, shape: List[int], traits: Traits) -> None:
         self.name, self.shape, self.sizes = name, shape, bool(traits.sizes)
@@ -124,11 +125,11 @@ class _Asked:
         return f"{self.name!r} ({'values become sizes, ' if self.sizes else ''}shape {shape or 'scalar'})"
 
     def own(self) -> List[int]:
-        """Return the dynamic axes that are no batch: their sizes are the user's alone."""
+        """Return the dynamic axes other than the batch, whose sizes only the user knows."""
         return [axis for axis in self.axes if not self._is_batch(axis)]
 
     def line(self) -> str:
-        """Return what to write: useful as it stands where only the batch is dynamic, else with the user's sizes."""
+        """Return what to write: ready to use if only the batch is dynamic, else to be completed by the user."""
         if self.sizes:
             count = self.shape[0] if self.shape else 1
             numbers = "[" + ", ".join("..." for _ in range(max(count, 1))) + "]"
@@ -139,11 +140,11 @@ class _Asked:
         return f'"{self.name}": {{min: {ends[0]}, opt: {ends[1]}, max: {ends[2]}}}'
 
     def option(self) -> str:
-        """Return the same as an option of ``prepare-models convert``, which has none for values of a shape tensor."""
+        """Return the same as an option of ``prepare-models convert``, which has none for a shape tensor's values."""
         return f"--shape {shlex.quote(f'{self.name}=' + ':'.join(self._ends()))}"
 
     def _ends(self) -> List[str]:
-        """Return one shape to fill in, or the smallest, best and largest where only the batch is dynamic."""
+        """Return one shape to fill in, or the smallest, best and largest if only the batch is dynamic."""
         own = self.own()
         if own:
             sizes = [self._placeholder(axis) if axis in own else 1 if axis in self.axes else size
@@ -205,13 +206,13 @@ class _Range(NamedTuple):
 
 
 def check_names(traits: Mapping[str, Traits], profiles: Sequence[Resolved]) -> List[str]:
-    """Compare the sizes of dimensions that have one name, which must be equal.
+    """Compare the sizes of dimensions with the same name, which must be equal.
 
     Returns:
-        Anonymous names (such as "?") whose sizes differ: they mean nothing, and the builder would refuse them.
+        Anonymous names (such as "?") whose sizes differ: they mean nothing, but the builder would refuse them.
 
     Raises:
-        ConvertError: the sizes of a real name differ.
+        ConvertError: sizes of dimensions with a real name differ.
     """
     renamed: List[str] = []
     for profile in profiles:
@@ -237,13 +238,13 @@ def _by_name(traits: Mapping[str, Traits], profile: Resolved) -> Dict[str, List[
 
 
 def _contradiction(name: str, ranges: Sequence[_Range]) -> ConvertError:
-    told = ", ".join(each.told() for each in ranges)
+    text = ", ".join(each.told() for each in ranges)
     first = ranges[0]
     size = f"{first.low} to {first.high} with opt {first.mid}" if first.low != first.high else f"{first.low}"
     return ConvertError(
         "inputs-mismatch",
         f"the model names several dimensions {name!r}, so they have one size, and the manifest gives different ones: "
-        f"{told}",
+        f"{text}",
         hint=f"under inputs: give each of them the same min, opt and max, such as {size}; where the model's name is "
         "wrong, fix the sizes with onnx: {static_shapes: {INPUT: SHAPE}}",
     )
@@ -251,13 +252,13 @@ def _contradiction(name: str, ranges: Sequence[_Range]) -> ConvertError:
 
 def with_sizes(error: ConvertError, traits: Mapping[str, Traits], profiles: Sequence[Resolved]) -> ConvertError:
     """Return a builder's objection to sizes, with what the manifest chose for each dynamic axis."""
-    told = [
+    lines = [
         f"profile {index}: {', '.join(_chosen(name, traits.get(name, Traits()), shapes))}"
         for index, profile in enumerate(profiles)
         for name, shapes in profile.items()
         if shapes["min"] != shapes["max"] or any(traits.get(name, Traits()).dimensions) or "values" in shapes
     ]
-    error.message += f". The manifest's sizes: {'; '.join(told)}" if told else ""
+    error.message += f". The manifest's sizes: {'; '.join(lines)}" if lines else ""
     return error
 
 

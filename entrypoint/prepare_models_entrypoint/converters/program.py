@@ -1,4 +1,4 @@
-"""Building with a program: it is run, its plan is taken, and what nothing reads is as the manifest says."""
+"""Building with a program: it runs, its engine is taken, and whatever can't be read is taken from the manifest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OUTPUT_KEPT = 64 << 10  # bytes
 
 @contextlib.contextmanager
 def conversion(request: BuildRequest, result: BuildResult) -> Iterator[None]:
-    """Refuse what no program does, and note the peak memory of those that run within the block."""
+    """Refuse what no program can do, and record the peak memory of those that run within the block."""
     if request.model.precision == AUTO:
         raise ConvertError(
             "precision-unavailable",
@@ -40,7 +40,7 @@ def conversion(request: BuildRequest, result: BuildResult) -> Iterator[None]:
 
 
 def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progress, *, secret: str = "") -> None:
-    """Run a program in this session, so that it ends with this process; its output goes to the log without the key."""
+    """Run a program in this process's session, so that both end together; its output is logged without the key."""
     turn = gpu_turn.held(request.timing_dir, lambda: progress(gpu_turn.WAITING, 0, 0))
     try:
         with turn, build_time.told(progress, request.expected_s):
@@ -60,7 +60,7 @@ def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progres
 
 
 def take_plan(request: BuildRequest, result: BuildResult) -> None:
-    """Bring the plan that a program wrote to the disk, and note its size and digest."""
+    """Flush the plan that a program wrote to the disk, and record its size and digest."""
     plan = Path(request.plan)
     size = plan.stat().st_size if plan.exists() else 0
     if not size:
@@ -75,7 +75,7 @@ def take_plan(request: BuildRequest, result: BuildResult) -> None:
 
 
 def declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, ProfileShapes]]]":
-    """Return bindings and profiles as the manifest tells them, for models that nothing here can read."""
+    """Return bindings and profiles from the manifest, for models that nothing here can read."""
     shapes = {name: profiles.declared(each) for name, each in request.model.inputs.items()}
     io = [
         Binding(
@@ -88,7 +88,7 @@ def declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, Prof
 
 
 def cache_of(request: BuildRequest) -> Optional[CalibrationCache]:
-    """Return the calibration cache that the manifest gives, if it gives one."""
+    """Return the manifest's calibration cache, or None."""
     if request.cache_file is None:
         return None
     return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")

@@ -1,4 +1,4 @@
-"""What samples show of a model before its graph is rewritten: nodes that stay in fp32, and a precision left open."""
+"""What samples show about a model before its graph is rewritten: nodes that stay in fp32, and a precision left open."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Settled:
-    """A request whose precision is known, and what samples showed; None where nothing was measured."""
+    """A request whose precision is known, and what samples showed; None if nothing was measured."""
 
     request: BuildRequest
     findings: Optional[Findings]
     requested: str
 
     def note(self, proof: PrecisionProof) -> None:
-        """Write down in a proof what was asked and what was measured."""
+        """Record in a proof what was asked for and what was measured."""
         proof["requested"] = self.requested
         if self.findings is not None:
             proof["measured"], proof["choices"] = self.findings.measured, self.findings.choices
             proof["measured_runs"] = self.findings.runs
 
     def keeping(self, nodes: Dict[str, str]) -> Settled:
-        """Return the same with more nodes in fp32, given with reasons."""
+        """Return the same with more nodes in fp32; ``nodes``: reasons by name."""
         findings = self.findings or Findings({}, None, trusted=False)
         return dataclasses.replace(self, findings=dataclasses.replace(findings, keep={**findings.keep, **nodes}))
 
     def in_fp32(self, **request: object) -> Settled:
-        """Return the same without a change of precision; ``request``: what else differs in the request."""
+        """Return the same without a change of precision; ``request``: other changes to the request."""
         model = dataclasses.replace(self.request.model, precision="fp32", keep_fp32=())
         changed = dataclasses.replace(self.request, model=model, **request)  # type: ignore[arg-type]  # fields of it
         return dataclasses.replace(self, request=changed, findings=_in_fp32(self.findings))
 
 
 def _in_fp32(findings: Optional[Findings]) -> Optional[Findings]:
-    """Return findings whose choice is fp32, as the builder takes nothing lower."""
+    """Return findings that choose fp32, as the builder accepts nothing lower."""
     if findings is None:
         return None
     rows = [
@@ -63,28 +63,28 @@ def _in_fp32(findings: Optional[Findings]) -> Optional[Findings]:
 
 
 def settle(request: BuildRequest, cache: Optional[CalibrationCache], progress: Progress, *, weakly: bool) -> Settled:
-    """Measure what a model's precision needs.
+    """Measure what is needed to settle a model's precision.
 
     Args:
-        request: what is to be built.
+        request: what to build.
         cache: scales for int8.
         progress: called at each step.
-        weakly: whether the builder chooses the types, and takes names of layers that stay in fp32.
+        weakly: whether the builder chooses the types, and accepts names of layers that stay in fp32.
     """
     job, source = request.model, Path(request.source)
     findings: Optional[Findings] = None
     if job.precision == AUTO:
         from ..verify import choice
 
-        job, findings = choice.choose(job, source, Path(request.work_dir), cache, _told(progress))
+        job, findings = choice.choose(job, source, Path(request.work_dir), cache, _on_phase(progress))
     elif job.precision in _REWRITTEN and (not weakly or importlib.util.find_spec("onnx") is not None):
         from ..verify import analysis
 
-        findings = analysis.find(job, source, _told(progress), work_dir=Path(request.work_dir))
+        findings = analysis.find(job, source, _on_phase(progress), work_dir=Path(request.work_dir))
     if weakly and findings is not None:
         job = dataclasses.replace(job, keep_fp32=(*job.kept_patterns, *map(glob.escape, findings.keep)))
     return Settled(dataclasses.replace(request, model=job), findings, request.model.precision)
 
 
-def _told(progress: Progress) -> Callable[[str], None]:
+def _on_phase(progress: Progress) -> Callable[[str], None]:
     return lambda phase: progress(phase, 0, 0)

@@ -1,4 +1,4 @@
-"""What is tried after a backend refused a model, and who is to blame in the end: model, backend or a rewrite."""
+"""What is tried after a backend refused a model, and what is to blame in the end: model, backend or a rewrite."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from . import parser_errors
 from .attempts import Attempt
 from .request import BuildResult
 
-# What parser, builder and programs say of a graph and its sizes, which another form of the graph may get past.
+# Errors of parser, builder and programs about a graph and its sizes, which another form of the graph may avoid.
 _OF_THE_GRAPH = (
     "build-failed", "converter-failed", "inputs-mismatch", "inputs-missing", "onnx-invalid", "onnx-node-invalid",
     "onnx-unsupported-operator", "plugin-missing", "precision-unavailable",
 )  # fmt: skip
-_SINGLY = 4  # how often the nodes that are refused stay in fp32 alone, before what is around them does, too
+_SINGLY = 4  # how often only the refused nodes stay in fp32, before their neighbours do, too
 _AROUND = 2  # nodes
 _NAMED = 10
 
 
 def best(attempt: Attempt, blank: BuildResult) -> BuildResult:
-    """Return what the first way gives that the backend takes.
+    """Return the result of the first way that the backend accepts.
 
     Raises:
-        ConvertError: it takes none. Only what it says of the model itself is held against the model.
+        ConvertError: it accepts none. The model is blamed only if the backend refuses it unchanged.
     """
     try:
         return attempt.made(copy.deepcopy(blank))
@@ -49,7 +49,7 @@ def best(attempt: Attempt, blank: BuildResult) -> BuildResult:
 
 
 def _with_a_witness(attempt: Attempt, refusal: ConvertError) -> ConvertError:
-    """Return the error; sizes that contradict each other are the model's fault where no runtime can compute them."""
+    """Return the error; contradictory sizes are the model's fault if ONNX Runtime can't compute them either."""
     why = attempt.unrunnable() if refusal.of_sizes else None
     if why is None:
         return refusal
@@ -62,7 +62,7 @@ def _with_a_witness(attempt: Attempt, refusal: ConvertError) -> ConvertError:
 def _with_less_rewritten(attempt: Attempt, refusal: ConvertError, blank: BuildResult) -> BuildResult:
     try:
         attempt.tried_in_fp32().made(copy.deepcopy(blank))
-    except ConvertError as error:  # what is refused there, too, is no matter of precision
+    except ConvertError as error:  # if it is refused there, too, precision isn't the cause
         raise _with_a_witness(attempt, error) from None
     keep: Dict[str, str] = {}
     reason = f"the builder refuses it in {attempt.precision}"
@@ -81,7 +81,7 @@ def _with_less_rewritten(attempt: Attempt, refusal: ConvertError, blank: BuildRe
                 raise
             refusal = error
     if refusal.code == "precision-unavailable" and not keep:
-        raise refusal  # no node is at fault: something is missing here that this precision needs
+        raise refusal  # no node is at fault: this machine lacks something that the precision needs
     if attempt.requested == AUTO:
         return attempt.in_fp32().made(copy.deepcopy(blank))
     raise _is_ours(attempt.precision, keep, refusal)
@@ -102,7 +102,7 @@ def _is_ours(precision: str, keep: Dict[str, str], refusal: ConvertError) -> Con
 
 @contextlib.contextmanager
 def located(graph: Path, source: Path) -> Iterator[None]:
-    """Have errors of a backend know the nodes of the graph that it was given, as the source names them."""
+    """Add the nodes of the backend's graph, under the source's names, to its errors."""
     try:
         yield
     except ConvertError as error:
@@ -121,7 +121,7 @@ def located(graph: Path, source: Path) -> Iterator[None]:
 
 
 def _words(message: str) -> Sequence[str]:
-    """Return what may be names of nodes in a builder's words. It adds numbers and suffixes to them."""
+    """Return what may be names of nodes in a builder's message. It adds numbers and suffixes to them."""
     words: FrozenSet[str] = frozenset(
         part.strip("'\"`.:;,")
         for word in message.translate(str.maketrans("()[]{}", "      ")).split()

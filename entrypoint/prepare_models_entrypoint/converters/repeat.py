@@ -1,4 +1,4 @@
-"""The command line that gives the same engine without this tool, and the names that its files have for the user."""
+"""The command line that builds the same engine without this tool, and the user's names for its files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .trtexec import NEWEST, additions, command, shell_line
 
 
 def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the line of trtexec for what the Python API did, or None where no option says what was done.
+    """Return the trtexec command line for what the Python API did, or None if trtexec has no such options.
 
-    A file that is not on this machine under a name of its own is ``<name>.onnx``, which ``prepare-models rewrite``
-    writes: a rewritten graph, a decrypted model, a member of an archive.
+    A file that the user doesn't have (a rewritten graph, a decrypted model, a member of an archive) is called
+    ``<name>.onnx``, which ``prepare-models rewrite`` writes.
 
     Args:
         model: what was built, with the settings of the last attempt.
-        result: what came of it.
+        result: the result of the build.
     """
     backend = result["backend"]
     is_rtx = backend is not None and backend["name"] == "tensorrt_rtx"
@@ -45,7 +45,7 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
         explicit_shapes=any(-1 in binding["shape"] for binding in inputs),
     )
     if by_flags and model.builder.profiling_verbosity is None:
-        argv.append("--profilingVerbosity=detailed")  # as for the API, so that the engine reports its precision
+        argv.append("--profilingVerbosity=detailed")  # as with the API, so that the engine reports its precision
     return shell_line([*argv, *additions(version, layer_info=None, timing_cache=None)])
 
 
@@ -55,7 +55,7 @@ def _kept(result: BuildResult) -> bool:
 
 
 def graph_name(model: ModelJob, result: BuildResult) -> str:
-    """Return the path of the ONNX file under which the user has, or can have, the graph that was built."""
+    """Return the path of the ONNX file under which the user has, or can get, the built graph."""
     source = Source.of(model.source)
     if result["rewritten"] or source.path is None or source.path.suffix.lower() != ".onnx":
         return f"{model.name}.onnx"
@@ -63,7 +63,7 @@ def graph_name(model: ModelJob, result: BuildResult) -> str:
 
 
 def source_name(model: ModelJob) -> str:
-    """Return the source's path, or the name of the file that fetching it gives."""
+    """Return the source's path, or the name of the file when fetched."""
     source = Source.of(model.source)
     if source.path is not None:
         return source.public
@@ -71,17 +71,17 @@ def source_name(model: ModelJob) -> str:
 
 
 def plan_name(model: ModelJob) -> str:
-    """Return the path of the published engine, as its consumers see it."""
+    """Return the path of the published engine as its consumers see it."""
     return str(Path(model.deploy_dir) / "1" / "model.plan")
 
 
 def cache_name(model: ModelJob) -> str:
-    """Return the calibration cache as the manifest names it, or the file that is kept next to the engine."""
+    """Return the manifest's path of the calibration cache, or the file kept next to the engine."""
     return Source.of(model.calibration_cache).public if model.calibration_cache else calibration_cache.FILE
 
 
 def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
-    """Return trtexec's flags for what was done by builder flags; a rewritten graph carries its types itself."""
+    """Return trtexec's flags for the builder flags that were used; a rewritten graph contains its types."""
     proof = result["precision_proof"]
     if proof is None:
         return []

@@ -1,4 +1,4 @@
-"""What the entrypoint asks of its build process, and what comes back as a JSON file."""
+"""What the entrypoint asks its build process to do, and the result that comes back as a JSON file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class BuildRequest:
     converter: its name. program: path of the converter, None for the Python API. cache_file: the calibration cache.
     timing_dir: where timing caches and the locks of GPUs are kept. expected_s: seconds that an earlier build took.
     capability: the GPU's, such as 8.7; None without one.
-    key_fd: descriptor from which the key of an .etlt is read. check_only: judge the model, build nothing.
-    graph: file that receives the ONNX graph that the backend is given, with everything that was changed in it.
+    key_fd: descriptor from which the key of an .etlt is read. check_only: check the model without building.
+    graph: file that receives the backend's ONNX graph, with all changes.
     parent: process id of the entrypoint, with which the build process ends.
     """
 
@@ -42,9 +42,9 @@ class BuildRequest:
 
 
 class Preflight(TypedDict):
-    """What a check found of a model. Sizes are in bytes, None where unknown.
+    """What a check found in a model. Sizes are in bytes; None if unknown.
 
-    layer_types: number of layers by type. memory_bytes: estimate of the build. plugins: files of libraries.
+    layer_types: number of layers by type. memory_bytes: estimate for the build. plugins: library files.
     rehearsed: whether the builder was asked for its objections.
     """
 
@@ -61,8 +61,8 @@ class Preflight(TypedDict):
 class BuildResult(TypedDict):
     """What the child found and did. ``error`` excludes everything else; ``engine_*`` describe the plan file.
 
-    rewritten: whether the backend was given another graph than the source's.
-    command: the converter's argument vector without secrets, None for the Python API.
+    rewritten: whether the backend got a different graph from the source's.
+    command: the converter's argument vector without secrets; None for the Python API.
     preflight: what a check found. children_rss_bytes: peak memory of programs that the child ran.
     details: the layers of the network. confinement: None until the child has confined itself.
     """
@@ -85,7 +85,7 @@ class BuildResult(TypedDict):
 
 
 def empty_result() -> BuildResult:
-    """Return a result in which nothing happened yet."""
+    """Return an empty result."""
     return BuildResult(
         error=None,
         backend=None,

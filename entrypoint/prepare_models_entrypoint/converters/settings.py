@@ -1,4 +1,4 @@
-"""Builder settings onto a builder configuration, by name: what a version lacks is an error, not a silence."""
+"""Applying builder settings to a builder configuration, by name: what a version lacks is an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ConvertError
 if TYPE_CHECKING:
     from tensorrt import BuilderFlag, IBuilderConfig, INetworkDefinition
 
-# Builder options that reach the builder by code of their own.
+# Builder options that are applied by separate code.
 _OTHERWISE = ("timing_cache", "dla_core", "strongly_typed", "int8_remainder", "compute_capabilities", "io_formats")
 _TYPES = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8", "int32": "INT32", "int64": "INT64", "bf16": "BF16"}
 _LAYOUTS = {
@@ -29,7 +29,7 @@ _LAYOUTS = {
 def apply(
     trt: ModuleType, config: IBuilderConfig, network: INetworkDefinition, builder: BuilderConfig, flags: Sequence[str]
 ) -> Dict[str, object]:
-    """Set everything that the manifest names, and the flags of the precision.
+    """Apply all settings of the manifest, and the flags of the precision.
 
     Returns:
         The configuration as the backend reports it afterwards.
@@ -93,7 +93,7 @@ def _io_formats(trt: ModuleType, network: INetworkDefinition, builder: BuilderCo
 
 
 def _member(enumeration: object, member: str, key: str) -> Any:
-    """Return a member of an enumeration of the backend; which one, the table of settings says."""
+    """Return the member of a backend's enumeration that the table of settings names."""
     found = getattr(enumeration, member, None)
     if found is None:
         raise _missing(key)

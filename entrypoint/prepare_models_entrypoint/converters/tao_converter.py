@@ -1,4 +1,4 @@
-"""tao-converter's command line, for .etlt models where this is the program that can read them (TensorRT 8)."""
+"""tao-converter's command line, for .etlt models that only this program can read (TensorRT 8)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def command(
     """Return the argument vector, in the order of NVIDIA's own examples.
 
     Args:
-        model: what the manifest asks.
+        model: the model's settings.
         program: path of tao-converter.
-        key: the model's key, or ``MASK`` where the line is shown: -k takes nothing but the key itself.
+        key: the model's key, or ``MASK`` if the line is shown: -k accepts only the key itself.
         etlt: model file.
         engine: engine file to write.
         cache: calibration cache file, required for int8.
 
     Raises:
-        ConvertError: the manifest asks for what tao-converter can't do.
+        ConvertError: the manifest asks for something that tao-converter can't do.
     """
     _check(model, cache)
     argv = [program, "-k", key]

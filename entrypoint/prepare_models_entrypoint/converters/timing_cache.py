@@ -1,4 +1,4 @@
-"""Timing caches: one file for each TensorRT version and GPU, shared by all builds there, safe for several at once."""
+"""Timing caches: one file for each TensorRT version and GPU, shared by all builds there, safe for concurrent ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .request import BuildRequest
 if TYPE_CHECKING:
     from .backend import trt
 
-_LARGEST = 1 << 30  # bytes; they have some millions
+_LARGEST = 1 << 30  # bytes; usual ones have a few million
 
 
 @contextlib.contextmanager
 def cache(config: trt.IBuilderConfig, backend: BackendInfo, request: BuildRequest) -> Iterator[None]:
-    """Give the builder the timings of earlier builds, and keep what it measured, merged with what others did."""
+    """Give the builder the timings of earlier builds, and store what it measured, merged with what others measured."""
     wanted = request.model.builder.timing_cache
     if request.timing_dir is None or wanted is False or backend["name"] == "tensorrt_rtx":
         yield
@@ -42,10 +42,10 @@ def cache(config: trt.IBuilderConfig, backend: BackendInfo, request: BuildReques
 
 @contextlib.contextmanager
 def private(request: BuildRequest, backend: str, version: str) -> Iterator[Optional[str]]:
-    """Yield a copy of the kept timings for a program that rewrites the file itself; what it adds is kept afterwards.
+    """Yield a copy of the stored timings for a program that rewrites the file itself, and store it afterwards.
 
-    None where no timings are wanted. Of several builds at once, the timings of the last one stay: only TensorRT's
-    module can merge them.
+    Yields None if no timings are wanted. Of concurrent builds, only the last one's timings stay: only TensorRT's module
+    can merge them.
     """
     if request.timing_dir is None or request.check_only or request.model.builder.timing_cache is False:
         yield None
@@ -71,7 +71,7 @@ def file_for(directory: Path, backend: str, version: str) -> Path:
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the file's lock: one process merges at a time."""
+    """Hold the file's lock, so that one process merges at a time."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
@@ -83,6 +83,6 @@ def locked(file: Path) -> Iterator[None]:
 
 def _read(file: Path) -> bytes:
     try:
-        return read_small(file, largest=_LARGEST, follow=False)  # every model's build may change this directory
+        return read_small(file, largest=_LARGEST, follow=False)  # any model's build may change this directory
     except OSError:
         return b""

@@ -1,4 +1,4 @@
-"""trtexec's command line: to drive it where there are no Python bindings, and to let a user repeat a conversion."""
+"""trtexec's command line: for building without Python bindings, and for users to repeat a conversion."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def command(
     version: Version = NEWEST,
     explicit_shapes: bool = False,
 ) -> List[str]:
-    """Return the argument vector. Static shapes need no options; names with ':' are quoted as trtexec wants them.
+    """Return the argument vector. Static shapes need no options; names with ':' are quoted as trtexec requires.
 
     Args:
         onnx: model file.
         plan: engine file to write.
         profiles: shapes of every input, for each optimization profile.
         builder: settings of the manifest.
-        precision_flags: such as --fp16; none where the model carries its types.
+        precision_flags: such as --fp16; empty if the model contains its types.
         program: path of trtexec.
         inputs: names of the inputs in the model's order; those of the first profile by default.
         plugins: plugin libraries.
         version: TensorRT version of trtexec, for options that changed their names.
-        explicit_shapes: name the shapes also where minimum and maximum are alike; the model may be dynamic.
+        explicit_shapes: give the shapes even if minimum and maximum are equal, as the model may be dynamic.
     """
     argv = [program, f"--onnx={onnx}", f"--saveEngine={plan}", *_shapes(profiles, explicit=explicit_shapes)]
     argv += _formats(builder, inputs if inputs is not None else list(profiles[0]) if profiles else [])
@@ -74,8 +74,8 @@ def _shapes(profiles: Sequence[Profile], *, explicit: bool) -> List[str]:
 
 
 def _bound(shapes: ProfileShapes, key: str) -> List[int]:
-    """Return one of an input's three shapes; of a shape tensor trtexec takes the values in their place."""
-    bounds: Mapping[str, List[int]] = shapes.get("values", shapes)  # type: ignore[assignment]  # of either it has the three
+    """Return one of an input's three shapes; for a shape tensor, trtexec expects the values instead."""
+    bounds: Mapping[str, List[int]] = shapes.get("values", shapes)  # type: ignore[assignment]  # either has all three
     return bounds[key]
 
 
@@ -111,7 +111,7 @@ def _argument(option: Option, value: object) -> str:
 
 
 def additions(version: Version, *, layer_info: Optional[str], timing_cache: Optional[str]) -> List[str]:
-    """Return what this tool adds of its own: no benchmark run after the build, the timing cache, layer information."""
+    """Return the options that this tool adds: no benchmark after the build, the timing cache, layer information."""
     argv = [f"--timingCacheFile={timing_cache}"] if timing_cache else []
     if layer_info:
         argv += [f"--exportLayerInfo={layer_info}", "--profilingVerbosity=detailed"]
@@ -135,7 +135,7 @@ def precision_flags(requested: str, version: Version, *, cache: Optional[str], r
 
 
 def check_model(model: ModelJob, version: Version) -> None:
-    """Refuse what a manifest may ask and trtexec has no option for."""
+    """Refuse settings for which trtexec has no option."""
     text = ".".join(map(str, version))
     options.check(model.builder, "tensorrt", text, precision=model.precision, has_gpu=True)
     lost = [(row.key, value) for row, value in model.builder.chosen() if options.lost_by_trtexec(row, value)]
@@ -155,7 +155,7 @@ def check_model(model: ModelJob, version: Version) -> None:
 
 
 def check(argv: Sequence[str], version: Version) -> None:
-    """Refuse options that this version does not have."""
+    """Refuse options that this version doesn't have."""
     names = [argument[2:].partition("=")[0] for argument in argv[1:]]
     missing = [name for name in names if not trtexec_has(name, version)]
     if missing:
@@ -178,7 +178,7 @@ def parse_version(text: str) -> Optional[Version]:
 
 
 def shell_line(argv: Sequence[str]) -> str:
-    """Return an argument vector as a line for a shell."""
+    """Return an argument vector as a shell command line."""
     return " ".join(shlex.quote(argument) for argument in argv)
 
 

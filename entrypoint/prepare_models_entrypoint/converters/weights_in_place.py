@@ -1,4 +1,4 @@
-"""Parsing without reading the weights: the parser gets the structure, and the address of each large weight's bytes."""
+"""Parsing without reading the weights: the parser gets the structure, and the address of each large weight."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def parse(parser: trt.OnnxParser, source: Path) -> Optional[mmap.mmap]:
-    """Parse ``source``, and return what has to outlive the parser; None where it has to parse the file as a whole.
+    """Parse ``source``, and return what has to outlive the parser; None if the parser has to read the whole file.
 
-    That is the case, too, where the parser refuses something: its words should be those on the file as it is.
-    So do parsers that don't take weights by their address, such as that of TensorRT 10.7.
+    That includes files that the parser refuses, as its message should be about the original file, and parsers that
+    don't accept weights by address, such as that of TensorRT 10.7.
     """
     if not (
         hasattr(parser, "load_model_proto")
@@ -27,7 +27,7 @@ def parse(parser: trt.OnnxParser, source: Path) -> Optional[mmap.mmap]:
         return None
     try:
         with open(str(source), "rb") as stream:
-            # A private mapping, because only such a one tells its address. Nothing writes to it.
+            # A private mapping, because ctypes gets the address only of a writable one. Nothing writes to it.
             view = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError):
         return None

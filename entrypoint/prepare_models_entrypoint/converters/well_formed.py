@@ -1,4 +1,4 @@
-"""What a parser takes although it should not: models judged by ONNX's rules, and by what TensorRT makes of them."""
+"""What a parser accepts although it should not: models checked by ONNX's rules, and by how TensorRT computes them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SHOWN = 5
 
 
 def check(source: Path) -> None:
-    """Refuse a model that breaks ONNX's rules, or whose quantization TensorRT computes otherwise than it means.
+    """Refuse a model that breaks ONNX's rules, or whose quantization TensorRT computes differently.
 
-    Where onnx is not installed, as in images with the full TensorRT, the parser is all that judges.
+    If onnx is not installed, as in images with the full TensorRT, only the parser checks the model.
 
     Raises:
         ConvertError: ``onnx-invalid``, ``onnx-node-invalid`` or ``quantization-asymmetric``.
@@ -30,11 +30,11 @@ def check(source: Path) -> None:
 
 
 def check_loops(onnx: Path, source: Path) -> None:
-    """Refuse a graph with loops that the parser takes with results of the wrong size, or refuses for another reason.
+    """Refuse a graph with loops that the parser gives results of the wrong size, or refuses for another reason.
 
     Args:
-        onnx: the file that is to be parsed.
-        source: the model as its author gave it.
+        onnx: the file to parse.
+        source: the original model.
 
     Raises:
         ConvertError: ``onnx-unsupported-operator``, with the nodes.
@@ -59,6 +59,6 @@ def check_loops(onnx: Path, source: Path) -> None:
 
 
 def mentions(file: Path, word: bytes) -> bool:
-    """Return whether a file has a word."""
+    """Return whether a file contains a word."""
     with open(str(file), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
         return view.find(word) >= 0

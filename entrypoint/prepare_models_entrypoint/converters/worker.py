@@ -1,4 +1,4 @@
-"""The build process: parse, check, build, write. A backend may crash, hang or eat the memory, so it is alone here."""
+"""The build process: parse, check, build, write. A backend may crash, hang or exhaust memory, so it runs alone here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROGRESS_INTERVAL_S = 0.2
 
 
 def serve(request: BuildRequest, events_fd: int) -> int:
-    """Serve one request; the outcome, good or bad, is in its result file. Progress goes to ``events_fd``."""
+    """Serve one request; the outcome, good or bad, is written to its result file. Progress goes to ``events_fd``."""
     die_with_parent(request.parent)
     show_as("prepare-build")
     go_first()
@@ -36,10 +36,10 @@ def serve(request: BuildRequest, events_fd: int) -> int:
 
 
 def _reach(request: BuildRequest) -> Optional[Reach]:
-    """Return the files of a request; None for some programs.
+    """Return the files that a request may access; None (no limits) for some programs.
 
-    A converter that is a script may start anything from anywhere. CUDA in a program changes files that the kernel makes
-    for that process alone, which nobody can name beforehand.
+    A converter that is a script may start any program. CUDA in a program writes to files that the kernel creates for
+    that process, which can't be named in advance.
 
     Timing caches and the GPU's lock are shared with other builds, so they are writable.
     """
@@ -69,7 +69,7 @@ def _is_script(program: str) -> bool:
 
 
 class Progress:
-    """Tells the parent about phases, at most a few times a second."""
+    """Reports phases to the parent, at most a few times a second."""
 
     def __init__(self, events: BinaryIO) -> None:
         self._events = events
@@ -77,7 +77,7 @@ class Progress:
         self._phase = ""
 
     def __call__(self, phase: str, done: int, total: int) -> None:
-        """Report a phase with its steps (0 of 0: not known)."""
+        """Report a phase with its steps (0 of 0: unknown)."""
         now = time.monotonic()
         if phase == self._phase and done != total and now - self._last < _PROGRESS_INTERVAL_S:
             return

@@ -1,4 +1,4 @@
-"""Several sources at once, each with its own outcome."""
+"""Several sources at once, each with its own result."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Item(NamedTuple):
 
 
 def fetch_all(job: FetchJob, events: Events) -> bool:
-    """Fetch all sources of a job; return whether all went well."""
+    """Fetch all sources of a job; return whether all succeeded."""
     return _Many(job, events).run()
 
 
@@ -67,23 +67,23 @@ class _Many:
             items = self._with_room(items)
         with ThreadPoolExecutor(self._job.connections, "fetch") as pool:
             for _ in pool.map(self._one, items):
-                pass  # a bug ends the process once the others are done
+                pass  # a bug ends the process after the others are done
         return self._good
 
     def _is_missing(self, item: _Item) -> bool:
-        """Return whether a file most likely has to come from a web server."""
+        """Return whether a file probably has to be fetched from a web server."""
         if item.source.scheme not in ("https", "http", "ngc"):
             return False
         return item.sha256 is None or not downloads.blob(self._store.root, item.sha256).exists()
 
     def _items(self, source: Source, sha256: Optional[str]) -> List[_Item]:
         found: List[_Item] = []
-        with self._failures_told(source):
+        with self._reported(source):
             found += _expanded(source, sha256, access_of(self._job.network), self._job.pins)
         return found
 
     def _without_clashes(self, items: List[_Item]) -> List[_Item]:
-        """Refuse, before anything is fetched, files that would land under one name and are not the same file."""
+        """Refuse, before anything is fetched, different files that would get the same name."""
         named: Dict[str, List[_Item]] = {}
         for item in items:
             named.setdefault(item.name, []).append(item)
@@ -101,7 +101,7 @@ class _Many:
         return [item for item in items if _are_one_file(named[item.name])]
 
     def _with_room(self, items: List[_Item]) -> List[_Item]:
-        """Refuse, before the first byte, files whose sizes are listed and that have no room together."""
+        """Refuse, before the first byte, files of listed sizes that don't fit on the disk together."""
         listed = [item for item in items if item.remote is not None and item.remote.listed and self._is_missing(item)]
         if len(listed) < 2:
             return items
@@ -120,7 +120,7 @@ class _Many:
         return [item for item in items if item not in refused]
 
     def _need(self, item: _Item) -> Optional[Tuple[str, Tuple[int, int]]]:
-        """Return the key of a listed file's part, its bytes still to come and all of them; None: nobody knows."""
+        """Return the key of a listed file's part, its remaining bytes and its size in bytes; None if unknown."""
         try:
             promise = item.remote.promise() if item.remote is not None else Promise()
         except FetchError:
@@ -134,7 +134,7 @@ class _Many:
         return key, (max(0, promise.size - progress_of(self._store.parts / f"{key}.part")[0]), promise.size)
 
     def _one(self, item: _Item) -> None:
-        with self._failures_told(item.source):
+        with self._reported(item.source):
             if self._is_in_place(item):
                 return
             fetched = fetch(
@@ -155,8 +155,8 @@ class _Many:
             self._finished(item.source, fetched, self._placed(item.name, fetched, stored=item.source.path is None))
 
     @contextlib.contextmanager
-    def _failures_told(self, source: Source) -> Iterator[None]:
-        """Make a failure the outcome of one source; the others go on."""
+    def _reported(self, source: Source) -> Iterator[None]:
+        """Make a failure the result of one source; the others continue."""
         try:
             yield
         except StageError as error:
@@ -165,7 +165,7 @@ class _Many:
             self._failed(source, from_os_error(error))
 
     def _is_in_place(self, item: _Item) -> bool:
-        """Return whether the pinned bytes are in the output directory already, whatever the cache has."""
+        """Return whether the output directory already has the pinned bytes, whatever the cache has."""
         target = self._output / item.name if self._output is not None else None
         if target is None or item.sha256 is None or not target.is_file():
             return False
@@ -174,18 +174,18 @@ class _Many:
         if not linked and sha256_file(target) != item.sha256:
             return False
         if item.source.path is None and external_data.locations(target):
-            return False  # its weights have to be there, too
+            return False  # its weights have to be in place, too
         fetched = Fetched(target, target.stat().st_size, FileDigest(item.sha256), pinned=True, promised="manifest")
         self._finished(item.source, fetched, target)
         return True
 
     def _placed(self, name: str, fetched: Fetched, *, stored: bool) -> Path:
-        """Give a file its place in the output directory, unless another one took it in this call.
+        """Put a file in its place in the output directory, unless another one took it in this call.
 
         Args:
             name: its path there; weights may have folders.
             fetched: the file.
-            stored: whether it is one of the store.
+            stored: whether it is in the store.
         """
         if self._output is None:
             return fetched.path
@@ -203,7 +203,7 @@ class _Many:
 
     def _finished(self, source: Source, fetched: Fetched, path: Path) -> None:
         weights = [ExternalFile(source_id=each.source.id, location=each.location) for each in fetched.external]
-        self._tell(
+        self._emit(
             source, "fetched" if fetched.fresh else "present", path=str(path), bytes=fetched.bytes,
             sha256=fetched.digest.result(), promised=fetched.promised, licence=fetched.licence,
             revision=fetched.revision, external_data=weights,
@@ -211,12 +211,12 @@ class _Many:
 
     def _failed(self, source: Source, error: StageError) -> None:
         self._good = False
-        self._tell(source, "failed", error=error.info("fetch"))
+        self._emit(source, "failed", error=error.info("fetch"))
 
-    def _tell(self, source: Source, status: str, **known: Any) -> None:
-        told = {"source": source.public, "source_id": source.id, "status": status, "external_data": [], **known}
+    def _emit(self, source: Source, status: str, **known: Any) -> None:
+        result = {"source": source.public, "source_id": source.id, "status": status, "external_data": [], **known}
         self._events.emit(
-            event.SOURCE_FINISHED, stage="fetch", **{**dict.fromkeys(FetchResult.__annotations__), **told}
+            event.SOURCE_FINISHED, stage="fetch", **{**dict.fromkeys(FetchResult.__annotations__), **result}
         )
 
 
@@ -226,7 +226,7 @@ def _are_one_file(items: List[_Item]) -> bool:
 
 
 def _expanded(source: Source, sha256: Optional[str], access: Access, pins: Pins) -> List[_Item]:
-    """Return the files that a source stands for: itself, or all files of a whole version of NGC."""
+    """Return the files that a source means: itself, or all files of a whole NGC version."""
     if source.archive is not None:
         return [_Item(source, sha256, safe_name(source.inner.replace("\\", "/")), source.text)]
     if source.path is not None:
@@ -249,7 +249,7 @@ def _item(source: Source, sha256: Optional[str], access: Access, pins: Pins) -> 
 
 
 def _throttled(source: Source, events: Events) -> OnProgress:
-    last = [time.monotonic()]  # what takes no longer than this tells its end alone
+    last = [time.monotonic()]  # a fetch shorter than this reports only its end
 
     def tell(data: Progress) -> None:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""From a remote file to a verified content of the store, at most once for all threads and processes."""
+"""From a remote file to verified content in the store, at most once for all threads and processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .transfer import Download, OnProgress, mismatch
 
 
 class Obtained(NamedTuple):
-    """A content of the store. ``fetched``: bytes came now. ``promised``: who given the digest, if anybody."""
+    """Content of the store. ``fetched``: whether bytes came now. ``promised``: who gave the digest, if anyone."""
 
     stored: Stored
     fetched: bool
@@ -27,12 +27,12 @@ class Obtained(NamedTuple):
 
 
 class Obtain(NamedTuple):
-    """What the fetches of one process have in common.
+    """What all fetches of a process share.
 
-    ``streams``: the files that are coming.
-    ``revalidate``: whether the server is asked if what an earlier run fetched, without a pinned digest, is current.
-    ``offline``: whether only what is here may be taken. ``copy_to``: directory that receives the file later.
-    ``pins``: what a lock knows of sources.
+    ``streams``: the files being fetched.
+    ``revalidate``: whether to ask the server if a file fetched earlier without a pinned digest is still current.
+    ``offline``: whether to take only what is in the store. ``copy_to``: directory that receives the file later.
+    ``pins``: what a lock records about sources.
     """
 
     store: Store
@@ -48,13 +48,13 @@ class Obtain(NamedTuple):
         """Return the content of a remote file.
 
         Raises:
-            FetchError: it can't be had, or is not the pinned or promised one.
+            FetchError: it can't be fetched, or is not the pinned or promised one.
         """
         present = self.store.find(pinned, remote.name) if pinned else None
         if present is not None:
             return Obtained(present, False, "manifest")
         key, began = key_of(remote.key), time.time()
-        if self.offline:  # the store may be read-only then: no lock
+        if self.offline:  # the store may be read-only then, so take no lock
             return self._known(remote, key, began) or self._absent(remote)
         with self.store.lock(key, self._waiting(key)):
             known = None if pinned else self._known(remote, key, began)
@@ -68,7 +68,7 @@ class Obtain(NamedTuple):
         )
 
     def _known(self, remote: Remote, key: str, began: float) -> Optional[Obtained]:
-        """Return what an earlier run fetched from this source, or another process since ``began``."""
+        """Return what an earlier run, or another process since ``began``, fetched from this source."""
         known = self.store.recall(key)
         if known is None:
             return None
@@ -88,7 +88,7 @@ class Obtain(NamedTuple):
         promised = "manifest" if pinned else "server" if sha256 else None
         if sha256 is None:
             return self._download(remote, promise, key, key, promised)
-        # Several sources may have one content: whoever comes second finds it.
+        # Several sources may have the same content: the second one finds it.
         with self.store.lock(sha256, self._waiting(sha256)):
             present = self.store.find(sha256, remote.name)
             if present is not None:
@@ -104,9 +104,9 @@ class Obtain(NamedTuple):
             )
             small = promise.size is not None and promise.size < WORTH_A_NOTE
             with contextlib.nullcontext() if small or key == part_key else self.store.pointing(key, part_key):
-                sha256 = download.run(self.patience)  # where it points ends with the part, not after it
+                sha256 = download.run(self.patience)  # the pointer must end with the part, not after it
             if part.is_noted:
-                part.forget_mark()  # first, so that it never appears next to other bytes
+                part.forget_mark()  # first, so that the mark is never next to other bytes
             stored = self.store.adopt(path, sha256, remote.name)
             self._remember(remote, key, stored, part.validator, promised)
         return Obtained(stored, True, promised)
@@ -120,11 +120,11 @@ class Obtain(NamedTuple):
         self.store.remember(key, known)
 
     def _waiting(self, key: str) -> Callable[[], None]:
-        """Return what tells how far the process is for which this one waits."""
+        """Return a function that reports the progress of the process that this one waits for."""
 
         def tell() -> None:
             done, total = progress_of(self.store.parts / f"{self.store.pointed(key)}.part")
-            if done:  # it has begun, and not ended just now
+            if done:  # it has begun, and has not just ended
                 self.on_progress({"phase": "download", "done": done, "total": total})
 
         return tell

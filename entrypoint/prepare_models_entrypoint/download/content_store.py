@@ -1,17 +1,17 @@
-"""The download store: every content once, by its sha256, for all models and runs of this user.
+"""The download store: each content once, by its sha256, for all models and runs of this user.
 
     blobs/<sha256>         the bytes, read-only
-    records/<sha256>.json  size, time and boot at which they were verified; what is small is hashed each time
+    records/<sha256>.json  size, time and boot at which they were verified; small files are hashed each time
     names/<sha256>/<name>  links to the blob under the names of its sources
     sources.txt            which content each source had
     parts/<key>.part       unfinished downloads
-    parts/<key>.at         under which other key a download goes on
+    parts/<key>.at         the other key under which a download continues
     lock                   one process at a time for each download
 
-A small file costs one inode, its own: creating more would be most of its price.
+A small file costs only its own inode: creating more would be most of its cost.
 
-Nothing is synced to the disk: a record holds for one boot of the machine. After another boot, which may follow a power
-cut, the bytes are hashed once more before they are trusted.
+Nothing is synced to the disk: a record is valid for one boot of the machine. After another boot, which may follow a
+power cut, the bytes are hashed again before they are trusted.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from .json_records import read_json, write_json
 from .range_locks import held
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_WORTH_A_RECORD = 1 << 16  # what is smaller is hashed sooner than a record of it is read
+_WORTH_A_RECORD = 1 << 16  # hashing a smaller file is faster than reading a record of it
 
 
 class Stored(NamedTuple):
-    """Verified bytes in the store. ``blob`` is the file, ``name`` that of its source."""
+    """Verified bytes in the store. ``blob``: the file. ``name``: that of its source."""
 
     blob: Path
     name: str
@@ -44,7 +44,7 @@ class Stored(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Return a link to the file that ends in the source's name: formats are reported by the ending."""
+        """Return a link to the file that ends in the source's name: formats are recognized by the suffix."""
         link = downloads.names(self.blob.parent.parent, self.sha256) / self.name
         if not link.is_symlink():
             link.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class Store:
         self._sources = sources_of(root / "sources.txt")
 
     def find(self, sha256: str, name: str) -> Optional[Stored]:
-        """Return a content if it is here and still what was verified."""
+        """Return content if it exists and is still what was verified."""
         blob = downloads.blob(self.root, sha256)
         try:
             status = os.stat(str(blob))
@@ -73,10 +73,10 @@ class Store:
         record = downloads.record(self.root, sha256)
         if not recorded or read_json(record) != _seen(status):
             if sha256_file(blob) != sha256:
-                blob.unlink()  # somebody wrote into it, or a power cut took its end
+                blob.unlink()  # somebody wrote to it, or a power cut truncated it
                 return None
             if recorded:
-                with contextlib.suppress(OSError):  # a store that can only be read is hashed each time
+                with contextlib.suppress(OSError):  # in a read-only store, it is hashed each time
                     self._record(record, status)
         with contextlib.suppress(OSError):  # used now
             if recorded:
@@ -106,11 +106,11 @@ class Store:
         write_json(record, _seen(status), unfinished_in=self.parts)
 
     def recall(self, key: str) -> Optional[Known]:
-        """Return what is known of a source that was fetched before: sha256, mark, who promised it, and when."""
+        """Return what is known about a source that was fetched before: sha256, mark, who promised it, and when."""
         return self._sources.recall(key)
 
     def remember(self, key: str, known: Known) -> None:
-        """Note which content a source had."""
+        """Record which content a source had."""
         self._sources.remember(key, known)
 
     def lock(
@@ -121,7 +121,7 @@ class Store:
 
     @contextlib.contextmanager
     def pointing(self, key: str, other: str) -> Iterator[None]:
-        """Tell those who wait for the lock ``key``, which this process holds, that the work is under another key."""
+        """Tell processes waiting for the lock ``key``, which this process holds, that the work is under another key."""
         write_json(self.parts / f"{key}.at", {"at": other})
         try:
             yield
@@ -146,7 +146,7 @@ def key_of(text: str) -> str:
 
 
 def _mark_used(blob: Path, status: os.stat_result) -> None:
-    """Set the time of access alone: other directories may have hard links to the file."""
+    """Set only the access time: other directories may have hard links to the file."""
     os.utime(str(blob), ns=(time.time_ns(), status.st_mtime_ns))
 
 

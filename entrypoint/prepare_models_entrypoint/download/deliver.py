@@ -1,4 +1,4 @@
-"""Giving a verified file its place in a directory of the user, without a second copy where the file system can."""
+"""Putting a verified file in its place in a directory of the user, without a second copy if the file system can."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .disk_space import FOR_OUTPUT, check_room
 
 
 def deliver(source: Path, directory: Path, name: str, store: Store, *, stored: bool) -> Path:
-    """Place a file under its final name; whatever had the name is replaced in one step.
+    """Place a file under its final name; an existing file is replaced atomically. Returns its path.
 
     Args:
         source: verified file.
         directory: receives it.
         name: its final name.
-        store: gives the lock that keeps a process that tidies away.
-        stored: whether the file is one of the store, so that a hard link to it is not a surprise to anybody.
+        store: provides the lock that keeps other processes from tidying meanwhile.
+        stored: whether the file is in the store, so that a hard link to it surprises nobody.
 
     Raises:
         FetchError: the directory's disk has no room for a copy.
@@ -51,7 +51,7 @@ def _lock_of(directory: Path) -> str:
 
 
 def _linked(source: Path, target: Path) -> bool:
-    """Link a name that is free to the file, if the file system can."""
+    """Link an unused name to the file, if the file system can, and return whether it could."""
     try:
         os.link(str(source), str(target))
     except OSError:

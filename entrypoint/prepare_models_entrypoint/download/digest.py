@@ -1,4 +1,4 @@
-"""The sha256 of a fetched file, which for a local one need not be there before it is asked for."""
+"""The sha256 of a fetched file; that of a local file need not be computed before it is used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..contract.files import sha256_file
 
 
 class FileDigest:
-    """A digest that is known, or that of a file: read by a thread from ``start`` on, or else when it is asked for."""
+    """A known digest, or that of a file: computed by a thread after ``start``, or else when needed."""
 
     def __init__(self, known: str = "", *, of: Optional[Path] = None) -> None:
         self._value, self._file = known, of
@@ -18,7 +18,7 @@ class FileDigest:
         self._error: Optional[OSError] = None
 
     def start(self) -> None:
-        """Compute it on the side, while other work goes on."""
+        """Compute it in the background."""
         if self._file is not None and self._thread is None:
             self._thread = threading.Thread(target=self._read, args=(self._file,), name="sha256")
             self._thread.start()

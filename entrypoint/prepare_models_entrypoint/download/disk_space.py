@@ -1,4 +1,4 @@
-"""Room on disks: it is looked for before bytes come, for all files together."""
+"""Disk space, checked before bytes come, for all files together."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Optional
 
 from ..errors import FetchError
 
-SPARE = 16 << 20  # beyond the bytes themselves, for what is written next to them
+SPARE = 16 << 20  # bytes beyond those of the file, for what is written next to it
 FOR_OUTPUT = "free disk space there, or choose another --output directory"
 FOR_CACHE = "free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with room"
 
 
 def check_room(directory: Path, size: int, *, what: str, hint: str) -> None:
-    """Refuse what the disk of a directory has no room for.
+    """Refuse what doesn't fit on the disk of a directory.
 
     Raises:
-        FetchError: there are fewer than ``size`` bytes.
+        FetchError: fewer than ``size`` bytes are free.
     """
     status = os.statvfs(str(directory))
     free = status.f_bavail * status.f_frsize
     if size > free:
-        message = f"{what} needs {_told(size)}, {directory} has room for {_told(free)}"
+        message = f"{what} needs {_readable(size)}, {directory} has room for {_readable(free)}"
         raise FetchError("disk-full", message, hint=hint)
 
 
-def _told(size: int) -> str:
+def _readable(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size >= 10**6 else f"{size / 1e3:.0f} kB"
 
 
 def check_both(cache: Path, output: Optional[Path], left: int, size: int, *, what: str) -> None:
-    """Refuse files of ``size`` bytes, of which ``left`` must come, that have no room in the cache or as copies.
+    """Refuse files of ``size`` bytes, ``left`` of them still to come, that don't fit in the cache or as copies.
 
     Raises:
         FetchError: one of the disks is too full.

@@ -1,4 +1,4 @@
-"""Weights next to a model that is not a plain local file: fetched from next to it, and put together with it."""
+"""Weights next to a model that is not a plain local file: fetched from next to it, and placed with it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .content_store import Store, key_of
 if TYPE_CHECKING:
     from .fetch import Fetched
 
-_MOST = 4096  # files of one model
+_MOST = 4096  # files per model
 
 
 class Weights(NamedTuple):
-    """A file with weights. ``location``: as the model names it, relative to the model."""
+    """A file with weights. ``location``: as written in the model, relative to it."""
 
     location: str
     source: Source
@@ -39,7 +39,7 @@ def of_model(
         fetch_one: fetches a source with the digest that it must have.
 
     Raises:
-        FetchError: they can't be had, or are named outside of the model's directory.
+        FetchError: they can't be fetched, or are outside the model's directory.
     """
     try:
         named = external_data.locations(model.path)
@@ -78,7 +78,7 @@ def _fetched(
 
 
 def together(model: Fetched, weights: Tuple[Weights, ...], store: Store) -> Path:
-    """Return the path of the model in a directory in which it and its weights have their names, as links."""
+    """Return the path of the model in a directory of links to it and its weights, under their names."""
     sha256 = model.digest.result()
     parts = [f"{each.location}\0{each.fetched.digest.result()}" for each in weights]
     folder = downloads.names(store.root, sha256) / f"with-{key_of(chr(10).join(parts))[:16]}"

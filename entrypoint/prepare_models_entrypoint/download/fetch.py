@@ -23,10 +23,10 @@ from .transfer import OnProgress, mismatch
 
 
 class Fetched(NamedTuple):
-    """A source on this machine's disk. ``digest`` is its sha256; for a local file it is computed when it is needed.
+    """A source on this machine's disk. ``digest`` is its sha256; for a local file it is computed when needed.
 
-    ``fresh``: whether bytes came over the network now. ``promised``: who given the digest (manifest, server, None).
-    ``licence``: page on which the terms of an NGC model stand. ``revision``: the commit of a repository.
+    ``fresh``: whether bytes came over the network now. ``promised``: who gave the digest (manifest, server, None).
+    ``licence``: page with the terms of an NGC model. ``revision``: the commit of a repository.
     ``external``: the files with the weights of a model that came from elsewhere, each next to ``path``.
     """
 
@@ -54,7 +54,7 @@ def fetch(
     pins: Pins = NO_PINS,
     remote: Optional[Remote] = None,
 ) -> Fetched:
-    """Bring the bytes of ``source`` to a local file, with the external data of a model from next to it.
+    """Fetch ``source`` to a local file, with a model's external data from next to it.
 
     Args:
         source: an absolute path, ``file://``, ``https://``, ``ngc://org[/team]/model:version/file``, a URL of fsspec,
@@ -63,14 +63,14 @@ def fetch(
         cache_dir: where downloads are kept.
         on_progress: called with ``done`` and ``total`` bytes of a download.
         network: how sources are reached.
-        offline: take what an earlier fetch left; there is no network.
-        revalidate: whether a server is asked if what an earlier run fetched, without a pinned digest, is current.
-        pins: what a lock knows of the source, and of files with external data.
-        copy_to: directory in which the caller gives the file its name; its disk must have room before the first byte.
-        remote: the file that ``source`` names, where the caller has it already.
+        offline: use only what an earlier fetch left; there is no network.
+        revalidate: whether to ask a server if a file fetched earlier without a pinned digest is still current.
+        pins: what a lock records about the source, and about files with external data.
+        copy_to: directory where the caller will put the file; its disk must have enough space before the first byte.
+        remote: the file that ``source`` names, if the caller already has it.
 
     Raises:
-        FetchError: the bytes can't be had, or are not the promised ones.
+        FetchError: the bytes can't be fetched, or are not the promised ones.
     """
     parsed = Source.of(source)
     if parsed.problem is not None:
@@ -120,10 +120,10 @@ def _archive(source: Source, access: Access, obtain: Obtain) -> Fetched:
 
 
 def remote_of(source: Source, access: Access, pins: Pins) -> Remote:
-    """Return the remote file that a source names, at the revision that a lock knows.
+    """Return the remote file that a source names, at the revision in a lock.
 
     Raises:
-        FetchError: it names a whole version of NGC and no file of it.
+        FetchError: it names a whole NGC version instead of a file.
     """
     kind = source.kind
     if kind is None:

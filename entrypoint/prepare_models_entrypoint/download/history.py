@@ -1,4 +1,4 @@
-"""Which content each source had when it was fetched: a line for each fetch in one file, of which the last counts."""
+"""Which content each source had when it was fetched: a line per fetch in one file; the last one for a source counts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..contract.codec import ContractError
 from ..contract.files import partial_file
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-_OUTDATED = 1000  # lines that no longer count, after which the file is written again
+_OUTDATED = 1000  # obsolete lines, after which the file is rewritten
 
 
 class Known(TypedDict):
-    """What a source had: ``mark`` is what its server knows the content by, ``promised`` who given the digest.
+    """What a source had. ``mark``: by which its server recognizes the content. ``promised``: who gave the digest.
 
-    ``at``: when it was fetched, in epoch seconds; None of a file of an archive.
+    ``at``: when it was fetched, in epoch seconds; None for a file in an archive.
     """
 
     source: str
@@ -32,7 +32,7 @@ class Known(TypedDict):
 
 
 class Sources:
-    """The file, which other processes append to as well. A lost or broken line only costs work done once more."""
+    """The file, to which other processes append, too. A lost or broken line only costs repeated work."""
 
     def __init__(self, file: Path) -> None:
         self._file = str(file)
@@ -41,7 +41,7 @@ class Sources:
         self._read = self._count = self._inode = 0
 
     def recall(self, key: str) -> Optional[Known]:
-        """Return what was noted last of a source."""
+        """Return the last record of a source."""
         with self._guard:
             self._read_on()
             line = self._lines.get(key)
@@ -51,7 +51,7 @@ class Sources:
             return None
 
     def remember(self, key: str, known: Known) -> None:
-        """Note which content a source had."""
+        """Record which content a source had."""
         line = f"{key} {json.dumps(known)}\n".encode()
         try:
             descriptor = os.open(self._file, _APPEND, 0o644)
@@ -59,7 +59,7 @@ class Sources:
             os.makedirs(os.path.dirname(self._file), exist_ok=True)
             descriptor = os.open(self._file, _APPEND, 0o644)
         try:
-            os.write(descriptor, line)  # in one piece, so that lines of several processes never mix
+            os.write(descriptor, line)  # in one write, so that lines of several processes never mix
         finally:
             os.close(descriptor)
 
@@ -81,10 +81,10 @@ class Sources:
             self._lines[key.decode("ascii", "replace")] = known
             self._count += 1
         if self._count > len(self._lines) + _OUTDATED:
-            self._write_anew()
+            self._rewrite()
 
-    def _write_anew(self) -> None:
-        """Leave the lines that count; what another process notes in this moment is lost."""
+    def _rewrite(self) -> None:
+        """Rewrite the file with the lines that count; what another process appends at that moment is lost."""
         with contextlib.suppress(OSError), partial_file(self._file) as (stream, partial):  # a store may be read-only
             stream.writelines(b"%s %s\n" % (key.encode(), line) for key, line in self._lines.items())
             stream.flush()

@@ -1,4 +1,4 @@
-"""Small JSON files: whole or absent, never synced; a lost or broken one only costs work that is done once more."""
+"""Small JSON files: complete or absent, never synced; a lost or broken one only costs repeated work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..contract.files import partial_file
 
 
 def read_json(file: Path) -> Dict[str, object]:
-    """Return the object in a file, or an empty one where it is missing or broken."""
+    """Return the object in a file, or an empty one if it is missing or broken."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -22,7 +22,7 @@ def write_json(file: Path, document: Dict[str, object], *, unfinished_in: Option
     """Write an object; a reader sees the old or the new file.
 
     Args:
-        file: where it belongs.
+        file: the target.
         document: the object.
         unfinished_in: directory for the unfinished file, which a killed process leaves there; None: that of ``file``.
     """

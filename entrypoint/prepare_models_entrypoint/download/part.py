@@ -1,4 +1,4 @@
-"""An unfinished download on the disk, hashed as it grows, and resumable after the process that began it is gone."""
+"""An unfinished download on the disk, hashed as it grows, and resumable after the process that began it has ended."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import BinaryIO, Iterator, Optional, Tuple
 from .json_records import read_json, write_json
 
 _CHUNK = 1 << 20
-WORTH_A_NOTE = 1 << 20  # what is smaller is fetched again sooner than a note of it is read
+WORTH_A_NOTE = 1 << 20  # fetching a smaller file again is faster than reading a note of it
 
 
 class Part:
-    """The bytes of a download that are here: ``size`` of them; ``validator`` is the server's mark of the content.
+    """The bytes of a download so far: ``size`` of them. ``validator``: the server's mark of the content.
 
-    ``is_noted``: whether the mark may appear in a file next to them.
+    ``is_noted``: whether the mark may be in a file next to them.
     """
 
     def __init__(self, path: Path, stream: BinaryIO) -> None:
@@ -32,14 +32,14 @@ class Part:
     @classmethod
     @contextlib.contextmanager
     def opened(cls, path: Path, *, resume_without_validator: bool) -> Iterator[Part]:
-        """Open a part; what an earlier process left is taken up if its content can be recognized later.
+        """Open a part; bytes from an earlier process are continued if their content can be verified later.
 
         Args:
             path: the file; its server's mark is kept next to it.
-            resume_without_validator: whether a digest that is known beforehand tells.
+            resume_without_validator: whether a known digest will verify it.
         """
         with _opened(path) as stream:
-            part = cls(path, stream)  # unbuffered: what was written survives a kill
+            part = cls(path, stream)  # unbuffered: what was written survives if the process is killed
             part._take_up(resume_without_validator=resume_without_validator)
             try:
                 yield part
@@ -67,27 +67,27 @@ class Part:
             self.size += len(chunk)
 
     def restart(self) -> None:
-        """Forget all bytes; the mark goes first, so that it never appears next to others."""
+        """Discard all bytes; the mark is removed first, so that it is never next to other bytes."""
         self.forget_mark()
         self._stream.truncate(0)
         self._digest, self.size, self.validator, self._total = hashlib.sha256(), 0, None, None
 
     def mark(self, validator: Optional[str], total: Optional[int]) -> None:
-        """Keep the server's mark of the content that comes, and its size; without a mark, the one before holds."""
+        """Store the server's mark of the content, and its size; without a mark, the previous one stays."""
         before = self.validator, self._total
         self.validator, self._total = validator or self.validator, total
         if self.is_noted and before != (self.validator, total):
             self.note()
 
     def note(self) -> None:
-        """Write the mark next to the part, for whoever continues or watches it."""
+        """Write the mark next to the part, for processes that continue or watch it."""
         self.is_noted = True
         write_json(_meta(self.path), {"validator": self.validator, "total": self._total})
 
     def append(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Append the next bytes."""
         if not self.is_noted and self.size + len(chunk) >= WORTH_A_NOTE:
-            self.note()  # first: who watches a part that is large enough finds out of how many bytes
+            self.note()  # first: a process that watches a large part then finds its total size
         view = memoryview(chunk)
         while view:
             view = view[self._stream.write(view) :]
@@ -95,11 +95,11 @@ class Part:
         self.size += len(chunk)
 
     def sha256(self) -> str:
-        """Return the digest of the bytes that are here."""
+        """Return the digest of the bytes so far."""
         return self._digest.hexdigest()
 
     def range_file(self, start: int) -> Path:
-        """Return the file for bytes that come ahead, from ``start`` on."""
+        """Return the file for bytes fetched ahead, from ``start`` on."""
         return self.path.with_suffix(f".{start}.range")
 
     def discard(self) -> None:
@@ -116,14 +116,14 @@ class Part:
 
 
 def progress_of(path: Path) -> Tuple[int, int]:
-    """Return how many bytes of a part are here, which another process may be writing, and of how many; 0: unknown."""
+    """Return the size so far and the total size in bytes of a part that another process may be writing; 0: unknown."""
     try:
         done = path.stat().st_size
     except OSError:
         return 0, 0
     note = read_json(_meta(path))
     if done >= WORTH_A_NOTE and not note:
-        return 0, 0  # it has just come to its end, and gets its place in the store
+        return 0, 0  # it was just completed, and is moving into the store
     total = note.get("total")
     return done, total if isinstance(total, int) else 0
 

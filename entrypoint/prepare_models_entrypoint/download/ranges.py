@@ -1,7 +1,7 @@
-"""A large file from a server that limits each connection: ranges of it come ahead on further connections.
+"""A large file from a server that limits each connection: ranges of it are fetched ahead on further connections.
 
-The part stays a prefix of the file. The ranges are in files of their own next to it and are appended in their order, in
-place of the network. What a killed process leaves of them is dropped: they are never more than a twentieth of the file.
+The part stays a prefix of the file. Ranges are in separate files next to it, and are appended in order instead of bytes
+from the network. Those left by a killed process are dropped: they are never more than a twentieth of the file.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from ..sources.body import RangeLostError, Remote
 from .part import Part
 from .streams import Streams
 
-_LEAST = 128 << 20  # bytes of a file that is split
-_LEAST_S = 4.0  # and seconds that one stream would still need
+_LEAST = 128 << 20  # smallest file that is split, in bytes
+_LEAST_S = 4.0  # seconds that one stream would still need
 _LOOK_S = 0.5
-_GROWTH = 1.3  # by which ranges must speed the file up
+_GROWTH = 1.3  # speed-up that ranges must reach
 _SHARE = 128
 _LARGEST = 8 << 20
-_AHEAD = 6  # ranges, of which each is a 128th of the file or less
-_TRIES = 2  # the second with a URL that is signed again
+_AHEAD = 6  # ranges, each at most a 128th of the file
+_TRIES = 2  # the second with a newly signed URL
 _READ = 1 << 20
 
 
 class Split:
-    """Decides whether a download goes on in ranges, and hands over their bytes.
+    """Decides whether a download continues in ranges, and yields their bytes.
 
     Args:
         remote: where the bytes come from.
-        part: the prefix that is here; it reports by which mark the server knows the content again.
+        part: the prefix so far; it has the mark by which the server recognizes the content.
         streams: the downloads of this process.
-        verified: whether a digest is known, which would tell a mixture of two contents.
+        verified: whether a digest is known, which would reveal a mixture of two contents.
     """
 
     def __init__(self, remote: Remote, part: Part, streams: Streams, *, verified: bool) -> None:
@@ -45,11 +45,11 @@ class Split:
 
     @property
     def goes_on(self) -> bool:
-        """Return whether ranges go on where the part ends."""
+        """Return whether ranges continue where the part ends."""
         return self._ahead is not None and self._ahead.first == self._part.size
 
     def stream(self, chunks: Iterator[bytes], total: Optional[int]) -> Iterator[bytes]:
-        """Yield the bytes of a stream that begins where the part ends, up to the first range once there are any."""
+        """Yield the bytes of a stream that begins where the part ends, up to the first range if there is one."""
         at = seen = self._part.size
         began = looked = time.monotonic()
         for chunk in chunks:
@@ -61,23 +61,23 @@ class Split:
             at += len(chunk)
             yield chunk
             if total is not None and ahead is None and now - looked >= _LOOK_S:
-                if looked > began:  # the first moments of a connection are slower than it is
+                if looked > began:  # a connection is slower at first
                     self._consider(at, total, (at - seen) / (now - looked))
                 looked, seen = now, at
 
     def ranges(self) -> Iterator[bytes]:
-        """Yield the bytes of the ranges in their order, as far as they came."""
+        """Yield the bytes of the ranges in order, as far as they came."""
         if self._ahead is not None:
             yield from self._ahead.bytes()
             self._given_up = not self._ahead.complete
             self.close()
 
     def give_up(self) -> None:
-        """Begin no ranges any more."""
+        """Start no more ranges."""
         self._given_up = True
 
     def close(self) -> None:
-        """Stop what is under way and remove it."""
+        """Stop ranges in progress and remove their files."""
         if self._ahead is not None:
             self._ahead.end()
             self._ahead = None
@@ -94,7 +94,7 @@ class Split:
 
 
 class _Range:
-    """Bytes from ``start`` to before ``end``: ``came`` of them are in the file. ``done``: no more will come."""
+    """Bytes from ``start`` to before ``end``, of which ``came`` are in its file. ``done``: no more will come."""
 
     def __init__(self, start: int, end: int, path: Path) -> None:
         self.start, self.end, self.path = start, end, path
@@ -107,11 +107,11 @@ class _Range:
 
 
 class _Ahead:
-    """Ranges on their way. ``first`` is where they begin.
+    """Ranges in progress. ``first``: where they begin.
 
     Args:
         size: bytes of a range.
-        rate: bytes a second of the one stream before.
+        rate: bytes per second of the single stream before.
     """
 
     def __init__(self, remote: Remote, part: Part, first: int, total: int, *, size: int, rate: float) -> None:
@@ -133,14 +133,14 @@ class _Ahead:
             threading.Thread(target=self._work, name="range", daemon=True).start()
 
     def judge(self) -> None:
-        """Begin no more ranges where all connections together are hardly faster than one was."""
+        """Start no more ranges if all connections together are hardly faster than one was."""
         with self._change:
             came = self.first - self._before + sum(each.came for each in self._ranges)
             if came / (time.monotonic() - self._began) < _GROWTH * self._rate:
                 self._close()
 
     def bytes(self) -> Iterator[bytes]:
-        """Yield what came, without a gap."""
+        """Yield what came, without gaps."""
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._ranges[0].done if self._ranges else self._no_more())
@@ -157,7 +157,7 @@ class _Ahead:
                 self._change.notify_all()
 
     def end(self) -> None:
-        """Stop, and remove the files; a thread that still waits for its server finds out later."""
+        """Stop, and remove the files; a thread still waiting for its server notices later."""
         with self._change:
             self._ended = True
             self._close()
@@ -199,7 +199,7 @@ class _Ahead:
         return self._ranges[-1]
 
     def _fetch(self, each: _Range) -> None:
-        """Bring the bytes of a range; after a failure the file goes on as one stream, which tells of what lasts."""
+        """Fetch a range; after a failure the file continues as one stream, which reports lasting errors."""
         with each.file:
             for _ in range(_TRIES):
                 with contextlib.suppress(FetchError, OSError):

@@ -1,4 +1,4 @@
-"""How long a fetch goes on in spite of failures, and how long the call that it is one of waits in all."""
+"""How long a fetch continues despite failures, and how long its whole call waits in total."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUDGET_S = 300.0
 
 
 class Budget:
-    """Seconds that the fetches of one call may wait, however many of them wait at once."""
+    """Seconds that the fetches of one call may wait in total, however many wait at once."""
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds
@@ -47,10 +47,10 @@ class Budget:
 
 
 class Patience:
-    """Limits of one fetch, and of the call that it is one of.
+    """Limits of one fetch, and of its whole call.
 
     Args:
-        attempts: failures in a row without a single new byte.
+        attempts: consecutive failures without a single new byte.
         stall_s: seconds without a byte.
         first_wait_s: longest wait after the first failure; each further one doubles it, up to ``longest_wait_s``.
     """
@@ -69,23 +69,23 @@ class Patience:
 
 
 class Effort:
-    """What one fetch has cost up to now. ``progress`` is called when new bytes came."""
+    """What one fetch has cost so far."""
 
     def __init__(self, patience: Patience) -> None:
         self.patience = patience
         self.idle = self.failures = 0
 
     def progress(self) -> None:
-        """Note that new bytes came: what failed before is made good."""
+        """Record that new bytes came: earlier failures no longer count."""
         self.idle = 0
 
     def run(self, attempt: Callable[[], T]) -> T:
-        """Return what ``attempt`` returns, calling it again after failures that may pass.
+        """Return what ``attempt`` returns, calling it again after temporary failures.
 
         Raises:
-            FetchError: the last failure, when it is final or patience has ended.
+            FetchError: the last failure, if it is permanent or patience has run out.
         """
-        import tenacity  # here, as local files are never tried again
+        import tenacity  # imported here, as local files are never retried
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),

@@ -1,4 +1,4 @@
-"""The files that are coming to this process at one time, which share a line and a disk."""
+"""The files that this process is fetching at the same time, which share a connection and a disk."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 import threading
 from typing import Callable, Iterator, List
 
-_CONNECTIONS = 5  # of all files together; so many files fill a line without ranges
+_CONNECTIONS = 5  # for all files together; that many files use the full bandwidth without ranges
 
 
 class Stream:
-    """One of them. ``need`` tells how many bytes it still takes on the disk."""
+    """One of them. ``need`` returns how many bytes it still takes on the disk."""
 
     def __init__(self) -> None:
         self.need: Callable[[], int] = lambda: 0
@@ -25,7 +25,7 @@ class Streams:
 
     @contextlib.contextmanager
     def one(self) -> Iterator[Stream]:
-        """Count one more for as long as the block runs."""
+        """Count one more while the block runs."""
         stream = Stream()
         with self._guard:
             self._all.append(stream)
@@ -40,7 +40,7 @@ class Streams:
         return _CONNECTIONS - len(self._all)
 
     def admit(self, stream: Stream, need: Callable[[], int], check: Callable[[int], None]) -> None:
-        """Let the bytes of a stream come if ``check`` finds room for them next to what the others still need."""
+        """Admit the bytes of a stream if ``check`` finds disk space for them besides what the others still need."""
         with self._guard:
             stream.need = lambda: 0
             check(need() + sum(other.need() for other in self._all))

@@ -16,7 +16,7 @@ from .streams import Stream, Streams
 
 
 class Progress(TypedDict):
-    """How far a download is: ``done`` of ``total`` bytes, 0 where nobody knows of how many."""
+    """How far a download is: ``done`` of ``total`` bytes; ``total`` is 0 if unknown."""
 
     phase: str
     done: int
@@ -31,15 +31,15 @@ _IMPOSTORS = ("source-not-a-model", "network-intercepted")
 
 
 class Download:
-    """A download in the making.
+    """A download in progress.
 
     Args:
         remote: where the bytes come from.
         part: where they go.
-        promise: size and digest to verify, as far as they are known; a pinned digest is here, too.
+        promise: size and digest to verify, if known, including a pinned digest.
         on_progress: called with ``done`` and ``total`` bytes.
         copy_to: directory that receives the file later.
-        streams: the files that are coming to this process.
+        streams: the files that this process is fetching.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Download:
         self.doubt: Optional[FetchError] = None
 
     def run(self, patience: Patience) -> str:
-        """Bring all bytes to the part and return their sha256.
+        """Fetch all bytes into the part and return their sha256.
 
         Raises:
-            FetchError: they can't be had, or are not the promised ones.
+            FetchError: they can't be fetched, or are not the promised ones.
         """
         effort = Effort(patience)
         split = Split(self.remote, self.part, self.streams, verified=self.promise.sha256 is not None)
@@ -77,19 +77,19 @@ class Download:
         if size is None or part.size < size or size == 0:
             try:
                 while not self._came(split, effort):
-                    pass  # the ranges ended before the file did
+                    pass  # the ranges ended before the file
             except RangeLostError:
                 part.restart()
                 raise
             except FetchError as error:
-                # a file is promised, so a page in its place may be gone with the next try
+                # a file is promised, so the next try may no longer get a page instead
                 error.retryable = error.retryable or (size is not None and error.code in _IMPOSTORS)
                 raise
         return self._verified(split)
 
     def _came(self, split: Split, effort: Effort) -> bool:
-        """Receive what one stream and the ranges behind it bring; return whether that was all."""
-        split.close()  # of the try before
+        """Receive one stream and the ranges after it; return whether the file is complete."""
+        split.close()  # of the previous try
         with self.remote.open(self.part.size, self.part.validator) as body:
             self.doubt = None
             self._question(body.doubt, body)
@@ -108,7 +108,7 @@ class Download:
         return True
 
     def _begin(self, body: Body) -> Optional[int]:
-        """Make the part ready for the bytes of a body, and return the size of the whole file."""
+        """Prepare the part for the bytes of a body, and return the size of the whole file."""
         part, total = self.part, self._total(body)
         if body.start != part.size:
             part.restart()
@@ -125,12 +125,12 @@ class Download:
                 raise self._other_size(f"more than {total} bytes", total)
             part.append(chunk)
             if part.size >= self.furthest + (_STEP if total is None else min(_STEP, total // 50 + 1)):
-                self.furthest = part.size  # the same bytes once more, or a few of very many, are no progress
+                self.furthest = part.size  # the same bytes again, or a few of very many, are not progress
                 effort.progress()
             self.on_progress({"phase": "download", "done": part.size, "total": total or 0})
 
     def _total(self, body: Body) -> Optional[int]:
-        """Return the size of the whole file; on a continued body the server's word must be the promised one."""
+        """Return the size of the whole file; for a continued body, the server's size must be the promised one."""
         promised = self.promise.size
         if promised is None:
             return body.total
@@ -150,7 +150,7 @@ class Download:
         )
 
     def _begun(self, body: Body) -> Iterator[bytes]:
-        """Yield the chunks of a file whose first bytes show no page or message in its place."""
+        """Yield the chunks of a file, after checking that its first bytes are not a page or message instead."""
         chunks, head = iter(body.chunks), b""
         while len(head) < SNIFFED:
             chunk = next(chunks, None)
@@ -164,7 +164,7 @@ class Download:
         yield from chunks
 
     def _question(self, doubt: Optional[FetchError], body: Body) -> None:
-        """Refuse what looks like another thing than the file, unless a digest will tell what it is."""
+        """Refuse what doesn't look like the file, unless a digest will decide."""
         if doubt is None:
             return
         if self.promise.sha256 is None or self.promise.size not in (None, body.total):
@@ -178,11 +178,11 @@ class Download:
         expected = self.promise.sha256
         if expected is not None and found != expected:
             part.restart()
-            split.give_up()  # a range may be what was wrong
+            split.give_up()  # a range may have been wrong
             self.mismatches += 1
             if self.doubt is not None:
                 raise self.doubt
-            # Once more where bytes of two tries met, or where the server's own list says that it has the right ones.
+            # Retry if bytes of two tries were joined, or if the server's own list says that it has the right ones.
             again = self.mismatches == 1 and (self.resumed or self.promise.size is not None)
             raise mismatch(self.remote.label, expected=expected, found=found, retryable=again)
         return found

@@ -1,1 +1,1 @@
-"""The inspect stage: what an engine really is, and the files that its consumers read."""
+"""The inspect stage: what an engine really is, and the files for its consumers."""

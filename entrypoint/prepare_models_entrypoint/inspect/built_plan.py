@@ -1,4 +1,4 @@
-"""Inspect what was built, before it gets its final name."""
+"""Inspecting a built engine before it gets its final name."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Inspected:
-    """Header and bindings of an engine. ``peak_rss_bytes`` is set where a process of its own loaded the engine.
+    """Header and bindings of an engine. ``peak_rss_bytes`` is set if a separate process loaded the engine.
 
-    ``evidence``: precision of the engine's layers, where it was loaded and carries that information.
-    ``details``: memory and layers, where it was loaded.
+    ``evidence``: precision of the engine's layers, if it was loaded and contains that information.
+    ``details``: memory and layers, if it was loaded.
     """
 
     header: Header
@@ -41,7 +41,7 @@ class Inspected:
 
 
 def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_dir: Path) -> Inspected:
-    """Read the plan's header, and its bindings from the engine where a GPU can load it, else from the network.
+    """Read the plan's header, and its bindings from the engine if a GPU can load it, else from the network.
 
     Args:
         plan: the built plan file.
@@ -54,10 +54,10 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
     module = loader(runtime, header["format"])
     if runtime["gpu"] is None:
         return Inspected(header, list(network), warnings, None)
-    if module is None:  # a program built it
+    if module is None:  # built by a program
         hint = "install the TensorRT module of the same version for this Python, so that engines are loaded and checked"
-        told = f"no module of this Python loads engines of {PRODUCTS[header['format']]}: this one was not loaded"
-        warnings.append(WarningInfo(code="engine-not-loadable-here", message=told, hint=hint))
+        text = f"no module of this Python loads engines of {PRODUCTS[header['format']]}: this one was not loaded"
+        warnings.append(WarningInfo(code="engine-not-loadable-here", message=text, hint=hint))
         return Inspected(header, list(network), warnings, None)
     answer, peak = load_engine(plan, work_dir, own=True, module=module["name"])
     if answer["why_not"] is None:
@@ -76,21 +76,21 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
 
 
 def partly_unknown(answer: Answer) -> List[WarningInfo]:
-    """Return the warning that an engine does not tell everything, as one of an older version in a lean runtime."""
+    """Return the warning that an engine doesn't reveal everything, such as an older one in a lean runtime."""
     if not answer["unknown"]:
         return []
     hint = "please report it with the versions of TensorRT that built and that loaded the engine"
-    told = f"the engine loads, but parts of its description can't be read: {'; '.join(answer['unknown'])}"
-    return [WarningInfo(code="engine-partly-unknown", message=told, hint=hint)]
+    text = f"the engine loads, but parts of its description can't be read: {'; '.join(answer['unknown'])}"
+    return [WarningInfo(code="engine-partly-unknown", message=text, hint=hint)]
 
 
 def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple[Answer, int]":
-    """Return what the engine says of itself, or ``why_not``, and the peak memory of the process that loaded it.
+    """Return what the engine reports, or ``why_not``, and the peak memory in bytes of the process that loaded it.
 
     Args:
         plan: the plan file.
         work_dir: private directory for the files of the child process.
-        own: whether it was built here: code that a foreign plan brings along is never run.
+        own: whether it was built here: code inside a foreign engine is never run.
         module: name of the TensorRT module that loads it.
     """
     request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
@@ -104,7 +104,7 @@ def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple
 
 
 def _take_values(network: Sequence[Binding], engine: Sequence[Binding]) -> None:
-    """Give the profiles of shape tensors their values, which are the network's: an engine is not asked for them."""
+    """Copy the values of shape tensors' profiles from the network, as they are not read from the engine."""
     known = {binding["name"]: binding["profiles"] for binding in network}
     for binding in engine:
         for mine, built in zip(binding["profiles"], known.get(binding["name"], ())):
@@ -114,7 +114,7 @@ def _take_values(network: Sequence[Binding], engine: Sequence[Binding]) -> None:
 
 def _same_names(network: Sequence[Binding], engine: Sequence[Binding]) -> None:
     if not any(binding["mode"] == "output" for binding in network):
-        return  # a converter that tells no bindings: the engine's are the first word
+        return  # the converter reports no bindings: only the engine has them
     expected, found = ({(b["mode"], b["name"]) for b in bindings} for bindings in (network, engine))
     if expected != found:
         raise InspectError(

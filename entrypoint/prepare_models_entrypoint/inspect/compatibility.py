@@ -1,4 +1,4 @@
-"""Does a plan run on this machine? Answered from its header and record, in a sentence that names both sides."""
+"""Does an engine run on this machine? Answered from its header and record, in a sentence that names both sides."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from .header import Header
 
 
 class Fitness(TypedDict):
-    """``runs_here``: True, False, or None where this machine can't tell. ``told``: why, in a sentence."""
+    """``runs_here``: True, False, or None if this machine can't tell. ``told``: the reason, in a sentence."""
 
     runs_here: Optional[bool]
     told: str
 
 
 def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> Fitness:
-    """Compare what a plan was built by and for with what is here, before it is loaded.
+    """Compare what an engine was built by and for with this machine, before it is loaded.
 
     Args:
         header: of the plan.
-        record: the report that was written with it, if it is there.
+        record: the report that was written with it, if there is one.
         runtime: backend and GPU of this environment.
     """
     module = loader(runtime, header["format"])
-    told = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"
+    text = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"
     if runtime["gpu"] is None or not (module or runtime["backend"]):
-        return Fitness(runs_here=None, told=told)
+        return Fitness(runs_here=None, told=text)
     if module is None or (loads_compatible_alone(module["name"]) and _compatible(record) is False):
-        return Fitness(runs_here=False, told=told)
+        return Fitness(runs_here=False, told=text)
     wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
     if wanted is not None and not _covers(header, wanted, found):
-        return Fitness(runs_here=False, told=told)
+        return Fitness(runs_here=False, told=text)
     if loads_compatible_alone(module["name"]) and not _compatible(record):
-        return Fitness(runs_here=None, told=told)
-    return Fitness(runs_here=_same_version(header, module["version"]), told=told)
+        return Fitness(runs_here=None, told=text)
+    return Fitness(runs_here=_same_version(header, module["version"]), told=text)
 
 
 def _built(header: Header, record: Optional[ModelReport]) -> str:
@@ -49,7 +49,7 @@ def _built(header: Header, record: Optional[ModelReport]) -> str:
 
 
 def _compatible(record: Optional[ModelReport]) -> Optional[bool]:
-    """Return whether an engine was built version compatible, None where no record says what was asked."""
+    """Return whether an engine was built version compatible; None if no record says so."""
     identity = record.get("identity") if record is not None else None
     builder = identity.get("builder") if isinstance(identity, dict) else None
     return builder.get("version_compatible") is True if isinstance(builder, dict) else None
@@ -66,7 +66,7 @@ def _here(runtime: RuntimeInfo, backend: Optional[BackendInfo]) -> str:
 
 
 def sm(capability: str) -> str:
-    """Return a compute capability as NVIDIA's tools name it: 8.7 is sm_87."""
+    """Return a compute capability as NVIDIA's tools write it: 8.7 is sm_87."""
     return f"sm_{capability.replace('.', '')}"
 
 
@@ -89,11 +89,11 @@ def _number(capability: str) -> "tuple[int, ...]":
 
 
 def _same_version(header: Header, version: str) -> Optional[bool]:
-    """Return whether the versions are the same; others may load where the plan was built version compatible."""
+    """Return whether the versions are the same; others may load if the engine was built version compatible."""
     built, here = (tuple(text.split("."))[:3] for text in (header["version"], version))
     return True if built == here else None
 
 
 def explain(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo, reason: str) -> str:
-    """Return why a plan did not load, with both sides and the runtime's own words."""
+    """Return why an engine did not load, with both sides and the runtime's own message."""
     return f"{judge(header, record, runtime)['told']}. The runtime says: {reason}"

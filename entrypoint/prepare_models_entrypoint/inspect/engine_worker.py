@@ -1,6 +1,6 @@
-"""Reads an engine's inputs and outputs from the engine itself, in a process of its own: deserialization can crash.
+"""Reads an engine's inputs and outputs from the engine itself, in a separate process: deserialization can crash.
 
-Its arguments are ``REQUEST EVENTS_FD``. It is started where a CUDA device exists.
+Its arguments are ``REQUEST EVENTS_FD``. It is started only if there is a GPU.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Answer(TypedDict):
-    """What an engine says of itself, or ``why_not``. ``unknown``: the parts that could not be read, with reasons."""
+    """What an engine reports, or ``why_not``. ``unknown``: the parts that could not be read, with reasons."""
 
     io: List[Binding]
     layers: object
@@ -34,7 +34,7 @@ class Answer(TypedDict):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the bindings, or why the engine does not load, to the request's result file."""
+    """Write the bindings, or why the engine doesn't load, to the request's result file."""
     request: Dict[str, Any] = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
     take(request["module"])
@@ -54,7 +54,7 @@ def _read(plan: str, *, own: bool) -> Answer:
     unknown: List[str] = []
 
     def part(what: str, ask: Callable[[], T]) -> Optional[T]:
-        """Return a part of the answer; an engine of an older version refuses some, and the others still count."""
+        """Return a part of the answer; an older engine refuses some parts (None), and the rest still counts."""
         try:
             return ask()
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
@@ -79,7 +79,7 @@ def _read(plan: str, *, own: bool) -> Answer:
 
 
 def not_loaded(why: Optional[str]) -> Answer:
-    """Return the answer of an engine that does not load."""
+    """Return the answer for an engine that doesn't load."""
     return Answer(io=[], layers=None, details=None, unknown=[], why_not=why)
 
 

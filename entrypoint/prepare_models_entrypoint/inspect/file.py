@@ -1,4 +1,4 @@
-"""What a model file is: its format, and its inputs and outputs where they can be read without building anything."""
+"""What a model file is: its format, and its inputs and outputs if they can be read without building anything."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def describe_all(
 
 
 def _load_onnx_once() -> None:
-    """Import onnx here, so that the processes that read the files need not: without threads, as they are forks."""
+    """Import onnx here once for the forked processes that read the files; without threads, because they are forks."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     with contextlib.suppress(ImportError):
         import onnx.shape_inference  # noqa: F401  # for the forks that come
 
 
 def describe(file: Path, key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False) -> Document:
-    """Return ``file``, ``format``, ``bytes`` and what the format tells; or the ``error`` that stands in the way.
+    """Return ``file``, ``format``, ``bytes`` and what the format contains; or the ``error``.
 
-    ``io`` is None where inputs and outputs can't be read from this file, and ``note`` says why.
+    ``io`` is None if inputs and outputs can't be read from this file, and ``note`` says why.
 
     Args:
         file: a model file, or a directory of models.
@@ -71,7 +71,7 @@ def describe(file: Path, key_file: Optional[Path] = None, *, layers: bool = Fals
         document["error"] = missing.info("inspect")
     except StageError as error:
         document["error"] = error.info("inspect")
-    except (OSError, ValueError) as error:  # a path that the system does not take: a NUL byte in it is a ValueError
+    except (OSError, ValueError) as error:  # a path that the system refuses: a NUL byte in it is a ValueError
         document["error"] = unreadable(str(file), error).info("inspect")
     return document
 
@@ -92,7 +92,7 @@ def _describe(file: Path, key_file: Optional[Path], *, layers: bool, weights: bo
 
 
 def _models(directory: Path, *, layers: bool, weights: bool) -> List[Document]:
-    """Describe the engine of every model of a models directory, or of the one model that the directory is."""
+    """Describe the engine of every model in a models directory, or of the model if it is one model's directory."""
     folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
     within = {folder: PLAN if is_provisioned(folder) else "*/*" for folder in folders}
     found = [path for folder in folders for path in folder.glob(within[folder]) if path.suffix.lower() in _PLANS]

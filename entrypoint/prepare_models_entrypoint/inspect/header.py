@@ -1,8 +1,8 @@
 """The first bytes of a plan file, which can be read without TensorRT and without a GPU.
 
 All kinds declare their size in bytes 16 to 23. TensorRT of 8.6 and later (``ftrt``): version in bytes 24 to 27, as
-trtexec's --getPlanVersionOnly reads it. Up to 8.5 (``ptrt``): the size is without these 24 bytes, and each of the four
-parts of the version has a tag of four bytes before it; observed on 8.5.2.2. TensorRT-RTX (``vtrt``): version at 24,
+trtexec's --getPlanVersionOnly reads it. Up to 8.5 (``ptrt``): the size excludes these 24 bytes, and a tag of four
+bytes precedes each of the four parts of the version; observed on 8.5.2.2. TensorRT-RTX (``vtrt``): version at 24,
 compute capabilities at 32, bytes of weights at 56; observed on 1.7.
 """
 
@@ -23,12 +23,12 @@ _OLD = b"ptrt"
 MAGIC = (b"ftrt", _OLD, b"vtrt")
 _OLD_TAG, _OLD_PREFIX = b"\x02\x80\x01\x00", 24
 _LARGEST_PREAMBLE = 1 << 20
-_LATER = 0x40  # no name in the API; default builds have it, and say "and later" in their documentation
+_LATER = 0x40  # unnamed in the API; default builds have it, documented as "and later"
 _CAPABILITIES = {0x01: "7.5", 0x02: "8.0", 0x04: "8.6", 0x08: "8.9", 0x10: "12.0", 0x20: "12.1"}
 
 
 class Preamble(NamedTuple):
-    """JSON that an exporter such as Ultralytics' writes before the plan. ``bytes``: where the plan starts."""
+    """JSON that an exporter such as Ultralytics' writes before the plan. ``bytes``: offset at which the plan starts."""
 
     bytes: int
     metadata: Dict[str, object]
@@ -40,7 +40,7 @@ class _Always(TypedDict):
 
 
 class Header(_Always, total=False):
-    """What the first bytes of a plan tell: of TensorRT-RTX's also its targets (``and_later``: newer ones, too)."""
+    """What the first bytes of a plan say; for TensorRT-RTX also its targets (``and_later``: newer GPUs, too)."""
 
     compute_capabilities: List[str]
     and_later: bool
@@ -48,10 +48,10 @@ class Header(_Always, total=False):
 
 
 def read_header(path: Path) -> Header:
-    """Return ``format``, ``version`` and what else the header tells.
+    """Return ``format``, ``version`` and whatever else the header contains.
 
     Raises:
-        InspectError: the file does not begin like a plan, or is shorter than it declares.
+        InspectError: the file doesn't begin like a plan, or is shorter than it declares.
     """
     with open(str(path), "rb") as stream:
         head = stream.read(_LENGTH)
@@ -88,7 +88,7 @@ def _old_version(head: bytes) -> str:
 
 
 def preamble(stream: BinaryIO) -> Optional[Preamble]:
-    """Return what stands before the plan of an open file: its length as four bytes, then JSON. None: nothing does."""
+    """Return what precedes the plan in an open file (its length as four bytes, then JSON), or None if nothing does."""
     stream.seek(0)
     (length,) = struct.unpack("<I", stream.read(4).ljust(4, b"\xff"))
     if not 2 <= length <= _LARGEST_PREAMBLE:

@@ -1,4 +1,4 @@
-"""Reading a file that nobody vouches for, in a process of its own: a crash, a hang or a memory hog ends there."""
+"""Reading an untrusted file in a separate process, which contains crashes, hangs and excessive memory use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import InspectError, StageError, from_external_data
 from ..processes import Ended, answer_of, die_with_parent, show_as, supervise_fork, tail
 
 Document = Dict[str, Any]
-# Called with what is known so far; the last call counts when the process dies in what comes after it.
+# Called with what is known so far; the last call counts if the process dies afterwards.
 Tell = Callable[[Document], None]
 
 TIMEOUT_S = 120.0
@@ -25,15 +25,15 @@ TIMEOUT_S = 120.0
 def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = TIMEOUT_S) -> Document:
     """Return what ``read`` reported last.
 
-    Where its process died after it had told something, the document's ``died`` says how.
+    If its process died after reporting something, the document's ``died`` says how.
 
     Args:
         read: the reader; it may call its argument more than once.
-        file: what it reads; its process can open nothing else but the weights that the file names.
+        file: what it reads; its process can open only this and the weights that the file names.
         timeout_s: seconds after which the process is killed.
 
     Raises:
-        InspectError: it died before it reported anything, or what it raised itself.
+        InspectError: the process died before it reported anything, or ``read`` raised this.
     """
     what = file.name
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
@@ -75,7 +75,7 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
 
 
 def unreadable(what: str, error: Exception) -> InspectError:
-    """Return the refusal of a file that the system does not let this user read."""
+    """Return the error for a file that the system doesn't let this user read."""
     why = (error.strerror if isinstance(error, OSError) else None) or error
     return InspectError(
         "source-unreadable", f"{what} can't be read: {why}", hint="check the path, and give this user read access"
@@ -83,7 +83,7 @@ def unreadable(what: str, error: Exception) -> InspectError:
 
 
 def _how(ended: Ended, timeout_s: float, last: str) -> str:
-    told = f": {last}" if last else ""
+    text = f": {last}" if last else ""
     if ended.timed_out:
         return f"took longer than {timeout_s:g} s"
-    return f"died of {ended.signal.name}{told}" if ended.signal else f"ended with status {ended.exit_code}{told}"
+    return f"died of {ended.signal.name}{text}" if ended.signal else f"ended with status {ended.exit_code}{text}"

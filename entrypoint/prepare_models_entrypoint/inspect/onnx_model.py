@@ -1,4 +1,4 @@
-"""What an ONNX file holds. Reads what the file says and no weights; only in a process of its own (``apart``)."""
+"""What an ONNX file contains. Reads everything but weights, only in a separate process (``isolated``)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .isolated import Document, Tell
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-_LARGEST = (2 << 30) - 1  # what protobuf can hold in one message
+_LARGEST = (2 << 30) - 1  # protobuf's limit for one message
 _LONGEST_TEXT = 1000
 
 
 def read(path: Path, tell: Tell, *, layers: bool, weights: bool) -> None:
-    """Say what the model is; a second time with shapes inferred, where outputs come without.
+    """Report what the model is, and again with inferred shapes if outputs have none.
 
     Raises:
-        InspectError: it is not an ONNX model that can be read, or there is nothing in it.
+        InspectError: it is not a readable ONNX model, or it is empty.
     """
     _check_file(path)
     model = _parse(path)
@@ -118,7 +118,7 @@ def _describe(model: ModelProto, path: Path, *, layers: bool, weights: bool) -> 
 
 
 def _constants(graph: GraphProto) -> Set[str]:
-    """Return the names of values that the file itself gives."""
+    """Return the names of values that are in the file."""
     return {tensor.name for tensor in graph.initializer} | {item.values.name for item in graph.sparse_initializer}
 
 

@@ -1,4 +1,4 @@
-"""Shapes and types of outputs that a file leaves out, by ONNX's own inference."""
+"""Shapes and types of outputs that a file omits, by ONNX's own inference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "u
 
 
 def infer(model: ModelProto, io: List[Document]) -> Optional[str]:
-    """Fill in what ``io`` lacks; return a note where something stays unknown. The model loses its large weights."""
+    """Fill in what ``io`` lacks; return a note if something stays unknown. The model loses its large weights."""
     _drop_weights(model)
     try:
         with foreign():

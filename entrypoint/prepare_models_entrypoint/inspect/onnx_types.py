@@ -16,12 +16,12 @@ _NAMES = {"float": "float32", "double": "float64"}
 
 
 def text(value: Union[str, bytes]) -> str:
-    """Return a protobuf string. Where it is not UTF-8, the library hands out bytes."""
+    """Return a protobuf string as text: the library returns bytes if it is not UTF-8."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def dtype_name(number: int) -> str:
-    """Return the name of an element type; one that is younger than the installed onnx has none."""
+    """Return the name of an element type; one newer than the installed onnx has none."""
     try:
         name: str = onnx.TensorProto.DataType.Name(number).lower()
     except ValueError:
@@ -30,7 +30,7 @@ def dtype_name(number: int) -> str:
 
 
 def dims_of(tensor: Shaped) -> Optional[List[Dim]]:
-    """Return dimensions: a number, the name of a dynamic one, or None; None for the whole where the rank is unknown."""
+    """Return dimensions: a number, the name of a dynamic one, or None; None for all if the rank is unknown."""
     if not tensor.HasField("shape"):
         return None
     return [_dim(dim) for dim in tensor.shape.dim]
@@ -43,7 +43,7 @@ def _dim(dim: TensorShapeProto.Dimension) -> Dim:
 
 
 def describe(kind: TypeProto) -> Tuple[str, Optional[List[Dim]]]:
-    """Return the type of a value and, where it is one tensor, its dimensions."""
+    """Return the type of a value and, if it is a tensor, its dimensions."""
     which = kind.WhichOneof("value")
     if which == "tensor_type":
         return dtype_name(kind.tensor_type.elem_type), dims_of(kind.tensor_type)

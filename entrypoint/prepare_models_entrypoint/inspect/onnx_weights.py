@@ -1,4 +1,4 @@
-"""The weights of an ONNX model: how many, how large, and whether those that are in other files are there."""
+"""The weights of an ONNX model: how many, how large, and whether those in other files exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .onnx_types import dtype_name, text
 
 @dataclass
 class Weights:
-    """A summary, each tensor, and what is wrong with files that tensors are in."""
+    """A summary, each tensor, and what is wrong with files that contain tensors."""
 
     summary: Document
     tensors: List[Document]
@@ -28,11 +28,11 @@ def of_graph(graphs: Sequence[GraphProto], path: Path) -> Weights:
     """Return the weights of a graph and its subgraphs, and the files of all tensors of the model.
 
     Args:
-        graphs: the graphs, as onnx has them.
+        graphs: the graphs, as onnx messages.
         path: the model file.
 
     Raises:
-        UnreadableError: nothing says which files belong to the model.
+        UnreadableError: it is unknown which files belong to the model.
     """
     tensors = [_tensor(tensor) for graph in graphs for tensor in graph.initializer]
     tensors += [_tensor(sparse.values, sparse=True) for graph in graphs for sparse in graph.sparse_initializer]
@@ -58,7 +58,7 @@ def _tensor(tensor: TensorProto, *, sparse: bool = False) -> Document:
 
 
 def _file(location: str, end: int, model: Path) -> Document:
-    """Judge a file with weights by its place and size."""
+    """Check the place and size of a file with weights."""
     problem = None
     try:
         size = external_data.resolve(model, location).stat().st_size

@@ -1,4 +1,4 @@
-"""What a plan file is: its header, the record next to it, and the engine itself where a GPU can load it."""
+"""What a plan file is: its header, the record next to it, and the engine itself if a GPU can load it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .isolated import Document
 
 
 def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) -> Document:
-    """Return what is known of a plan. ``here``: the environment; found out where it is not given.
+    """Return what is known about a plan. ``here``: the environment; probed if not given.
 
     Raises:
-        InspectError: the file is no plan, or is shorter than it declares.
+        InspectError: the file is not a plan, or is shorter than it declares.
     """
     header = read_header(file)
     record = read_record(file)
@@ -62,7 +62,7 @@ def _from_record(record: Optional[ModelReport]) -> Document:
 
 
 def _load(file: Path, document: Document, record: Optional[ModelReport], here: RuntimeInfo, module: str) -> None:
-    """Take the engine's own word, in a process of its own, for everything that it can tell."""
+    """Load the engine in a separate process and take from it everything that it reports."""
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
         answer, _ = load_engine(file, Path(private), own=False, module=module)
     if answer["why_not"] is not None:

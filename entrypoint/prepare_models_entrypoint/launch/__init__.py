@@ -1,1 +1,1 @@
-"""The one script that child processes start with. Add nothing here: Python imports from this directory first."""
+"""The script that all child processes start with. Add nothing here: Python imports from this directory first."""

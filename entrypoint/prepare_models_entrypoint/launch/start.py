@@ -1,8 +1,8 @@
 """``python .../launch/start.py MODULE ARGUMENT...``: call ``main`` of a module of this package.
 
-``python -m`` imports from the current directory first, where somebody else's ``types.py`` may be. ``-I`` also hides
-what users installed for themselves, and ``-P`` came with Python 3.11. A script's own directory takes the place of the
-current one: this directory, which holds nothing else.
+``python -m`` imports from the current directory first, which may have a foreign ``types.py``. ``-I`` also hides
+per-user installations, and ``-P`` exists only since Python 3.11. With a script, its own directory replaces the current
+one: this directory, which contains nothing else.
 """
 
 import os
@@ -16,7 +16,7 @@ sys.path.insert(0, _ROOT)
 
 import prepare_models_entrypoint  # noqa: E402, F401  # this copy of it, whatever else is installed
 
-sys.path.remove(_ROOT)  # what is next to the package must not come before the standard library
+sys.path.remove(_ROOT)  # modules next to the package must not shadow the standard library
 
 import importlib  # noqa: E402  # after the path is clean
 

@@ -1,4 +1,4 @@
-"""Values of attributes that ONNX documents in words and its checker ignores: parsers take others for a default."""
+"""Attribute values that ONNX documents only in words and its checker ignores: parsers replace others by a default."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RECURRENT = {
 }  # fmt: skip
 _LOSS = {"reduction": _of("none", "sum", "mean")}
 
-# By operator and attribute; of lists, what each entry may be.
+# By operator and attribute; for lists, the values allowed for each entry.
 STRINGS: Mapping[str, Mapping[str, FrozenSet[str]]] = {
     **dict.fromkeys(
         ("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "LpPool", "MaxPool", "QLinearConv"), _PADDED
@@ -51,10 +51,10 @@ STRINGS: Mapping[str, Mapping[str, FrozenSet[str]]] = {
     },
     "Upsample": {"mode": _of("nearest", "linear", "bilinear")},
 }  # fmt: skip
-# Regardless of case: names of activations.
+# Names of activations, in any case.
 ANY_CASE = ("activations",)
 
-# Whole numbers that mean no or yes, of any operator.
+# Integer attributes that mean no or yes, in any operator.
 SWITCHES: Tuple[str, ...] = (
     "align_corners", "allowzero", "antialias", "ceil_mode", "center_point_box", "count_include_pad", "exclude_outside",
     "exclusive", "fmod", "input_forget", "inverse", "is_causal", "keepdims", "largest", "layout",

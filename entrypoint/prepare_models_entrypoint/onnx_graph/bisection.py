@@ -1,4 +1,4 @@
-"""What is to blame for an error, and how many of those have to go, by runs with a part of them at a time."""
+"""Which candidates cause an error, and how many of them have to go, found by runs with some of them at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 
 
 def alone(names: Sequence[str], runs: int, moved: Callable[[Sequence[str]], float]) -> Dict[str, float]:
-    """Return the error that each name causes alone.
+    """Return the error that each name causes on its own.
 
-    Where that takes too long, it is tried with its neighbours, and the groups that cause most are halved.
+    If that takes too long, names are tried together with their neighbours, and the groups with the largest errors are
+    halved.
 
     Args:
-        names: in an order in which neighbours belong together.
-        runs: how many there may be; at least two are.
-        moved: the error of a group.
+        names: ordered so that neighbours belong together.
+        runs: how many runs there may be; there are at least two.
+        moved: returns the error of a group.
     """
     size = 1 if runs >= len(names) else math.ceil(2 * len(names) / max(2, runs))
     groups = [names[start : start + size] for start in range(0, len(names), size)]
@@ -33,13 +34,13 @@ def alone(names: Sequence[str], runs: int, moved: Callable[[Sequence[str]], floa
 
 
 def expected(errors: Sequence[float], tolerable: float) -> int:
-    """Return how many of the errors, from the first on, have to go for the others to add up to what is tolerable."""
+    """Return how many errors, from the first on, have to be removed for the rest to add up to at most ``tolerable``."""
     squares = np.cumsum(np.square(errors[::-1]))
     return len(errors) - int(np.searchsorted(squares, tolerable**2, side="right"))
 
 
 def fewest(low: int, most: int, is_enough: Callable[[int], bool]) -> int:
-    """Return the smallest number above ``low`` that is enough, ``most`` where none below it is."""
+    """Return the smallest number above ``low`` that is enough; ``most`` if no smaller one is."""
     step, high = 1, low + 1
     while high < most and not is_enough(high):
         step *= 2

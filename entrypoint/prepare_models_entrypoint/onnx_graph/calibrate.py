@@ -1,4 +1,4 @@
-"""Calibration from samples: the model runs in ONNX Runtime with its float tensors observed, and a cache comes of it."""
+"""Calibration from samples: the model runs in ONNX Runtime, its float tensors are observed, and a cache is written."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 _ALGORITHMS = {"minmax": "MinMaxCalibration", "entropy": "EntropyCalibration2", "percentile": "MinMaxCalibration"}
 _SEGMENT_BYTES = 256 << 20
 _FIRST, _MOST = 16, 512  # nodes of a segment
-# Batches on which outputs are judged: more of them where a run is quick, as small outputs tell little.
+# Batches on which outputs are judged: more if a run is quick, as small outputs reveal little.
 _FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 6, 12, 6e8
 _APART = 3  # each of so many judges what the others settled, where there are enough
 _NEAR = 0.35  # of what a verification allows: other samples err more, and the rest of the model is rounded, too
@@ -40,19 +40,19 @@ _LEAST_SHARE = 0.1  # of the activations that int8 could have
 
 
 def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) -> CalibrationCache:
-    """Write the cache of a model, and return it: the range of each float tensor over the samples, over 127.
+    """Write and return the cache of a model: for each float tensor, its range over the samples divided by 127.
 
-    Activations that int8 would harm beyond about a third of what a verification allows are left out.
+    Activations are left out if int8 would add an error of more than about a third of a verification's limit.
 
     Args:
-        model: as ``prepare`` returns it, with the changes that the manifest asks; it is changed.
+        model: as ``prepare`` returns it, with the changes that the manifest asks for; modified in place.
         job: shapes of the inputs, ``calibration``, ``verify`` for its thresholds, and ``keep_fp32``.
         target: the cache file.
         progress: called with phase, samples done and samples in all.
 
     Raises:
         ConvertError: samples that can't be used, inputs without shapes, a model that ONNX Runtime can't run, or
-            (``precision-not-delivered``) one of which int8 can serve too little.
+        (``precision-not-delivered``) one of which too little can be int8.
     """
     config = job.calibration or CalibrationConfig(images="")
     inputs = inputs_of(model, job)
@@ -92,7 +92,7 @@ def _searched(measured: "_Measured", scales: Mapping[str, Mapping[str, float]], 
 
 
 def _check_share(found: harm.Harm, left_out: Mapping[str, str], *, allow_fallback: bool) -> None:
-    """Refuse int8 that serves too little of a model to be called that."""
+    """Refuse int8 if too few of a model's activations get it."""
     enough = found.right and found.served >= _LEAST_SHARE * found.tried
     if enough or not found.tried or (found.right and found.served and allow_fallback):
         return
@@ -110,7 +110,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[Input]:
-    """Return the model's inputs in the shapes of the first optimization profile, or their own where these are static.
+    """Return the model's inputs in the shapes of the first optimization profile, or their own if these are static.
 
     Raises:
         ConvertError: dynamic dimensions without shapes in the manifest, or shapes that contradict the model.
@@ -132,7 +132,7 @@ def _is_writable(name: str) -> bool:
 class _Measured:
     """Ranges of a model's float tensors.
 
-    values: how many values a run computes. sizes: elements of each tensor in one.
+    values: how many values a run computes. sizes: elements of each tensor in a run.
     """
 
     def __init__(self, model: ModelProto, methods: Sequence[str]) -> None:
@@ -143,7 +143,7 @@ class _Measured:
         self._ranges: Dict[str, Range] = {}
 
     def run(self, feeds: Iterator[Feed], done: Callable[[int], None], files: int) -> None:
-        """Run the samples, ``files`` in all; some from all over them are kept."""
+        """Run the samples, ``files`` in total, and keep some spread over all of them."""
         runner, count = _Observed(self.model), 0
         for feed in feeds:
             done(count)
@@ -156,7 +156,7 @@ class _Measured:
             count += max(1, len(next(iter(feed.values()))))
 
     def samples(self) -> harm.Samples:
-        """Return samples to search with: every third one only judges what the others settled."""
+        """Return samples to search with: every third one only judges the result of the others."""
         every = range(len(self._picked))
         judged = [self._picked[i] for i in every if i % _APART == _APART - 1]
         search = [self._picked[i] for i in every if i % _APART != _APART - 1]
@@ -178,7 +178,7 @@ class _Measured:
 
 
 class _Observed:
-    """A model whose tensors are handed out as they are computed, no more of them at a time than memory should hold."""
+    """A model whose tensors are yielded as they are computed, only as many at a time as should be in memory."""
 
     def __init__(self, model: ModelProto) -> None:
         self._segments = Segments(model)

@@ -1,7 +1,7 @@
 """Calibration caches of TensorRT and TAO: text, one ``TRT-<number>-<algorithm>`` line, then ``name: scale`` lines.
 
-A scale is the 32 bits of a float32 in hexadecimal digits, amax / 127. TAO leaves leading zeros out, and its tensor
-names hold colons, so a line is split at its last one. Layout after the reader in NVIDIA's sample code.
+A scale is the 32 bits of a float32 in hexadecimal digits, amax / 127. TAO omits leading zeros, and its tensor names
+contain colons, so a line is split at the last one. The layout follows the reader in NVIDIA's sample code.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class CalibrationCache:
     """A cache as read.
 
     scales: float32 scale above zero by tensor name. unusable: by tensor, what its scale is instead of a positive number
-    (caches for quantization-aware training have infinite ones for tensors that Q/DQ nodes cover), or why it has none.
-    method: how the scales were measured, None where the cache came as a file. refused: why samples gave no scales where
-    the precision was left open.
+    (caches for quantization-aware training have infinite scales for tensors that Q/DQ nodes cover), or why it has none.
+    method: how the scales were measured; None for a cache given as a file. refused: why samples gave no scales, if the
+    precision was left open.
     """
 
     header: str
@@ -47,11 +47,11 @@ class CalibrationCache:
 
     @classmethod
     def of_nothing(cls, why: str) -> "CalibrationCache":
-        """Return what stands for a cache that samples gave none of."""
+        """Return an empty cache, for samples that gave no scales."""
         return cls("", "", {}, b"", refused=why)
 
     def written_for(self) -> List[str]:
-        """Return the TensorRT versions that the header's number can stand for; TAO writes the older formula always."""
+        """Return the TensorRT versions that the header's number can mean; TAO always uses the older formula."""
         number = int(self.header.split("-")[1])
         readings = (
             (number // 10000, number // 100 % 100, number % 100),
@@ -60,7 +60,7 @@ class CalibrationCache:
         return [".".join(map(str, reading)) for reading in readings if reading[0] in _MAJORS]
 
     def for_version(self, version: str) -> bytes:
-        """Return the cache with its first line as TensorRT ``version`` writes it; the scales stay untouched."""
+        """Return the cache with its first line as TensorRT ``version`` writes it; the scales are unchanged."""
         major, minor, patch = (int(part) for part in [*version.split("."), "0", "0"][:3])
         number = (major * 10000 if major >= 10 else major * 1000) + minor * 100 + patch
         return f"TRT-{number}-{self.algorithm}\n".encode("ascii") + self.body
@@ -71,10 +71,10 @@ def read(path: Path, name: str) -> CalibrationCache:
 
     Args:
         path: the file.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
-        ConvertError: it is empty, no cache, or of an algorithm that no calibrator reads.
+        ConvertError: it is empty, not a cache, or of an algorithm that no calibrator reads.
     """
     if path.stat().st_size > LARGEST:
         raise _invalid(name, f"it has {path.stat().st_size} bytes")
@@ -138,7 +138,7 @@ def _invalid(name: str, why: str) -> ConvertError:
 
 
 def write(scales: Mapping[str, float], algorithm: str = "MinMaxCalibration", number: int = 8601) -> bytes:
-    """Return a cache in the form that every reader takes."""
+    """Return a cache in the form that every reader accepts."""
     lines = [f"{name}: {struct.pack('>f', scale).hex()}" for name, scale in scales.items()]
     return "\n".join([f"TRT-{number}-{algorithm}", *lines, ""]).encode("utf-8")
 
@@ -170,14 +170,13 @@ def coverage(cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[s
 
 
 def check(found: Calibration, *, allow_fallback: bool) -> List[WarningInfo]:
-    """Refuse the cache of another model; return what the user should know about one that covers a part only.
+    """Refuse the cache of another model; return warnings about one that covers only a part.
 
-    A cache whose names are mostly those of the model belongs to it, however little it covers, and so does one that was
-    just made from samples.
+    A cache with mostly the model's names belongs to it, however little it covers; so does one just made from samples.
 
     Raises:
-        ConvertError: no activation is covered, or less than half of them by a cache with mostly other names, and no
-            fallback is allowed; or there is no layer for int8 at all.
+        ConvertError: fallback is not allowed and no activation is covered, or fewer than half by a cache with mostly
+        other names; or the model has no layer for int8 at all.
     """
     if not found["wanted"] and not allow_fallback:
         raise ConvertError(
@@ -189,26 +188,26 @@ def check(found: Calibration, *, allow_fallback: bool) -> List[WarningInfo]:
     unusable = found["unusable"]
     names = [f"{name} ({unusable[name]})" if name in unusable else name for name in found["missing"][:5]]
     shown = ", ".join(names) + (", ..." if found["missing_count"] > 5 else "")
-    told = f"{found['covered']} of {found['wanted']} activations have a scale; missing: {shown or 'none'}"
+    text = f"{found['covered']} of {found['wanted']} activations have a scale; missing: {shown or 'none'}"
     if found["method"] is not None:
-        told = f"{found['covered']} of {found['wanted']} activations become int8; left out: {shown}"
-        return [_told(told, _OWN)] if found["missing_count"] else []
+        text = f"{found['covered']} of {found['wanted']} activations become int8; left out: {shown}"
+        return [_warning(text, _OWN)] if found["missing_count"] else []
     foreign = 2 * found["covered"] < found["wanted"] and found["stale_count"] > found["covered"]
     if found["wanted"] and (not found["covered"] or (foreign and not allow_fallback)):
         raise ConvertError(
             "calibration-cache-foreign",
-            f"the calibration cache does not fit this model: {told}; {found['stale_count']} of its names are unknown",
+            f"the calibration cache does not fit this model: {text}; {found['stale_count']} of its names are unknown",
             hint=_how_to_fit(found),
         )
-    return [_told(told, _FOREIGN)] if found["missing_count"] else []
+    return [_warning(text, _FOREIGN)] if found["missing_count"] else []
 
 
-def _told(message: str, hint: str) -> WarningInfo:
+def _warning(message: str, hint: str) -> WarningInfo:
     return WarningInfo(code="calibration-incomplete", message=message, hint=hint)
 
 
 def _how_to_fit(found: Calibration) -> str:
-    """Return what to do about a cache whose names are not those of the model."""
+    """Return the hint for a cache whose names are not the model's."""
     bare = {name.rpartition(":")[0]: name for name in found["stale"] if name.endswith(":0")}
     twins = [(bare[name], name) for name in found["missing"] if name in bare]
     twins += [(name[:-2], name) for name in found["missing"] if name.endswith(":0") and name[:-2] in found["stale"]]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.generic]
 
-_LARGEST = 1 << 14  # elements: what is larger is a weight, and no size, switch or window
+_LARGEST = 1 << 14  # elements: anything larger is a weight, not a size, switch or window
 _DEEPEST = 40
 _NEWEST_IR = 10
 
@@ -31,7 +31,7 @@ class Constants:
         self._known: Dict[str, Optional[Array]] = {}
 
     def get(self, name: str) -> Optional[Array]:
-        """Return the value of a tensor as an array, or None where it is large or depends on an input."""
+        """Return the value of a tensor as an array, or None if it is large or depends on an input."""
         return self._value(name, _DEEPEST) if name else None
 
     def _value(self, name: str, depth: int) -> Optional[Array]:

@@ -1,4 +1,4 @@
-"""Which nodes become narrow, and why the others do not."""
+"""Which nodes become narrow, and why the others don't."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GENERATORS = named("RandomNormal RandomUniform RandomNormalLike RandomUniformLi
 
 @dataclass(frozen=True)
 class KeptNode:
-    """A node that stays as it was. harmless: nothing is lost, there is no such type or nothing to win."""
+    """A node that stays unchanged. harmless: nothing is lost, as it has no such type or would gain nothing."""
 
     name: str
     op_type: str
@@ -42,7 +42,7 @@ class Decision:
 
 
 def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], samples: bool) -> Decision:
-    """Return what becomes narrow: see ``retype`` for the arguments."""
+    """Return what becomes narrow; see ``retype`` for the arguments."""
     forbidden = hazards.find(sites, narrow)
     careful = precautions.Precautions()
     if not samples and narrow.kind == TensorProto.FLOAT16:
@@ -68,10 +68,10 @@ def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], sa
 
 
 class _Flow:
-    """What is known of tensors on the way through the graph.
+    """What is known about tensors while walking the graph.
 
-    narrow: those that become narrow. static: what comes of shapes and constants alone. whole: whole numbers in float32,
-    which are often beyond what fp16 counts exactly.
+    narrow: those that become narrow. static: those computed only from shapes and constants. whole: whole numbers in
+    float32, which are often too large for fp16 to hold exactly.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class _Flow:
         self.static: Set["tuple[int, str]"] = set()
 
     def fixed(self, site: Site) -> str:
-        """Return why a node can't or need not become narrow whatever its values are, or ''."""
+        """Return why a node can't or need not become narrow whatever its values, or ''."""
         if site.stays:
             return site.stays
         if not site.variables:
@@ -91,7 +91,7 @@ class _Flow:
         return "computes with whole numbers" if counts else ""
 
     def follows_full(self, site: Site) -> bool:
-        """Return whether a node takes the type of its input and has a full one."""
+        """Return whether a node has the type of its input, and that is not narrow."""
         if site.node.op_type not in FOLLOW:
             return False
         return not any(
@@ -99,7 +99,7 @@ class _Flow:
         )
 
     def note(self, site: Site, narrowed: FrozenSet[str]) -> None:
-        """Take down what a node makes."""
+        """Record what a node outputs."""
         static, whole = self._is_static(site), self._is_whole(site)
         for index, name in enumerate(site.node.output):
             formal = site.signature.output(index) if site.signature is not None else None
@@ -134,7 +134,7 @@ class _Flow:
         )
 
     def _read(self, site: Site, tensors: Set["tuple[int, str]"], *, every: bool) -> bool:
-        """Return whether a node reads one of these tensors, or nothing but these and constants."""
+        """Return whether a node reads one of these tensors, or, with ``every``, only these and constants."""
         names = [name for name in site.node.input if name]
         if every:
             return all(site.scope.constant(name) is not None or _key(site.scope, name) in tensors for name in names)

@@ -10,10 +10,10 @@ from .schemas import STANDARD
 
 
 def declare(model: ModelProto) -> None:
-    """Give operators of other vendors an operator set where the model lists none: ONNX GraphSurgeon leaves it out.
+    """Add missing operator sets for operators of other vendors: ONNX GraphSurgeon omits them.
 
     Raises:
-        ConvertError: the version of the standard operators is missing, which is nobody's to guess.
+        ConvertError: the version of the standard operators is missing; it can't be guessed.
     """
     known = {item.domain for item in model.opset_import}
     used = {node.domain for node in graph.nodes(model)} - known
@@ -29,7 +29,7 @@ def declare(model: ModelProto) -> None:
 
 
 def drop_unused(model: ModelProto) -> None:
-    """Remove operator sets that nothing uses; ONNX Runtime lists all that it has, and parsers warn of them."""
+    """Remove unused operator sets: ONNX Runtime lists all that it has, and parsers warn about them."""
     used = {node.domain for node in graph.nodes(model)} | {function.domain for function in model.functions}
     kept = [item for item in model.opset_import if item.domain in used or item.domain in graph.STANDARD_DOMAINS]
     del model.opset_import[:]

@@ -1,4 +1,4 @@
-"""Changes of the graph that a manifest asks for: static input shapes, other outputs, folded constants."""
+"""Changes to the graph that a manifest asks for: static input shapes, other outputs, folded constants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .walk import bodies, graphs
 
 
 def apply(model: ModelProto, changes: OnnxConfig) -> ModelProto:
-    """Return the model with the changes made, in the order shapes, outputs, folding."""
+    """Return the model with the changes applied in the order shapes, outputs, folding."""
     if changes.static_shapes:
         model = _with_shapes(model, changes)
     if changes.outputs:

@@ -1,4 +1,4 @@
-"""Is a rewritten model still the same function? Both run in ONNX Runtime, where it is installed, on random inputs."""
+"""Is a rewritten model still the same function? If ONNX Runtime is installed, both run there on random inputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def available() -> bool:
 
 
 def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
-    """Compare a rewritten model with its source, and return why that was not possible, None where it was.
+    """Compare a rewritten model with its source, and return why that was not possible, or None.
 
     Raises:
         ConvertError: the results differ.
@@ -38,17 +38,17 @@ def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optio
     answer = run("compare", work_dir, source=str(source), rewritten=str(rewritten), shapes=shapes, values=values)
     wrong = {name: apart for name, apart in answer["outputs"].items() if isinstance(apart, str) or apart > _LARGEST}
     if wrong:
-        told = "; ".join(f"{name}: {_told(apart)}" for name, apart in wrong.items())
+        text = "; ".join(f"{name}: {_described(apart)}" for name, apart in wrong.items())
         raise ConvertError(
             "onnx-unsupported-operator",
-            f"TensorRT does not take the model as it is, and rewriting it changed its results ({told})",
+            f"TensorRT does not take the model as it is, and rewriting it changed its results ({text})",
             hint="export the model without the operators that the warnings name, or with static shapes",
         )
     return answer["why_not"]
 
 
 def runs(source: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
-    """Return why ONNX Runtime can't run a model with the sizes of the manifest, None where it can, or isn't here."""
+    """Return why ONNX Runtime can't run a model with the manifest's sizes; None if it can, or isn't installed."""
     if not available():
         return None
     values = {**_values(job), **job.onnx.constants}
@@ -56,7 +56,7 @@ def runs(source: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
 
 
 def run(task: str, work_dir: Path, **arguments: object) -> Answer:
-    """Have ONNX Runtime do a task in a process of its own; ``why_not`` in the answer says what stood in the way."""
+    """Run a task of ONNX Runtime in a separate process; ``why_not`` in the answer says why it failed."""
     request, result, log = (work_dir / f"{task}{ending}" for ending in (".json", "-result.json", ".log"))
     document = {"task": task, "result": str(result), "parent": os.getpid(), **arguments}
     pass_on(request, json.dumps(document).encode("utf-8"))
@@ -86,5 +86,5 @@ def _values(job: ModelJob) -> Dict[str, List[int]]:
     return {name: list(one.opt) for name, one in profile.items() if one.values}
 
 
-def _told(apart: Distance) -> str:
+def _described(apart: Distance) -> str:
     return apart if isinstance(apart, str) else f"{apart:.3g} of the output's range, at most {_LARGEST:g} is allowed"

@@ -1,6 +1,6 @@
-"""One factor behind a convolution in fp32, once for each channel: else TensorRT-RTX 1.7 can't compile the graph.
+"""A scalar factor after a convolution in fp32, repeated for each channel: otherwise TensorRT-RTX 1.7 can't compile it.
 
-Seen where a Cast to fp16 follows: "const_ppg.cpp: CHECK(same_symbolic_shapes(op_output->dimensions(), A_dims)) failed".
+Seen when a Cast to fp16 follows: "const_ppg.cpp: CHECK(same_symbolic_shapes(op_output->dimensions(), A_dims)) failed".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def spread(model: ModelProto) -> None:
-    """Give each such Mul its factor as a tensor of all channels, in place; results stay the same to the bit."""
+    """Give each such Mul its factor as a tensor of all channels, in place; results stay bit-identical."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     made = {
         node.output[0]: _shape(node, constants) for node in model.graph.node
@@ -36,7 +36,7 @@ def spread(model: ModelProto) -> None:
 
 
 def _shape(node: NodeProto, constants: Dict[str, TensorProto]) -> Optional[Tuple[int, ...]]:
-    """Return the shape of one value for each channel of a convolution in fp32, None for others."""
+    """Return the shape of one value per channel if a node is a convolution in fp32, else None."""
     weights = constants.get(node.input[1])
     if weights is None or weights.data_type != TensorProto.FLOAT or len(weights.dims) < 3:
         return None

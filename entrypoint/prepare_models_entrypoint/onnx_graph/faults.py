@@ -1,4 +1,4 @@
-"""What is against the rules of ONNX in a model: told apart, the model's own faults and those of rewriting it."""
+"""What breaks the rules of ONNX in a model: the model's own faults, as opposed to faults of rewriting it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ConvertError
 from . import model_file
 from .walk import graphs
 
-_TAGS = re.compile(r"\[\w+Error\] |Inference error\(s\): ")  # of onnx's messages
+_TAGS = re.compile(r"\[\w+Error\] |Inference error\(s\): ")  # in onnx's messages
 
 
 class RewriteError(ValueError):
@@ -20,9 +20,9 @@ class RewriteError(ValueError):
 
 
 def of(model: ModelProto) -> Optional[str]:
-    """Return what ONNX's checker says against a model whose large weights are in files, None where it is fine.
+    """Return the objection of ONNX's checker to a model whose large weights are in files, or None.
 
-    Inputs and outputs without a shape are fine: the checker stops at the first, and nothing else asks for one.
+    Inputs and outputs without a shape are accepted: the checker stops at the first, and nothing else needs one.
     """
     shell = model_file.without_weights(model)
     for graph in graphs(shell.graph):
@@ -32,13 +32,13 @@ def of(model: ModelProto) -> Optional[str]:
         onnx.checker.check_model(shell)
     except onnx.checker.ValidationError as error:
         return str(error).strip()
-    except UnicodeDecodeError:  # of the checker's own message, which repeats the name
+    except UnicodeDecodeError:  # the checker's own message repeats the name
         return "a name in it is not UTF-8"
     return None
 
 
 def plain(error: BaseException) -> str:
-    """Return what onnx says, in one line and without the names of its own errors."""
+    """Return onnx's message in one line, without the names of its error types."""
     return _TAGS.sub("", " ".join(str(error).split())).rstrip(".")
 
 
@@ -51,7 +51,7 @@ def _give_shape(kind: TypeProto) -> None:
 
 
 def blame(name: str, fault: Optional[str], error: str) -> ConvertError:
-    """Return the error of a rewriting that failed: the model's own where it has a fault, else one of this tool."""
+    """Return the error of a failed rewriting: the model's fault if it has one, else an error of this tool."""
     if fault is not None:
         return ConvertError(
             "onnx-node-invalid",

@@ -1,4 +1,4 @@
-"""What samples showed of a model before its graph is rewritten."""
+"""What samples showed about a model before its graph is rewritten."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..contract.report import PrecisionChoice, PrecisionProof, WarningInfo
 
 @dataclass(frozen=True)
 class Findings:
-    """Nodes that can't leave fp32, with reasons by their names, and the samples that showed it, None without any.
+    """Nodes that can't leave fp32, with reasons by name, and the samples that showed it; None without samples.
 
-    trusted: whether the samples stand for the inputs; if not, suspicious patterns stay in fp32, too.
-    runs: how many times the model ran for it. choices: what was weighed where the precision was left open.
+    trusted: whether the samples represent real inputs; if not, suspicious patterns stay in fp32, too.
+    runs: how many times the model ran. choices: what was considered, if the precision was left open.
     """
 
     keep: Mapping[str, str]
@@ -24,16 +24,16 @@ class Findings:
     choices: List[PrecisionChoice] = field(default_factory=list)
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return the JSON form of what rewriting needs."""
+        """Return what rewriting needs, in JSON form."""
         return {"keep": dict(self.keep), "measured": self.measured, "trusted": self.trusted}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Findings:
-        """Return what ``to_dict`` gave."""
+        """Return the findings from the output of ``to_dict``."""
         return cls(dict(raw["keep"]), raw["measured"], trusted=bool(raw["trusted"]))
 
 
 def of_proof(proof: PrecisionProof) -> Findings:
-    """Return the findings with which an engine was built: rewriting the model with them gives its graph again."""
+    """Return the findings with which an engine was built: rewriting the model with them gives the same graph."""
     kept = {layer["name"]: layer["reason"] for layer in proof["kept"]}
     return Findings(kept, proof["measured"], trusted=proof["measured"] is not None)

@@ -18,7 +18,7 @@ _BRANCHES = ("If",)
 
 
 def fix(model: ModelProto, job: ModelJob) -> None:
-    """Put the manifest's constants in place of inputs.
+    """Replace inputs by the manifest's constants.
 
     Raises:
         ConvertError: there is no such input, or the values don't fit it.
@@ -28,10 +28,10 @@ def fix(model: ModelProto, job: ModelJob) -> None:
 
 
 def by_constants(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
-    """Return the model without the branches that its constants decide, and in words how many those are.
+    """Return the model without the branches that its constants decide, and a description of what was removed.
 
     Raises:
-        ConvertError: ONNX Runtime is missing, and the manifest has constants.
+        ConvertError: the manifest has constants, but ONNX Runtime is not installed.
     """
     before = branches(model)
     if not before or not job.onnx.constants:
@@ -48,9 +48,9 @@ def by_constants(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[Mode
 
 
 def by_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
-    """Return the model without the branches that the manifest's sizes decide, and in words how many those are.
+    """Return the model without the branches that the manifest's sizes decide, and a description of what was removed.
 
-    A step of its own after ``by_constants``: ONNX Runtime died of a public model that got constants and sizes at once.
+    A separate step after ``by_constants``: ONNX Runtime crashed on a public model given constants and sizes at once.
     """
     before = branches(model)
     if not before or not equivalence.available():
@@ -62,12 +62,12 @@ def by_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelPro
     gone = before - branches(folded)
     if not gone:
         return model, []
-    told = f": {', '.join(sized)} can't vary" if sized else ""
-    return folded, [f"the manifest's sizes decide {gone} of {before} If{told}"]
+    text = f": {', '.join(sized)} can't vary" if sized else ""
+    return folded, [f"the manifest's sizes decide {gone} of {before} If{text}"]
 
 
 def branches(model: ModelProto) -> int:
-    """Return the number of If in a model."""
+    """Return the number of If nodes in a model."""
     return sum(node.op_type in _BRANCHES and not node.domain for node in graph.nodes(model))
 
 
@@ -113,7 +113,7 @@ def _tensor(kind: "TypeProto.Tensor", name: str, values: Sequence[float]) -> Ten
 
 
 def _folded(model: ModelProto, work_dir: Path, step: int) -> ModelProto:
-    """Return the model as ONNX Runtime's basic optimizations leave it, or as it is where they can't be had."""
+    """Return the model after ONNX Runtime's basic optimizations, or unchanged if these are not available."""
     source, target = work_dir / f"rewritten.onnx.before-{step}", work_dir / f"rewritten.onnx.folded-{step}"
     model_file.save(model, source)
     answer = equivalence.run("fold", work_dir, source=str(source), target=str(target))

@@ -1,4 +1,4 @@
-"""What a whole model has: nodes, names, operators."""
+"""Properties of a whole model: nodes, names, operators."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def nodes(model: ModelProto) -> Iterator[NodeProto]:
 
 
 def has_qdq(model: ModelProto) -> bool:
-    """Return whether the model carries its own quantization."""
+    """Return whether the model contains quantization of its own."""
     return any(node.op_type in QUANTIZERS for node in nodes(model))
 
 

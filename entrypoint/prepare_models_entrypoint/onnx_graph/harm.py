@@ -1,8 +1,8 @@
-"""Which activations int8 harms: those that have to stay out of it for the outputs to be right on the samples.
+"""Which activations int8 harms: those that must not be int8 for the outputs to be right on the samples.
 
-Where all of them in int8 move the outputs too far, each is tried alone. Squares of such errors add up, so those that
-harm most for the computation that they bring into int8 are left out until the outputs are right. Outputs that saturate
-are looked at before that, too: a few samples often leave them near 0, whatever int8 does.
+If the outputs move too far with all of them in int8, each is tried alone. Squares of such errors add up, so those that
+harm most, relative to the computation that they bring into int8, are left out until the outputs are right. Outputs that
+saturate are also compared before that: a few samples often leave them near 0, whatever int8 does.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from . import bisection, graph, quantize, saturation, types
 from .layers import Finder, Layer
 from .segments import Segments, Values
 
-# Values that all runs with few activations in int8 may compute together: about a minute on two cores.
+# Limit of values that all runs with a few int8 activations compute in total: about a minute on two cores.
 _MOST_VALUES = 1e10
-# Samples for each of these: more where that is quick, as what one hides (silence, say) another shows.
+# Samples for each of these runs: more if they are quick, as one sample shows what another (silence, say) hides.
 _FEWEST_TRIED, _MOST_TRIED, _QUICK_VALUES = 2, 8, 1e9
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
 _MANY = 0.5  # of the activations: where so many are left out, those that harm most go first, whatever they compute
 _BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
 Feeds = Sequence[Mapping[str, Any]]
-# Tells whether outputs of the samples are near enough to those of the source.
+# Returns whether outputs of the samples are near enough to those of the source.
 IsRight = Callable[[Sequence[Tuple[Values, Values]]], bool]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples on which a search settles, and others on which its result is judged.
+    """Samples on which a search decides, and others on which its result is judged.
 
     values: how many values one run of the model computes. sizes: elements of each float tensor on a sample.
     """
@@ -46,10 +46,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Harm:
-    """left_out: activations that stay out of int8, with how far each alone moves an output, over its deviation.
+    """left_out: activations that don't become int8, with how far each alone moves an output, over its deviation.
 
-    method: of the scales that were taken. right: whether the outputs are right. tried, served: activations that int8
-    could have, and those that it has.
+    method: of the chosen scales. right: whether the outputs are right. tried, served: activations that could be int8,
+    and those that are.
     """
 
     method: str
@@ -63,15 +63,15 @@ def search(
     model: ModelProto, scales: Mapping[str, Mapping[str, float]], samples: Samples, is_right: IsRight, *,
     keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE,
 ) -> Harm:  # fmt: skip
-    """Return which scales are best, and what has to stay out of int8.
+    """Return which scales are best, and what must not become int8.
 
     Args:
-        model: fp32, as ``prepare`` returns it, batch normalization folded. It is left alone.
-        scales: float32 scale of an activation by its name, for each method; the first one is taken where none is
-            clearly better.
+        model: fp32, as ``prepare`` returns it, batch normalization folded. It is not modified.
+        scales: float32 scale by name of activation, for each method; the first method is used unless another is
+        clearly better.
         samples: what the model is run on.
-        is_right: judges pairs of outputs: those of the model, and those with int8.
-        keep: names of nodes that stay out of int8 anyway.
+        is_right: judges pairs of outputs: the model's, and those with int8.
+        keep: names of nodes that don't become int8 in any case.
         tolerable: the root of the mean squared error that an output may have, over its deviation.
     """
     return _Search(model, scales, samples, is_right, keep, tolerable).run()
@@ -124,7 +124,7 @@ class _Search:
         return worst[:count]
 
     def _best(self) -> Tuple[str, bool]:
-        """Return the scales whose outputs are nearest to the source's, and whether these are near enough."""
+        """Return the method with the best outputs, and whether these are near enough to the source's."""
         feeds, right = self._settling.feeds, self._settling.right
         found: Dict[str, Tuple[float, bool]] = {}
         for method, variants in self._variants.items():
@@ -136,7 +136,7 @@ class _Search:
         return chosen, found[chosen][1]
 
     def _holds(self, variants: "_Variants", left_out: Sequence[str], on: "_Answered") -> bool:
-        """Return whether the outputs are right without some of the activations."""
+        """Return whether the outputs are right with some activations left out of int8."""
         if not on.feeds:
             return True
         active = [name for name in variants.names if name not in set(left_out)]
@@ -155,7 +155,7 @@ class _Search:
         return all(self._holds(variants, left_out, on) for on in (self._settling, self._judging))
 
     def _alone(self, variants: "_Variants") -> Dict[str, float]:
-        """Return how far each activation moves an output, alone in int8."""
+        """Return how far each activation moves an output when it alone is int8."""
         names, runs = variants.names, int(_MOST_VALUES / max(1.0, self._samples.values))
         quick = int(_QUICK_VALUES / max(1.0, self._samples.values) / len(names))
         wanted = max(_FEWEST_TRIED, min(_MOST_TRIED, quick))
@@ -167,14 +167,14 @@ class _Search:
 class _Deviations:
     """Distances of outputs from those of the source, over each output's deviation on all samples.
 
-    A few samples, on which an output says nothing, would make little of it look like much.
+    Per sample, a small error would look large on samples where an output is nearly constant.
     """
 
     def __init__(self, right: Sequence[Values]) -> None:
         self._of = {name: _deviation([values[name] for values in right]) for name in right[0]}
 
     def moved(self, sources: Sequence[Values], others: Sequence[Values]) -> float:
-        """Return the root of the mean squared difference over an output's deviation, the largest of all outputs."""
+        """Return the root of the mean squared difference over an output's deviation, the maximum over all outputs."""
         return max(
             (_distance([s[name] for s in sources], [o[name] for o in others]) / by for name, by in self._of.items()),
             default=0.0,
@@ -182,7 +182,7 @@ class _Deviations:
 
 
 def _deviation(values: Sequence[Any]) -> float:
-    """Return the standard deviation of all finite values, their magnitude where they are equal, 1 where they are 0."""
+    """Return the standard deviation of all finite values; their magnitude if they are equal, 1 if they are 0."""
     floats = [value[np.isfinite(value)] for value in values if _is_float(value)]
     joined = np.concatenate([*floats, np.zeros(0)]).astype(np.float64)
     return (float(joined.std()) or float(np.abs(joined).max()) or 1.0) if joined.size else 1.0
@@ -204,7 +204,7 @@ def _is_float(value: Any) -> bool:
 
 
 class _Variants:
-    """A model with some of its activations in int8. names: those that can be, in the order of their layers."""
+    """A model with some of its activations in int8. names: those that can be int8, in the order of their layers."""
 
     def __init__(self, model: ModelProto, scales: Mapping[str, float], keep: AbstractSet[str]) -> None:
         self._model, self._scales, self._keep = model, scales, keep
@@ -215,7 +215,7 @@ class _Variants:
         )
 
     def run(self, feeds: Feeds, active: Sequence[str]) -> List[Values]:
-        """Return the outputs of each sample with these activations in int8, and what those that saturate come from."""
+        """Return each sample's outputs with these activations in int8, and the tensors behind those that saturate."""
         variant = ModelProto()
         variant.CopyFrom(self._model)
         quantize.insert(variant, {name: self._scales[name] for name in active}, names=self._all, keep=self._keep)
@@ -225,7 +225,7 @@ class _Variants:
         return [segments.run(feed) for feed in feeds]
 
     def costs(self, sizes: Mapping[str, int]) -> Dict[str, float]:
-        """Return what leaving out an activation costs: its share of the layers, and that of their multiplications."""
+        """Return the cost of leaving out each activation: its share of layers plus its share of multiplications."""
         found = dict.fromkeys(self.names, 1.0 / max(1, len(self.names)))
         work = [(layer, _multiplications(layer, sizes)) for layer in self._layers]
         total = sum(size for _, size in work) or 1
@@ -237,7 +237,7 @@ class _Variants:
 
 
 def _multiplications(layer: Layer, sizes: Mapping[str, int]) -> int:
-    """Return how often a layer multiplies on a sample; 0 where that is not known."""
+    """Return the number of multiplications of a layer per sample; 0 if unknown."""
     if layer.stored is None:
         return 0
     dims, axis = list(layer.stored.tensor.dims), layer.stored.axis

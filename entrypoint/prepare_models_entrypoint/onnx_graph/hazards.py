@@ -14,16 +14,16 @@ from .operators import COMPARISONS, GROWING, SHRINKING, STEEP
 from .sites import Site
 from .values import INFINITE, LARGE, TINY, Misfit, Narrow, misfit
 
-_MODERATE = 64.0  # what values of usual size may be multiplied by
+_MODERATE = 64.0  # largest factor that is safe for values of usual size
 _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 
 
 @dataclass
 class Hazards:
-    """What constants forbid, and what they allow.
+    """What constants rule out, and what they allow.
 
     kept: nodes that have to stay as they are, with the reason. bounds: inputs whose out-of-range values change nothing,
-    by node and position; true where they have to become infinite.
+    by node and position; true if they have to become infinite.
     """
 
     kept: Dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Hazards:
 
 
 def find(sites: Sequence[Site], narrow: Narrow) -> Hazards:
-    """Return what the constants of a model forbid."""
+    """Return what the constants of a model rule out."""
     return _Search(sites, narrow).search()
 
 
@@ -96,7 +96,7 @@ class _Search:
         self.found.kept.setdefault(site.node.name, reason)
 
     def _is_harmless(self, operator: str, index: int, tensor: TensorProto) -> bool:
-        """Return whether out-of-range values bound on the far side only: no number of the narrower type is beyond."""
+        """Return whether out-of-range values are only bounds beyond every number of the narrower type."""
         values = weights.array(tensor)
         beyond = values[np.abs(values) > self.narrow.largest]
         upper = operator == "Min" or (operator == "Clip" and index == 2)
@@ -106,7 +106,7 @@ class _Search:
         """Keep the nodes that read what ``origin`` computes, up to those that bring it back into range.
 
         Args:
-            origin: it has a constant that does not fit.
+            origin: the node with a constant that doesn't fit.
             worst: the magnitude of that constant.
             large: whether its results are too large; if not, too small.
         """
@@ -139,10 +139,10 @@ class _Search:
 
 
 def _needs(operator: str, index: int, *, large: bool) -> bool:
-    """Return whether rounding large, or small, values at an input of an operator spoils its result."""
+    """Return whether rounding large (or else small) values at an input of an operator ruins its result."""
     if operator in ("Shape", "Size"):
         return False
-    if operator == "Div":  # by what is large, or of what is small: so is the result
+    if operator == "Div":  # dividing by a large value, or a small one, gives a small result
         return (index == 0) == large
     return large or operator in SHRINKING or operator in STEEP
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 _BINS = 4096
-_LEVELS = 128  # of the magnitude: scales are symmetric
+_LEVELS = 128  # levels of the magnitude: scales are symmetric
 _STRIDE = 16
 _PERCENTILE = 99.99
 _EXACT = 2.0**-100  # between this and its inverse, float32 scales magnitudes by powers of two without loss
 
 
 class Range:
-    """What a float tensor was. most: its largest finite magnitude.
+    """The observed range of a float tensor. most: its largest finite magnitude.
 
-    counts: how often magnitudes occurred, in equal bins from 0 to ``top``, a power of two; kept where ``counted``.
+    counts: how often magnitudes occurred, in equal bins from 0 to ``top``, a power of two; kept if ``counted``.
     """
 
     def __init__(self, *, counted: bool) -> None:
@@ -25,7 +25,7 @@ class Range:
         self.counts: Any = np.zeros(_BINS, np.int64) if counted else None
 
     def take(self, values: Any) -> None:
-        """Take up the values of one sample."""
+        """Add the values of one sample."""
         magnitudes = np.abs(values.reshape(-1)).astype(np.float32, copy=False)
         most = float(magnitudes.max(initial=0.0))
         if not np.isfinite(most):
@@ -46,7 +46,7 @@ class Range:
         self.counts += np.bincount(np.minimum(places, _BINS - 1), minlength=_BINS)
 
     def _grow(self, most: float) -> None:
-        """Raise ``top`` to the next power of two, and join bins so that they keep their number."""
+        """Raise ``top`` to a power of two that covers ``most``, and merge bins so that their number stays the same."""
         top = 2.0 ** np.ceil(np.log2(most))
         factor = min(_BINS, int(top / self.top)) if self.top else 1
         joined = self.counts.reshape(-1, factor).sum(axis=1) if factor > 1 else self.counts
@@ -56,12 +56,12 @@ class Range:
 
 
 def amax(seen: Range, method: str) -> float:
-    """Return the largest magnitude that the int8 form of a tensor holds; what is beyond saturates.
+    """Return the largest magnitude that the int8 form of a tensor holds; values beyond it saturate.
 
     Args:
         seen: the tensor's range.
-        method: minmax: the largest that occurred. percentile: 99.99 % of the values are within. entropy: what loses the
-            least information, by the Kullback-Leibler divergence, as TensorRT's calibrator does.
+        method: minmax: the largest that occurred. percentile: 99.99 % of the values are within. entropy: the least loss
+        of information, by the Kullback-Leibler divergence, as in TensorRT's calibrator.
     """
     if method == "minmax" or not seen.most or seen.counts is None:
         return seen.most
@@ -87,7 +87,7 @@ def _least_divergent(counts: Any) -> int:
 
 
 def _divergence(counts: Any, bins: int) -> float:
-    """Return how much is lost where the first ``bins`` become the levels of int8, and the others saturate."""
+    """Return how much information is lost if the first ``bins`` become the levels of int8 and the others saturate."""
     inside = counts[:bins]
     exact = inside.copy()
     exact[-1] += counts[bins:].sum()

@@ -1,4 +1,4 @@
-"""Which nodes of a model int8 can serve, and which of their inputs become int8."""
+"""Which nodes of a model can run in int8, and which of their inputs become int8."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """A node that int8 can serve.
+    """A node that can run in int8.
 
     read: positions of its activations. stored: position and values of its weights, and the axis of the output channels,
-    None where no axis of theirs is that; None for a layer without weights.
+    None if there is none; None for a layer without weights.
     """
 
     node: NodeProto
@@ -43,7 +43,7 @@ class Layer:
 
 @dataclass
 class _Made:
-    """What is known of a graph on the way through it: by tensor, the convolution that makes it; readers of tensors."""
+    """What is known about a graph while walking it: by tensor, the convolution that produces it; readers of tensors."""
 
     convolutions: Dict[str, int] = field(default_factory=dict)
     readers: Dict[str, int] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def _layer(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
     found = {position: _weight(node.input[position], scope) for position in (0, 1)}
     stored = [(position, tensor) for position, tensor in found.items() if tensor is not None]
     if len(stored) != 1 or (node.op_type in _CONVOLUTIONS and found[1] is None):
-        return None  # products of activations have no weights to shrink, and weights that are computed no scales
+        return None  # products of activations have no weights to shrink, and computed weights have no scales
     ((position, tensor),) = stored
     if not _is_activation(node.input[1 - position], scope):
         return None
@@ -92,7 +92,7 @@ def _layer(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
 
 
 def _residual(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
-    """Return a sum with what a convolution makes: the sum becomes part of it, and reads its other operand as int8."""
+    """Return a sum with a convolution's output: both are fused, and the sum reads its other operand as int8."""
     alone = [
         (made.convolutions[name], position)
         for position, name in enumerate(node.input)
@@ -118,12 +118,12 @@ def _is_activation(name: str, scope: Scope) -> bool:
 
 
 def channel_axis(node: NodeProto, position: int, rank: int) -> Optional[int]:
-    """Return the axis of the output channels in a layer's weights, None where there is none."""
+    """Return the axis of the output channels in a layer's weights, or None."""
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     if node.op_type == "Conv":
         return 0
     if node.op_type == "ConvTranspose":
-        return 1 if attributes.get("group", 1) in (0, 1) else None  # grouped: no axis of the weights is the channel
+        return 1 if attributes.get("group", 1) in (0, 1) else None  # grouped: no axis is the output channel
     if node.op_type == "Gemm" and position == 1:
         return 0 if attributes.get("transB", 0) else 1
     return 1 if node.op_type == "MatMul" and position == 1 and rank == 2 else None

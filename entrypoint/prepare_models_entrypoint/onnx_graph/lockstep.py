@@ -1,4 +1,4 @@
-"""A model, alone or next to the one that was made of it, run with every tensor observed and at once reduced."""
+"""Running a model, alone or with its twin (a model made from it), with every tensor observed and reduced at once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FIRST, _MOST = 16, 512  # nodes of a segment
 
 @dataclass
 class Seen:
-    """What a float tensor was on the samples.
+    """What was observed of a float tensor on the samples.
 
-    most: largest finite magnitude. error: largest difference of its twin.
-    broken: values of the twin that are not finite where its own are.
+    most: largest finite magnitude. error: largest difference from its twin.
+    broken: how many values of the twin are not finite although its own are.
     """
 
     most: float = 0.0
@@ -28,13 +28,13 @@ class Seen:
 
     @property
     def relative(self) -> float:
-        """The largest difference over the tensor's largest magnitude."""
+        """The largest difference divided by the tensor's largest magnitude."""
         if self.broken:
             return float("inf")
         return self.error / self.most if self.most else 0.0
 
     def take(self, value: Any, twin: Optional[Any]) -> None:
-        """Take up one sample's values, and those of its twin (None: there is none)."""
+        """Add one sample's values, and those of its twin (None without a twin)."""
         if not value.size:
             return
         low, high = float(value.min()), float(value.max())
@@ -59,7 +59,7 @@ class Seen:
 
 
 class _Pace:
-    """Cuts a model into segments: of few nodes where tensors are large, and in each run at the same places."""
+    """Cuts a model into segments: with few nodes where tensors are large, and at the same places in each run."""
 
     def __init__(self, model: Segments) -> None:
         self._model, self._ends, self._step = model, [0], _FIRST
@@ -74,13 +74,13 @@ class _Pace:
             yield start, self._ends[index]
 
     def took(self, found: Values) -> None:
-        """Take note of how large the tensors of a segment are."""
+        """Record how large the tensors of a segment are."""
         scaled = int(self._step * _SEGMENT_BYTES / max(1, _bytes(found)))
         self._step = max(1, min(_MOST, 2 * self._step, scaled))
 
 
 class Watched:
-    """Runs a model. seen: what its float tensors were; runs: how many samples it was run on.
+    """Runs a model. seen: what was observed of its float tensors. runs: on how many samples it ran.
 
     Args:
         model: functions inlined, its nodes named.
@@ -113,17 +113,17 @@ class Watched:
 
 @dataclass
 class Fix:
-    """Other results of a node: of the one at ``place`` in the model, in the order of its outputs."""
+    """Replaced results of the node at ``place`` in the model, in the order of its outputs."""
 
     place: int
     results: Sequence[Any]
 
 
 class Repair(Protocol):
-    """Looks at the nodes one by one while a pair runs, and may change what the twin goes on with."""
+    """Looks at the nodes one by one while a pair runs, and may change what the twin continues with."""
 
     def fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
-        """Return the first node from ``start`` to ``end`` (exclusive) that has other results, None where none has."""
+        """Return the replaced results of the first node from ``start`` to ``end`` (exclusive) that has any, or None."""
 
 
 class Lockstep:
@@ -131,8 +131,8 @@ class Lockstep:
 
     Args:
         model: the model, its nodes named.
-        twin: what was made of it: nodes that both have have one name and one order.
-        names: the twin's name of a tensor, where that differs.
+        twin: the model made from it; nodes in both have the same names and order.
+        names: the twin's name of a tensor, if different.
     """
 
     def __init__(self, model: ModelProto, twin: ModelProto, names: Mapping[str, str]) -> None:
@@ -143,7 +143,7 @@ class Lockstep:
         self._pace = _Pace(self.model)
 
     def run(self, feed: Mapping[str, Any], repair: Optional[Repair] = None) -> Tuple[Values, Values]:
-        """Run one sample, and return the outputs of the model and those of its twin."""
+        """Run one sample, and return the outputs of the model and of its twin."""
         values, twins, at = dict(feed), dict(feed), 0
         for start, end in self._pace:
             till = self.twin.end(at, self._ends[end - 1]) if end < len(self.model.nodes) else len(self.twin.nodes)
@@ -172,7 +172,7 @@ class Lockstep:
 
 
 def _ends(nodes: Sequence[NodeProto], places: Mapping[str, int], count: int) -> List[int]:
-    """Return, by the place of a node, how many of the twin's ``count`` nodes do what the nodes up to there do."""
+    """Return, by a node's place, how many of the twin's ``count`` nodes correspond to the nodes up to there."""
     shared = {places[node.name] for node in nodes if node.name in places}
     ends, reached = [], 0
     for node in nodes:

@@ -1,7 +1,7 @@
-"""Loops without a trip count or condition: parsers lose what stands for these in the body.
+"""Loops without a trip count or condition: parsers then lose the corresponding inputs of the body.
 
-A loop that collects results (scan outputs) has as many as it has rounds. TensorRT sizes them by the trip count, and so
-takes such a loop only where its condition never ends it.
+A loop that collects results (scan outputs) has one per iteration. TensorRT sizes them by the trip count, so it accepts
+such a loop only if its condition never ends it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from .constants import Constants
 from .names import Names
 from .walk import bodies, graphs
 
-_ENDLESS = (1 << 31) - 2  # rounds; TensorRT takes one more for no count at all
+_ENDLESS = (1 << 31) - 2  # iterations; TensorRT reads one more as no count at all
 
 
 def unbounded(model: ModelProto) -> List[NodeProto]:
-    """Return the loops that leave out one of the two, or give a count that means the same."""
+    """Return the loops that omit one of the two, or have a count that means the same."""
     constants = Constants(model)
     found = [node for node in graph.nodes(model) if node.op_type == "Loop"]
     return [node for node in found if any(_is_open(node, position, constants) for position in (0, 1))]
@@ -28,7 +28,7 @@ def unbounded(model: ModelProto) -> List[NodeProto]:
 
 def _is_open(node: NodeProto, position: int, constants: Constants) -> bool:
     if position == 0 and node.output[len(node.input[2:]) :]:
-        return False  # what it collects would be as long as the count
+        return False  # its results would be as long as the count
     if len(node.input) <= position or not node.input[position]:
         return True
     count = constants.get(node.input[position]) if position == 0 else None
@@ -36,7 +36,7 @@ def _is_open(node: NodeProto, position: int, constants: Constants) -> bool:
 
 
 def bound(model: ModelProto) -> List[str]:
-    """Give such loops a count that is never reached and a condition that is always true; return their names."""
+    """Give these loops a count that is never reached and a condition that is always true; return their names."""
     names, loops, known = Names(model), unbounded(model), Constants(model)
     constants = {"rounds": np.array(_ENDLESS, np.int64), "always": np.array(True)}
     given = {wish: names.fresh(wish) for wish in constants}
@@ -51,7 +51,7 @@ def bound(model: ModelProto) -> List[str]:
 
 
 def uncounted(model: ModelProto) -> List[str]:
-    """Return the loops that collect results over rounds whose number their condition tells, not their count.
+    """Return the loops that collect results over a number of iterations decided by their condition, not their count.
 
     Args:
         model: as ``prepare`` returns it.
@@ -83,7 +83,7 @@ def _is_true(constants: Constants, name: str) -> bool:
 
 
 def _goes_on(body: GraphProto) -> bool:
-    """Return whether a body passes its condition on, or gives one that is always true."""
+    """Return whether a body passes its condition on, or returns one that is always true."""
     makers = {name: node for node in body.node for name in node.output}
     name = body.output[0].name
     while name in makers and makers[name].op_type in ("Identity", "Cast"):

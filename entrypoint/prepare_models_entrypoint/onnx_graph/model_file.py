@@ -1,4 +1,4 @@
-"""Reading and writing model files of any size. The values of large weights go from file to file, not through memory."""
+"""Reading and writing model files of any size. Large weights are copied from file to file, not through memory."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..contract.files import naming
 from ..errors import ConvertError
 from . import weights
 
-_LARGEST_FILE = (2 << 30) - (64 << 20)  # protobuf's limit, with room for what is not weights
+_LARGEST_FILE = (2 << 30) - (64 << 20)  # protobuf's limit, with room for everything but weights
 _SMALLEST_MAPPED = 64 << 10
 _ALIGNMENT = 4096
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # in ModelProto, GraphProto, TensorProto
 
 
 def load(path: Path) -> ModelProto:
-    """Read a model; its large weights stay in their files, and their tensors refer to them by absolute paths.
+    """Read a model. Large weights stay in their files; their tensors refer to these by absolute paths.
 
     Raises:
         ConvertError: it is not an ONNX model.
-        ExternalDataError: weights in other files are missing, or are elsewhere than they may be.
+        ExternalDataError: weights in other files are missing, or outside the allowed directories.
     """
     path = Path(os.path.abspath(str(path)))
     try:
@@ -55,18 +55,18 @@ def _structure(path: Path) -> Tuple[ModelProto, Dict[str, Tuple[int, int]]]:
 
 
 def bring(model: ModelProto) -> None:
-    """Bring all weights into memory, in place, for what does not know that they are in files."""
+    """Load all weights into memory, in place, for code that doesn't know that they are in files."""
     for tensor in tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             weights.bring(tensor)
 
 
 def save(model: ModelProto, path: Path) -> None:
-    """Write a model as one file where protobuf can read it, otherwise with ``PATH.weights`` next to it.
+    """Write a model as one file if protobuf can read that, otherwise with ``PATH.weights`` next to it.
 
-    The model is left as it was.
+    The model is not modified.
     """
-    for tensor in _inner(model):  # one file can't refer to itself from there
+    for tensor in _inner(model):  # a file can't refer to itself from there
         if tensor.data_location == TensorProto.EXTERNAL:
             weights.bring(tensor)
     large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
@@ -82,9 +82,9 @@ def _is_large(tensor: TensorProto) -> bool:
 
 
 def without_weights(model: ModelProto, *, sized: bool = False) -> ModelProto:
-    """Return a copy whose large initializers are empty: what judges a model by its structure needs no more.
+    """Return a copy whose large initializers are empty, for code that only checks a model's structure.
 
-    ``sized``: whether they keep their shapes, which ONNX's checker takes amiss, and its inference needs.
+    ``sized``: whether they keep their shapes, which ONNX's checker rejects and its inference needs.
     """
     large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
     shell = _without(model, large)
@@ -104,7 +104,7 @@ def _without(model: ModelProto, large: List[TensorProto]) -> ModelProto:
 
 
 def _fill(target: Message, source: Message, instead: "dict[str, Sequence[TensorProto]]") -> None:
-    """Copy the fields of a message, and for some of them something else."""
+    """Copy the fields of a message, with replacements for some of them."""
     for descriptor, found in source.ListFields():
         value = instead.get(descriptor.name, found)
         if hasattr(value, "extend"):
@@ -159,7 +159,7 @@ def tensors(model: ModelProto) -> Iterator[TensorProto]:
 
 
 def _inner(model: ModelProto) -> Iterator[TensorProto]:
-    """Yield the tensors that are no initializers of the outermost graph."""
+    """Yield all tensors except the initializers of the outermost graph."""
     outermost = len(model.graph.initializer)
     for index, tensor in enumerate(tensors(model)):
         if index >= outermost:

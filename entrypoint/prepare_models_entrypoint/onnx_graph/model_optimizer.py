@@ -1,6 +1,6 @@
-"""fp8 for backends that take precision from the graph, by NVIDIA Model Optimizer.
+"""fp8 from NVIDIA Model Optimizer, for backends that take precision from the graph.
 
-An extra of its own (``modelopt``), because it brings PyTorch along. It works on files and may change its input, so it
+It is a separate extra (``modelopt``) because it depends on PyTorch. It works on files and may change its input, so it
 gets a copy in the private work directory.
 """
 
@@ -27,7 +27,7 @@ _MODULE = "modelopt.onnx.quantization"
 
 
 def check() -> None:
-    """Refuse fp8 where Model Optimizer is not installed; it is not imported, which takes seconds."""
+    """Refuse fp8 if Model Optimizer is not installed; it isn't imported, as that takes seconds."""
     if importlib.util.find_spec("modelopt") is None:
         raise _missing("no module named modelopt")
 

@@ -1,4 +1,4 @@
-"""Names of nodes and tensors: each node gets one, and what is added collides with nothing."""
+"""Names of nodes and tensors: each node gets one, and additions never collide."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Names:
         self._used: Set[str] = set(_all(model))
 
     def fresh(self, wish: str) -> str:
-        """Return ``wish``, with a number where it is taken; it is taken from now on."""
+        """Return ``wish``, with a number if it is taken, and mark it as taken."""
         name, count = wish, 1
         while name in self._used:
             count += 1
@@ -26,7 +26,7 @@ class Names:
 
 
 def name_nodes(model: ModelProto) -> None:
-    """Give each node of each graph a name of its own, in place; names that are unique stay."""
+    """Give each node of each graph a unique name, in place; names that are already unique stay."""
     names, seen = Names(model), set()
     for node in _nodes(model):
         if not node.name or node.name in seen:

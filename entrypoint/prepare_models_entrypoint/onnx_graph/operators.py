@@ -6,24 +6,24 @@ from typing import FrozenSet
 
 
 def named(operators: str) -> FrozenSet[str]:
-    """Return the operators that a text names."""
+    """Return the operators named in a text."""
     return frozenset(operators.split())
 
 
-# Outputs are values of the inputs, at other places.
+# Their outputs are values of the inputs, at other places.
 MOVES = named(
     "Compress Concat DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity Pad "
     "Reshape ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Squeeze Tile "
     "TopK Transpose Trilu Unique Unsqueeze Upsample CenterCropPad"
 )
 
-# Nothing is won by rounding before them: they take the type that their input has.
+# Nothing is gained by rounding before them: they have the type of their input.
 FOLLOW = MOVES | named(
     "ArgMax ArgMin Cast CastLike Ceil Equal Floor Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual "
     "MaxPool NonZero OneHot Round Shape Sign Size Where"
 )
 
-# Their results depend on the type of the input otherwise than by rounding, or their inputs are coordinates.
+# Their results depend on the input's type in other ways than rounding, or their inputs are coordinates.
 STAY = {
     "BitCast": "reinterprets the bits of its input",
     "Bernoulli": "draws its output in the type of its input",
@@ -37,19 +37,19 @@ STAY = {
     "MeanVarianceNormalization": "ONNX defines it with constants in float32",
 }
 
-# What TensorRT-RTX 1.7 refuses in other types, although ONNX defines it in them and it takes it in float32.
+# TensorRT-RTX 1.7 accepts them only in float32, although ONNX defines them in other types, too.
 FULL_IN_TENSORRT = {
     "fp16": named("Celu TensorScatter"),
     "bf16": named("Celu ConvTranspose GRU GlobalLpPool HardSwish LpNormalization LpPool Mish TensorScatter"),
 }
-RECURRENT = named("GRU LSTM RNN")  # with lengths of sequences
+RECURRENT = named("GRU LSTM RNN")  # with sequence lengths
 
-# Type variables of inputs that carry no data.
+# Type variables of inputs that are not data.
 ASIDE = {"Resize": frozenset({"T2"})}
 
 COMPARISONS = named("Equal Greater GreaterOrEqual Less LessOrEqual")
 
-# Of whole numbers, they make whole numbers again.
+# Given whole numbers, they return whole numbers.
 COUNTING = named("Add Neg Sub Sum")
 
 # They compute with each value.
@@ -61,7 +61,7 @@ GROWING = MOVES | named(
     "Sqrt Square Sub Sum Where"
 )
 
-# A small input makes a small output, or a large one that the next of them reads.
+# A small input makes a small output, or a large one that the next of these reads.
 SHRINKING = MOVES | named("Abs Clip Max Neg Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu Sqrt Where")
 
 # The smallest inputs make the largest outputs.

@@ -1,4 +1,4 @@
-"""Lifting a model to a newer version of ONNX's operators."""
+"""Converting a model to a newer version of ONNX's operators."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .prepare import prepare
 
 
 def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelProto:
-    """Return the model with operators of version ``wanted``, or as it is where it can't be lifted.
+    """Return the model with operators of version ``wanted``, or unchanged if it can't be converted.
 
-    What ONNX's converter adds has no names: the model is prepared again.
+    Nodes that ONNX's converter adds have no names, so the model is prepared again.
 
     Raises:
-        ConvertError: it can't be lifted and is older than ``required``, which is what ``why`` needs.
+        ConvertError: it can't be converted and is older than ``required``, the version that ``why`` needs.
     """
     found = schemas.opsets(model)[""]
     if found >= wanted:
         return model
-    # Old versions of the converter lose what tensors refer to.
+    # Old versions of the converter lose references to external data.
     referring = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location}
     try:
         with foreign():

@@ -29,7 +29,7 @@ class Precautions:
 
 
 def find(sites: Sequence[Site]) -> Precautions:
-    """Return what looks dangerous.
+    """Return the patterns that look dangerous.
 
     Kept are sums of squares up to their root or logarithm, and angles made from integers. What only samples can judge
     (exp, pow, squares, large scales) is suspect.
@@ -63,13 +63,13 @@ class _Search:
             self.found.kept.setdefault(name, why)
 
     def _paths(self, sink: Site, start: int) -> Set[str]:
-        """Return the nodes on the ways from added squares to ``sink``, the squares and means under them included."""
+        """Return the nodes on the paths from added squares to ``sink``, including the squares and means in them."""
         if len(sink.node.input) <= start:
             return set()
         return self._way(sink.node.input[start], _LONGEST, added=False, mixes=sink.node.op_type == "Log")
 
     def _way(self, name: str, left: int, *, added: bool, mixes: bool) -> Set[str]:
-        """``added``: whether values were added up on the way to here. ``mixes``: whether a MatMul may be on it."""
+        """``added``: whether the path so far adds up values. ``mixes``: whether it may contain a MatMul."""
         site = self.made.get(name)
         if site is None or not left:
             return set()

@@ -1,4 +1,4 @@
-"""What comes before any change of precision, and after it: the form of a model that the rewriting steps share."""
+"""The normal form of a model that all rewriting steps share, before and after any change of precision."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .names import name_nodes
 from .schemas import STANDARD
 from .walk import graphs
 
-_OPSET_OF_CASTS = 13  # for what is added to a model that uses none of ONNX's own operators
-_IR_OF_FREE_INITIALIZERS = 4  # before, each initializer was an input, too
-_LARGEST_DENSE = 1 << 26  # elements of a sparse tensor that is written out
+_OPSET_OF_CASTS = 13  # for nodes added to a model that uses none of ONNX's own operators
+_IR_OF_FREE_INITIALIZERS = 4  # in older versions, each initializer was an input, too
+_LARGEST_DENSE = 1 << 26  # elements of a sparse tensor that is made dense
 
 
 def prepare(model: ModelProto) -> ModelProto:
-    """Return the model with its functions inlined, each node named uniquely, and initializers that are no inputs.
+    """Return the model with functions inlined, unique node names, and initializers that are not inputs.
 
-    Sparse constants become dense, which more programs read. Nothing that is computed changes; tensors keep their names.
+    Sparse constants become dense, which more programs read. Results don't change; tensors keep their names.
     """
     if model.functions:
         model = inliner.inline_local_functions(model)
@@ -53,7 +53,7 @@ def _write_out(graph: GraphProto) -> None:
 
 
 def _dense(sparse: SparseTensorProto) -> Optional[TensorProto]:
-    """Return a sparse tensor as a dense one, None where it is too large, or places are outside of it."""
+    """Return a sparse tensor as a dense one; None if it is too large or has indices out of range."""
     shape, size = tuple(sparse.dims), math.prod(sparse.dims)
     if size > _LARGEST_DENSE:
         return None
@@ -70,7 +70,7 @@ def _dense(sparse: SparseTensorProto) -> Optional[TensorProto]:
 
 
 def drop_unread(model: ModelProto) -> None:
-    """Remove the constants that nothing reads any more."""
+    """Remove constants that nothing reads any more."""
     read = {name for graph in graphs(model.graph) for node in graph.node for name in node.input}
     read |= {value.name for graph in graphs(model.graph) for value in graph.output}
     for graph in graphs(model.graph):

@@ -22,7 +22,7 @@ _QUANTIZED: Dict[int, str] = {
 
 
 def of_graph(model: ModelProto) -> Evidence:
-    """Return layers and weights by precision. A model without compute layers is counted by what else computes.
+    """Return layers and weights by precision. Without compute layers, all other layers that compute are counted.
 
     Args:
         model: as ``prepare`` returns it.

@@ -1,7 +1,7 @@
 """int8 for backends that take precision from the graph: Q/DQ nodes from the scales of a calibration cache.
 
 Weights become int8 with one scale for each output channel and a DequantizeLinear node; each activation that an int8
-layer reads gets one QuantizeLinear / DequantizeLinear pair. A layer without a scale stays as it is and is reported.
+layer reads gets one QuantizeLinear / DequantizeLinear pair. A layer without a scale stays unchanged and is reported.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .prepare import drop_unread
 from .types import Scope
 
 _SMALLEST_HALF = 2.0**-24
-_ROUNDING_OF_SCALES = 0.01  # a scale that fp16 rounds by more than this share would change every value
+_ROUNDING_OF_SCALES = 0.01  # a scale that fp16 rounds by more than this would change every value
 
 
 @dataclass
 class Quantized:
     """What was done.
 
-    wanted: activations of layers that int8 could serve. skipped: by the node of a layer that stays out, the activations
-    whose scales it lacks. layers: how many have int8 inputs.
+    wanted: activations of layers that could be int8. skipped: by node of a layer that isn't, the activations without
+    scales. layers: how many have int8 inputs.
     """
 
     wanted: Set[str] = field(default_factory=set)
@@ -44,8 +44,8 @@ def insert(
     Args:
         model: as ``prepare`` returns it, fp32 or fp16, without Q/DQ nodes of its own.
         scales: float32 scale of an activation by its name; scales of cast copies are taken from their originals.
-        names: tensors of the model before any rewriting; ``wanted`` and ``skipped`` speak of these.
-        keep: names of nodes that stay out of int8.
+        names: tensors of the model before any rewriting; ``wanted`` and ``skipped`` use these names.
+        keep: names of nodes that must not become int8.
     """
     known = {name: scale for name, scale in scales.items() if np.isfinite(scale) and scale > 0}
     origins = _alias_casts(model, known, names)
@@ -61,9 +61,9 @@ def insert(
 
 
 def _join(model: ModelProto, scales: Dict[str, float], read: Set[str]) -> None:
-    """Give inputs and output of a concatenation that an int8 layer reads one scale, the largest.
+    """Give the inputs and output of a concatenation that an int8 layer reads the same scale, the largest.
 
-    With several, the values would be converted on their way through. A cast takes part: its sides hold one tensor.
+    With several scales, the values would have to be converted. Casts are followed: both sides hold the same tensor.
     """
     group: Dict[str, str] = {}
 
@@ -84,9 +84,9 @@ def _join(model: ModelProto, scales: Dict[str, float], read: Set[str]) -> None:
 
 
 def _alias_casts(model: ModelProto, scales: Dict[str, float], names: AbstractSet[str]) -> Dict[str, str]:
-    """Give both sides of a cast the scale that one of them has: rewriting to fp16 renames bindings and borders.
+    """Give both sides of a cast the scale that one of them has: rewriting to fp16 renames tensors at casts.
 
-    Returns the name in the original model for each tensor that such a cast added.
+    Returns the original model's name for each tensor that such a cast added.
     """
     origins: Dict[str, str] = {}
     casts = [node for node in graphs_.nodes(model) if node.op_type == "Cast"]
@@ -100,7 +100,7 @@ def _alias_casts(model: ModelProto, scales: Dict[str, float], names: AbstractSet
 
 
 class _Writer:
-    """Writes the graphs of one model again."""
+    """Rewrites the graphs of one model."""
 
     def __init__(self, model: ModelProto, scales: Mapping[str, float], finder: Finder, done: Quantized) -> None:
         self.model, self.scales, self.finder, self.done = model, scales, finder, done
@@ -138,10 +138,10 @@ class _Writer:
         return bool(abs(float(np.float16(scale)) - scale) <= _ROUNDING_OF_SCALES * scale)
 
     def operator(self, kind: int) -> Dict[str, str]:
-        """Return the domain of Q/DQ nodes whose scales are of this type, as arguments of a node.
+        """Return the domain of Q/DQ nodes with scales of this type, as arguments for a node.
 
-        ONNX defines axes from opset 13 on, and fp16 scales from 19 on. ONNX Runtime has nodes of the same meaning for
-        every opset, and TensorRT's parser goes by the operator's name alone.
+        ONNX defines axes from opset 13 on, and fp16 scales from 19 on. ONNX Runtime has equivalent nodes for every
+        opset, and TensorRT's parser looks only at the operator's name.
         """
         if self.opset >= (schemas.HALF_SCALES if kind == TensorProto.FLOAT16 else schemas.SCALE_AXIS):
             return {}
@@ -151,7 +151,7 @@ class _Writer:
 
 
 class _Graph:
-    """One graph while it is written again."""
+    """One graph while it is rewritten."""
 
     def __init__(self, writer: _Writer, scope: Scope) -> None:
         self.writer, self.scope = writer, scope
@@ -206,12 +206,12 @@ class _Graph:
 
 
 def per_channel(values: Any, axis: Optional[int]) -> Tuple[Any, Any]:
-    """Return int8 weights and their scales, of the weights' type: one for each index of ``axis``, or a single one."""
+    """Return int8 weights and their scales in the weights' type: one for each index of ``axis``, or a single one."""
     exact = np.asarray(values, np.float32)
     others = tuple(a for a in range(exact.ndim) if a != axis)
     amax = np.abs(exact).max(axis=others if axis is not None else None, initial=0.0)
     scale = np.asarray(np.where(amax > 0, amax / np.float32(127), 1), np.float32)
-    scale[scale == 0] = np.finfo(np.float32).tiny  # amax / 127 of the smallest subnormal numbers
+    scale[scale == 0] = np.finfo(np.float32).tiny  # amax / 127 underflows for the smallest subnormal numbers
     if np.asarray(values).dtype == np.float16:
         scale = np.maximum(scale, _SMALLEST_HALF).astype(np.float16)
     shape = [-1 if a == axis else 1 for a in range(exact.ndim)] if axis is not None else []

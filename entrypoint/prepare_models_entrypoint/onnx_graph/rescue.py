@@ -1,4 +1,4 @@
-"""What a builder refuses in a model although a small rewrite, which changes no result, makes it buildable."""
+"""What a builder refuses in a model although a small rewrite that changes no results makes it buildable."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LARGEST_FOR_INFERENCE = 1 << 30
 
 @dataclass(frozen=True)
 class Rescue:
-    """Rewrites that a model needs. Falsy where it needs none.
+    """Rewrites that a model needs. Falsy if it needs none.
 
-    dimensions: meaningless names that dimensions of different sizes share. nameless: there are dimensions whose name is
-    an empty text, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
-    spectra: there are operators of ``spectra``. branches: there are If, which sizes of the manifest may decide.
-    sparse: constants in sparse form. loops: there are Loop without a trip count or condition.
-    squeezes: there are Squeeze without axes, and sizes that vary.
+    dimensions: meaningless names that dimensions of different sizes share. nameless: whether dimensions have an
+    empty name, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
+    spectra: whether there are operators of ``spectra``. branches: whether there are If nodes that the manifest's sizes
+    may decide. sparse: constants in sparse form. loops: whether there are Loop nodes without a trip count or condition.
+    squeezes: whether there are Squeeze nodes without axes, and dynamic sizes.
     """
 
     dimensions: Tuple[str, ...] = ()
@@ -54,10 +54,10 @@ class Applied:
 
 
 def survey(source: Path, job: ModelJob) -> Rescue:
-    """Return what a model needs next to what the manifest asks of its graph.
+    """Return what a model needs besides the changes that the manifest asks for.
 
     Raises:
-        ConvertError: dimensions that share a real name have different sizes, or an input has no rank anywhere.
+        ConvertError: dimensions that share a real name have different sizes, or nothing gives the rank of an input.
     """
     model = model_file.load(source)
     inputs = list(_inputs(model))
@@ -93,7 +93,7 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
     done = Applied()
     for name in needs.ranks:
         done.told.append(_give_rank(model, name, job))
-    if needs.sparse:  # ``prepare`` has done it
+    if needs.sparse:  # done by ``prepare``
         done.told.append(f"constants in sparse form are written out: {', '.join(needs.sparse)}")
     if needs.loops:
         done.told.append(f"loops have a trip count and a condition: {', '.join(loops.bound(model))}")
@@ -105,12 +105,12 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
         kinds = sorted({node.op_type for node in spectra.of(model)})
         done.nodes += spectra.lower(model, _shapes(model, job))
         done.told += [f"{kind} became {spectra.OPERATORS[kind]}" for kind in kinds]
-    done.nodes += [node.name for node in spectra.of(model)]  # those that the parser takes
+    done.nodes += [node.name for node in spectra.of(model)]  # those that the parser accepts
     return done
 
 
 def undeclared(source: Path) -> List[str]:
-    """Return the inputs of which a parser makes something else: without a rank, or with nameless dimensions."""
+    """Return the inputs that a parser misreads: without a rank, or with nameless dimensions."""
     model = model_file.load(source)
     return [
         value.name
@@ -158,7 +158,7 @@ def _give_rank(model: ModelProto, name: str, job: ModelJob) -> str:
 
 
 def _part_names(model: ModelProto, names: Sequence[str]) -> List[str]:
-    """Take meaningless names from all dimensions that have them: without a name each is of its own size."""
+    """Remove meaningless names from all dimensions: without a name, each has a size of its own."""
     told: Dict[str, List[str]] = {}
     for value in model.graph.input:
         for axis, dim in enumerate(_dims(value)):
@@ -187,12 +187,12 @@ def _shapes(model: ModelProto, job: ModelJob) -> Dict[str, List[Optional[int]]]:
             if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
                 sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in _dims(value)]
                 if found.setdefault(name, sizes) != sizes:
-                    twice.add(name)  # in graphs next to each other, which may use a name for different tensors
+                    twice.add(name)  # sibling graphs may use the same name for different tensors
     return {name: sizes for name, sizes in found.items() if name not in twice}
 
 
 def set_fixed_sizes(model: ModelProto, job: ModelJob) -> List[str]:
-    """Give inputs the sizes that are the same in every profile, and return the names of those that changed."""
+    """Set input sizes that are the same in every profile, and return the names of the inputs that changed."""
     changed: List[str] = []
     wanted = _wanted(job)
     for value in _inputs(model):

@@ -1,8 +1,7 @@
 """A model in fp16 or bf16: the same graph with narrower inner tensors, and Casts where types meet.
 
-What a model declares stays: types of its inputs and outputs, and of those of the graphs within it. A float tensor that
-becomes narrow keeps its name, except where that is the name of an output. A constant that is needed in both types
-exists twice.
+Declared types stay: those of inputs and outputs, of the model and of graphs within it. A float tensor that becomes
+narrow keeps its name, unless that is the name of an output. A constant that is needed in both types exists twice.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from .types import Scope
 from .values import NARROW, Narrow, saturated
 from .walk import graphs
 
-_CAST_BY_NUMBER = 6  # before this opset, Cast names its type
+_CAST_BY_NUMBER = 6  # in older opsets, Cast has its type as text
 
 
 @dataclass
 class Retyped:
     """A model with narrower tensors.
 
-    kept: nodes that stay as they were. already: the model has this type as it is, and was left alone.
-    retyped: by the name of a float tensor in the source, the name of its narrow counterpart.
+    kept: nodes that stay unchanged. already: whether the model had this type and was left alone.
+    retyped: by name of a float tensor in the source, the name of its narrow counterpart.
     """
 
     model: ModelProto
@@ -51,7 +50,7 @@ def retype(
     Args:
         model: as ``prepare`` returns it.
         target: fp16 or bf16.
-        keep: reasons by the names of nodes that have to stay in fp32.
+        keep: for nodes that have to stay in fp32, the reason by name.
         samples: whether samples showed which nodes these are; if not, suspicious patterns stay in fp32, too.
     """
     narrow = NARROW[target]
@@ -97,15 +96,15 @@ class _Writer:
         drop_unread(self.model)
 
     def cast(self, source: str, target: str, kind: int, *, name: str) -> NodeProto:
-        """Return a Cast as this model's opset has it."""
+        """Return a Cast node for this model's opset."""
         to = kind if self.opset >= _CAST_BY_NUMBER else TensorProto.DataType.Name(kind)
         return helper.make_node("Cast", [source], [target], name=name, to=to)
 
 
 class _Graph:
-    """One graph while it is written again.
+    """One graph while it is rewritten.
 
-    full, narrow: by the name of a source tensor, what holds it in this graph in its own type and in the narrower one.
+    full, narrow: by name of a source tensor, the tensor with its values here in its own type and in the narrower one.
     """
 
     def __init__(self, writer: _Writer, scope: Scope, outer: "Optional[_Graph]") -> None:
@@ -161,7 +160,7 @@ class _Graph:
         return [self.writer.cast(self.narrow[name], name, TensorProto.FLOAT, name=self.narrow[name])]
 
     def _read(self, site: Site, index: int, name: str, *, narrow: bool) -> str:
-        """Return what holds a tensor in the type that an input needs; a Cast or a copy is made where nothing does."""
+        """Return the tensor with these values in the type that an input needs; add a Cast or copy if needed."""
         if self.scope.get(name) != TensorProto.FLOAT:
             return name
         if narrow and self.scope.constant(name) is not None:
@@ -169,7 +168,7 @@ class _Graph:
         return self.read(name, narrow=narrow)
 
     def read(self, name: str, *, narrow: bool) -> str:
-        """Return what holds a float tensor in this type."""
+        """Return the tensor with a float tensor's values in this type; add a Cast or a copy if there is none."""
         found = self.find(name, narrow=narrow)
         if found is None:
             kind, suffix = (self.writer.narrow.kind, self.writer.narrow.name) if narrow else (TensorProto.FLOAT, "fp32")
@@ -180,7 +179,7 @@ class _Graph:
         return found
 
     def find(self, name: str, *, narrow: bool) -> Optional[str]:
-        """Return what holds a tensor in this type already, if anything does."""
+        """Return the existing tensor with these values in this type, or None."""
         table = self.narrow if narrow else self.full
         if name in table:
             return table[name]
@@ -195,7 +194,7 @@ class _Graph:
         return self.outer.home(name)
 
     def copy(self, name: str, infinite: Optional[bool]) -> str:
-        """Return the narrow copy of a constant; ``infinite``: how bounds saturate, None for what is no such bound."""
+        """Return the narrow copy of a constant. ``infinite``: how bounds saturate; None for other constants."""
         kind = "" if infinite is None else ("inf" if infinite else "max")
         if (name, kind) not in self.copies:
             narrow = self.writer.narrow
@@ -208,7 +207,7 @@ class _Graph:
         return self.copies[name, kind]
 
     def _outer_outputs(self) -> None:
-        """Have outputs of a body that are tensors of a graph around it keep their type."""
+        """Keep the types of a body's outputs that are tensors of a surrounding graph."""
         for value in self.graph.output:
             if value.name not in self.scope.kinds and self.scope.get(value.name) == TensorProto.FLOAT:
                 value.name = self.read(value.name, narrow=False)

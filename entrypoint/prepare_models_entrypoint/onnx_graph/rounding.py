@@ -1,7 +1,7 @@
-"""A typed graph as ONNX Runtime's CPU has to compute it for fp16 and bf16 to be what they are on the device.
+"""A typed graph rewritten so that ONNX Runtime on the CPU computes fp16 and bf16 as the GPU does.
 
-Between fp16 nodes that runtime keeps fp32, so it proves nothing about such a graph. Here every node computes in fp32,
-as the accumulators of the hardware do, and each of its results is cast to the tensor's own type and back.
+ONNX Runtime keeps fp32 between fp16 nodes, so running such a graph as it is proves nothing. Here every node computes in
+fp32, as the hardware's accumulators do, and each result is cast to the tensor's own type and back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .prepare import prepare
 from .types import Scope
 
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
-# Their results are what they were given, or constants: nothing is to be rounded, and ONNX Runtime has every type.
+# Their results are their inputs' values, or constants: nothing needs rounding, and ONNX Runtime has every type.
 _CARRIERS = (
     "Constant", "Identity", "If", "Loop", "Scan", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase",
     "SequenceInsert", "SequenceLength", "ConcatFromSequence", "SplitToSequence", "SequenceMap", "Optional",
@@ -31,7 +31,7 @@ _TYPE_ATTRIBUTES = ("to", "dtype", "output_datatype", "output_dtype", "stash_typ
 class Rounded:
     """A model to be run without graph optimizations.
 
-    wide: by the name of a half tensor of the outermost graph, the name of the same values in fp32.
+    wide: by name of a half tensor of the outermost graph, the name of the tensor with the same values in fp32.
     """
 
     model: ModelProto
@@ -39,9 +39,9 @@ class Rounded:
 
 
 def rounded(model: ModelProto) -> Rounded:
-    """Have each fp16 and bf16 tensor of a model carry the values that it has on the device.
+    """Make each fp16 and bf16 tensor of a model have the values that it has on the GPU.
 
-    Tensors keep their names and types. The model is changed in place; its weights stay where they are.
+    Tensors keep their names and types. The model is changed in place; its weights are untouched.
     """
     model = prepare(model)
     scope = types.of(model)
@@ -51,7 +51,7 @@ def rounded(model: ModelProto) -> Rounded:
 
 
 class _Writer:
-    """Writes one graph again; ``outer`` writes the graph around it, whose fp32 copies this one may read."""
+    """Rewrites one graph; ``outer`` rewrites the graph around it, whose fp32 copies this one may read."""
 
     def __init__(self, scope: Scope, outer: "Optional[_Writer]", names: Names) -> None:
         self.scope, self.outer, self.names = scope, outer, names
@@ -71,7 +71,7 @@ class _Writer:
         graph.node.extend(self._nodes)
 
     def find(self, name: str) -> Optional[str]:
-        """Return the fp32 copy of a half tensor, None where there is none yet."""
+        """Return the fp32 copy of a half tensor, or None if there is none yet."""
         if name in self.wide or self.outer is None:
             return self.wide.get(name)
         return self.outer.find(name)
@@ -86,7 +86,7 @@ class _Writer:
         return any(self._half(name) for name in (*node.input, *node.output))
 
     def _widen(self, node: NodeProto) -> None:
-        """Have a node compute in fp32: its inputs are copies in fp32, its outputs are rounded."""
+        """Make a node compute in fp32: it reads fp32 copies, and its outputs are rounded."""
         for index, name in enumerate(node.input):
             if self._half(name):
                 node.input[index] = self.find(name) or self._copied(name)

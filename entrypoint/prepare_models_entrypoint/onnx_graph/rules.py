@@ -1,4 +1,4 @@
-"""ONNX's rules for nodes and graphs. Parsers take some models that break them, and build what has no meaning."""
+"""ONNX's rules for nodes and graphs. Parsers accept some models that break them, and build meaningless engines."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .walk import graphs
 Shape = List[Optional[int]]
 
 _LONGEST = 300
-# Inference of earlier versions is wrong of a Squeeze without axes, for one: it would blame good models.
+# Inference in earlier versions has errors, such as on a Squeeze without axes: it would blame good models.
 _SOUND = (1, 20)
-# A function in its schema, which ONNX's inference expands to operators of another version.
+# Functions in their schema, which ONNX's inference expands to operators of another version.
 _MISJUDGED = ("MeanVarianceNormalization",)
 _CONVOLUTIONS = ("Conv", "ConvInteger", "ConvTranspose")
 _PACKED = ("STRING", "UNDEFINED", "INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2")
@@ -31,22 +31,21 @@ _VALUES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", 
 def check(model: ModelProto) -> None:
     """Refuse a model that breaks the rules.
 
-    Operators that ONNX does not define, or not in the version that is imported, are left to the parser: they may be
-    plugins. So are declared shapes that differ from those that the nodes give, and the order of the nodes: parsers find
-    both out by themselves.
+    Operators that ONNX doesn't define, or not in the imported version, are left to the parser: they may be plugins. So
+    are the order of nodes, and declared shapes that differ from those of the nodes: parsers work out both themselves.
 
     Args:
-        model: as ``model_file.load`` returns it. Operator sets that it leaves out are added.
+        model: as ``model_file.load`` returns it. Missing operator sets are added.
 
     Raises:
         ConvertError: ``onnx-invalid`` or ``onnx-node-invalid``, which names the node.
     """
     _check_operator_sets(model)
-    told = next(_of_nodes(model), None) or next(_of_tensors(model), None) or _of_shapes(model)
-    if told is not None:
+    fault = next(_of_nodes(model), None) or next(_of_tensors(model), None) or _of_shapes(model)
+    if fault is not None:
         raise ConvertError(
             "onnx-node-invalid",
-            f"the model is not well formed: {told[:_LONGEST].rstrip('.')}",
+            f"the model is not well formed: {fault[:_LONGEST].rstrip('.')}",
             hint="export the model again, and check it with onnx.checker.check_model(PATH, full_check=True)",
         )
 
@@ -88,7 +87,7 @@ def _of_nodes(model: ModelProto) -> Iterator[str]:
 
 
 def _without_bodies(node: NodeProto) -> NodeProto:
-    """Return a node whose graphs are empty: their nodes are judged by themselves, and read what is around them."""
+    """Return a node with empty graphs: their nodes are checked separately, and read tensors around them."""
     if not any(each.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for each in node.attribute):
         return node
     bare = NodeProto()
@@ -101,7 +100,7 @@ def _without_bodies(node: NodeProto) -> NodeProto:
 
 
 def _of_attributes(node: NodeProto) -> Iterator[str]:
-    """Yield what the words of an operator's documentation say against a node."""
+    """Yield a node's violations of rules that only the operator's documentation states."""
     allowed = STRINGS.get(node.op_type, {})
     for attribute in node.attribute:
         name = attribute.name
@@ -133,7 +132,7 @@ def _of_tensors(model: ModelProto) -> Iterator[str]:
 
 
 def _of_shapes(model: ModelProto) -> Optional[str]:
-    """Return what ONNX's inference of types and shapes says, None where it finds nothing."""
+    """Return what ONNX's type and shape inference objects to, or None."""
     if tuple(map(int, onnx.__version__.split(".")[:2])) < _SOUND:
         return None
     if not _is_in_order(model.graph) or any(graph.sparse_initializer for graph in graphs(model.graph)):
@@ -148,7 +147,7 @@ def _of_shapes(model: ModelProto) -> Optional[str]:
 
 
 def _is_in_order(graph: GraphProto) -> bool:
-    """Return whether each node comes after those that make what it reads."""
+    """Return whether each node comes after those that produce its inputs."""
     ahead = {name for node in graph.node for name in node.output if name}
     for node in graph.node:
         if ahead.intersection(node.input):
@@ -158,7 +157,7 @@ def _is_in_order(graph: GraphProto) -> bool:
 
 
 def _shell(model: ModelProto) -> ModelProto:
-    """Return the model without large weights and without what it declares of sizes: these follow from the nodes."""
+    """Return the model without large weights and declared sizes, as these follow from the nodes."""
     shell = model_file.without_weights(model, sized=True)
     for graph in graphs(shell.graph):
         del graph.value_info[:]
@@ -177,7 +176,7 @@ def _forget_shape(kind: TypeProto) -> None:
 
 
 def _of_axes(graph: GraphProto, constants: Constants) -> Iterator[str]:
-    """Yield what inference does not look at: sizes and places that a node gives, and that its inputs don't have."""
+    """Yield faults that inference doesn't look for: sizes and indices in a node that its inputs don't have."""
     shapes: Dict[str, Shape] = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         if value.type.tensor_type.HasField("shape"):

@@ -1,4 +1,4 @@
-"""ONNX Runtime's part of rewriting, in a process of its own: it has died of models that it was to simplify."""
+"""ONNX Runtime's part of rewriting, in a separate process: it has crashed on models that it should simplify."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 Distance = Union[float, str]
 
-_LARGE = 1 << 30  # bytes of a model whose weights are written next to it
-# Ranges of random whole numbers, widest first: what indexes into something must be small, but all zeros show nothing.
+_LARGE = 1 << 30  # bytes; a larger model's weights are written next to it
+# Ranges of random whole numbers, widest first: indices must be small, but all zeros reveal nothing.
 _WHOLE_RANGES = ((0, 256), (1, 17), (0, 2))
 _SEED = 2026
 
 
 class Request(TypedDict, total=False):
-    """What is asked. ``shapes`` and ``values``: those of the inputs that the manifest fixes, by name."""
+    """What to do. ``shapes`` and ``values``: those of the inputs that the manifest fixes, by name."""
 
     task: str
     parent: int
@@ -40,14 +40,14 @@ class Request(TypedDict, total=False):
 
 
 class Answer(TypedDict):
-    """What came of it. ``why_not``: what stood in the way. ``outputs``: how far each is off, by the output's range."""
+    """The result. ``why_not``: why there is none. ``outputs``: the error of each, relative to the output's range."""
 
     why_not: Optional[str]
     outputs: Dict[str, Distance]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the request asks, and write the answer to its result file."""
+    """Carry out the request, and write the answer to its result file."""
     request: Request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
     show_as("prepare-rewrite")
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _fold(request: Request) -> Answer:
-    """Write the model with what its constants decide worked out."""
+    """Write the model with everything folded that its constants decide."""
     import onnxruntime
 
     large = Path(request["source"]).stat().st_size > _LARGE
@@ -86,7 +86,7 @@ def _run(request: Request) -> Answer:
 
 
 def _compare(request: Request) -> Answer:
-    """Run both models on the same random inputs: the worst difference of each output by the output's range."""
+    """Run both models on the same random inputs: return the worst difference of each output relative to its range."""
     try:
         with foreign():
             session = _plain_session(request["source"])
@@ -101,7 +101,7 @@ def _compare(request: Request) -> Answer:
             wanted = {value.name for value in session.get_inputs()}
             shared = [name for name in names if name in {value.name for value in session.get_outputs()}]
             found = session.run(shared, {name: value for name, value in feed.items() if name in wanted})
-    except ForeignError as error:  # then the rewriting broke the model
+    except ForeignError as error:  # the rewriting broke the model
         return Answer(why_not=None, outputs={"": str(error)})
     by_name = dict(zip(names, expected))
     apart = {name: _distance(by_name[name], np.asarray(value)) for name, value in zip(shared, found)}
@@ -139,7 +139,7 @@ def _reference(
     """Return random inputs on which the source model runs, and its results.
 
     Raises:
-        ForeignError: it runs on none.
+        ForeignError: it runs on none of them.
     """
     failure = ForeignError("nothing was tried")
     replaced = [each for each in session.get_overridable_initializers() if each.name in values]
@@ -148,7 +148,7 @@ def _reference(
         try:
             with foreign():
                 return feed, [np.asarray(value) for value in session.run(None, feed)]
-        except ForeignError as error:  # an index that is too large, for instance: the next range is smaller
+        except ForeignError as error:  # for instance, an index that is too large: the next range is smaller
             failure = error
     raise failure
 
@@ -180,7 +180,7 @@ _TYPES = {
 
 
 def _distance(first: Array, second: Array) -> Distance:
-    """Return the largest difference by the range of the expected values, or what makes a comparison pointless."""
+    """Return the largest difference relative to the range of the expected values, or why they can't be compared."""
     if first.shape != second.shape or first.dtype != second.dtype:
         return f"{second.dtype}{second.shape} instead of {first.dtype}{first.shape}"
     if not first.size:

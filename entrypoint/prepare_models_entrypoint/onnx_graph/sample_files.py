@@ -30,7 +30,7 @@ def files(config: SampleConfig) -> List[Path]:
     """Return the sample files, sorted by name.
 
     Raises:
-        ConvertError: ``calibration-samples-unusable``: there is none.
+        ConvertError: ``calibration-samples-unusable``: there are none.
     """
     problem = config.problem()
     if problem is not None:
@@ -39,7 +39,7 @@ def files(config: SampleConfig) -> List[Path]:
 
 
 def check(paths: Sequence[Path], config: SampleConfig, inputs: Sequence[Input]) -> None:
-    """Refuse samples that do not fit the inputs; images are opened and not decoded.
+    """Refuse samples that don't fit the inputs; images are opened but not decoded.
 
     Raises:
         ConvertError: ``calibration-samples-unusable``.
@@ -53,7 +53,7 @@ def check(paths: Sequence[Path], config: SampleConfig, inputs: Sequence[Input]) 
 
 
 def feeds(paths: Sequence[Path], config: SampleConfig, inputs: Sequence[Input]) -> Iterator[Feed]:
-    """Yield feeds of full batches; the last one is filled up with its own samples."""
+    """Yield feeds of full batches; the last one repeats its samples to be full."""
     batch = max([each.shape[0] for each in inputs if each.shape], default=1)
     waiting: List[Feed] = []
     for path in paths:
@@ -85,8 +85,8 @@ def _joined(samples: Sequence[Feed], inputs: Sequence[Input]) -> Feed:
 def one(path: Path, config: SampleConfig, inputs: Sequence[Input]) -> Feed:
     """Return one file's arrays by input name: of the whole shape, or with a batch of 1.
 
-    An image is resized to the input's height and width, a pixel p becomes ``(p * scale - mean) / std``, or stays what
-    it is for an input of whole numbers where none of these is set. An array must have the input's shape.
+    An image is resized to the input's height and width, and a pixel p becomes ``(p * scale - mean) / std``. If none of
+    these is set, an input of whole numbers takes pixels unchanged. An array must have the input's shape.
 
     Raises:
         ConvertError: ``calibration-samples-unusable``.
@@ -140,7 +140,7 @@ def _shaped(array: Any, path: Path, to: Input) -> Any:
 
 
 def _typed(array: Any, path: Path, to: Input) -> Any:
-    """Return an array in the input's type; nothing may be lost but digits."""
+    """Return an array in the input's type; only precision may be lost."""
     dtype = np.dtype(to.dtype)
     if array.dtype.kind not in "fiub":
         raise unusable(path, f"holds {array.dtype}, input {to.name!r} takes {dtype}", "save numbers")
@@ -177,7 +177,7 @@ def _scaled(pixels: Any, config: SampleConfig) -> Any:
 
 
 def _size(path: Path, config: SampleConfig, to: Input) -> Tuple[int, int]:
-    """Return height and width to which an image is resized."""
+    """Return the height and width to which an image is resized."""
     shape = "x".join(map(str, to.shape))
     if len(to.shape) != 4:
         raise unusable(path, f"is an image, and input {to.name!r} is fed as {shape}", "give samples as .npy or .npz")
@@ -208,5 +208,5 @@ def _opened(path: Path, use: Any) -> Any:
 
 
 def unusable(path: Path, why: str, hint: str) -> ConvertError:
-    """Return the error of a sample that can't be used."""
+    """Return the error for a sample that can't be used."""
     return ConvertError("calibration-samples-unusable", f"sample {path.name} {why}", hint=hint)

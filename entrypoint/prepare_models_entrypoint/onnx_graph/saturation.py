@@ -1,4 +1,4 @@
-"""Tensors of which outputs that saturate are made: scores near 0 and 1 hide the errors that these show."""
+"""Tensors behind outputs that saturate: scores near 0 and 1 hide errors that these tensors show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SATURATE = ("HardSigmoid", "LogSoftmax", "Sigmoid", "Softmax", "Tanh")
 
 
 def before(model: ModelProto) -> Set[str]:
-    """Return the float32 tensors that saturating nodes read whose results become outputs, moved or joined at most."""
+    """Return the float32 inputs of saturating nodes whose results become outputs, at most moved or joined."""
     scope = types.of(model)
     makers = {name: node for node in model.graph.node for name in node.output}
     outputs = [value.name for value in model.graph.output]

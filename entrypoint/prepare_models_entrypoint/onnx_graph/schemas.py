@@ -1,4 +1,4 @@
-"""What the operators' schemas say of types: the one source of what may become half precision."""
+"""What the operators' schemas say about types: the only source for what may become half precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCALE_AXIS, HALF_SCALES = 13, 19  # opsets from which Q/DQ nodes have an axis, a
 _NEWEST = 1 << 20
 _LIKE_THE_STANDARD = ("QuantizeLinear", "DequantizeLinear")  # of ONNX Runtime, in each opset
 
-# Two variables where there is one type, unless an attribute says otherwise.
+# Operators with two variables for the same type, unless an attribute says otherwise.
 _SAME: Mapping[str, Mapping[str, str]] = {
     "DequantizeLinear": {"T3": "T2"},
     "LinearAttention": {"S": "T"},
@@ -27,8 +27,8 @@ _KINDS: Dict[str, int] = {name.lower(): number for name, number in TensorProto.D
 class Formal:
     """One input or output of an operator: the type variable that it shares with others, and the element types allowed.
 
-    variable: None where each of its values has a type of its own (the variadic values of Loop). fixed: its element type
-    where there is only one. sequence: it is never a tensor.
+    variable: None if each of its values has a type of its own (the variadic values of Loop). fixed: its element type if
+    there is only one. sequence: it is never a tensor.
     """
 
     variable: Optional[str]
@@ -39,18 +39,18 @@ class Formal:
 
 @dataclass(frozen=True)
 class Signature:
-    """The types of an operator; the last formal of each side stands for all further values where it is variadic."""
+    """The types of an operator; the last formal of each side covers all further values if it is variadic."""
 
     inputs: Tuple[Formal, ...]
     outputs: Tuple[Formal, ...]
     variadic: Tuple[bool, bool]
 
     def input(self, index: int) -> Optional[Formal]:
-        """Return the formal of the input at ``index``, None where the operator has no such input."""
+        """Return the formal of the input at ``index``, or None if the operator has no such input."""
         return _at(self.inputs, index, variadic=self.variadic[0])
 
     def output(self, index: int) -> Optional[Formal]:
-        """Return the formal of the output at ``index``, None where the operator has no such output."""
+        """Return the formal of the output at ``index``, or None if the operator has no such output."""
         return _at(self.outputs, index, variadic=self.variadic[1])
 
 
@@ -61,14 +61,14 @@ def _at(formals: Tuple[Formal, ...], index: int, *, variadic: bool) -> Optional[
 
 
 def opsets(model: ModelProto) -> Dict[str, int]:
-    """Return the version of each imported operator set; the standard one goes by the name ''."""
+    """Return the version of each imported operator set; the standard one has the name ''."""
     found = {"" if item.domain in STANDARD else item.domain: item.version for item in model.opset_import}
     found.setdefault("", 1)
     return found
 
 
 def signature(node: NodeProto, versions: Mapping[str, int]) -> Optional[Signature]:
-    """Return an operator's types in the imported version, None for one that ONNX does not define."""
+    """Return an operator's types in the imported version, or None if ONNX doesn't define it."""
     domain = "" if node.domain in STANDARD else node.domain
     if domain == CONTRIB and node.op_type in _LIKE_THE_STANDARD:
         return _signature(node.op_type, _NEWEST, "")
@@ -76,7 +76,7 @@ def signature(node: NodeProto, versions: Mapping[str, int]) -> Optional[Signatur
 
 
 def newest(node: NodeProto) -> Optional[Signature]:
-    """Return an operator's types in the newest version that is known here."""
+    """Return an operator's types in the newest version known here."""
     return _signature(node.op_type, _NEWEST, "" if node.domain in STANDARD else node.domain)
 
 

@@ -1,6 +1,6 @@
-"""Runs a graph in ONNX Runtime a few nodes at a time: any tensor can be looked at, and only what is still read is held.
+"""Runs a graph in ONNX Runtime a few nodes at a time: any tensor can be inspected, and only needed ones are kept.
 
-Nothing is optimized away, each node runs once for a sample, and large weights are fed from where they are.
+Nothing is optimized away, each node runs once per sample, and large weights are fed from their files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .walk import bodies
 
 Values = Dict[str, Any]
 
-_SMALL = 1024  # elements of a weight that a graph may hold: some kernels want constants
+_SMALL = 1024  # elements of a weight that a graph may contain: some kernels require constants
 _FED = (
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE, TensorProto.INT8,
     TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64,
@@ -48,14 +48,14 @@ class Segments:
         return max(end, last + 1) if start <= last and end > first >= 0 else end
 
     def can_start(self, start: int) -> bool:
-        """Return whether a segment can start there: not between nodes that hand on sequences."""
+        """Return whether a segment can start there: not between nodes that pass on sequences."""
         return not self._sequences or not self._sequences[0] < start <= self._sequences[-1]
 
     def advance(self, values: Values, start: int, end: int, *, observed: bool = False) -> Values:
-        """Run nodes ``start`` to ``end`` (exclusive) on ``values``, which afterwards has what later nodes read.
+        """Run nodes ``start`` to ``end`` (exclusive) on ``values``, which afterwards contains what later nodes read.
 
         Returns:
-            Everything that was computed where that is ``observed``, else what later nodes read.
+            All computed tensors if ``observed``, else those that later nodes read.
         """
         if start == end:
             return {}
@@ -71,11 +71,11 @@ class Segments:
         return found
 
     def part(self, indices: Sequence[int], values: Values, asked: Sequence[str]) -> Values:
-        """Run some nodes, given by their places in ascending order, on ``values``, and return what is asked of them."""
+        """Run the nodes at ``indices``, in ascending order, on ``values``, and return the tensors in ``asked``."""
         return _Segment(self, indices, values, asked).run(values)
 
     def _shapes(self, values: Values, start: int, end: int) -> Iterator[Tuple[int, ...]]:
-        """Yield the shapes of what a segment is fed: they are part of its graph, as some operators need them."""
+        """Yield the shapes of a segment's inputs: they are part of its graph, as some operators need them."""
         for name in sorted({name for names in self.reads[start:end] for name in names}):
             if name in values:
                 yield values[name].shape
@@ -99,7 +99,7 @@ class Segments:
 
 
 class _Segment:
-    """A part of the nodes as a model of its own. numpy has no bfloat16: such values come and go as float32."""
+    """Some of the nodes as a separate model. numpy has no bfloat16: such values are passed as float32."""
 
     def __init__(self, whole: Segments, indices: Sequence[int], values: Values, asked: Sequence[str]) -> None:
         nodes = [whole.nodes[index] for index in indices]
@@ -149,7 +149,7 @@ def session(model: ModelProto) -> Any:
 
 
 def _reads(node: NodeProto) -> Iterator[str]:
-    """Yield the tensors that a node reads, those that its bodies take from around them included."""
+    """Yield the tensors that a node reads, including those that its bodies read from outside."""
     yield from (name for name in node.input if name)
     for body in bodies(node):
         own: Set[str] = {value.name for value in (*body.input, *body.initializer)}
@@ -160,7 +160,7 @@ def _reads(node: NodeProto) -> Iterator[str]:
 
 
 def _held(tensor: TensorProto) -> TensorProto:
-    """Return a small weight with its values: ONNX Runtime opens no file for a model that comes as bytes."""
+    """Return a small weight with its values: ONNX Runtime opens no files for a model passed as bytes."""
     if tensor.data_location != TensorProto.EXTERNAL:
         return tensor
     held = TensorProto()

@@ -1,4 +1,4 @@
-"""Each node of a model with what its operator's schema and the types around it say of narrowing it."""
+"""Each node of a model, with what its operator's schema and the types around it say about narrowing it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .walk import bodies
 
 @dataclass(frozen=True)
 class Site:
-    """A node in its graph. variables: its type variables that can be narrow. stays: why it can't have any, or ''."""
+    """A node in its graph. variables: its type variables that can be narrow. stays: why it has none, or ''."""
 
     node: NodeProto
     scope: Scope
@@ -37,7 +37,7 @@ class Site:
 
 
 def of(model: ModelProto, narrow: Narrow) -> List[Site]:
-    """Return the nodes of all graphs in the order in which they run; a node comes before those that it carries."""
+    """Return the nodes of all graphs in the order in which they run; a node comes before those in its bodies."""
     versions = schemas.opsets(model)
     return list(_of_scope(types.of(model), versions, narrow, scanned=False))
 
@@ -66,7 +66,7 @@ def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Na
     if with_lengths or node.op_type in FULL_IN_TENSORRT[narrow.name]:
         return Site(node, scope, signature, frozenset(), f"TensorRT takes it in float32, not in {narrow.name}")
     floats, sequences = _float_variables(node, signature, scope)
-    # The rules of bfloat16 came late, to operators that hardware computes in it all the same.
+    # ONNX allowed bfloat16 late, even for operators that hardware has long computed in it.
     lenient = schemas.newest(node) if narrow.kind == TensorProto.BFLOAT16 else None
     allowed = {name for name in floats if any(_takes(each, name, narrow.kind) for each in (signature, lenient) if each)}
     allowed -= ASIDE.get(node.op_type, frozenset())
@@ -90,7 +90,7 @@ def _float_variables(node: NodeProto, signature: schemas.Signature, scope: Scope
 
 
 def _is_open(node: NodeProto, signature: schemas.Signature, scope: Scope, floats: "set[str]") -> bool:
-    """Return whether a float output has a type variable that no float input binds, and no attribute tells its type."""
+    """Return whether a float output has a type variable that neither a float input nor an attribute determines."""
     for index, name in enumerate(node.output):
         formal = signature.output(index)
         if not name or formal is None or formal.fixed is not None or scope.get(name) != TensorProto.FLOAT:

@@ -1,4 +1,4 @@
-"""DFT and STFT as matrix products and convolutions: both are linear, with coefficients that are known beforehand."""
+"""DFT and STFT as matrix products and convolutions: both are linear, with coefficients known in advance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# What is lowered, and to what.
+# The operators to lower, and what to.
 OPERATORS = {"DFT": "a matrix product", "STFT": "a convolution"}
 _AXIS_IS_AN_INPUT = 20  # the opset from which on DFT takes its axis as an input
 
@@ -28,7 +28,7 @@ Attribute = Union[int, List[int]]
 
 
 def of(model: ModelProto) -> List[NodeProto]:
-    """Return the nodes of these operators, of all graphs."""
+    """Return the nodes of these operators in all graphs."""
     return [node for node in graph.nodes(model) if _is_one(node)]
 
 
@@ -37,7 +37,7 @@ def _is_one(node: NodeProto) -> bool:
 
 
 def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
-    """Replace each DFT and STFT, and return the names of the nodes that took their places.
+    """Replace each DFT and STFT, and return the names of the nodes that replace them.
 
     Args:
         model: changed in place.
@@ -59,7 +59,7 @@ def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
             kept += lowered.nodes
             added += [each.name for each in lowered.nodes]
         if len(kept) != len(scope.graph.node):
-            # What is put back are copies: inner graphs are done by now.
+            # Copies are put back, as inner graphs are already done.
             del scope.graph.node[:]
             scope.graph.node.extend(kept)
     return added
@@ -73,7 +73,7 @@ def _innermost_first(scope: types.Scope) -> Iterator[types.Scope]:
 
 
 class _Lowered:
-    """The nodes that take the place of one; the last one's output has the name of the original's."""
+    """The nodes that replace one; the output of the last one has the original's name."""
 
     def __init__(self, model: ModelProto, node: NodeProto, names: Names, constants: Constants, kind: int) -> None:
         self.model, self.node, self.names, self.constants = model, node, names, constants
@@ -88,7 +88,7 @@ class _Lowered:
         (self._dft if self.node.op_type == "DFT" else self._stft)(shape)
 
     def _kernel(self, length: int, parts: int) -> Floats:
-        """Return the transform of ``length`` values as an array [values that are used, parts, values, parts]."""
+        """Return the transform of ``length`` values as an array [used values, parts, values, parts]."""
         inverse, onesided = bool(self.attributes.get("inverse")), bool(self.attributes.get("onesided"))
         if onesided and parts != (2 if inverse else 1):
             kind = "complex" if inverse else "real"
@@ -214,7 +214,7 @@ def _real_inverse(count: int) -> Floats:
     """Return the inverse from the first half of a spectrum to real values, as an array [bins, 2, count, 1]."""
     bins = count // 2 + 1
     angle = 2 * np.pi / count * (np.outer(np.arange(bins), np.arange(count)) % count)
-    twice = np.full((bins, 1), 2.0)  # each bin stands for its mirror image, too, where it has one
+    twice = np.full((bins, 1), 2.0)  # each bin also counts for its mirror image, if it has one
     twice[0] = 1.0
     if count % 2 == 0:
         twice[-1] = 1.0

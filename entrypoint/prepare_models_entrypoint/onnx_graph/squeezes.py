@@ -1,4 +1,4 @@
-"""Squeeze without axes: TensorRT's parser keeps sizes of 1 that vary in the model, on which the engine then fails."""
+"""Squeeze without axes: TensorRT's parser keeps sizes of 1 that are dynamic in the model, and the engine then fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AXES_ARE_INPUTS = 13
 
 
 def without_axes(model: ModelProto) -> List[NodeProto]:
-    """Return the Squeeze nodes that name no axes, those of inner graphs included."""
+    """Return the Squeeze nodes that name no axes, including those in inner graphs."""
     return [
         node for node in graph.nodes(model)
         if node.op_type == "Squeeze" and not node.domain and not any(node.input[1:]) and not node.attribute
@@ -22,7 +22,7 @@ def without_axes(model: ModelProto) -> List[NodeProto]:
 
 
 def name_axes(model: ModelProto, shapes: Mapping[str, Sequence[Optional[int]]]) -> List[str]:
-    """Name the axes of size 1 where all sizes of the tensor are known, and return what was done, in words."""
+    """Add the axes of size 1 if all sizes of the tensor are known, and return what was done, in words."""
     names, told = Names(model), []
     for node in without_axes(model):
         sizes = shapes.get(node.input[0])

@@ -14,11 +14,11 @@ from .walk import bodies, graphs
 _WHOLE = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
 _DECIDED = ("If", "Loop", "Range", "ConstantOfShape")
 _PASSING = ("Cast", "QuantizeLinear", "DequantizeLinear")
-_LARGEST_SIZES = 1 << 14  # bytes: what is smaller may be a size or an axis, which the rules of operators look at
+_LARGEST_SIZES = 1 << 14  # bytes: a smaller tensor may be a size or an axis, which operators' rules depend on
 
 
 class Surroundings:
-    """The nodes of a model's main graph by what they read and make; nodes of bodies count as those that carry them."""
+    """The nodes of a model's main graph by inputs and outputs; nodes in bodies count as the node with the body."""
 
     def __init__(self, model: ModelProto) -> None:
         self._model = model
@@ -38,21 +38,22 @@ class Surroundings:
         return [node for node in self._model.graph.node if {each.name for each in _within(node)} & set(words) - {""}]
 
     def computing(self, words: Sequence[str]) -> List[str]:
-        """Return the names of the nodes, of all graphs, that these words name.
+        """Return the names of the nodes in all graphs that these words name.
 
-        What only passes values on, a Cast or a quantizer, may have been added: in its place stand the nodes around it.
+        Nodes that only pass values on, such as a Cast or a quantizer, may have been added: they are replaced by their
+        neighbours.
         """
         known = {node.name: node for node in self._nodes}
         named = [known[word] for word in words if word in known]
         return [node.name for node in self._spread(named, 0)]
 
     def near(self, names: Sequence[str], distance: int) -> List[str]:
-        """Return the names of the nodes up to so many nodes away, these included."""
+        """Return the names of the nodes up to ``distance`` nodes away, including these."""
         wanted = set(names)
         return [node.name for node in self._spread([node for node in self._nodes if node.name in wanted], distance)]
 
     def _spread(self, nodes: Sequence[NodeProto], distance: int) -> List[NodeProto]:
-        """Return the nodes and those around them; what passes values on counts for no distance, and is left out."""
+        """Return the nodes and those around them; nodes that only pass values on are omitted and add no distance."""
         found: Dict[str, NodeProto] = {}
         seen: Dict[str, int] = {}
         pending = [(node, distance) for node in nodes]
@@ -76,12 +77,12 @@ class Surroundings:
             yield from self._readers.get(name, ())
 
     def objection(self, node: NodeProto) -> Optional[str]:
-        """Return what the rules of ONNX say against a node with just these inputs, or None."""
+        """Return ONNX's objection to a node with its particular inputs, or None."""
         shell = model_file.without_weights(self._model)
         try:
             with foreign():
                 values = self._shapes(shell)
-        except ForeignError:  # an operator that onnx does not know, for instance
+        except ForeignError:  # for instance, an operator that onnx doesn't know
             return None
         graph = helper.make_graph(
             [node],
@@ -105,13 +106,13 @@ class Surroundings:
         return None
 
     def before(self, nodes: Sequence[NodeProto]) -> List[str]:
-        """Return the computed tensors that enter these nodes and don't depend on any of them."""
+        """Return the computed tensors that these nodes read and that don't depend on any of them."""
         refused = {name for node in nodes for name in node.output}
         entering = dict.fromkeys(name for node in nodes for name in _read(node) if name in self._made)
         return [name for name in entering if not refused & self._sources(name)]
 
     def deciding(self, node: NodeProto) -> List[str]:
-        """Return the model's inputs of whole numbers from which a node's sizes, axes or branch come, not its data."""
+        """Return the model's integer inputs that determine a node's sizes, axes or branch, not its data."""
         sources: Set[str] = set()
         for name in list(node.input)[0 if node.op_type in _DECIDED else 1 :]:
             sources |= self._sources(name)
@@ -145,5 +146,5 @@ def _within(node: NodeProto) -> Iterator[NodeProto]:
 
 
 def _read(node: NodeProto) -> List[str]:
-    """Return what a node reads, with what its bodies do; names of their own included, which nothing else has."""
+    """Return what a node and its bodies read, including names within the bodies, which are unique."""
     return list(dict.fromkeys(name for each in _within(node) for name in each.input if name))

@@ -1,4 +1,4 @@
-"""Q/DQ nodes that TensorRT computes otherwise than ONNX means: it takes int8 with zero points of 0 only."""
+"""Q/DQ nodes that TensorRT computes differently from ONNX: it supports only int8 with zero points of 0."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 5
 
 
 def check(model: ModelProto) -> None:
-    """Refuse asymmetric and unsigned quantization. TensorRT's parser takes some of it, and saturates at 127.
+    """Refuse asymmetric and unsigned quantization. TensorRT's parser accepts some of it, and saturates at 127.
 
     Args:
         model: as ``prepare`` returns it.

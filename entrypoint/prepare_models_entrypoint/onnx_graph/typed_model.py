@@ -1,4 +1,4 @@
-"""The ONNX file that the parser reads: the model itself, or a copy changed as the manifest and the precision ask."""
+"""The ONNX file that the parser reads: the model itself, or a copy changed for the manifest and the precision."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ _NOTHING = Rescue()
 
 @dataclass
 class TypedModel:
-    """A model file, how it got its types and what they show; None where a check left them as they are.
+    """A model file, how it got its types, and the evidence in the graph; None if a check left the types unchanged.
 
-    calibration: set where a cache was read. kept: nodes that stay in fp32. already: it has the precision as exported.
+    calibration: set if a cache was read. kept: nodes that stay in fp32. already: whether it had the precision as
+    exported.
     """
 
     path: Path
@@ -63,10 +64,10 @@ class TypedModel:
     findings: Optional[Findings] = None
 
     def proof(self, job: ModelJob) -> PrecisionProof:
-        """Return how the model got its precision and what shows it.
+        """Return how the model got its precision, and the evidence for it.
 
         Raises:
-            ConvertError: another precision than asked was delivered, and no fallback is allowed.
+            ConvertError: the model did not get the precision asked for, and fallback is not allowed.
         """
         rule = Rule(Means.OWN_TYPES) if self.already else self.rule
         kept = [
@@ -88,17 +89,17 @@ def prepared(
     on_phase: Callable[[str], None], check_only: bool = False, findings: Optional[Findings] = None,
     needs: Rescue = _NOTHING,
 ) -> Iterator[TypedModel]:  # fmt: skip
-    """Yield the model for a strongly typed backend; a rewritten copy exists for as long as the block runs.
+    """Yield the model for a strongly typed backend; a rewritten copy exists only while the block runs.
 
     Args:
-        job: precision, and what else the manifest asks of the graph.
+        job: precision, and other changes that the manifest asks for.
         source: the plain ONNX file.
         work_dir: private directory for the copy.
         cache: scales for int8, None without a cache.
         on_phase: called with the name of each step.
-        check_only: leave out what takes minutes: fp8 from samples.
-        findings: what samples showed; None where nothing was measured.
-        needs: what makes the model buildable; its results stay the same.
+        check_only: skip what takes minutes: fp8 from samples.
+        findings: what samples showed; None if nothing was measured.
+        needs: rewrites that make the model buildable without changing its results.
     """
     changed = job.onnx != OnnxConfig() or bool(needs)
     model, done = _rescued(job, source, work_dir, needs)
@@ -160,10 +161,10 @@ def _kept(job: ModelJob, chosen: Rule, model: ModelProto) -> List[WarningInfo]:
 
 
 def as_asked(job: ModelJob, source: Path, work_dir: Optional[Path] = None) -> ModelProto:
-    """Return the model with the changes that the manifest asks of its graph, in the form that rewriting needs.
+    """Return the model with the manifest's changes to its graph, in the form that rewriting needs.
 
-    With a private directory, in which it stays, branches that the manifest decides are gone, as in a build: nodes and
-    tensors then have the names of the graph that is built.
+    With ``work_dir``, a private directory where it stays, branches that the manifest decides are removed as in a build:
+    nodes and tensors then have the names of the built graph.
     """
     if work_dir is None or not job.onnx.constants:
         return prepare(edits.apply(_with_constants(job, source), job.onnx))
@@ -175,12 +176,12 @@ def as_asked(job: ModelJob, source: Path, work_dir: Optional[Path] = None) -> Mo
 def _with_constants(job: ModelJob, source: Path) -> ModelProto:
     model = model_file.load(source)
     domains.declare(model)
-    folding.fix(model, job)  # while inputs with a default are inputs
+    folding.fix(model, job)  # while inputs with a default are still inputs
     return prepare(model)
 
 
 def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tuple[ModelProto, Applied]:
-    """Return the model as asked and with what it needs, and what the latter is."""
+    """Return the model with the manifest's changes and the rewrites that it needs, and a description of the latter."""
     model, told = _decided(job, source, work_dir, sizes=bool(job.onnx.constants) or needs.branches)
     done = rescue.apply(model, needs, job)
     done.told += told
@@ -188,7 +189,7 @@ def _rescued(job: ModelJob, source: Path, work_dir: Path, needs: Rescue) -> Tupl
 
 
 def _decided(job: ModelJob, source: Path, work_dir: Path, *, sizes: bool) -> Tuple[ModelProto, List[str]]:
-    """Return the model as asked without branches that constants and, where wanted, sizes decide, and both in words."""
+    """Return the model with the manifest's changes, without branches that constants (and sizes, if wanted) decide."""
     model, by_constants = folding.by_constants(_with_constants(job, source), job, work_dir)
     model = prepare(edits.apply(model, job.onnx))
     model, by_sizes = folding.by_sizes(model, job, work_dir) if sizes else (model, [])
@@ -196,7 +197,7 @@ def _decided(job: ModelJob, source: Path, work_dir: Path, *, sizes: bool) -> Tup
 
 
 def _compared(source: Path, model: ModelProto, done: Applied, job: ModelJob, work_dir: Path) -> List[WarningInfo]:
-    """Return the warnings of a rescue, once its results are known to be the source model's."""
+    """Return the warnings of a rescue, after checking that its results are the source model's."""
     file = work_dir / "rewritten.onnx"
     model_file.save(model, file)
     why_not = equivalence.check(source, file, job, work_dir)
@@ -206,13 +207,13 @@ def _compared(source: Path, model: ModelProto, done: Applied, job: ModelJob, wor
 
 
 def keep(graph_file: Path, target: Path) -> None:
-    """Write a graph to ``target``, with all of its weights: in it, or in one file next to it where protobuf can't."""
+    """Write a graph to ``target`` with all its weights, which are in a file next to it if too large for protobuf."""
     model_file.save(model_file.load(graph_file), target)
 
 
 @contextlib.contextmanager
 def _blaming(source: Path) -> Iterator[None]:
-    """Turn a failure into the error of whoever is to blame: a graph against the rules of ONNX, or this tool."""
+    """Turn a failure into an error that names the culprit: a graph that breaks the rules of ONNX, or this tool."""
     try:
         yield
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -222,7 +223,7 @@ def _blaming(source: Path) -> Iterator[None]:
 
 @dataclass
 class _Rewriter:
-    """Brings about the precision that a job asks, and notes in ``typed`` what came of it."""
+    """Gives a model the precision that a job asks for, and records the result in ``typed``."""
 
     job: ModelJob
     cache: Optional[CalibrationCache]
@@ -247,7 +248,7 @@ class _Rewriter:
         return model
 
     def _lifted(self, model: ModelProto, steps: Sequence[str]) -> ModelProto:
-        """Return the model with the operators that Q/DQ nodes need. Once it is fp16, ONNX's converter breaks it."""
+        """Return the model with the operators that Q/DQ nodes need. ONNX's converter would break an fp16 model."""
         if self.cache is None:
             return model
         half = "fp16" in steps or any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
@@ -279,7 +280,7 @@ class _Rewriter:
         return found
 
     def _narrowed(self, model: ModelProto, target: str) -> ModelProto:
-        """Return the model in fp16 or bf16, with what has to stay in fp32 noted."""
+        """Return the model in fp16 or bf16, and record what has to stay in fp32."""
         if target == "bf16":
             model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
         elif graph.has_qdq(model):
@@ -294,9 +295,9 @@ class _Rewriter:
         return done.model
 
     def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
-        """Note how much of the model the cache covers, and refuse one that covers too little."""
+        """Record how much of the model the cache covers, and refuse one that covers too little."""
         if self.job.calibration is not None and cache.method is None:
-            cache = replace(cache, method=self.job.calibration.method)  # it was made from samples, and read again
+            cache = replace(cache, method=self.job.calibration.method)  # it was made from samples and read back
         self.typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
         for warning in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
             layers = f"{len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}"

@@ -1,4 +1,4 @@
-"""Element types of all tensors of a model, from the operators' schemas: no shape inference, which many models fail."""
+"""Element types of all tensors of a model, from the operators' schemas: shape inference fails on many models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from . import schemas
 from .walk import bodies
 
-# Where an attribute tells the type of an output whose variable no input binds; 0 stands for the first input's type.
+# Operators with an attribute for an output type that no input determines; 0 means the first input's type.
 BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
     "Cast": ("to", TensorProto.UNDEFINED),
     "BitCast": ("to", TensorProto.UNDEFINED),
@@ -41,8 +41,8 @@ _CONSTANTS = {
 class Scope:
     """One graph, and through ``outer`` those around it.
 
-    kinds: element type by tensor; that of a sequence or optional value is negative; 0 where it can't be judged.
-    constants: initializers, and what Constant nodes give. inner: the graphs that a node carries, by its name.
+    kinds: element type by tensor; that of a sequence or optional value is negative; 0 if unknown.
+    constants: initializers and outputs of Constant nodes. inner: the graphs within a node, by its name.
     """
 
     def __init__(self, graph: GraphProto, outer: "Optional[Scope]") -> None:
@@ -54,7 +54,7 @@ class Scope:
         self.constants: Dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
 
     def constant(self, name: str) -> Optional[TensorProto]:
-        """Return the values of a tensor where they are in the model."""
+        """Return the values of a tensor if they are in the model, else None."""
         if name in self.kinds:
             return self.constants.get(name)
         return self.outer.constant(name) if self.outer is not None else None
@@ -81,7 +81,7 @@ def _of_type(kind: TypeProto) -> int:
 
 
 def of(model: ModelProto) -> Scope:
-    """Return the types of a model; node names have to be unique, as ``prepare`` makes them."""
+    """Return the types of a model; node names must be unique, as ``prepare`` makes them."""
     return _scope(model.graph, None, schemas.opsets(model), [])
 
 
@@ -115,7 +115,7 @@ def _outputs(node: NodeProto, scope: Scope, versions: Mapping[str, int]) -> List
 
 
 def binding(node: NodeProto, signature: schemas.Signature, scope: Scope) -> Dict[str, int]:
-    """Return the element type of each type variable that the inputs of a node bind."""
+    """Return the element type of each type variable that a node's inputs determine."""
     bound: Dict[str, int] = {}
     for index, name in enumerate(node.input):
         formal = signature.input(index)

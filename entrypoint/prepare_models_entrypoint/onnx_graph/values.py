@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from . import weights
 
-# Values that become 0, or lose more than this share, do not fit. 1e-6 in fp16 loses 1.3 %, 1e-5 loses 0.1 %.
+# Values that become 0, or change by more than this share, don't fit. 1e-6 in fp16 loses 1.3 %, 1e-5 loses 0.1 %.
 _TOLERANCE = 0.01
 
 LARGE, TINY, INFINITE = "large", "tiny", "infinite"
@@ -20,7 +20,8 @@ LARGE, TINY, INFINITE = "large", "tiny", "infinite"
 class Narrow:
     """A narrower float type.
 
-    largest: what rounds to a finite number. normal: the smallest number with all digits. kind: of TensorProto.
+    largest: the largest value that rounds to a finite number. normal: the smallest number with full precision. kind: of
+    TensorProto.
     """
 
     name: str
@@ -45,7 +46,7 @@ NARROW = {"fp16": FP16, "bf16": BF16}
 
 @dataclass(frozen=True)
 class Misfit:
-    """Why values do not fit: LARGE, TINY or INFINITE, and the worst of them."""
+    """Why values don't fit: LARGE, TINY or INFINITE, and the worst of them."""
 
     why: str
     worst: float
@@ -59,12 +60,12 @@ class Misfit:
 
 
 def misfit(values: weights.Array, narrow: Narrow, *, each: bool) -> Optional[Misfit]:
-    """Return why float values do not fit, None where they do.
+    """Return why float values don't fit, or None if they do.
 
     Args:
         values: of a constant.
         narrow: the type.
-        each: whether each value counts, as in a divisor; otherwise small ones are held against the largest.
+        each: whether each value counts, as in a divisor; otherwise small values are judged relative to the largest.
     """
     if not values.size:
         return None
@@ -79,7 +80,7 @@ def misfit(values: weights.Array, narrow: Narrow, *, each: bool) -> Optional[Mis
 
 def _lost(values: weights.Array, narrow: Narrow, largest: float, *, each: bool) -> Optional[Misfit]:
     if not each and largest >= narrow.normal:
-        return None  # what is lost is under 2^-11 of the largest value
+        return None  # the loss is under 2^-11 of the largest value
     exact = np.abs(values.astype(np.float64))
     loss = np.abs(np.abs(narrow.rounded(values).astype(np.float64)) - exact)
     scale = np.where(exact > 0, exact, 1) if each else largest or 1
@@ -90,7 +91,7 @@ def _lost(values: weights.Array, narrow: Narrow, largest: float, *, each: bool) 
 
 
 def saturated(values: weights.Array, narrow: Narrow, *, infinite: bool) -> weights.Array:
-    """Return bounds within the range of a type: what is beyond becomes its largest number, or infinite."""
+    """Return bounds within the range of a type: values beyond it become its largest number, or infinite."""
     limit = np.float32(narrow.finite)
     beyond = np.float32(np.inf) if infinite else limit
     wide = np.asarray(values, np.float32)

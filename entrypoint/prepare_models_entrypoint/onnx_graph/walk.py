@@ -8,7 +8,7 @@ from onnx import AttributeProto, GraphProto, NodeProto
 
 
 def bodies(node: NodeProto) -> List[GraphProto]:
-    """Return the graphs that a node carries (If, Loop, Scan)."""
+    """Return the graphs within a node (If, Loop, Scan)."""
     found: List[GraphProto] = []
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
@@ -27,5 +27,5 @@ def graphs(graph: GraphProto) -> Iterator[GraphProto]:
 
 
 def with_bodies(node: NodeProto) -> List[str]:
-    """Return the names of a node and of those within it."""
+    """Return the names of a node and of the nodes within it."""
     return [node.name, *(each.name for body in bodies(node) for graph in graphs(body) for each in graph.node)]

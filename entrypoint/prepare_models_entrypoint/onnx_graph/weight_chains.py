@@ -1,4 +1,4 @@
-"""Weights that reach their layer through nodes that only move them: such nodes are computed once, and go."""
+"""Weights that reach their layer through nodes that only move them: these nodes are computed once and removed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .prepare import drop_unread
 from .types import Scope
 from .walk import graphs
 
-# What makes of values no more than there were.
+# Operators that don't increase the number of values.
 _MOVES = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"])
 _LONGEST = 16
 
 
 def fold(model: ModelProto) -> int:
-    """Have layers read their weights themselves, in place; return how many weights were brought there.
+    """Make layers read their weights directly, in place; return how many weights were moved.
 
     Args:
         model: as ``prepare`` returns it.
@@ -50,7 +50,7 @@ class _Folder:
                     node.input[position] = found[name] or ""
 
     def _folded(self, name: str, scope: Scope, producers: Dict[str, NodeProto]) -> Optional[str]:
-        """Return the name of a new weight that is what this tensor always is; None where it depends on an input."""
+        """Return the name of a new weight with the constant value of this tensor; None if it depends on an input."""
         chain: List[NodeProto] = []
         asked = name
         while scope.constant(name) is None:
@@ -90,7 +90,7 @@ def _computed(model: ModelProto, chain: List[NodeProto], scope: Scope, asked: st
 
 
 def _drop_idle(model: ModelProto) -> None:
-    """Remove nodes that moved weights and that nothing reads any more."""
+    """Remove nodes that moved weights and are no longer read."""
     while True:
         read: Set[str] = {name for graph in graphs(model.graph) for node in graph.node for name in node.input}
         read |= {value.name for graph in graphs(model.graph) for value in graph.output}

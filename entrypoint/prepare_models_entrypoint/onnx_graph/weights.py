@@ -1,4 +1,4 @@
-"""Values of tensors. Large ones are mapped from the file in which they are, and are never in memory as a whole."""
+"""Values of tensors. Large ones are mapped from their file, and are never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DTYPES: Dict[int, Any] = {
     TensorProto.UINT64: np.uint64,
     TensorProto.BOOL: np.bool_,
 }
-_KIND = "prepare-models.stored"  # a key of ours among those of external data; no file that is written has it
+_KIND = "prepare-models.stored"  # a key of ours among those of external data; written files never contain it
 _CHUNK = 1 << 22
 
 _KINDS = {np.dtype(dtype): kind for kind, dtype in _DTYPES.items() if kind != TensorProto.BFLOAT16}
@@ -36,10 +36,10 @@ _KINDS[np.dtype(np.uint16)] = TensorProto.UINT16
 
 
 def array(tensor: TensorProto) -> Array:
-    """Return the values; read-only and mapped where they are in a file. bfloat16 comes as float32.
+    """Return the values, read-only and mapped if they are in a file. bfloat16 is returned as float32.
 
     Raises:
-        ConvertError: the file has too few bytes.
+        ConvertError: the file is too short.
     """
     if tensor.data_location == TensorProto.EXTERNAL:
         return _mapped(tensor)
@@ -71,14 +71,14 @@ def chunks(tensor: TensorProto) -> "Iterator[bytes | memoryview]":
 
 
 def tensor(values: Array, name: str, kind: Optional[int] = None) -> TensorProto:
-    """Return a tensor in memory. ``kind``: its element type where numpy's can't tell it (BFLOAT16)."""
+    """Return a tensor in memory. ``kind``: its element type if numpy has no such type (BFLOAT16)."""
     made = TensorProto()
     fill(made, values, name, kind)
     return made
 
 
 def fill(made: TensorProto, values: Array, name: str, kind: Optional[int] = None) -> None:
-    """Write values into an empty tensor of a graph: no copy of the message is made."""
+    """Write values into an empty tensor of a graph, without copying the message."""
     values = np.asarray(values)
     made.name = name
     made.data_type = _KINDS[values.dtype] if kind is None else kind
@@ -89,7 +89,7 @@ def fill(made: TensorProto, values: Array, name: str, kind: Optional[int] = None
 def round_into(made: TensorProto, source: TensorProto, name: str, kind: int) -> None:
     """Write the float values of ``source``, rounded to a narrower type, into an empty tensor.
 
-    Values in a file stay there: they are rounded whenever they are read.
+    Values in a file stay there and are rounded whenever they are read.
     """
     if source.data_location != TensorProto.EXTERNAL:
         fill(made, _rounded(array(source), kind), name, kind)
@@ -110,7 +110,7 @@ def _rounded(values: Array, kind: int) -> Array:
 
 
 def _bits(values: Array, kind: int) -> Array:
-    """Return values as they are in a file for this element type."""
+    """Return values in the form that files have for this element type."""
     values = _rounded(values, kind) if kind == TensorProto.FLOAT16 else np.asarray(values)
     if kind == TensorProto.BFLOAT16:
         values = to_bfloat16(values)
@@ -133,7 +133,7 @@ def nbytes(tensor: TensorProto) -> int:
 
 
 def refer(tensor: TensorProto, path: Path, offset: int, length: int) -> None:
-    """Make a tensor refer to bytes of a file, by its absolute path."""
+    """Make a tensor refer to bytes of a file by its absolute path. ``offset``, ``length``: in bytes."""
     tensor.ClearField("raw_data")
     del tensor.external_data[:]
     tensor.data_location = TensorProto.EXTERNAL
@@ -143,7 +143,7 @@ def refer(tensor: TensorProto, path: Path, offset: int, length: int) -> None:
 
 
 def _stored_kind(tensor: TensorProto) -> int:
-    """Return the element type of the values in the file; it differs where they are rounded when they are read."""
+    """Return the element type of the values in the file; it differs if they are rounded on reading."""
     for entry in tensor.external_data:
         if entry.key == _KIND:
             return int(entry.value)
@@ -151,10 +151,10 @@ def _stored_kind(tensor: TensorProto) -> int:
 
 
 def range_of(tensor: TensorProto) -> Tuple[str, int, int]:
-    """Return location, offset and length of the values of a tensor that is in a file.
+    """Return location, offset and length (in bytes) of the values of a tensor that is in a file.
 
     Raises:
-        ConvertError: its entries are no numbers, or don't fit its shape.
+        ConvertError: its entries are not numbers, or don't fit its shape.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
     dtype = _DTYPES.get(_stored_kind(tensor))
@@ -169,7 +169,7 @@ def range_of(tensor: TensorProto) -> Tuple[str, int, int]:
 
 
 def broken(tensor: TensorProto, why: str) -> ConvertError:
-    """Return the error that weights in a file are not what the model says."""
+    """Return the error for weights in a file that are not what the model says."""
     return ConvertError(
         "onnx-external-data",
         f"the weights {tensor.name!r}: {why}",
@@ -191,7 +191,7 @@ def _mapped(tensor: TensorProto) -> Array:
 
 
 def _stored(tensor: TensorProto) -> Array:
-    """Map the values as they are in the file."""
+    """Map the values as stored in the file."""
     location, offset, _ = range_of(tensor)
     dtype = np.dtype(_DTYPES[_stored_kind(tensor)]).newbyteorder("<")
     try:
@@ -201,7 +201,7 @@ def _stored(tensor: TensorProto) -> Array:
 
 
 def bring(tensor: TensorProto) -> None:
-    """Bring the values of a tensor that is in a file into memory, in place."""
+    """Load the values of a tensor from its file into memory, in place."""
     tensor.CopyFrom(_in_memory(tensor))
 
 

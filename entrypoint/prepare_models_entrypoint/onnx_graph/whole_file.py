@@ -1,4 +1,4 @@
-"""Refusing files that are not whole ONNX models, before anything reads them."""
+"""Refusing files that are not complete ONNX models, before anything reads them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _OPERATOR_SETS = 8  # in ModelProto
 
 
 def verdict(path: Path) -> str:
-    """Return whole, truncated (begins like a model and ends too early) or other."""
+    """Return ``whole``, ``truncated`` (begins like a model and ends too early) or ``other``."""
     with mapped(path) as view:
         return verdict_of(view)
 
 
 def check(path: Path) -> None:
-    """Refuse a file that is not an ONNX model, or only the beginning of one, and say what it is.
+    """Refuse a file that is not an ONNX model, or only the beginning of one; the error says what it is.
 
     Raises:
-        ConvertError: as it says.
+        ConvertError: the file is not a complete ONNX model.
     """
     found = verdict(path)
     if found == WHOLE:
@@ -56,7 +56,7 @@ def check(path: Path) -> None:
 
 
 def check_operator_sets(path: Path) -> None:
-    """Refuse a model that does not say of which version its operators are: parsers guess, and each in its own way."""
+    """Refuse a model that doesn't declare its operators' version: each parser guesses a different one."""
     with mapped(path) as view:
         found = any(field.number == _OPERATOR_SETS for field in wire.fields(view, 0, len(view)))
     if not found:

@@ -1,4 +1,4 @@
-"""How this process reaches sources: sessions, keys, headers and limits, made once."""
+"""How this process reaches sources: sessions, keys, headers and limits, created once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Secrets(NamedTuple):
-    """The key of NGC, headers for https sources, and the token of Hugging Face."""
+    """The NGC key, headers for https sources, and the Hugging Face token."""
 
     ngc_api_key: Optional[str] = None
     headers: Mapping[str, str] = {}
@@ -30,9 +30,9 @@ class Secrets(NamedTuple):
 
 
 class Access:
-    """Makes the clients when the first source needs them: importing requests costs a tenth of a second.
+    """Creates clients when the first source needs them: importing requests takes a tenth of a second.
 
-    patience: how long a fetch goes on. streams: the files that are coming.
+    patience: how long a fetch continues. streams: the files being fetched.
     """
 
     def __init__(self, network: Connection) -> None:
@@ -46,7 +46,7 @@ class Access:
 
     @property
     def ngc_api(self) -> str:
-        """Return the base URL of NGC's API."""
+        """Return the base URL of the NGC API."""
         return _base(self.network.ngc_api or os.environ.get("NGC_CLI_API_URL") or "https://api.ngc.nvidia.com")
 
     @property
@@ -56,7 +56,7 @@ class Access:
 
     @property
     def hf_endpoint(self) -> str:
-        """Return the base URL of Hugging Face's hub."""
+        """Return the base URL of the Hugging Face hub."""
         return _base(self.network.hf_endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
 
     @property
@@ -71,7 +71,7 @@ class Access:
 
     @property
     def ngc(self) -> Client:
-        """Return the client of NGC's API."""
+        """Return the client of the NGC API."""
         with self._guard:
             if self._ngc is None:
                 from .ngc.client import Client
@@ -84,12 +84,12 @@ class Access:
 
 @lru_cache(maxsize=None)
 def access_of(network: Connection) -> Access:
-    """Return this process's access for given settings."""
+    """Return this process's access with these settings."""
     return Access(network)
 
 
 def _base(url: str) -> str:
-    """Return a base URL; NVIDIA's own client, too, takes a bare host for https."""
+    """Return a base URL; like NVIDIA's own client, this takes a bare host name as https."""
     return (url if "://" in url else f"https://{url}").rstrip("/")
 
 
@@ -112,5 +112,5 @@ def read_secrets(file: Optional[str]) -> Secrets:
         ) from None
     for secret in filter(None, (secrets.ngc_api_key, secrets.hf_token, *secrets.headers.values())):
         register(secret)
-        register(secret.rpartition(" ")[2])  # of ``Bearer TOKEN``, what a server may repeat alone
+        register(secret.rpartition(" ")[2])  # in ``Bearer TOKEN``, a server may repeat only the token
     return secrets

@@ -1,4 +1,4 @@
-"""Members of archives. Only the bytes of one plain file are read out; no name in an archive ever becomes a path."""
+"""Members of archives. Only the bytes of one regular file are extracted; no name in an archive ever becomes a path."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, Not
 
 
 def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Optional[str], store: Store) -> "Fetched":
-    """Return a file of an archive. With a pinned digest the archive is not asked for when the file is here already.
+    """Return a file from an archive. With a pinned digest, the archive isn't fetched if the store has the file.
 
     Args:
         archive: fetches the archive.
-        source: which file of it.
+        source: which file in it.
         sha256: pinned digest of the file, not of the archive.
         store: receives the file.
 
     Raises:
-        FetchError: the archive can't be had or read, has no such plain file, or has other bytes.
+        FetchError: the archive can't be fetched or read, has no such regular file, or has different bytes.
     """
     from ..download.digest import FileDigest
     from ..download.fetch import Fetched
@@ -89,7 +89,7 @@ def _copy(archive: Path, path: str, part: Part) -> None:
 
 
 def _copy_tar_member(archive: Path, path: str, part: Part) -> None:
-    """Copy what tar would leave under a name: the last member of it, or what that is a hard link to."""
+    """Copy what tar would extract under a name: its last member, or the file that this is a hard link to."""
     names: List[str] = []
     found: Optional[int] = None
     link: Optional[str] = None
@@ -115,7 +115,7 @@ def _copy_tar_member(archive: Path, path: str, part: Part) -> None:
 
 
 def _copy_linked(archive: Path, path: str, link: str, before: int, part: Part) -> None:
-    """Copy the plain file to which a member is a hard link: the last one of that name before the link."""
+    """Copy the regular file that a member is a hard link to: the last one with that name before the link."""
     for _ in range(_LONGEST_CHAIN):
         found, following = None, None
         with _Tar.opened(archive) as tar:
@@ -138,7 +138,7 @@ def _copy_linked(archive: Path, path: str, link: str, before: int, part: Part) -
 
 
 class _Tar:
-    """A tar archive, read as one stream: gzip, bzip2 and xz may consist of several streams, as their programs allow."""
+    """A tar archive, read as one stream; gzip, bzip2 and xz files may consist of several, as their programs allow."""
 
     def __init__(self, archive: Path, stream: _Stream, tar: tarfile.TarFile) -> None:
         self._archive, self._stream, self._tar = archive, stream, tar
@@ -158,7 +158,7 @@ class _Tar:
 
     @property
     def is_whole(self) -> bool:
-        """Return whether the mark of the archive's end was read."""
+        """Return whether the end-of-archive marker was read."""
         return getattr(self._tar, "ended", False)
 
     def members(self) -> Iterator[tarfile.TarInfo]:
@@ -178,7 +178,7 @@ class _Tar:
             raise
 
     def copy(self, info: tarfile.TarInfo, part: Part, path: str) -> None:
-        """Append the bytes of a plain member."""
+        """Append the bytes of a regular member."""
         stream = self._tar.extractfile(info)
         if stream is not None:
             try:
@@ -188,7 +188,7 @@ class _Tar:
 
 
 class _Info(tarfile.TarInfo):
-    """Notes where the mark of an archive's end is read: what is cut between two members has none."""
+    """Records where the end-of-archive marker is read: an archive cut between two members has none."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_Info":
@@ -221,10 +221,10 @@ def _copy_zip_member(archive: Path, path: str, part: Part) -> None:
     except zipfile.BadZipFile:
         with open(str(archive), "rb") as raw:
             if raw.read(4) == b"PK\x03\x04":
-                raise EOFError from None  # its directory is at its end
+                raise EOFError from None  # its directory is at the end
         raise
     with pack:
-        # Programs for Windows may write backslashes.
+        # Windows programs may write backslashes.
         infos = {normal(info.filename.replace("\\", "/")): info for info in pack.infolist() if not info.is_dir()}
         info = infos.get(normal(path.replace("\\", "/")))
         if info is None:
@@ -251,7 +251,7 @@ def _append(archive: Path, path: str, stream: IO[bytes], size: int, part: Part) 
 
 
 def normal(name: str) -> str:
-    """Return a member's name as it is compared: without ``.``, empty parts and a first slash, in Unicode's NFC."""
+    """Return a member's name in the form for comparison: without ``.``, empty parts, leading slash, in Unicode NFC."""
     return unicodedata.normalize("NFC", "/".join(part for part in name.split("/") if part not in ("", ".")))
 
 

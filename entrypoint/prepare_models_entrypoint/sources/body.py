@@ -1,4 +1,4 @@
-"""What a kind of source tells about its bytes, and how it hands them over."""
+"""What a kind of source says about its bytes, and how it delivers them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _MARKUP = (b"<?xml", b"<!--", b"<error")
 
 
 class Promise(NamedTuple):
-    """What is known of a file before its bytes come."""
+    """What is known about a file before its bytes come."""
 
     size: Optional[int] = None
     sha256: Optional[str] = None
 
 
 class Body(NamedTuple):
-    """Bytes on their way: they begin at ``start`` of a file of ``total`` bytes (None: unknown).
+    """Incoming bytes, from ``start`` of a file of ``total`` bytes (None: unknown).
 
-    ``validator``: ETag or date by which the server will know this content again. ``doubt``: the error that the headers
-    amount to, where no digest tells better what the bytes are.
+    ``validator``: ETag or date by which the server will recognize this content. ``doubt``: the error that the headers
+    suggest, unless a digest proves the bytes right.
     """
 
     start: int
@@ -38,11 +38,11 @@ class Body(NamedTuple):
 class Remote(Protocol):
     """One remote file.
 
-    licence: page with the terms that its owner set. revision: commit of a repository that was asked, once it is known.
-    name: base name for a local copy. label: how messages call it, without secrets.
-    key: what makes two sources the same, before a digest is known.
-    listed: whether a list tells the size before the file is asked for.
-    ranged: whether a part from the middle of the file may be asked for while others come.
+    licence: page with the terms that its owner set. revision: commit of the repository, once known.
+    name: base name for a local copy. label: its name in messages, without secrets.
+    key: equal for sources that are the same, before a digest is known.
+    listed: whether a list has the size before the file is requested.
+    ranged: whether a part from the middle may be requested while others are coming.
     """
 
     name: str
@@ -54,36 +54,36 @@ class Remote(Protocol):
     revision: Optional[str]
 
     def promise(self) -> Promise:
-        """Ask what the server promises; kinds that can't tell promise nothing."""
+        """Ask what the server promises: nothing, for kinds that can't tell."""
 
     def mark(self, validator: Optional[str]) -> Optional[str]:
-        """Return by what this content is known again later; ``validator`` came with its bytes."""
+        """Return the mark that identifies this content later; ``validator`` came with its bytes."""
 
     def is_current(self, mark: Optional[str]) -> bool:
-        """Ask whether a copy with this mark is what the server has now."""
+        """Return whether a copy with this mark is what the server has now."""
 
     def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> ContextManager[Body]:
-        """Ask for the bytes from ``offset`` on, if the content still is the one of ``validator``.
+        """Request the bytes from ``offset`` on, if the content still matches ``validator``.
 
         Args:
             offset: where the bytes begin.
-            validator: the server's mark of the content that is here.
-            end: where they end for a range; more may come than asked for.
+            validator: the server's mark of the content so far.
+            end: where a range ends; more may come than requested.
         """
 
     def impostor(self, what: str) -> FetchError:
-        """Return the error for an answer that is a page or a message in place of the file."""
+        """Return the error for an answer that is a page or a message instead of the file."""
 
 
 class RangeLostError(FetchError):
-    """What is here can't be continued: the download begins again."""
+    """The bytes so far can't be continued: the download starts over."""
 
     def __init__(self, message: str) -> None:
         super().__init__("source-unreachable", message, hint="run again", retryable=True)
 
 
 def not_the_file(label: str, what: str) -> FetchError:
-    """Return the error for a page or a message that is the server's own."""
+    """Return the error for a page or a message from the server itself."""
     return FetchError(
         "source-not-a-model",
         f"{label} answers with {what}, not with a model",
@@ -92,7 +92,7 @@ def not_the_file(label: str, what: str) -> FetchError:
 
 
 def intercepted(label: str, what: str, host: Optional[str]) -> FetchError:
-    """Return the error for an answer that something between here and ``host`` gave."""
+    """Return the error for an answer from something between here and ``host``."""
     return FetchError(
         "network-intercepted",
         f"{label} answers with {what}: most likely a proxy or captive portal answered",
@@ -102,11 +102,11 @@ def intercepted(label: str, what: str, host: Optional[str]) -> FetchError:
 
 
 def told_by(head: bytes, name: str) -> Optional[str]:
-    """Say what the first bytes of a file show it to be, where no model is that; None for anything else.
+    """Return what a file is by its first bytes, if that can't be a model; None otherwise.
 
     Args:
-        head: the first bytes, as many as ``SNIFFED`` where there are so many.
-        name: the file's name; what says that it is a page or a document may be one.
+        head: the first bytes, up to ``SNIFFED``.
+        name: the file's name; a file named like a page or a document may be one.
     """
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     suffix = name.lower().rpartition(".")[2]
@@ -120,7 +120,7 @@ def told_by(head: bytes, name: str) -> Optional[str]:
 
 
 def _is_utf8(head: bytes) -> bool:
-    """Return whether the beginning of a file is text, as JSON is: any bytes may happen to start like it."""
+    """Return whether the beginning of a file is text, like JSON: binary data may happen to start the same way."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:

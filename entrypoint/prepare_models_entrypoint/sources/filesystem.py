@@ -1,4 +1,4 @@
-"""Object stores and other file systems that fsspec knows: ``s3://bucket/model.onnx`` and its like."""
+"""Object stores and other file systems of fsspec, such as ``s3://bucket/model.onnx``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _MARKS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "created", "
 
 
 class _Filesystem(Protocol):
-    """What of a file system of fsspec is used here."""
+    """The part of fsspec's file systems that is used here."""
 
     def info(self, path: str) -> Mapping[str, object]:
-        """Return what is known of a file."""
+        """Return what is known about a file."""
 
     def open(self, path: str, mode: str) -> BinaryIO:
         """Open a file."""
 
 
 class FilesystemSource:
-    """A file of a remote file system. Its credentials are found where its own tools find them."""
+    """A file of a remote file system. Credentials are found where the system's own tools find them."""
 
     listed = ranged = False
     licence: Optional[str] = None
@@ -41,7 +41,7 @@ class FilesystemSource:
         self._info: Optional[Dict[str, object]] = None
 
     def promise(self) -> Promise:
-        """Return the size that the file system tells."""
+        """Return the size that the file system reports."""
         size = self._told().get("size")
         return Promise(size if isinstance(size, int) else None)
 
@@ -50,29 +50,29 @@ class FilesystemSource:
         return validator or self._mark()
 
     def is_current(self, mark: Optional[str]) -> bool:
-        """Compare with what the file system says now."""
+        """Return whether the file system still reports this mark."""
         return mark is not None and mark == self._mark()
 
     @contextlib.contextmanager
     def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> Iterator[Body]:
-        """Open the file at ``offset``, or at its beginning where its content is another one now."""
-        del end  # it is not asked for ranges
+        """Open the file at ``offset``, or at the beginning if its content has changed."""
+        del end  # ranges are not requested
         self._info = None
         mark, size = self._mark(), self.promise().size
         start = offset if offset and validator is not None and validator == mark else 0
-        with self._failures_told():
+        with self._translated():
             stream = self._filesystem().open(self._url, "rb")
             stream.seek(start)
         with contextlib.closing(stream):
             yield Body(start, size, mark, self._chunks(stream))
 
     def impostor(self, what: str) -> FetchError:
-        """Return the error for a page in the file's place."""
+        """Return the error for a page instead of the file."""
         return not_the_file(self.label, what)
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         while True:
-            with self._failures_told():
+            with self._translated():
                 chunk: bytes = stream.read(_CHUNK)
             if not chunk:
                 return
@@ -80,13 +80,13 @@ class FilesystemSource:
 
     def _told(self) -> Dict[str, object]:
         if self._info is None:
-            with self._failures_told():
+            with self._translated():
                 self._info = dict(self._filesystem().info(self._url))
         return self._info
 
     def _mark(self) -> Optional[str]:
-        told = self._told()
-        return next((f"{key} {told[key]}" for key in _MARKS if told.get(key)), None)
+        info = self._told()
+        return next((f"{key} {info[key]}" for key in _MARKS if info.get(key)), None)
 
     def _filesystem(self) -> _Filesystem:
         try:
@@ -102,7 +102,7 @@ class FilesystemSource:
         return found
 
     @contextlib.contextmanager
-    def _failures_told(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
@@ -119,5 +119,5 @@ class FilesystemSource:
 
 def remote(source: str, access: Access) -> Remote:
     """Return the file that a source names."""
-    del access  # fsspec finds its own way
+    del access  # fsspec needs none of it
     return FilesystemSource(source)

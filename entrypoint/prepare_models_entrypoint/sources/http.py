@@ -1,4 +1,4 @@
-"""``https://`` sources, and what all answers of web servers have in common."""
+"""``https://`` sources, and what applies to answers of all web servers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .web import Web
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_MOST_REDIRECTS = 20  # as wget
-_PLAIN = ("", "identity", "none", "binary", "utf-8", "aws-chunked")  # codings that change no byte of a file
+_MOST_REDIRECTS = 20  # like wget
+_PLAIN = ("", "identity", "none", "binary", "utf-8", "aws-chunked")  # encodings that change no byte of a file
 _CONTENT_RANGE = r"bytes (\d+)-(\d+)/(\d+|\*)"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, direction marks, line breaks
@@ -45,7 +45,7 @@ _STATUS_HINTS = {
 
 
 class HttpSource:
-    """A file at a URL. The user's headers go to the URL's own host and port alone, not to where it redirects."""
+    """A file at a URL. The user's headers go only to the URL's own host and port, not to redirect targets."""
 
     listed = False
     ranged = True
@@ -68,7 +68,7 @@ class HttpSource:
         return validator
 
     def is_current(self, mark: Optional[str]) -> bool:
-        """Ask with a conditional request."""
+        """Return whether a conditional request finds this mark still valid."""
         if mark is None:
             return False
         header = "If-None-Match" if mark.endswith('"') else "If-Modified-Since"
@@ -77,12 +77,12 @@ class HttpSource:
 
     @contextlib.contextmanager
     def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> Iterator[Body]:
-        """Ask for the bytes from ``offset`` on."""
+        """Request the bytes from ``offset`` on."""
         with self._get(self._url, range_headers(offset, validator, end)) as answer:
             yield body_of(answer, self._access.web, self, offset=offset, validator=validator)
 
     def impostor(self, what: str) -> FetchError:
-        """Return the error for a page in the file's place: nobody but the host itself answers over its own TLS."""
+        """Return the error for a page instead of the file: only the host itself can answer over its TLS."""
         own = self._answered_by.lower().startswith("https:") and origin(self._answered_by) == origin(self._url)
         if what != HTML or own:
             return not_the_file(self.label, what)
@@ -106,13 +106,13 @@ class HttpSource:
 def followed(
     web: Web, url: str, headers_for: Callable[[str], Mapping[str, str]], label: str
 ) -> Iterator[Tuple[str, requests.Response]]:
-    """Send a GET, follow redirects with the cookies that they set, and yield the last URL with its answer.
+    """Send a GET, follow redirects with the cookies that they set, and yield the last URL and its answer.
 
     Args:
         web: the connections.
-        url: where it begins.
-        headers_for: asked for the headers of each URL on the way.
-        label: how messages call the file.
+        url: where to begin.
+        headers_for: returns the headers for each URL on the way.
+        label: the file's name in messages.
 
     Raises:
         FetchError: no answer came, or there are too many redirects.
@@ -132,7 +132,7 @@ def location(answer: requests.Response, url: str) -> Optional[str]:
     """Return where an answer redirects to, or None.
 
     Raises:
-        FetchError: to nowhere.
+        FetchError: the redirect has no valid target.
     """
     target = answer.headers.get("Location")
     if answer.status_code not in _REDIRECTS or not target:
@@ -157,7 +157,7 @@ def origin(url: str) -> Tuple[str, str]:
 
 
 def range_headers(offset: int, validator: Optional[str], end: Optional[int]) -> Mapping[str, str]:
-    """Return the headers that ask for a file from ``offset`` on, if it still is the one of ``validator``."""
+    """Return the headers that request a file from ``offset`` on, if it still matches ``validator``."""
     if offset == 0:
         return {}
     headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"}
@@ -170,7 +170,7 @@ def body_of(answer: requests.Response, web: Web, remote: Remote, *, offset: int,
     """Return the bytes of a server's answer.
 
     Raises:
-        FetchError: it is not an answer with the file, or not with the part of it that was asked for.
+        FetchError: the answer doesn't contain the file, or not the requested part.
     """
     status, label = answer.status_code, remote.label
     if status == 416:
@@ -197,11 +197,11 @@ def refusal(answer: requests.Response, label: str) -> FetchError:
     usual = refused if 400 <= status < 500 else ("source-unreachable", "try again later")
     code, hint = _STATUS_HINTS.get(status, usual)
     again = status in (408, 425, 429) or status >= 500
-    told = f"{label}: the server answers {status} {answer.reason or ''}".rstrip()
+    text = f"{label}: the server answers {status} {answer.reason or ''}".rstrip()
     wait_s = _retry_after(answer) if again else None
     if wait_s:
-        told += f", and asks for no request for {_duration(wait_s)}"
-    error = FetchError(code, told, hint=hint, retryable=again)
+        text += f", and asks for no request for {_duration(wait_s)}"
+    error = FetchError(code, text, hint=hint, retryable=again)
     error.retry_after_s = wait_s
     return error
 
@@ -213,21 +213,21 @@ def _duration(seconds: float) -> str:
 
 
 def file_name(url: str) -> str:
-    """Return the base name of a URL's file; a ``path`` in the query counts more than the URL's own."""
+    """Return the base name of a URL's file; a ``path`` in the query takes precedence over the URL's own."""
     parts = urlsplit(url)
     in_query = parse_qs(parts.query).get("path", [""])[0]
     return safe_name(in_query or unquote(parts.path))
 
 
 def safe_name(path: str) -> str:
-    """Return the last part of a server's path as a name that can't leave its directory, and is one line."""
+    """Return the last part of a server's path as a one-line name that can't leave its directory."""
     name = path.rstrip("/").rpartition("/")[2].replace("\0", "")
     name = "".join("_" if unicodedata.category(each) in _UNPRINTED else each for each in name)
     return "download" if name in ("", ".", "..") else name
 
 
 def _doubt(answer: requests.Response, remote: Remote) -> Optional[FetchError]:
-    """Return the error that the headers amount to, where they say that this is not the file."""
+    """Return the error that the headers suggest, if they say that this is not the file."""
     kind, name = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower(), remote.name.lower()
     if kind in _HTML_TYPES and not name.endswith((".html", ".htm", ".xhtml")):
         return remote.impostor(HTML)
@@ -245,7 +245,7 @@ def _doubt(answer: requests.Response, remote: Remote) -> Optional[FetchError]:
 
 
 def _validator(answer: requests.Response) -> Optional[str]:
-    """Return the strong ETag, else the date: a weak one does not promise equal bytes."""
+    """Return the strong ETag, else the date: a weak ETag doesn't promise equal bytes."""
     etag = answer.headers.get("ETag")
     if etag and not etag.startswith("W/"):
         return etag if etag.endswith('"') else None
@@ -266,7 +266,7 @@ def _retry_after(answer: requests.Response) -> Optional[float]:
 
 
 def remote(source: str, access: Access) -> Remote:
-    """Return the file that a source names; a URL of NGC is one of NGC's."""
+    """Return the file that a source names; an NGC URL is an NGC source."""
     from .ngc import remote_at
 
     return remote_at(source, access) or HttpSource(source, access)

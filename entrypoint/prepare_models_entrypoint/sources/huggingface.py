@@ -1,4 +1,4 @@
-"""``hf://owner/repository[@revision]/file``: files of Hugging Face's hub, over plain HTTPS."""
+"""``hf://owner/repository[@revision]/file``: files of the Hugging Face hub, over plain HTTPS."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 _SHA256 = r"[0-9a-f]{64}"
 _SIZE = r"[0-9]{1,18}"
 _COMMIT = r"[0-9a-f]{40}"
-_MOST_REDIRECTS = 5  # of a repository that moved
+_MOST_REDIRECTS = 5  # from repositories that moved
 
 
 class HubSource(HttpSource):
-    """A file of a repository. Its commit is asked for first, and the bytes are those of that commit.
+    """A file of a repository. Its commit is requested first, and the bytes are those of that commit.
 
     revision: the commit, once the hub reported it.
     """
@@ -32,20 +32,20 @@ class HubSource(HttpSource):
         super().__init__(_url(access.hf_endpoint, file, file.revision or "main"), access)
         self.label, self.key = source, source
         self._file = file
-        self._told: Optional[Promise] = None
+        self._promised: Optional[Promise] = None
 
     def promise(self) -> Promise:
-        """Return size and digest of a file in LFS; of a small one the hub tells neither."""
-        if self._told is None:
-            self._told = self._asked()
-        return self._told
+        """Return size and digest of a file in LFS; for a small file the hub gives neither."""
+        if self._promised is None:
+            self._promised = self._asked()
+        return self._promised
 
     def mark(self, validator: Optional[str]) -> Optional[str]:
         """Return the digest, else the ETag."""
         return self.promise().sha256 or validator
 
     def is_current(self, mark: Optional[str]) -> bool:
-        """Compare with what the hub says now."""
+        """Return whether the hub still reports this mark."""
         sha256 = self.promise().sha256
         return mark == sha256 if sha256 is not None else super().is_current(mark)
 
@@ -57,12 +57,12 @@ class HubSource(HttpSource):
         url = self._url
         for _ in range(_MOST_REDIRECTS):
             with self._access.web.get(url, headers=self._credentials(), head=True) as answer:
-                told = answer.headers
-                commit, size = told.get("X-Repo-Commit", ""), told.get("X-Linked-Size", "")
+                headers = answer.headers
+                commit, size = headers.get("X-Repo-Commit", ""), headers.get("X-Linked-Size", "")
                 if re.fullmatch(_COMMIT, commit):
                     self.revision = commit
                     self._url = _url(self._access.hf_endpoint, self._file, commit)
-                digest = told.get("X-Linked-Etag", "").strip('"')
+                digest = headers.get("X-Linked-Etag", "").strip('"')
                 if re.fullmatch(_SHA256, digest):
                     return Promise(int(size) if re.fullmatch(_SIZE, size) else None, digest)
                 target = location(answer, url)
@@ -74,22 +74,22 @@ class HubSource(HttpSource):
         raise FetchError("source-unreachable", f"{self.label}: too many redirects", hint="check the name")
 
     def _refusal(self, answer: requests.Response) -> FetchError:
-        """Return what a refusal of the hub means, which it says in a header."""
+        """Return what a refusal of the hub means, according to its header."""
         repository = f"{self._file.owner}/{self._file.repository}"
         page = f"{self._access.hf_endpoint}/{repository}"
-        told = answer.headers.get("X-Error-Code")
+        code = answer.headers.get("X-Error-Code")
         token = "a token that may read it: HF_TOKEN, or a file named by HF_TOKEN_PATH"  # noqa: S105  # no secret
-        if told == "GatedRepo":
+        if code == "GatedRepo":
             hint = f"accept the terms on {page}, and give {token}"
             what = f"{self.label}: {repository} asks you to accept its terms"
             return FetchError("licence-not-accepted", what, hint=hint)
-        if told == "EntryNotFound":
+        if code == "EntryNotFound":
             what = f"{repository} has no file {self._file.file} at {self._file.revision or 'main'}"
             return FetchError("source-not-found", what, hint=f"its files: {page}/tree/main")
-        if told == "RevisionNotFound":
+        if code == "RevisionNotFound":
             what = f"{repository} has no revision {self._file.revision}"
             return FetchError("source-not-found", what, hint=f"its branches and commits: {page}/tree/main")
-        if told == "RepoNotFound" or answer.status_code == 401:
+        if code == "RepoNotFound" or answer.status_code == 401:
             what = f"{repository} is not on the hub, or is private"
             return FetchError("source-refused", what, hint=f"check the name on {page}; a private one needs {token}")
         return refusal(answer, self.label)
@@ -99,7 +99,7 @@ def remote(source: str, access: Access) -> Remote:
     """Return the file that a source names.
 
     Raises:
-        FetchError: it names none.
+        FetchError: it doesn't name a file.
     """
     file = hub_file(source)
     if file is None:

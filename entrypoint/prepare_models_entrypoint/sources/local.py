@@ -1,4 +1,4 @@
-"""Sources on the local disk. They are read where they are: nothing is copied."""
+"""Sources on the local disk. They are read in place, without copying."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check(path: Path) -> Path:
     with open(str(path), "rb") as stream:
         head = stream.read(64)
         text = path.suffix.lower() in (".json", ".html", ".xml")
-        if not text and head.lstrip()[:1] in (b"<", b"{"):  # no model and no calibration cache begins so
+        if not text and head.lstrip()[:1] in (b"<", b"{"):  # models and calibration caches never begin like this
             raise FetchError(
                 "source-not-a-model",
                 f"{path} begins like a web page or a JSON answer",
@@ -32,11 +32,11 @@ def check(path: Path) -> Path:
 
 
 def refuse_pointer(path: Path, label: str) -> None:
-    """Refuse a file that stands for another one, in a repository whose large files were not fetched.
+    """Refuse a file that is only a pointer, in a repository whose large files were not fetched.
 
     Args:
-        path: the file, wherever it came from, and even where it is what somebody pinned.
-        label: how the message calls it.
+        path: the file, wherever it came from, even if its digest is pinned.
+        label: its name in the message.
     """
     with open(str(path), "rb") as stream:
         known = pointer(stream.read(64))

@@ -1,4 +1,4 @@
-"""HTTP sessions: which credentials go where, whose certificates are trusted, and what a failure on the wire means."""
+"""HTTP sessions: which credentials go where, whose certificates are trusted, and what network errors mean."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..masking import mask
 
 _POOL = 32
 _AGENT = "prepare-models"
-# identity: a length and a digest are of the file's own bytes, not of a compressed form of them
+# identity: length and digest are those of the file itself, not of a compressed form
 _HEADERS = {"User-Agent": _AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -30,8 +30,8 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 class Web:
     """All connections of a process.
 
-    There is no session of ``requests``: it would keep cookies, ask a ``.netrc``, and cost half the time of a small
-    file. Credentials are given with each request and belong to that request alone.
+    There is no ``requests`` session: it would keep cookies, read ``.netrc``, and take half the time of a small file.
+    Credentials are passed with each request and belong only to that request.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -46,15 +46,15 @@ class Web:
         self, url: str, *, headers: Optional[Mapping[str, str]] = None, auth: Optional[AuthBase] = None,
         cookies: Optional[RequestsCookieJar] = None, head: bool = False,
     ) -> Iterator[requests.Response]:  # fmt: skip
-        """Send one GET and yield the answer, whose body has not been read yet. Redirects are not followed.
+        """Send a GET request and yield the answer with its body unread. Redirects are not followed.
 
-        ``cookies`` are sent where they belong, and receive those that the answer sets. ``head``: ask for the headers
-        alone.
+        ``cookies`` are sent where they belong, and receive those that the answer sets. ``head``: request only the
+        headers.
 
         Raises:
-            FetchError: no answer came, or the block failed while it read the body.
+            FetchError: no answer came, or the block failed while reading the body.
         """
-        with self._failures_told(url):
+        with self._translated(url):
             request = _prepared(url, {**_HEADERS, **(headers or {})}, auth, "HEAD" if head else "GET")
             if cookies:
                 request.prepare_cookies(cookies)
@@ -62,7 +62,7 @@ class Web:
                 request,
                 stream=True,
                 timeout=self._timeout,
-                verify=self._verify if url.lower().startswith("https:") else True,  # looked for in each request
+                verify=self._verify if url.lower().startswith("https:") else True,  # looked up on each request
                 proxies=self._proxies_for(url),
             )
             with answer:
@@ -76,7 +76,7 @@ class Web:
         return RequestsCookieJar()
 
     def _proxies_for(self, url: str) -> Dict[str, str]:
-        """Return what the environment says for a host, asked once."""
+        """Return the environment's proxies for a host, looked up once."""
         parts = urlsplit(url)
         host = (parts.scheme, parts.hostname)
         if host not in self._proxies:
@@ -84,7 +84,7 @@ class Web:
         return self._proxies[host]
 
     def chunks(self, answer: requests.Response, size: int = 1 << 18) -> Iterator[bytes]:
-        """Yield the body as it comes in; nothing that arrived is held back until a chunk is full."""
+        """Yield the body as it arrives, without waiting for chunks to be full."""
         while True:
             left = answer.raw.length_remaining  # a small file needs no large buffer
             chunk: bytes = answer.raw.read1(size if left is None else min(size, left + 1), decode_content=False)
@@ -93,20 +93,20 @@ class Web:
             yield chunk
 
     @contextlib.contextmanager
-    def _failures_told(self, url: str) -> Iterator[None]:
+    def _translated(self, url: str) -> Iterator[None]:
         try:
             yield
         except (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError) as error:
             raise _tls(url, error) from None
         except requests.exceptions.ProxyError as error:
             failure = _unreachable(url, f"the proxy does not serve: {_reason(error)}", _proxy_hint(url))
-            failure.retryable = "Tunnel connection failed: 4" not in str(error)  # a refusal, not a mishap
+            failure.retryable = "Tunnel connection failed: 4" not in str(error)  # a refusal, not a temporary failure
             raise failure from None
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
             what = f"no data arrived for {self._stall_s:g} s"
             raise _unreachable(url, what, "check the network, then run again: what arrived is kept") from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
-            if requests.utils.select_proxy(url, self._proxies_for(url)):  # whose address and kind come first
+            if requests.utils.select_proxy(url, self._proxies_for(url)):  # its address and kind are checked first
                 what = f"{Source.of(url).public}: the proxy can't be used: {_reason(error)}"
                 raise FetchError("source-unreachable", what, hint=_proxy_hint(url)) from None
             raise FetchError(
@@ -121,19 +121,19 @@ class Web:
 
 
 def _prepared(url: str, headers: Mapping[str, str], auth: Optional[AuthBase], method: str) -> requests.PreparedRequest:
-    """Return a request without what ``requests`` prepares for other kinds, which takes three quarters of its time."""
+    """Return a request, skipping what ``requests`` prepares for other kinds, which takes three quarters of its time."""
     request = requests.PreparedRequest()
     request.prepare_method(method)
     request.prepare_url(url, None)
     request.prepare_headers(headers)
-    if auth is not None or "@" in url:  # a user and a password may appear in the URL
+    if auth is not None or "@" in url:  # user and password may be in the URL
         request.prepare_auth(auth, url)
     return request
 
 
 def _tls(url: str, error: Exception) -> FetchError:
-    told = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" not in told and "certificate" not in told.lower():
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" not in text and "certificate" not in text.lower():
         return _unreachable(url, f"the TLS connection broke: {_reason(error)}", "check the network, then run again")
     used = [f"{name}={os.environ[name]}" for name in _CA_VARIABLES if os.environ.get(name)]
     now = f"; now {used[0]}" if used else "; now the certificates that come with certifi"
@@ -161,7 +161,7 @@ def _network_hint(url: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ValueError):  # requests refuses a URL in words that quote the whole of it, secrets included
+    if isinstance(error, ValueError):  # requests' errors about a URL quote all of it, secrets included
         return type(error).__name__
     inner = error.args[0] if error.args else error
     text = f"{type(error).__name__}: {getattr(inner, 'reason', inner)}".replace("\n", " ")

@@ -1,1 +1,1 @@
-"""Does the engine say what its source model says? Numbers for each output, and a verdict."""
+"""Does the engine compute what its source model computes? Numbers for each output, and a verdict."""

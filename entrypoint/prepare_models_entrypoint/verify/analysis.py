@@ -1,4 +1,4 @@
-"""Before a model is rewritten: what samples show of the nodes that can't leave fp32, and which precision is right."""
+"""Before a model is rewritten: samples show which nodes can't leave fp32, and which precision is right."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ..onnx_graph.typed_model import as_asked
 from . import needs, ranges, runners, samples
 from .judging import Judgement, judge
 
-# Without samples, random ones are run only where that is quick.
+# Without samples, random ones are run only if that is quick.
 _LARGEST_UNASKED = 256 << 20
 _OPSET_OF_BF16 = 13
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Where samples come from. ``real``: they are the user's; ``asked``: their failure is an error."""
+    """Where samples come from. ``real``: whether they are the user's. ``asked``: whether their failure is an error."""
 
     config: VerifyConfig
     real: bool
@@ -49,7 +49,7 @@ def samples_of(job: ModelJob) -> Samples:
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
-    """Return name, type and shape of each input as a verification feeds it.
+    """Return name, type and shape of each input as fed in a verification.
 
     Raises:
         VerifyError: there are no samples for such an input.
@@ -66,7 +66,7 @@ def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
 
 
 def watched(job: ModelJob, given: Samples, model: ModelProto) -> Tuple[str, ranges.Source]:
-    """Return what the samples of a model are, and the model with them; its batch normalization is folded.
+    """Return a description of a model's samples, and the model with them, its batch normalization folded.
 
     Raises:
         VerifyError: the samples can't be used.
@@ -86,13 +86,13 @@ def find(
     job: ModelJob, source: Path, on_phase: Callable[[str], None], known: Optional[Tuple[str, ranges.Source]] = None, *,
     work_dir: Optional[Path] = None,
 ) -> Optional[Findings]:  # fmt: skip
-    """Return what samples show of a model that is to be rewritten to fp16 or bf16, None where nothing was measured.
+    """Return what samples show about a model to be rewritten to fp16 or bf16; None if nothing was measured.
 
     Args:
         job: the model.
         source: its file.
         on_phase: called with the name of each step.
-        known: what ``watched`` returned for the model, where that is there already.
+        known: what ``watched`` returned for the model, if already called.
         work_dir: private directory for the model without branches that the manifest decides.
 
     Raises:
@@ -146,13 +146,13 @@ def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], t
         found = ranges.measure(source, target, judge(given.config, target), keep=keep, grow=grow)
     except runners.runtime_errors() as error:
         raise runners.cannot_run(error) from None
-    told = {name: why for name, why in found.keep.items() if name not in keep}
-    warnings = [] if grow else _on_random(told, found.judgement, target)
-    return Findings(told, described, trusted=grow, runs=found.runs, warnings=warnings)
+    added = {name: why for name, why in found.keep.items() if name not in keep}
+    warnings = [] if grow else _on_random(added, found.judgement, target)
+    return Findings(added, described, trusted=grow, runs=found.runs, warnings=warnings)
 
 
 def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[WarningInfo]:
-    """Return the warning that random numbers showed something: they may show too much or too little."""
+    """Return the warning that only random numbers were used, which may show too much or too little."""
     if not keep and not judgement.problems:
         return []
     shown = [f"{name} ({why})" for name, why in list(keep.items())[:5]]
@@ -169,7 +169,7 @@ def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[
 def origin(
     job: ModelJob, source: Path, twin: rounding.Rounded, feeds: Iterable[samples.Feed], work_dir: Optional[Path] = None
 ) -> Optional[str]:
-    """Return where a rewritten model first leaves its source: the first tensor that is not finite, else is far off."""
+    """Return where a rewritten model first departs from its source: the first tensor not finite, or else far off."""
     model = as_asked(job, source, work_dir)
     affine.fold(model)
     pair = Lockstep(model, twin.model, twin.wide)
@@ -180,6 +180,6 @@ def origin(
             for name in node.output:
                 seen = pair.seen.get(name)
                 if seen is not None and seen.relative >= limit:
-                    told = f"reaches {seen.most:.3g} and is not finite" if seen.broken else "is more than 1 % off"
-                    return f"the first tensor that {told}: {name!r}, made by {node.name} ({node.op_type})"
+                    text = f"reaches {seen.most:.3g} and is not finite" if seen.broken else "is more than 1 % off"
+                    return f"the first tensor that {text}: {name!r}, made by {node.name} ({node.op_type})"
     return None

@@ -1,4 +1,4 @@
-"""``precision: auto``: the lowest precision that a verification passes: its samples, its thresholds, all of them."""
+"""``precision: auto``: the lowest precision that passes a verification with all its samples and thresholds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOWEST_FIRST = ("int8", "fp16", "fp32")
 def choose(
     job: ModelJob, source: Path, work_dir: Path, cache: Optional[CalibrationCache], on_phase: Callable[[str], None]
 ) -> Tuple[ModelJob, Findings]:
-    """Return the model with the precision that was chosen, and what the samples showed.
+    """Return the model with the chosen precision, and what the samples showed.
 
     Raises:
         VerifyError: ONNX Runtime is missing or can't run the model, or the samples can't be used.
@@ -70,7 +70,7 @@ class _Chooser:
         self.findings: Optional[Findings] = None
 
     def weigh(self, precision: str) -> PrecisionChoice:
-        """Return what came of a precision."""
+        """Return the result of trying a precision."""
         if precision == "fp32":
             return _row(precision, "chosen", "as exported", error=0.0)
         if precision == "int8" and self.cache is None and not graph.has_qdq(self.model):
@@ -87,7 +87,7 @@ class _Chooser:
             return _row(precision, "impossible", error.message)
 
     def _judged(self, precision: str) -> PrecisionChoice:
-        """Return what a verification would say of the model in a precision: on all samples, by the same thresholds."""
+        """Return what a verification in a precision would find, with all samples and the same thresholds."""
         job = replace(self.job, precision=precision, verify=self.given.config)
         with prepared(
             job, self.source, self.work_dir, cache=self.cache, on_phase=self.on_phase, findings=self.findings
@@ -101,8 +101,8 @@ class _Chooser:
             return _row(precision, "missed", f"on {reference.described}: {'; '.join(problems)}", kept=kept, error=error)
         if typed.evidence is None or not typed.evidence.layers.get(precision):
             return _row(precision, "missed", "no compute layer would have it", kept=kept, error=error)
-        told = f"meets the thresholds on {reference.described}"
-        return _row(precision, "chosen", told, kept=kept, error=error)
+        text = f"meets the thresholds on {reference.described}"
+        return _row(precision, "chosen", text, kept=kept, error=error)
 
 
 def _row(precision: str, verdict: str, told: str, *, kept: int = 0, error: Optional[float] = None) -> PrecisionChoice:

@@ -1,4 +1,4 @@
-"""Verify one model: have a process of its own compare, and judge what it found."""
+"""Verify one model: compare in a separate process, and judge the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAR_OFF = "verification-failed"
 
 
 class Answer(TypedDict):
-    """What the process that compares leaves: either of them."""
+    """What the comparing process writes: one of them is set."""
 
     error: Optional[ErrorInfo]
     verification: Optional[Verification]
@@ -38,10 +38,10 @@ def verify(
 ) -> Tuple[Verification, int]:  # fmt: skip
     """Compare an engine, or the rewritten model that it was built from, with its source model.
 
-    Returns what came of it, and the peak memory of the process that compared.
+    Returns the result, and the peak memory in bytes of the process that compared.
 
     Args:
-        model: what was asked.
+        model: the model's settings.
         source: the fetched model file.
         plan: the engine.
         means: how the engine got its precision.
@@ -50,10 +50,10 @@ def verify(
         work_dir: private directory for intermediate files.
         cache_file: the calibration cache.
         timing_dir: where the locks of GPUs are kept.
-        rescued: whether the model was rewritten to be buildable.
+        rescued: whether the model was rewritten so that it can be built.
 
     Raises:
-        VerifyError: nothing could be compared for want of a module, an operator or a usable sample.
+        VerifyError: nothing could be compared: a module, an operator or a usable sample is missing.
     """
     request_file, result, log = (work_dir / name for name in ("verify.json", "verify-result.json", "verify.log"))
     gpu, module = runtime["gpu"], loader(runtime, read_header(plan)["format"])
@@ -100,10 +100,10 @@ def refusal(verification: Verification) -> Optional[VerifyError]:
     problems = missed(verification["outputs"], verification["scales"])
     if verification["origin"] is not None:
         problems.append(verification["origin"])
-    told = "; ".join(problems)
+    text = "; ".join(problems)
     return VerifyError(
         FAR_OFF,
-        f"{told}. {verification['statement']}",
+        f"{text}. {verification['statement']}",
         hint="use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: "
         "if such outputs will do; a calibration cache must be this model's, and samples preprocessed as it expects",
     )

@@ -1,4 +1,4 @@
-"""Holds outputs against the thresholds of a verification, and says which come near them."""
+"""Checks outputs against the thresholds of a verification, and reports which come near them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Mapping, Protocol, Sequence, Set, Tuple
 from ..contract.verification import Thresholds, VerifyConfig
 from .metrics import OutputMetrics
 
-NEAR = 0.75  # of what is allowed: other inputs err more than the samples
-CALM = 0.2  # of what is allowed: other inputs hardly err five times as much
+NEAR = 0.75  # of the limit: other inputs have larger errors than the samples
+CALM = 0.2  # of the limit: other inputs hardly have five times the error
 
 Values = Mapping[str, Any]
 
@@ -25,8 +25,8 @@ class Judge(Protocol):
 class Judgement:
     """What a comparison of all outputs found.
 
-    doubtful: outputs that come near a threshold or miss it. problems: what misses a threshold, by output.
-    error: the largest error of an output over the output's range. calm: whether all are far from any threshold.
+    doubtful: outputs that come near a threshold or miss it. problems: missed thresholds, by output.
+    error: the largest error of any output, relative to its range. calm: whether all are far from any threshold.
     """
 
     doubtful: Set[str]
@@ -36,9 +36,9 @@ class Judgement:
 
 
 def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
-    """Return what judges outputs of a model of ``precision`` by the thresholds of ``config``.
+    """Return the judge of a model's outputs in ``precision``, by the thresholds of ``config``.
 
-    ``near``: the share of what is allowed from which on an output is doubtful.
+    ``near``: the share of the limit above which an output is doubtful.
     """
 
     def judged(pairs: Sequence[Tuple[Values, Values]], among: Sequence[Values] = ()) -> Judgement:
@@ -64,7 +64,7 @@ def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
 
 
 def _narrowed(limits: Thresholds, share: float) -> Thresholds:
-    """Return limits that allow a share of what others allow, by the metrics that defaults have."""
+    """Return ``limits`` narrowed to a share, for the metrics that defaults have."""
     return replace(
         limits,
         max_of_range=None if limits.max_of_range is None else limits.max_of_range * share,

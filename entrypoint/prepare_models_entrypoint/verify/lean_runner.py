@@ -1,6 +1,6 @@
-"""Runs an engine that a lean or dispatch runtime loaded: Polygraphy needs types that these modules leave out.
+"""Runs an engine loaded by a lean or dispatch runtime: Polygraphy needs types that these modules lack.
 
-Memory and copies are the CUDA driver's, which is there wherever an engine loads; the CUDA runtime need not be.
+It uses the CUDA driver for memory and copies: the driver exists wherever an engine loads, the CUDA runtime may not.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LeanRunner:
         return outputs
 
     def last_inference_time(self) -> float:
-        """Return the seconds of the last call, copies included."""
+        """Return the seconds that the last call took, copies included."""
         return self._seconds
 
     def _inputs(self) -> List[str]:
@@ -89,7 +89,7 @@ class LeanRunner:
 
 
 class _Device:
-    """Buffers on the first CUDA device, by name."""
+    """Buffers on the first GPU, by name."""
 
     def __init__(self) -> None:
         self._cuda = ctypes.CDLL("libcuda.so.1")
@@ -123,15 +123,15 @@ class _Device:
         self._check(self._cuda.cuMemcpyDtoH_v2(target, self._buffers[name], ctypes.c_size_t(array.nbytes)))
 
     def keep(self, name: str, array: Any) -> None:
-        """Keep memory of the host alive that the engine reads."""
+        """Keep CPU memory alive that the engine reads."""
         self._kept[name] = array
 
     def wait(self) -> None:
-        """Wait until the device has done everything."""
+        """Wait until the GPU is done."""
         self._check(self._cuda.cuCtxSynchronize())
 
     def free(self) -> None:
-        """Give everything back."""
+        """Free everything."""
         for name in list(self._buffers):
             self._drop(name)
         self._cuda.cuDevicePrimaryCtxRelease_v2(0)

@@ -1,4 +1,4 @@
-"""How far two results are apart, summed up over samples. numpy alone."""
+"""How far apart two results are, accumulated over samples. Uses only numpy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from ..contract.comparison import OutputComparison
 from ..contract.verification import Thresholds
 
-# Bounds of the histogram's bins: powers of ten of the absolute difference, four bins to a decade.
+# Bounds of the histogram's bins: powers of ten of the absolute difference, four bins per decade.
 _LOWEST, _HIGHEST, _PER_DECADE = -8, 4, 4
 _POINTS = 64
-# Saturated outputs near 0 have no range to speak of: their error counts as if they had this one.
+# Saturated outputs near 0 have hardly any range: their error counts as if they had this one.
 _SMALLEST_RANGE = 1e-3
 
 
 class OutputMetrics:
-    """Compares one output, sample by sample: ``reference`` is right by definition."""
+    """Compares one output, sample by sample; ``reference`` is right by definition."""
 
     def __init__(self, name: str, axis: int) -> None:
         self.name, self.axis = name, axis
@@ -34,7 +34,7 @@ class OutputMetrics:
         self.problem: Optional[str] = None
 
     def add(self, reference: Any, candidate: Any) -> None:
-        """Take the results of one sample."""
+        """Add the results of one sample."""
         first, second = np.asarray(reference), np.asarray(candidate)
         self.dtype = str(first.dtype)
         if first.shape != second.shape:
@@ -85,7 +85,7 @@ class OutputMetrics:
         self._agreeing, self._judged = self._agreeing + int(same.sum()), self._judged + same.size
 
     def of_range(self) -> Optional[float]:
-        """Return the largest difference over the reference's range, or magnitude where an output is one number."""
+        """Return the largest difference over the reference's range; over its magnitude if an output is one number."""
         if self._is_whole():
             return None
         if self._low > self._high:
@@ -98,12 +98,12 @@ class OutputMetrics:
         return self.dtype.startswith(("int", "uint", "bool"))
 
     def result(self, limits: Thresholds, *, named: bool, asked: bool = True) -> OutputComparison:
-        """Return the numbers, and the problems with them.
+        """Return the metrics, and the thresholds that they miss.
 
         Args:
-            limits: what is allowed.
+            limits: the thresholds.
             named: whether the thresholds were given for this output.
-            asked: whether somebody set the thresholds; of default ones, argmax judges whole numbers alone.
+            asked: whether the user set the thresholds; by default, argmax judges only whole numbers.
         """
         whole = self._is_whole()
         values: Dict[str, Optional[float]] = {
@@ -132,7 +132,7 @@ class OutputMetrics:
         )
 
     def _defaults(self, limits: Thresholds) -> Thresholds:
-        """Return default limits without those that say nothing of this output.
+        """Return default limits without those that are meaningless for this output.
 
         Among thousands of anchors there is no largest class, and saturated values near 0 have no direction.
         """

@@ -1,4 +1,4 @@
-"""What a verification needs, looked at before a build that may take an hour."""
+"""What a verification needs, checked before a build that may take an hour."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import VerifyError
 
 
 def check(job: ModelJob, source: Path) -> None:
-    """Refuse a verification that can't take place.
+    """Refuse a verification that can't run.
 
     Args:
         job: the model, with ``verify``.
@@ -25,7 +25,7 @@ def check(job: ModelJob, source: Path) -> None:
     check_modules()
     config = job.judged or VerifyConfig()
     if importlib.util.find_spec("onnx") is None:
-        return  # images with the full TensorRT lack it
+        return  # missing in images with the full TensorRT
     from ..onnx_graph.typed_model import as_asked
     from . import analysis, samples
 
@@ -37,13 +37,13 @@ def check(job: ModelJob, source: Path) -> None:
 
 
 def check_modules() -> None:
-    """Refuse where ONNX Runtime is missing."""
+    """Refuse to verify without ONNX Runtime."""
     if importlib.util.find_spec("onnxruntime") is None:
         raise VerifyError("module-missing", "verifying needs onnxruntime", hint=extras.install("verify"))
 
 
 def check_outputs(config: VerifyConfig, outputs: Iterable[str]) -> None:
-    """Refuse thresholds of outputs that the model lacks."""
+    """Refuse thresholds for outputs that the model lacks."""
     known = list(outputs)
     unknown = sorted(set(config.outputs) - set(known))
     if unknown:
@@ -55,5 +55,5 @@ def check_outputs(config: VerifyConfig, outputs: Iterable[str]) -> None:
 
 
 def no_sample() -> VerifyError:
-    """Return the error that there is no sample at all."""
+    """Return the error that there are no samples."""
     return VerifyError("verification-samples-unusable", "there is no sample", hint="give at least one")

@@ -25,7 +25,7 @@ from .judging import Judge, Judgement, Values
 from .repairs import Repairs, Spoilt, Ways
 from .spread import Spread
 
-SAMPLES = 2  # on which ranges are measured; with the run next to the narrow model, the model runs three times at most
+SAMPLES = 2  # for measuring ranges; with the run beside the narrow model, the model runs at most three times
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
@@ -43,7 +43,7 @@ _DEEPER = 4  # times what was measured to be enough, where it is not
 
 @dataclass
 class Measured:
-    """What was found. ``keep``: reasons by the names of nodes that stay in fp32; ``runs``: of the source, observed."""
+    """The result. ``keep``: reasons by name of node that stays in fp32. ``runs``: of the source, observed."""
 
     keep: Dict[str, str]
     judgement: Judgement
@@ -52,12 +52,12 @@ class Measured:
 
 @dataclass
 class Source:
-    """A model, observed on samples: each runs once, whoever asks.
+    """A model, observed on samples; each sample runs only once.
 
     Args:
         model: prepared and folded; its large weights are in files.
         feeds: samples, of which the first ``SAMPLES`` count.
-        others: yields further samples, on which what was found is tried.
+        others: yields further samples, on which the result is tried.
     """
 
     model: ModelProto
@@ -95,7 +95,7 @@ class Source:
             yield feed, right
 
     def add(self, feed: Values, outputs: Values) -> None:
-        """Take up a sample whose outputs are known."""
+        """Add a sample with known outputs."""
         self.feeds, self._outputs = [*self.feeds, feed], [*self._outputs, outputs]
 
 
@@ -107,9 +107,9 @@ def measure(
     Args:
         source: the model and its samples.
         target: fp16 or bf16.
-        judge: holds outputs against thresholds.
-        keep: what stays in fp32 anyway.
-        grow: whether nodes are kept until the thresholds are met; if not, only those that overflow.
+        judge: checks outputs against thresholds.
+        keep: what stays in fp32 in any case.
+        grow: whether to keep nodes until the thresholds are met; if not, only those that overflow.
     """
     source.outputs()
     search = _Search(source, target, judge, {**_overflowing(source, target), **(keep or {})})
@@ -123,23 +123,23 @@ def measure(
 
 @dataclass
 class _Form:
-    """A narrow form of the model that was tried."""
+    """A narrow form of the model that has been tried."""
 
     keep: Dict[str, str]
     judgement: Judgement
     worst: int  # the sample
     layers: int  # compute layers that it leaves in fp32
-    is_dear: bool  # it leaves more in fp32 than an output is worth that nearly misses a threshold
+    is_dear: bool  # it leaves too much in fp32 for an output that only comes near a threshold
 
     def merit(self) -> Tuple[bool, bool, bool, int, float, int]:
-        """Return what makes one form better than another: the least is best."""
+        """Return the sort key of forms: the smallest is best."""
         judged = self.judgement
         error = math.inf if math.isnan(judged.error) else judged.error
         dear = self.is_dear and not judged.problems
         return bool(judged.problems), dear, bool(judged.doubtful), dear * self.layers, error, len(self.keep)
 
     def is_right(self) -> bool:
-        """Return whether there is nothing to look for."""
+        """Return whether nothing is doubtful."""
         return not self.judgement.problems and (self.is_dear or not self.judgement.doubtful)
 
 
@@ -152,7 +152,7 @@ class _Search:
         self.weight_bytes = 4 * sum(map(weights.size, source.model.graph.initializer))
         self.spoilt: Optional[List[Spoilt]] = None
         self.spread: Optional[Spread] = None
-        self.learnt = 0  # samples on which it was measured what each layer does alone
+        self.learnt = 0  # samples on which each layer was measured alone
 
     def _narrow(self, keep: Mapping[str, str]) -> retype.Retyped:
         copy = ModelProto()
@@ -169,7 +169,7 @@ class _Search:
         return self.judge(self._pairs(keep, samples), self.source.outputs())
 
     def tried(self, keep: Dict[str, str]) -> _Form:
-        """Return what came of a narrow form."""
+        """Return the result of trying a narrow form."""
         self.forms += 1
         pairs = self._pairs(keep, range(len(self.source.feeds)))
         apart = [self.judge([pair], self.source.outputs()) for pair in pairs]
@@ -180,12 +180,12 @@ class _Search:
         return _Form(keep, self.judge(pairs), worst, computing, is_dear)
 
     def best(self, *, grow: bool) -> _Form:
-        """Return the form that keeps what overflows, and what rounding spoils where it may ``grow``."""
+        """Return the form that keeps what overflows and, with ``grow``, what rounding spoils."""
         first = self.tried(self.keep)
         return self.grown(first) if grow and first.judgement.doubtful else first
 
     def adds_what_fails(self, form: _Form) -> bool:
-        """Try a form on the other samples, and add the one that is furthest off to the samples, where one fails."""
+        """Try a form on the other samples; if any fails, add the one with the largest error to the samples."""
         twin, worst = Segments(rounding.rounded(self._narrow(form.keep).model).model), 0.0
         failing: Optional[Tuple[Values, Values]] = None
         most = _BYTES_OF_TRIALS * (_SHARE_OF_CALM if form.judgement.calm else 1)
@@ -217,13 +217,13 @@ class _Search:
         return best if self._is_settled(best) else self._spread(best)
 
     def _is_settled(self, form: _Form) -> bool:
-        """Return whether a form is small, or right by far with something left narrow: fewer layers risk more."""
+        """Return whether a form keeps little, or is right by far and still partly narrow: keeping less is riskier."""
         if form.judgement.problems:
             return False
         return not form.is_dear or (form.judgement.calm and form.layers <= _MOST_LAYERS * len(self.layers))
 
     def _spread(self, best: _Form) -> _Form:
-        """Return a form that keeps the layers whose errors add up, or ``best`` where that keeps less."""
+        """Return a form that keeps the layers whose errors add up, or ``best`` if that keeps less."""
         spread = self.spread = self.spread or Spread(self.source.model, self.keep)
         for index in range(self.learnt, len(self.source.feeds)):
             if index != best.worst and not self._compared(self.keep, [index]).doubtful:
@@ -238,7 +238,7 @@ class _Search:
         return form if form.merit() < best.merit() else best
 
     def _is_right(self, keep: Mapping[str, str]) -> bool:
-        """Return whether no sample is doubtful; those that were added because they failed come first."""
+        """Return whether no sample is doubtful; samples added because they failed come first."""
         latest = reversed(range(len(self.source.feeds)))
         return not any(self._compared(keep, [index]).doubtful for index in latest)
 
@@ -246,7 +246,7 @@ class _Search:
         return {**more, **self.keep}
 
     def _spoilt(self, form: _Form) -> List[Spoilt]:
-        """Run the model once more, next to a form of it."""
+        """Run the model once more, side by side with one of its forms."""
         doubtful = form.judgement.doubtful
         spare = None if form.judgement.problems else int(_SPARE * len(self.layers))
         repairs = Repairs(self.source.model, self._narrow(form.keep), self.target, doubtful=doubtful, spare=spare)
@@ -267,7 +267,7 @@ class _Search:
 
 
 def _deeper_and_deeper(spoilt: Sequence[Spoilt]) -> Iterator[Dict[str, int]]:
-    """Yield what to try: how far up from each node fp32 reaches, by its name."""
+    """Yield what to try: by node name, how many nodes up fp32 reaches."""
     tried: List[Dict[str, int]] = [{}]
     for rung in range(3):
         tried.append({each.name: each.depths[rung] for each in spoilt if each.depths})
@@ -277,13 +277,13 @@ def _deeper_and_deeper(spoilt: Sequence[Spoilt]) -> Iterator[Dict[str, int]]:
 
 
 def _overflowing(source: Source, target: str) -> Dict[str, str]:
-    """Return the nodes that read or make what does not fit into the target type."""
+    """Return the nodes with inputs or outputs that don't fit into the target type, with the reasons."""
     largest = _LARGEST.get(target)
     found: Dict[str, str] = {}
     for node in source.model.graph.node if largest is not None else ():
         floats = [name for name in node.input if name in source.seen]
         if node.op_type in FOLLOW and len(floats) < 2:
-            continue  # it takes the type that its input has
+            continue  # it has the type of its input
         for name in (*node.output, *floats):
             most = source.seen[name].most if name in source.seen else 0.0
             if largest is not None and most * _ROOM > largest:

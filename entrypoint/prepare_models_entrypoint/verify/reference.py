@@ -1,4 +1,4 @@
-"""The source model in ONNX Runtime: what it says of the samples is right, and what was made of it is judged by it."""
+"""The source model in ONNX Runtime: its outputs on the samples are right, and others are compared to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..onnx_graph.calibration_cache import CalibrationCache
 from . import needs, runners, samples
 from .metrics import OutputMetrics
 
-_HELD_BYTES = 256 << 20  # of outputs
+_HELD_BYTES = 256 << 20  # bytes of outputs
 
 
 class Reference:
@@ -46,7 +46,7 @@ class Reference:
         self.described, _ = samples.feeds(self.config, self._inputs)
 
     def feeds(self) -> Iterator[samples.Feed]:
-        """Yield the samples; that there is one at all is settled here."""
+        """Yield the samples, checking that there is at least one."""
         _, feeds = samples.feeds(self.config, self._inputs)
         first = next(feeds, None)
         if first is None:
@@ -56,7 +56,7 @@ class Reference:
     def expect(self) -> None:
         """Run the source model on all samples and close it, so that a candidate has its memory.
 
-        Where the outputs are too large to be held, it stays open and runs beside the candidate.
+        If the outputs are too large to keep, it stays open and runs alongside the candidate.
         """
         if self._answers is not None or self._too_large:
             return
@@ -73,17 +73,17 @@ class Reference:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(feed))))
 
     def _expected(self) -> Iterator[Tuple[samples.Feed, samples.Feed]]:
-        """Yield each sample with what the source model says of it."""
+        """Yield each sample with the source model's outputs."""
         if self._answers is not None:
             return zip(self.feeds(), self._answers)
         return ((feed, self._answer(feed)) for feed in self.feeds())
 
     def compared(self, candidate: Any, precision: str) -> List[OutputComparison]:
-        """Return how far each output of a candidate is off, by the thresholds of its precision.
+        """Compare each output of a candidate, by the thresholds of its precision.
 
         Args:
-            candidate: a runner as Polygraphy has them.
-            precision: in which it computes.
+            candidate: a runner with Polygraphy's interface.
+            precision: the one in which it computes.
         """
         outputs = self._outputs
         needs.check_outputs(self.config, outputs)
@@ -99,7 +99,7 @@ class Reference:
         ]
 
     def scales(self, cache: CalibrationCache) -> Optional[ScaleFit]:
-        """Hold the scales of a cache against the samples."""
+        """Check the scales of a cache against the samples."""
         from . import scales
 
         return scales.fit(self._graph, cache.scales, self.feeds(), self._work_dir / "scales", self.config)
@@ -107,7 +107,7 @@ class Reference:
 
 @contextlib.contextmanager
 def open_reference(job: ModelJob, source: Path, work_dir: Path) -> Iterator[Reference]:
-    """Yield the source model with the changes that the manifest asks of its graph, in the precision that it has."""
+    """Yield the source model with the manifest's changes to its graph, in its own precision."""
     if job.onnx == OnnxConfig():
         yield Reference(job, _named(source, work_dir), work_dir)
         return
@@ -120,7 +120,7 @@ def open_reference(job: ModelJob, source: Path, work_dir: Path) -> Iterator[Refe
 
 
 def _named(source: Path, work_dir: Path) -> Path:
-    """Return the source, or a copy with other names where nodes share one, which ONNX Runtime refuses."""
+    """Return the source, or a renamed copy if nodes share a name, which ONNX Runtime refuses."""
     if importlib.util.find_spec("onnx") is None:
         return source
     from ..onnx_graph import graph, model_file, prepare

@@ -1,7 +1,7 @@
-"""Where rounding spoils a model, and how much of what leads there has to stay in fp32.
+"""Where rounding spoils a model, and how many of the nodes that lead there have to stay in fp32.
 
-A model and its twin run once, side by side. Where an error arises, the node and more and more of what leads to it are
-computed again in fp32, from the twin's own values; the twin goes on with the result.
+A model and its twin run once, side by side. Where an error arises, the node and more and more of the nodes that lead to
+it are computed again in fp32, from the twin's own values; the twin continues with the result.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ..onnx_graph.segments import Values
 from ..onnx_graph.walk import bodies, graphs, with_bodies
 
 _UNITS = {"fp16": 2.0**-11, "bf16": 2.0**-8}
-_FAR = 10  # units; of a tensor's magnitude
-_JUMP = 4  # times what a node's inputs are off; in between, rounding only adds up
-_ENOUGH = 1.25  # times the least error that is to be had
-_SHARES = (1 / 4, 1 / 16, 0.0)  # of an error that may stay
+_FAR = 10  # in units of rounding, relative to a tensor's magnitude
+_JUMP = 4  # times the error of a node's inputs; below this, rounding only adds up
+_ENOUGH = 1.25  # times the smallest error that can be reached
+_SHARES = (1 / 4, 1 / 16, 0.0)  # of an error that may remain
 _DEPTHS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _REMEMBERED = 256 << 20  # bytes of the twin's latest values
 _IDLE = FOLLOW | {"Constant"}
@@ -35,8 +35,8 @@ _IDLE = FOLLOW | {"Constant"}
 class Spoilt:
     """A node whose result rounding spoils.
 
-    depths: how many nodes up have to stay in fp32 for most of the error to go away, for more of it, and for all that
-    can go; empty where it does not help.
+    depths: how many nodes up have to stay in fp32 to remove most of the error, more of it, and as much as possible;
+    empty if that doesn't help.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Spoilt:
 
 
 class Ways:
-    """What leads to what in the outermost graph of a model."""
+    """Which nodes lead to which in the outermost graph of a model."""
 
     def __init__(self, model: ModelProto) -> None:
         self.nodes: List[NodeProto] = list(model.graph.node)
@@ -53,13 +53,13 @@ class Ways:
         self._producers = {name: node for node in self.nodes for name in node.output if name}
 
     def up(self, name: str, depth: int) -> Tuple[List[NodeProto], List[NodeProto]]:
-        """Return a node and what leads to it over ``depth`` nodes, and what only moves values in between."""
+        """Return a node with the nodes that lead to it up to ``depth``, and those in between that only move values."""
         layer = [self.nodes[self.places[name]]]
         found, moving, seen = list(layer), [], {name}
         for _ in range(depth):
             sources = [self._producers[read] for each in layer for read in each.input if read in self._producers]
             layer = []
-            for source in sources:  # which grows
+            for source in sources:  # which grows meanwhile
                 if source.name in seen:
                     continue
                 seen.add(source.name)
@@ -72,7 +72,7 @@ class Ways:
         return found, moving
 
     def leading(self, outputs: Iterable[str]) -> Set[str]:
-        """Return the names of the nodes on the way to some outputs."""
+        """Return the names of the nodes that lead to some outputs."""
         needed, found = set(outputs), set()
         for node in reversed(self.nodes):
             if needed.intersection(node.output):
@@ -81,7 +81,7 @@ class Ways:
         return found
 
     def kept(self, name: str, depth: int, why: str) -> Dict[str, str]:
-        """Return the reasons of a node and of what leads to it."""
+        """Return the reasons for a node and the nodes that lead to it."""
         nodes = [inner for node in self.up(name, depth)[0] for inner in with_bodies(node)]
         return {each: why if each == name else f"leads to {name!r}, where {why}" for each in nodes}
 
@@ -91,10 +91,10 @@ class Repairs:
 
     Args:
         model: the source.
-        narrow: what was made of it; it is changed.
+        narrow: the model made from it; modified in place.
         target: fp16 or bf16.
         doubtful: outputs that miss a threshold, or nearly.
-        spare: how many compute layers may stay in fp32 for it, None for any number.
+        spare: how many compute layers may stay in fp32; None for any number.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Repairs:
             self._remembered -= old.nbytes
 
     def _repaired(self, node: NodeProto, found: Values) -> Optional[List[Any]]:
-        """Return a node's results with as much in fp32 as that takes, None where it is no use."""
+        """Return a node's results with as much in fp32 as it takes; None if that doesn't help."""
         worst = max(node.output, key=lambda name: self._errors.get(name, 0.0))
         before = self._errors[worst]
         why = _why(worst, before, "range" if worst in self._doubtful else "magnitude")
@@ -188,7 +188,7 @@ class Repairs:
         return self.spare is None or not more - self.computing or len(more | self.computing) <= self.spare
 
     def _in_full(self, kept: List[NodeProto], moving: List[NodeProto], node: NodeProto) -> Optional[Values]:
-        """Return a node's outputs, with what leads to it computed in fp32; None where its inputs are forgotten."""
+        """Return a node's outputs, with the nodes that lead to it computed in fp32; None if values are gone."""
         places = sorted(self.ways.places[each.name] for each in (*kept, *moving))
         model = self._pair.model
         made = {name for place in places for name in self.ways.nodes[place].output}
@@ -200,7 +200,7 @@ class Repairs:
 
 
 def _over_range(value: Any) -> float:
-    """Return the largest magnitude of finite values over their range: by the latter an output is judged."""
+    """Return the largest magnitude of finite values divided by their range, by which outputs are judged."""
     finite = value[np.isfinite(value)]
     spread = float(np.ptp(finite)) if finite.size else 0.0
     return float(np.abs(finite).max()) / spread if spread else 1.0

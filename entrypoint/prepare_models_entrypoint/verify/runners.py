@@ -1,4 +1,4 @@
-"""Runs models: with ONNX Runtime on the CPU, rewritten ones rounded, and the engine where a GPU can load it."""
+"""Runs models: with ONNX Runtime on the CPU (rewritten ones rounded), and the engine if a GPU can load it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dtype_of(name: str, kind: str) -> Any:
 
 
 def missing(error: ImportError) -> VerifyError:
-    """Return the error of a package that is not installed."""
+    """Return the error for a package that is not installed."""
     return VerifyError("module-missing", f"verifying needs {error.name}", hint=extras.install("verify"))
 
 
@@ -60,7 +60,7 @@ def session(model: Path) -> Any:
 
 
 def runtime_errors() -> Tuple[Type[Exception], ...]:
-    """Return what ONNX Runtime raises. Its exceptions have no common type of their own."""
+    """Return the types that ONNX Runtime raises, which have no common base."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
@@ -79,7 +79,7 @@ def cannot_run(error: Exception) -> VerifyError:
 
 @dataclass
 class Engine:
-    """A loaded engine, or why it does not load. ``runtime`` keeps what the engine needs alive."""
+    """A loaded engine, or why it doesn't load. ``runtime`` keeps alive what the engine needs."""
 
     engine: Any
     why_not: Optional[str]
@@ -87,7 +87,7 @@ class Engine:
 
 
 def engine_of(plan: Path, module: str) -> Engine:
-    """Load an engine with a TensorRT module. Only where a CUDA device exists: elsewhere TensorRT may crash."""
+    """Load an engine with a TensorRT module. Call it only if there is a GPU: without one, TensorRT may crash."""
     take(module)
     from ..converters import engine_loading
 
@@ -96,10 +96,10 @@ def engine_of(plan: Path, module: str) -> Engine:
 
 
 class EngineRunner:
-    """Runs an engine by one of Polygraphy's runners.
+    """Runs an engine with one of Polygraphy's runners.
 
-    Samples have the types of the source model, and are given in those of the engine's inputs: ``io_formats`` and older
-    versions of TensorRT, which have no int64, change them.
+    Samples have the source model's types and are converted to those of the engine's inputs, which ``io_formats`` and
+    older versions of TensorRT without int64 change.
     """
 
     def __init__(self, runner: Any) -> None:
@@ -141,7 +141,7 @@ def _numpy_type(name: str, dtype: Any) -> Any:
 
 
 def engine_runner(engine: Any, module: str) -> Any:
-    """Return a runner of an engine, on its first optimization profile: Polygraphy's, which needs a whole TensorRT.
+    """Return a runner of an engine on its first optimization profile: Polygraphy's, which needs full TensorRT, or ours.
 
     Raises:
         VerifyError: ``module-missing``.
@@ -162,7 +162,7 @@ def engine_runner(engine: Any, module: str) -> Any:
 
 
 class RoundedRunner:
-    """Runs a rewritten model on the CPU with each fp16 and bf16 tensor rounded as on the device."""
+    """Runs a rewritten model on the CPU with each fp16 and bf16 tensor rounded as on the GPU."""
 
     def __init__(self, model: Path) -> None:
         from ..onnx_graph import model_file, rounding
@@ -175,7 +175,7 @@ class RoundedRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to free."""
 
     def infer(self, feed_dict: Mapping[str, Any]) -> Dict[str, Any]:
         """Return the outputs by name."""
@@ -186,7 +186,7 @@ class RoundedRunner:
 
 
 def measure(runner: Any, feed: Mapping[str, Any], *, memory_bytes: Optional[int]) -> Latency:
-    """Run one sample again and again; copies from and to the host are part of the time."""
+    """Run one sample again and again, and return its latency; copies to and from the GPU are included."""
     with runner as active:
         for _ in range(_WARM_UP):
             active.infer(feed_dict=feed)

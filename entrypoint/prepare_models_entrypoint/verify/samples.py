@@ -24,7 +24,7 @@ _WHOLE = "iub"
 
 
 def shape_of(name: str, declared: "List[Any]", model: ModelJob) -> Tuple[int, ...]:
-    """Return the shape in which an input is fed: its own, else the profile's optimum, else 1 for what is dynamic."""
+    """Return the shape in which an input is fed: its own, else the profile's optimum, else 1 for dynamic sizes."""
     profile = model.inputs or (model.profiles[0] if model.profiles else {})
     if name in model.onnx.static_shapes:
         return tuple(model.onnx.static_shapes[name])
@@ -71,7 +71,7 @@ def _load(file: Path) -> Mapping[str, Any]:
 
 
 def _count(arrays: Mapping[str, Any], inputs: List[Input], where: str) -> int:
-    """Return how many samples there are: the first axis of each array holds one or more of the input's batches."""
+    """Return how many samples there are: the first axis of each array contains one or more of the input's batches."""
     counts = set()
     for name, _, shape in inputs:
         array = arrays.get(name)

@@ -1,7 +1,7 @@
-"""Do a calibration cache's scales fit the samples? Outputs alone don't tell scales that are too large: these cost bits.
+"""Do a calibration cache's scales fit the samples? Outputs alone don't reveal too large scales, which lose bits.
 
-A calibrator never gives a tensor more room than the largest value that it has seen. So where real samples reach only a
-fraction of what most scales can hold, the cache is of another model, of inputs in another range, or wrong.
+A calibrator never chooses a range beyond the largest value that it has seen. So if real samples reach only a fraction
+of most scales' ranges, the cache is from another model, from inputs in another range, or wrong.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _PREFIX = "prepare-models/reached/"
 def fit(
     source: Path, scales: Mapping[str, float], feeds: Iterable[Mapping[str, Any]], folder: Path, config: VerifyConfig
 ) -> Optional[ScaleFit]:
-    """Return how much more than the samples reach the scales can hold, or None where the model has none of the tensors.
+    """Return how far the scales' ranges exceed the samples' values, or None if the model has none of the tensors.
 
     Args:
         source: the model, before it was rewritten.
         scales: by tensor name; the real value of one step.
         feeds: the samples.
-        folder: private directory for the model that tells.
-        config: what is allowed.
+        folder: private directory for the model that is observed.
+        config: the limit.
     """
     limit = config.scale_room or SCALE_ROOM
     count, reached = _reached(source, [name for name, scale in scales.items() if scale > 0], feeds, folder)
@@ -44,19 +44,19 @@ def fit(
         return None
     found.sort(key=room, reverse=True)
     median = statistics.median(map(room, found))
-    told = f"scales hold {median:.3g} times what the samples reach (median of {len(found)} tensors)"
+    text = f"scales hold {median:.3g} times what the samples reach (median of {len(found)} tensors)"
     return ScaleFit(
         tensors=len(found),
         median_room=median,
         limit=limit,
         judged=config.judges_scales(count),
-        problem=f"{told}, at most {limit:g} is allowed" if median > limit else None,
+        problem=f"{text}, at most {limit:g} is allowed" if median > limit else None,
         widest=found[:_SHOWN],
     )
 
 
 def room(tensor: TensorScale) -> float:
-    """Return how many times the largest value that occurred a tensor's scale can hold."""
+    """Return the range of a tensor's scale divided by the largest value that occurred."""
     return tensor["holds"] / tensor["reached"]
 
 

@@ -1,7 +1,7 @@
 """Errors that add up over a network: which of its layers have to stay in fp32 for the outputs to be right.
 
-Where no single node spoils an output, each layer is narrow alone, with the nodes that follow it up to the next. Squares
-of such errors add up, so those that move an output most stay in fp32 until it is right.
+If no single node spoils an output, each layer is narrowed alone, with the nodes that follow it up to the next layer.
+Squares of such errors add up, so the layers that move an output most stay in fp32 until it is right.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _IDLE = FOLLOW | {"Constant"}
 
 
 class Spread:
-    """Layers of a model, each with the nodes that follow it, and the most that each moves an output alone.
+    """Layers of a model, each with the nodes that follow it, and how far each alone moves an output at most.
 
     Args:
         model: the source.
-        kept: names of nodes that stay in fp32 anyway.
+        kept: names of nodes that stay in fp32 in any case.
     """
 
     def __init__(self, model: ModelProto, kept: Mapping[str, str]) -> None:
@@ -40,20 +40,20 @@ class Spread:
         self._too_few = 0
 
     def learn(self, runs: int, moved: Callable[[Mapping[str, str]], float]) -> None:
-        """Take up how far each layer moves an output on a sample: what hardly errs on one may spoil another.
+        """Learn how far each layer moves an output on a sample: a layer with hardly any error on one may spoil another.
 
         Args:
             runs: how many narrow forms may be tried for it.
-            moved: the error of an output over its range, with these nodes in fp32.
+            moved: returns the error of an output relative to its range, with these nodes in fp32.
         """
         names = list(self._members)
         found = bisection.alone(names, runs, lambda group: moved(self._of([n for n in names if n not in group])))
         self._alone = {name: max(by, found[name]) for name, by in self._alone.items()}
 
     def settled(self, is_right: Callable[[Mapping[str, str]], bool]) -> Optional[Dict[str, str]]:
-        """Return what stays in fp32, with reasons; None where too much would have to.
+        """Return what stays in fp32, with reasons; None if too much would have to.
 
-        Later, with more samples, fewer layers are not tried again.
+        Later calls, with more samples, don't try fewer layers again.
 
         Args:
             is_right: whether the outputs are right with these nodes in fp32.

@@ -1,4 +1,4 @@
-"""Compares in a process of its own: an engine, a driver or ONNX Runtime may crash on a model.
+"""Compares in a separate process: an engine, a driver or ONNX Runtime may crash on a model.
 
 Its arguments are ``REQUEST EVENTS_FD``.
 """
@@ -64,7 +64,7 @@ def _reach(request: Mapping[str, Any]) -> Reach:
 
 @dataclass
 class _Candidate:
-    """What is judged. ``kind``: engine, rewritten-onnx, or None where there is nothing to judge; ``what`` tells it."""
+    """What is compared. ``kind``: engine, rewritten-onnx, or None if nothing can be compared. ``what``: in words."""
 
     kind: Optional[str]
     what: str
@@ -86,13 +86,13 @@ class Comparison:
         self.findings = Findings.from_dict(found) if found else None
 
     def verification(self) -> Verification:
-        """Compare, and return what came of it."""
+        """Compare, and return the result."""
         with contextlib.ExitStack() as stack:
             candidate = self._candidate(stack)
             if candidate.kind is None:
                 return self._report(candidate, "not-compared", "none", [], None, None, None)
             reference = stack.enter_context(open_reference(self.model, Path(self.request["source"]), self.work_dir))
-            reference.expect()  # on the CPU, while another model may have the GPU
+            reference.expect()  # on the CPU, while another model may use the GPU
             if candidate.kind == "engine":
                 stack.enter_context(gpu_turn.held(self.request["timing_dir"], lambda: None))
             outputs = reference.compared(candidate.runner, self.model.precision)
@@ -156,7 +156,7 @@ class Comparison:
 
     @contextlib.contextmanager
     def _rewritten(self) -> Iterator[Path]:
-        """Yield the graph from which the engine was built: what the same build step made of the source."""
+        """Yield the graph from which the engine was built: what the same build step produces from the source."""
         from ..onnx_graph import rescue
         from ..onnx_graph.typed_model import prepared
 
@@ -180,14 +180,14 @@ class Comparison:
         return calibration_cache.read(Path(cache), cache) if cache else None
 
     def _scales(self, reference: Reference) -> Optional[ScaleFit]:
-        """Hold the cache's scales against the samples, where ONNX is there to ask the model for its tensors."""
+        """Check the cache's scales against the samples, if onnx is installed to read the model's tensors."""
         cache = self._cache() if self.model.precision == "int8" else None
         if cache is None or importlib.util.find_spec("onnx") is None:
             return None
         return reference.scales(cache)
 
     def _origin(self, candidate: _Candidate, reference: Reference) -> Optional[str]:
-        """Return where the rewritten model first leaves its source, None where the engine was run."""
+        """Return where the rewritten model first departs from its source; None if the engine was run."""
         if not isinstance(candidate.runner, runners.RoundedRunner):
             return None
         from . import analysis

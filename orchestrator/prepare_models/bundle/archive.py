@@ -1,11 +1,11 @@
-"""The form of a bundle on the disk: a plain tar of which every single byte is known from the index.
+"""The form of a bundle on the disk: a plain tar whose every byte follows from the index.
 
     index-<sha256 of the index>.json
     content/<sha256>[.zst]            in the order of the index
     two empty blocks
 
-Headers and padding are computed from the index when a bundle is read, and compared; the members' bytes are hashed. So a
-flipped byte is found wherever it is. Any tar program unpacks a bundle.
+When a bundle is read, headers and padding are computed from the index and compared, and the members' bytes are hashed,
+so a flipped byte is found anywhere. Any tar program unpacks a bundle.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Sink = Callable[[bytes], object]
 
 
 def header(name: str, size: int) -> bytes:
-    """Return the header of a member; sizes beyond 8 GiB take a block of their own, as POSIX has it."""
+    """Return the header of a member of ``size`` bytes; sizes beyond 8 GiB take an extra block, as in POSIX."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o644
     return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
@@ -51,10 +51,10 @@ def member(name: str, content: bytes) -> bytes:
 
 
 class Reader:
-    """Reads a bundle from its beginning to its end, and trusts nothing.
+    """Reads a bundle from beginning to end, and trusts nothing.
 
     Raises:
-        BundleError: ``bundle-damaged`` at the first byte that is not as the index says, or where bytes are missing.
+        BundleError: ``bundle-damaged`` at the first byte that differs from the index, or if bytes are missing.
     """
 
     def __init__(self, stream: BinaryIO, on_bytes: OnBytes = lambda _: None) -> None:
@@ -63,10 +63,10 @@ class Reader:
         self.index: Index = parse(self.index_bytes)
 
     def walk(self, sink_of: Callable[[Content], Sink | None]) -> Iterator[Content]:
-        """Yield each content of this bundle once its bytes are verified.
+        """Yield each content of this bundle after its bytes are verified.
 
         Args:
-            sink_of: returns what takes a content's bytes as they come, before they are verified; None to drop them.
+            sink_of: returns what receives a content's bytes as they come, before verification; None to drop them.
         """
         for content in self.index.contents:
             if not content.base:
@@ -126,14 +126,14 @@ class Reader:
 
 
 class _Stored:
-    """The bytes of a member, hashed as they are read; unpacked in pieces, however small zstd made them."""
+    """The bytes of a member, hashed as they are read; unpacked in pieces, however small they are compressed."""
 
     def __init__(self, exactly: Callable[[int, str], bytes], content: Content) -> None:
         self._exactly, self._content = exactly, content
         self._left, self._digest = content.stored_bytes, hashlib.sha256()
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes; nothing at the member's end."""
+        """Return the next bytes; empty at the member's end."""
         data = self._exactly(min(size, self._left), self._content.name)
         self._left -= len(data)
         self._digest.update(data)
@@ -148,7 +148,7 @@ class _Stored:
             raise damaged(f"{self._content.name} can't be unpacked: {error}") from None
 
     def digest(self) -> str:
-        """Return the sha256 of all stored bytes, those behind the end of what zstd packed included."""
+        """Return the sha256 of all stored bytes, including any after the end of the zstd data."""
         while self.read(_CHUNK):
             pass
         return self._digest.hexdigest()
@@ -159,7 +159,7 @@ def opened(bundle: Path) -> Iterator[BinaryIO]:
     """Yield the bytes of a bundle, which may be a pipe.
 
     Raises:
-        BundleError: there is none. HostError: it can't be read.
+        BundleError: it doesn't exist. HostError: it can't be read.
     """
     if not (bundle.is_file() or bundle.is_fifo()):
         if bundle.is_dir():
@@ -181,5 +181,5 @@ def _unreadable(what: str, error: OSError) -> HostError:
 
 
 def damaged(what: str) -> BundleError:
-    """Return the error for bytes that are not those that were written."""
+    """Return the error for bytes that differ from those written."""
     return BundleError("bundle-damaged", f"the bundle is damaged: {what}", hint="copy it again, or create it again")

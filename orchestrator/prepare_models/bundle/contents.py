@@ -1,4 +1,4 @@
-"""The contents of a bundle in the making: each once, with its digests, and smaller where zstd makes it so."""
+"""The contents of a new bundle: each once, with its digests, and compressed if zstd makes it smaller."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Contents:
     """Collects files.
 
     Args:
-        spool: directory that receives what has to be kept until it is written.
+        spool: directory for what has to be kept until it is written.
         base: contents of the bundles that this one is made on top of, by their sha256.
-        on_bytes: hears of bytes that were measured.
+        on_bytes: called with the bytes that were measured.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Contents:
         return tuple(content for _, (content, _) in sorted(self._files.items()))
 
     def add(self, file: Path, sha256: str | None = None, *, as_it_is: bool = False) -> str:
-        """Take a file and return its sha256.
+        """Add a file and return its sha256.
 
         Args:
-            file: it must stay as it is until ``write`` is done.
-            sha256: what it has to be.
-            as_it_is: carry it so, for those who have no zstd.
+            file: it must stay unchanged until ``write`` is done.
+            sha256: the digest that it must have.
+            as_it_is: store it uncompressed, for readers without zstd.
 
         Raises:
-            BundleError: it is something else.
+            BundleError: it has another digest.
         """
         if sha256 is not None and sha256 in self._files:
             return sha256
@@ -77,11 +77,11 @@ class Contents:
         return content.sha256
 
     def add_bytes(self, data: bytes) -> str:
-        """Take bytes and return their sha256."""
+        """Add bytes and return their sha256."""
         return self.add_stream([data])
 
     def add_stream(self, chunks: Iterable[bytes]) -> str:
-        """Take bytes as they come and return their sha256."""
+        """Add bytes as they come and return their sha256."""
         handle, name = tempfile.mkstemp(dir=self._spool)
         with os.fdopen(handle, "wb") as stream:
             for chunk in chunks:
@@ -89,12 +89,12 @@ class Contents:
         return self.add(Path(name))
 
     def write(self, index: Index, target: Path, on_bytes: OnBytes) -> None:
-        """Write the whole bundle, which takes its name when all of it is on the disk.
+        """Write the whole bundle, which gets its name when all of it is on the disk.
 
         Args:
-            index: what it holds.
+            index: what it contains.
             target: where it goes.
-            on_bytes: hears how many of how many bytes of its contents are written.
+            on_bytes: called with how many bytes of its contents are written, and of how many.
         """
         with partial_of(target) as (stream, partial, final):
             self._write(index, stream, on_bytes)
@@ -115,7 +115,7 @@ class Contents:
         writer.write(END)
 
     def _stored(self, content: Content) -> Iterator[bytes]:
-        """Yield what a member holds, as it was measured."""
+        """Yield a member's bytes, as they were measured."""
         file = self._files[content.sha256][1]
         digest, left = hashlib.sha256(), content.stored_bytes
         for chunk in _chunks(file):
@@ -127,7 +127,7 @@ class Contents:
             raise BundleError("bundle-changed", f"{file} changed while it was written", hint="run again")
 
     def _measured(self, file: Path, *, worth: float) -> tuple[Content, Path]:
-        """Return a content and the file that holds its stored bytes. ``worth``: share that zstd must come below."""
+        """Return a content and the file with its stored bytes. ``worth``: share of its size that zstd has to beat."""
         squeeze = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compressobj()
         plain, packed, size, stored = hashlib.sha256(), hashlib.sha256(), 0, 0
         handle, name = tempfile.mkstemp(dir=self._spool)
@@ -163,7 +163,7 @@ def _chunks(file: Path) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def spool(target: Path) -> Iterator[Path]:
-    """Yield an empty directory next to ``target``; what killed processes left of theirs goes, too."""
+    """Yield an empty directory next to ``target``; those left by killed processes are removed."""
     for left in target.parent.glob(f".{target.name}.*.spool{PARTIAL}"):
         with contextlib.suppress(OSError), locked_now(left):
             shutil.rmtree(left, ignore_errors=True)

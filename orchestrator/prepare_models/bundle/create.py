@@ -41,14 +41,13 @@ _SPARE = 64 << 20
 
 @dataclass(frozen=True)
 class Order:
-    """What a bundle is to hold.
+    """What a bundle should contain.
 
     manifest: its path; a lock is next to it. target: where the bundle goes. platforms: rows of the table, each with
-    the name of its image. bases: bundles that need not be repeated. wheels: the Python that installs the tool, None for
-    no wheels; extras: of the tool; given_wheels: a directory of them. timing: whether timing caches go along,
-    and engines of this machine's store.
-    signer: private key, None for no
-    signature; series and counter: which edition of what it signs.
+    the name of its image. bases: bundles whose contents need not be repeated. wheels: the Python that installs the
+    tool; None for no wheels. extras: extras of the tool. given_wheels: a directory of wheels. timing: whether to
+    include timing caches, and engines of this machine's store. signer: private key; None for no signature. series and
+    counter: which edition of what it signs.
     """
 
     manifest: Path
@@ -72,16 +71,16 @@ def create(
     """Write a bundle and return its index and its files.
 
     Args:
-        order: what it is to hold.
-        on_event: hears the progress of downloads.
-        on_measured: hears of bytes that were hashed and made smaller.
-        on_written: hears how many of how many bytes are written.
+        order: what it should contain.
+        on_event: called with the progress of downloads.
+        on_measured: called with the bytes that were hashed and compressed.
+        on_written: called with how many bytes are written, and of how many.
 
     Raises:
-        LockError: the manifest, its files or a platform are not as they were locked.
+        LockError: the manifest, its files or a platform differ from the lock.
         SourcesError: sources can't be fetched.
-        BundleError: something changed meanwhile, or a wheel can't be had.
-        HostError: no room, or no right to write.
+        BundleError: something changed meanwhile, or a wheel is not available.
+        HostError: the disk is full, or not writable.
     """
     manifest, lock = load(order.manifest, locked=True)
     if lock is None:
@@ -142,8 +141,8 @@ def _model(
     for weights in fetched_weights(spec, there.values()):
         identifier = source_id_of(weights, base)
         if identifier not in fetched:
-            told = f"{spec.name}: {weights.role} {weights.source} is in the lock, but its model does not name it"
-            raise LockError([told], hint=f"prepare-models lock {manifest.path} --update {spec.name}")
+            text = f"{spec.name}: {weights.role} {weights.source} is in the lock, but its model does not name it"
+            raise LockError([text], hint=f"prepare-models lock {manifest.path} --update {spec.name}")
         contents.add(fetched[identifier], weights.sha256)
         place = None if weights.source_id is not None else _place_in_tree(spec, weights, base)
         yield ModelFile(weights.role, place, weights.sha256)
@@ -153,14 +152,14 @@ def _model(
 
 
 def _place_in_tree(spec: ModelSpec, weights: LockedFile, base: Path) -> str:
-    """Return where weights of an archive on this disk are put: as they are seen from the model in it."""
+    """Return where the weights of a local archive are put: at the same place relative to the model in it."""
     model = Source.of(spec.source)
     inner = PurePosixPath(Source.of(str(base / weights.source)).inner)
     return f"{spec.name}/model/{inner.relative_to(PurePosixPath(model.inner).parent).as_posix()}"
 
 
 def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[BundledEngine]:
-    """Yield the engines of the store that a run here would take for the manifest's models."""
+    """Yield the store's engines that a run here would use for the manifest's models."""
     if not order.engines:
         return
     for spec, entry in built(manifest, choice.pick("auto").describe()):
@@ -176,7 +175,7 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 
 
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
-    """Bring every source that is not simply a local file to the download store; return where each is."""
+    """Fetch every source that is not just a local file into the download store; return the path of each."""
     base = manifest.path.absolute().parent
     by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
     for spec in manifest.models:
@@ -202,7 +201,7 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
         if image is None:
             raise HostError(f"the engine does not have the image {reference}", hint="prepare-models image build")
         refuse(drift_of_platform(lock, *facts.of_image(row, image)), order.manifest)
-        _check_room(work, 2 * image.bytes)  # as the engine gives it out, and packed
+        _check_room(work, 2 * image.bytes)  # as the container engine exports it, and compressed
         yield images.add(containers, row, reference, image, contents)
 
 

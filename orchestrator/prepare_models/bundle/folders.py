@@ -1,10 +1,10 @@
-"""The unpacked bundles under the cache directory: one folder for each, and a lock next to it that its users share.
+"""The unpacked bundles under the cache directory: a folder for each, and next to it a lock that its users share.
 
 <first digits of the index's sha256>/      files of models and images, the manifest
-<the same>/cache/                          engines, downloads and timing caches that serve this bundle alone
+<the same>/cache/                          engines, downloads and timing caches only for this bundle
 <the same>/origin.json                     the bundle, and who signed it
 <the same>.lock                            held by runs that use the folder
-.unpacked.*.spool.prepare-models-partial/  a bundle on its way here; its process holds the folder itself
+.unpacked.*.spool.prepare-models-partial/  a bundle being unpacked; its process locks the folder itself
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ _NAME = "[0-9a-f]{16}"
 
 
 def share(folder: Path) -> int:
-    """Return the descriptor that keeps a folder in its place, against ``alone``, until it is closed or the run ends."""
+    """Return a descriptor that keeps a folder from being removed (``alone``) until it is closed or the run ends."""
     lock = os.open(_lock_of(folder), os.O_RDWR | os.O_CREAT, 0o666)
     fcntl.flock(lock, fcntl.LOCK_SH)
     folder.mkdir(exist_ok=True)
-    os.utime(folder)  # used now
+    os.utime(folder)  # marks it as used now
     return lock
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder that nobody uses.
+    """Lock a folder that nobody uses.
 
     Raises:
-        OSError: somebody does.
+        OSError: somebody uses it.
     """
     with locked_now(_lock_of(folder) if is_whole(folder) else folder):
         yield
 
 
 def folders(root: Path) -> list[Path]:
-    """Return the folders of all bundles, those included that a killed process left."""
+    """Return the folders of all bundles, including those left by killed processes."""
     return [folder for folder in root.glob("*") if folder.is_dir() and (is_whole(folder) or PARTIAL in folder.name)]
 
 
 def is_whole(folder: Path) -> bool:
-    """Return whether a folder is that of a bundle which was verified to its end."""
+    """Return whether a folder is that of a completely verified bundle."""
     return re.fullmatch(_NAME, folder.name) is not None
 
 

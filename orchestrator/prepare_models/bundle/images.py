@@ -1,4 +1,4 @@
-"""Container images in a bundle: the engine's archive, file by file, so that images share what they have in common."""
+"""Container images in a bundle: the container engine's archive, file by file, so that images share common files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def add(containers: Containers, row: Platform, reference: str, image: Image, contents: Contents) -> BundledImage:
-    """Take an image out of the engine into the contents of a bundle."""
+    """Export an image from the container engine into the contents of a bundle."""
     files: list[ImageFile] = []
     saved = io.BufferedReader(Pieces(containers.save(reference)), _CHUNK)
     with tarfile.open(fileobj=saved, mode="r|", bufsize=_CHUNK) as archive:
@@ -41,11 +41,11 @@ def add(containers: Containers, row: Platform, reference: str, image: Image, con
 
 
 def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[bytes]:
-    """Yield the archive of an image, for the engine to load.
+    """Yield the archive of an image, for the container engine to load.
 
     Args:
-        image: what the index says of it.
-        path_of: returns where the content of a digest is.
+        image: its entry in the index.
+        path_of: returns the path of a digest's content.
     """
     for file in image.files:
         entry = tarfile.TarInfo(file.path)

@@ -1,4 +1,4 @@
-"""The index of a bundle: what is in it, what for, and the sha256 of every member."""
+"""The index of a bundle: what is in it and what for, and the sha256 of every member."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..errors import BundleError
 from ..store import FILES as ENGINE_FILES
 
 VERSION = 1
-MOST_UNPACKED = 500  # what packs better is stored as it is, so that a few bytes never unpack to a full disk
+MOST_UNPACKED = 500  # files that compress better are stored as they are, so that a few bytes never fill the disk
 LARGEST_TIMING_CACHE = 512 << 20
 _SHA256 = "[0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes that a bundle carries once, whatever they are used for.
+    """Bytes that a bundle contains once, whatever they are used for.
 
-    sha256, bytes: of the content. stored_sha256, stored_bytes: of the member, which zstd may have made smaller.
-    base: the content is in the bundle that this one was made on top of, and not in this one.
+    sha256, bytes: of the content. stored_sha256, stored_bytes: of the member, which may be compressed by zstd.
+    base: whether the content is only in the bundle that this one was made on top of.
     """
 
     sha256: str
@@ -42,7 +42,7 @@ class Content:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file of a model. ``path``: where it is put for the run; None for a remote source, which becomes a download."""
+    """A file of a model. ``path``: where it is put for the run; None for a remote source, which is a download."""
 
     role: str
     path: str | None
@@ -51,7 +51,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class BundledModel:
-    """A model, by the name that it had where the bundle was made."""
+    """A model, by its name when the bundle was made."""
 
     name: str
     files: tuple[ModelFile, ...]
@@ -79,7 +79,7 @@ class BundledImage:
 
 @dataclass(frozen=True)
 class Named:
-    """A file that goes by its name: a wheel, a timing cache."""
+    """A file known by its name: a wheel, a timing cache."""
 
     name: str
     sha256: str
@@ -87,7 +87,7 @@ class Named:
 
 @dataclass(frozen=True)
 class BundledEngine:
-    """An engine of the store. ``key``: its build key; ``record``: sha256 of the report of its build."""
+    """An engine from the store. ``key``: its build key; ``record``: sha256 of the report of its build."""
 
     key: str
     record: str
@@ -98,8 +98,8 @@ class BundledEngine:
 class Index:
     """A bundle's table of contents.
 
-    models: in the order of the manifest, whose names may be others where a ``${VAR}`` has another value.
-    bases: digests of the indexes of the bundles that it needs next to itself.
+    models: in the order of the manifest, whose names may differ where a ``${VAR}`` has another value.
+    bases: digests of the indexes of other bundles that it needs.
     """
 
     tool: str
@@ -114,21 +114,21 @@ class Index:
     contents: tuple[Content, ...] = field(default=())
 
     def to_bytes(self) -> bytes:
-        """Return the document; the same facts give the same bytes."""
+        """Return the serialized document; equal indexes give equal bytes."""
         document = {"version": VERSION, **asdict(self)}
         return (json.dumps(document, sort_keys=True, indent=1) + "\n").encode("utf-8")
 
     @property
     def digest(self) -> str:
-        """Return the sha256 of the document, which stands for the whole bundle."""
+        """Return the sha256 of the document, which identifies the whole bundle."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
 
 def parse(data: bytes) -> Index:
-    """Read an index whose digest is right. Nothing in it is trusted: each name and path is judged here.
+    """Read an index whose digest is right. Nothing in it is trusted: each name and path is checked here.
 
     Raises:
-        BundleError: it is one of another version, or not an index.
+        BundleError: it is of another version, or not an index.
     """
     try:
         raw = schema.loads(data)
@@ -149,7 +149,7 @@ def parse(data: bytes) -> Index:
 
 
 def inner(path: str) -> str:
-    """Return a path that stays below the directory that it is joined to.
+    """Return ``path`` if it stays below any directory that it is joined to.
 
     Raises:
         ContractError: it would lead out of it.
@@ -166,7 +166,7 @@ def _plain(name: str) -> None:
 
 
 def _check_names(index: Index) -> None:
-    """Refuse a name that would become a path elsewhere than in its place."""
+    """Refuse a name that would become a path outside its directory."""
     for named in (index.manifest, index.lock, *index.wheels, *index.timing):
         _plain(named.name)
     for model in index.models:
@@ -186,7 +186,7 @@ def _check_names(index: Index) -> None:
 
 
 def _check_contents(index: Index) -> None:
-    """Check that files are named after digests, that every one that is used is there, and that none is oversized."""
+    """Check that files are named after digests, that all used ones exist, and that none is oversized."""
     known = {content.sha256: content for content in index.contents}
     for content in index.contents:
         _digest(content.sha256)

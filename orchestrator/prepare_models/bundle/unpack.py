@@ -1,4 +1,4 @@
-"""Using a bundle: every byte is verified before anything of it is used, and nothing is asked of any network."""
+"""Using a bundle: every byte is verified before any of it is used, and no network is needed."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ _SPARE = 64 << 20
 
 @dataclass(frozen=True)
 class Site:
-    """What a bundle brought: models whose sources are all here and pinned, their lock, and images.
+    """The contents of an unpacked bundle: models whose sources are all local and pinned, their lock, and images.
 
-    hold: descriptor that keeps them here for as long as it is open.
+    hold: descriptor that keeps them in place while it is open.
     """
 
     manifest: Manifest
@@ -56,10 +56,10 @@ class Site:
     hold: int
 
     def image(self, platform: str | None) -> BundledImage | None:
-        """Return the image for a platform; without a name the only one, if there is just one.
+        """Return the image for a platform; without a name, the only image.
 
         Raises:
-            BundleError: it holds several, or another one.
+            BundleError: there are several, or none for the platform.
         """
         found = [image for image in self.index.images if platform in (None, image.platform)]
         if len(found) == 1:
@@ -71,7 +71,7 @@ class Site:
 
 
 def tree_path(spec: ModelSpec, file: Wanted, here: Path) -> str:
-    """Return where a local file of a model is put: external data stays where it is, seen from the model."""
+    """Return where a local file of a model is put: external data stays at the same place relative to the model."""
     if file.role == "external_data":
         inner = here.relative_to((Source.of(spec.source).path or here).parent).as_posix()
         return f"{spec.name}/model/{inner}"
@@ -85,8 +85,8 @@ def verify(bundle: Path, bases: Sequence[Path], keys: KeyList | None, on_bytes: 
     """Read a whole bundle, and the bundles that it needs; return its index, and the id of the key that signed it.
 
     Raises:
-        BundleError: a byte is not what was written, or a part is missing.
-        SignatureError: keys are given, and none of them signed it, or a newer one was accepted.
+        BundleError: a byte differs from what was written, or a part is missing.
+        SignatureError: keys are given and none of them signed it, or a newer edition was accepted before.
     """
     index, signed = _verified(bundle, keys, on_bytes, lambda _, __: None)
     _check_bases(index, [_verified(base, None, on_bytes, lambda _, __: None)[0] for base in bases])
@@ -94,7 +94,7 @@ def verify(bundle: Path, bases: Sequence[Path], keys: KeyList | None, on_bytes: 
 
 
 def read_index(bundle: Path) -> Index:
-    """Return the index of a bundle, whose own digest is checked and nothing else."""
+    """Return the index of a bundle; only the index's own digest is checked."""
     with opened(bundle) as stream:
         return Reader(stream).index
 
@@ -108,20 +108,20 @@ def unpack(
     *,
     accepts: bool = True,
 ) -> Site:
-    """Verify a bundle and put what it brings where a run finds it.
+    """Verify a bundle and put its contents where a run finds them.
 
     Args:
         bundle: the bundle.
         bases: bundles that it was made on top of.
-        keys: keys one of which must have signed it, None for no check.
-        on_bytes: hears how many of how many bytes are verified.
-        wants: whether the content of an image is needed; it is in ``folder/images`` then.
-        accepts: whether an older signed edition is refused from now on.
+        keys: keys, one of which must have signed it; None for no check.
+        on_bytes: called with how many bytes are verified, and of how many.
+        wants: whether an image's content is needed; it is then in ``folder/images``.
+        accepts: whether to refuse older signed editions from now on.
 
     Raises:
         BundleError: it is damaged or incomplete.
-        SignatureError: no key of those signed it, or a newer one was accepted.
-        HostError: no room, or no right to write.
+        SignatureError: none of the keys signed it, or a newer edition was accepted before.
+        HostError: the disk is full, or not writable.
     """
     try:
         with _workplace(wants) as work:
@@ -141,7 +141,7 @@ def unpack(
 
 
 def load_image(site: Site, image: BundledImage) -> None:
-    """Give an image to the engine, if it has not got it, and check that it is the one that was saved."""
+    """Load an image into the container engine, if missing there, and check that it is the one that was saved."""
     from ..docker.container import Containers
 
     containers = Containers()
@@ -163,7 +163,7 @@ def _verified(
     def tell(count: int) -> None:
         nonlocal done
         done += count
-        on_bytes(done, max(total, done))  # of a pipe nothing says the size
+        on_bytes(done, max(total, done))  # the size of a pipe is unknown
 
     with opened(bundle) as stream:
         total = bundle.stat().st_size
@@ -190,7 +190,7 @@ def _check_bases(index: Index, bases: Sequence[Index]) -> None:
 
 
 class _Work:
-    """A directory that takes the contents that are needed, by their digests. None is used before all are verified."""
+    """A directory that receives the needed contents, by their digests. None is used before all are verified."""
 
     def __init__(self, folder: Path, wants: Callable[[BundledImage], bool]) -> None:
         self._folder, self._wants = folder, wants
@@ -198,11 +198,11 @@ class _Work:
         self._stream: BinaryIO | None = None
 
     def path(self, digest: str) -> Path:
-        """Return where a content is."""
+        """Return the path of a content."""
         return self._folder / digest
 
     def sink(self, index: Index, content: Content) -> Sink | None:
-        """Return what takes a content, or None where it is not needed."""
+        """Return what receives a content's bytes, or None if it is not needed."""
         if self._needed is None:
             self._needed = _needed(index, self._wants)
             self._check_room(index)
@@ -213,7 +213,7 @@ class _Work:
         return self._stream.write
 
     def close(self) -> None:
-        """Bring the content that is under way to the disk."""
+        """Flush the unfinished content to the disk."""
         if self._stream is not None:
             sync(self._stream)
             self._stream.close()
@@ -250,7 +250,7 @@ def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
 
 
 def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], signed_by: str | None) -> Site:
-    """Give verified contents their places, all of them in the bundle's own scope, and return what a run needs to know.
+    """Put verified contents in their places within the bundle's own scope, and return what a run needs to know.
 
     Raises:
         BundleError: the models are not those of the manifest.
@@ -268,7 +268,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
                 _put(work.path(file.sha256), folder / "models" / file.path)
     for cache in index.timing:
         place = contents_dir() / "timing" / cache.name
-        if not place.exists():  # what was measured here is worth more
+        if not place.exists():  # what was measured here takes precedence
             _put(work.path(cache.sha256), place, link=False)
     for image in index.images:
         for layer in image.files if wants(image) else ():
@@ -293,7 +293,7 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
 
 
 def _take_into_store(models: Sequence[ModelSpec]) -> None:
-    """Let the entrypoint find what the store has got, under the names of its sources. It uses no network for that."""
+    """Make the entrypoint find what the store has under the names of its sources. It uses no network for that."""
     pairs = [(spec.source, spec.sha256) for spec in models]
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
     remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
@@ -305,7 +305,7 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
 
 
 def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
-    """Put engines into the scope's store, which verifies their records and bytes once more when it gives one out."""
+    """Put engines into the scope's store, which verifies their records and bytes again before it returns one."""
     store = open_store()
     for engine in index.engines:
         stored = store.find(engine.key)
@@ -323,7 +323,7 @@ def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
 
 
 def _put(content: Path, place: Path, *, link: bool = True) -> None:
-    """Give a content a name. What is right already stays as it is: another run may be reading it."""
+    """Give a content a name. A file that is already right stays: another run may be reading it."""
     if place.is_file() and sha256_file(place) == content.name:
         return
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -331,7 +331,7 @@ def _put(content: Path, place: Path, *, link: bool = True) -> None:
 
 
 def _here(spec: ModelSpec, model: BundledModel, models: Path) -> ModelSpec:
-    """Return a model with every local file where it was unpacked, every file pinned, and no way to a network."""
+    """Return a model with every local file at its unpacked path, every file pinned, and no network settings."""
     files, place = model.files, models / model.name
     _check_files(spec, files)
     if len(spec.plugins) != sum(file.role == "plugin" for file in files):
@@ -359,7 +359,7 @@ def _here(spec: ModelSpec, model: BundledModel, models: Path) -> ModelSpec:
 
 
 def _check_files(spec: ModelSpec, files: Sequence[ModelFile]) -> None:
-    """Refuse a model that wants another file here, because a ``${VAR}`` of the manifest has another value."""
+    """Refuse a model that needs another file here because a ``${VAR}`` of the manifest has another value."""
     carried = {file.role for file in files if file.path is not None}
     downloads = {file.role for file in files if file.path is None}
     for file in pinnable(spec, Path()):

@@ -1,4 +1,4 @@
-"""The tool's own wheels, which pip gets for the bundle: from the user's index, as the user has configured it."""
+"""The tool's own wheels for the bundle, which pip gets from the index that the user has configured."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SELF = canonicalize_name("prepare-models")
 _OURS = ("prepare_models/", "prepare_models_entrypoint/")
 _WITHOUT = "leave the tool out of the bundle with --no-wheels"
 _INSTEAD = f"put its wheel into a directory and give --wheels DIR, or {_WITHOUT}"
-_EPOCH = "315532800"  # 1980: the first time that a zip can tell
+_EPOCH = "315532800"  # 1980: the earliest time in a zip
 
 
 class _Revision(TypedDict):
@@ -39,7 +39,7 @@ class _Revision(TypedDict):
 
 
 class _Origin(TypedDict):
-    """What PEP 610 records of a package that isn't from an index."""
+    """What PEP 610 records about a package that isn't from an index."""
 
     url: str
     dir_info: dict[str, bool]
@@ -60,7 +60,7 @@ class Target:
         return cls(f"{sys.version_info.major}.{sys.version_info.minor}", system.machine())
 
     def markers(self) -> dict[str, str]:
-        """Return what environment markers compare with."""
+        """Return the values for environment markers."""
         return {
             "python_version": self.python, "python_full_version": f"{self.python}.0", "platform_machine": self.machine,
             "sys_platform": "linux", "os_name": "posix", "platform_system": "Linux",
@@ -68,25 +68,25 @@ class Target:
         }  # fmt: skip
 
     def options(self) -> list[str]:
-        """Return how pip is asked for wheels of this target."""
+        """Return pip's options for wheels of this target."""
         platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in (28, 17)] + [f"manylinux2014_{self.machine}"]
         words = [word for platform in platforms for word in ("--platform", platform)]
         return ["--only-binary=:all:", "--implementation", "cp", "--python-version", self.python, *words]
 
 
 def collect(target: Target, extras: frozenset[str], given: Path | None, work: Path) -> list[Path]:
-    """Return wheels with which ``pip install --no-index`` installs this tool on a target.
+    """Return the wheels that ``pip install --no-index`` needs to install this tool on a target.
 
-    Versions are those that are installed here.
+    Versions are those installed here.
 
     Args:
         target: the Python that installs them.
         extras: extras of the tool.
-        given: directory of wheels, which are taken before any other.
-        work: directory that receives what pip gets.
+        given: directory of wheels, which take precedence.
+        work: directory for what pip downloads.
 
     Raises:
-        BundleError: a wheel for the target can't be had.
+        BundleError: a wheel for the target is not available.
         UsageError: the directory is missing.
         HostError: this Python has no pip.
     """
@@ -123,7 +123,7 @@ def _closure(target: Target, extras: frozenset[str]) -> dict[NormalizedName, Dis
 
 
 def _from_pip(missing: dict[NormalizedName, Distribution], target: Target, folder: Path) -> dict[NormalizedName, Path]:
-    """Let pip bring wheels into a new folder; what was installed from a place of its own comes from there again."""
+    """Let pip download wheels into a new folder; packages installed from a URL or directory come from there again."""
     _require_pip()
     folder.mkdir()
     places = {name: place for name, found in missing.items() if (place := _place(found)) is not None}
@@ -149,7 +149,7 @@ def _require_pip() -> None:
 
 
 def _pip(folder: Path, action: Sequence[str], requirements: Iterable[str]) -> None:
-    """Run pip in a folder, as -m looks there for modules first, and the current directory may be anybody's."""
+    """Run pip in a folder, as -m first looks for modules in the current directory, which may be anyone's."""
     wanted = list(requirements)
     if not wanted:
         return
@@ -168,10 +168,10 @@ def _pip(folder: Path, action: Sequence[str], requirements: Iterable[str]) -> No
 
 
 def _place(found: Distribution) -> str | None:
-    """Return the URL that a package was installed from, None for one from an index.
+    """Return the URL that a package was installed from, or None if from an index.
 
     Raises:
-        BundleError: it is a directory or file that is gone.
+        BundleError: it is a directory or file that no longer exists.
     """
     origin = _origin(found)
     if origin is None:
@@ -187,7 +187,7 @@ def _place(found: Distribution) -> str | None:
 
 
 def _origin(found: Distribution) -> _Origin | None:
-    """Return where a package came from, None for one from an index, or where nothing readable tells."""
+    """Return where a package came from; None if from an index, or unknown."""
     try:
         return schema.read(_Origin, schema.loads(found.read_text("direct_url.json") or ""), "direct_url.json")
     except ContractError:
@@ -195,9 +195,9 @@ def _origin(found: Distribution) -> _Origin | None:
 
 
 def _check_own(found: Distribution, wheel: Path) -> None:
-    """Refuse a wheel of other code than that which runs here: of a clone that went on, or of somebody's namesake."""
+    """Refuse a wheel whose code differs from what runs here: from a clone that has moved on, or a namesake."""
     origin = _origin(found)
-    if origin is not None and origin["dir_info"].get("editable"):  # what is in its directory is what runs
+    if origin is not None and origin["dir_info"].get("editable"):  # the code in its directory is what runs
         return
     installed = {str(entry): f"{entry.hash.mode}={entry.hash.value}" for entry in found.files or () if entry.hash}
     installed = {name: digest for name, digest in installed.items() if name.startswith(_OURS)}

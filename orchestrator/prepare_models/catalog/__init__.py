@@ -1,6 +1,6 @@
-"""The catalog of published models: what their publishers' scripts and pages say, as data in ``models.json``.
+"""The catalog of published models: facts from their publishers' scripts and pages, as data in ``models.json``.
 
-Nothing in it was tried, and no publisher names a sha256: the first fetch that you trust records it in the lock.
+Nothing in it has been tried, and no publisher gives a sha256: your first trusted fetch records it in the lock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import UsageError
 
 PREFIX = "catalog:"
 
-# What an entry says about a model in the words of a manifest, in the order in which one reads it.
+# Manifest keys that an entry may give for a model, in reading order.
 MANIFEST_KEYS = ("source", "precision", "key", "calibration_cache", "inputs", "outputs", "tao", "deepstream", "eula")
 
 
@@ -26,10 +26,10 @@ MANIFEST_KEYS = ("source", "precision", "key", "calibration_cache", "inputs", "o
 class Entry:
     """One published model.
 
-    manifest: what a manifest would say of it, by the manifest's keys.
-    family: the model's name on NGC. task: what it does, empty where no source says so.
-    isaac_ros: releases that use it, empty for none.
-    notes: what is to be known before one takes it. sources: where the facts were read.
+    manifest: its settings, by a manifest's keys.
+    family: the model's name on NGC. task: what it does; empty if no source says so.
+    isaac_ros: releases that use it.
+    notes: what to know before using it. sources: where the facts come from.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Unusable:
-    """A published model that no manifest can name: where it is, and why not."""
+    """A published model that a manifest can't use: where it is, and why not."""
 
     name: str
     url: str
@@ -57,21 +57,21 @@ class Unusable:
 
 @functools.cache
 def entries() -> dict[str, Entry]:
-    """Return every model by its name."""
+    """Return all models by name."""
     return {raw["name"]: _entry(raw) for raw in _data()["models"]}
 
 
 @functools.cache
 def unusable() -> dict[str, Unusable]:
-    """Return the published models that can't be taken as they are, by their names."""
+    """Return the published models that can't be used as they are, by name."""
     return {raw["name"]: Unusable(raw["name"], raw["url"], raw["why"]) for raw in _data()["unusable"]}
 
 
 def find(name: str) -> Entry:
-    """Return the entry of a name.
+    """Return the entry with this name.
 
     Raises:
-        UsageError: there is none; the message has the nearest ones, or says why this model can't be used.
+        UsageError: there is none; the message has similar names, or says why this model can't be used.
     """
     found = entries().get(name)
     if found is not None:
@@ -85,7 +85,7 @@ def find(name: str) -> Entry:
 
 
 def search(words: Sequence[str]) -> list[Entry]:
-    """Return the entries in which every word occurs, in whatever case and field."""
+    """Return the entries that contain every word, in any case and field."""
     wanted = [word.lower() for word in words]
     return [entry for entry in entries().values() if all(word in _text(entry) for word in wanted)]
 

@@ -1,4 +1,4 @@
-"""Models of the catalog for a manifest to begin with, and as comments what the catalog says of each."""
+"""A starting manifest with models of the catalog, and the catalog's notes on each as comments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def manifest(chosen: Sequence[Entry]) -> str:
 
 
 def drafted(entry: Entry) -> Draft:
-    """Return a model that takes what the catalog says of it."""
+    """Return a draft of a model with the catalog's settings."""
     about = [", ".join(filter(None, (entry.family, entry.task.replace("_", " "), entry.format)))]
     about += [f"- {note}" for note in entry.notes]
     if "eula" in entry.manifest:

@@ -1,4 +1,4 @@
-"""What ``run`` and ``convert`` have in common: options for building, the display, the reports, the exit status."""
+"""What ``run`` and ``convert`` share: options for building, the display, the reports, the exit status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_building(command: argparse.ArgumentParser) -> None:
-    """Add how engines are built and reported, whatever chose the models."""
+    """Add the options for building and reporting engines, however the models are chosen."""
     command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
     for form in forms.FORMS:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
@@ -31,7 +31,7 @@ def add_building(command: argparse.ArgumentParser) -> None:
 
 
 def add_limits(command: argparse.ArgumentParser) -> None:
-    """Add how long a conversion may take, and whether terms are accepted."""
+    """Add the options for how long a conversion may take, and whether terms are accepted."""
     command.add_argument(
         "--timeout",
         type=seconds,
@@ -79,7 +79,7 @@ def status(report: RunReport) -> int:
 
 
 def write_document(report: RunReport, arguments: argparse.Namespace) -> None:
-    """Write a report to standard output, and its messages to standard error where people read that."""
+    """Write a report to standard output, and its messages to standard error, unless quiet or logging JSON."""
     text.write(report.render().rstrip())
     found = text.messages(report.document["models"])
     if found and not arguments.quiet and arguments.log_format == "text":
@@ -87,11 +87,11 @@ def write_document(report: RunReport, arguments: argparse.Namespace) -> None:
 
 
 def observer(arguments: argparse.Namespace) -> AbstractContextManager[Observer]:
-    """Return what shows a run while it goes on."""
+    """Return the observer that displays a run in progress."""
     return progress.observer(quiet=arguments.quiet, log_format=arguments.log_format, verbose=arguments.verbose)
 
 
 def reports(arguments: argparse.Namespace) -> dict[str, Path]:
-    """Return the files that the command line wants the report in, by their forms."""
+    """Return the report files that the command line asks for, by form."""
     named = {forms.JSON: arguments.report, **{form: getattr(arguments, f"report_{form}") for form in forms.FORMS}}
     return {form: file for form, file in named.items() if file is not None}

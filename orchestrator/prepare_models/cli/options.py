@@ -1,4 +1,4 @@
-"""What command lines have in common: arguments of several commands, and how values are read."""
+"""What commands share: arguments of several commands, and how values are read."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def command(
 
 
 def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
-    """Add the option for a result that a program reads."""
+    """Add the option for machine-readable results."""
     command.add_argument("--json", action="store_true", help=f"print the {what} as JSON")
 
 
 def add_wide(command: argparse.ArgumentParser) -> None:
-    """Add the option for lines that are as long as they are."""
+    """Add the option for lines of any length."""
     command.add_argument("--wide", action="store_true", help="fit nothing to the width of the terminal")
 
 
 def add_models_dir(command: argparse.ArgumentParser) -> None:
-    """Add the models directory that a command is about."""
+    """Add the models directory that a command works on."""
     command.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
 
 
 def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
-    """Add the option for the consumers that count. ``otherwise``: which do where none is given."""
+    """Add the option for the consumers whose rules apply. ``otherwise``: the default, in words."""
     command.add_argument(
         "--consumer", type=consumer, action="append", default=[], metavar="NAME[@RELEASE]",
         help=f"consumer to check for, such as triton or isaac-ros@5.0; may be repeated (default: {otherwise})",
@@ -48,7 +48,7 @@ def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
 
 
 def add_deploy_dir(command: argparse.ArgumentParser, otherwise: str) -> None:
-    """Add the option for the place where consumers see the models directory."""
+    """Add the option for the path at which consumers see the models directory."""
     command.add_argument(
         "--deploy-dir", type=deploy_dir, metavar="PATH",
         help=f"the models directory as the consumers see it, such as a mount of their container (default: {otherwise})",
@@ -56,7 +56,7 @@ def add_deploy_dir(command: argparse.ArgumentParser, otherwise: str) -> None:
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
-    """Add what commands have in common that print a result and tell of their progress."""
+    """Add the options shared by commands that print a result and report progress."""
     add_json(command)
     volume = command.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
@@ -74,7 +74,7 @@ def positive(text: str) -> int:
 
 
 def pair(text: str) -> tuple[str, str]:
-    """Read BINDING=NAME; a binding's name may have equals signs."""
+    """Read BINDING=NAME; a binding's name may contain equals signs."""
     binding, equals, name = text.rpartition("=")
     if not equals or not binding or not name:
         raise argparse.ArgumentTypeError(f"expected BINDING=NAME, found {text!r}")
@@ -103,7 +103,7 @@ def _checked(text: str, check: Callable[[str], str]) -> str:
 
 
 def manifest(text: str) -> Path:
-    """Read the path of a manifest; the source of a model is none."""
+    """Read the path of a manifest; refuse the source of a model."""
     from prepare_models_entrypoint.contract.source import Source
 
     if Source.of(text).is_remote or text.startswith("catalog:"):
@@ -113,7 +113,7 @@ def manifest(text: str) -> Path:
 
 
 def value(kind: Kind, text: str) -> Any:
-    """Read a value of a kind that a manifest has, too."""
+    """Read a value of a kind that manifests have, too."""
     try:
         return kind.parse(text)
     except ValueError as error:
@@ -152,7 +152,7 @@ def size(text: str) -> int:
 
 
 def add_bases(command: argparse.ArgumentParser) -> None:
-    """Add the bundles that another one needs."""
+    """Add the option for bundles that another one needs."""
     command.add_argument(
         "--base", type=Path, action="append", default=[], metavar="FILE",
         help="bundle that this one builds on; may be repeated",
@@ -160,7 +160,7 @@ def add_bases(command: argparse.ArgumentParser) -> None:
 
 
 def add_executor(command: argparse.ArgumentParser) -> None:
-    """Add where the work is done, and what is said about containers."""
+    """Add the options for where the work is done, and for containers."""
     command.add_argument("--executor", choices=NAMES, default="auto", help="where engines are built (default auto)")
     command.add_argument("--nice", action="store_true", help="let builds give way to other programs")
     group = command.add_argument_group("containers")
@@ -181,7 +181,7 @@ def add_farm(command: argparse.ArgumentParser) -> None:
 
 
 def add_selection(command: argparse.ArgumentParser) -> None:
-    """Add which models of which manifest, or of a bundle, a command works on."""
+    """Add the options for the manifest or bundle, and the models in it, that a command works on."""
     command.add_argument(
         "manifest", type=manifest, nargs="?", metavar="MANIFEST", help="default: ./models.yaml; none with --bundle"
     )
@@ -194,7 +194,7 @@ def add_selection(command: argparse.ArgumentParser) -> None:
 
 
 def add_delivery(command: argparse.ArgumentParser, *models_dir: str) -> None:
-    """Add where engines are built, where they go and for whom. ``models_dir``: options that name the directory."""
+    """Add the options for where engines are built, where they go and for whom. ``models_dir``: names of its option."""
     command.add_argument(
         *models_dir,
         type=Path,

@@ -1,4 +1,4 @@
-"""The command line. Only argparse is imported here: commands bring what they need when they run."""
+"""The command line. Only argparse is imported here: commands import what they need when they run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import UsageError
 
 DEFAULT_MANIFEST = "models.yaml"
 
-# A command is a module of this name under ``commands``, with EXAMPLE, add_arguments(parser) and main(arguments).
+# A command is a module with its name under ``commands``, with EXAMPLE, add_arguments(parser) and main(arguments).
 COMMANDS = {
     "convert": "convert one model, without a manifest",
     "run": "fetch, convert and inspect the models of a manifest",
@@ -45,6 +45,7 @@ COMMANDS = {
     "selftest": "build, load and compare a small network on this machine, with a verdict for each step",
     "worker": "build engines for a farm, as one of its machines",
     "status": "list which engines are valid on this machine, and why others are not",
+    "fleet": "show many machines, out of the statuses that provision wrote there",
     "cache": "list, show, verify or prune what is kept for later runs",
     "store": "put engines into a store that machines share, take them from there, list or remove them",
     "completion": "print a script that completes command lines in bash, zsh or fish",
@@ -53,10 +54,10 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are not lost behind a screenful of options."""
+    """A parser whose errors are not hidden by a screenful of options."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a command line that can't be followed.
+        """Refuse an invalid command line.
 
         Raises:
             UsageError: always.
@@ -68,7 +69,7 @@ def parser(*names: str) -> argparse.ArgumentParser:
     """Return the parser of ``prepare-models``.
 
     Args:
-        names: commands whose options are added, too; without one, all of them.
+        names: commands whose options are added; empty: all.
     """
     root = Parser(
         prog="prepare-models",
@@ -94,8 +95,10 @@ def _module(command: str) -> ModuleType:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line. Names of models may appear behind options, too, where argparse does not take them."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Parse the command line. Names of models may also follow options, where argparse doesn't accept them."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:2] == ["provision", "install-unit"]:  # an action, which argparse can't take in place of a manifest
+        argv[1] = "--install-unit"
     root = parser(argv[0] if argv else "")
     arguments, rest = root.parse_known_args(argv)
     if rest and (any(word.startswith("-") for word in rest) or not hasattr(arguments, "names")):
@@ -103,13 +106,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError(f"unrecognized arguments: {' '.join(rest)}", hint=f"see {about} --help", about=about)
     if rest:
         arguments.names += rest
+    arguments.argv = argv
     if hasattr(arguments, "bundle") and arguments.command in ("run", "plan", "provision"):
         _settle_manifest(arguments)
     return arguments
 
 
 def _settle_manifest(arguments: argparse.Namespace) -> None:
-    """A bundle brings its manifest, so what is in its place is the first name of a model."""
+    """Treat the first positional argument as a model's name if there is a bundle, which contains its manifest."""
     if arguments.command == "provision" and arguments.bundle is None and arguments.manifest is not None:
         from ..bundle import is_bundle
 

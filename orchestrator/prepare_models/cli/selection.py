@@ -1,4 +1,4 @@
-"""What a command line says of models, consumers and executors, as the API takes it."""
+"""What a command line says about models, consumers and executors, in the API's terms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Place(TypedDict):
 
 
 class Choice(TypedDict):
-    """Which models of a manifest, held to what."""
+    """Which models of a manifest, and what they must match."""
 
     models: list[str]
     locked: bool
@@ -42,7 +42,7 @@ def place(arguments: argparse.Namespace) -> Place:
 
 
 def models(arguments: argparse.Namespace) -> Choice:
-    """Return which models a command line chooses, and what they are held to."""
+    """Return which models a command line chooses, and what they must match."""
     return {"models": arguments.names, "locked": arguments.locked, "signatures": signatures(arguments)}
 
 
@@ -52,7 +52,7 @@ def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:
 
 
 def containers(arguments: argparse.Namespace) -> ContainerOptions:
-    """Return what is said about containers."""
+    """Return the options for containers."""
     return ContainerOptions(
         platform=arguments.platform, image=arguments.image, gpu=arguments.gpu, memory_bytes=arguments.memory,
         nice=arguments.nice, farm=farm(arguments),

@@ -1,4 +1,4 @@
-"""What command lines have in common about signatures: signing with a key, and requiring one."""
+"""Options for signatures that commands share: signing with a key, and requiring a signature."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_sign(command: argparse.ArgumentParser) -> None:
-    """Add the options that sign what a command makes."""
+    """Add the options that sign what a command writes."""
     group = command.add_argument_group("signature")
     group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs it")
     group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
@@ -44,7 +44,7 @@ def signatures(arguments: argparse.Namespace) -> Signatures:
 
 
 def signer(arguments: argparse.Namespace) -> CryptoSigner | None:
-    """Return the key that signs, None for no signature. It is read before the work begins."""
+    """Return the key that signs, or None for no signature. It is read before the work begins."""
     if arguments.sign is None:
         return None
     from ..signing import envelopes

@@ -1,1 +1,1 @@
-"""Container engines: the Docker SDK, images, the GPU's way into a container."""
+"""Container engines: the Docker SDK, images, and how a container gets a GPU."""

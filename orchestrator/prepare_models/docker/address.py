@@ -1,6 +1,6 @@
-"""Where containers go: which daemon DOCKER_HOST, a context or the default names, and whether it is worth asking.
+"""Where containers run: which daemon DOCKER_HOST, a context or the default names, and whether to contact it.
 
-The environment alone is read here, and Docker's configuration file. Nobody is asked.
+Only the environment and Docker's configuration file are read here. No daemon is contacted.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _DEFAULT = "/var/run/docker.sock"
 
 
 def may_answer() -> bool:
-    """Return whether it is worth asking: without an address and without a socket the Docker SDK is not even loaded."""
+    """Return whether a daemon may answer: without an address or a socket, the Docker SDK isn't even loaded."""
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
     sockets = [Path(_DEFAULT), *([Path(runtime_dir, "docker.sock")] if runtime_dir else [])]
     return bool(os.environ.get("DOCKER_HOST")) or _has_context() or any(path.exists() for path in sockets)
 
 
 def socket_path() -> str | None:
-    """Return the Unix socket of this machine at which the daemon listens; None where it is reached another way."""
+    """Return the Unix socket on which the daemon listens; None if it is reached in another way."""
     if any(os.environ.get(name) for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")):
         return None
     host = os.environ.get("DOCKER_HOST")
@@ -31,12 +31,12 @@ def socket_path() -> str | None:
 
 
 def is_here() -> bool:
-    """Return whether the daemon is known, without a question, to see this machine's files."""
+    """Return whether the daemon is known, without contacting it, to see this machine's files."""
     return socket_path() is not None or is_local(os.environ.get("DOCKER_HOST", ""))
 
 
 def is_local(base_url: str) -> bool:
-    """Return whether a daemon sees this machine's files. The SDK's own address of a Unix socket has no real host."""
+    """Return whether a daemon sees this machine's files. The SDK's own address for a Unix socket has no real host."""
     parts = urlsplit(base_url)
     if parts.scheme == "http+docker":
         return parts.hostname != "ssh"
@@ -49,7 +49,7 @@ def is_local(base_url: str) -> bool:
 
 
 def is_valid(text: str) -> bool:
-    """Return whether a DOCKER_HOST is of a form that containers can be asked through."""
+    """Return whether a DOCKER_HOST has a valid form."""
     if text.startswith(("unix://", "http+unix://")):
         return not text.endswith("//")
     try:
@@ -62,7 +62,7 @@ def is_valid(text: str) -> bool:
 
 
 def _has_context() -> bool:
-    """Return whether the user of Docker's command line chose a daemon by a context."""
+    """Return whether a context of Docker's command line chooses the daemon."""
     if os.environ.get("DOCKER_CONTEXT"):
         return True
     folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")

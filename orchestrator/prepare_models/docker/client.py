@@ -1,4 +1,4 @@
-"""How the Docker SDK is connected to an engine, and what its failures mean."""
+"""How the Docker SDK connects to a container engine, and what its failures mean."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def translated(*, connected: bool = False) -> Iterator[None]:
     """Turn the SDK's failures into errors that say what to do.
 
     Args:
-        connected: the engine answered before, so that silence means that it went away.
+        connected: whether the container engine answered before, so that silence means that it is gone.
     """
     try:
         yield
@@ -39,14 +39,14 @@ def translated(*, connected: bool = False) -> Iterator[None]:
 
 
 def broken_line() -> tuple[type[Exception], ...]:
-    """Return what is raised where a connection fails; over ssh the SDK lets through what sockets and paramiko raise."""
+    """Return what a failed connection raises; over ssh, the SDK passes on the errors of sockets and paramiko."""
     paramiko = sys.modules.get("paramiko")
     return (requests.RequestException, OSError, EOFError, *([paramiko.SSHException] if paramiko else []))
 
 
 @contextlib.contextmanager
 def untroubled() -> Iterator[None]:
-    """Let it pass that an engine refuses or is gone."""
+    """Ignore that a container engine refuses or is gone."""
     try:
         yield
     except DockerException:
@@ -57,16 +57,16 @@ def untroubled() -> Iterator[None]:
 
 
 def connect() -> docker.DockerClient:
-    """Return a client that speaks the engine's newest version of the API.
+    """Return a client that uses the container engine's newest API version.
 
-    The environment's CA bundle is for downloads; requests would let it take the place of the engine's own authority.
+    The environment's CA bundle is for downloads; requests would use it instead of the container engine's own authority.
     """
     _check_address()
     try:
         with contextlib.closing(docker.from_env(version=MINIMUM_DOCKER_API_VERSION)) as client:
             client.api.trust_env = False
             spoken = client.version(api_version=False)["ApiVersion"]
-    except (LookupError, TypeError) as error:  # by which the SDK trips over what no daemon would answer
+    except (LookupError, TypeError) as error:  # raised by the SDK for answers that no daemon would give
         raise DockerException(f"Error while fetching server API version: {error!r}") from error
     except broken_line() as error:
         raise DockerException(f"Error while fetching server API version: {error}") from error
@@ -76,10 +76,10 @@ def connect() -> docker.DockerClient:
 
 
 def _check_address() -> None:
-    """Refuse an address that the SDK trips over, and a context that it would pass by for the default one."""
+    """Refuse an address that crashes the SDK, and a context that the SDK would ignore in favour of the default."""
     host = os.environ.get("DOCKER_HOST")
     if host and not address.is_valid(host):
-        raise explain("Invalid bind address")  # not repeated, as people write passwords into it
+        raise explain("Invalid bind address")  # not repeated, as it may contain a password
     context = None if host else os.environ.get("DOCKER_CONTEXT")
     if context and ContextAPI.get_context(context) is None:
         raise explain(f"no such Docker context: {context}")

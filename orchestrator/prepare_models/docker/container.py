@@ -1,4 +1,4 @@
-"""A container's description, how it is run, what the engine answers. This and ``client`` know the Docker SDK."""
+"""A container's description, how it runs, the engine's answers. Only this module and ``client`` use the Docker SDK."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 PIDS_LIMIT = 4096
 SHM_BYTES = 1 << 30
-TMP_OPTIONS = "rw,exec,nosuid,nodev,size=1g,mode=1777"  # exec: TensorRT and CUDA load code that they write there
+TMP_OPTIONS = "rw,exec,nosuid,nodev,size=1g,mode=1777"  # exec: TensorRT and CUDA write code there and load it
 
-_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # with which the builder marks errors
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # the builder marks errors with colours
 _STOP_GRACE_S = 5
 _PIECE = 1 << 20
 _QUIET_S = 15.0
@@ -69,7 +69,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a container ended. ``oom``: the kernel killed something in it for want of memory."""
+    """How a container ended. ``oom``: whether the kernel killed something in it for lack of memory."""
 
     exit_code: int
     oom: bool
@@ -77,11 +77,11 @@ class Ended:
 
 
 def arguments(spec: RunSpec, *, local: bool = True) -> dict[str, Any]:
-    """Return what the Docker SDK is asked for a container. Pure: the same description gives the same arguments.
+    """Return the Docker SDK's arguments for a container. Pure: equal descriptions give equal arguments.
 
     Args:
         spec: the container.
-        local: whether the engine sees this machine's files.
+        local: whether the container engine sees this machine's files.
     """
     if local:
         mounts = [Mount(bind.target, str(bind.source), type="bind", read_only=bind.read_only) for bind in spec.binds]
@@ -105,7 +105,7 @@ def arguments(spec: RunSpec, *, local: bool = True) -> dict[str, Any]:
         "mem_limit": spec.memory_bytes or None,
         "cpu_shares": spec.cpu_shares or None,
         "memswap_limit": spec.memory_bytes or None,
-        # Events and the log are read while they come; a copy with the daemon would only fill its disk.
+        # Events and the log are read as they come; a copy kept by the daemon would only fill its disk.
         "log_config": LogConfig(type="none"),
         "working_dir": "/tmp",  # noqa: S108  # the container's own
         **_gpu_arguments(spec.access),
@@ -124,13 +124,13 @@ def _gpu_arguments(access: Access) -> dict[str, Any]:
 
 
 class Containers:
-    """A container engine at work. Several threads may call ``run`` at once."""
+    """A connected container engine. Several threads may call ``run`` at once."""
 
     def __init__(self) -> None:
         """Connect to where DOCKER_HOST or the Docker context points.
 
         Raises:
-            HostError: no engine answers there.
+            HostError: no container engine answers there.
         """
         with translated():
             self._client = connect()
@@ -148,17 +148,17 @@ class Containers:
         timeout_s: float | None = None,
         on_sent: copied_files.OnSent = lambda *_: None,
     ) -> Ended | None:
-        """Run a container to its end and remove it. Return None when ``stop`` was called before or meanwhile.
+        """Run a container to its end and remove it. Return None if ``stop`` was called before or meanwhile.
 
         Args:
             spec: the container.
             on_out: called with pieces of standard output.
             on_err: called with pieces of standard error.
-            timeout_s: seconds until the container is killed.
-            on_sent: reported how many bytes of files are there, and of how many, where they have to be sent.
+            timeout_s: seconds after which the container is killed.
+            on_sent: called with how many bytes of files are sent, and of how many, if they have to be sent.
 
         Raises:
-            HostError: the engine refused, or was lost.
+            HostError: the container engine refused, or the connection was lost.
         """
         with translated():
             container = self._client.containers.create(**arguments(spec, local=self.daemon.local))
@@ -178,17 +178,17 @@ class Containers:
         return None if self._stopped.is_set() else ended
 
     def _send(self, container: Container, spec: RunSpec, on_sent: copied_files.OnSent) -> None:
-        """Give a container what an engine elsewhere does not see."""
+        """Send a container the files that a remote container engine doesn't see."""
         if not self.daemon.local:
             for volume, archive in copied_files.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
                 container.put_archive(volume, archive)
 
     def _bring(self, container: Container, spec: RunSpec) -> None:
-        """Fetch what a container made in the directories that are wanted."""
+        """Fetch what a container wrote to the directories in ``back``."""
         for directory, place in () if self.daemon.local else spec.back.items():
             pieces = self._pieces(container, directory)
             first = next(pieces, None)
-            if first is not None:  # the entrypoint removes what it made for nothing
+            if first is not None:  # the entrypoint removes directories that stayed empty
                 copied_files.unpack(itertools.chain([first], pieces), place)
 
     def _pieces(self, container: Container, directory: str) -> Iterator[bytes]:
@@ -210,9 +210,9 @@ class Containers:
             if self._stopped.is_set():
                 return None
             self._running.add(container)
-        container.start()  # not under the guard: it takes long, and other threads start theirs meanwhile
+        container.start()  # outside the lock: it takes long, and other threads start theirs meanwhile
         if self._stopped.is_set():
-            _stop(container)  # which came too early for this one
+            _stop(container)  # ``stop`` came too early for this container
         with _deadline(container, timeout_s) as expired, _closing(stream):
             for out, err in stream if self.daemon.local else self._watched(container, stream):
                 if out:
@@ -225,11 +225,11 @@ class Containers:
         return Ended(exit_code, bool(state.get("OOMKilled")), expired.is_set())
 
     def _watched(self, container: Container, stream: Pieces) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """Yield what comes, and look after the engine while nothing comes: a line that is cut tells nobody."""
+        """Yield output as it comes, and check on the engine during silence: a cut connection isn't reported."""
         pieces: queue.SimpleQueue[tuple[bytes | None, bytes | None] | None] = queue.SimpleQueue()
 
         def read() -> None:
-            with contextlib.suppress(Exception):  # that it ended is found out from the container
+            with contextlib.suppress(Exception):  # the container's state shows that it ended
                 for piece in stream:
                     pieces.put(piece)
             pieces.put(None)
@@ -239,7 +239,7 @@ class Containers:
             try:
                 piece = pieces.get(timeout=_QUIET_S)
             except queue.Empty:
-                container.reload()  # fails where the engine is gone
+                container.reload()  # fails if the container engine is gone
             else:
                 if piece is None:
                     return
@@ -261,12 +261,12 @@ class Containers:
             thread.join()
 
     def sweep(self, label: str, value: str, keep: Callable[[Mapping[str, str]], bool] = lambda _: False) -> None:
-        """Remove containers that carry a label, as runs leave them that were killed.
+        """Remove containers with a label, left behind by killed runs.
 
         Args:
             label: name of the label.
             value: its value; empty for any.
-            keep: is given the container's labels, says whether it is somebody's who lives.
+            keep: called with the container's labels; returns whether its owner is still alive.
         """
         wanted = f"{label}={value}" if value else label
         with translated():
@@ -281,7 +281,7 @@ class Containers:
             return [Image.of(image.attrs) for image in found]
 
     def image(self, name: str) -> Image | None:
-        """Return an image by its name, or None where the engine doesn't have it."""
+        """Return an image by its name, or None if the container engine doesn't have it."""
         with translated():
             try:
                 return Image.of(self._client.images.get(name).attrs)
@@ -309,12 +309,12 @@ class Containers:
                 fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, buildargs=dict(build_args),
                 rm=True, forcerm=True, decode=True, target=target, network_mode=network, platform=platform,
             )  # fmt: skip
-            yield from _told(answers)
+            yield from _lines(answers)
 
     def pull(self, reference: str) -> Iterator[str]:
-        """Pull an image; yield what the registry says."""
+        """Pull an image; yield the registry's messages."""
         with translated():
-            yield from _told(self._client.api.pull(reference, stream=True, decode=True))
+            yield from _lines(self._client.api.pull(reference, stream=True, decode=True))
 
     def tag(self, reference: str, name: str) -> None:
         """Give an image a second name."""
@@ -333,7 +333,7 @@ class Containers:
             return [Image.of(image.attrs) for image in self._client.images.load(archive)]  # type: ignore[arg-type]  # it sends what it can iterate over
 
     def _remove(self, container: Container) -> None:
-        """Remove a container; wait for a daemon that restarts, and leave the rest to the next run's sweep."""
+        """Remove a container; wait for a restarting daemon, and leave the rest to the next run's sweep."""
         give_up = time.monotonic() + _LOST_DAEMON_S
         while True:
             try:
@@ -341,7 +341,7 @@ class Containers:
             except NotFound:
                 return
             except APIError as error:
-                if error.status_code != 409:  # 409: its removal goes on already
+                if error.status_code != 409:  # 409: it is already being removed
                     return
             except broken_line():
                 pass
@@ -362,7 +362,7 @@ def _closing(stream: Pieces) -> Iterator[None]:
     try:
         yield
     finally:
-        # AttributeError: the SDK's own, of a stream at its end; DockerException: it can't close one over ssh.
+        # AttributeError: raised by the SDK at the end of a stream; DockerException: it can't close one over ssh.
         with contextlib.suppress(OSError, AttributeError, DockerException):
             stream.close()
 
@@ -387,7 +387,7 @@ def _deadline(container: Container, timeout_s: float | None) -> Iterator[threadi
             timer.cancel()
 
 
-def _told(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:
+def _lines(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:
     for answer in answers:
         if "error" in answer:
             raise explain(answer["error"])

@@ -1,6 +1,6 @@
-"""Files for a container whose engine does not see this machine's: sent before it starts, brought back after its end.
+"""Files for containers whose engine doesn't see this machine's: sent before the start, fetched after the end.
 
-They are in volumes without names, which belong to the container and go with it, at the same paths as with binds.
+They are in anonymous volumes, which are removed with the container, at the same paths as with binds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .tar_streams import END, Pieces, padding
 OnSent = Callable[[int, int], object]
 
 _CHUNK = 1 << 20
-# A volume hides what the container has of its own: at these places, and anywhere below the others.
+# A volume hides the container's own files: at these paths, and anywhere below the others.
 _TAKEN = {f"/{name}" for name in ("", "tmp", "run", "var", "opt")}
 _SYSTEM = tuple(f"/{name}" for name in ("bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"))
 
@@ -36,12 +36,12 @@ class Bind:
 
 
 def volumes(binds: Sequence[Bind]) -> tuple[str, ...]:
-    """Return the directories for which the container gets volumes; none of them is in another.
+    """Return the directories that become volumes of the container; none of them is inside another.
 
-    The engine makes a volume the property of root, so a directory that the container writes to is an entry of one.
+    A volume itself belongs to root, so a directory that the container writes to is an entry within one.
 
     Raises:
-        ContainerError: something is in a directory that the container has of its own.
+        ContainerError: a bind is in a directory that the container itself needs.
     """
     chosen: list[PurePosixPath] = []
     places = [(path if bind is None else path.parent, path, bind) for path, bind in _plain(binds).items()]
@@ -62,13 +62,13 @@ def volumes(binds: Sequence[Bind]) -> tuple[str, ...]:
 def archives(
     binds: Sequence[Bind], user: str, stopped: Callable[[], bool], on_sent: OnSent
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Yield each volume with the archive that fills it: what is read-only whole, what is written as empty directories.
+    """Yield each volume with the archive that fills it: read-only paths complete, writable ones as empty directories.
 
     Args:
-        binds: what goes there.
+        binds: what to send.
         user: ``uid:gid`` of the owner.
-        stopped: asked now and then; where it says yes, an archive ends with ``InterruptedRunError``.
-        on_sent: reported how many bytes of files are there, and of how many.
+        stopped: called now and then; if it returns true, an archive ends with ``InterruptedRunError``.
+        on_sent: called with how many bytes of files are sent, and of how many.
     """
     plain = _plain(binds)
     sending = _Sending(user, stopped, on_sent, sum(_size(bind.source) for bind in binds if bind.read_only))
@@ -78,7 +78,7 @@ def archives(
 
 
 def unpack(pieces: Iterable[bytes], place: Path) -> None:
-    """Write the files of a directory's archive below ``place``; links and devices are left out.
+    """Write the files of a directory's archive below ``place``; links and devices are skipped.
 
     Raises:
         ContainerError: the archive is cut short.
@@ -94,7 +94,7 @@ def unpack(pieces: Iterable[bytes], place: Path) -> None:
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
-    inner = PurePosixPath(member.name).parts[1:]  # the first is the directory's own name
+    inner = PurePosixPath(member.name).parts[1:]  # the first part is the directory's own name
     if not member.isfile() or not inner or ".." in inner or inner[-1].endswith(PARTIAL):
         return
     target = place.joinpath(*inner)
@@ -105,7 +105,7 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> N
 
 
 def _plain(binds: Sequence[Bind]) -> dict[PurePosixPath, Bind | None]:
-    """Return what has to be there by its path without ``..``, and the directories that a path leads through (None)."""
+    """Return what has to be sent by path without ``..``, and the directories on the way (None)."""
     found: dict[PurePosixPath, Bind | None] = {}
     for bind in binds:
         parts = PurePosixPath(bind.target).parts
@@ -118,7 +118,7 @@ def _plain(binds: Sequence[Bind]) -> dict[PurePosixPath, Bind | None]:
 
 
 class _Sending:
-    """Archives on their way to an engine."""
+    """Archives being sent to a container engine."""
 
     def __init__(self, user: str, stopped: Callable[[], bool], on_sent: OnSent, total: int) -> None:
         self._uid, self._gid = map(int, user.split(":"))
@@ -135,13 +135,13 @@ class _Sending:
             if bind is not None:
                 try:
                     yield from self._entries(bind.source, inner, content=bind.read_only)
-                except OSError as error:  # which, in the engine's hands, would read as one of the network
+                except OSError as error:  # which, raised within the SDK, would look like a network error
                     what = f"{error.filename or bind.source} can't be read: {error.strerror}"
                     raise ContainerError("docker-remote", what, hint="check its permissions, then run again") from None
         yield END
 
     def _entries(self, path: Path, name: PurePosixPath, *, content: bool) -> Iterator[bytes]:
-        """Yield a file, or a directory with what is in it. Deeper links to directories are left out."""
+        """Yield a file, or a directory with its contents. Deeper links to directories are skipped."""
         if path.is_dir():
             yield self._header(name, 0o755)
             for child in sorted(path.iterdir()) if content else ():

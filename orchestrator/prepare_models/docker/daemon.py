@@ -1,4 +1,4 @@
-"""What a container engine says of itself, and what follows from it. Asked through a client that is connected."""
+"""What a container engine reports about itself, and what follows from it. Uses a connected client."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 CONTRACT_LABEL = f"{LABEL}.contract"
 
 CDI_BY_DEFAULT_API = (1, 50)
-_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman names them as Go does
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman uses Go's names
 
 
 @dataclass(frozen=True)
 class Daemon:
     """A container engine's daemon, as it describes itself.
 
-    api: such as (1, 41). cdi_spec_dirs: None where the engine does not tell. cdi_devices: what it discovered itself.
-    local: whether it sees this machine's files. docker_root: where it keeps images.
+    api: such as (1, 41). cdi_spec_dirs: None if not reported. cdi_devices: those that it discovered itself.
+    local: whether it sees this machine's files. docker_root: where it stores images.
     """
 
     version: str
@@ -46,7 +46,7 @@ class Daemon:
 
 @dataclass(frozen=True)
 class Image:
-    """An image that the engine has."""
+    """An image that the container engine has."""
 
     id: str
     tags: tuple[str, ...]
@@ -56,7 +56,7 @@ class Image:
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Image:
-        """Return the image that the engine's API describes."""
+        """Return the image described by the engine's API."""
         return cls(
             id=attributes["Id"],
             tags=tuple(tag for tag in attributes.get("RepoTags") or () if tag != "<none>:<none>"),
@@ -66,7 +66,7 @@ class Image:
         )
 
     def unfit(self) -> str | None:
-        """Say why this version of the tool can't use the image, or return None."""
+        """Return why this version of the tool can't use the image, or None."""
         found = self.labels.get(CONTRACT_LABEL)
         if found is None:
             return "it carries no contract version, so it is not an image of prepare-models"
@@ -76,14 +76,14 @@ class Image:
 
 
 def probe(client: DockerClient) -> Daemon:
-    """Ask the engine at the other end of the Docker SDK's ``client``."""
+    """Query the container engine behind the Docker SDK's ``client``."""
     version, info = client.version(), client.info()
     components = {part.get("Name"): part.get("Version", "") for part in version.get("Components") or ()}
     podman = "Podman Engine" in components
     devices = [device["ID"] for device in info.get("DiscoveredDevices") or () if device.get("Source") == "cdi"]
     spec_dirs, local = tuple(info.get("CDISpecDirs") or ()), is_local(client.api.base_url)
     api = tuple(int(part) for part in version["ApiVersion"].split("."))
-    if local and api < CDI_BY_DEFAULT_API:  # engines 25.0 to 28.1 tell where they look, not what they found
+    if local and api < CDI_BY_DEFAULT_API:  # engines 25.0 to 28.1 report where they look, not what they found
         devices = list(cdi_devices([Path(directory) for directory in spec_dirs]))
     return Daemon(
         version=components.get("Podman Engine") or version["Version"],
@@ -101,27 +101,27 @@ def probe(client: DockerClient) -> Daemon:
 
 
 def _podman_is_rootless(client: DockerClient) -> bool:
-    """Ask Podman by its own API: its Docker-compatible one, up to 4.3 at least, does not tell."""
+    """Ask Podman through its own API: its Docker-compatible API, at least up to 4.3, doesn't report it."""
     own = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info").json()
     return bool(own.get("host", {}).get("security", {}).get("rootless"))
 
 
 def container_user(daemon: Daemon) -> str:
-    """Return the caller as ``uid:gid``. To a rootless engine the container's root is the caller."""
+    """Return the caller as ``uid:gid``. For a rootless engine, the container's root is the caller."""
     return "0:0" if daemon.rootless else f"{os.getuid()}:{os.getgid()}"
 
 
 def container_groups(daemon: Daemon) -> tuple[int, ...]:
-    """Return the caller's supplementary groups, by which shared directories are reached.
+    """Return the caller's supplementary groups, which may give access to shared directories.
 
-    Daemons elsewhere get copies of files, and rootless ones have other numbers for groups.
+    Empty for remote daemons, which get copies of files, and rootless ones, which number groups differently.
     """
     known = daemon.local and not daemon.rootless
     return tuple(sorted({*os.getgroups()} - {os.getgid()})) if known else ()
 
 
 def caller_umask() -> str:
-    """Return the umask in octal digits. The kernel's file tells it; the system call would change it for a moment."""
+    """Return the umask in octal digits, from /proc: the system call would change it for a moment."""
     for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("Umask:"):
             return line.partition(":")[2].strip()

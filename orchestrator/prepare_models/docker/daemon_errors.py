@@ -1,7 +1,6 @@
-"""What container engines, their GPU hooks and registries say, and what it means: ``daemon_errors.json``.
+"""Messages of container engines, their GPU hooks and registries, and what they mean: ``daemon_errors.json``.
 
-The first row counts of which every part is in the text. What is
-not known keeps its own words, in a message that says who spoke.
+The first row with every part in the text counts. An unknown message is kept as it is, with its origin.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from ..errors import ContainerError
 
 
 class Row(NamedTuple):
-    """parts: what all have to be in the text; code: the error's; meaning: what it means; fix: what to do."""
+    """parts: texts that all have to occur; code: error code; meaning: what it means; fix: what to do."""
 
     parts: tuple[str, ...]
     code: str
@@ -33,7 +32,7 @@ TOOLKIT = next(row.fix for row in ROWS if row.code == "toolkit-missing")
 
 
 def explain(text: str) -> ContainerError:
-    """Return the error for what an engine said; its own words stay in the message."""
+    """Return the error for a container engine's message, which stays part of the error's message."""
     words = " ".join(text.split())[:600]
     for row in ROWS:
         if all(part in text for part in row.parts):
@@ -44,7 +43,7 @@ def explain(text: str) -> ContainerError:
 
 
 def lost(text: str) -> ContainerError:
-    """Return the error for an engine that answered before and does not any more."""
+    """Return the error for a container engine that no longer answers."""
     words = " ".join(text.split())[:300]
     return ContainerError(
         "docker-lost",

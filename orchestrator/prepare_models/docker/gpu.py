@@ -1,4 +1,4 @@
-"""How a container gets its GPU: decided from what the daemon offers and what the machine is. Nothing is asked here."""
+"""How a container gets its GPU: decided from what the daemon offers and what the machine is, without any queries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NVIDIA_RUNTIME = "nvidia"
 CAPABILITIES = "compute,utility"
 _CDI_API = (1, 44)
 _DEVICE_REQUEST_API = (1, 40)
-_WANTED = r"none|all|(gpu|mig)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+"  # gpu0, 0:1: as CDI specifications name them
+_WANTED = r"none|all|(gpu|mig)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+"  # gpu0, 0:1: names in CDI specifications
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,23 @@ class Access:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-# An image may ask for all GPUs by its own environment, and a daemon's default runtime may serve it.
+# An image may request all GPUs by its own environment, and a daemon's default runtime may grant them.
 WITHOUT = Access(NONE, reason="not asked for", environment={"NVIDIA_VISIBLE_DEVICES": "void"})
 
 
 def wanted(given: str | None, platform: Platform) -> str:
-    """Return the GPUs that a container of an image gets. ``given``: what the user says, None for what is usual."""
+    """Return the GPUs that a container of an image gets. ``given``: the user's choice; None for the default."""
     if given is not None:
         return given
     return NONE if platform.builds_without_gpu else "all"
 
 
 def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
-    """Return the way to the GPUs that the user wants: ``none``, ``all``, an index or a UUID.
+    """Return the way to the GPUs in ``wanted``: ``none``, ``all``, an index or a UUID.
 
     Raises:
-        UsageError: this is no name of a GPU.
-        HostError: this engine has no access to a GPU; says what to install.
+        UsageError: this is not the name of a GPU.
+        HostError: this container engine has no access to a GPU; the hint says what to install.
     """
     if not re.fullmatch(_WANTED, wanted):
         raise UsageError(
@@ -82,10 +82,10 @@ def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
 
 
 def for_each(daemon: Daemon, machine: Machine, wanted: str) -> tuple[Access, ...]:
-    """Return a way for each GPU alone, so that no two builds share one; one way where the GPUs can't be told apart.
+    """Return a separate way to each GPU, so that no two builds share one; a single one if GPUs can't be distinguished.
 
     Raises:
-        HostError: as ``choose`` does.
+        HostError: as in ``choose``.
     """
     access = choose(daemon, machine, wanted)
     if wanted == "all" and len(machine.gpus) > 1:
@@ -96,7 +96,7 @@ def for_each(daemon: Daemon, machine: Machine, wanted: str) -> tuple[Access, ...
 
 
 def offered_cdi(daemon: Daemon, machine: Machine) -> tuple[str, ...]:
-    """Return the GPU devices that the engine resolves through CDI."""
+    """Return the GPU devices that the container engine resolves through CDI."""
     if daemon.cdi_devices or daemon.api >= CDI_BY_DEFAULT_API:
         return tuple(device for device in daemon.cdi_devices if device.startswith(f"{CDI_KIND}="))
     looks_there = daemon.api >= _CDI_API and bool({*daemon.cdi_spec_dirs} & {*CDI_DIRECTORIES})
@@ -107,7 +107,7 @@ def _on_jetson(daemon: Daemon, machine: Machine, wanted: str) -> Access:
     if wanted not in ("all", "0"):
         raise HostError(f"a Jetson has one GPU, --gpu {wanted} names another", hint="use --gpu all")
     if NVIDIA_RUNTIME in daemon.runtimes and not daemon.podman:
-        # An integrated GPU needs the driver's libraries of every kind, which is what `all` stands for there.
+        # An integrated GPU needs the driver's libraries of every kind, which is what `all` means there.
         environment = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "all"}
         return Access(RUNTIME, ("all",), "a Jetson's GPU comes through the runtime nvidia", environment)
     cdi = offered_cdi(daemon, machine)
@@ -131,7 +131,7 @@ def _on_podman(daemon: Daemon, machine: Machine, wanted: str) -> Access:
 
 
 def version_of(daemon: Daemon) -> tuple[int, ...]:
-    """Return the engine's version as numbers."""
+    """Return the container engine's version as numbers."""
     return tuple(int(part) for part in daemon.version.split(".")[:2] if part.isdigit())
 
 

@@ -1,4 +1,4 @@
-"""Building this tool's images: the context travels with the package, so that an installed wheel can build, too."""
+"""Building this tool's images: the context is part of the package, so that an installed wheel can build, too."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def docker_directory() -> Path:
 
 
 def context(*, tao_converter: Path | None = None, ca: Path | None = None) -> io.BytesIO:
-    """Return the build context as a tar, laid out as in the repository; the same files give the same bytes."""
+    """Return the build context as a tar, laid out as in the repository; equal files give equal bytes."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, file in sorted(_files(tao_converter, ca).items()):
@@ -79,19 +79,19 @@ def build(
     """Build the image of a platform; yield the builder's lines.
 
     Args:
-        containers: the engine.
+        containers: the container engine.
         platform: the row of the table.
         base_image: another base than the row's.
         network: network of the build's own containers, such as host.
-        arch: x86_64 or aarch64; None takes the engine's own.
+        arch: x86_64 or aarch64; None means the container engine's own.
         tao_converter: NVIDIA's converter to put into the image.
         tag: another name than the platform's.
-        ca: certificates (PEM) that pip trusts in the build, next to the base's own.
+        ca: certificates (PEM) that pip trusts in the build, in addition to the base's own.
         index_url: where pip finds packages.
         build_args: further arguments, such as HTTPS_PROXY.
 
     Raises:
-        UsageError: this platform's TensorRT has no such converter.
+        UsageError: this platform's TensorRT has no tao-converter.
     """
     if tao_converter is not None and not platform.tensorrt.startswith("8."):
         with_one = ", ".join(row.name for row in table() if row.tensorrt.startswith("8."))
@@ -120,7 +120,7 @@ def build(
 
 
 def revision() -> str:
-    """Return the commit of the checkout that this code is in, or ``unknown`` for an installed wheel."""
+    """Return the commit of the checkout with this code, or ``unknown`` for an installed wheel."""
     checkout = Path(__file__).parents[3]
     if not (checkout / ".git").exists():
         return "unknown"

@@ -1,4 +1,4 @@
-"""Whose container is it: labels that tell the leftovers of a killed run from the work of a living one."""
+"""Who owns a container: labels that distinguish the leftovers of a killed run from the work of a live one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LABEL = "io.prepare-models"
 
 
 def owner_labels(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels by which a later run tells a living owner from a dead one."""
+    """Return the labels by which a later run recognizes whether the owner is still alive."""
     owner = {f"{LABEL}.machine": machine(), f"{LABEL}.host": _host(), f"{LABEL}.owner": _process(os.getpid())}
     return {**owner, **extra}
 
@@ -19,7 +19,7 @@ def owner_labels(extra: Mapping[str, str]) -> dict[str, str]:
 def owner_lives(labels: Mapping[str, str]) -> bool:
     """Return whether the process that started a container may still run.
 
-    On other machines this can't be known: it may. Of this machine none lives that was started before it booted.
+    On other machines this is unknown, so it may. On this machine, no process from before the last boot still runs.
     """
     host = labels.get(f"{LABEL}.host", "")
     if host != _host():
@@ -29,7 +29,7 @@ def owner_lives(labels: Mapping[str, str]) -> bool:
 
 
 def machine() -> str:
-    """Name this machine among those that an engine may serve."""
+    """Return a name of this machine, unique among those that a container engine may serve."""
     try:
         identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except OSError:
@@ -38,7 +38,7 @@ def machine() -> str:
 
 
 def _host() -> str:
-    """Name the set of processes in which a process id means something."""
+    """Return a name of the process namespace in which process ids are valid."""
     return f"{_boot()}/{os.readlink('/proc/self/ns/pid')}"
 
 
@@ -47,7 +47,7 @@ def _boot() -> str:
 
 
 def _process(pid: int) -> str:
-    """Name a process so that a later one with the same id is another."""
+    """Return a name of a process that differs from that of a later one with the same id."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -1,6 +1,6 @@
-"""One question to a container engine of this machine, without the Docker SDK, which takes longer to load than a run.
+"""One request to a local container engine without the Docker SDK, which takes longer to load than a run.
 
-Which image a name stands for only the engine knows: a tag may have been moved.
+Only the container engine knows which image a name means: a tag may have been moved.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _LARGEST = 16 << 20
 
 
 def image(address: str, name: str) -> Image | None:
-    """Return an image by its name, None where the engine does not have it.
+    """Return an image by its name, or None if the container engine doesn't have it.
 
     Raises:
         OSError: nobody answers.
-        ValueError: what answers does not speak as an engine does.
+        ValueError: the answer is not that of a container engine.
     """
-    # HTTP/1.0: the answer comes in one piece, and its end is that of the connection.
+    # HTTP/1.0: the answer is not chunked, and ends with the connection.
     question = f"GET /images/{quote(name, safe='/:@')}/json HTTP/1.0\r\nHost: docker\r\n\r\n"
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_TIMEOUT_S)

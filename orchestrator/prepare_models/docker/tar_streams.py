@@ -1,4 +1,4 @@
-"""Archives as engines send and take them: a stream of tar, of which nothing is held in memory."""
+"""Archives as container engines send and accept them: tar streams that are never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ END = bytes(2 * _BLOCK)
 
 
 def padding(size: int) -> bytes:
-    """Return what fills a member's last block."""
+    """Return the bytes that pad a member of ``size`` bytes to whole blocks."""
     return bytes(-size % _BLOCK)
 
 
 class Pieces(io.RawIOBase):
-    """Bytes that come in pieces, as a file."""
+    """A file of bytes that come in pieces."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces, self._rest = iter(pieces), memoryview(b"")
@@ -25,7 +25,7 @@ class Pieces(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # its buffer is typed as any buffer
-        """Read on."""
+        """Read into a buffer; return the number of bytes."""
         if not self._rest:
             self._rest = memoryview(next(self._pieces, b""))
         count = min(len(buffer), len(self._rest))

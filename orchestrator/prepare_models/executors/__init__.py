@@ -1,8 +1,8 @@
-"""Where models are built: in this Python, in containers, or on a farm. A further way is one more row here."""
+"""Where models are built: in this Python, in containers, or on a farm. Another way is one more row here."""
 
 FARM = "dask"  # the one that has --scheduler
 
-# Its name, and module and class of the environment, which is made from the command line's options.
+# Name, and module and class of the environment, which is created from the command line's options.
 EXECUTORS = {
     "local": ("local", "LocalPython"),
     "docker": ("docker", "Docker"),

@@ -1,4 +1,4 @@
-"""Which executor the user wants, or this machine has."""
+"""Which executor the user asks for, or works on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def named(name: str, options: ContainerOptions | None = None) -> Executor:
     """Return an executor of the table.
 
     Raises:
-        HostError: it does not work here.
+        HostError: it doesn't work here.
     """
     module, kind = EXECUTORS[name]
     environment = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
@@ -26,10 +26,10 @@ def named(name: str, options: ContainerOptions | None = None) -> Executor:
 
 
 def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = True) -> Executor:
-    """Return the executor that the user wants.
+    """Return the executor that the user asks for.
 
-    ``auto`` takes containers where an engine answers and has the image of this machine's platform, else this Python:
-    nothing is built or pulled behind the user's back. ``builds``: whether this Python needs a TensorRT.
+    ``auto`` means containers if a container engine answers and has the image of this machine's platform, else this
+    Python: nothing is built or pulled behind the user's back. ``builds``: whether this Python needs a TensorRT.
 
     Raises:
         HostError: none works.

@@ -1,4 +1,4 @@
-"""Containers as transports: what fetches has a network and no GPU; what converts has a GPU and no network."""
+"""Containers as transports: those that fetch have a network and no GPU, those that convert a GPU and no network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODEL_LABEL = f"{LABEL}.model"
 _KEY = Path(f"{INSIDE}/key")
 _SECRETS = Path(f"{INSIDE}/secrets")
 _RUN = ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out")
-_GRACE_S = 60.0  # what the entrypoint may take next to the conversion, whose time it watches itself
+_GRACE_S = 60.0  # for the entrypoint besides the conversion, whose time it limits itself
 _AGAIN = "build the image again with prepare-models image build; if it stays, please report it"
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -55,7 +55,7 @@ class FetchingContainers:
             return attend(self._site, step, spec, on_event)
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Do nothing: the store is bound."""
+        """Do nothing: the store is a bind mount."""
         del step, report
         return None
 
@@ -66,7 +66,7 @@ class FetchingContainers:
     def container(
         self, argv: tuple[str, ...], binds: Sequence[Bind], labels: Mapping[str, str] | None = None
     ) -> RunSpec:
-        """Describe a container that sees the download store and has what leads through the network."""
+        """Describe a container that sees the download store and has the network settings."""
         store = contents_dir() / "downloads"
         store.mkdir(parents=True, exist_ok=True)
         environment, ca_binds = _network_environment()
@@ -75,13 +75,13 @@ class FetchingContainers:
 
 
 class BuildingContainers:
-    """Containers with a GPU and without a network: neither keys of servers nor their network are needed there."""
+    """Containers with a GPU and without a network: they need neither servers' keys nor their network."""
 
     def __init__(self, site: Site, files: Files) -> None:
         self._site, self._files = site, files
 
     def carry(self, step: Step, on_event: OnEvent) -> Outcome | None:
-        """Do everything but fetch."""
+        """Run everything but the fetch."""
         work = step.work
         sweep(self._site, step)
         if step.kind.writes:
@@ -101,16 +101,16 @@ class BuildingContainers:
                 _remove_empty(work.output_dir)
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Bring what was built to its place."""
+        """Move what was built to its place."""
         return self._files.deliver(step, report)
 
 
 class ContainerFetcher:
-    """Fetches in a container of its own, which ``stop`` ends without touching others.
+    """Fetches in a separate container, which ``stop`` ends without touching others.
 
     Args:
-        containers: what describes the container.
-        job: what to fetch; its settings of the network are taken from ``connection``.
+        containers: describes the container.
+        job: what to fetch; its network settings come from ``connection``.
         connection: how sources are reached, secrets included.
     """
 
@@ -119,10 +119,10 @@ class ContainerFetcher:
         self._containers = Containers()
 
     def start(self) -> None:
-        """Do nothing: the container starts when ``results`` are wanted."""
+        """Do nothing: the container starts with ``results``."""
 
     def results(self) -> None:
-        """Fetch all sources. What fails is tried again by the build, which says why."""
+        """Fetch all sources. Failed ones are retried by the build, which reports why they fail."""
         with (
             tempfile.TemporaryDirectory(prefix="prepare-models-fetch-") as folder,
             secret_file(self._connection.secrets(), "ahead") as secrets_file,
@@ -143,7 +143,7 @@ class ContainerFetcher:
 
 
 def attend(site: Site, step: Step, spec: RunSpec, on_event: OnEvent, timeout_s: float | None = None) -> Outcome | None:
-    """Run a container to its end, and return how it ended; None where it was stopped."""
+    """Run a container to its end, and return how it ended; None if it was stopped."""
     with step.log.open("wb") as log:
         lines = Lines(on_event)
         ended = site.containers.run(
@@ -156,13 +156,13 @@ def attend(site: Site, step: Step, spec: RunSpec, on_event: OnEvent, timeout_s: 
 
 
 def sweep(site: Site, step: Step) -> None:
-    """Remove containers that still work on a model whose lock is held: they belong to a run that was killed."""
+    """Remove containers that still work on a model whose lock this run holds: they belong to a killed run."""
     if step.kind in (JobKind.RUN, JobKind.FETCH) and step.work.lock is not None:
         site.containers.sweep(MODEL_LABEL, label(step.work))
 
 
 def label(work: Work) -> str:
-    """Name the model directory of this machine, for the containers that work on it."""
+    """Return a label of a model directory on this machine, for the containers that work on it."""
     return hashlib.sha256(machine().encode() + os.fsencode(work.output_dir)).hexdigest()[:32]
 
 
@@ -192,14 +192,14 @@ def _secret(file: Path | None, target: Path) -> list[Bind]:
 
 
 def _remove_empty(output_dir: Path) -> None:
-    """Remove the directories of a build that published nothing: Triton takes every directory for a model."""
+    """Remove the directories of a build that published nothing: Triton considers every directory a model."""
     for directory in (output_dir / "1", output_dir):
         with contextlib.suppress(OSError):
             directory.rmdir()
 
 
 def _network_environment() -> tuple[dict[str, str], list[Bind]]:
-    """Return what a download needs of this environment: proxies, and a CA of one's own with the place where it is."""
+    """Return what a download needs from this environment: proxies, and a custom CA with its bind."""
     names = [name for each in _PROXY_VARIABLES for name in (each, each.lower())]
     environment = {name: os.environ[name] for name in names if os.environ.get(name)}
     binds: dict[str, Bind] = {}

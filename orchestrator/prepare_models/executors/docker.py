@@ -1,7 +1,7 @@
-"""Engines are built in containers. The daemon is connected when there is work for it, and asked little before that.
+"""Engines are built in containers. The daemon is connected only when there is work for it, and hardly contacted before.
 
-An image that was described before is known by its id: one question tells which image a name stands for, none is needed
-for an image that goes by its id, and the Docker SDK is not even loaded.
+An image that was described before is known by its id: one request finds which image a name means, an image given by id
+needs none, and the Docker SDK isn't even loaded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ID = "sha256:[0-9a-f]{64}"
 
 @dataclass(frozen=True)
 class Found:
-    """What is known without a connection. ``image``: None where the daemon has not got it."""
+    """What is known without a connection. ``image``: None if the daemon doesn't have it."""
 
     machine: Machine
     platform: Platform
@@ -49,15 +49,15 @@ class _Connected:
 
 
 def look(options: ContainerOptions) -> Found | None:
-    """Return machine, platform and image. One question to the daemon, none for an image that goes by its id.
+    """Return machine, platform and image, with one request to the daemon, or none for an image given by id.
 
-    None where a daemon elsewhere, or one that does not answer, would have to be asked.
+    None if that would require a remote daemon, or one that doesn't answer.
     """
     machine = environments.this_machine()
     platform = platforms.of(options.platform, machine)
     name = options.image or platform.image
-    if address.is_here() and re.fullmatch(_ID, name):  # whether it is there matters to builds alone
-        labels = {CONTRACT_LABEL: str(CONTRACT_VERSION)}  # part of the facts under which its description is kept
+    if address.is_here() and re.fullmatch(_ID, name):  # whether it exists matters only to builds
+        labels = {CONTRACT_LABEL: str(CONTRACT_VERSION)}  # part of the facts under which its description is stored
         return Found(machine, platform, Image(name, (), labels, machine.arch, 0))
     place = address.socket_path()
     if place is None:
@@ -76,14 +76,14 @@ class Docker:
 
         Args:
             options: what the command line says.
-            look: finds out what can be known without a connection.
+            look: finds what can be known without a connection.
 
         Raises:
-            HostError: no daemon answers, or it has not got the image, or no way to the GPU.
+            HostError: no daemon answers, or it lacks the image or a way to the GPU.
         """
         self._options, self._local = options, LocalPython()
         self._guard = threading.Lock()
-        self._umask = caller_umask()  # read before there are threads, which change it for moments
+        self._umask = caller_umask()  # read before there are threads, which change it briefly
         self._stopped = False
         self._connected: _Connected | None = None
         self._runtime: RuntimeInfo | None = None
@@ -92,7 +92,7 @@ class Docker:
             wanted = gpu.wanted(options.gpu, found.platform)
             self._runtime = environments.known(environments.image_facts(found.image.id, found.machine, wanted))
             self._platform, self._image = found.platform, found.image
-            # By its id: a tag that is moved meanwhile changes nothing.
+            # By id, so that moving a tag meanwhile changes nothing.
             self._options = replace(options, platform=found.platform.name, image=found.image.id)
         if self._runtime is None:
             self._options = options
@@ -114,11 +114,11 @@ class Docker:
         return self._connect().building
 
     def fetching(self) -> Downloader:
-        """Return containers with a network; this Python where the daemon is on another machine."""
+        """Return containers with a network; this Python if the daemon is on another machine."""
         return self._connect().fetching
 
     def stop(self) -> None:
-        """End whatever runs, here and there."""
+        """End everything that runs, in this Python and in containers."""
         with self._guard:
             self._stopped = True
             connected = self._connected
@@ -141,7 +141,7 @@ class Docker:
 
         site = Site(self._options, self._umask)
         if self._runtime is not None:
-            site.describe()  # asks the image again where the way to the GPU is another one now
+            site.describe()  # asks the image again if the way to the GPU has changed
         if site.local:
             return _Connected(site, BuildingContainers(site, SharedFiles()), FetchingContainers(site))
         return _Connected(site, BuildingContainers(site, CopiedFiles()), self._local)

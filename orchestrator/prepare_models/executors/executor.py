@@ -1,6 +1,7 @@
-"""One runner of jobs for all executors: which steps a model takes, what their reports come to, what failures mean.
+"""One runner of jobs for all executors: which steps a model needs, how their reports are combined, what failures mean.
 
-An executor is an ``Environment``: it says what builds there, and has the transports that carry steps to an entrypoint.
+An executor has an ``Environment``, which says what builds there and has the transports that take steps to an
+entrypoint.
 """
 
 from __future__ import annotations
@@ -25,39 +26,39 @@ from .work import OnEvent, Step, Work
 
 
 class Transport(Protocol):
-    """Carries steps to an entrypoint. Several threads may call it at once."""
+    """Takes steps to an entrypoint. Several threads may call it at once."""
 
     def carry(self, step: Step, on_event: OnEvent) -> Outcome | None:
-        """Run a step and leave its report and its log in the step's folder. Return None where ``stop`` ended it."""
+        """Run a step and leave its report and its log in the step's folder. Return None if ``stop`` ended it."""
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Bring what was built to its place on this machine; return what went wrong."""
+        """Move what was built to its place on this machine; return the error, if any."""
 
 
 class Downloader(Transport, Protocol):
-    """A transport to where sources can be fetched."""
+    """A transport to a place that can fetch sources."""
 
     def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> Fetcher:
-        """Return what fetches a job's sources ahead of their turn."""
+        """Return a fetcher of a job's sources ahead of their turn."""
 
 
 class Environment(Protocol):
-    """Where models are built. What needs a connection makes it when it is asked for, and not before."""
+    """Where models are built. Connections are made only when needed."""
 
     def describe(self) -> RuntimeInfo:
         """Return the backend and GPU that engines would be built with."""
 
     def locked_as(self) -> tuple[str, Mapping[str, str]]:
-        """Return the name and the facts under which a lock knows what builds here."""
+        """Return the name and facts of this environment in a lock."""
 
     def building(self) -> Transport:
-        """Return the way to what builds, checks and verifies."""
+        """Return the transport to what builds, checks and verifies."""
 
     def fetching(self) -> Downloader:
-        """Return the way to what fetches; the same object as ``building`` where one process can do both."""
+        """Return the transport to what fetches; the same object as ``building`` if one process can do both."""
 
     def stop(self) -> None:
-        """End whatever runs, from another thread; what is carried later ends at once."""
+        """End everything that runs, from another thread; later steps end at once."""
 
 
 @runtime_checkable
@@ -92,7 +93,7 @@ class Executor:
         return self._environment.describe()
 
     def locked_as(self) -> tuple[str, Mapping[str, str]]:
-        """Return the name and the facts under which a lock knows what builds here."""
+        """Return the name and facts of the environment in a lock."""
         return self._environment.locked_as()
 
     def serves(self, devices: Collection[str]) -> Collection[str]:
@@ -113,15 +114,15 @@ class Executor:
         return max(jobs, self._several.at_once) if self._several else jobs
 
     def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> Fetcher:
-        """Return what fetches a job's sources ahead of their turn."""
+        """Return a fetcher of a job's sources ahead of their turn."""
         return self._environment.fetching().fetcher(job, connection)
 
     def stop(self) -> None:
-        """End whatever runs, from another thread."""
+        """End everything that runs, from another thread."""
         self._environment.stop()
 
     def check(self, spec: ModelSpec, folder: Path) -> ModelReport:
-        """Judge one model without building it. ``folder``: an empty private directory."""
+        """Check one model without building it. ``folder``: an empty private directory."""
         return self.run(Work(JobKind.CHECK, spec, folder / "unused", folder, "check"))
 
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path, *, offline: bool = False) -> ModelReport:
@@ -131,7 +132,7 @@ class Executor:
             spec: the model.
             output_dir: its directory.
             folder: an empty private directory.
-            offline: whether all sources are here, so that nothing is fetched.
+            offline: whether all sources are local, so nothing is fetched.
         """
         return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify", offline=offline))
 
@@ -140,7 +141,7 @@ class Executor:
         return self.run(Work(JobKind.REWRITE, spec, output_dir.absolute(), folder, "rewrite"))
 
     def run(self, work: Work) -> ModelReport:
-        """Do what is to be done with one model and return its report.
+        """Do the work on one model and return its report.
 
         Raises:
             InterruptedRunError: ``stop`` was called.
@@ -183,5 +184,5 @@ def _without_report(step: Step, outcome: Outcome) -> ModelReport:
 
 
 def _without_frame(on_event: OnEvent) -> OnEvent:
-    """Keep back what a process that only fetches says about the model's beginning and end."""
+    """Drop the events of a fetch-only process about the model's beginning and end."""
     return lambda event: None if event.kind in (OPENED, MODEL_FINISHED, CLOSED) else on_event(event)

@@ -1,4 +1,4 @@
-"""How files come to containers and back: the daemon sees this machine's, or they are copied."""
+"""How files get to containers and back: the daemon sees this machine's files, or they are copied."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _MADE = "made"  # in a step's folder: what came from the model's directory in th
 
 
 class Files(Protocol):
-    """What differs where files are copied."""
+    """What depends on whether files are shared or copied."""
 
     def downloads(self, work: Work) -> list[Path]:
-        """Return what a container sees of the download store."""
+        """Return the paths of the download store that a container sees."""
 
     def back(self, step: Step) -> Mapping[str, Path]:
-        """Return which directories of the container are brought here."""
+        """Return which directories of the container are copied back, and where to."""
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Bring what was built to its place; return what went wrong."""
+        """Move what was built to its place; return the error, if any."""
 
 
 class SharedFiles:
@@ -42,28 +42,28 @@ class SharedFiles:
         return [work.cache / "downloads"]
 
     def back(self, step: Step) -> Mapping[str, Path]:
-        """Return nothing: it is here."""
+        """Return nothing: the files are already here."""
         del step
         return {}
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Do nothing: the entrypoint has put everything in its place."""
+        """Do nothing: the entrypoint has put everything in place."""
         del step, report
         return None
 
 
 class CopiedFiles:
-    """What a container needs is sent to it; what it made comes back and is published by this machine's entrypoint."""
+    """Files that a container needs are sent to it; its results come back and are published on this machine."""
 
     def downloads(self, work: Work) -> list[Path]:
-        """Return the files of this model alone."""
+        """Return only this model's files."""
         spec = work.spec
         digests = filter(None, (spec.sha256, spec.calibration_sha256, *spec.pins.sha256.values()))
         blobs = [downloads.blob(work.cache / "downloads", digest) for digest in digests]
         return [blob for blob in dict.fromkeys(blobs) if blob.is_file()]
 
     def back(self, step: Step) -> Mapping[str, Path]:
-        """Return report, logs and engine. No timing caches: other builds write theirs meanwhile; nobody could merge."""
+        """Return report, logs and engine. No timing caches: those of concurrent builds can't be merged."""
         work = step.work
         made = {JobKind.RUN: step.folder / _MADE, JobKind.REWRITE: work.output_dir}
         written = {str(work.output_dir): made[step.kind]} if step.kind.writes else {}

@@ -1,4 +1,4 @@
-"""Engines are built by this Python: the entrypoint is a child process, in a session of its own."""
+"""Engines are built by this Python: the entrypoint is a child process in its own session."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LocalPython:
         self._stopped = False
 
     def describe(self) -> RuntimeInfo:
-        """Return backend and GPU. The GPU is asked for in a child: this process stays clear of the CUDA driver."""
+        """Return backend and GPU. The GPU is probed in a child: this process never loads the CUDA driver."""
         info = runtime.probe(gpu=False)
         if info["backend"] is not None and info["backend"]["name"] == "tensorrt_rtx":
             return info
@@ -73,7 +73,7 @@ class LocalPython:
         return Outcome("entrypoint", status)
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Do nothing: the entrypoint has put everything in its place."""
+        """Do nothing: the entrypoint has put everything in place."""
         del step, report
         return None
 

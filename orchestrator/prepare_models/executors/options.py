@@ -27,7 +27,7 @@ class FarmOptions:
 
 @dataclass(frozen=True)
 class ContainerOptions:
-    """What the command line says about containers. None leaves a choice to what is found on the machine.
+    """What the command line says about containers. None: chosen by what the machine has.
 
     gpu: none, all, an index or a UUID. memory_bytes: limit of a container; 0 for none.
     farm: for the executor that has its machines elsewhere.

@@ -1,4 +1,4 @@
-"""How a process of the entrypoint ended, and what it means where it left no report."""
+"""How a process of the entrypoint ended, and what it means if it left no report."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _KILLED = (137, 143)
 class Outcome:
     """How a process ended.
 
-    what: names the process in messages and its log. oom: the kernel killed something in it for want of memory.
-    expired_s: the time limit, in seconds, that ended it. memory_bytes: its memory limit, 0 for none.
-    hint: what to do where nothing says why it failed.
+    what: name of the process in messages and of its log. oom: whether the kernel killed something in it for lack of
+    memory. expired_s: the time limit, in seconds, that ended it. memory_bytes: its memory limit; 0 for none.
+    hint: what to do if the cause is unknown.
     """
 
     what: str
@@ -42,7 +42,7 @@ class Outcome:
         return entrypoint_failed(message, hint=self.hint)
 
     def memory_hint(self) -> str:
-        """Say what helps against want of memory."""
+        """Return a hint for when memory runs out."""
         less = "lower builder.workspace, run with --jobs 1"
         limit = self.memory_bytes >> 20
         return f"the limit was {limit} MiB: raise --memory, {less}" if limit else f"{less}, add memory or swap"

@@ -1,4 +1,4 @@
-"""Secrets for containers: files in memory that only this user can read, for as long as a container runs."""
+"""Secrets for containers: in-memory files that only this user can read, which exist while a container runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..support.paths import contents_dir
 
 @contextlib.contextmanager
 def secret_file(content: str | None, name: str) -> Iterator[Path | None]:
-    """Yield a file with a secret; in memory where the system has such files. ``name``: of the secret."""
+    """Yield a file with a secret, in memory if the system has such files. ``name``: name of the secret."""
     if content is None:
         yield None
         return

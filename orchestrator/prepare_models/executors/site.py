@@ -1,4 +1,4 @@
-"""A daemon that is connected: its machine, the image, the way to the GPU, and how containers are described."""
+"""A connected daemon: its machine, the image, the way to the GPU, and how containers are described."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Site:
             umask: the caller's, in octal digits.
 
         Raises:
-            HostError: it does not answer, has not got the image, or has no way to the GPU.
+            HostError: it doesn't answer, lacks the image, or has no way to the GPU.
         """
         self.containers = Containers()
         daemon = self.containers.daemon
@@ -77,10 +77,10 @@ class Site:
         return self.containers.daemon.local
 
     def describe(self) -> RuntimeInfo:
-        """Return backend and GPU as the entrypoint sees them in the image; of this machine, from memory if that holds.
+        """Return backend and GPU as the entrypoint sees them in the image; on this machine, remembered while valid.
 
         Raises:
-            ContainerError: a GPU was asked for, and the container has none.
+            ContainerError: a GPU was asked for, but the container has none.
         """
         without = self._access.way == gpu.NONE
         answer = self._remembered(without=without) if self.local else self._ask()
@@ -107,7 +107,7 @@ class Site:
         ended = self.containers.run(spec, on_out=out.extend, on_err=err.extend)
         try:
             answer = schema.read(RuntimeInfo, schema.loads(bytes(out)), "description")
-            cast("dict[str, object]", answer).pop("contract", None)  # known by the image's label
+            cast("dict[str, object]", answer).pop("contract", None)  # known from the image's label
         except ContractError:
             last = err.decode("utf-8", "replace").strip().splitlines()[-1:]
             raise ContainerError(
@@ -128,7 +128,7 @@ class Site:
         environment: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> RunSpec:
-        """Describe a container of the image: the caller's user, groups and umask, and what else all of them have."""
+        """Describe a container of the image: the caller's user, groups and umask, and everything else common to all."""
         daemon = self.containers.daemon
         devices = self._machine.device_groups if self._machine.jetson and access.way != gpu.NONE else ()
         board = {BOARD_VARIABLE: self._machine.board} if self._machine.board else {}
@@ -149,14 +149,14 @@ class Site:
 
     @property
     def memory_bytes(self) -> int:
-        """Return the memory limit. A Jetson's GPU uses the same memory, so there is none unless the user wants one."""
+        """Return the memory limit. A Jetson's GPU uses the same memory, so there is none unless the user sets one."""
         if self._options.memory_bytes is not None:
             return self._options.memory_bytes
         return 0 if self._machine.jetson else int(self.containers.daemon.memory_bytes * _MEMORY_SHARE)
 
     @contextlib.contextmanager
     def gpu(self) -> Iterator[gpu.Access]:
-        """Give a GPU to one build at a time; builds without one don't wait."""
+        """Assign a GPU to one build at a time; builds without a GPU don't wait."""
         if self._gpus is None:
             yield self._access
             return
@@ -181,10 +181,10 @@ class Site:
 
 
 def _machine_elsewhere(options: ContainerOptions, arch: str) -> Machine:
-    """Return what is known of a daemon's machine that can't be looked at.
+    """Return what is known about a remote daemon's machine.
 
     Raises:
-        ContainerError: nobody said which platform it is.
+        ContainerError: its platform was not given.
     """
     if options.platform is None:
         raise ContainerError(

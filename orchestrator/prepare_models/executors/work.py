@@ -1,4 +1,4 @@
-"""What is done with a model, and each process of the entrypoint that it takes: its job, its folder, what comes back."""
+"""The work on a model, and each process of the entrypoint that it needs: its job, its folder, its results."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _TELL_EACH_S = 0.2
 
 @dataclass(frozen=True)
 class Work:
-    """One model and what is to be done with it. Everything has the same path on both sides, so that messages fit.
+    """One model and the work on it. Everything has the same path on both sides, so that paths in messages are right.
 
     output_dir: the model's directory, absolute.
-    folder: private directory for what is exchanged with the entrypoint.
-    lock: descriptor of the model's lock, to be kept open for as long as anything works on the model; None without one.
+    folder: private directory for files exchanged with the entrypoint.
+    lock: descriptor of the model's lock, to be kept open while anything works on the model; None without one.
     timeout_s: seconds that the conversion may take.
-    offline: whether all sources are in the download store, so that nothing is fetched.
+    offline: whether all sources are in the download store, so nothing is fetched.
     build_key: of the engine, in whose turn this is done; None where it is not known before.
     force: whether it is built though a store has it.
     """
@@ -74,13 +74,13 @@ class Work:
         return [path.absolute() for path in dict.fromkeys(wanted)]
 
     def _samples(self) -> list[Path]:
-        """Return directories and files of samples, for a calibration and a verification."""
+        """Return directories and files with samples for calibration and verification."""
         calibration, verify = self.spec.calibration, self.spec.verify
         images = [config.images for config in (calibration, verify.images if verify else None) if config]
         return [Path(place) for place in (*images, verify.npz if verify else None) if place]
 
     def pinned(self, fetched: ModelReport) -> Work:
-        """Return the work on exactly the bytes that a step has fetched."""
+        """Return the same work, on exactly the bytes that a step has fetched."""
         materials = fetched["materials"]
         digests = {material["role"]: material["sha256"] for material in materials}
         weights = {each["source_id"]: each["sha256"] for each in materials if each["role"] == "external_data"}
@@ -96,7 +96,8 @@ class Work:
 class Step:
     """One process of the entrypoint.
 
-    kind: what it does. fetch: whether it fetches first. done: the results of earlier stages, which it reports, too.
+    kind: what it does. fetch: whether it fetches first. done: the results of earlier stages, which are part of its
+    report.
     """
 
     work: Work
@@ -106,7 +107,7 @@ class Step:
 
     @property
     def folder(self) -> Path:
-        """Return the private directory of this step; it holds ``job``, ``out`` and the log."""
+        """Return the private directory of this step; it contains ``job``, ``out`` and the log."""
         return self.work.folder / "-".join(self.kind.stages(fetch=self.fetch))
 
     @property
@@ -148,7 +149,7 @@ class Step:
         (self.job / "job.json").write_text(json.dumps(job.to_dict()), encoding="utf-8")
 
     def report(self) -> ModelReport | None:
-        """Return what the entrypoint reported, or None where it did not come to that."""
+        """Return the entrypoint's report, or None if there is none."""
         try:
             return read(schema.load(self.out / "report.json")["models"][0])
         except (OSError, ValueError, LookupError, TypeError, ContractError):
@@ -163,7 +164,7 @@ class Step:
         return "\n".join(lines[-_TAIL_LINES:])
 
     def keep_log(self, kind: str) -> str | None:
-        """Keep the log, if anything is in it, and return where. ``kind``: what wrote it."""
+        """Keep the log, if not empty, and return its path. ``kind``: what wrote it."""
         if not self.log.is_file() or not self.log.stat().st_size:
             return None
         target = self.work.cache / "logs" / f"{self.work.run_id}-{self.work.spec.name}.{kind}.log"
@@ -172,7 +173,7 @@ class Step:
         return str(target)
 
     def on_sent(self) -> Callable[[int, int], None]:
-        """Return what tells how far the sending of files is, a few times a second."""
+        """Return a callback that reports the progress of sending files, a few times a second."""
         last = time.monotonic()
 
         def tell(done: int, total: int) -> None:
@@ -187,14 +188,14 @@ class Step:
 
 
 class Lines:
-    """Puts pieces of a stream together to events."""
+    """Joins pieces of a stream into events."""
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
         self._rest = b""
 
     def feed(self, piece: bytes) -> None:
-        """Take a piece; what is not an event is not a concern of the run's."""
+        """Add a piece; lines that are not events are ignored."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             with contextlib.suppress(ContractError):
@@ -202,7 +203,7 @@ class Lines:
 
 
 def _weights(model: Path) -> tuple[Path, ...]:
-    """Return a model's weights files; of one whose weights are not as they must be none: the entrypoint refuses it."""
+    """Return a model's weights files; none if they are invalid, in which case the entrypoint refuses the model."""
     try:
         return external_data.files(model)
     except (ExternalDataError, OSError):

@@ -1,4 +1,4 @@
-"""The lock: which bytes a manifest stood for when it was locked, and with which tools they were to be converted."""
+"""The lock: which bytes a manifest meant when it was locked, and which tools were to convert them."""
 
 from .document import Lock, LockedEngine, LockedFile, path_of, read, write
 from .drift import drift_of_platform, drift_of_sources, refuse

@@ -1,4 +1,4 @@
-"""``models.lock`` as values, and its one form on the disk: JSON in a stable order, a line for each fact."""
+"""``models.lock`` as values, and its form on the disk: JSON in a stable order, one line per fact."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Facts = Mapping[str, str]
 class LockedFile:
     """A file that a model is made from.
 
-    role: one of ``ROLES``. source: as it may be shown; a local path is relative to the manifest where it is below it.
-    sha256, bytes: of the file; of an archive's member for such a source; of all samples for a directory of samples.
-    source_id: tells remote sources apart whose shown forms are the same. promised: who given the digest of a remote
-    source before its bytes came: manifest, server, or nobody (None), so that the first fetch was trusted. revision: the
-    commit of the repository that the bytes are of.
+    role: one of ``ROLES``. source: in its public form; a local path below the manifest's directory is relative to it.
+    sha256, bytes: of the file; of the member for a source in an archive; of all samples for a directory of samples.
+    source_id: distinguishes remote sources with the same public form. promised: who gave the digest of a remote source
+    before its bytes came: manifest, server, or nobody (None), so that the first fetch was trusted. revision: the commit
+    of the repository that the bytes come from.
     """
 
     role: str
@@ -48,7 +48,7 @@ class LockedFile:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Return what names the file within its model."""
+        """Return what identifies the file within its model."""
         return self.role, self.source
 
 
@@ -56,8 +56,8 @@ class LockedFile:
 class LockedEngine:
     """The engine of a model for one kind of machine.
 
-    platform: its name, as the lock's platforms have it, and its GPU where one was used. build_key: what the engine was
-    made from and for. sha256, bytes: of the plan.
+    platform: its name among the lock's platforms, and its GPU if one was used. build_key: identifies what the engine
+    was made from and for. sha256, bytes: of the engine file.
     """
 
     platform: str
@@ -75,7 +75,7 @@ class Lock:
     engines: Mapping[str, tuple[LockedEngine, ...]] = field(default_factory=dict)
 
     def file(self, model: str, role: str) -> LockedFile | None:
-        """Return the file that a model has once: its model or its calibration cache."""
+        """Return a file that a model has only once: its model or its calibration cache."""
         return next((file for file in self.models.get(model, ()) if file.role == role), None)
 
     def engine_digests(self, model: str) -> Mapping[str, str]:
@@ -84,11 +84,11 @@ class Lock:
 
     @property
     def digest(self) -> str:
-        """Return the sha256 of the document, which is what a signature is of."""
+        """Return the sha256 of the document, which signatures sign."""
         return hashlib.sha256(self.to_json().encode("utf-8")).hexdigest()
 
     def to_json(self) -> str:
-        """Return the document; the same facts give the same text."""
+        """Return the serialized document; equal locks give equal text."""
         models = {
             name: [_raw(file) for file in sorted(files, key=lambda file: (ROLES.index(file.role), file.source))]
             for name, files in sorted(self.models.items())
@@ -111,7 +111,7 @@ def path_of(manifest: Path) -> Path:
 
 
 def read(file: Path) -> Lock | None:
-    """Return the lock in a file, or None where there is none.
+    """Return the lock in a file, or None if there is no file.
 
     Raises:
         LockError: it is not a lock, or one of another version.
@@ -125,7 +125,7 @@ def read(file: Path) -> Lock | None:
 
 
 def parse(data: bytes, name: str) -> Lock:
-    """Return the lock in a document; ``name`` is in the error."""
+    """Return the lock in a document; ``name``: its name in errors."""
     try:
         raw = schema.loads(data)
         version = raw.pop("version", None) if isinstance(raw, dict) else None
@@ -139,7 +139,7 @@ def parse(data: bytes, name: str) -> Lock:
 
 
 def write(file: Path, lock: Lock) -> None:
-    """Write a lock, whole or not at all. A link in its place, which a stranger may have made, is replaced."""
+    """Write a lock atomically. A link in its place, which may be planted, is replaced."""
     try:
         write_own(file, lock.to_json().encode("utf-8"))
     except OSError as error:
@@ -160,7 +160,7 @@ def _check(raw: Collection[str], lock: Lock) -> None:
 
 def _raw(file: LockedFile) -> dict[str, object]:
     raw = dict(vars(file))
-    if file.source_id is None:  # a local file
+    if file.source_id is None:  # local file
         del raw["source_id"], raw["promised"]
     if file.revision is None:
         del raw["revision"]

@@ -1,4 +1,4 @@
-"""What is not as it was locked, in sentences."""
+"""What differs from the lock, in sentences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sources import Hashing, Wanted, fetched_weights, measure_local, measure_sa
 
 
 def drift_of_sources(manifest: Manifest, lock: Lock, sha256: Hashing = sha256_file) -> list[str]:
-    """Return how manifest and local files differ from the lock. Remote sources are compared by name, not asked for."""
+    """Return how manifest and local files differ from the lock. Remote sources are compared by name, not fetched."""
     base = manifest.path.absolute().parent
     found = [line for spec in manifest.models for line in _of_model(spec, lock.models.get(spec.name), base, sha256)]
     gone = sorted(lock.models.keys() - {spec.name for spec in manifest.models})
@@ -22,7 +22,7 @@ def drift_of_sources(manifest: Manifest, lock: Lock, sha256: Hashing = sha256_fi
 
 
 def drift_of_platform(lock: Lock, name: str, facts: Facts) -> list[str]:
-    """Return how a platform differs from what the lock says of it."""
+    """Return how a platform differs from the lock."""
     locked = lock.platforms.get(name)
     if locked is None:
         known = ", ".join(lock.platforms) or "none"
@@ -35,7 +35,7 @@ def drift_of_platform(lock: Lock, name: str, facts: Facts) -> list[str]:
 
 
 def refuse(drift: Sequence[str], file: Path | None) -> None:
-    """Raise what drifted, if anything did. ``file``: the manifest, None for one that came in a bundle."""
+    """Raise an error for the differences, if any. ``file``: the manifest; None for one from a bundle."""
     if not drift:
         return
     if file is None:
@@ -61,7 +61,7 @@ def _of_model(spec: ModelSpec, locked: Sequence[LockedFile] | None, base: Path, 
         if known is None or known.sha256 != measured.sha256:
             yield f"{spec.name}: the {measured.role} in {measured.source} are not the locked ones"
     for file_of_model in fetched_weights(spec, there.values()):
-        del there[file_of_model.place]  # the model's digest tells which weights it has
+        del there[file_of_model.place]  # the model's digest determines which weights it has
     for place in there:
         yield f"{spec.name}: the lock has {place[0]} {place[1]}, the manifest does not"
 

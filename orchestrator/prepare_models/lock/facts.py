@@ -1,4 +1,4 @@
-"""What a lock says of a platform: the tool, and what converts with it."""
+"""What a lock records about a platform: the tool, and what converts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..docker.daemon import Image
     from ..machine.platforms import Platform
 
-# What the extra ``local`` brings along; other packages come with extras that not everybody has.
+# Packages of the extra ``local``; others come with extras that not everybody has.
 _REWRITING = ("onnx",)
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 

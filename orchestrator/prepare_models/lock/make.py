@@ -17,17 +17,17 @@ from .sources import Wanted, external_data, fetched_weights, measure_local, meas
 
 
 def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_eula: bool, on_event: OnEvent) -> Lock:
-    """Return the lock of a manifest, with the previous one's platforms, and its engines of models that are the same.
+    """Return the lock of a manifest, with the previous lock's platforms, and its engines of unchanged models.
 
     Args:
         manifest: the models.
-        previous: what is locked already; its remote sources stay, if the manifest still names them.
-        update: models whose remote sources are asked for again.
+        previous: the existing lock; its remote sources stay if the manifest still names them.
+        update: models whose remote sources are fetched again.
         accept_eula: whether terms are accepted.
-        on_event: hears the progress of downloads.
+        on_event: called with the progress of downloads.
 
     Raises:
-        SourcesError: sources could not be fetched; carries each with its reason.
+        SourcesError: sources could not be fetched; it has each with its reason.
         LicenceError: a model that has to be fetched has terms that were not accepted.
         HostError: a local file can't be read.
     """
@@ -65,12 +65,12 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
 
 
 def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_event: OnEvent) -> list[str]:
-    """Return which remote sources have other bytes than the locked ones today.
+    """Return which remote sources now have bytes that differ from the lock.
 
-    What is the same is not downloaded again, as far as servers name digests or validators.
+    Unchanged files are not downloaded again, if servers give digests or validators.
 
     Raises:
-        SourcesError: sources are not there any more, or can't be asked for.
+        SourcesError: sources no longer exist, or can't be reached.
         LicenceError: a model has terms that were not accepted.
     """
     base = manifest.path.absolute().parent
@@ -78,21 +78,21 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
     licences.require((spec for spec, _ in remote), accepted=accept_eula)
     by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
     for spec, file in remote:
-        by_network.setdefault(spec.network, {})[file.source] = None  # pinned, it would be taken from the store
+        by_network.setdefault(spec.network, {})[file.source] = None  # if pinned, it would be taken from the store
     results = fetch_sources(by_network, on_event=on_event)
     found = []
     for spec in manifest.models:
         for locked in fetched_weights(spec, lock.models.get(spec.name, ())):
             now = results.get(locked.source_id or "")
             if now is not None and now["sha256"] != locked.sha256:
-                told = f"{spec.name}: {locked.role} {locked.source} has sha256 {now['sha256']} on its server"
-                found.append(f"{told}, the lock has {locked.sha256}")
+                text = f"{spec.name}: {locked.role} {locked.source} has sha256 {now['sha256']} on its server"
+                found.append(f"{text}, the lock has {locked.sha256}")
     for spec, file in remote:
         served = results[Source.of(file.source).id]["sha256"]
         known = {locked.place: locked for locked in lock.models.get(spec.name, ())}.get(file.place)
         if known is not None and served != known.sha256:
-            told = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"
-            found.append(f"{told}, the lock has {known.sha256}")
+            text = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"
+            found.append(f"{text}, the lock has {known.sha256}")
     return found
 
 
@@ -103,7 +103,7 @@ def _same(made: Mapping[str, Sequence[LockedFile]], previous: Lock, model: str) 
 
 
 def _still(known: LockedFile, file: Wanted) -> bool:
-    """Return whether what is locked is what the manifest wants. An archive on this disk may have changed."""
+    """Return whether a locked file is still the one in the manifest. A local archive may have changed."""
     return known.source_id is not None and known.source_id == file.identifier and file.pinned in (None, known.sha256)
 
 

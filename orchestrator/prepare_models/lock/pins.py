@@ -25,13 +25,13 @@ def load(
 ) -> tuple[Manifest, Lock | None]:
     """Read a manifest and the lock next to it.
 
-    With ``locked`` every difference is refused and every file pinned. Without it the lock pins remote sources that are
-    still those of the manifest; local files are the user's to change. With ``keys`` one of them must have signed it;
-    with ``accepts`` an older edition is refused from now on.
+    With ``locked``, every difference is refused and every file pinned. Without it, the lock pins remote sources that
+    the manifest still has; local files may change. With ``keys``, one of them must have signed it; with ``accepts``,
+    older editions are refused from now on.
 
     Raises:
-        ManifestError, LockError, UsageError: manifest or lock is wrong, differs, or is missing though it is wanted.
-        SignatureError: no key of those signed the lock, or a newer one was accepted.
+        ManifestError, LockError, UsageError: manifest or lock is invalid, differs, or is required but missing.
+        SignatureError: none of the keys signed the lock, or a newer edition was accepted before.
     """
     loaded, lock = load_manifest(file), read(path_of(file))
     if lock is None:
@@ -52,7 +52,7 @@ def load(
 
 
 def held_to(manifest: Manifest, lock: Lock, *, everything: bool = True) -> Manifest:
-    """Return a manifest with the digests of a lock; without ``everything`` those of remote sources alone."""
+    """Return a manifest with the digests of a lock; without ``everything``, only those of remote sources."""
     base = manifest.path.absolute().parent
     models = tuple(_pinned(spec, lock, base, everything=everything) for spec in manifest.models)
     return replace(manifest, models=models)
@@ -76,7 +76,7 @@ def _pinned(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool) -> Mod
 
 
 def fetched_pins(spec: ModelSpec, lock: Lock, base: Path, *, everything: bool = True) -> Pins:
-    """Return what a lock knows of sources that are fetched; without ``everything`` not what an archive here holds."""
+    """Return a lock's pins of fetched sources; without ``everything``, excluding files in local archives."""
     files = [file for file in lock.models.get(spec.name, ()) if everything or file.source_id is not None]
     weights = {source_id_of(file, base): file.sha256 for file in fetched_weights(spec, files)}
     revisions = {file.source_id: file.revision for file in files if file.source_id and file.revision}

@@ -1,4 +1,4 @@
-"""What the models of a manifest are made from."""
+"""The files that the models of a manifest are made from."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Hashing = Callable[[Path], str]
 class Wanted:
     """A file that a manifest names.
 
-    source: as the manifest has it, local paths absolute. label: as a lock shows it. pinned: the manifest's sha256.
-    fetched: whether the entrypoint has to bring or unpack it; otherwise it is read where it is.
+    source: as in the manifest, local paths absolute. label: its form in a lock. pinned: the manifest's sha256.
+    fetched: whether the entrypoint has to fetch or unpack it; otherwise it is read in place.
     """
 
     role: str
@@ -36,28 +36,28 @@ class Wanted:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Return what names the file within its model."""
+        """Return what identifies the file within its model."""
         return self.role, self.label
 
     @property
     def identifier(self) -> str | None:
-        """Return what distinguishes two remote sources; None for a path, which differs from machine to machine."""
+        """Return what distinguishes remote sources; None for a path, which differs from machine to machine."""
         source = Source.of(self.source)
         return source.id if source.is_remote else None
 
 
 def pinnable(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
-    """Yield the files of a model whose digests the entrypoint holds them to. No file is looked at."""
+    """Yield the files of a model whose digests the entrypoint verifies. No file is read."""
     yield _source("model", spec.source, spec.sha256, base)
     if spec.calibration_cache is not None:
         yield _source("calibration_cache", spec.calibration_cache, spec.calibration_sha256, base)
 
 
 def wanted(spec: ModelSpec, base: Path) -> Iterator[Wanted]:
-    """Yield the files of a model, but for directories of samples. ``base``: directory of the manifest.
+    """Yield the files of a model, except directories of samples. ``base``: directory of the manifest.
 
     Raises:
-        HostError: weights that belong to a local model are not there, or are elsewhere than they may.
+        HostError: weights of a local model are missing, or outside the allowed directories.
     """
     yield from pinnable(spec, base)
     model = Source.of(spec.source).path
@@ -81,10 +81,10 @@ def _weights(name: str, model: Path) -> tuple[Path, ...]:
 
 
 def measure_local(file: Wanted, sha256: Hashing = sha256_file) -> LockedFile:
-    """Return a local file with its digest, which ``sha256`` finds out or remembers.
+    """Return a local file with its digest, which ``sha256`` computes or remembers.
 
     Raises:
-        HostError: it can't be read, or is a pointer of a repository in the file's place.
+        HostError: it can't be read, or is only a repository's pointer to the file.
     """
     path = Source.of(file.source).path or Path(file.source)
     try:
@@ -106,7 +106,7 @@ def sample_sets(spec: ModelSpec) -> Iterator[tuple[str, SampleConfig]]:
 
 
 def measure_samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) -> Iterator[LockedFile]:
-    """Yield the samples of a model, a directory as one entry.
+    """Yield the samples of a model, each directory as one entry.
 
     Raises:
         HostError: they can't be read.
@@ -123,19 +123,19 @@ def measure_samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) 
 
 
 def external_data(source: str, base: Path) -> Wanted:
-    """Return the file with weights at a source that was found next to a fetched model."""
+    """Return the weights file at a source next to a fetched model."""
     return _source("external_data", source, None, base)
 
 
 def fetched_weights(spec: ModelSpec, locked: Iterable[LockedFile]) -> list[LockedFile]:
-    """Return the locked files with weights that come with a model which has to be fetched or unpacked."""
+    """Return the locked weights files of a model that has to be fetched or unpacked."""
     if Source.of(spec.source).path is not None:
         return []
     return [file for file in locked if file.role == "external_data"]
 
 
 def source_id_of(file: LockedFile, base: Path) -> str:
-    """Return the ``id`` of a locked file's source; one in an archive on this disk is known by its path."""
+    """Return the ``id`` of a locked file's source; one in a local archive is identified by its path."""
     return file.source_id or Source.of(str(base / file.source)).id
 
 

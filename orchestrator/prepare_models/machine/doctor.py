@@ -1,4 +1,4 @@
-"""What builds need on this machine: containers, this Python, directories, clock and network."""
+"""What builds need on a machine: containers, this Python, directories, clock and network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 @dataclass(frozen=True)
 class Automatic:
-    """What ``--executor auto`` takes here. name: None where nothing works, for the reason, with its fix."""
+    """What ``--executor auto`` means here. name: None if nothing works; then there are a reason and its fix."""
 
     name: str | None
     reason: str = ""
@@ -56,15 +56,15 @@ def examine(
 
     Args:
         machine: what was probed.
-        models_dir: where engines go.
+        models_dir: where engines are written.
         platform: name of the platform that the user wants, None for the machine's own.
-        automatic: what ``auto`` takes; None where another machine was probed, of which neither this Python nor the
-            engine's images tell anything. Where nobody asked for a platform, only what it needs can fail.
+        automatic: what ``auto`` means; None if another machine was probed, about which neither this Python nor the
+        container engine's images say anything. Unless a platform was asked for, only what it needs can fail.
         install: the command that installs what builds in this Python.
         power: the state of a Jetson.
 
     Raises:
-        UsageError: there is no platform of that name.
+        UsageError: there is no platform with that name.
     """
     findings = list(_machine(machine))
     chosen, reason = _platform(machine, platform)
@@ -172,8 +172,8 @@ def _connect() -> tuple[Containers | None, Finding]:
     notes = ", rootless" if found.rootless else ""
     message = f"{kind} {found.version}, API {platforms.dotted(found.api)}{notes}"
     if found.api < _OLDEST_API:
-        told = f"{message} is too old"
-        return containers, Finding("engine", FAIL, told, "install Docker 19.03 or later", of=CONTAINERS)
+        text = f"{message} is too old"
+        return containers, Finding("engine", FAIL, text, "install Docker 19.03 or later", of=CONTAINERS)
     return containers, Finding("engine", OK, message)
 
 
@@ -204,7 +204,7 @@ def gpu_access(daemon: Daemon, machine: Machine) -> Finding:
     except HostError as error:
         return Finding("GPU access", FAIL, error.message, error.hint, of=CONTAINERS)
     text = f"{access.way}: {access.reason}"
-    # No engine reports whether it has the hook. Where its package brought nothing else either, it is not there.
+    # No container engine reports whether it has the hook. If nothing else of its package exists, it is missing.
     if access.way == gpu.DEVICE_REQUEST and not machine.toolkit and gpu.NVIDIA_RUNTIME not in daemon.runtimes:
         told = f"{text}, which is not installed"
         return Finding("GPU access", FAIL, told, daemon_errors.TOOLKIT, of=CONTAINERS)
@@ -215,8 +215,8 @@ def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
     image = containers.image(chosen.image)
     build = f"prepare-models image build --platform {chosen.name}"
     if image is None:
-        told = f"the engine does not have {chosen.image}"
-        yield Finding("image", FAIL, told, f"{build}; or image pull, image load", of=CONTAINERS)
+        text = f"the engine does not have {chosen.image}"
+        yield Finding("image", FAIL, text, f"{build}; or image pull, image load", of=CONTAINERS)
         return
     why_not = image.unfit()
     if why_not is None:
@@ -259,7 +259,7 @@ def _space(name: str, path: Path, needed: int, fix: str, *, what: str = "") -> F
 
 
 def _clock() -> Finding:
-    """A clock that stands before this tool was installed makes every certificate invalid, as on boards without one."""
+    """Check the clock: a time before this tool's installation, as on boards without one, breaks all certificates."""
     installed = Path(__file__).stat().st_mtime
     now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     if time.time() < installed - 86400:
@@ -270,7 +270,7 @@ def _clock() -> Finding:
 def _network() -> Iterator[Finding]:
     proxies = [name for each in _PROXIES for name in (each, each.lower()) if os.environ.get(name)]
     wrong = [name for name in proxies if not _is_proxy(os.environ[name])]
-    if wrong:  # the value is not repeated, it may hold a password
+    if wrong:  # the value is not repeated, as it may contain a password
         text = f"{', '.join(wrong)}: not the address of a proxy"
         yield Finding("proxy", FAIL, text, "write http://HOST:PORT, or unset it")
     elif proxies:
@@ -291,7 +291,7 @@ def _is_proxy(text: str) -> bool:
 
 
 def _authority(variable: str, place: Path) -> Finding:
-    """Look whether TLS finds certificates where a variable says."""
+    """Check whether TLS finds certificates where a variable says."""
     name, fix = f"CA of {variable}", f"correct or unset {variable}"
     try:
         if not (place.is_dir() if variable.endswith("DIR") else place.exists()):

@@ -1,6 +1,6 @@
-"""What an environment that builds engines tells of itself, remembered while nothing changes that it depends on.
+"""What an environment that builds engines reports about itself, remembered until something it depends on changes.
 
-So a run that has nothing to build starts neither a child process nor a container to find that out.
+So a run with nothing to build starts no child process or container to find out.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from . import facts as machine
 from . import gpus
 from .facts import Machine
 
-_FORM = 4  # of what is remembered; raised when a description tells more
+_FORM = 4  # version of the remembered form; raised when a description contains more
 _MACHINE_FILES = ("proc/sys/kernel/random/boot_id", "proc/driver/nvidia/version")
-_MOST = 100  # descriptions that are kept: each boot of a machine with a GPU makes another
+_MOST = 100  # descriptions that are kept: each boot of a machine with a GPU adds one
 _CARDS = "proc/driver/nvidia/gpus/*/information"
 _MACHINE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
 
 def unavailable() -> str | None:
-    """Say why this Python can't build engines, or return None."""
+    """Return why this Python can't build engines, or None."""
     found = backends.here()
     if found.builds is not None or converters.find().reads_onnx:
         return None
@@ -48,8 +48,8 @@ def remembered(
 
     Args:
         facts: everything that it depends on.
-        ask: finds it out.
-        lasting: whether an answer holds as long as the facts do. That a GPU was missing does not.
+        ask: obtains the description.
+        lasting: returns whether an answer stays valid as long as the facts do; a missing GPU doesn't.
     """
     found: RuntimeInfo | None = known(facts)
     if found is not None:
@@ -61,14 +61,14 @@ def remembered(
 
 
 def known(facts: Sequence[object]) -> Any:
-    """Return what is remembered for some facts, None for nothing."""
+    """Return what is remembered for some facts, or None."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads(_file(facts).read_text(encoding="utf-8"))
     return None
 
 
 def remember(facts: Sequence[object], answer: Any) -> None:
-    """Keep what was found out, unless that is known already; no failure here is one."""
+    """Remember an answer, unless already known; failures to do so are ignored."""
     file, text = _file(facts), json.dumps(answer)
     with contextlib.suppress(OSError):
         if not file.exists() or file.read_text(encoding="utf-8") != text:
@@ -79,24 +79,24 @@ def remember(facts: Sequence[object], answer: Any) -> None:
 
 
 def image_facts(image_id: str, found: Machine, gpu: str) -> list[object]:
-    """Return what an image's description depends on, however its container gets to the GPU.
+    """Return what an image's description depends on, however its container gets the GPU.
 
     Args:
-        image_id: it stands for every byte of the image.
+        image_id: identifies every byte of the image.
         found: this machine.
-        gpu: what the container gets of it: none, all, an index or a UUID.
+        gpu: the GPUs that the container gets: none, all, an index or a UUID.
     """
     return [CONTRACT_VERSION, image_id, found.board, gpu, *(machine_facts() if gpu != gpus.NONE else ())]
 
 
 def this_machine() -> Machine:
-    """Describe this machine; its driver is asked once for each boot, driver and set of GPUs."""
+    """Describe this machine; its driver is queried once for each boot, driver and set of GPUs."""
     return machine.probe(ask_gpus=_gpus)
 
 
 def _gpus(root: Path) -> gpus.Answer:
     program, drivers = gpus.nvidia_smi(root), machine_facts(root)
-    if drivers[1] is None:  # without a file that tells the driver nothing shows that it changed
+    if drivers[1] is None:  # without a file with the driver's version, a change would go unnoticed
         return gpus.ask(root)
     facts = ["gpus", program, os.stat(program).st_mtime_ns if program else None, *drivers]
     found = known(facts)
@@ -109,7 +109,7 @@ def _gpus(root: Path) -> gpus.Answer:
 
 
 def machine_facts(root: Path = Path("/")) -> list[str | None]:
-    """Return what a GPU that is seen depends on: this boot of the machine, its driver, GPUs, what is hidden from us."""
+    """Return what a visible GPU depends on: the machine's boot, its driver, GPUs, and what is hidden from us."""
     cards = sorted(str(file) for file in root.glob(_CARDS))
     texts = [_text(root / file) for file in (*_MACHINE_FILES, *cards)]
     return texts + [os.environ.get(name) for name in _MACHINE_VARIABLES]

@@ -1,6 +1,6 @@
 """What this machine is: architecture, Jetson release, NVIDIA GPUs, CDI devices. Reads files; changes nothing.
 
-Every probe looks below a root directory, so that a test can hand in another machine's files.
+Every probe looks below a root directory, so that a test can pass another machine's files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Version = tuple[int, ...]
 class Machine:
     """A machine.
 
-    arch: x86_64 or aarch64. l4t: release of Jetson Linux such as (36, 4, 7), None elsewhere.
+    arch: x86_64 or aarch64. l4t: release of Jetson Linux such as (36, 4, 7); None if not a Jetson.
     model: the device tree's name of the board; soc: such as tegra234.
     gpus: discrete GPUs; gpu_reason: why there are none, or one is missing; gpu_fix: what to do about it.
     cdi: devices such as nvidia.com/gpu=all.
@@ -61,7 +61,7 @@ class Machine:
 
     @property
     def jetson(self) -> bool:
-        """Return whether this is a Jetson, by its release or by its device tree where no file names the release."""
+        """Return whether this is a Jetson, by its release, or by its device tree if no file names the release."""
         return self.l4t is not None or bool(self.soc)
 
     @property
@@ -72,7 +72,7 @@ class Machine:
 
     @property
     def compute_capability(self) -> str:
-        """Return the capability of the GPU that engines are built on, or an empty text."""
+        """Return the compute capability of the GPU that builds engines, or an empty text."""
         return self.gpus[0].compute_capability if self.gpus else _SOC_CAPABILITY.get(self.soc, "")
 
 
@@ -100,7 +100,7 @@ def probe(
 
 
 def cdi_devices(directories: list[Path]) -> tuple[str, ...]:
-    """Return the GPU devices of all CDI specifications, sorted. A specification of another kind is no GPU."""
+    """Return the GPU devices of all CDI specifications, sorted. Specifications of other kinds are not GPUs."""
     names: set[str] = set()
     for directory in directories:
         for file in sorted(directory.glob("*")):
@@ -144,7 +144,7 @@ def _soc(root: Path) -> str:
 
 
 def _device_groups(root: Path) -> tuple[int, ...]:
-    """Return the groups of device nodes that are closed to others, as Jetson's are (0660, group video)."""
+    """Return the groups of device nodes that only they may open, as on Jetson (0660, group video)."""
     groups: set[int] = set()
     for name in _DEVICE_NODES:
         try:

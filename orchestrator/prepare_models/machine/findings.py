@@ -1,4 +1,4 @@
-"""What a look at a machine finds: each thing is ok, a warning or a failure, and names its fix."""
+"""Findings about a machine: each is ok, a warning or a failure, and names its fix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTAINERS, LOCAL = "docker", "local"  # executors
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. of: the executor that needs it, empty where every one does."""
+    """One thing that was checked. of: the executor that needs it; empty if all do."""
 
     name: str
     status: str
@@ -24,7 +24,7 @@ class Finding:
 
 
 def judged(findings: Sequence[Finding], executor: str | None) -> list[Finding]:
-    """Return findings where one executor works: what others lack is a warning. None: every failure stays one."""
+    """Return findings if one executor works: what others lack is then a warning. None: failures stay failures."""
     if executor is None:
         return list(findings)
     return [

@@ -1,4 +1,4 @@
-"""The GPUs of a machine as its driver reports them: through NVML where it can be loaded, else through nvidia-smi."""
+"""The GPUs of a machine as its driver reports them: through NVML if it can be loaded, else through nvidia-smi."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-NONE = "none"  # what says that no GPU is wanted
+NONE = "none"  # value that means no GPU
 
 _FIELDS = "index,uuid,name,driver_version"
-_CAPABILITY = "compute_cap"  # not known to drivers before 510
-_CAPABILITY_TEXT = r"\d+\.\d+"  # "[N/A]" is an unknown one
+_CAPABILITY = "compute_cap"  # unknown to drivers before 510
+_CAPABILITY_TEXT = r"\d+\.\d+"  # "[N/A]" means unknown
 _QUERY_TIMEOUT_S = 20
-_SMI_PLACES = ("usr/bin", "usr/lib/wsl/lib", "opt/bin")  # WSL2 has it outside of many PATHs
+_SMI_PLACES = ("usr/bin", "usr/lib/wsl/lib", "opt/bin")  # on WSL2 it is often not in PATH
 
 _INSTALL_DRIVER = "install the NVIDIA driver"
 _LOAD = "load the driver (sudo modprobe nvidia); after an update of the kernel, reinstall it"
@@ -26,7 +26,7 @@ _RESTART = "restart the machine; if it comes back, look for Xid errors in: sudo 
 _MISMATCH = "restart the machine: the driver was updated while its old module is loaded"
 _PERMISSION = "give this user access to /dev/nvidia*: often the group is video or render"
 _NOT_THERE = "check whether the card is present (lspci), and what the driver reports: sudo dmesg"
-# What nvidia-smi says when it fails, and what fixes it.
+# nvidia-smi's errors, and how to fix them.
 _SAID = (
     ("version mismatch", _MISMATCH),
     ("communicate with the", _LOAD),
@@ -35,14 +35,14 @@ _SAID = (
     ("unable to determine the device handle", _RESTART),
     ("no devices were found", _NOT_THERE),
 )
-# NVML's status codes (nvmlReturn_t), and what fixes them.
+# NVML's status codes (nvmlReturn_t), and how to fix them.
 _STATUS = {4: _PERMISSION, 9: _LOAD, 15: _RESTART, 18: _MISMATCH, 999: _RESTART}
 _NO_LIBRARY = 12
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU. ``compute_capability`` such as 8.9, empty where the driver does not tell."""
+    """A GPU. ``compute_capability`` such as 8.9, empty if the driver doesn't report it."""
 
     index: int
     uuid: str
@@ -52,7 +52,7 @@ class Gpu:
 
 
 class Answer(NamedTuple):
-    """What a driver reports. reason: why there is no GPU, or why one of them is missing; fix: what to do about it."""
+    """What a driver reports. reason: why there is no GPU, or why one is missing; fix: what to do about it."""
 
     gpus: tuple[Gpu, ...]
     reason: str = ""
@@ -60,19 +60,19 @@ class Answer(NamedTuple):
 
 
 def ask(root: Path = Path("/")) -> Answer:
-    """Return the GPUs of the machine whose files are below ``root``. NVML is asked on this machine alone."""
+    """Return the GPUs of the machine whose files are below ``root``. NVML is used only for this machine."""
     answer = _nvml() if root == Path("/") else None
     return _smi(root) if answer is None else answer
 
 
 def nvidia_smi(root: Path) -> str | None:
-    """Return the path of nvidia-smi. Below another root only that root's own program counts, never this machine's."""
+    """Return the path of nvidia-smi. Below another root, only that root's own program counts."""
     places = ":".join(str(root / place) for place in _SMI_PLACES)
     return (shutil.which("nvidia-smi") if root == Path("/") else None) or shutil.which("nvidia-smi", path=places)
 
 
 def _nvml() -> Answer | None:
-    """Return what NVML reports, None where its bindings or the library are not there."""
+    """Return what NVML reports; None if its bindings or the library are missing."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
@@ -95,7 +95,7 @@ def _listed(nvml: ModuleType) -> Answer:
     for index in range(nvml.nvmlDeviceGetCount()):
         try:
             gpus.append(_device(nvml, index, driver))
-        except nvml.NVMLError as error:  # the others may work
+        except nvml.NVMLError as error:  # the other GPUs may work
             told, fix = _fault(error)
             reason = f"GPU {index}: {told}"
     if not gpus and not reason:

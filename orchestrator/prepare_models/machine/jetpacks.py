@@ -1,4 +1,4 @@
-"""What each JetPack brings: ``jetpacks.json``, TensorRT 8.4 to 11.4, and which modules have a DLA that it uses."""
+"""What each JetPack contains (``jetpacks.json``, TensorRT 8.4 to 11.4), and which modules have a DLA that it uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .platforms import dotted, version
 class JetPack:
     """One release.
 
-    l4t: first and last Jetson Linux, empty where it is not known. newer: a TensorRT that it takes besides its own.
+    l4t: first and last Jetson Linux; empty if unknown. newer: a TensorRT that it supports besides its own.
     """
 
     jetpack: str
@@ -29,7 +29,7 @@ class JetPack:
 
 @dataclass(frozen=True)
 class Dla:
-    """TensorRT versions, from first to last (empty: all that follow), that build for the DLA of some modules."""
+    """TensorRT versions, first to last (empty: all later ones), that build for the DLA of some modules."""
 
     tensorrt: tuple[str, str]
     modules: tuple[str, ...]
@@ -37,7 +37,7 @@ class Dla:
 
 @lru_cache(maxsize=1)
 def releases() -> tuple[JetPack, ...]:
-    """Return every release, the oldest first."""
+    """Return every release, oldest first."""
     return tuple(JetPack(**{**row, "l4t": tuple(row["l4t"])}) for row in _document()["releases"])
 
 
@@ -48,13 +48,13 @@ def dla() -> tuple[Dla, ...]:
 
 
 def of(l4t: Version) -> JetPack | None:
-    """Return the JetPack of a release of Jetson Linux, None where it is not known."""
+    """Return the JetPack of a release of Jetson Linux, or None if unknown."""
     known = [row for row in releases() if row.l4t]
     return next((row for row in known if version(row.l4t[0]) <= l4t <= version(row.l4t[1])), None)
 
 
 def has_dla(board: str, tensorrt: str) -> bool | None:
-    """Return whether a TensorRT builds for the DLA of a module, None where the module is not known."""
+    """Return whether a TensorRT builds for the DLA of a module; None for an unknown module."""
     if not board:
         return None
     wanted = version(tensorrt)
@@ -67,7 +67,7 @@ def has_dla(board: str, tensorrt: str) -> bool | None:
 
 
 def told(machine: Machine) -> str:
-    """Return what is known of a Jetson's release and its DLA, as a sentence."""
+    """Return what is known about a Jetson's release and its DLA, as a sentence."""
     if machine.l4t is None:
         return "unknown release"
     found = of(machine.l4t)

@@ -1,4 +1,4 @@
-"""What builds in this Python need, as far as it can be reported without importing any of it."""
+"""What builds in this Python need, checked without importing any of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .environments import unavailable
 from .facts import Machine
 from .findings import FAIL, LOCAL, OK, WARN, Finding
 
-# What an extra of this distribution brings, beyond what every installation has.
+# Packages of an extra of this distribution, beyond those of every installation.
 EXTRAS = {
     "calibrate": ("onnxruntime", "pillow"),
     "verify": ("onnxruntime", "pillow", "polygraphy"),
@@ -23,7 +23,7 @@ _CODEC = "pip install cryptography and then pip install --no-deps nvidia-eff-tao
 
 
 def examine(machine: Machine, install: str) -> Iterator[Finding]:
-    """Yield what is found. ``install``: the command that installs the extra ``local``."""
+    """Yield the findings. ``install``: the command that installs the extra ``local``."""
     installed, found = packages.installed(), converters.find()
     yield from _backend(machine, install)
     if "onnx" in installed:
@@ -35,8 +35,8 @@ def examine(machine: Machine, install: str) -> Iterator[Finding]:
     yield Finding("converters here", OK, ", ".join(programs) or "no trtexec, no tao-converter", of=LOCAL)
     there = [name for name, needed in EXTRAS.items() if set(needed) <= set(installed)]
     absent = [name for name in EXTRAS if name not in there]
-    told = f"installed: {', '.join(there) or 'none'}; not installed: {', '.join(absent) or 'none'}"
-    yield Finding("extras here", OK, told, of=LOCAL)
+    text = f"installed: {', '.join(there) or 'none'}; not installed: {', '.join(absent) or 'none'}"
+    yield Finding("extras here", OK, text, of=LOCAL)
 
 
 def _backend(machine: Machine, install: str) -> Iterator[Finding]:
@@ -45,16 +45,16 @@ def _backend(machine: Machine, install: str) -> Iterator[Finding]:
         yield Finding("TensorRT here", FAIL, why_not, install, of=LOCAL)
         return
     name, version = (backend["name"], backend["version"]) if backend else ("trtexec", backends.library_version() or "")
-    told = f"{name} {version}".strip()
+    text = f"{name} {version}".strip()
     if name == "tensorrt_rtx":
-        told += ", which builds without a GPU, for RTX GPUs only: not for Isaac ROS and Triton"
-        yield Finding("TensorRT here", OK, told, of=LOCAL)
+        text += ", which builds without a GPU, for RTX GPUs only: not for Isaac ROS and Triton"
+        yield Finding("TensorRT here", OK, text, of=LOCAL)
         return
     if not (machine.gpus or machine.jetson):
-        told += f", which builds on a GPU, and there is none: {machine.gpu_reason}"
-        yield Finding("TensorRT here", FAIL, told, machine.gpu_fix, of=LOCAL)
+        text += f", which builds on a GPU, and there is none: {machine.gpu_reason}"
+        yield Finding("TensorRT here", FAIL, text, machine.gpu_fix, of=LOCAL)
     else:
-        yield Finding("TensorRT here", OK, told, of=LOCAL)
+        yield Finding("TensorRT here", OK, text, of=LOCAL)
     for fault in known_faults.of_version(version, machine.capabilities):
         yield Finding("known faults", WARN, fault["message"], fault["hint"], of=LOCAL)
 
@@ -64,5 +64,5 @@ def _codec(installed: bool) -> Finding:
         return Finding(".etlt here", OK, "NVIDIA's codec is installed", of=LOCAL)
     possible = os.uname().machine == "x86_64" and sys.version_info[:2] in ((3, 10), (3, 12))
     fix = _CODEC if possible else "decrypt .etlt models on x86_64 with Python 3.10 or 3.12, or in an image"
-    told = "NVIDIA's codec is not installed: .etlt models can't be decrypted"
-    return Finding(".etlt here", WARN, told, fix, of=LOCAL)
+    text = "NVIDIA's codec is not installed: .etlt models can't be decrypted"
+    return Finding(".etlt here", WARN, text, fix, of=LOCAL)

@@ -19,12 +19,12 @@ REPOSITORY = "prepare-models"
 class Platform:
     """A row of the table.
 
-    l4t: first and last release of Jetson Linux that the image runs on, empty for other machines.
-    min_driver: oldest NVIDIA driver; min_compute: lowest compute capability. Empty: none is needed.
-    runs_on: compute capabilities on which its engines run, with + for all from there on; empty: min_compute decides.
-    confirmed: whether base image and versions were read in a published source rather than concluded.
-    base_digest: ``sha256:`` and the digest of the base image, of the bytes that its tag stood for when it was pinned.
-    by_name: whether the user has to ask for it: Isaac ROS and Triton of most machines have an older TensorRT.
+    l4t: first and last release of Jetson Linux that the image runs on; empty for other machines.
+    min_driver: oldest NVIDIA driver; min_compute: lowest compute capability. Empty: no requirement.
+    runs_on: compute capabilities on which its engines run, with + for that and all later ones; empty: min_compute
+    decides. confirmed: whether base image and versions come from a published source rather than inference.
+    base_digest: ``sha256:`` and the digest of the base image that its tag referred to when it was pinned.
+    by_name: whether it is used only by name: on most machines, Isaac ROS and Triton have an older TensorRT.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Platform:
 
     @property
     def base(self) -> str:
-        """Return the base image, by its digest where that is known."""
+        """Return the base image, by digest if known."""
         return f"{self.base_image}@{self.base_digest}" if self.base_digest else self.base_image
 
     @property
@@ -55,13 +55,13 @@ class Platform:
 
     @property
     def builds_without_gpu(self) -> bool:
-        """Return whether engines are built ahead of time, for GPUs that need not be here."""
+        """Return whether engines are built ahead of time, for GPUs that need not be in this machine."""
         return self.name == "rtx"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A platform and the sentence that says why it was taken."""
+    """A platform, and a sentence on why it was chosen."""
 
     platform: Platform
     reason: str
@@ -77,12 +77,12 @@ def table() -> tuple[Platform, ...]:
 
 
 def with_digests(rows: Iterable[Platform], digests: Mapping[str, str | None]) -> tuple[Platform, ...]:
-    """Return platforms whose base images are pinned as far as their digests are known."""
+    """Return platforms with their base images pinned, if their digests are known."""
     return tuple(replace(row, base_digest=digests.get(row.base_image) or "") for row in rows)
 
 
 def named(name: str) -> Platform:
-    """Return the platform of that name."""
+    """Return the platform with that name."""
     rows = {row.name: row for row in table()}
     if name not in rows:
         raise UsageError(f"unknown platform {name}", hint=f"one of {', '.join(rows)}")
@@ -105,7 +105,7 @@ def pick(machine: Machine) -> Choice:
     """Return the platform that fits the machine.
 
     Raises:
-        HostError: the machine is a Jetson whose release no image serves, or of an unknown architecture.
+        HostError: the machine is a Jetson with a release for which there is no image, or has an unknown architecture.
     """
     if machine.jetson:
         return _for_jetson(machine)
@@ -126,12 +126,12 @@ def pick(machine: Machine) -> Choice:
 
 
 def unsuitable(platform: Platform, machine: Machine) -> str | None:
-    """Say why an image can't work on a machine, or return None."""
+    """Return why an image can't work on a machine, or None."""
     if machine.arch not in platform.arch:
         return f"the image is for {' and '.join(platform.arch)}, this machine is {machine.arch}"
     if platform.l4t:
         if machine.l4t is None and machine.jetson:
-            return None  # its release is not known, so it is the user who knows
+            return None  # its release is unknown, so trust the user
         if machine.l4t is None:
             return f"the image is for Jetson (JetPack {platform.jetpack}), this machine is not one"
         low, high = (version(text) for text in platform.l4t)
@@ -153,7 +153,7 @@ def _runs(runs_on: tuple[str, ...], capability: str) -> bool:
 
 
 def _without_tensorrt(ahead: Platform, machine: Machine) -> Choice:
-    """Return TensorRT-RTX where its engines run on the GPU for which no image has the full TensorRT.
+    """Return TensorRT-RTX if its engines run on a GPU that no image with full TensorRT supports.
 
     Raises:
         HostError: they don't.
@@ -189,7 +189,7 @@ def _for_jetson(machine: Machine) -> Choice:
 
 
 def version(text: str) -> Version:
-    """Return the numbers of a dotted version."""
+    """Return a dotted version as numbers."""
     return tuple(int(part) for part in re.findall(r"\d+", text))
 
 

@@ -1,4 +1,4 @@
-"""Manifests that the tool writes: models with comments, in YAML that ``load`` reads back as it was meant."""
+"""Manifests that the tool writes: models with comments, in YAML that ``load`` reads back unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = f"""\
 # Commented lines show what else a model can have; remove the # to set it.
 {START}"""
 _WIDTH = 116
-# What YAML reads as the same text without quotes, and the words among it that it reads as something else.
+# Text that YAML reads back unchanged without quotes, and words that it would read as something else.
 _PLAIN = r"[A-Za-z/][A-Za-z0-9/._:@!+=-]*(?<!:)|\d+(x\d+)+"
 _WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
@@ -33,8 +33,8 @@ _WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 class Draft:
     """One model of a manifest to be written.
 
-    entry: its keys and values, in the order in which one reads them.
-    about: comments before it. beside: comments by key. optional: keys and values that are there as comments.
+    entry: its keys and values, in reading order.
+    about: comments before it. beside: comments by key. optional: keys and values that are written as comments.
     """
 
     entry: Mapping[str, object]
@@ -44,14 +44,14 @@ class Draft:
 
 
 def entry_of(text: str, base: Path, name: str | None = None) -> dict[str, object]:
-    """Return name, source and digest of a model that the user named, for a manifest in the directory ``base``."""
+    """Return name, source and digest of a model that the user gave, for a manifest in the directory ``base``."""
     source, sha256 = split_pin(text)
     entry: dict[str, object] = {"name": name or _name_of(source), "source": _placed(source, base)}
     return entry if sha256 is None else {**entry, "sha256": sha256}
 
 
 def _name_of(source: str) -> str:
-    """Return a name for a model, made from that of its file."""
+    """Return a name for a model, derived from its file's name."""
     if source.startswith(PREFIX):
         return source.removeprefix(PREFIX)
     file = Source.of(source).inner or source
@@ -67,7 +67,7 @@ def _placed(source: str, base: Path) -> str:
 
 
 def path_in(path: Path, base: Path) -> str:
-    """Return a path relative to ``base`` where it is below it, else absolute."""
+    """Return a path relative to ``base`` if it is below it, else absolute."""
     there = path.expanduser().absolute()
     return str(there.relative_to(base)) if there.is_relative_to(base) else str(there)
 
@@ -78,7 +78,7 @@ def manifest(drafts: Sequence[Draft], head: str = HEAD) -> str:
 
 
 def model(draft: Draft) -> str:
-    """Return the lines of one model, as they are under ``models:``."""
+    """Return the lines of one model under ``models:``."""
     about = [f"  {part}" for line in draft.about for part in _wrapped(line)]
     lines = []
     for key, value in draft.entry.items():
@@ -95,12 +95,12 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    """Return a comment that stays one, whatever a stranger's name holds."""
+    """Return a one-line comment, whatever an untrusted name contains."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def yaml_lines(key: str, value: object) -> list[str]:
-    """Return a key with its value; a mapping has a line for each of its keys."""
+    """Return a key with its value; a mapping gets a line for each of its keys."""
     if isinstance(value, Mapping) and key in ("inputs", "outputs"):
         return [f"{key}:", *(f"  {_quoted(str(name))}: {_flow(item)}" for name, item in value.items())]
     return [f"{key}: {_flow(value)}"]
@@ -117,6 +117,6 @@ def _flow(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text in double quotes, whose dollar signs stay what they are."""
+    """Return a text in double quotes, with dollar signs escaped."""
     plain = json.dumps(text.replace("$", "$$"), ensure_ascii=False)
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in plain)

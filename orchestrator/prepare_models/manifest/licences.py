@@ -1,4 +1,4 @@
-"""Terms that a manifest marks, and whether the user accepts them."""
+"""Terms of models in a manifest, and whether the user accepts them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def require(specs: Iterable[ModelSpec], *, accepted: bool) -> None:
     """Refuse models whose terms were not accepted.
 
     Raises:
-        LicenceError: names each with the page of its terms.
+        LicenceError: terms were not accepted; it names each model with the page of its terms.
     """
     terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
     if terms and not accepted:

@@ -25,13 +25,13 @@ from .model import DEFAULT_KEYS, MODEL_ROWS, NAME, TARGETS, Key, KeySource, Mani
 from .nodes import Node, Problems, node_of, parse, read
 from .readers import Reader
 
-NO_FILE = Path("-")  # of a manifest that is none
+NO_FILE = Path("-")  # stands in for the file of a manifest that isn't one
 TOP_KEYS = ("version", "defaults", "models", "deploy_dir", "consumers", "targets")
 
-# What a model says itself takes the place of these words of the catalog.
+# A model's own settings replace these of the catalog.
 _INSTEAD = {"inputs": ("profiles",), "calibration_cache": ("calibration",)}
 
-# Formats that people have and this tool can't convert, each with the way to one that it can.
+# Formats that this tool can't convert, each with how to get one that it can.
 _OTHER_FORMATS = {
     **dict.fromkeys((".pt", ".pth", ".hdf5", ".h5", ".tlt", ".pb", ".tflite"), "export it to ONNX first"),
     **dict.fromkeys((".plan", ".engine"), "it is an engine already; give the model that it was built from"),
@@ -44,8 +44,8 @@ def load(file: Path) -> Manifest:
     """Read and check a manifest.
 
     Raises:
-        UsageError: there is none, or a model is in its place.
-        ManifestError: with every problem, its line and its path such as ``models[2].inputs``.
+        UsageError: the file doesn't exist, or is a model.
+        ManifestError: it has problems; each has its line and a path such as ``models[2].inputs``.
     """
     _refuse_model(file)
     return of_text(read(file), file)
@@ -56,7 +56,7 @@ def _refuse_model(file: Path) -> None:
         with skeleton.mapped(file) as view:
             is_model = skeleton.verdict(view) == skeleton.WHOLE
     except OSError:
-        return  # reading it says why
+        return  # reading it raises the error
     if is_model or file.suffix.lower() == ".onnx" or converters.is_encrypted(file.name):
         name = shlex.quote(str(file))
         hint = f"convert it: prepare-models convert {name}; or write a manifest for it: prepare-models init {name}"
@@ -64,11 +64,11 @@ def _refuse_model(file: Path) -> None:
 
 
 def of_text(text: str, file: Path) -> Manifest:
-    """Check a manifest's text. ``file``: its place, to which paths in it are relative.
+    """Check a manifest's text. ``file``: its path, to which paths in it are relative.
 
     Raises:
-        ManifestError: with every problem, its line and its path such as ``models[2].inputs``.
-        HostError: no report can name its directory.
+        ManifestError: it has problems; each has its line and a path such as ``models[2].inputs``.
+        HostError: its directory's name can't be written into a report.
     """
     problems = Problems(file)
     root = parse(text, problems)
@@ -82,7 +82,7 @@ def of_value(value: Mapping[str, object]) -> Manifest:
     """Check the content of a manifest. Its paths are relative to the current directory.
 
     Raises:
-        ManifestError: with every problem and its path such as ``models[2].inputs``.
+        ManifestError: it has problems; each has a path such as ``models[2].inputs``.
     """
     problems = Problems(NO_FILE)
     loader = _Loader(paths.named_in_utf8(Path()), problems)
@@ -92,7 +92,7 @@ def of_value(value: Mapping[str, object]) -> Manifest:
 
 
 class _Loader(Reader):
-    deployment = Deployment()  # what the top level says of all models
+    deployment = Deployment()  # what the top level sets for all models
     targets: Mapping[str, str] = {}  # replaced as a whole
 
     def manifest(self, root: Node) -> tuple[ModelSpec, ...]:
@@ -118,12 +118,12 @@ class _Loader(Reader):
         return tuple(specs)
 
     def _deployed(self, entries: Mapping[str, Node]) -> Deployment:
-        """Return for whom and for which place the companions are written."""
+        """Return the consumers and the path for which companions are written."""
         place, names = entries.get("deploy_dir"), entries.get("consumers")
-        told = [] if names is None else [names] if names.kind == "scalar" else names.items
-        if names is not None and not told:
+        items = [] if names is None else [names] if names.kind == "scalar" else names.items
+        if names is not None and not items:
             self.problems.expected(names, CONSUMER.expected)
-        chosen = [self._checked(CONSUMER, node) for node in told]
+        chosen = [self._checked(CONSUMER, node) for node in items]
         path = self._checked(DEPLOY_DIR, place) if place is not None else None
         return Deployment(deploy_dir=path, consumers=tuple(filter(None, chosen)))
 
@@ -173,7 +173,7 @@ class _Loader(Reader):
         return spec
 
     def _values(self, entries: Mapping[str, Node], defaults: Mapping[str, Node]) -> dict[str, Any]:
-        """Return a model's values by the names of their settings. Groups win over those of defaults key by key."""
+        """Return a model's values by the names of their settings. Groups override those of defaults key by key."""
         values: dict[str, Any] = {}
         for row in MODEL_ROWS:
             layers = [layer[row.key] for layer in (defaults, entries) if row.key in layer]
@@ -188,7 +188,7 @@ class _Loader(Reader):
         return self._key(node) if isinstance(kind, KeySource) else super().value(kind, node)
 
     def _catalogued(self, node: Node) -> dict[str, Node]:
-        """Return a model's entries, filled up with what the catalog says of ``source: catalog:NAME``."""
+        """Return a model's entries, completed from the catalog for ``source: catalog:NAME``."""
         source = node.entries.get("source")
         if source is None or not (source.text or "").startswith(PREFIX):
             return node.entries
@@ -202,7 +202,7 @@ class _Loader(Reader):
                 known.pop(key, None)
         precision = node.entries.get("precision")
         if (precision.text if precision else known["precision"]) not in ("int8", AUTO):
-            known.pop("calibration_cache", None)  # it is there for those who want int8
+            known.pop("calibration_cache", None)  # it only matters for int8
         filled = {key: node_of(value, source.line, source.path) for key, value in known.items()}
         return {**filled, **node.entries, "source": filled["source"]}
 

@@ -71,7 +71,7 @@ class KeySource(Kind):
 
 NAME = Text(
     "at most 128 of a-z, 0-9, '.', '_' and '-', a letter or digit first",
-    "[a-z0-9][a-z0-9._-]{0,127}",  # names of files are made of it, and those end at 255 bytes
+    "[a-z0-9][a-z0-9._-]{0,127}",  # it becomes part of file names, which are limited to 255 bytes
     ("string", "number"),
 )
 DEVICE = Text(
@@ -83,7 +83,7 @@ _URL = Text("a URL that starts with https://", r"https?://[^\s]+")
 
 
 class Ngc(Record):
-    """How NVIDIA NGC is reached. The variables NGC_CLI_API_URL and NGC_CLI_AUTH_URL come before it."""
+    """How NVIDIA NGC is reached. The variables NGC_CLI_API_URL and NGC_CLI_AUTH_URL take precedence."""
 
     api_url: str | None = setting(_URL, "base URL of the API", "https://api.ngc.nvidia.com")
     auth_url: str | None = setting(_URL, "base URL of the token service", "https://authn.nvidia.com")
@@ -93,7 +93,7 @@ class Ngc(Record):
 
 
 class Defaults(Record):
-    """What ``defaults:`` may have besides settings of models."""
+    """What ``defaults:`` may contain besides settings of models."""
 
     ngc: Ngc | None = setting(
         Nested(Ngc, "api_url, auth_url or key_file"),
@@ -157,10 +157,10 @@ class ModelSpec(ModelSettings):
         return f"{self.target}/{self.name}" if self.target else self.name
 
     def job(self, output_dir: Path, *, key_file: Path | None = None, timeout_s: float | None = None) -> ModelJob:
-        """Return what the entrypoint is asked for this model.
+        """Return the entrypoint's job for this model.
 
         Args:
-            output_dir: directory of the model, absolute where anything is written.
+            output_dir: directory of the model, absolute if anything is written.
             key_file: where the entrypoint finds the key.
             timeout_s: seconds that the conversion may take.
         """
@@ -174,7 +174,7 @@ class ModelSpec(ModelSettings):
         )
 
 
-# The settings of a model as its manifest has them, and the keys of those that ``defaults:`` may have, too.
+# The settings of a model in a manifest, and the keys of those that ``defaults:`` may also have.
 MODEL_ROWS = sorted((row for row in rows(ModelSpec) if row.key), key=lambda row: row.default is not REQUIRED)
 DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "headers_file", *keys(Defaults))
 

@@ -1,4 +1,4 @@
-"""YAML with line numbers: a tree of nodes that know where they are, and a list of the problems found in them."""
+"""YAML with line numbers: a tree of nodes that know their place, and a list of problems found in them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ..errors import ManifestError, Problem, UsageError
 from .variables import VariableError, substitute
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Far beyond any manifest; a few lines of aliases to aliases stand for more than memory holds.
+# Far beyond any manifest; a few lines of aliases to aliases could expand beyond all memory.
 _MAX_NODES = 100_000
 _MAX_DEPTH = 20
 _MAX_BYTES = 16 << 20
 _MAX_SHOWN = 80
-EXTENSION = "x-"  # begins keys that are the user's own, such as anchors to be merged
+EXTENSION = "x-"  # prefix of the user's own keys, such as anchors to merge
 _LOOP = "an alias refers to a value that holds it"
 _TOO_MUCH = "holds too many or too deeply nested values for a manifest"
 _YAML = "tag:yaml.org,2002:"
-_MERGE = f"{_YAML}merge"  # of a plain <<
-# What a plain value is taken for, or may be marked as; every value is read as text all the same.
+_MERGE = f"{_YAML}merge"  # tag of a plain <<
+# Types that a plain value resolves to, or may be tagged with; every value is still read as text.
 _TAGS = {_YAML + kind for kind in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value", "map", "seq")}
-# Keys that people know from elsewhere.
+# Keys from other tools, each with its name here.
 _MEANT = {
     **dict.fromkeys(("url", "uri", "path", "file", "model", "onnx_file", "src"), "source"),
     **dict.fromkeys(("dtype", "fp16", "int8", "mode"), "precision"),
@@ -53,7 +53,7 @@ class Node:
     items: list[Node] = field(default_factory=list)
 
     def describe(self) -> str:
-        """Say what was found, for an error message."""
+        """Return what was found, for an error message."""
         if self.kind == "scalar":
             return "nothing" if self.text is None else _shown(self.text)
         return {"mapping": "a mapping", "list": "a list" if self.items else "an empty list"}[self.kind]
@@ -64,7 +64,7 @@ def _shown(text: str) -> str:
 
 
 def node_of(value: object, line: int, path: str) -> Node:
-    """Return a plain value as if it stood in the file at a line. Texts are taken as they are."""
+    """Return a plain value as if it were in the file at a line. Texts are used as they are."""
     if isinstance(value, Mapping):
         entries = {str(key): node_of(item, line, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
         return Node("mapping", line, path, entries=entries)
@@ -83,13 +83,13 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, node: Node, message: str) -> None:
-        """Note a problem at a node."""
+        """Record a problem at a node."""
         problem = Problem(node.line, node.path, message)
         if problem not in self.found:  # defaults are read once for each model
             self.found.append(problem)
 
     def expected(self, node: Node, what: str, meant: str | None = None) -> None:
-        """Note that something else was expected at a node. ``meant``: what was probably meant."""
+        """Record that something else was expected at a node. ``meant``: what was probably meant."""
         self.add(node, f"expected {what}, found {node.describe()}" + (f"; did you mean {meant}?" if meant else ""))
 
     def raise_if_any(self) -> None:
@@ -98,7 +98,7 @@ class Problems:
             raise ManifestError(self.file, sorted(self.found, key=lambda problem: problem.line))
 
     def check_keys(self, node: Node, allowed: Iterable[str], required: Iterable[str] = ()) -> None:
-        """Note unknown keys, with the nearest known one, and missing keys."""
+        """Record unknown keys, with the nearest known one, and missing keys."""
         known = list(allowed)
         for key, value in node.entries.items():
             if key not in known:
@@ -150,7 +150,7 @@ def _missing(file: Path) -> UsageError:
 
 
 def read(file: Path) -> str:
-    """Return a manifest's text; a model in its place is not read to its end.
+    """Return a manifest's text; if it is a model instead, it is not read completely.
 
     Raises:
         UsageError: there is no such file, or it is a directory.
@@ -175,7 +175,7 @@ def read(file: Path) -> str:
 
 
 def _check_depth(file: Path, text: str) -> None:
-    """Refuse what would overflow the stack of the composer, which calls itself for each level."""
+    """Refuse what would overflow the stack of the composer, which is recursive."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -212,7 +212,7 @@ class _Reader:
             self._open.discard(id(raw))
 
     def _enter(self, raw: yaml.Node) -> bool:
-        """Note that a value is being read; return False for one that holds itself."""
+        """Record that a value is being read; return False for one that contains itself."""
         self._count += 1
         if self._count > _MAX_NODES or len(self._open) > _MAX_DEPTH:
             raise ManifestError(self._problems.file, [Problem(raw.start_mark.line + 1, "", _TOO_MUCH)])
@@ -223,14 +223,14 @@ class _Reader:
 
     def _mapping(self, raw: yaml.MappingNode, node: Node) -> Node:
         for name, (key, value) in self._pairs(raw, node).items():
-            if node.path or not name.startswith(EXTENSION):  # what is there counts where it is used
+            if node.path or not name.startswith(EXTENSION):  # contents of the user's own keys count where they are used
                 child = self.read(value, f"{node.path}.{name}" if node.path else name)
                 child.line = key.start_mark.line + 1
                 node.entries[name] = child
         return node
 
     def _pairs(self, raw: yaml.MappingNode, node: Node) -> dict[str, _Pair]:
-        """Return the keys of a mapping with their values; its own come before those that ``<<`` merges."""
+        """Return the keys of a mapping with their values; its own override those that ``<<`` merges."""
         own: dict[str, _Pair] = {}
         merged: dict[str, _Pair] = {}
         for key, value in raw.value:
@@ -246,7 +246,7 @@ class _Reader:
         return {**merged, **own}
 
     def _merged(self, raw: yaml.Node, node: Node) -> dict[str, _Pair]:
-        """Return the keys of what ``<<`` names: a mapping, or several of which an earlier one wins."""
+        """Return the keys of what ``<<`` names: a mapping, or several, of which earlier ones win."""
         found: dict[str, _Pair] = {}
         for source in raw.value if isinstance(raw, yaml.SequenceNode) else [raw]:
             if not isinstance(source, yaml.MappingNode):

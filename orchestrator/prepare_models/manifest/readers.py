@@ -1,4 +1,4 @@
-"""Reading settings from a manifest, each by the row that describes it. What is wrong is noted at its node."""
+"""Reading settings from a manifest, each by the row that describes it. Problems are recorded at their nodes."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ R = TypeVar("R", bound=Record)
 
 
 class Reader:
-    """Reads values of a manifest in ``directory``. Each is None, and a problem is noted, where it does not fit."""
+    """Reads values of a manifest in ``directory``. An invalid one is None, and a problem is recorded."""
 
     def __init__(self, directory: Path, problems: Problems) -> None:
         self.directory = directory
         self.problems = problems
 
     def place(self, text: str) -> Path:
-        """Return a path of the manifest: relative to it, or below a home directory that is known."""
-        return self.directory / os.path.expanduser(text)  # which leaves a user as is whom nobody knows
+        """Return a path of the manifest: relative to it, or below a known home directory."""
+        return self.directory / os.path.expanduser(text)  # which leaves unknown users as they are
 
     def is_a(self, node: Node, kind: str, expected: str) -> bool:
-        """Note a problem unless a node is of a kind, and return whether it is."""
+        """Return whether a node is of a kind; record a problem if it isn't."""
         if node.kind != kind:
             self.problems.expected(node, expected)
         return node.kind == kind
@@ -149,7 +149,7 @@ class Reader:
         return None if missing or not any(node.kind == "mapping" for node in layers) else record(**values)
 
     def settings(self, some: Iterable[Setting], node: Node, known: Iterable[str]) -> dict[str, Any]:
-        """Return the values of a mapping by the names of their settings, without those that are wrong."""
+        """Return the values of a mapping by the names of their settings, without invalid ones."""
         some = list(some)
         required = [row.key for row in some if row.default is REQUIRED]
         self.problems.check_keys(node, known, required=required)

@@ -1,4 +1,4 @@
-"""The JSON Schema of ``models.yaml``, made from the table of settings."""
+"""The JSON Schema of ``models.yaml``, derived from the table of settings."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def manifest_schema() -> Schema:
     settings = {row.key: row.schema() for row in MODEL_ROWS}
     settings["calibration_cache"]["not"] = _HTTP
     settings |= {row.key: row.schema() for row in rows(Defaults)}
-    shared = {key: {"$ref": f"#/$defs/{key}"} for key in DEFAULT_KEYS}  # by models and defaults
+    shared = {key: {"$ref": f"#/$defs/{key}"} for key in DEFAULT_KEYS}  # by models and defaults alike
     model = {
         **closed({row.key: shared.get(row.key, settings[row.key]) for row in MODEL_ROWS}, ["name", "source"]),
         "if": {"required": ["source"], "properties": {"source": _HTTP}},
@@ -122,7 +122,7 @@ def manifest_schema() -> Schema:
 
 
 def _extensible(part: object) -> object:
-    """Let objects with fixed keys have keys of the user's own."""
+    """Allow the user's own keys in objects with fixed keys."""
     if isinstance(part, list):
         return [_extensible(each) for each in part]
     if not isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""The manifest of one model that somebody named without one."""
+"""The manifest of a single model given without one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .draft import Draft
 from .load import NO_FILE, of_text
 from .model import Manifest
 
-_SAMPLED = ("int8", "fp8", AUTO)  # precisions for which samples decide the scales
+_SAMPLED = ("int8", "fp8", AUTO)  # precisions with scales from samples
 _ITS_MODEL = "models[0]"
 
 ShapeText = str | Sequence[int]
@@ -25,10 +25,10 @@ ShapeText = str | Sequence[int]
 
 @dataclass(frozen=True)
 class SingleModel:
-    """A model and how it is converted; what is None or empty is left to the manifest's defaults.
+    """A model and how it is converted; None or empty values get the manifest's defaults.
 
-    source: path, URL or ``catalog:NAME``, with ``#sha256=`` where it is pinned.
-    shapes: by input, one shape such as ``1x3x640x640``, or ``min``, ``opt`` and ``max`` of a dynamic one.
+    source: path, URL or ``catalog:NAME``, with ``#sha256=`` if pinned.
+    shapes: by input, one shape such as ``1x3x640x640``, or ``min``, ``opt`` and ``max`` for a dynamic one.
     images: directory of samples.
     """
 
@@ -41,7 +41,7 @@ class SingleModel:
     key_env: str | None = None
 
     def draft(self, base: Path) -> Draft:
-        """Return the model as a manifest in the directory ``base`` has it.
+        """Return a draft of the model for a manifest in the directory ``base``.
 
         Raises:
             UsageError: its source needs a digest, or there are no samples.
@@ -58,7 +58,7 @@ class SingleModel:
         if self.precision:
             entry["precision"] = self.precision
         if self.shapes:
-            entry["inputs"] = {name: _told(shape) for name, shape in self.shapes.items()}
+            entry["inputs"] = {name: _plain(shape) for name, shape in self.shapes.items()}
         if self.images:
             if not self.images.expanduser().is_dir():
                 raise UsageError(
@@ -70,14 +70,14 @@ class SingleModel:
 
 
 def load(drafted: Draft, target: Path | None) -> Manifest:
-    """Return a manifest with this model. ``target``: file that it is written to, if any.
+    """Return a manifest with this model. ``target``: file to which it is written, if any.
 
     Raises:
-        UsageError: a value does not fit.
+        UsageError: a value is invalid.
     """
     try:
         return of_text(draft.manifest([drafted]), target or NO_FILE)
-    except ManifestError as error:  # lines of a manifest that the user did not write
+    except ManifestError as error:  # its line numbers are of a manifest that the user didn't write
         raise UsageError("\n".join(map(_told_of, error.problems))) from None
 
 
@@ -85,7 +85,7 @@ def keep(drafted: Draft, target: Path) -> None:
     """Write a manifest with this model.
 
     Raises:
-        UsageError: there is another one already.
+        UsageError: another one already exists.
         HostError: it can't be written.
     """
     content = draft.manifest([drafted]).encode("utf-8")
@@ -97,9 +97,9 @@ def keep(drafted: Draft, target: Path) -> None:
         raise unwritable(target, error, "choose another with --write-manifest") from None
 
 
-def _told(shape: ShapeText | Mapping[str, ShapeText]) -> object:
+def _plain(shape: ShapeText | Mapping[str, ShapeText]) -> object:
     if isinstance(shape, Mapping):
-        return {end: _told(each) for end, each in shape.items()}
+        return {end: _plain(each) for end, each in shape.items()}
     return shape if isinstance(shape, str) else "x".join(map(str, shape))
 
 

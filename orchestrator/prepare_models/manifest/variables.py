@@ -1,4 +1,4 @@
-"""Variables of the environment in a manifest's values, in the forms that Compose has."""
+"""Environment variables in a manifest's values, with the syntax of Compose."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _MAX_DEPTH = 20
 
 
 class VariableError(ValueError):
-    """A variable has no value, or a ``${`` begins none. The message repeats no text around it: it may be a secret."""
+    """A variable has no value, or a ``${`` is malformed. The message doesn't quote text, which may be secret."""
 
 
 def substitute(text: str) -> str:
-    """Return a text with its variables replaced; ``$$`` is a dollar sign, and one without a brace stays.
+    """Return a text with its variables replaced; ``$$`` is a dollar sign, and a ``$`` without a brace stays.
 
-    A colon in ``:-``, ``:?`` and ``:+`` takes an empty variable for one that is not set. Defaults and texts may hold
-    variables, of which only those count that are used.
+    The colon in ``:-``, ``:?`` and ``:+`` treats empty variables as unset. Defaults and texts may contain variables, of
+    which only those in use are evaluated.
 
     Raises:
-        VariableError: one is not set and has no default, or is in none of ``FORMS``.
+        VariableError: one is not set and has no default, or has none of the ``FORMS``.
     """
     return _expanded(text, 0) if "$" in text else text
 
@@ -49,7 +49,7 @@ def _expanded(text: str, depth: int) -> str:
 
 
 def _end(text: str, start: int) -> int | None:
-    """Return where the brace that opens at ``start`` is closed."""
+    """Return where the brace that opens at ``start`` is closed, or None."""
     depth = 0
     for mark in _MARK.finditer(text, start):
         depth += {"${": 1, "}": -1}.get(mark[0], 0)

@@ -1,4 +1,4 @@
-"""What a run would refuse or warn of, as far as it shows before anything is fetched, read or built."""
+"""What a run would refuse or warn about, as far as this is known before anything is fetched, read or built."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _NEED_SCALES = ("int8", "fp8")
 
 
 def of_models(planned: Sequence[PlannedModel]) -> list[Message]:
-    """Return what would be refused, or is likely to be, of each model that would be built."""
+    """Return messages on what would be, or is likely to be, refused in the models that would be built."""
     return [message for spec in _builds(planned) for message in _of_model(spec)]
 
 
 def of_run(planned: Sequence[PlannedModel], runtime: RuntimeInfo) -> list[Message]:
-    """Return what is to be known of the engines of this TensorRT, each thing once."""
+    """Return notes on the engines of this TensorRT, each once."""
     specs, about = _builds(planned), "this TensorRT"
     found = [each for spec in specs for each in known_faults.of_build(spec.job(Path()), runtime)]
-    told = [Message("warning", each["code"], about, each["message"], each["hint"]) for each in found]
+    messages = [Message("warning", each["code"], about, each["message"], each["hint"]) for each in found]
     backend = runtime["backend"]
     if backend is not None and backend["name"] == "tensorrt_rtx" and any(map(_for_tensorrt, specs)):
-        told.append(Message("warning", RTX_ENGINE, about, of_rtx(backend["version"]), RTX_HINT))
-    return list(dict.fromkeys(told))
+        messages.append(Message("warning", RTX_ENGINE, about, of_rtx(backend["version"]), RTX_HINT))
+    return list(dict.fromkeys(messages))
 
 
 def _builds(planned: Sequence[PlannedModel]) -> list[ModelSpec]:
@@ -44,7 +44,7 @@ def _builds(planned: Sequence[PlannedModel]) -> list[ModelSpec]:
 
 
 def _for_tensorrt(spec: ModelSpec) -> bool:
-    """Return whether an engine is for consumers that load TensorRT's own; without any named it is for all."""
+    """Return whether an engine is for consumers that load engines of TensorRT itself, as all do if none is named."""
     wanted = [name.partition("@")[0] for name in spec.deployment.consumers]
     return not wanted or any(name in NOT_OF_RTX for name in wanted)
 
@@ -54,8 +54,8 @@ def _of_model(spec: ModelSpec) -> Iterator[Message]:
     yield from _of_secrets(spec)
     yield from _of_samples(spec)
     if spec.eula and not licences.accepted(flag=False):
-        told = f"it has terms that must be accepted: {spec.eula}"
-        yield _told(spec, "licence-not-accepted", told, "read them, then run with --accept-eula", kind="warning")
+        text = f"it has terms that must be accepted: {spec.eula}"
+        yield _message(spec, "licence-not-accepted", text, "read them, then run with --accept-eula", kind="warning")
 
 
 def _of_files(spec: ModelSpec) -> Iterator[Message]:
@@ -63,45 +63,45 @@ def _of_files(spec: ModelSpec) -> Iterator[Message]:
         path = Source.of(source).outer.path
         problem = no_file(path) if path is not None else None
         if problem is not None:
-            yield _told(spec, "source-not-found", problem, NO_FILE_HINT)
+            yield _message(spec, "source-not-found", problem, NO_FILE_HINT)
     model = Source.of(spec.source).path
     if model is not None and model.is_file():
         try:
             external_data.files(model)
         except (ExternalDataError, OSError) as error:
-            yield _told(spec, "onnx-external-data", str(error))
+            yield _message(spec, "onnx-external-data", str(error))
     for plugin in spec.plugins:
         problem = no_file(Path(plugin.file))
         if problem is not None:
-            yield _told(spec, "plugin-invalid", problem)
+            yield _message(spec, "plugin-invalid", problem)
 
 
 def _of_secrets(spec: ModelSpec) -> Iterator[Message]:
     if spec.key is None and is_encrypted(spec.source):
         hint = "add key: {env: NAME}; the key is on the model's page on NGC"
-        yield _told(spec, "etlt-key-missing", "an .etlt is encrypted, and the manifest names no key", hint)
+        yield _message(spec, "etlt-key-missing", "an .etlt is encrypted, and the manifest names no key", hint)
     for read in (spec.key.read if spec.key else None, spec.network.secrets):
         try:
             if read is not None:
                 read()
         except PrepareModelsError as error:
-            yield _told(spec, error.code, error.message, error.hint)
+            yield _message(spec, error.code, error.message, error.hint)
 
 
 def _of_samples(spec: ModelSpec) -> Iterator[Message]:
     if spec.calibration is not None and (problem := spec.calibration.problem()) is not None:
-        yield _told(spec, "calibration-samples-unusable", problem, SAMPLES_HINT)
+        yield _message(spec, "calibration-samples-unusable", problem, SAMPLES_HINT)
     elif spec.precision in _NEED_SCALES and spec.calibration is None and spec.calibration_cache is None:
-        told = f"{spec.precision} without calibration: or calibration_cache: needs a model that has Q/DQ nodes"
+        text = f"{spec.precision} without calibration: or calibration_cache: needs a model that has Q/DQ nodes"
         hint = "add one of them, or see what the model has: prepare-models check"
-        yield _told(spec, "calibration-missing", told, hint, kind="warning")
+        yield _message(spec, "calibration-missing", text, hint, kind="warning")
     verify = spec.verify
     problem = verify.images.problem() if verify is not None and verify.images is not None else None
     if verify is not None and verify.npz is not None:
         problem = no_file(Path(verify.npz))
     if problem is not None:
-        yield _told(spec, "verification-samples-unusable", problem, SAMPLES_HINT if verify and verify.images else "")
+        yield _message(spec, "verification-samples-unusable", problem, SAMPLES_HINT if verify and verify.images else "")
 
 
-def _told(spec: ModelSpec, code: str, message: str, hint: str = "", *, kind: str = "error") -> Message:
+def _message(spec: ModelSpec, code: str, message: str, hint: str = "", *, kind: str = "error") -> Message:
     return Message(kind, code, spec.label, message, hint or ERRORS[code].hint)

@@ -1,4 +1,4 @@
-"""The identity of the engine that a build would give now, from what is known without fetching anything."""
+"""The identity of the engine that a build would produce now, as far as known without fetching anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..support.paths import contents_dir
 
 
 class SourceMissingError(Exception):
-    """A local source is not there."""
+    """A local source doesn't exist."""
 
 
 def expected_identity(
@@ -28,20 +28,20 @@ def expected_identity(
     digests: Digests,
     is_read: Callable[[Path], bool] = lambda _: True,
 ) -> dict[str, object]:
-    """Return the identity of the engine that a build would give now.
+    """Return the identity of the engine that a build would produce now.
 
-    The digest of a source that must be fetched or read first is pending.
+    Digests of sources that must first be fetched or read are pending.
 
     Args:
         spec: the model.
-        runtime: environment that would build.
-        record: of the engine that is there; it knows what the sources were when they were fetched.
-        digests: what is known of files and sources.
-        is_read: asked for a local model file; False leaves its digest open.
+        runtime: the environment that would build.
+        record: report of the existing engine, with the digests that its sources had when fetched.
+        digests: known digests of files and sources.
+        is_read: called for a local model file; False leaves its digest pending.
 
     Raises:
-        SourceMissingError: a local source is not there.
-        ExternalDataError: weights that belong to a local model are not there, or are elsewhere than they may.
+        SourceMissingError: a local source doesn't exist.
+        ExternalDataError: weights of a local model are missing, or outside the allowed directories.
         OSError: a local source can't be read.
     """
     path = Source.of(spec.source).path
@@ -66,10 +66,10 @@ def expected_identity(
 def _weights(
     spec: ModelSpec, model: Digest, model_file: Path | None, record: ModelReport | None, digests: Digests
 ) -> Digest | None:
-    """Return the digest of a model's external data, None without any.
+    """Return the digest of a model's external data, or None without any.
 
-    Of a model that was fetched, the download store has the structure, which names the weights. Where it is gone, the
-    record knows them; where there is none either, no engine of the model with weights is found, and it is built.
+    For a fetched model, the download store has the structure, which names the weights. If that is gone, the record has
+    them; without a record, no engine of a model with weights is found, and it is built.
     """
     if model_file is not None:
         return digests.weights_of(model_file)
@@ -90,7 +90,7 @@ def _weights(
 
 
 def _digest(source: str, pinned: str | None, role: str, record: ModelReport | None, digests: Digests) -> Digest:
-    """Return the digest that a source has (local file), must have (pinned) or had when it was fetched."""
+    """Return the digest that a source has (local file), must have (pinned) or had when fetched."""
     if pinned is not None:
         return pinned
     path = Source.of(source).path
@@ -116,6 +116,6 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
 
 
 def _is_newer(changed: float, record: ModelReport) -> bool:
-    """Return whether an archive came to its place, or was written to, after the engine was built."""
+    """Return whether an archive was put in place, or modified, after the engine was built."""
     engine = record["engine"]
     return engine is None or changed > Path(engine["path"]).stat().st_mtime

@@ -1,4 +1,4 @@
-"""What a run would do, as a document: the actions, the converters, and what is known against the TensorRT here."""
+"""What a run would do, as a document: the actions, the converters, and known faults of the TensorRT here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .planner import PlannedModel
 
 
 class Foreseen(WarningInfo):
-    """Something that a run would refuse or warn of. ``kind``: error or warning."""
+    """Something that a run would refuse or warn about. ``kind``: error or warning."""
 
     kind: str
 
@@ -32,8 +32,8 @@ class ModelPlan:
     """What would be done for one model.
 
     action: ``build``, ``rebuild``, ``restore`` or ``up-to-date``. reason: why, in words; changes: the same as data.
-    converter: None where none fits, and ``converter_reason`` says why.
-    problems: what a run would refuse, or warn of, as far as it shows now.
+    converter: None if none is suitable; ``converter_reason`` says why.
+    problems: what a run would refuse or warn about, as far as known now.
     """
 
     name: str

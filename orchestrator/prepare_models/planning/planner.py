@@ -1,4 +1,4 @@
-"""What will be done for each model of a manifest, and why. Reads what is there; changes nothing."""
+"""What will be done for each model of a manifest, and why. Reads existing files; changes nothing."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ RESTORE = "restore"
 UP_TO_DATE = "up-to-date"
 
 PLAN = Path(companions.PLAN)
-_LARGE = 64 << 20  # bytes that take a tenth of a second to read and hash
+_LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
 
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """One model: what will be done with it and the reason.
+    """One model: what will be done with it, and why.
 
-    action: ``build`` (there is none yet), ``rebuild``, ``restore`` (from the store, or only what is next to the
-        engine) or ``up-to-date``.
-    record: of the engine that is there and stays. changes: what made another engine of it.
-    turn: name under which one process at a time builds it: its build key, or a stand-in while that is not known
-        (``turn_is_key``).
+    action: ``build`` (there is no engine yet), ``rebuild``, ``restore`` (from the store, or only the files next to the
+    engine) or ``up-to-date``. record: report of an existing engine that stays. changes: why it needs another engine.
+    turn: name under which one process at a time builds it: its build key, or a placeholder until that is known
+    (``turn_is_key``).
     """
 
     spec: ModelSpec
@@ -65,7 +64,7 @@ def decision(action: str, reason: str) -> str:
 
 @dataclass(frozen=True)
 class _Finding:
-    """Why what is there is not what is wanted. ``sound``: the engine is, and only its companions are not."""
+    """Why existing files are not what is wanted. ``sound``: whether the engine is, and only its companions are not."""
 
     reason: str
     changes: Sequence[Change] = ()
@@ -73,7 +72,7 @@ class _Finding:
 
 
 def select(manifest: Manifest, names: Sequence[str]) -> tuple[ModelSpec, ...]:
-    """Return the models that the user named, in the manifest's order; all of them when none is named."""
+    """Return the models that the user named, in the manifest's order; all if none is named."""
     known = {spec.name for spec in manifest.models}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -96,7 +95,7 @@ def with_tensor_names(specs: Sequence[ModelSpec], names: Mapping[str, str]) -> t
 def with_deployment(
     specs: Sequence[ModelSpec], deploy_dir: str | None, consumers: Sequence[str]
 ) -> tuple[ModelSpec, ...]:
-    """Return models for another deployment; what is None or empty stays as the manifest has it."""
+    """Return models for another deployment; None or empty leaves the manifest's setting."""
     if not deploy_dir and not consumers:
         return tuple(specs)
     return tuple(
@@ -114,10 +113,10 @@ def with_deployment(
 
 @dataclass(frozen=True)
 class Planner:
-    """What plans have in common.
+    """What all plans share.
 
-    models_dir: the Triton model repository. runtime: environment that an executor would build with.
-    force: build what is up to date or in the store, too. digests: what is known of files.
+    models_dir: the Triton model repository. runtime: environment of the executor that would build.
+    force: also build what is up to date or in the store. digests: known digests of files.
     """
 
     models_dir: Path
@@ -129,14 +128,14 @@ class Planner:
     def plan(self, spec: ModelSpec, *, thorough: bool = False) -> PlannedModel:
         """Plan one model.
 
-        A large local model that no engine was made from is not read for its digest: its build reads it anyway.
+        A large local model without any engine is not read for its digest: its build reads it anyway.
 
         Args:
             spec: the model.
-            thorough: read it all the same.
+            thorough: read it nevertheless.
 
         Raises:
-            InterruptedError: the digests were stopped.
+            InterruptedError: computing digests was stopped.
         """
         output_dir = self.models_dir / spec.label
         record, problem = record_or_problem(output_dir)
@@ -153,7 +152,7 @@ class Planner:
             found = _Finding(f"{error.filename or 'a file'} can't be read: {error.strerror}")
         except ExternalDataError as error:
             found = _Finding(str(error))
-        except (AttributeError, LookupError, TypeError):  # a record that somebody edited
+        except (AttributeError, LookupError, TypeError):  # an edited record
             found = _Finding("the record of the engine is damaged")
         known = is_known(expected)
         turn = build_key(expected if known else _without_pending(expected, spec))
@@ -166,7 +165,7 @@ class Planner:
         return PlannedModel(spec, output_dir, action, found.reason, None, found.changes, turn, known)
 
     def _pays(self, model: Path, record: ModelReport | None) -> bool:
-        """Return whether the digest of a model can show that there is an engine of it, or costs little."""
+        """Return whether a model's digest may identify an existing engine, or is cheap to compute."""
         size = model.stat().st_size
         if (record is not None and record["engine"] is not None) or self.store.may_hold(size):
             return True
@@ -176,9 +175,9 @@ class Planner:
     def _why_not(
         self, spec: ModelSpec, output_dir: Path, record: ModelReport | str | None, expected: dict[str, object]
     ) -> _Finding | None:
-        """Return why the engine that is there is not the one that would be built, or None.
+        """Return why the existing engine is not the one that would be built, or None.
 
-        ``record``: its report, or why that can't be read, or None where there is none.
+        ``record``: its report, or why it can't be read, or None if there is none.
         """
         plan = output_dir / PLAN
         if not companions.has_engine(output_dir):
@@ -193,8 +192,8 @@ class Planner:
         if not expected:
             return _Finding("the source is missing")
         if not is_known(expected) or not build_key(expected) == record["build_key"] == build_key(record["identity"]):
-            told = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
-            return _Finding(told, differences(record["identity"], expected))
+            text = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
+            return _Finding(text, differences(record["identity"], expected))
         engine = record["engine"]
         if plan.stat().st_size != engine["bytes"] or self.digests.of(plan) != engine["sha256"]:
             return _Finding("the engine has changed since it was built")
@@ -206,13 +205,13 @@ class Planner:
 
 
 def _without_pending(expected: dict[str, object], spec: ModelSpec) -> dict[str, object]:
-    """Return what stands for an identity while digests are not known: the sources in their place."""
+    """Return a substitute for an identity while digests are pending: it contains the sources instead."""
     known = {name: value for name, value in expected.items() if not isinstance(value, Pending)}
     return {**known, "sources": [spec.source, spec.calibration_cache]}
 
 
 def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
-    """Say which of the files next to an engine is not what the manifest asks for, or return None."""
+    """Return which file next to an engine is not what the manifest asks for, in words, or None."""
     for name in companions.ALWAYS:
         if not os.path.exists(os.path.join(output_dir, name)):
             return f"{name} is missing"
@@ -227,7 +226,7 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
 
 
 def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
-    """Say that inputs, outputs or verification of an engine are not what the manifest asks for, or return None."""
+    """Return why inputs, outputs or verification of an engine are not what the manifest asks for, or None."""
     found = [binding["name"] for binding in record["io"] if binding["mode"] == "output"]
     if spec.outputs and sorted(spec.outputs) != sorted(found):
         return f"the engine's outputs are {', '.join(found)}, expected {', '.join(spec.outputs)}"
@@ -242,5 +241,5 @@ def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
 
 
 def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
-    """Return the converter that will be used, as far as it can be reported before the file is there, and why."""
+    """Return the converter that will be used, as far as known without the model file, and why."""
     return converter_of(spec.job(Path()), runtime)

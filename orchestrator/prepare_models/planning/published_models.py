@@ -1,4 +1,4 @@
-"""What runs have left in a models directory: engines with their records."""
+"""Engines that runs have left in a models directory, with their records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def records(models_dir: Path) -> dict[str, ModelReport]:
 
 
 def spec_of(record: ModelReport) -> ModelSpec:
-    """Return what a manifest would say to get the numbers of an engine; keys and passwords are in no record."""
+    """Return the manifest entry that an engine was built from; keys and passwords are missing in records."""
     identity = record["identity"] or {}
     sources = {material["role"]: material for material in record["materials"]}
     model, cache, verification = sources["model"], sources.get("calibration_cache"), record["verification"]

@@ -1,4 +1,4 @@
-"""Which engines of a models directory are valid on this machine. The records answer; nothing is loaded."""
+"""Which engines of a models directory are valid on this machine. Only the records are read; nothing is loaded."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from ..support.file_digests import Digests
 from .planner import PLAN
 
 VALID, STALE, UNCHECKED = STATES = ("valid", "stale", "unchecked")
-# The newest TensorRT for version-compatible engines of each: the guides of 10.16 and of 11.1 on version compatibility.
+# The newest TensorRT that loads version-compatible engines of each; from the guides of 10.16 and 11.1 on version
+# compatibility.
 _NEWEST_LOADER = {8: 10, 9: 10, 10: 11}
 _LATER = "12.0"  # TensorRT-RTX engines for this compute capability run on later ones, too
 
 
 @dataclass(frozen=True)
 class Here:
-    """What this machine is. ``versions``: of the TensorRT modules and libraries that were found, by backend."""
+    """What this machine is. ``versions``: those of the TensorRT modules and libraries found, by backend."""
 
     machine: Machine
     system: str
@@ -42,7 +43,7 @@ class Here:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One engine: valid, stale (``reasons``) or unchecked (what could not be compared here, and why)."""
+    """One engine: valid, stale (``reasons``) or ``unchecked`` (what could not be compared here, and why)."""
 
     name: str
     reasons: Sequence[str] = ()
@@ -68,7 +69,7 @@ class Verdict:
 
 
 def here(machine: Machine) -> Here:
-    """Describe this machine, where TensorRT may be installed or not."""
+    """Describe this machine, with or without TensorRT."""
     versions = {found["name"]: found["version"] for found in backends.installed()}
     library = backends.library_version()
     if library is not None:
@@ -77,7 +78,7 @@ def here(machine: Machine) -> Here:
 
 
 def verdicts(models_dir: Path, now: Here, digests: Digests) -> list[Verdict]:
-    """Judge every engine of a models directory, in the order of their names."""
+    """Check every engine in a models directory, ordered by name."""
     folders = sorted(plan.parent.parent for plan in models_dir.glob(f"*/{PLAN}"))
     return [_judge(folder, now, digests) for folder in folders]
 
@@ -106,7 +107,7 @@ def _of_files(folder: Path, record: ModelReport, digests: Digests) -> Iterator[s
 
 
 def _of_sources(record: ModelReport, digests: Digests) -> Iterator[str]:
-    """Compare local sources that are still there; an engine needs none of them."""
+    """Compare local sources that still exist; an engine doesn't need them."""
     for material in record["materials"]:
         path = Source.of(material["source"]).path
         if path is not None and path.is_file() and (found := digests.of(path)) != material["sha256"]:
@@ -135,7 +136,7 @@ def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:
 
 
 def _of_tensorrt(identity: Mapping[str, Any], now: Here) -> tuple[list[str], list[str]]:
-    """Return why no TensorRT here loads the engine, and why that could not be reported."""
+    """Return why no TensorRT here loads the engine, and what could not be checked."""
     name, built, builder = identity["backend"] or "", identity["backend_version"], identity["builder"]
     product = f"{PRODUCTS.get(name, 'TensorRT')} {built}"
     if found := now.versions.get(name):
@@ -143,14 +144,14 @@ def _of_tensorrt(identity: Mapping[str, Any], now: Here) -> tuple[list[str], lis
     lean = [each for each in now.versions if name == backends.FULL and backends.loads_compatible_alone(each)]
     if not lean:
         return [], [f"{product}: none is installed here"]
-    told = f"{PRODUCTS[lean[0]]} {now.versions[lean[0]]}"
+    text = f"{PRODUCTS[lean[0]]} {now.versions[lean[0]]}"
     if not builder.get("version_compatible"):
-        return [f"{product} -> {told}, which loads only version-compatible engines"], []
-    return ([] if _loads(built, now.versions[lean[0]], builder) else [f"{product} -> {told}"]), []
+        return [f"{product} -> {text}, which loads only version-compatible engines"], []
+    return ([] if _loads(built, now.versions[lean[0]], builder) else [f"{product} -> {text}"]), []
 
 
 def _loads(built: str, found: str, builder: Mapping[str, object]) -> bool:
-    """Return whether a TensorRT loads the engines of another: the same does, or a later one that it was built for."""
+    """Return whether a TensorRT loads an engine: if it is the same, or a later one that the engine was built for."""
     one, other = version(built), version(found)
     shared = min(len(one), len(other))
     if builder.get("version_compatible"):
@@ -159,7 +160,7 @@ def _loads(built: str, found: str, builder: Mapping[str, object]) -> bool:
 
 
 def _misfit(record: ModelReport, now: Here, name: str, capability: str) -> str | None:
-    """Say why the engine is not for a GPU of this machine, or return None."""
+    """Return why the engine is not for a GPU of this machine, or None."""
     listed = record["engine"]["header"].get("compute_capabilities") if record["engine"] else None
     if listed is not None:
         later = _LATER in listed and version(capability) > version(_LATER)

@@ -1,1 +1,1 @@
-"""Engines behind directories that consumers read: built and judged aside, switched to and taken back in one step."""
+"""Engines behind directories that consumers read: built and checked separately, switched and rolled back atomically."""

@@ -16,17 +16,17 @@ _STANDARD_ERROR = 2  # a notebook's sys.stderr has no descriptor
 
 @dataclass(frozen=True)
 class Health:
-    """A command that judges a model's new version: one that ends with status 0 in time keeps it.
+    """A command that checks a model's new version, which is kept if it ends in time with status 0.
 
-    command: for the shell; it finds PREPARE_MODELS_MODEL, PREPARE_MODELS_VERSION and PREPARE_MODELS_MODELS_DIR.
-    timeout_s: seconds after which it is killed and the version is taken back.
+    command: for the shell, with PREPARE_MODELS_MODEL, PREPARE_MODELS_VERSION and PREPARE_MODELS_MODELS_DIR set.
+    timeout_s: seconds after which it is killed and the version is rolled back.
     """
 
     command: str
     timeout_s: float = 60.0
 
     def problem(self, models_dir: Path, model: str, version: int) -> str | None:
-        """Run the command, whose output goes to standard error; say why the version is refused, None if it is not."""
+        """Run the command, with its output on standard error; return why the version is refused, or None."""
         about = {"MODEL": model, "VERSION": str(version), "MODELS_DIR": str(models_dir)}
         process = subprocess.Popen(
             ["/bin/sh", "-c", self.command], stdin=subprocess.DEVNULL, stdout=_STANDARD_ERROR,

@@ -1,4 +1,4 @@
-"""Who switched which model to what, when and why: JSON lines next to the status file, the newest last."""
+"""Who switched which model to what, when and why: JSON lines next to the status file, newest last."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST = 1000  # lines
 
 
 class Switch(TypedDict):
-    """One switch. ``from_version``, ``to_version``: None for no version at all."""
+    """One switch. ``from_version``, ``to_version``: None for no version."""
 
     at: str
     who: str
@@ -42,7 +42,7 @@ class Ledger:
     def note(
         self, what: str, model: str, *, before: int | None, after: int | None, sha256: str | None, why: str
     ) -> None:
-        """Add a switch; the oldest ones go when there are too many."""
+        """Add a switch; the oldest ones are dropped if there are too many."""
         switch = Switch(
             at=timestamp(), who=self._who, what=what, model=model, from_version=before, to_version=after,
             engine_sha256=sha256, why=why,
@@ -51,7 +51,7 @@ class Ledger:
         write_own(self._file, "".join(f"{json.dumps(each)}\n" for each in kept).encode("ascii"))
 
     def switches(self) -> list[Switch]:
-        """Return what is known, without the lines that can't be read."""
+        """Return all switches, skipping unreadable lines."""
         found: list[Switch] = []
         lines: list[bytes] = []
         with contextlib.suppress(OSError):
@@ -62,12 +62,12 @@ class Ledger:
         return found
 
     def last(self, model: str) -> int | None:
-        """Return the version that the last switch of a model led to."""
+        """Return the version to which a model last switched."""
         return next((each["to_version"] for each in reversed(self.switches()) if each["model"] == model), None)
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user that the system has no name for
+    except (KeyError, OSError):  # a user without a name on this system
         return "unknown"

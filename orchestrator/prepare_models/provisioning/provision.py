@@ -1,4 +1,4 @@
-"""Provisioning: what is missing is run aside, judged, and switched to, one model after the other."""
+"""Provisioning: missing engines are built separately, checked and switched to, one model after the other."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ class Settings:
 def perform(
     choose: Callable[[], Chosen], manifest: str, settings: Settings, observer: Observer
 ) -> status.ProvisionStatus:
-    """Provision models and return the status, which is also written, whatever happens.
+    """Provision models and return the status, which is also written to disk, even on failure.
 
     Args:
-        choose: returns the models, and what works on them.
+        choose: returns the models, and the executor that works on them.
         manifest: path of the manifest or bundle.
-        settings: how.
-        observer: hears what goes on.
+        settings: how to provision.
+        observer: called with the progress.
 
     Raises:
-        PrepareModelsError: all of it was stopped; the status says so, too.
+        PrepareModelsError: the whole provisioning was stopped; the status has the error, too.
     """
     models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     if not paths.writable(models_dir):
@@ -141,7 +141,7 @@ class _Provisioning:
                     self._try_out(releases, current)
 
     def _is_wanted(self, model: PlannedModel) -> bool:
-        """Return whether a model has to be run. What ``run`` built in place becomes the first release."""
+        """Return whether a model has to be run. An engine that ``run`` built in place becomes the first release."""
         name, releases = model.spec.name, self._releases(model.spec.name)
         if model.record is None:
             return not (model.turn_is_key and self._is_held(model, model.turn))
@@ -162,7 +162,7 @@ class _Provisioning:
         return True
 
     def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
-        """Run models aside, and return those that have engines."""
+        """Run models in a separate directory, and return those that have engines."""
         self._offer(models)
         self.told.phase([model.spec.name for model in models], status.RUN)
         aside = whole_run.Settings(
@@ -179,7 +179,7 @@ class _Provisioning:
         return [model for model in models if model.spec.name not in failed]
 
     def _offer(self, models: Sequence[PlannedModel]) -> None:
-        """Have the store know engines that are here, in a release or in place, and are wanted again."""
+        """Add to the store engines that are already here, in a release or in place, and are wanted again."""
         store = open_store(open_digests())
         for model in models:
             releases = self._releases(model.spec.name)
@@ -190,7 +190,7 @@ class _Provisioning:
                         restore.keep(store, record, folder)
 
     def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:
-        """Yield the models whose engines are good by their numbers, and by the rules of consumers that are named."""
+        """Yield the models whose engines pass verification, and the rules of the named consumers."""
         compared = []
         for model in models:
             with self._guarded(model.spec.name, status.VERIFY):
@@ -215,7 +215,7 @@ class _Provisioning:
         return {model.name: model.warnings for model in found.models if model.name in names}
 
     def _verify(self, model: PlannedModel) -> None:
-        """Compare an engine with its source, unless its run did. What prevents that is an error where verify: asks."""
+        """Compare an engine with its source, unless its run did. If impossible, that is an error only with verify:."""
         record = read_record(self.staging / model.spec.name)
         if record is not None and record["verification"] is not None:
             return
@@ -228,7 +228,7 @@ class _Provisioning:
             raise ReleaseError(error["code"], error["message"], hint=error["hint"])
 
     def _deliver(self, model: PlannedModel) -> None:
-        """Make a release of what was run aside, switch to it, and keep it if it is healthy."""
+        """Make a release of what was built separately, switch to it, and keep it if it is healthy."""
         releases, staged = self._releases(model.spec.name), self.staging / model.spec.name
         record = read_record(staged)
         if record is None or self._is_held(model, record["build_key"] or ""):
@@ -282,7 +282,7 @@ class _Provisioning:
 
     @contextlib.contextmanager
     def _guarded(self, name: str, phase: str) -> Iterator[None]:
-        """Make an error the failure of its model alone."""
+        """Make an error a failure of only its model."""
         self.told.phase([name], phase)
         try:
             yield
@@ -314,7 +314,7 @@ class _Provisioning:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Return the files of a build in a model's directory, by the names that the store has for them."""
+    """Return the files of a build in a model's directory, by their names in the store."""
     files = {STORED_PLAN: folder / PLAN, CALIBRATION: folder / CALIBRATION}
     return {name: file for name, file in files.items() if file.is_file()}
 
@@ -332,7 +332,7 @@ def take_back(releases: Releases, target: int, why: str) -> None:
     """Go to another release; where it is an earlier one, nothing returns by itself to the one that is current now.
 
     Raises:
-        ReleaseError: the engine there is not the one of its record.
+        ReleaseError: its engine is not the one in its record.
     """
     digests = open_digests()
     refuse_damage(releases.path(target), digests.of(releases.path(target) / PLAN))

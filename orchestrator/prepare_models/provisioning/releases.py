@@ -4,9 +4,10 @@
     NAME/.releases/current -> 3     the switch: one rename
     NAME/config.pbtxt -> .releases/current/config.pbtxt, and so on for every file of a release
     NAME/3 -> .releases/3/1         what Triton serves, as config.pbtxt has ``specific { versions: [3] }``
-    NAME/1/model.plan               leads to the current engine, for whoever needs a path that stays
+    NAME/1/model.plan               the current engine, for those who need a stable path
 
-Whoever calls what writes holds the model's lock. All links are relative, so that the directory can be mounted anywhere.
+Callers of functions that write hold the model's lock. All links are relative, so that the directory can be mounted
+anywhere.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _OWN = frozenset((*companions.ALWAYS, companions.DEEPSTREAM, companions.LABELS, 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A release that nothing switches to by itself. ``engine``: its ``fingerprint``."""
+    """A release that is never switched to automatically. ``engine``: its ``fingerprint``."""
 
     release: int
     engine: str
@@ -57,7 +58,7 @@ class Notes:
 
 
 def fingerprint(build_key: str, deployment: DeploymentInfo) -> str:
-    """Return what two releases have in common that serve the same engine in the same way."""
+    """Return a value that is equal for releases that serve the same engine in the same way."""
     told = [build_key, {**deployment, "version": None}]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()
 
@@ -66,7 +67,7 @@ class Releases:
     """The releases of one model.
 
     Args:
-        folder: its directory in the models directory, absolute; it need not be there.
+        folder: its directory in the models directory, absolute; it need not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,12 +84,12 @@ class Releases:
 
     @property
     def previous(self) -> int | None:
-        """Return the release that is gone back to: the newest one before the current that was not rejected."""
+        """Return the release to roll back to: the newest one before the current that was not rejected."""
         bad, current = self._rejected_numbers(), self.current or 0
         return max((number for number in self.numbers() if number < current and number not in bad), default=None)
 
     def numbers(self) -> list[int]:
-        """Return the releases that are kept, in their order."""
+        """Return the existing releases, in order."""
         return sorted(number for name in _names(self.root) if (number := _number(name)) is not None)
 
     def path(self, number: int) -> Path:
@@ -96,12 +97,12 @@ class Releases:
         return self.root / str(number)
 
     def record(self, number: int) -> ModelReport | None:
-        """Return the record of a release, None where it can't be read."""
+        """Return the record of a release, or None if it can't be read."""
         return read_record(self.path(number))
 
     @property
     def notes(self) -> Notes:
-        """Return what is known besides; what can't be read says nothing."""
+        """Return the notes; empty if unreadable."""
         try:
             return schema.read(Notes, schema.load(self.root / _NOTES), _NOTES)
         except (OSError, ContractError):
@@ -122,7 +123,7 @@ class Releases:
         """Write a release, whole and on the disk, and return its number. It is not current yet.
 
         Raises:
-            ReleaseError: it could not be written, or its engine is not that of the report.
+            ReleaseError: it could not be written, or its engine is not the one in the report.
         """
         self._refuse_links()
         number = 1 + max((1, self.notes.newest, *self.numbers(), *map(_count, _names(self.folder))))
@@ -146,7 +147,7 @@ class Releases:
         names = set(_names(self.path(number)))
         for name in _names(self.folder):
             if name not in names and (name in _OWN or _target(self.folder / name) == f"{companions.CURRENT}/{name}"):
-                (self.folder / name).unlink()  # a link that leads nowhere would keep Triton from reading the directory
+                (self.folder / name).unlink()  # a dangling link would keep Triton from reading the directory
         _link(self.folder / str(number), f"{companions.RELEASES}/{number}/1")
         sync_directory(self.folder)
         _link(self.folder / companions.CURRENT, str(number))
@@ -154,7 +155,7 @@ class Releases:
         self.mend()
 
     def mend(self) -> None:
-        """Finish what a killed process began, and remove what it left."""
+        """Finish what a killed process began, and remove its leftovers."""
         self._refuse_links()
         for folder in (self.folder, self.root, self.folder / "1"):
             for name in _names(folder):
@@ -179,7 +180,7 @@ class Releases:
             sync_directory(stable.parent)
 
     def keep_signature(self, number: int) -> None:
-        """Give a release the signature that somebody put into the model's directory, if its statement is that one."""
+        """Copy a signature added to the model's directory into the release, if it signs the release's statement."""
         signed, statements = self.folder / companions.SIGNED, (self.folder, self.path(number))
         if signed.is_file() and not signed.is_symlink():
             one, other = ((folder / companions.PROVENANCE).read_bytes() for folder in statements)
@@ -195,7 +196,7 @@ class Releases:
             _link(self.folder / companions.CURRENT, str(previous))
 
     def reject(self, number: int, why: str) -> None:
-        """Remember that nothing switches to a release, or to one that is like it, by itself."""
+        """Remember never to switch automatically to a release, or to one with the same fingerprint."""
         record, notes = self.record(number), self.notes
         if record is not None:
             told = Rejected(number, fingerprint(record["build_key"] or "", record["deployment"]), why)
@@ -204,7 +205,7 @@ class Releases:
         self.note(replace(notes, trial=None))
 
     def accept(self, number: int) -> None:
-        """Forget what was said against a release, and rejected ones that are like it."""
+        """Forget the rejection of a release, and of others with the same fingerprint."""
         record, notes = self.record(number), self.notes
         engine = fingerprint(record["build_key"] or "", record["deployment"]) if record else ""
         same = {each.release for each in notes.rejected if engine == each.engine}
@@ -213,14 +214,14 @@ class Releases:
         self.note(replace(notes, trial=None, rejected=kept))
 
     def prune(self, keep: int) -> None:
-        """Keep the current release and the newest others, those that were not rejected first. ``keep``: at least 1."""
+        """Keep the current release and the newest others, rejected ones last. ``keep``: at least 1."""
         bad, current = self._rejected_numbers(), self.current
         others = [number for number in self.numbers() if number != current]
         self._forget(sorted(others, key=lambda number: (number not in bad, number))[: len(others) - (keep - 1)])
 
     def _forget(self, numbers: Iterable[int]) -> None:
         for number in list(numbers):
-            _remove(self.folder / str(number))  # first, as it must not lead nowhere
+            _remove(self.folder / str(number))  # first, as it must not dangle
             sync_directory(self.folder)
             partial = self.root / f".{number}{PARTIAL}"
             self.path(number).rename(partial)
@@ -233,7 +234,7 @@ class Releases:
         return {each.release for each in self.notes.rejected}
 
     def _leave_if_empty(self) -> None:
-        """Triton takes every directory for a model."""
+        """Remove the directory if it is empty: Triton considers every directory a model."""
         for folder in (self.root, self.folder):
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -241,12 +242,12 @@ class Releases:
     def _refuse_links(self) -> None:
         for place in (self.folder, self.root, self.folder / "1"):
             if place.is_symlink():
-                told = f"{place} is a link, and releases are written into directories"
-                raise ReleaseError("release-damaged", told, hint=f"replace it by a directory, or remove it: {place}")
+                text = f"{place} is a link, and releases are written into directories"
+                raise ReleaseError("release-damaged", text, hint=f"replace it by a directory, or remove it: {place}")
 
 
 def refuse_damage(folder: Path, sha256: str) -> None:
-    """Refuse a release whose engine is not the one of its record. ``sha256``: that of the engine that is there.
+    """Refuse a release whose engine is not the one in its record. ``sha256``: that of the actual engine.
 
     Raises:
         ReleaseError: it is not.
@@ -281,7 +282,7 @@ def _target(place: Path) -> str | None:
 
 
 def _link(place: Path, target: str) -> bool:
-    """Have a link lead to a target, in one step; return whether it did not do so before."""
+    """Make a link point to a target, atomically; return whether that changed it."""
     if _target(place) == target:
         return False
     partial = place.with_name(f".{place.name}{PARTIAL}")
@@ -300,7 +301,7 @@ def _remove(place: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Bring a directory with everything in it to the disk."""
+    """Flush a directory and everything in it to the disk."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
             with open(os.path.join(place, name), "rb") as stream:

@@ -1,4 +1,4 @@
-"""What a provisioning and a rollback came to, as values."""
+"""The results of a provisioning and a rollback, as values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .status_document import GOOD, ProvisionedModel, ProvisionStatus
 
 @dataclass(frozen=True)
 class Provisioned:
-    """What became of each model.
+    """The result of each model.
 
     document: the status, as ``prepare-models schema status`` describes it.
     """
@@ -20,7 +20,7 @@ class Provisioned:
 
     @cached_property
     def models(self) -> Mapping[str, ProvisionedModel]:
-        """Return what became of each model by its name, in the manifest's order."""
+        """Return the result of each model by name, in the manifest's order."""
         return {model["name"]: model for model in self.document["models"]}
 
     @property

@@ -1,4 +1,4 @@
-"""Going back to a version that is kept."""
+"""Going back to a version that was kept."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: st
     """Make an earlier version of a model current; provisioning does not undo that by itself.
 
     Args:
-        name: of the model.
+        name: name of the model.
         models_dir: its models directory, absolute.
         device: name of this machine.
         to: version to go to; None means the one before.
         why: for the ledger.
 
     Raises:
-        UsageError: the model was not provisioned, or does not have the version.
+        UsageError: the model was not provisioned, or doesn't have the version.
         ReleaseError: there is no earlier version, or it is damaged.
     """
     releases = Releases(models_dir / name)
     if os.sep in name or releases.current is None:
-        told = f"{models_dir} has no provisioned model {name}"
-        raise UsageError(told, hint="name a model that prepare-models provision manages, and its --models-dir")
+        text = f"{models_dir} has no provisioned model {name}"
+        raise UsageError(text, hint="name a model that prepare-models provision manages, and its --models-dir")
     with model_lock(releases.folder, on_wait=lambda _: None, stopped=lambda: False):
         releases.mend()
         before, target = releases.current or 0, releases.previous if to is None else to

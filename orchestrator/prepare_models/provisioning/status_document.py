@@ -1,4 +1,4 @@
-"""The status file: what a provisioning did, for programs that look after many machines."""
+"""The status file: what a provisioning did, for programs that manage many machines."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NOTHING, TRY_AGAIN, HOLD = NEXT = ("nothing", "try-again", "hold")
 
 
 class ProvisionedModel(TypedDict):
-    """What a model serves, and what became of it.
+    """What a model serves, and its result.
 
-    version: number that Triton serves; None without any. engine_sha256, build_key: of its engine.
+    version: number that Triton serves; None without any. engine_sha256, build_key: those of its engine.
     previous_version: the one that ``rollback`` returns to; None without any.
-    state: one of ``STATES``. phase: one of ``PHASES``, while the model is worked on; of a failed one, where it failed.
+    state: one of ``STATES``. phase: one of ``PHASES``, while in progress; for a failed model, where it failed.
     reason: why there is something to do, or what was done. log: the builder's output of a failed build.
-    next: one of ``NEXT``, and ``next_told`` in words.
+    next: one of ``NEXT``. next_told: the same in words.
     """
 
     name: str
@@ -50,8 +50,8 @@ class ProvisionStatus(TypedDict):
     """One provisioning of one machine: ``provision.json`` in the models directory, and what ``--json`` prints.
 
     device: name of the machine. manifest: path of the manifest or bundle; manifest_sha256: of that manifest's text.
-    started_at, finished_at: ISO 8601, UTC; finished_at is None while it runs, and after it was killed.
-    outcome: one of ``OUTCOMES``. error: what stopped all of it; None otherwise.
+    started_at, finished_at: ISO 8601, UTC; finished_at is None while it runs, and if it was killed.
+    outcome: one of ``OUTCOMES``. error: what stopped the whole provisioning; None otherwise.
     """
 
     schema_version: int
@@ -72,20 +72,26 @@ def read(raw: object, what: str = "status") -> ProvisionStatus:
     """Return parsed JSON as a status.
 
     Raises:
-        ContractError: it is none, or one of another schema version.
+        ContractError: it is not a status, or one of another schema version.
     """
     if not isinstance(raw, dict) or "outcome" not in raw:
         raise ContractError(f"{what}: not a provisioning status")
     if raw.get("schema_version") != SCHEMA_VERSION:
         raise ContractError(f"{what}: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
-    return schema.read(ProvisionStatus, raw, what)
+    status = schema.read(ProvisionStatus, raw, what)
+    unknown = {status["outcome"]}.difference(OUTCOMES) | {model["state"] for model in status["models"]}.difference(
+        STATES
+    )
+    if unknown:
+        raise ContractError(f"{what}: {min(unknown)!r} is not an outcome or a state")
+    return status
 
 
 def load(models_dir: Path) -> ProvisionStatus:
     """Return the status that the last provisioning left in a models directory.
 
     Raises:
-        UsageError: there is none, or it can't be read.
+        UsageError: it doesn't exist, or can't be read.
     """
     file, hint = models_dir / STATUS_FILE, "give a models directory of prepare-models provision"
     try:

@@ -1,4 +1,4 @@
-"""The status of a provisioning while it goes on: kept on the disk, so that it is there however the process ends."""
+"""The status of a provisioning in progress: kept on the disk, so that it exists however the process ends."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ _NEXT = {
 
 
 def device_name() -> str:
-    """Return the name that this machine has for others."""
+    """Return the name by which others know this machine."""
     return socket.gethostname()
 
 
 def error_info(error: PrepareModelsError, stage: str | None) -> ErrorInfo:
-    """Return a failure as documents have it."""
+    """Return an error in the form that documents have."""
     return ErrorInfo(code=error.code, stage=stage, message=error.message, hint=error.hint, retryable=False)
 
 
 class StatusFile:
-    """Writes the status at each phase, and tells the observer.
+    """Writes the status at each phase, and notifies the observer.
 
     Args:
-        models_dir: absolute.
+        models_dir: absolute path.
         device: name of this machine.
         manifest: path of the manifest or bundle.
-        observer: hears the phases.
+        observer: called with the phases.
     """
 
     def __init__(self, models_dir: Path, device: str, manifest: str, observer: Observer) -> None:
@@ -76,7 +76,7 @@ class StatusFile:
         self._list(_model(name) for name in self._earlier)
 
     def begin(self, manifest: Manifest, names: Sequence[str]) -> None:
-        """Take in what is to be provisioned; of the manifest's other models, the status says what it said before."""
+        """Record what will be provisioned; the manifest's other models keep their previous status."""
         if manifest.path.is_file():
             self.document["manifest_sha256"] = sha256_file(manifest.path)
         known = [spec.name for spec in manifest.models if spec.name in names or spec.name in self._earlier]
@@ -88,7 +88,7 @@ class StatusFile:
             _look(self._models_dir, model)
 
     def phase(self, names: Sequence[str], phase: str) -> None:
-        """Have models enter a phase."""
+        """Record that models enter a phase."""
         for name in names:
             model = self._of(name)
             model.update({"phase": phase, "state": STALE if model["version"] else WAITING})
@@ -96,11 +96,11 @@ class StatusFile:
         _write(self._models_dir, self.document)
 
     def is_settled(self, name: str) -> bool:
-        """Return whether it is known what becomes of a model."""
+        """Return whether a model's result is known."""
         return self._of(name)["error"] is not None
 
     def settle(self, name: str, state: str, reason: str, *, following: str = NOTHING) -> None:
-        """Say that a model is done. ``following``: what the next provisioning does with it."""
+        """Record that a model is done. ``following``: what the next provisioning does with it."""
         model = self._of(name)
         model.update(
             {"state": state, "reason": reason, "phase": None, "next": following, "next_told": _NEXT[following]}
@@ -108,28 +108,28 @@ class StatusFile:
         _look(self._models_dir, model)
 
     def fail(self, name: str, error: ErrorInfo, *, log: str | None = None) -> None:
-        """Say that a model failed, in the phase that it is in; it serves what it served."""
+        """Record that a model failed in its current phase; it keeps serving its current version."""
         self._of(name).update(
             {"state": FAILED, "error": error, "log": log, "next": TRY_AGAIN, "next_told": _NEXT[TRY_AGAIN]}
         )
 
     def refuse(self, name: str, state: str, error: ErrorInfo, following: str) -> None:
-        """Say that a new version was rejected, now or earlier."""
+        """Record that a new version was rejected, now or earlier."""
         self.settle(name, state, error["message"], following=following)
         self._of(name)["error"] = error
 
     def failed(self, report: ModelReport) -> None:
-        """Take the report of a model that could not be built."""
+        """Record the report of a model that could not be built."""
         if report["error"] is not None:
             self.fail(report["name"], report["error"], log=report["log"])
 
     def stop(self, error: PrepareModelsError) -> None:
-        """Say what stopped everything, and write that."""
+        """Record what stopped everything, and write it."""
         self.document["error"] = error_info(error, None)
         self.end(STOPPED)
 
     def end(self, outcome: str | None = None) -> None:
-        """Write the last word. ``outcome``: None means what the models say."""
+        """Write the final status. ``outcome``: None derives it from the models."""
         for model in self.document["models"]:
             _look(self._models_dir, model)
         good = all(model["error"] is None for model in self.document["models"])
@@ -164,7 +164,7 @@ def note_rollback(models_dir: Path, name: str, why: str, *, held: bool) -> None:
 
 
 def _look(models_dir: Path, model: ProvisionedModel) -> None:
-    """See what a model serves."""
+    """Find out what a model serves."""
     releases = Releases(models_dir / model["name"])
     current = releases.current
     record = releases.record(current) if current is not None else None

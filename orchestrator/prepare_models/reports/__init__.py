@@ -1,1 +1,1 @@
-"""Forms in which people read reports."""
+"""Reports in forms for people."""

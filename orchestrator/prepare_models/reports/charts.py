@@ -17,12 +17,12 @@ from ..errors import HostError
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _STAGES = ("fetch", "convert", "inspect", "verify")
 _TYPES = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "other")
-# Vega measures texts in a font of its own; the reader's may be wider.
+# Vega measures texts in its own font; the reader's may be wider.
 _PADDING = {"left": 30, "top": 4, "right": 8, "bottom": 4}
 _POWER = "datum.value == -8 ? '≤1e-8' : '1e' + datum.value"
 _OPENING = re.compile(r"<svg ")
 _CONFIG: Schema = {
-    # The picture as a whole has a text; its parts need none.
+    # The picture as a whole has a description; its parts need none.
     "mark": {"aria": False},
     "background": None,
     "font": "system-ui, sans-serif",
@@ -40,7 +40,7 @@ _CONFIG: Schema = {
 
 
 def timeline(models: Sequence[ModelReport]) -> str:
-    """Draw when which stage of which model ran; nothing where no stage did."""
+    """Draw when each stage of each model ran; return an empty text if none ran."""
     stages = [(model["name"], stage) for model in models for stage in model["stages"] if stage.get("started_at")]
     if not stages:
         return ""
@@ -72,7 +72,7 @@ def timeline(models: Sequence[ModelReport]) -> str:
 
 
 def differences(output: OutputComparison) -> str:
-    """Draw how often the absolute difference of an output had which size."""
+    """Draw the distribution of an output's absolute differences."""
     histogram = output["histogram"]
     lowest, width = histogram["lowest"], 1 / histogram["per_decade"]
     values = [
@@ -129,7 +129,7 @@ def agreement(output: OutputComparison) -> str:
 
 
 def layers(found: Sequence[Layer]) -> str:
-    """Draw how many layers there are of each kind, by precision."""
+    """Draw the number of layers of each kind, by precision."""
     values = [{"type": layer["type"], "precision": _type(layer)} for layer in found]
     most = max(Counter(value["type"] for value in values).values())
     axis = {"tickCount": min(most, 6), "format": "d"}
@@ -164,7 +164,7 @@ def _svg(spec: Schema, description: str) -> str:
     try:
         drawn: str = vl_convert.vegalite_to_svg(document, "5.20")
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust, which has no class to import and is not an Exception
+        if type(error).__name__ != "PanicException":  # from Rust: it has no class to import and is not an Exception
             raise
         raise HostError(
             "the charts of the report can't be drawn: their library gave up",

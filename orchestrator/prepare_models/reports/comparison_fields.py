@@ -1,4 +1,4 @@
-"""What is said about the fields of a comparison: how an engine's numbers differ from those of its source model."""
+"""Descriptions of the fields of a comparison: how an engine's outputs differ from those of its source model."""
 
 from __future__ import annotations
 

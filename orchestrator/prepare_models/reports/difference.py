@@ -1,4 +1,4 @@
-"""What changed between two reports: two runs, or the same manifest on two devices."""
+"""What changed between two reports: two runs, or the same manifest on two machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .text import shape
 
 
 class Change(TypedDict):
-    """A fact that differs. ``counts``: whether it reports two results apart; times never do."""
+    """A fact that differs. ``counts``: whether it makes two results different; times never do."""
 
     model: str
     what: str
@@ -23,9 +23,9 @@ class Change(TypedDict):
 
 
 def compare(first: documents.Run, second: documents.Run) -> list[Change]:
-    """Return the changes from one report to another, the environment's first, then model by model.
+    """Return the changes from one report to another: the environment's first, then model by model.
 
-    Reports of one model each are compared whatever its name.
+    Two reports of a single model each are compared whatever the models' names.
     """
     changes = _changes("", _environment(first), _environment(second), counts=False)
     for name, old, new in _pairs(first["models"], second["models"]):
@@ -53,7 +53,7 @@ def render(changes: list[Change]) -> Part:
     """Return the changes as a table."""
     if not changes:
         return "no difference"
-    rows = [(change["model"] or "(run)", change["what"], _told(change["a"]), _told(change["b"])) for change in changes]
+    rows = [(change["model"] or "(run)", change["what"], _text(change["a"]), _text(change["b"])) for change in changes]
     return Table(("MODEL", "WHAT", "A", "B"), rows)
 
 
@@ -112,7 +112,7 @@ def _changes(model: str, old: Mapping[str, object], new: Mapping[str, object], *
     ]
 
 
-def _told(value: object) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):

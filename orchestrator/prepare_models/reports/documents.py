@@ -1,4 +1,4 @@
-"""Reports as people keep them: read back from their files, whole runs and single models alike."""
+"""Reports read back from files, of whole runs and of single models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Host(TypedDict, total=False):
-    """The machine that a run was started on."""
+    """The machine on which a run was started."""
 
     system: str
     machine: str
@@ -30,7 +30,7 @@ class Host(TypedDict, total=False):
 
 
 class Tool(TypedDict):
-    """What made a report."""
+    """The tool that wrote a report."""
 
     name: str
     version: str
@@ -53,7 +53,7 @@ class Run(TypedDict):
     models: list[ModelReport]
 
 
-# Of a report that was cut out of a run's, or is of one model.
+# For a report extracted from a run's, or of one model.
 _FRAME = Run(
     schema_version=SCHEMA_VERSION, tool={"name": "prepare-models", "version": ""}, run_id="", manifest="",
     models_dir="", started_at="", seconds=0.0, host={}, executor="", runtime=None, summary={}, models=[],
@@ -63,10 +63,10 @@ VERDICTS = (NO, OPEN, CARE, READY)
 
 
 def load(place: Path) -> Run:
-    """Return the report of a run: its file, the models directory that holds it, or one model's report as a run of one.
+    """Return the report of a run: its file, the models directory with it, or one model's report as a run of one model.
 
     Raises:
-        UsageError: there is none, or it is not a report.
+        UsageError: it doesn't exist, or is not a report.
     """
     file = place / "report.json" if place.is_dir() else place
     try:
@@ -82,7 +82,7 @@ def load(place: Path) -> Run:
 
 
 def to_json(run: Run) -> str:
-    """Return a report as JSON, each model on a line of its own: indented, two thousand of them take 20 s to write."""
+    """Return a report as JSON, each model on its own line: indented, two thousand models take 20 s to write."""
     head = json.dumps({**run, "models": []}, indent=2)
     models = ",\n    ".join(map(json.dumps, run["models"]))
     return f"{head.removesuffix('[]' + chr(10) + '}')}[\n    {models}\n  ]\n}}\n"
@@ -113,7 +113,7 @@ def compact(value: T) -> T:
 
 
 def verdict(model: ModelReport) -> str:
-    """Say whether a model may be deployed."""
+    """Return whether a model may be deployed, in words."""
     if model["status"] == FAILED:
         return NO
     if model["status"] == SKIPPED or model["engine"] is None:
@@ -122,19 +122,19 @@ def verdict(model: ModelReport) -> str:
 
 
 def codes(model: ModelReport) -> list[str]:
-    """Return why a model failed or is to be looked at, each code once."""
+    """Return the codes of a model's error and warnings, each once."""
     error = model["error"]
     return list(dict.fromkeys([*([error["code"]] if error else []), *(w["code"] for w in model["warnings"])]))
 
 
 def verified(model: ModelReport) -> str:
-    """Say what became of a model's verification, in one or two words."""
+    """Return the result of a model's verification, in one or two words."""
     verification = model["verification"]
     return verification["verdict"].replace("-", " ") if verification else "not asked"
 
 
 def seconds(model: ModelReport) -> float | None:
-    """Return the wall time of a model's stages, None where nothing was done."""
+    """Return the wall time of a model's stages, None if no stage ran."""
     return sum(stage["seconds"] for stage in model["stages"]) if model["stages"] else None
 
 

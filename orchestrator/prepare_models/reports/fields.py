@@ -1,4 +1,4 @@
-"""What is said about the fields of reports: the schema's descriptions, limits and examples, beyond their types."""
+"""The schema's descriptions, limits and examples of the fields of reports, beyond their types."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 
 
-# Types whose names in the schema are not their own, and what is said about types ("") and of their fields.
+# Types with other names in the schema, and descriptions of types ("") and of their fields.
 NAMES: Mapping[object, str] = {
     ErrorInfo: "error",
     WarningInfo: "warning",

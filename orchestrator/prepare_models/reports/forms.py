@@ -1,4 +1,4 @@
-"""The forms of a report that are files: JSON, HTML, Markdown, JUnit XML."""
+"""The file formats of a report: JSON, HTML, Markdown, JUnit XML."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..support.os_errors import unwritable
 from . import documents
 
 JSON = "json"
-HTML, _, _ = FORMS = ("html", "markdown", "junit")  # a module each
+HTML, _, _ = FORMS = ("html", "markdown", "junit")  # one module each
 
 
 def check(form: str) -> None:
-    """Refuse a form that can't be written here.
+    """Refuse a format that can't be written here.
 
     Raises:
-        UsageError: nobody knows it.
-        HostError: what draws it is not installed.
+        UsageError: it is unknown.
+        HostError: the package that draws it is not installed.
     """
     if form not in (JSON, *FORMS):
         raise UsageError(f"a report has no form {form!r}", hint=f"one of {', '.join((JSON, *FORMS))}")
@@ -31,10 +31,10 @@ def check(form: str) -> None:
 
 
 def render(form: str, run: documents.Run) -> str:
-    """Return the report of a run in a form.
+    """Return the report of a run in a format.
 
     Raises:
-        HostError: what draws it is not installed.
+        HostError: the package that draws it is not installed.
     """
     if form == JSON:
         return documents.to_json(run)
@@ -43,7 +43,7 @@ def render(form: str, run: documents.Run) -> str:
 
 
 def save(file: Path, rendered: str, *, own: bool = False) -> None:
-    """Write a rendered report. ``own``: in a models directory, where no link is followed.
+    """Write a rendered report. ``own``: whether it is in a models directory, where no link is followed.
 
     Raises:
         HostError: the file can't be written.

@@ -1,10 +1,10 @@
-"""One HTML file that needs nothing else: no network, no other file."""
+"""A self-contained HTML file: it needs no network and no other file."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +18,17 @@ from .text import number, scale_fit, shape
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from ..provisioning.fleet import Device
+
 _CHARTED_OUTPUTS = 8
 _LISTED_LAYERS = 1000
 
 
-def check() -> None:
-    """Raise HostError unless what draws the page is installed."""
+def check(*modules: str) -> None:
+    """Raise HostError unless the packages that draw the page are installed. ``modules``: which, if not all."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("jinja2", "vl_convert") if find_spec(name) is None]
+    missing = [name for name in modules or ("jinja2", "vl_convert") if find_spec(name) is None]
     if missing:
         raise HostError(f"an HTML report needs {' and '.join(missing)}", hint=extras.install("report"))
 
@@ -38,9 +40,30 @@ def render(run: documents.Run) -> str:
         HostError: the extra ``report`` is not installed.
     """
     check()
-    import jinja2
-
     from . import charts
+
+    return _page(
+        "report.html",
+        run=run,
+        models=[_model(model) for model in run["models"]],
+        counts=_counts(run["models"]),
+        timeline=_svg(charts.timeline(run["models"])),
+        listed_layers=_LISTED_LAYERS,
+    )
+
+
+def fleet(devices: Sequence[Device], counts: Mapping[str, int]) -> str:
+    """Return many machines as a page. ``counts``: of their states.
+
+    Raises:
+        HostError: the extra ``report`` is not installed.
+    """
+    check("jinja2")
+    return _page("fleet.html", devices=devices, counts=counts, ranks={state: rank for rank, state in enumerate(counts)})
+
+
+def _page(template: str, **values: object) -> str:
+    import jinja2
 
     folder = Path(__file__).with_name("templates")
     environment = jinja2.Environment(
@@ -49,15 +72,11 @@ def render(run: documents.Run) -> str:
     )  # fmt: skip
     environment.filters |= {"shape": shape, "size": documents.size, "number": number, "scale_fit": scale_fit}
     script = (folder / "report.js").read_text(encoding="utf-8")
-    return environment.get_template("report.html").render(
-        run=run,
-        models=[_model(model) for model in run["models"]],
-        counts=_counts(run["models"]),
-        timeline=_svg(charts.timeline(run["models"])),
+    return environment.get_template(template).render(
         style=_verbatim((folder / "report.css").read_text(encoding="utf-8")),
         script=_verbatim(script),
         script_sha256=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
-        listed_layers=_LISTED_LAYERS,
+        **values,
     )
 
 
@@ -89,7 +108,7 @@ def _counts(models: Iterable[ModelReport]) -> dict[str, int]:
 
 
 def _svg(drawn: str) -> Markup:
-    """Mark what Vega drew as safe: it escapes the texts in it."""
+    """Mark Vega's drawing as safe: Vega escapes the texts in it."""
     return _verbatim(drawn)
 
 

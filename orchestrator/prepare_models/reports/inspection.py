@@ -1,4 +1,4 @@
-"""What a model file is, for a terminal: in the form that Polygraphy's inspect has, with what that leaves out."""
+"""What a model file is, for a terminal: in the format of Polygraphy's inspect, plus what that omits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Document = Mapping[str, Any]
 
 
 def render(document: Document, *, layers: bool, weights: bool) -> str:
-    """Return the text for one file or models directory. ``layers``, ``weights``: list them."""
+    """Return the text for one file or models directory. ``layers``, ``weights``: whether to list them."""
     if document["format"] == "models-dir":
         parts = [render(each, layers=layers, weights=weights) for each in document["models"]]
         return "\n\n".join([f"{one_line(document['file'])}: {len(parts)} models", *parts])
@@ -32,7 +32,7 @@ def render(document: Document, *, layers: bool, weights: bool) -> str:
 
 
 def findings(model: Document) -> list[Part]:
-    """Return what lint says of one model."""
+    """Return lint's findings about one model."""
     count = len(model["warnings"])
     verdict = f"{count} finding{'s' if count > 1 else ''}" if count else "good"
     parts: list[Part] = [f"{one_line(model['name'])}: {verdict}"]
@@ -42,7 +42,7 @@ def findings(model: Document) -> list[Part]:
 
 
 def judged_for(models: Iterable[Document]) -> str:
-    """Return the consumers by whose rules models were judged."""
+    """Return the consumers by whose rules models were checked."""
     return "judged for " + ", ".join(dict.fromkeys(name for model in models for name in model["consumers"]))
 
 
@@ -165,7 +165,7 @@ def _layer(number: int, layer: Document) -> str:
 
 
 def shape(dims: Sequence[int | str | None] | None) -> str:
-    """Return dimensions as a tuple, a dynamic one by its name in quotes or as -1; ``unknown`` without a rank."""
+    """Return dimensions as a tuple, dynamic ones by their name in quotes or as -1; ``unknown`` without a rank."""
     if dims is None:
         return "unknown"
     known = tuple(-1 if dim is None else one_line(dim) if isinstance(dim, str) else dim for dim in dims)

@@ -9,7 +9,7 @@ from prepare_models_entrypoint.contract.report import ModelReport
 
 from . import documents
 
-# What XML 1.0 can't hold, not even escaped.
+# Characters that XML 1.0 can't contain, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -44,11 +44,11 @@ def _case(model: ModelReport) -> ET.Element:
         failure.text = _text(f"{error['stage'] or 'run'}: {error['message']}\n-> {error['hint']}")
     elif documents.verdict(model) == documents.OPEN:
         ET.SubElement(case, "skipped", message=_text(model["reason"]))
-    told = [f"warning [{w['code']}]: {w['message']}\n-> {w['hint']}" for w in model["warnings"]]
+    lines = [f"warning [{w['code']}]: {w['message']}\n-> {w['hint']}" for w in model["warnings"]]
     verification = model["verification"]
-    told = [*told, verification["statement"]] if verification else told
-    if told:
-        ET.SubElement(case, "system-out").text = _text("\n".join(told))
+    lines = [*lines, verification["statement"]] if verification else lines
+    if lines:
+        ET.SubElement(case, "system-out").text = _text("\n".join(lines))
     return case
 
 

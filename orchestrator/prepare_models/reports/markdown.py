@@ -14,14 +14,14 @@ _MARKS = {documents.READY: "✅", documents.CARE: "⚠️", documents.NO: "❌",
 _HEAD = ("", "model", "status", "precision", "verified", "inputs", "outputs", "size", "seconds")
 _SHORT_HEAD = tuple(name for name in _HEAD if name not in ("inputs", "outputs"))
 
-_LONGEST = 65_536  # characters of a comment on GitHub; GitLab takes more
-_SPARE = 500  # for the sentence about what is left out, and the lines between
+_LONGEST = 65_536  # characters in a comment on GitHub; GitLab allows more
+_SPARE = 500  # for the sentence about what is omitted, and the lines between
 _LONGEST_NOTE = 2_000
-_LISTED = 8  # models of one warning
+_LISTED = 8  # models per warning
 
 
 def render(run: documents.Run) -> str:
-    """Return the report of a run as Markdown, short enough for a comment: what is good goes first where it is long."""
+    """Return the report of a run as Markdown, short enough for a comment: good models are omitted first."""
     models: list[ModelReport] = run["models"]
     counts = ", ".join(f"{count} {status}" for status, count in run["summary"].items() if count)
     head, foot = f"### prepare-models: {_plain(counts) or 'nothing to do'}", _environment(run)
@@ -31,13 +31,13 @@ def render(run: documents.Run) -> str:
         return whole
     by_need = sorted(models, key=lambda model: documents.VERDICTS.index(documents.verdict(model)))
     room = _LONGEST - len(head) - len(foot) - _SPARE
-    told = _fitting((_cut(note) for note in notes), room // 2)
-    rows = _fitting(_table(_SHORT_HEAD, map(_short_row, by_need)), room - sum(map(len, told)))
+    shown = _fitting((_cut(note) for note in notes), room // 2)
+    rows = _fitting(_table(_SHORT_HEAD, map(_short_row, by_need)), room - sum(map(len, shown)))
     left = len(models) - len(rows) + 2  # the head of the table is two lines
-    rest = [f"{len(notes) - len(told)} more messages"] if len(notes) > len(told) else []
+    rest = [f"{len(notes) - len(shown)} more messages"] if len(notes) > len(shown) else []
     rest += [f"{left} more models"] if left else []
     missing = f"Inputs and outputs{''.join(f', {each}' for each in rest)} are in report.json."
-    return _joined(head, rows, [*told, missing], foot)
+    return _joined(head, rows, [*shown, missing], foot)
 
 
 def _joined(head: str, table: Iterable[str], notes: Iterable[str], foot: str) -> str:
@@ -87,7 +87,7 @@ def _table(head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _notes(models: Iterable[ModelReport]) -> Iterator[str]:
-    """Yield errors, model by model, then warnings, each once with the models that it is about."""
+    """Yield errors, model by model, then warnings, each once with its models."""
     about: dict[tuple[str, str, str], list[str]] = {}
     for model in models:
         error, name = model["error"], _code(model["name"])
@@ -121,7 +121,7 @@ def _code(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that starts no markup and no HTML of its own."""
+    """Return a text escaped so that it contains no markup or HTML."""
     escaped = _flat(text).replace("&", "&amp;").replace("<", "&lt;")
     for sign in "\\`*_[]|#":
         escaped = escaped.replace(sign, f"\\{sign}")

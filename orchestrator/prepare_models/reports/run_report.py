@@ -1,4 +1,4 @@
-"""The report of a run as a value, with what one asks it most."""
+"""The report of a run as a value, with shortcuts for the most common questions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import documents, forms
 
 @dataclass(frozen=True)
 class RunReport:
-    """What became of each model.
+    """The result of each model.
 
     document: the run's report.json, as docs/report.md describes it.
     """
@@ -25,7 +25,7 @@ class RunReport:
 
     @cached_property
     def models(self) -> Mapping[str, ModelReport]:
-        """Return the report of each model by its name, in the manifest's order."""
+        """Return the reports of all models by name, in the manifest's order."""
         return {model["name"]: model for model in self.document["models"]}
 
     @property
@@ -40,7 +40,7 @@ class RunReport:
 
     @property
     def engines(self) -> dict[str, Path]:
-        """Return the engine of each model that has one, by the model's name."""
+        """Return the path of each model's engine, if it has one, by the model's name."""
         return {name: Path(model["engine"]["path"]) for name, model in self.models.items() if model["engine"]}
 
     def raise_for_failure(self) -> None:
@@ -49,29 +49,29 @@ class RunReport:
             raise ModelsFailedError(self.failed)
 
     def render(self, form: str = forms.JSON) -> str:
-        """Return the report in a form: json, html, markdown or junit.
+        """Return the report in a format: json, html, markdown or junit.
 
         Raises:
-            UsageError: nobody knows this form.
+            UsageError: the format is unknown.
             HostError: HTML needs the extra ``report``, which is not installed.
         """
         forms.check(form)
         return forms.render(form, self.document)
 
     def save(self, file: str | PathLike[str], form: str = forms.JSON) -> None:
-        """Write the report to a file, whole or not at all.
+        """Write the report to a file, atomically.
 
         Raises:
-            UsageError, HostError: as ``render``; or the file can't be written.
+            UsageError, HostError: as in ``render``, or the file can't be written.
         """
         forms.save(Path(file), self.render(form))
 
 
 @dataclass(frozen=True)
 class Conversion(RunReport):
-    """What became of a model that was converted without a manifest.
+    """The result of a model that was converted without a manifest.
 
-    manifest: text of the manifest that repeats it.
+    manifest: text of a manifest that repeats the conversion.
     """
 
     manifest: str
@@ -84,5 +84,5 @@ class Conversion(RunReport):
 
     @property
     def engine(self) -> Path | None:
-        """Return the engine's path, None where the model failed."""
+        """Return the engine's path, or None if the model failed."""
         return next(iter(self.engines.values()), None)

@@ -1,4 +1,4 @@
-"""The JSON Schemas of reports and statuses: what their types say of their fields, and what ``fields`` adds."""
+"""The JSON Schemas of reports and statuses: what their types say about their fields, and what ``fields`` adds."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def status_schema() -> Schema:
 
 
 def _types(hint: object) -> dict[object, None]:
-    """Return the types of the contract that a type hint names, each once, and those that their fields name."""
+    """Return the contract's types in a type hint and, recursively, in their fields, each once."""
     named = is_typeddict(hint)
     found: dict[object, None] = {hint: None} if named else {}
     for each in get_type_hints(hint).values() if named else get_args(hint):
@@ -75,7 +75,7 @@ def _name(kind: object) -> str:
 
 
 def _object(kind: object, about: Mapping[str, Schema] | None = None) -> Schema:
-    """Return the schema of a type of the contract, whose keys are all there. ``about``: what is said of its fields."""
+    """Return the schema of a type whose keys are all required. ``about``: descriptions of its fields."""
     about = TOLD.get(kind, {}) if about is None else about
     fields = {name: _field(hint, about.get(name, {})) for name, hint in get_type_hints(kind).items()}
     required = [name for name in fields if name not in OPTIONAL.get(kind, ())]

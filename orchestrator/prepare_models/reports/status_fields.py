@@ -1,4 +1,4 @@
-"""What is said about the fields of a provisioning's status: the schema's descriptions, limits and examples."""
+"""The schema's descriptions, limits and examples of the fields of a provisioning's status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands show of reports: tables, and the messages that belong to them."""
+"""What commands show of reports: tables and messages."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from .documents import Run
 
-_FEW = 2  # inputs or outputs that are in a table by their names; of more, their number does
-_NAMED = 3  # models that a message names; of more, it gives their number
+_FEW = 2  # inputs or outputs that a table lists by name; of more, it gives their number
+_NAMED = 3  # models that a message lists by name; of more, it gives their number
 
 
 def summary(report: Run, *, wide: bool = False) -> list[Part]:
-    """Return what ends a run: a row for each model, then the messages. ``wide``: with all names, however long."""
+    """Return what a run prints at the end: a row for each model, then messages. ``wide``: all names, however long."""
     models = report["models"]
     counts = ", ".join(f"{count} {status}" for status, count in report["summary"].items() if count)
     head: list[Part] = [_fitting(lambda most: _models(models, most), wide=wide), ""]
@@ -29,7 +29,7 @@ def summary(report: Run, *, wide: bool = False) -> list[Part]:
 
 
 def converted(report: Run) -> list[Part]:
-    """Return what became of a single model: status, bindings, delivered precision, and where the engine is."""
+    """Return the result of a single model: status, bindings, delivered precision, and the engine's path."""
     (model,) = report["models"]
     parts: list[Part] = [f"{model['name']}: {model['status']} in {report['seconds']:.1f} s"]
     if model["engine"]:
@@ -59,7 +59,7 @@ def messages(models: Sequence[ModelReport], *, of_records: bool = False) -> list
 
 
 def _fitting(make: Callable[[int], Table], *, wide: bool) -> Table:
-    """Return a table with as many names of inputs and outputs as there is room for. ``make``: takes their number."""
+    """Return a table with as many names of inputs and outputs as fit. ``make``: makes it with a number of names."""
     full = make(sys.maxsize if wide else _FEW)
     return full if wide or full.fits() else make(0)
 
@@ -84,7 +84,7 @@ def _row(model: ModelReport, most: int) -> tuple[str, ...]:
 
 
 def _precision(model: ModelReport) -> str:
-    """Return what was delivered, with its share of the compute layers where that is known and not all of them."""
+    """Return the delivered precision, with its share of the compute layers if known and not all."""
     proof = model["precision_proof"]
     if not proof["delivered"]:
         return f"{proof['requested']}, unproven" if model["engine"] else "-"
@@ -112,14 +112,14 @@ def _paths(report: Run) -> list[Part]:
 
 
 def plan(rows: Sequence[tuple[str, str, str, str]], *, wide: bool = False) -> Table:
-    """Return the table of what would be done: model, action with its reason, converter with its."""
+    """Return the table of what would be done: model, action and its reason, converter and its reason."""
     head = ("MODEL", "STATE", "CONVERTER")
     full = Table(head, [(name, state, f"{converter} ({why})") for name, state, converter, why in rows])
     return full if wide or full.fits() else Table(head, [row[:3] for row in rows])
 
 
 def checks(reports: Sequence[ModelReport], *, wide: bool = False) -> list[Part]:
-    """Return what a check found: a row for each model, then warnings and errors with their hints."""
+    """Return a check's findings: a row for each model, then warnings and errors with their hints."""
 
     def table(most: int) -> Table:
         rows = [
@@ -132,7 +132,7 @@ def checks(reports: Sequence[ModelReport], *, wide: bool = False) -> list[Part]:
 
 
 def verifications(reports: Sequence[ModelReport]) -> list[Part]:
-    """Return what verifications found: a row for each output, then what was compared with what."""
+    """Return the results of verifications: a row for each output, then what was compared with what."""
     rows = [row for report in reports for row in _compared(report)]
     lines: list[Part] = [Table(("MODEL", "VERDICT", "OUTPUT", "MAX ABS", "MAX OF RANGE", "COSINE", "ARGMAX"), rows, 1)]
     for report in reports:
@@ -173,7 +173,7 @@ def scale_fit(scales: ScaleFit) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a metric with the digits that matter."""
+    """Return a metric with its significant digits."""
     return "-" if value is None else f"{value:.6g}"
 
 
@@ -183,6 +183,6 @@ def shape(dims: Sequence[int]) -> str:
 
 
 def write(text: str) -> None:
-    """Write a document to standard output; what a terminal would obey, or an encoding can't hold, as escapes."""
+    """Write a document to standard output, with control characters and unencodable ones as escapes."""
     name = sys.stdout.encoding or "utf-8"
     sys.stdout.write(printable(text).encode(name, "backslashreplace").decode(name) + "\n")

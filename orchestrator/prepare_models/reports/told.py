@@ -9,11 +9,11 @@ from prepare_models_entrypoint.contract.kinds import Schema
 
 
 def told(description: str = "", *, ref: str = "", **rules: object) -> Schema:
-    """Return what the schema says of a field besides its type: a description, and rules by JSON Schema's names."""
+    """Return what the schema says about a field besides its type: a description, and rules by JSON Schema's names."""
     about: Schema = {"description": description} if description else {}
     return {**about, **({"$ref": f"#/$defs/{ref}"} if ref else {}), **rules}
 
 
 def whole(fields: Mapping[str, object], description: str = "") -> Schema:
-    """Return the schema of an object that has all of these fields and no other."""
+    """Return the schema of an object with exactly these fields."""
     return {**told(description), **closed(fields, list(fields))}

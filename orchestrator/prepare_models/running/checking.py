@@ -1,4 +1,4 @@
-"""Judging models without building them, several at once: most of the time of a small one is the start of processes."""
+"""Checking models without building them, several at once: a small one mostly waits for processes to start."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..executors.executor import Executor
 from ..manifest.model import ModelSpec
 
 _AT_ONCE = 4
-_LARGE = 256 << 20  # bytes of a model that takes the memory for itself
+_LARGE = 256 << 20  # bytes; a larger model is checked alone because of its memory
 
 
 def check_all(specs: Sequence[ModelSpec], executor: Executor) -> list[ModelReport]:
-    """Return a report for each model, in their order. Large models are checked one at a time."""
+    """Return a report for each model, in order. Large models are checked one at a time."""
     large = threading.Lock()
 
     def check(spec: ModelSpec) -> ModelReport:
@@ -44,7 +44,7 @@ def check_all(specs: Sequence[ModelSpec], executor: Executor) -> list[ModelRepor
 
 
 def _is_large(spec: ModelSpec) -> bool:
-    """Return whether a model is large, or may be, as nobody knows before it is fetched."""
+    """Return whether a model is large, or may be: before it is fetched, its size is unknown."""
     path = Source.of(spec.source).path
     try:
         return path is None or path.stat().st_size > _LARGE

@@ -1,4 +1,4 @@
-"""The entrypoint as a child process of this Python: how it is started, and secrets that leave no trace."""
+"""The entrypoint as a child process of this Python: how it is started, and how it gets secrets without a trace."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
 
 MODULE = "prepare_models_entrypoint"
-# Keys go to the entrypoint through a file without a name; what it starts in turn has no use for them.
+# Keys are passed to the entrypoint through a file without a name; the processes that it starts don't need them.
 _KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY")
 
 
-Answer = dict[str, Any]  # a document of the entrypoint, whose keys are those of its command
+Answer = dict[str, Any]  # a document of the entrypoint, with the keys of its command
 
 AGAIN = "run again with -v; if it stays, please report it"
 
@@ -33,7 +33,7 @@ def argv(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment without keys, and without paths for imports that depend on the directory."""
+    """Return this process's environment without keys, and without import paths that depend on the current directory."""
     kept = {name: value for name, value in os.environ.items() if name not in _KEY_VARIABLES}
     places = filter(os.path.isabs, kept.pop("PYTHONPATH", "").split(os.pathsep))
     path = os.pathsep.join(places)  # an empty one, as in :/opt, is the current directory
@@ -49,7 +49,7 @@ def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) ->
         inherited: descriptors that it needs.
 
     Raises:
-        HostError: it printed none.
+        HostError: it printed no document.
     """
     answer = subprocess.run(
         argv(*command), input=None if request is None else json.dumps(request).encode("utf-8"), capture_output=True,
@@ -71,7 +71,7 @@ def entrypoint_failed(message: str, *, hint: str) -> ErrorInfo:
 
 @contextlib.contextmanager
 def secret_file(content: str | None) -> Iterator[int | None]:
-    """Yield a descriptor from which a child reads a secret. It has no name on any disk, so it leaves nothing behind."""
+    """Yield a descriptor from which a child reads a secret. It isn't on any disk, so it leaves nothing behind."""
     if content is None:
         yield None
         return
@@ -84,11 +84,11 @@ def secret_file(content: str | None) -> Iterator[int | None]:
 
 
 def unread_log() -> IO[bytes]:
-    """Return a file in the memory for what a child prints and nobody reads in time: a pipe would fill up.
+    """Return an in-memory file for a child's output that is not read in time: a pipe would fill up.
 
-    ``tempfile.TemporaryFile`` tries its directory with a file that has a name, which a power cut leaves behind.
+    ``tempfile.TemporaryFile`` tests its directory with a named file, which a power cut would leave behind.
     """
-    return open(os.memfd_create("log"), "w+b")  # the caller's
+    return open(os.memfd_create("log"), "w+b")  # closed by the caller
 
 
 def path_of(descriptor: int | None) -> Path | None:

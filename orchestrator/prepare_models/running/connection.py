@@ -22,9 +22,9 @@ _NO_KEY = ("", "no-apikey")
 
 
 class ConnectionSpec(NamedTuple):
-    """What a manifest's ``defaults`` or the command line say. A variable of the environment comes before it.
+    """What a manifest's ``defaults`` or the command line say. Environment variables take precedence.
 
-    ngc_api, ngc_auth: base URLs. ngc_key_file: file that holds the key.
+    ngc_api, ngc_auth: base URLs. ngc_key_file: file with the key.
     headers_file: file with a ``Name: value`` line for each header that https sources get.
     """
 
@@ -36,7 +36,7 @@ class ConnectionSpec(NamedTuple):
     attempts: int | None = None
 
     def settings(self) -> Connection:
-        """Return what the entrypoint is given in a job, secrets left out."""
+        """Return the settings for the entrypoint's job, without secrets."""
         return Connection(
             ngc_api=os.environ.get("NGC_CLI_API_URL") or self.ngc_api,
             ngc_auth=os.environ.get("NGC_CLI_AUTH_URL") or self.ngc_auth,
@@ -46,11 +46,11 @@ class ConnectionSpec(NamedTuple):
         )
 
     def with_secrets(self, secrets_file: Path | None) -> Connection:
-        """Return the settings with the path of the file in which ``secrets`` are."""
+        """Return the settings with the path of the file with the ``secrets``."""
         return replace(self.settings(), secrets_file=str(secrets_file) if secrets_file else None)
 
     def secrets(self) -> str | None:
-        """Return the content of the entrypoint's file of secrets, or None without any.
+        """Return the content of the entrypoint's secrets file, or None without secrets.
 
         Raises:
             UsageError: a file of the manifest or command line can't be read.
@@ -62,7 +62,7 @@ class ConnectionSpec(NamedTuple):
 
 
 def ngc_key(file: Path | None, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the key of NGC: from ``file``, the environment or NVIDIA's own client; None to be a guest."""
+    """Return the NGC key from ``file``, the environment or NVIDIA's own client; None for a guest."""
     if file is not None:
         return _secret(file)
     for name in ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY"):
@@ -74,7 +74,7 @@ def ngc_key(file: Path | None, environ: Mapping[str, str] = os.environ) -> str |
 
 
 def hf_token(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the token of Hugging Face's hub: from the environment, or from the file of its own client.
+    """Return the Hugging Face token: from the environment, or from the file of its own client.
 
     Raises:
         UsageError: the file that ``HF_TOKEN_PATH`` names can't be read.
@@ -92,7 +92,7 @@ def hf_token(environ: Mapping[str, str] = os.environ) -> str | None:
 def _configured(config: Path) -> str | None:
     if not config.is_file():
         return None
-    import configparser  # for those who have such a file
+    import configparser  # only needed if there is such a file
 
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     try:

@@ -1,4 +1,4 @@
-"""What a program hears of a run: events, one at a time, from whichever thread they come."""
+"""The events of a run for a program, one at a time, whichever threads they come from."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .progress import Observer
 
 OnEvent = Callable[[Event], None]
 
-PLANNED = "planned"  # data: action and reason, as plan has them
-WAITING = "waiting"  # data: process, which works on the model
+PLANNED = "planned"  # data: action and reason, as in a plan
+WAITING = "waiting"  # data: the process that works on the model
 WARNING = "warning"  # data: a WarningInfo
 PHASE = "phase"  # of a provisioning; data: phase, one of ``provisioning.status_document.PHASES``
 FINISHED = "finished"  # data: the ModelReport
-_FRAME = (OPENED, CLOSED, MODEL_FINISHED)  # of one process of the entrypoint, of which a model may take several
+_FRAME = (OPENED, CLOSED, MODEL_FINISHED)  # about one process of the entrypoint; a model may need several
 
 
 class Events(Observer):
-    """Passes everything on as events that are numbered through, and none while another one is heard."""
+    """Passes everything on as consecutively numbered events, one after the other."""
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
@@ -33,30 +33,30 @@ class Events(Observer):
 
     def planned(self, model: PlannedModel) -> None:
         """Pass on."""
-        self._tell(PLANNED, model.spec.label, {"action": model.action, "reason": model.reason})
+        self._emit(PLANNED, model.spec.label, {"action": model.action, "reason": model.reason})
 
     def waiting(self, name: str, owner: str) -> None:
         """Pass on."""
-        self._tell(WAITING, name, {"process": owner})
+        self._emit(WAITING, name, {"process": owner})
 
     def event(self, event: Event) -> None:
-        """Pass on what is not about a process of the entrypoint."""
+        """Pass on events that are not about a process of the entrypoint."""
         if event.kind not in _FRAME:
             self._pass_on(event)
 
     def warned(self, warning: WarningInfo) -> None:
         """Pass on."""
-        self._tell(WARNING, None, warning)
+        self._emit(WARNING, None, warning)
 
     def phase(self, name: str | None, phase: str) -> None:
         """Pass on."""
-        self._tell(PHASE, name, {"phase": phase})
+        self._emit(PHASE, name, {"phase": phase})
 
     def finished(self, report: ModelReport) -> None:
         """Pass on."""
-        self._tell(FINISHED, report["name"], report)
+        self._emit(FINISHED, report["name"], report)
 
-    def _tell(self, kind: str, model: str | None, data: Mapping[str, Any]) -> None:
+    def _emit(self, kind: str, model: str | None, data: Mapping[str, Any]) -> None:
         self._pass_on(Event(0, time.time(), kind, model, None, data))
 
     def _pass_on(self, event: Event) -> None:

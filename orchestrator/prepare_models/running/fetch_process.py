@@ -1,4 +1,4 @@
-"""A child process that fetches sources, with its results as they come."""
+"""A child process that fetches sources and returns results as they come."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TERM_GRACE_S = 3.0
 
 
 def counted(on_bytes: OnBytes) -> OnEvent:
-    """Return what hears events and tells how many bytes of all sources are here."""
+    """Return an event handler that reports how many bytes of all sources have been fetched."""
     sizes: dict[str, tuple[int, int]] = {}
 
     def tell(event: Event) -> None:
@@ -47,18 +47,18 @@ def fetch_sources(
     offline: bool = False,
     pins: Pins = NO_PINS,
 ) -> dict[str, FetchResult]:
-    """Bring sources to the download store and return what became of each, by its ``source_id``.
+    """Fetch sources into the download store and return the result of each, by ``source_id``.
 
-    Weights that belong to a model come with it, and have results of their own.
+    A model's weights files are fetched with it, and have results of their own.
 
     Args:
-        by_network: the sources that are reached the same way, each with the sha256 that it must have, or None.
-        on_event: hears the progress.
-        offline: take only what is in the store.
-        pins: what a lock knows of the sources, and of such weights.
+        by_network: sources by how they are reached, each with the sha256 that it must have, or None.
+        on_event: called with the progress.
+        offline: use only what is in the store.
+        pins: what a lock records about the sources and such weights.
 
     Raises:
-        SourcesError: some failed; carries each with its reason.
+        SourcesError: some failed; it has each with its reason.
     """
     results: dict[str, FetchResult] = {}
     for network, sources in by_network.items():
@@ -72,13 +72,13 @@ def fetch_sources(
 
 
 class Fetching:
-    """Fetches in a process of its own for as long as the block runs.
+    """Fetches in a separate process while the block runs.
 
     Args:
-        job: what to fetch; its network settings are taken from ``network``.
+        job: what to fetch; its network settings come from ``network``.
         network: how sources are reached, secrets included.
-        on_result: called with the outcome of each source.
-        on_event: called with everything else that the child tells.
+        on_result: called with the result of each source.
+        on_event: called with all other events of the child.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Fetching:
         return self
 
     def start(self) -> None:
-        """Start the child; it fetches at once. ``close`` belongs to it, a ``with`` block does both."""
+        """Start the child, which fetches at once. Call ``close`` afterwards; a ``with`` block does both."""
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(child.unread_log())
             secret = stack.enter_context(child.secret_file(self._network.secrets()))
@@ -121,7 +121,7 @@ class Fetching:
         self.close()
 
     def close(self) -> None:
-        """End the child and free what belongs to it."""
+        """End the child and free its resources."""
         self._open.close()
 
     def stop(self) -> None:
@@ -132,7 +132,7 @@ class Fetching:
         """Wait for all sources.
 
         Raises:
-            HostError: the child did not do its work.
+            HostError: the child failed.
         """
         running, closed = self._running(), False
         found: list[FetchResult] = []
@@ -147,7 +147,7 @@ class Fetching:
                 self._on_event(event)
         status = running.wait()
         if not closed:
-            raise HostError(f"the entrypoint ended with status {status}: {self._last_words()}", hint="run again")
+            raise HostError(f"the entrypoint ended with status {status}: {self._final_error()}", hint="run again")
         return found
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -155,8 +155,8 @@ class Fetching:
             raise ValueError("call results() within the block")
         return self._child
 
-    def _last_words(self) -> str:
-        """Return the name of the error that ended the child; its text may hold a key, but that of a missing module."""
+    def _final_error(self) -> str:
+        """Return the name of the child's final error, with its text only if a module is missing: it may have a key."""
         if self._log is None:
             return ""
         self._log.seek(0)

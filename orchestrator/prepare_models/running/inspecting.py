@@ -1,4 +1,4 @@
-"""What the entrypoint says of model files and of models directories, as documents and as values."""
+"""What the entrypoint reports about model files and models directories, as documents and as values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.report import WarningInfo
 from ..errors import InspectionError
 from . import child
 
-Document = Mapping[str, Any]  # docs/inspect.md and docs/lint.md say what it has
+Document = Mapping[str, Any]  # described in docs/inspect.md and docs/lint.md
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Tensor:
     """An input or output of a file.
 
     shape: sizes, names of dynamic axes, and None for an axis without either; in an engine -1 is a dynamic axis.
-    None where the rank is not known.
+    None if the rank is unknown.
     """
 
     name: str
@@ -32,8 +32,8 @@ class Tensor:
 class Inspection:
     """What a file is.
 
-    format: onnx, etlt, plan or models-dir. bytes: its size. inputs, outputs: empty where nothing says them.
-    models: of a models directory, its engines. warnings: what is wrong with it all the same.
+    format: onnx, etlt, plan or models-dir. bytes: its size. inputs, outputs: empty if unknown.
+    models: engines of a models directory. warnings: problems with a file that could be read.
     document: everything, as ``inspect --json`` prints it.
     """
 
@@ -49,7 +49,7 @@ class Inspection:
 
 @dataclass(frozen=True)
 class LintedModel:
-    """One model: the consumers by whose rules it was judged, findings, and notes, which change nothing."""
+    """One model: the consumers by whose rules it was checked, findings, and notes, which don't count as findings."""
 
     name: str
     consumers: tuple[str, ...]
@@ -73,13 +73,13 @@ class LintReport:
 def inspect(
     files: Sequence[Path], *, layers: bool = False, weights: bool = False, key_file: Path | None = None
 ) -> list[Document]:
-    """Return a document for each file, in their order; one that can't be read has an ``error``.
+    """Return a document for each file, in order; that of an unreadable file has an ``error``.
 
     Args:
         files: models, engines or models directories.
-        layers: list layers, too.
-        weights: list the weights of an ONNX model, too.
-        key_file: holds the key of an .etlt.
+        layers: also list layers.
+        weights: also list the weights of an ONNX model.
+        key_file: file with the key of an .etlt.
     """
     flags = [flag for flag, wanted in (("--layers", layers), ("--weights", weights)) if wanted]
     key = ("--key-file", str(key_file)) if key_file else ()
@@ -107,11 +107,11 @@ def inspection(document: Document) -> Inspection:
 
 
 def lint(models_dir: Path, consumers: Iterable[str] = ()) -> Document:
-    """Return what consumers will object to: ``models``, or the ``error`` that stands in the way.
+    """Return what consumers will object to: ``models``, or the ``error``.
 
     Args:
         models_dir: Triton model repository.
-        consumers: those whose rules count, such as isaac-ros@5.0; none leaves it to the models' records.
+        consumers: those whose rules apply, such as isaac-ros@5.0; empty: those in the models' records.
     """
     words = [word for consumer in consumers for word in ("--consumer", consumer)]
     return child.ask("lint", *words, "--", str(models_dir))

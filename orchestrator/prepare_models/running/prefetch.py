@@ -1,6 +1,6 @@
-"""Downloads that run ahead: while one model is built, the next ones are fetched into the store.
+"""Downloads ahead of their turn: while one model is built, the next ones are fetched into the store.
 
-The build's own fetch stage finds them there, or waits for the rest. What fails here is tried and reported again there.
+The build's own fetch stage finds them there, or waits for the rest. It retries and reports what fails here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Fetcher(Protocol):
     """Fetches sources ahead of their turn: ``start``, ``results`` in a thread, ``stop`` from another, ``close``."""
 
     def start(self) -> None:
-        """Get ready, and begin where that needs no waiting."""
+        """Get ready, and begin if that doesn't block."""
 
     def results(self) -> object:
         """Wait for all sources."""
@@ -37,25 +37,25 @@ class Fetcher(Protocol):
         """End it; ``results`` then ends, too."""
 
     def close(self) -> None:
-        """Free what belongs to it."""
+        """Free its resources."""
 
 
 MakeFetcher = Callable[[FetchJob, ConnectionSpec], Fetcher]
 
-_CONNECTIONS = 2  # the model that is worked on keeps its share of the line
+_CONNECTIONS = 2  # few, so that the current model keeps its bandwidth
 
 
 @contextlib.contextmanager
 def fetching_ahead(
     specs: Sequence[ModelSpec], fetcher: MakeFetcher, *, models_dir: Path, force: bool
 ) -> Iterator[None]:
-    """Fetch the remote sources of ``specs``, in their order, for as long as the block runs.
+    """Fetch the remote sources of ``specs``, in order, while the block runs.
 
     Args:
         specs: models whose turn comes later.
-        fetcher: makes what fetches.
-        models_dir: a model that has an engine there is left to its own turn, unless ``force``.
-        force: whether engines that are there will be built again.
+        fetcher: creates the fetcher of a job.
+        models_dir: a model that has an engine there waits for its own turn, unless ``force``.
+        force: whether existing engines are built again.
     """
     wanted = [spec for spec in specs if _sources(spec) and (force or not has_engine(models_dir / spec.label))]
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes on: a live display on a terminal, lines elsewhere."""
+"""The progress of a run for people: a live display on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -30,55 +30,87 @@ _HEARTBEAT_S = 60
 
 
 class Observer:
-    """Hears what a run does. This one keeps silent."""
+    """Is called with what a run does. This one does nothing."""
 
     def planned(self, model: PlannedModel) -> None:
-        """Take what will be done for a model."""
+        """Handle what will be done for a model."""
 
     def waiting(self, name: str, owner: str) -> None:
-        """Hear that another process works on the model."""
+        """Handle that another process works on the model."""
 
     def event(self, event: Event) -> None:
-        """Hear an event of the entrypoint."""
+        """Handle an event of the entrypoint."""
 
     def finished(self, report: ModelReport) -> None:
-        """Take the report of a model that is done."""
+        """Handle the report of a finished model."""
 
     def phase(self, name: str | None, phase: str) -> None:
-        """Hear what a provisioning does now: of one model, or with all of them."""
+        """Handle a provisioning's current phase, of one model or of all."""
+
+
+class Several(Observer):
+    """Passes everything on to several observers."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def planned(self, model: PlannedModel) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.planned(model)
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.waiting(name, owner)
+
+    def event(self, event: Event) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.event(event)
+
+    def finished(self, report: ModelReport) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.finished(report)
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Pass on."""
+        for each in self._observers:
+            each.phase(name, phase)
 
 
 class Lines(Observer):
-    """One log line for each thing that matters."""
+    """Logs one line for each thing that matters."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
 
     def planned(self, model: PlannedModel) -> None:
-        """Say what will be done and why."""
+        """Log what will be done and why."""
         self._log.info(model.told(), model=model.spec.label)
 
     def waiting(self, name: str, owner: str) -> None:
-        """Say who works on the model."""
+        """Log which process works on the model."""
         self._log.info("waiting for another run", model=name, process=owner)
 
     def phase(self, name: str | None, phase: str) -> None:
-        """Log it."""
+        """Log the phase."""
         self._log.info(phase, **({} if name is None else {"model": name}))
 
     def event(self, event: Event) -> None:
-        """Log the ends of stages; phases and other events in detail only."""
+        """Log the ends of stages; phases and other events only with details."""
         if event.kind == events.STAGE_FINISHED:
             self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=_seconds(event))
         elif event.data.get("phase") == events.ELAPSED and event.data.get("done", 0) % _HEARTBEAT_S == 0:
-            self._log.info(f"still building: {_amount(event)}", model=event.model, stage=event.stage)
+            self._log.info(f"still building: {amount(event)}", model=event.model, stage=event.stage)
         elif event.data.get("phase") == events.SILENT:
-            self._log.warning(_amount(event), model=event.model, stage=event.stage)
+            self._log.warning(amount(event), model=event.model, stage=event.stage)
         else:
             self._log.debug(event.kind, model=event.model, stage=event.stage, **event.data)
 
     def finished(self, report: ModelReport) -> None:
-        """Log the outcome. What an error or warning says stands once, in what ends the run."""
+        """Log the result. Errors and warnings are shown once, at the end of the run."""
         error = report["error"]
         if error is not None:
             self._log.error(report["status"], model=report["name"], stage=error["stage"], code=error["code"])
@@ -91,7 +123,7 @@ class Lines(Observer):
 
 
 class Live(Lines):
-    """A line for each model at work, with stage, phase, bytes or steps, and elapsed time."""
+    """Shows a line for each active model, with stage, phase, bytes or steps, and elapsed time."""
 
     def __init__(self, log: FilteringBoundLogger, progress: Progress) -> None:
         super().__init__(log)
@@ -104,7 +136,7 @@ class Live(Lines):
             self._tasks[model.spec.label] = self._progress.add_task(model.spec.label, total=None, stage="start")
 
     def event(self, event: Event) -> None:
-        """Move the model's line."""
+        """Update the model's line."""
         if event.model is None and event.kind == events.PROGRESS and "" not in self._tasks:
             self._tasks[""] = self._progress.add_task(event.stage or "", total=None, stage="start")
         task = self._tasks.get(event.model or "")
@@ -112,17 +144,17 @@ class Live(Lines):
             return
         if event.kind == events.STAGE_STARTED:
             self._progress.update(task, stage=event.stage, total=None, completed=0)
-        elif event.kind == events.STAGE_FINISHED:  # its bar ends with it
+        elif event.kind == events.STAGE_FINISHED:  # the stage's bar ends with it
             self._progress.update(task, stage=f"{event.stage} {event.data.get('status')}", total=None, completed=0)
         elif event.data.get("phase") == events.SILENT:
             super().event(event)
         elif event.kind == events.PROGRESS:
             total = event.data.get("total") or None
             done = event.data.get("done", 0) if total else 0
-            self._progress.update(task, stage=f"{event.stage}: {_amount(event)}", total=total, completed=done)
+            self._progress.update(task, stage=f"{event.stage}: {amount(event)}", total=total, completed=done)
 
     def finished(self, report: ModelReport) -> None:
-        """Take the model's line away, and leave its outcome above the display."""
+        """Remove the model's line, and print its result above the display."""
         task = self._tasks.pop(report["name"], None)
         if task is not None:
             self._progress.remove_task(task)
@@ -132,9 +164,9 @@ class Live(Lines):
 
 
 class Background(Observer):
-    """Passes everything on to an observer in a thread of its own: neither its imports nor its output delay the work.
+    """Passes everything on to an observer in a separate thread, so that its imports and output don't delay the work.
 
-    Models that are up to date are not reported unless ``everything`` is: where all are, nothing is imported.
+    Models that are up to date are not reported unless ``everything`` is: if all are, nothing is imported.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Observer]], *, everything: bool = False) -> None:
@@ -173,7 +205,7 @@ class Background(Observer):
             self._calls.put(lambda observer: observer.finished(report))
 
     def _serve(self, make: Callable[[], AbstractContextManager[Observer]]) -> None:
-        first = self._calls.get()  # by then the run's own imports are done
+        first = self._calls.get()  # by now the run's own imports are done
         if first is None:
             return
         with make() as observer:
@@ -184,14 +216,14 @@ class Background(Observer):
 
 
 def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextManager[Observer]:
-    """Return the observer that fits: silence, a live display on a terminal, or lines."""
+    """Return the right observer: a silent one, a live display on a terminal, or lines."""
 
     @contextlib.contextmanager
     def make() -> Iterator[Observer]:
         from ..support import log
 
         if log_format == "text" and is_live(sys.stderr):
-            with display() as progress:  # whose standard error puts lines above the bars
+            with display() as progress:  # which makes standard error print above the bars
                 yield Live(log.configure(log_format=log_format, verbose=verbose), progress)
         else:
             yield Lines(log.configure(log_format=log_format, verbose=verbose))
@@ -203,7 +235,8 @@ def _seconds(event: Event) -> float:
     return round(float(event.data.get("seconds", 0.0)), 2)
 
 
-def _amount(event: Event) -> str:
+def amount(event: Event) -> str:
+    """Return how far a step is, for people."""
     phase, done, total = (event.data.get(key) for key in ("phase", "done", "total"))
     if phase in ("download", "send", "verify") and isinstance(done, int):
         whole = f" of {total / 1e6:.1f}" if isinstance(total, int) and total else ""

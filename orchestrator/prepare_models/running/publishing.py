@@ -1,4 +1,4 @@
-"""Engines that were built elsewhere get their places in a models directory, by the entrypoint's hand."""
+"""Publishing engines that were built elsewhere in a models directory, through the entrypoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import child
 
 
 class Publisher:
-    """One process of the entrypoint that publishes engine after engine; it starts with the first, ends with the block.
+    """One process of the entrypoint that publishes all engines; it starts with the first and ends with the block.
 
     Several threads may call it; they take turns.
     """
@@ -36,10 +36,10 @@ class Publisher:
     def publish(
         self, files: Mapping[str, Path], report: ModelReport, output_dir: Path, deploy_dir: Path | None = None
     ) -> ErrorInfo | None:
-        """Give a model an engine that was built elsewhere; return the error, if there is one.
+        """Publish an engine that was built elsewhere for a model; return the error, if any.
 
         Args:
-            files: the plan and the companions of its build that are kept, by their final names.
+            files: the plan and its stored companions, by their final names.
             report: its report.
             output_dir: directory of the model.
             deploy_dir: where it will be seen, if not there.
@@ -59,7 +59,7 @@ class Publisher:
         return error
 
     def _ask(self, request: bytes) -> bytes:
-        """Return the line that answers a request, nothing where the process ended."""
+        """Return the line that answers a request, empty if the process ended."""
         if self._process is None:
             self._log = child.unread_log()
             self._process = subprocess.Popen(
@@ -75,7 +75,7 @@ class Publisher:
         return answers.readline()
 
     def _end(self) -> tuple[int | None, str]:
-        """End the process and return its status and what it said last; the next request starts another one."""
+        """End the process and return its status and its last output; the next request starts another one."""
         process, self._process = self._process, None
         if process is None or self._log is None:
             return None, ""

@@ -83,7 +83,7 @@ class Run:
         self._reports: dict[str, ModelReport] = {}
 
     def models(self) -> None:
-        """Work on all models; what became of them is in ``report()``, also after an interruption.
+        """Prepare all models; the results are in ``report()``, even after an interruption.
 
         Raises:
             InterruptedRunError: a signal stopped the run.
@@ -104,7 +104,7 @@ class Run:
                 self.digests.save()
 
     def up_to_date(self) -> bool:
-        """Return whether the engine of every model is there as the manifest asks, so that there is nothing to write."""
+        """Return whether every model's engine is already as the manifest asks, so that there is nothing to write."""
         return all(self._plan(spec).record is not None for spec in self.specs)
 
     def report(self, started: float) -> documents.Run:
@@ -167,7 +167,7 @@ class Run:
         output_dir = self.models_dir / spec.label
         with model_lock(output_dir, on_wait=self._waiting(spec.label), stopped=self._stop.is_set) as lock:
             for folder in (output_dir, output_dir / "1"):
-                remove_partials(folder)  # of a run that was killed
+                remove_partials(folder)  # left by a killed run
             planned = self._plan(spec)
             self.observer.planned(planned)
             if planned.record is not None:
@@ -189,7 +189,7 @@ class Run:
         with self.store.turn(planned.turn, place, on_wait=self._waiting(spec.label), stopped=self._stop.is_set) as turn:
             held = planned.turn
             before = not planned.turn_is_key and turn.last_place not in (None, place)
-            if turn.waited or before:  # what another process fetched or read has a digest now
+            if turn.waited or before:  # files that another process fetched or read have digests now
                 self.digests.reload()
                 planned = self._plan(spec, thorough=True)
             entry = None if self.force else self._found(planned, turn)
@@ -266,7 +266,7 @@ class Run:
         )  # fmt: skip
 
     def _learn(self, report: ModelReport, learn: Callable[[str], None] | None) -> None:
-        """Remember the digests of what a build read. ``learn``: takes that of a local model file."""
+        """Remember the digests of what a build read. ``learn``: called with that of a local model file."""
         for material in report["materials"]:
             self.digests.note_source(material["source_id"], material["sha256"])
             if learn is not None and material["role"] == "model":
@@ -274,7 +274,7 @@ class Run:
         self.digests.save()
 
     def _keep(self, report: ModelReport, place: Path, held: str) -> None:
-        """Put an engine into the store, in its turn. ``held``: the turn that is held already."""
+        """Put an engine into the store, in its turn. ``held``: the turn that this run already holds."""
         key, waiting = report["build_key"] or "", self._waiting(report["name"])
         turn = self.store.turn(key, place, on_wait=waiting, stopped=self._stop.is_set)
         with turn if key != held else contextlib.nullcontext():
@@ -304,6 +304,6 @@ class Run:
         return report
 
     def _seen_runtime(self, reports: Sequence[ModelReport]) -> RuntimeInfo:
-        """Return the runtime as the entrypoint saw it; the executor's own word where nothing was built."""
+        """Return the runtime that the entrypoint reported, or the executor's own description if nothing was built."""
         built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
         return built[0] if built else next(iter(self._runtimes.values()))

@@ -1,4 +1,4 @@
-"""What a call chose: models of a manifest or of a bundle, held to the lock, and the executor that works on them."""
+"""What a call chose: models of a manifest or bundle, checked against the lock, and the executor that works on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ManifestLike = StrPath | Mapping[str, object] | Manifest
 
 @dataclass(frozen=True)
 class Bundle:
-    """A file that brings manifest, models and images. ``bases``: bundles that it was made on top of."""
+    """A bundle's file, with manifest, models and images. ``bases``: bundles that it was made on top of."""
 
     file: StrPath
     bases: Sequence[StrPath] = ()
@@ -35,7 +35,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Delivery:
-    """For whom engines are made. What is None or empty stays as the manifest has it.
+    """The consumers that engines are for. None or empty leaves the manifest's setting.
 
     tensor_names: names in ROS 2 messages by binding, of one model.
     """
@@ -52,10 +52,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which models of what, where they are worked on, and for whom.
+    """Which models to prepare, where, and for which consumers.
 
-    given: a manifest's file, its content, a loaded manifest, or a bundle. names: models; none means all.
-    locked: whether everything must be as the manifest's lock has it.
+    given: a manifest's file, its content, a loaded manifest, or a bundle. names: models; empty means all.
+    locked: whether everything must match the manifest's lock.
     """
 
     given: ManifestLike | Bundle
@@ -81,12 +81,12 @@ class Chosen(NamedTuple):
 
 
 def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False) -> Chosen:
-    """Return manifest, models and executor, held to the lock.
+    """Return manifest, models and executor, checked against the lock.
 
     Args:
-        selection: what is wanted.
-        on_verified: hears how many of how many bytes of a bundle are verified.
-        accepts: whether older editions of a signed bundle or lock are refused from now on.
+        selection: what was asked for.
+        on_verified: called with how many bytes of a bundle are verified, and of how many.
+        accepts: whether to refuse older editions of a signed bundle or lock from now on.
     """
     given, options = selection.given, selection.containers
     by_bundle = isinstance(given, Bundle)
@@ -111,7 +111,7 @@ def manifest_of(given: ManifestLike) -> Manifest:
 
 
 def _loaded(given: ManifestLike, selection: Selection, *, accepts: bool) -> tuple[Manifest, Lock | None]:
-    """Return the manifest, and the lock where everything is held to it."""
+    """Return the manifest, and the lock if everything must match it."""
     locked = selection.locked
     if selection.signatures.required and not locked:
         hint = "give --locked: the signature is that of the lock"
@@ -127,9 +127,9 @@ def _loaded(given: ManifestLike, selection: Selection, *, accepts: bool) -> tupl
 def _unpacked(
     selection: Selection, bundle: Bundle, on_verified: OnBytes, *, accepts: bool
 ) -> tuple[Manifest, Lock, ContainerOptions]:
-    """Verify and unpack a bundle, and load the image that it is to use.
+    """Verify and unpack a bundle, and load the image to use.
 
-    An image is used where an engine answers and the executor ``local`` was not asked for.
+    An image is used if a container engine answers and the executor is not ``local``.
     """
     from ..bundle.unpack import load_image, unpack
     from ..docker import address

@@ -1,4 +1,4 @@
-"""A run from its first look at the disk to the report that it leaves, whoever asked for it."""
+"""A whole run, from the first checks to its report, for both the command line and the API."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _PURPOSE, _CHOSEN_BY = "models directory", "--models-dir DIR"
 class Settings:
     """How engines are built and what is written about it.
 
-    jobs: models to work on at once. fail_fast: whether no further model starts after a failure.
-    force: whether what is up to date is built, too. timeout_s: seconds for the conversion of one model.
+    jobs: models to prepare at the same time. fail_fast: whether to start no more models after a failure.
+    force: whether to build engines that are up to date, too. timeout_s: seconds for the conversion of one model.
     reports: files for the run's report by form, next to the one in the models directory.
     sharing: shared store that engines come from and go to.
     """
@@ -49,7 +49,7 @@ class Settings:
 
 
 def get_ready(settings: Settings) -> None:
-    """Find out what would stop a run at its end, and sweep what killed runs left.
+    """Check for what would stop a run at its end, and remove what killed runs left.
 
     Raises:
         HostError: the cache can't be used, or a report can't be drawn.
@@ -61,12 +61,12 @@ def get_ready(settings: Settings) -> None:
 
 
 def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: float) -> documents.Run:
-    """Prepare models, write the reports, also those of a run that is interrupted, and return the run's.
+    """Prepare models, write the reports, even of an interrupted run, and return the run's report.
 
     Args:
-        chosen: models, and what works on them.
-        settings: how.
-        observer: hears what goes on.
+        chosen: models, and the executor that works on them.
+        settings: how to build and report.
+        observer: called with the progress.
         started: seconds since the epoch.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One writer for each model directory, across processes."""
+"""One writer per model directory, across processes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Held:
 
     @functools.cached_property
     def control_dir(self) -> Path:
-        """Return a private directory that belongs to the holder; it is made, empty, when it is asked for."""
-        shutil.rmtree(self._folder, ignore_errors=True)  # of a holder that was killed
+        """Return a private directory of the holder; it is created, empty, on first use."""
+        shutil.rmtree(self._folder, ignore_errors=True)  # left by a killed holder
         self._folder.mkdir(mode=0o700)
         return self._folder
 
@@ -43,7 +43,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Waited:
-    """A lock that is held; whether somebody else had it first; and what its last owner said of itself."""
+    """A lock that is held, whether another process had it first, and what its last owner wrote about itself."""
 
     descriptor: int
     waited: bool
@@ -52,16 +52,16 @@ class Waited:
 
 @contextlib.contextmanager
 def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Waited]:
-    """Hold the lock of a file, whose content names its last owner. It ends with the process, however that ends.
+    """Hold the lock of a file, whose content names its last owner. It is released when the process ends.
 
     Raises:
         InterruptedError: ``stopped`` became true while waiting.
 
     Args:
         file: the lock file.
-        owner: what the file says of this process.
-        on_wait: called once with the owner's words when somebody else holds the lock.
-        stopped: asked while waiting; True gives up.
+        owner: what to write about this process.
+        on_wait: called once, with what the owner wrote, if another process holds the lock.
+        stopped: called while waiting; returning True gives up.
     """
     with open(os.open(file, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8", errors="surrogateescape") as stream:
         waited = False
@@ -75,20 +75,20 @@ def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: 
             time.sleep(_POLL_S)
         stream.seek(0)
         last = stream.read().strip()
-        # Shortened after the writing: a file that was cut to nothing is flushed to the disk when it is closed.
+        # Truncated after writing: a file truncated to nothing first would be flushed to the disk on closing.
         try:
             os.ftruncate(stream.fileno(), os.pwrite(stream.fileno(), os.fsencode(owner), 0))
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(file)) from None  # a write names no file by itself
+            raise OSError(error.errno, error.strerror, str(file)) from None  # errors of a write don't name the file
         yield Waited(stream.fileno(), waited, last)
 
 
 @contextlib.contextmanager
 def locked_now(path: Path) -> Iterator[None]:
-    """Hold the lock of a file or directory that is there.
+    """Hold the lock of an existing file or directory, without waiting.
 
     Raises:
-        OSError: another process has it, or there is nothing.
+        OSError: another process has it, or the path doesn't exist.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -102,7 +102,7 @@ def locked_now(path: Path) -> Iterator[None]:
 def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Held]:
     """Hold the lock of a model directory.
 
-    A child that inherits the descriptor keeps the lock for as long as it lives, also when this process is killed.
+    A child that inherits the descriptor keeps the lock while it lives, even if this process is killed.
 
     Raises:
         InterruptedError: ``stopped`` became true while waiting.
@@ -110,8 +110,8 @@ def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Cal
 
     Args:
         output_dir: the model directory.
-        on_wait: called once with the owner's process id when somebody else holds the lock.
-        stopped: asked while waiting; True gives up.
+        on_wait: called once with the owner's process id if another process holds the lock.
+        stopped: called while waiting; returning True gives up.
     """
     folder = _folder()
     name = hashlib.sha256(os.fsencode(output_dir.absolute())).hexdigest()[:32]
@@ -124,7 +124,7 @@ def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Cal
 
 
 def sweep() -> None:
-    """Remove the private directories of holders that were killed, whatever model they worked on."""
+    """Remove the private directories of killed holders, whatever model they worked on."""
     for folder in _folder().glob("*/"):
         with contextlib.suppress(OSError), locked_now(folder.with_name(f"{folder.name}.lock")):
             shutil.rmtree(folder, ignore_errors=True)

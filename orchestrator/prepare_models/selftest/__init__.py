@@ -1,1 +1,1 @@
-"""``prepare-models selftest``: the whole way of a model on this machine, with a verdict for each step."""
+"""``prepare-models selftest``: everything that happens to a model, on this machine, with a verdict for each step."""

@@ -1,4 +1,4 @@
-"""What a selftest found, and the file that holds it, without anything that is private to its machine."""
+"""The results of a selftest, and the file with them, without anything private."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prepare_models_entrypoint.contract.report import ModelReport
 from .. import __version__
 from ..machine.findings import FAIL, OK, Finding
 
-SKIP = "skip"  # next to the words of doctor
+SKIP = "skip"  # in addition to doctor's verdicts
 VERSION = 1  # of the file
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
@@ -27,7 +27,7 @@ _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that was tried. ``verdict``: ok, warn, fail or skip. ``seconds``: wall time."""
+    """One thing that was tested. ``verdict``: ok, warn, fail or skip. ``seconds``: wall time."""
 
     name: str
     verdict: str
@@ -53,7 +53,7 @@ class Outcome:
         return any(step.verdict == FAIL for step in self.steps)
 
     def document(self, private: Mapping[str, str]) -> str:
-        """Return the file to attach to a bug report, as JSON. ``private``: texts, each with its stand-in."""
+        """Return the file to attach to a bug report, as JSON. ``private``: texts, each with its replacement."""
         found = {
             "selftest": VERSION,
             "tool": {"name": "prepare-models", "version": __version__},
@@ -64,7 +64,7 @@ class Outcome:
 
 
 def _without(found: object, private: Mapping[str, str]) -> object:
-    """Return JSON whose texts have stand-ins for private words. Keys, numbers and truth values are our own."""
+    """Return JSON with private words in texts replaced. Keys, numbers and Booleans are our own."""
     if isinstance(found, str):
         for word in sorted(private, key=len, reverse=True):
             found = found.replace(word, private[word])
@@ -75,7 +75,7 @@ def _without(found: object, private: Mapping[str, str]) -> object:
 
 
 def private_words(work: Path) -> dict[str, str]:
-    """Return what a file for strangers must not name: places, user, machine, secrets; each with a stand-in.
+    """Return what a public file must not contain (paths, user, machine, secrets), each with its replacement.
 
     Args:
         work: the selftest's own directory.
@@ -94,5 +94,5 @@ def private_words(work: Path) -> dict[str, str]:
             words[value] = "<secret>"
         elif name.upper().endswith("_PROXY"):
             words[urlsplit(value).netloc.rpartition("@")[0]] = "<secret>"
-    # "root" and "/" are everywhere and tell nothing.
+    # "root" and "/" are everywhere and reveal nothing.
     return {word: instead for word, instead in words.items() if len(word) > 2 and word not in ("root", "localhost")}

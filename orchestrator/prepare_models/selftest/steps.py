@@ -28,24 +28,24 @@ from .outcome import SKIP, Outcome, Step
 
 _MANIFEST = Path(__file__).with_name("models.yaml")
 _UNAVAILABLE = "precision-unavailable"
-_NOT_DELIVERED = "precision-not-delivered"  # the builder preferred another one: such an engine has to be refused
-_ENGINE = "engine"  # where a report has a fact from the engine itself, and not from the network that it was built from
+_NOT_DELIVERED = "precision-not-delivered"  # the builder preferred another precision: such an engine has to be refused
+_ENGINE = "engine"  # the fact comes from the engine itself, not from the network that it was built from
 
 
 class Selftest:
-    """One selftest, all of whose files are in a directory of its own, which it removes."""
+    """One selftest, with all its files in its own directory, which it removes."""
 
     def __init__(self, executor: Executor, observer: Observer) -> None:
-        """Prepare a selftest. ``executor``: builds and verifies. ``observer``: hears what the runs do."""
+        """Prepare a selftest. ``executor``: builds and verifies. ``observer``: called with what the runs do."""
         self.work = Path(tempfile.mkdtemp(prefix="prepare-models-selftest-"))
         self.outcome = Outcome(executor.name, dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"))
         self._executor, self._observer = executor, observer
         self._started = time.monotonic()
 
     def run(self) -> Outcome:
-        """Take all steps; a failure stops only what needs the failed step."""
+        """Run all steps; a failure stops only what needs the failed step."""
         cache = os.environ.get(paths.CACHE_VARIABLE)
-        os.environ[paths.CACHE_VARIABLE] = str(self.work / "cache")  # an engine of the user's would be restored
+        os.environ[paths.CACHE_VARIABLE] = str(self.work / "cache")  # else a user's engine would be restored
         try:
             self._doctor()
             runtime = self._environment()
@@ -65,7 +65,7 @@ class Selftest:
         self._started = now
 
     def _doctor(self) -> None:
-        """What doctor calls a failure is a warning here: the steps that follow show what works."""
+        """Add doctor's findings, with failures as warnings: the steps that follow show what works."""
         findings = doctor.examine(
             facts.probe(), models_dir=self.work, platform=None, automatic=doctor.Automatic(self._executor.name)
         )

@@ -1,1 +1,1 @@
-"""Signatures: of bundles, locks, key lists and statements of provenance. All are DSSE envelopes by trusted keys."""
+"""Signatures of bundles, locks, key lists and statements of provenance, all as DSSE envelopes by trusted keys."""

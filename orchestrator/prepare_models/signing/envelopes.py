@@ -1,4 +1,4 @@
-"""DSSE envelopes, made and opened with securesystemslib: the one form of a signature, whatever is signed."""
+"""DSSE envelopes, made and opened with securesystemslib: the only form of signature, whatever is signed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
 STATEMENT = "application/vnd.in-toto+json"
-_BROKEN = (ValueError, TypeError, LookupError, AttributeError)  # what the library makes of malformed envelopes and keys
+_BROKEN = (ValueError, TypeError, LookupError, AttributeError)  # raised for malformed envelopes and keys
 
 T = TypeVar("T")
 
 
 class RefusedError(Exception):
-    """A signature does not show what it should. ``hint``: the next step."""
+    """A signature doesn't prove what it should. ``hint``: the next step."""
 
     def __init__(self, why: str, hint: str = "get it and its signature again from the signer") -> None:
         super().__init__(why)
@@ -81,15 +81,15 @@ def seal(payload: bytes, payload_type: str, signer: CryptoSigner) -> bytes:
 
 
 def unseal(data: bytes, payload_type: str, key_of: Callable[[str], Key]) -> tuple[bytes, str]:
-    """Return what an envelope holds, and the id of the key whose signature of exactly that fits.
+    """Return an envelope's payload, and the id of the key whose signature of exactly that is valid.
 
     Args:
         data: the envelope.
         payload_type: what must have been signed.
-        key_of: returns the public key of an id, or raises RefusedError where it is not trusted.
+        key_of: returns the public key for an id, or raises RefusedError if it is not trusted.
 
     Raises:
-        RefusedError: no signature is one of a trusted key.
+        RefusedError: no signature is from a trusted key.
         HostError: the extra is missing.
     """
     require()
@@ -119,15 +119,15 @@ def unseal(data: bytes, payload_type: str, key_of: Callable[[str], Key]) -> tupl
 
 
 def short(keyid: str) -> str:
-    """Return how messages name a key."""
+    """Return the form of a key id in messages."""
     return f"key {keyid[:16]}"
 
 
 def private_key(file: Path, password_file: Path | None) -> CryptoSigner:
-    """Return the signer of a private key in PEM: Ed25519, ECDSA or RSA.
+    """Return a signer with a private key in PEM: Ed25519, ECDSA or RSA.
 
     Raises:
-        HostError: the extra is missing. UsageError: the file is no such key, or its password is wrong.
+        HostError: the extra is missing. UsageError: the file is not such a key, or its password is wrong.
     """
     require()
     password = _read(password_file).strip() if password_file else None
@@ -144,10 +144,10 @@ def private_key(file: Path, password_file: Path | None) -> CryptoSigner:
 
 
 def public_pem(file: Path) -> tuple[str, str]:
-    """Return the id of the public key in a file, and the key in the one form of PEM.
+    """Return the id of the public key in a file, and the key in canonical PEM.
 
     Raises:
-        HostError: the extra is missing. UsageError: the file is no such key.
+        HostError: the extra is missing. UsageError: the file is not such a key.
     """
     require()
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
@@ -175,7 +175,7 @@ def public_key(pem: bytes) -> SSlibKey:
 
 
 def require() -> None:
-    """Refuse to go on without the extra, at once and not in the middle of the work."""
+    """Refuse to continue without the extra, before any work rather than in the middle of it."""
     try:
         import cryptography.hazmat.primitives.serialization  # noqa: F401
         import securesystemslib.dsse  # noqa: F401
@@ -186,7 +186,7 @@ def require() -> None:
 def _key(load: Callable[[], T], file: Path, what: str, hint: str) -> T:
     try:
         return load()
-    except (ValueError, TypeError):  # what the library says may hold parts of the file
+    except (ValueError, TypeError):  # the library's message may contain parts of the file
         raise UsageError(f"{file} is not {what}, or its password is missing or wrong", hint=hint) from None
 
 

@@ -1,4 +1,4 @@
-"""Where an engine comes from, and whether this run may deliver it."""
+"""Where an engine comes from, and whether this run may use it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .envelopes import short
 def untrusted(
     record: ModelReport, directory: Path | None = None, locked: Mapping[str, str] | None = None
 ) -> str | None:
-    """Say why this run may not deliver an engine, or return None.
+    """Return why this run may not use an engine, or None.
 
     It may if the engine was built here. One from elsewhere has to be exactly the locked one, if the lock has one of its
     build key; otherwise it has to be of the bundle that this run works on, or of one that a key signed which is trusted
@@ -23,20 +23,20 @@ def untrusted(
 
     Args:
         record: its report.
-        directory: model directory whose signed statement counts as well.
-        locked: sha256 by build key of the model's engines in the lock to which this run is held. That the bytes have
-            the digest of the record, whoever takes the engine sees to.
+        directory: model directory whose signed statement counts, too.
+        locked: sha256 by build key of the model's engines in the lock that this run must match. The caller verifies
+        that the bytes have the digest in the record.
     """
     origin, here = record["origin"], paths.origin()
     if origin is None:
         return None
     digest, engine = (locked or {}).get(record["build_key"] or ""), record["engine"]
     if digest is not None and engine is not None:
-        told = f"the engine came from elsewhere and has sha256 {engine['sha256'][:12]}, the lock has {digest[:12]}"
-        return None if engine["sha256"] == digest else told
+        text = f"the engine came from elsewhere and has sha256 {engine['sha256'][:12]}, the lock has {digest[:12]}"
+        return None if engine["sha256"] == digest else text
     if here is not None and here["bundle"] == origin["bundle"]:
         return None
-    from . import statements, trust  # only engines from elsewhere are judged by keys
+    from . import statements, trust  # only engines from elsewhere are checked by keys
 
     keyid = origin["signed_by"]
     if keyid is not None and trust.vouched(keyid):

@@ -1,6 +1,6 @@
 """Signed bundles and locks: an in-toto statement says which bytes, of which series, and with which counter.
 
-The counter only rises: what is older than what was accepted last of its series is refused, although its signature fits.
+The counter only rises: anything older than the last accepted edition of its series is refused despite its signature.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PREDICATE = "https://github.com/prepare-models/prepare-models/blob/main/docs/si
 
 @dataclass(frozen=True)
 class Release:
-    """What was signed. ``kind``: bundle or lock. ``sha256``: of its index, or of the lock's one form."""
+    """What was signed. ``kind``: bundle or lock. ``sha256``: of its index, or of the lock's canonical form."""
 
     kind: str
     series: str
@@ -58,24 +58,24 @@ class Signed:
 
 @dataclass(frozen=True)
 class _Accepted:
-    """What was accepted last of each kind and series."""
+    """The last accepted edition of each kind and series."""
 
     accepted: Mapping[str, Release] = field(default_factory=dict)
     version: int = 1
 
 
 def signature_of(file: Path) -> Path:
-    """Return where the signature of a file is."""
+    """Return the path of a file's signature."""
     return file.with_name(f"{file.name}.sig")
 
 
 def edition(kind: str, sha256: str, series: str, counter: int | None) -> Release:
-    """Return a release to be signed; without a counter, its counter is the time in whole seconds since 1970."""
+    """Return a release to sign; the default counter is the time in whole seconds since 1970."""
     return Release(kind, series, int(time.time()) if counter is None else counter, sha256)
 
 
 def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
-    """Write the signature of a bundle or lock next to it, and return where that is."""
+    """Write the signature of a bundle or lock next to it, and return its path."""
     statement = {
         "_type": _STATEMENT,
         "subject": [{"name": file.name, "digest": {"sha256": release.sha256}}],
@@ -91,10 +91,10 @@ def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
 
 
 def check(kind: str, file: Path, sha256: str, keys: KeyList) -> Signed:
-    """Return the signed release that a bundle or lock is.
+    """Return the signed release of a bundle or lock.
 
     Raises:
-        SignatureError: it is not signed by a trusted key, is another one, or older than the one accepted last.
+        SignatureError: it is not signed by a trusted key, is a different one, or older than the last accepted one.
     """
     place = signature_of(file)
     try:
@@ -112,7 +112,7 @@ def check(kind: str, file: Path, sha256: str, keys: KeyList) -> Signed:
 
 
 def accept(signed: Signed) -> None:
-    """Remember a release, so that an older one of its series is refused from now on."""
+    """Remember a release, so that older ones of its series are refused from now on."""
     release = signed.release
     try:
         with _alone():

@@ -1,4 +1,4 @@
-"""Which signature somebody requires."""
+"""Which signature is required."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Signatures:
-    """Which signature a lock or bundle must have; none without ``required`` and keys.
+    """Which signature a lock or bundle must have; none if neither ``required`` nor a key is set.
 
-    public_key: PEM file of the one key that must have signed it. trusted_keys: list of trusted keys, in place of the
+    public_key: PEM file of the one key that must have signed it. trusted_keys: list of trusted keys, instead of the
     user's own.
     """
 
@@ -23,7 +23,7 @@ class Signatures:
     trusted_keys: Path | None = None
 
     def keys(self) -> KeyList | None:
-        """Return the keys one of which must have signed, None where no signature is required."""
+        """Return the keys, one of which must have signed; None if no signature is required."""
         if self.public_key is None and self.trusted_keys is None and not self.required:
             return None
         from . import trust

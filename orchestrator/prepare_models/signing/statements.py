@@ -1,4 +1,4 @@
-"""Signed statements of where engines come from."""
+"""Signed statements about where engines come from."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Provenance(_Statement):
 
 @dataclass(frozen=True)
 class Finding:
-    """What is true of one engine's statement. ``signed_by``: id of the key whose signature fits, None without."""
+    """Result of checking one engine's statement. ``signed_by``: id of the key with a valid signature, or None."""
 
     model: str
     good: bool
@@ -91,10 +91,10 @@ def read(payload: bytes) -> Provenance:
 
 
 def directories(place: Path) -> list[Path]:
-    """Return the model directories of a models directory, or the one model directory that it is.
+    """Return the model directories in a models directory, or ``place`` itself if it is a model directory.
 
     Raises:
-        UsageError: there is no statement in it.
+        UsageError: it contains no statement.
     """
     found = [place] if (place / STATEMENT).exists() else sorted(file.parent for file in place.glob(f"*/{STATEMENT}"))
     if not found:
@@ -105,7 +105,7 @@ def directories(place: Path) -> list[Path]:
 
 
 def sign(directory: Path, signer: CryptoSigner) -> Finding:
-    """Sign a model's statement, if it is true of the engine next to it."""
+    """Sign a model's statement, if it is true for the engine next to it."""
     try:
         payload = _statement(directory)
     except OSError as error:
@@ -118,7 +118,7 @@ def sign(directory: Path, signer: CryptoSigner) -> Finding:
 
 
 def verify(directory: Path, keys: KeyList | None) -> Finding:
-    """Check a model's statement against its engine, and its signature where keys are given."""
+    """Check a model's statement against its engine, and its signature if keys are given."""
     try:
         return _verified(directory, keys)
     except OSError as error:
@@ -132,8 +132,8 @@ def _unreadable(directory: Path, error: OSError) -> Finding:
 def _verified(directory: Path, keys: KeyList | None) -> Finding:
     if keys is None:
         wrong = _untrue(directory, _statement(directory))
-        told = wrong or "the engine is the one of the statement; no key was given, so no signature was checked"
-        return Finding(directory.name, good=wrong is None, told=told)
+        text = wrong or "the engine is the one of the statement; no key was given, so no signature was checked"
+        return Finding(directory.name, good=wrong is None, told=text)
     try:
         signed = read_small(directory / ENVELOPE, largest=schema.LARGEST_DOCUMENT)
         payload, keyid = envelopes.unseal(signed, envelopes.STATEMENT, lambda keyid: keys.key(keyid, CONTENTS))
@@ -141,13 +141,13 @@ def _verified(directory: Path, keys: KeyList | None) -> Finding:
         return Finding(directory.name, good=False, told=f"there is no {ENVELOPE}: the statement is not signed")
     except envelopes.RefusedError as refusal:
         whose = "this key" if len(keys.keys) == 1 else "a trusted key"
-        told = f"the signature in {ENVELOPE} is not by {whose}, or it was changed: {refusal}"
-        return Finding(directory.name, good=False, told=told)
+        text = f"the signature in {ENVELOPE} is not by {whose}, or it was changed: {refusal}"
+        return Finding(directory.name, good=False, told=text)
     wrong = _untrue(directory, payload)
     if wrong is None and payload != _statement(directory):
         wrong = f"{STATEMENT} differs from what was signed"
-    told = wrong or f"signed by {envelopes.short(keyid)}, and the engine is the one of the statement"
-    return Finding(directory.name, good=wrong is None, told=told, signed_by=keyid)
+    text = wrong or f"signed by {envelopes.short(keyid)}, and the engine is the one of the statement"
+    return Finding(directory.name, good=wrong is None, told=text, signed_by=keyid)
 
 
 def _statement(directory: Path) -> bytes:
@@ -155,7 +155,7 @@ def _statement(directory: Path) -> bytes:
 
 
 def _untrue(directory: Path, payload: bytes) -> str | None:
-    """Say why a statement is not true of the engine in a directory, or return None."""
+    """Return why a statement is not true for the engine in a directory, or None."""
     try:
         (subject,) = schema.read(_Statement, schema.loads(payload), "statement")["subject"]
         name, digest = subject["name"], subject["digest"]["sha256"]

@@ -1,4 +1,4 @@
-"""The keys that this user trusts: a list with expiry and revocation, which a signed list of a higher counter renews."""
+"""The keys that this user trusts: a list with expiry and revocation, replaced by a signed list of a higher counter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NEWER = "prepare-models trust update FILE, with the newest list of signers"
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A public key. ``public``: PEM. ``expires``: time in UTC, None for never. ``signs``: of ``PURPOSES``."""
+    """A public key. ``public``: PEM. ``expires``: time in UTC; None for never. ``signs``: some of ``PURPOSES``."""
 
     public: str
     name: str = ""
@@ -41,7 +41,7 @@ class TrustedKey:
     revoked: bool = False
 
     def objection(self, purpose: str) -> str | None:
-        """Say why this key does not count for a purpose now, or return None."""
+        """Return why this key is not valid for a purpose now, or None."""
         if self.revoked:
             return "was revoked"
         if purpose not in self.signs:
@@ -53,7 +53,7 @@ class TrustedKey:
 
 @dataclass(frozen=True)
 class KeyList:
-    """Trusted keys by their ids. ``counter``: of the signed list that it was renewed by last."""
+    """Trusted keys by id. ``counter``: that of the last signed list that replaced it."""
 
     keys: Mapping[str, TrustedKey] = field(default_factory=dict)
     counter: int = 0
@@ -80,32 +80,32 @@ class KeyList:
         return key
 
     def with_key(self, file: Path, name: str, expires: str | None, signs: tuple[str, ...]) -> tuple[KeyList, str]:
-        """Return the list with a public key more, and the key's id."""
+        """Return the list with an additional public key, and the key's id."""
         keyid, pem = envelopes.public_pem(file)
         return replace(self, keys={**self.keys, keyid: TrustedKey(pem, name, expires, signs)}), keyid
 
     def to_json(self) -> str:
-        """Return the document; the same keys give the same text."""
+        """Return the serialized document; equal keys give equal text."""
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
 
 def time_of(text: str) -> dt.datetime:
-    """Return a time as lists have it."""
+    """Return a time in the form that lists have."""
     return dt.datetime.strptime(text, _TIME).replace(tzinfo=dt.timezone.utc)
 
 
 def of_public_key(file: Path) -> KeyList:
-    """Return the list of one key, which the user names and which never expires."""
+    """Return a list with one key, given by the user, which never expires."""
     return KeyList().with_key(file, str(file), None, (CONTENTS,))[0]
 
 
 def place(given: Path | None) -> Path:
-    """Return the list of keys that somebody named, or the user's own."""
+    """Return the path of the given list of keys, or of the user's own."""
     return paths.keys_file() if given is None else given.absolute()
 
 
 def load(file: Path) -> KeyList:
-    """Return the list in a file, which nobody but this user and root may write; an empty one where there is none.
+    """Return the list in a file that only this user and root may write; an empty list if there is no file.
 
     Raises:
         UsageError: it is not a list of keys. HostError: it can't be read, or others may write it.
@@ -146,7 +146,7 @@ def parse(data: bytes) -> KeyList:
 
 
 def save(file: Path, keys: KeyList) -> None:
-    """Write a list, whole or not at all."""
+    """Write a list atomically."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, keys.to_json().encode("utf-8"))
@@ -170,10 +170,10 @@ def export(keys: KeyList, signer: CryptoSigner, target: Path) -> KeyList:
 
 
 def renewed(keys: KeyList, signed: Path) -> KeyList:
-    """Return the list in an envelope, signed by a key that the present list trusts with that.
+    """Return the list in an envelope, signed by a key that the current list trusts for this.
 
     Raises:
-        SignatureError: it is not signed so, or not newer than the present one.
+        SignatureError: it is not signed like this, or not newer than the current list.
     """
     try:
         payload, _ = envelopes.unseal(read_small(signed), _PAYLOAD_TYPE, lambda keyid: keys.key(keyid, KEYS))

@@ -1,6 +1,6 @@
-"""The engine store: every engine once, by its build key, for all models directories of this user.
+"""The engine store: each engine once, by its build key, for all models directories of this user.
 
-``Store`` is all that the rest of the tool knows of it; ``open_store`` says which one is used.
+The rest of the tool only knows ``Store``; ``open_store`` returns the one in use.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ FILES = (PLAN, CALIBRATION)
 class Entry:
     """An engine in the store.
 
-    files: the plan, and a calibration cache where the build made one, by their names (see ``FILES``).
-    record: the report of the build. bytes: of all files. used_at: when it was last put or taken, in epoch seconds.
+    files: the plan, and a calibration cache if the build made one, by their names (see ``FILES``).
+    record: the report of the build. bytes: size of all files. used_at: when it was last stored or used, in epoch
+    seconds.
     """
 
     key: str
@@ -43,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Turn:
-    """The right to build an engine. ``waited``: another process had it first. ``last_place``: where that one built."""
+    """The right to build an engine. ``waited``: whether another process had it first. ``last_place``: its place."""
 
     waited: bool
     last_place: Path | None
@@ -53,50 +54,50 @@ class Store(Protocol):
     """Engines by their build keys. All methods are safe in several threads and processes at once."""
 
     def has(self, key: str) -> bool:
-        """Return whether there is an engine, without a look at its bytes."""
+        """Return whether there is an engine, without reading its bytes."""
 
     def may_hold(self, model_bytes: int) -> bool:
-        """Return whether any engine was ever made from a model file of that size."""
+        """Return whether any engine was ever made from a model file of this size."""
 
     def find(self, key: str) -> Entry | None:
-        """Return an engine whose record and bytes are what was put, None also for one that is damaged."""
+        """Return an engine whose record and bytes are as stored; None if there is none or it is damaged."""
 
     def put(self, record: ModelReport, files: Mapping[str, Path]) -> Entry:
-        """Take an engine in, under its record's build key, in whose turn this is called; what was there is replaced.
+        """Store an engine under its record's build key, replacing any other. Call it while holding that key's turn.
 
-        The caller keeps its files, and answers for their bytes: these are verified when the engine is taken.
+        The caller keeps its files, and is responsible for their bytes, which are verified when the engine is used.
 
         Raises:
-            ValueError: the record is not that of an engine, or not that of these files.
+            ValueError: the record is not that of an engine, or not of these files.
         """
 
     def problem(self, entry: Entry) -> str | None:
-        """Say why an engine is not what its record tells, or return None."""
+        """Return why an engine doesn't match its record, or None."""
 
     def remove(self, key: str) -> bool:
-        """Remove an engine, unless a build of it is under way: then return False."""
+        """Remove an engine; return False if it is being built."""
 
     def sweep(self) -> None:
-        """Remove what processes left that were killed while they put or removed an engine."""
+        """Remove what processes left when killed while storing or removing an engine."""
 
     def entries(self) -> Iterator[Entry]:
-        """Yield what is there, its bytes unverified."""
+        """Yield all entries, with bytes unverified."""
 
     def turn(
         self, key: str, place: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]
     ) -> AbstractContextManager[Turn]:
-        """Hold the right to build an engine: one process at a time has it, and a dead one has it no more.
+        """Hold the right to build an engine: one process at a time has it, and loses it when it dies.
 
         Args:
             key: its build key.
             place: model directory that the engine is for.
-            on_wait: called once with the id of the process that is waited for.
-            stopped: asked while waiting; True gives up with InterruptedError.
+            on_wait: called once with the id of the process that has it.
+            stopped: called while waiting; returning True gives up with InterruptedError.
         """
 
 
 def open_store(digests: Digests | None = None) -> Store:
-    """Return the store that is used here: the one under ``paths.contents_dir()``."""
+    """Return the store in use: the one under ``paths.contents_dir()``."""
     from .local import LocalStore
 
     return LocalStore(contents_dir() / "engines", digests or open_digests())

@@ -1,7 +1,7 @@
-"""What is in the cache directory and is more than a note: listed, verified, pruned.
+"""The contents of the cache directory, except for notes: listed, verified, pruned.
 
-Engines are removed in their turn, so none goes while a process builds or takes it; the files of a bundle while nobody
-holds them. A download, finished or not, that was used a short time ago stays: a process may be at it.
+Engines are removed in their turn, never while a process builds or uses them; the files of a bundle only while nobody
+holds them. A recently used download, finished or not, stays: a process may be using it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import Entry, open_store
 from .local import LocalStore
 
 ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
-VERIFIED = (ENGINE, DOWNLOAD, BUNDLE)  # whose bytes have digests here
+VERIFIED = (ENGINE, DOWNLOAD, BUNDLE)  # kinds whose bytes have digests here
 _AT_IT_S = 3600.0
 
 
@@ -55,10 +55,10 @@ class Cache:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._downloads = root / "downloads"
-        self._store = open_store(Digests())  # with no memory of files: what is verified is read
+        self._store = open_store(Digests())  # without remembered digests: verifying reads the files
 
     def items(self) -> list[Item]:
-        """Return everything, what was used last first."""
+        """Return everything, most recently used first."""
         found = [
             *map(_engine, self._store.entries()),
             *self._contents(),
@@ -69,7 +69,7 @@ class Cache:
         return sorted(found, key=lambda item: item.used_at, reverse=True)
 
     def problem(self, item: Item) -> str | None:
-        """Read an item's bytes and say what is wrong with it, or return None, as for what has no digest here."""
+        """Read an item's bytes and return what is wrong with it, or None; always None for items without a digest."""
         if item.kind == ENGINE:
             entry = next((each for each in self._store.entries() if each.key == item.id), None)
             return "it is gone" if entry is None else self._store.problem(entry) or untrusted(entry.record)
@@ -78,13 +78,13 @@ class Cache:
         if item.kind == DOWNLOAD:
             before = item.path.stat()
             whole = sha256_file(item.path) == item.id
-            with contextlib.suppress(OSError):  # to read it here is not to use it
+            with contextlib.suppress(OSError):  # reading it here doesn't count as using it
                 os.utime(item.path, ns=(before.st_atime_ns, before.st_mtime_ns))
             return None if whole else "it has changed since it was verified"
         return None
 
     def _problem_of_bundle(self, folder: Path) -> str | None:
-        """Say what is wrong in the scope of a bundle, whose engines and downloads serve it alone."""
+        """Return what is wrong in the scope of a bundle, whose engines and downloads serve only the bundle, or None."""
         store = LocalStore(folder / bundles.SCOPE / "engines", Digests())
         found = {entry.key[:16]: self._store.problem(entry) or _foreign(folder, entry) for entry in store.entries()}
         problems = [f"the engine {key}: {problem}" for key, problem in found.items() if problem is not None]
@@ -97,7 +97,7 @@ class Cache:
         return problems[0] if problems else None
 
     def remove(self, item: Item) -> bool:
-        """Remove an item, unless somebody works with it: then return False."""
+        """Remove an item; return False if it is in use."""
         if item.kind == ENGINE:
             return self._store.remove(item.id)
         if item.kind in (DOWNLOAD, PART) and time.time() - item.used_at < _AT_IT_S:
@@ -111,11 +111,11 @@ class Cache:
         return True
 
     def prune(self, doomed: Iterable[Item]) -> list[Item]:
-        """Remove items and return those that are gone."""
+        """Remove items and return those that were removed."""
         return [item for item in doomed if self.remove(item)]
 
     def _files_of(self, item: Item) -> list[Path]:
-        """Return what an item consists of, that by which it is known last."""
+        """Return the files of an item; the one that identifies it comes last."""
         if item.kind == PART:
             return sorted(item.path.parent.glob(f"{item.id}.*"))
         if item.kind == DOWNLOAD:
@@ -133,7 +133,7 @@ class Cache:
                 yield Item(DOWNLOAD, blob.name, label, status.st_size, used_at, blob)
 
     def _parts(self) -> Iterator[Item]:
-        """Yield unfinished downloads, each with all that is next to it."""
+        """Yield unfinished downloads, each with the files next to it."""
         found: dict[str, list[os.stat_result]] = {}
         for file in (self._downloads / "parts").glob("*"):
             with contextlib.suppress(OSError):
@@ -166,13 +166,13 @@ class Cache:
 def chosen(
     items: Sequence[Item], *, max_bytes: int | None = None, unused_s: float | None = None, kinds: Sequence[str] = KINDS
 ) -> list[Item]:
-    """Return the items that a pruning removes, what was used longest ago first.
+    """Return the items to prune, least recently used first.
 
     Args:
-        items: what there is.
-        max_bytes: what may stay of these kinds.
-        unused_s: what was not used for so long goes in any case.
-        kinds: kinds of items that may go.
+        items: all items.
+        max_bytes: how much of these kinds may stay.
+        unused_s: items not used for that long are removed in any case.
+        kinds: kinds of items that may be removed.
     """
     oldest_first = sorted((item for item in items if item.kind in kinds), key=lambda item: item.used_at)
     left, doomed, now = sum(item.bytes for item in oldest_first), [], time.time()
@@ -185,7 +185,7 @@ def chosen(
 
 
 def _origin(folder: Path) -> Origin | None:
-    """Return which bundle was unpacked into a folder, None where unknown."""
+    """Return which bundle was unpacked into a folder, or None if unknown."""
     try:
         return schema.read(Origin, schema.load(folder / bundles.ORIGIN), "origin")
     except (OSError, ContractError):
@@ -193,7 +193,7 @@ def _origin(folder: Path) -> Origin | None:
 
 
 def _foreign(folder: Path, entry: Entry) -> str | None:
-    """Say that an engine in the scope of a bundle is not of that bundle, or return None."""
+    """Return that an engine in the scope of a bundle is not from that bundle, in words, or None."""
     ours, its = _origin(folder), entry.record["origin"]
     return None if ours and its and its["bundle"] == ours["bundle"] else "it does not belong to this bundle"
 

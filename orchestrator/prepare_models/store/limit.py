@@ -1,4 +1,4 @@
-"""The size that the user allows the cache."""
+"""The user's limit for the size of the cache."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
 
 
 def limit() -> int | None:
-    """Return the bytes that the user allows the cache, None without a limit.
+    """Return the user's limit for the cache in bytes, or None without a limit.
 
     Raises:
-        UsageError: the variable holds no size.
+        UsageError: the variable is not a size.
     """
     text = os.environ.get(VARIABLE)
     if not text:
@@ -30,7 +30,7 @@ def limit() -> int | None:
 
 
 def keep_within_limit() -> None:
-    """Prune the cache down to the size that the user allows it, if there is one."""
+    """Prune the cache down to the user's limit, if there is one."""
     most = limit()
     if most is not None:
         cache = Cache(cache_dir())

@@ -7,7 +7,7 @@
     locks/<key>.lock          whose turn it is to build
     sizes/<bytes>             there was an engine of a model file of that size
 
-A directory gets its name in one step when all of it is on the disk, so there is no half an engine.
+A directory is renamed into place when all of it is on the disk, so engines are never incomplete.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class LocalStore:
     """Engines in a directory.
 
     Args:
-        root: the directory; it is made when something is put.
-        digests: what is known of files, so that an engine that nobody touched is not read again.
+        root: the directory; it is created when something is stored.
+        digests: known digests of files, so that untouched engines are not read again.
     """
 
     def __init__(self, root: Path, digests: Digests) -> None:
@@ -48,24 +48,24 @@ class LocalStore:
         self._digests = digests
 
     def has(self, key: str) -> bool:
-        """Return whether there is an engine, without a look at its bytes."""
+        """Return whether there is an engine, without reading its bytes."""
         return (self.root / key / RECORD).is_file()
 
     def may_hold(self, model_bytes: int) -> bool:
-        """Return whether any engine was ever made from a model file of that size."""
+        """Return whether any engine was ever made from a model file of this size."""
         return (self.root / "sizes" / str(model_bytes)).exists()
 
     def find(self, key: str) -> Entry | None:
-        """Return an engine whose record and bytes are what was put, None also for one that is damaged."""
+        """Return an engine whose record and bytes are as stored; None if there is none or it is damaged."""
         entry = self._entry(key)
         if entry is None or self.problem(entry) is not None:
             return None
-        with contextlib.suppress(OSError):  # a store that can only be read
+        with contextlib.suppress(OSError):  # for a read-only store
             os.utime(self.root / key / RECORD)
         return entry
 
     def problem(self, entry: Entry) -> str | None:
-        """Say why an engine is not what its record tells, or return None."""
+        """Return why an engine doesn't match its record, or None."""
         identity, engine = entry.record["identity"], entry.record["engine"]
         if (
             not isinstance(identity, dict)
@@ -81,7 +81,7 @@ class LocalStore:
         return None
 
     def put(self, record: ModelReport, files: Mapping[str, Path]) -> Entry:
-        """Take an engine in, under its record's build key, in whose turn this is called; what was there is replaced."""
+        """Store an engine under its record's build key, replacing any other. Call it while holding that key's turn."""
         key, engine = record["build_key"], record["engine"]
         if key is None or engine is None or not re.fullmatch(_KEY, key):
             raise ValueError(f"{record['name']}: no record of an engine")
@@ -108,7 +108,7 @@ class LocalStore:
         return entry
 
     def remove(self, key: str) -> bool:
-        """Remove an engine, unless a build of it is under way: then return False."""
+        """Remove an engine; return False if it is being built."""
 
         def give_up(owner: str) -> None:
             raise InterruptedError(owner)
@@ -122,14 +122,14 @@ class LocalStore:
             return False
 
     def sweep(self) -> None:
-        """Remove what processes left that were killed while they put or removed an engine."""
+        """Remove what processes left when killed while storing or removing an engine."""
         for folder in self.root.glob(f".*{PARTIAL}"):
             key = folder.name[1:].partition(".")[0]
             with contextlib.suppress(OSError), locked_now(self.root / "locks" / f"{key}.lock"):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield what is there, its bytes unverified."""
+        """Yield all entries, with bytes unverified."""
         for folder in sorted(self.root.glob("*")):
             if re.fullmatch(_KEY, folder.name) and (entry := self._entry(folder.name)) is not None:
                 yield entry
@@ -138,7 +138,7 @@ class LocalStore:
     def turn(
         self, key: str, place: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]
     ) -> Iterator[Turn]:
-        """Hold the right to build an engine: one process at a time has it, and a dead one has it no more."""
+        """Hold the right to build an engine: one process at a time has it, and loses it when it dies."""
         locks = self.root / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         owner = f"{os.getpid()} {place.absolute()}"
@@ -168,7 +168,7 @@ class LocalStore:
         return self.root / f".{key}{PARTIAL}"
 
     def _discard(self, key: str) -> None:
-        """Remove an engine; from the first moment on nobody finds half of it."""
+        """Remove an engine atomically: nobody ever finds half of it."""
         doomed = self.root / f".{key}.old{PARTIAL}"
         shutil.rmtree(doomed, ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):

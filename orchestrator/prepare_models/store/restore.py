@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
-    """Return the engine that a model needs, if it was built before.
+    """Return the engine that a model needs, if already built.
 
-    One that never came into the store is in the models directory of a process that was killed, or of this run.
+    One that never got into the store may be in the models directory of a killed process, or of this run.
     """
     entry = store.find(planned.turn)
     for place in {planned.output_dir, turn.last_place or planned.output_dir} if entry is None else ():
@@ -43,14 +43,14 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
         )
     except EDITED:
         return None
-    return entry if usable else None  # a build will tell what is wrong
+    return entry if usable else None  # a build will report what is wrong
 
 
 def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec, Entry]]:
-    """Yield each model with its engine in the store that a run with this runtime would take.
+    """Yield each model with the store's engine that a run with this runtime would use.
 
     Raises:
-        EngineMissingError: a model has none.
+        EngineMissingError: a model has no engine in the store.
     """
     digests = open_digests()
     store = open_store(digests)
@@ -66,7 +66,7 @@ def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec,
 
 
 def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
-    """Put what was built into the store, in its turn; a store that has no room does no harm to the build."""
+    """Store what was built, in its turn, and return whether that worked; a full store doesn't harm the build."""
     if untrusted(record) is not None:
         return False
     files = {STORED_PLAN: output_dir / PLAN, CALIBRATION: output_dir / CALIBRATION}
@@ -78,7 +78,7 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
 
 
 def restore(entry: Entry, planned: PlannedModel, publisher: Publisher) -> ModelReport:
-    """Give a model the engine of the store and return its report: no stage ran now, its record tells of the build."""
+    """Publish the store's engine for a model and return its report, in which the record describes the build."""
     report = as_of(entry, planned)
     error = publisher.publish(entry.files, report, planned.output_dir)
     report["stages"] = []
@@ -86,7 +86,7 @@ def restore(entry: Entry, planned: PlannedModel, publisher: Publisher) -> ModelR
 
 
 def as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
-    """Return the record of a build as that of this model: names and places are its own."""
+    """Return the record of a build as that of this model, with its own names and paths."""
     spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
     old_plan = report["engine"]["path"] if report["engine"] else ""
     new_plan = str(planned.output_dir / PLAN)
@@ -102,7 +102,7 @@ def as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
         report["materials"] = [each for each in report["materials"] if each["role"] != "external_data"]
     for material in report["materials"]:
         if material["role"] == "external_data":
-            continue  # next to the same model
+            continue  # unchanged next to the same model
         source = _source(spec, material["role"])
         material["source"], material["source_id"] = Source.of(source).public, Source.of(source).id
     licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})

@@ -1,1 +1,1 @@
-"""What every room may use: paths, logs, signals, digests of files."""
+"""What every package may use: paths, logs, signals, digests of files."""

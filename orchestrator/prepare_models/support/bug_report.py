@@ -1,4 +1,4 @@
-"""The file that a user attaches to a bug report: where the code failed, and nothing of what it worked on."""
+"""The file that a user attaches to a bug report: where the code failed, and nothing about the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .. import __version__
 def write(error: BaseException) -> Path:
     """Write the report and return its path.
 
-    It holds types and code locations, not messages, arguments or values: those may hold keys, URLs or names of models.
+    It contains types and code locations, not messages, arguments or values: those may contain keys, URLs or model
+    names.
     """
     lines = [f"prepare-models {__version__}", f"Python {platform.python_version()} on {platform.platform()}", ""]
     current: BaseException | None = error
@@ -31,7 +32,7 @@ def write(error: BaseException) -> Path:
 
 
 def _module(filename: str) -> str:
-    """Return a path below sys.path, so that no home directory is reported."""
+    """Return a path relative to sys.path, so that no home directory is reported."""
     for root in sorted(filter(None, sys.path), key=len, reverse=True):
         if filename.startswith(root):
             return filename[len(root) :].lstrip("/")

@@ -1,4 +1,4 @@
-"""The live display on a terminal: a line for each thing that goes on. Drawn by rich, loaded when it is needed."""
+"""The live display on a terminal: a line for each activity. Drawn by rich, which is loaded when needed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _BAR, _ROOM_FOR_BARS = 12, 60  # columns
 
 
 def display() -> Progress:
-    """Return a display on standard error, which is gone when its block ends. ``stage`` is a field of its tasks.
+    """Return a display on standard error, which disappears when its block ends. ``stage`` is a field of its tasks.
 
-    While it runs, it owns the terminal: what is written to ``sys.stderr`` and ``sys.stdout`` is above its lines.
+    While it runs, it owns the terminal: text written to ``sys.stderr`` and ``sys.stdout`` appears above its lines.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -45,7 +45,7 @@ def display() -> Progress:
 
 @contextlib.contextmanager
 def byte_lines(*, show: bool) -> Iterator[Callable[[str], OnBytes]]:
-    """Yield what makes a line: it takes the number of bytes that are done, and of all, and shows them on a terminal."""
+    """Yield a function that adds a line to the display and returns a callback for bytes done and total bytes."""
     with contextlib.ExitStack() as stack:
         shown = functools.cache(lambda: stack.enter_context(display()))
 

@@ -1,8 +1,8 @@
-"""Digests of files, remembered by what a file's state says, as git's index does; and of sources that were fetched.
+"""Digests of files, remembered by the file's state like in git's index; and of fetched sources.
 
-A state is size, times of last change, inode and device. The kernel sets the time of change itself, so a file that is
-written to has another state, except within one tick of the file system's clock: what changed so shortly before it was
-read is not remembered. Whoever can set the machine's clock back can deceive this, and gains nothing by it.
+A state is size, mtime, ctime, inode and device. The kernel sets ctime itself, so a file that is written to changes its
+state, except within one tick of the file system's clock: a file changed that shortly before it was read is not
+remembered. Someone who can set back the machine's clock can deceive this, but gains nothing.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .paths import contents_dir
 State = list[int]
 T = TypeVar("T")
 
-_LOCATIONS = "external_data"  # of a model, by its state
+_LOCATIONS = "external_data"  # external data of a model, by the model's state
 _FINE_TICK_NS = 50_000_000  # kernels tick at 100 Hz or more
-_COARSE_TICK_NS = 2_000_000_000  # file systems that keep whole seconds, or every second one
+_COARSE_TICK_NS = 2_000_000_000  # for file systems with a resolution of one or two seconds
 
 
 class Digests:
-    """What is known of files and sources. Safe in several threads; processes merge what they know in ``save``.
+    """Known digests of files and sources. Safe in several threads; processes merge theirs in ``save``.
 
     Args:
-        file: where the knowledge is kept; None keeps it in memory.
+        file: where they are stored; None keeps them in memory.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -60,15 +60,15 @@ class Digests:
         return known is not None and known[0] == _state(str(path))
 
     def watch(self, path: Path) -> Callable[[str], None]:
-        """Return what takes a file's sha256 when somebody else has found it out, reading the file from now on."""
+        """Return a function to call with a file's sha256 that other code computes by reading the file from now on."""
         return self._watch("sha256", path)
 
     def stop(self) -> None:
-        """End every reading of a file that is under way."""
+        """Stop reading files."""
         self._stop.set()
 
     def weights_of(self, model: Path) -> str | None:
-        """Return the digest of a model's external data, None without any. The data itself is looked at each time.
+        """Return the digest of a model's external data, or None without any. The data itself is checked each time.
 
         Raises:
             ExternalDataError, OSError: see ``weights_files``.
@@ -79,13 +79,13 @@ class Digests:
         """Return the files with a model's external data.
 
         Raises:
-            ExternalDataError: one is missing or is elsewhere than it may, or the model's structure can't be read.
-            OSError: the model can't be read.
+            ExternalDataError: one is missing or outside the allowed directories, or the model's structure can't be
+            read. OSError: the model can't be read.
         """
         return external_data.files(model, self.locations(model))
 
     def locations(self, model: Path) -> tuple[str, ...]:
-        """Return what a model names as files with its external data.
+        """Return a model's names of the files with its external data.
 
         Raises:
             UnreadableError: the model's structure can't be read.
@@ -94,18 +94,18 @@ class Digests:
         return tuple(self._remembered(_LOCATIONS, model, lambda path: list(external_data.locations(path))))
 
     def of_source(self, source_id: str, *, since: float = 0.0) -> str | None:
-        """Return the digest that a source had when it was fetched, if that was not before ``since`` (epoch seconds)."""
+        """Return the digest that a source had when fetched, if that was not before ``since`` (epoch seconds)."""
         digest, at = self._known["sources"].get(source_id, (None, 0.0))
         return digest if at > since else None
 
     def note_source(self, source_id: str, digest: str) -> None:
-        """Remember the digest of a source that was fetched."""
+        """Remember the digest of a fetched source."""
         with self._guard:
             self._known["sources"][source_id] = [digest, time.time()]
             self._dirty = True
 
     def reload(self) -> None:
-        """Learn what other processes found out."""
+        """Load what other processes have stored."""
         if self._file is None:
             return
         with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
@@ -115,7 +115,7 @@ class Digests:
                     known.update({**found.get(kind, {}), **known})
 
     def save(self) -> None:
-        """Add what was found out to the file. What is gone from the disk is forgotten; no failure here is one."""
+        """Add new digests to the file, and drop those of deleted files; failures to do so are ignored."""
         if self._file is None or not self._dirty:
             return
         with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ class Digests:
                         self._known[kind] = {p: known for p, known in self._known[kind].items() if os.path.exists(p)}
                     text = json.dumps(self._known)
                     self._dirty = False
-                # Not synced: lost knowledge costs one more reading, and half of it is none.
+                # Not synced: losing it only costs reading again, and an incomplete file counts as lost.
                 partial = Path(f"{self._file}.new")
                 partial.write_text(text, encoding="utf-8")
                 partial.replace(self._file)
@@ -158,7 +158,7 @@ class Digests:
 
 
 def open_digests() -> Digests:
-    """Return what is known on this machine; it is kept under the cache directory."""
+    """Return the digests known on this machine, stored under the cache directory."""
     return Digests(contents_dir() / "digests.json")
 
 

@@ -1,4 +1,4 @@
-"""Signals that end a command: they become an exception, so that what is open is closed."""
+"""Signals that end a command: they become an exception, so that everything is cleaned up."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..errors import InterruptedRunError
 
 
 def interrupted(number: int, frame: object) -> None:
-    """Raise what a signal means; to be given to ``signal.signal``."""
+    """Raise the exception for a signal; a handler for ``signal.signal``."""
     del frame
     raise InterruptedRunError(f"stopped by {signal.Signals(number).name}")
 
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and a terminal that hangs up end what goes on as Ctrl-C does, unless somebody else sees to them."""
+    """Make SIGTERM and SIGHUP end the block as Ctrl-C does, unless they already have handlers."""
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, interrupted)

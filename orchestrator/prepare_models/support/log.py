@@ -16,7 +16,7 @@ def configure(*, log_format: str, verbose: int) -> FilteringBoundLogger:
 
     Args:
         log_format: text or json.
-        verbose: 0 for what matters, more for details.
+        verbose: 0 for the essentials, more for details.
     """
     renderer: Processor = structlog.processors.JSONRenderer()
     if log_format == "text":
@@ -38,5 +38,5 @@ def configure(*, log_format: str, verbose: int) -> FilteringBoundLogger:
 
 
 def _as_text(_: object, __: str, event: EventDict) -> EventDict:
-    """Keep what strangers named from adding lines to the log, or moving the cursor."""
+    """Keep untrusted names from adding lines to the log or moving the cursor."""
     return {name: one_line(value) if isinstance(value, str) else value for name, value in event.items()}

@@ -1,4 +1,4 @@
-"""What the system refuses, in words, with what to do about it."""
+"""The operating system's errors in words, with what to do about them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELO
 
 
 def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
-    """Return an error, or one with the fix of the limit that it came from: that of the system, not of a file."""
+    """Return the error, or one with a fix if it comes from a limit of the system rather than from a file."""
     cause = error.__context__
     if isinstance(cause, OSError) and cause.errno in _LIMITS:
         return HostError(error.message, hint=_LIMITS[cause.errno][1])
@@ -43,7 +43,7 @@ def _full(error: OSError, file: Path | None = None) -> NoRoomError | None:
 
 
 def of_this_machine(error: Exception) -> HostError | None:
-    """Return what this machine lacks where nobody on the way here knew better, or None for what may be our bug."""
+    """Return an error that nothing handled as a shortcoming of this machine, or None if it may be our bug."""
     if isinstance(error, MemoryError):
         error = OSError(errno.ENOMEM, "")
     if not isinstance(error, OSError):

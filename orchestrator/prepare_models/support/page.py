@@ -1,4 +1,4 @@
-"""What a command shows: laid out by rich for the width of a terminal, as plain lines where nothing has a width."""
+"""What a command prints: laid out by rich for the width of a terminal, or as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 _COLOURS = {
     "green": ("built", "restored", "up-to-date", "checked", "ok", "valid", "passed", "good", "cached", "fetched"),
-    "yellow": ("warn", "warning", "skipped", "unchecked", "not-compared"),
-    "red": ("fail", "failed", "error", "stale", "BAD", "damaged"),
+    "yellow": ("warn", "warning", "skipped", "unchecked", "not-compared", "rolled-back"),
+    "red": ("fail", "failed", "error", "stale", "unreadable", "BAD", "damaged"),
 }
 _STYLES = {word: colour for colour, words in _COLOURS.items() for word in words}
-_WHOLE = 16  # columns of at most so many characters are never folded
+_WHOLE = 16  # columns of at most this many characters are never folded
 _UNLIMITED = 100_000
 _ARROW = "-> "
 
 
 class Table(NamedTuple):
-    """Left-aligned columns. head: their names, none for lines that explain themselves. status: column with colours."""
+    """Left-aligned columns. head: their names; empty if not needed. status: the column with colours."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -37,13 +37,13 @@ class Table(NamedTuple):
         return "\n".join(columns([self.head, *self.rows] if self.head else self.rows))
 
     def fits(self) -> bool:
-        """Return whether every row has room on one line."""
+        """Return whether every row fits on one line."""
         limit = width(sys.stdout)
         return limit is None or max(map(_cells, str(self).splitlines()), default=0) <= limit
 
 
 class Message(NamedTuple):
-    """An error, warning or note, in the one layout that all have. about: model and stage, or else file or command."""
+    """An error, warning or note, in the layout that all have. about: model and stage, else file or command."""
 
     kind: str
     code: str
@@ -52,15 +52,15 @@ class Message(NamedTuple):
     hint: str = ""
 
     def __str__(self) -> str:
-        told = f"{self.kind} [{self.code}] {self.about}: {self.message}"
-        return f"{told}\n  {_ARROW}{self.hint}" if self.hint else told
+        text = f"{self.kind} [{self.code}] {self.about}: {self.message}"
+        return f"{text}\n  {_ARROW}{self.hint}" if self.hint else text
 
 
 Part: TypeAlias = "str | Table | Message"
 
 
 def of_error(error: ErrorInfo, about: str) -> Message:
-    """Return an error of the entrypoint. ``about``: what it was asked about, where the error names no stage."""
+    """Return an error of the entrypoint. ``about``: what it is about, if the error names no stage."""
     stage = f", {error['stage']}" if error["stage"] else ""
     return Message("error", error["code"], about + stage, error["message"], error["hint"])
 
@@ -71,7 +71,7 @@ def told_time(seconds: float) -> str:
 
 
 def width(stream: TextIO) -> int | None:
-    """Return how many columns a terminal has, COLUMNS' first; None for files and pipes, whose lines may be long."""
+    """Return the width of a terminal, from COLUMNS if set; None for files and pipes, whose lines may be long."""
     if not stream.isatty():
         return None
     from rich.console import Console
@@ -80,11 +80,11 @@ def width(stream: TextIO) -> int | None:
 
 
 def show(*parts: Part, wide: bool = False, stream: TextIO | None = None) -> None:
-    """Write parts below each other, none wider than the terminal.
+    """Print parts below each other, none wider than the terminal.
 
     Args:
         parts: texts, tables, messages.
-        wide: let lines be as long as they are.
+        wide: allow lines of any length.
         stream: standard output unless given.
     """
     out = stream or sys.stdout
@@ -105,7 +105,7 @@ def _padded(cell: str, to: int) -> str:
 
 
 def _cells(text: str) -> int:
-    """Return how many columns a text takes on a terminal."""
+    """Return how many columns a text needs on a terminal."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -114,7 +114,7 @@ def _cells(text: str) -> int:
 
 
 def _held(text: str, out: TextIO) -> str:
-    """Return a text with what the stream's encoding can't hold as escapes."""
+    """Return a text with escapes for what the stream's encoding can't represent."""
     name = out.encoding or "utf-8"
     return text.encode(name, "backslashreplace").decode(name)
 
@@ -152,7 +152,7 @@ def _table(part: Table, limit: int, out: TextIO) -> RenderableType:
 
 
 def _flow(page: Console, line: str, kind: str, limit: int) -> None:
-    """Print a line, its continuations below its own beginning. ``kind``: first word, which has a colour."""
+    """Print a line, with continuations aligned below its beginning. ``kind``: first word, which has a colour."""
     from rich.padding import Padding
     from rich.text import Text
 

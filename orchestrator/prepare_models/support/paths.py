@@ -27,16 +27,16 @@ def cache_dir() -> Path:
     """Return the cache directory: PREPARE_MODELS_CACHE_DIR, else ``prepare-models`` under the XDG cache directory.
 
     Raises:
-        HostError: none is named, and this user has no home directory.
+        HostError: none is set, and this user has no home directory.
     """
     return _place(CACHE_VARIABLE, "XDG_CACHE_HOME", "~/.cache", "prepare-models", "the cache")
 
 
 def state_dir() -> Path:
-    """Return the directory of what outlives the cache: PREPARE_MODELS_STATE_DIR, else under the XDG state directory.
+    """Return the directory for what outlives the cache: PREPARE_MODELS_STATE_DIR, else under the XDG state directory.
 
     Raises:
-        HostError: none is named, and this user has no home directory.
+        HostError: none is set, and this user has no home directory.
     """
     return _place(STATE_VARIABLE, "XDG_STATE_HOME", "~/.local/state", "prepare-models", "the state")
 
@@ -45,7 +45,7 @@ def keys_file() -> Path:
     """Return the list of trusted keys: PREPARE_MODELS_TRUSTED_KEYS, else under the XDG configuration directory.
 
     Raises:
-        HostError: none is named, and this user has no home directory.
+        HostError: none is set, and this user has no home directory.
     """
     return _place(KEYS_VARIABLE, "XDG_CONFIG_HOME", "~/.config", "prepare-models/trusted-keys.json", "trusted keys")
 
@@ -60,14 +60,14 @@ def _place(variable: str, xdg: str, otherwise: str, name: str, what: str) -> Pat
     return Path(base).absolute() / name
 
 
-# Of a call, not of the process: another thread may run a manifest of its own. Threads that a call starts get it with
-# its context.
+# Per call, not per process: another thread may run another manifest. Threads that a call starts inherit it with its
+# context.
 _scope: contextvars.ContextVar[tuple[Origin, Path] | None] = contextvars.ContextVar("scope", default=None)
 
 
 @contextlib.contextmanager
 def own_scope() -> Iterator[None]:
-    """Leave, at the end of the block, the scope that the block entered."""
+    """At the end of the block, leave the scope that it entered."""
     before = _scope.set(_scope.get())
     try:
         yield
@@ -76,19 +76,19 @@ def own_scope() -> Iterator[None]:
 
 
 def enter_scope(bundle: Origin, folder: Path) -> None:
-    """Keep what this call fetches and builds in a folder of its own: what a bundle brought serves that bundle alone.
+    """Keep what this call fetches and builds in a separate folder: a bundle's contents serve only that bundle.
 
     Locks on models directories and facts about this machine stay in the cache directory, where all runs find them.
 
     Args:
-        bundle: the bundle, and who signed it; every engine of this call carries it in its report.
-        folder: where its contents go.
+        bundle: the bundle, and who signed it; every engine of this call has it in its report.
+        folder: where its contents are put.
     """
     _scope.set((bundle, folder))
 
 
 def leave_scope() -> None:
-    """Go back to the cache directory."""
+    """Return to the cache directory."""
     _scope.set(None)
 
 
@@ -105,10 +105,10 @@ def contents_dir() -> Path:
 
 
 def make_cache() -> Path:
-    """Create the cache directory, which nobody but this user may write, and return it.
+    """Create the cache directory, which only this user may write, and return it.
 
     Raises:
-        HostError: it can't be created or written, or others could put something into it.
+        HostError: it can't be created or written, or others could write to it.
     """
     cache = make(cache_dir(), purpose="cache directory", chosen_by=f"the variable {CACHE_VARIABLE}")
     refuse_others(cache, f"{cache} can't be trusted as the cache directory", f"the variable {CACHE_VARIABLE}")
@@ -116,10 +116,10 @@ def make_cache() -> Path:
 
 
 def refuse_others(path: Path, refusal: str, chosen_by: str = "--trusted-keys FILE") -> None:
-    """Refuse a path that others than this user and root may replace.
+    """Refuse a path that anyone but this user and root may replace.
 
     Raises:
-        HostError: they may; ``refusal`` is how it begins, ``chosen_by`` how the user names another path.
+        HostError: others may; ``refusal`` begins the message, ``chosen_by`` is how the user sets another path.
     """
     real = path.resolve()
     for place in dict.fromkeys((path, *path.parents, real, *real.parents)):
@@ -129,14 +129,14 @@ def refuse_others(path: Path, refusal: str, chosen_by: str = "--trusted-keys FIL
 
 
 def _open_to_others(place: Path) -> tuple[str, str] | None:
-    """Say who else may replace what is in a directory, and what ends that, or return None.
+    """Return who else may replace a directory's contents, and how to end that, or None.
 
     A directory with the setgid bit is shared with its group on purpose; in one with the sticky bit, others can't touch
     what isn't theirs.
     """
     link, status = place.lstat(), place.stat()
     path, mode = shlex.quote(str(place)), status.st_mode
-    if link.st_uid not in (os.geteuid(), 0):  # of a link: who made it may lead it elsewhere
+    if link.st_uid not in (os.geteuid(), 0):  # for a link: its owner may point it elsewhere
         return f"{place} belongs to another user (uid {link.st_uid})", f"sudo chown -h {os.geteuid()} {path}"
     if status.st_uid not in (os.geteuid(), 0):
         return f"{place} belongs to another user (uid {status.st_uid})", f"sudo chown {os.geteuid()} {path}"
@@ -155,7 +155,7 @@ def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
     Args:
         directory: the directory.
         purpose: what it is for, named in the error.
-        chosen_by: the option or variable with which the user names another one.
+        chosen_by: the option or variable with which the user sets another one.
 
     Raises:
         HostError: it can't be created, or no report can name it.
@@ -174,7 +174,7 @@ def named_in_utf8(directory: Path) -> Path:
     """Return the absolute path of a directory.
 
     Raises:
-        HostError: reports, locks and records can't name it, as they are UTF-8.
+        HostError: its path is not UTF-8, as reports, locks and records require.
     """
     place = directory.absolute()
     try:
@@ -186,15 +186,15 @@ def named_in_utf8(directory: Path) -> Path:
 
 
 def writable(directory: Path) -> bool:
-    """Return whether files can be made in a directory."""
+    """Return whether files can be created in a directory."""
     return os.access(directory, os.W_OK | os.X_OK)
 
 
 def refuse_file(directory: Path, *, purpose: str, chosen_by: str) -> Path:
-    """Return the absolute path of a directory that is there or could be created: no file is in its way.
+    """Return the absolute path of a directory that exists or could be created; a file in its place is refused.
 
     Raises:
-        HostError: one is, or the path can't be written into a report. The arguments are those of ``make``.
+        HostError: there is a file, or the path can't be written into a report. The arguments are those of ``make``.
     """
     _check_name(directory, purpose, chosen_by)
     file = next((place for place in (directory, *directory.parents) if os.path.isfile(place)), None)
@@ -204,13 +204,13 @@ def refuse_file(directory: Path, *, purpose: str, chosen_by: str) -> Path:
 
 
 def unusable(directory: Path, *, purpose: str, chosen_by: str, why: str | None = None) -> HostError:
-    """Return the refusal of a directory: it can't be written, unless ``why`` tells. The rest is as in ``make``."""
-    told = why or os.strerror(errno.EACCES)
-    return HostError(f"{directory} can't be used as {purpose}: {told}", hint=f"choose another with {chosen_by}")
+    """Return the error for a directory: it can't be written, or ``why``. Other arguments are as in ``make``."""
+    text = why or os.strerror(errno.EACCES)
+    return HostError(f"{directory} can't be used as {purpose}: {text}", hint=f"choose another with {chosen_by}")
 
 
 def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
-    """Refuse a path that neither a report nor a ROS parameter could name."""
+    """Refuse a path that a report or a ROS parameter could not contain."""
     try:
         str(directory).encode("utf-8")
     except UnicodeEncodeError:
@@ -220,7 +220,7 @@ def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
 
 
 def first_time(notice: str) -> bool:
-    """Return whether this user has not seen ``notice`` yet, and remember that it is shown now."""
+    """Return whether this user has not seen ``notice`` yet, and remember that it has now been shown."""
     marker = cache_dir() / "notices" / hashlib.sha256(notice.encode("utf-8")).hexdigest()[:32]
     try:
         marker.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""deepstream.txt: the lines of a DeepStream nvinfer configuration that follow from an engine's bindings."""
+"""deepstream.txt: the lines of an nvinfer configuration that follow from an engine's bindings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OUTPUT_TYPES = ("float32", "float16", "int8", "int32")
 
 
 def image_input(bindings: Sequence[Binding]) -> Optional[Tuple[Binding, int, int]]:
-    """Return the input that nvinfer can fill, its order (0 NCHW, 1 NHWC) and its channels; None where there is none.
+    """Return the input that nvinfer can fill, its order (0 NCHW, 1 NHWC) and its channels; None if there is none.
 
     nvinfer fills one image of type float32 with 1 or 3 channels.
     """
@@ -65,7 +65,7 @@ def _group(name: str, keys: Mapping[str, str]) -> str:
 
 
 def labels(report: ModelReport) -> Optional[str]:
-    """Return the label file, None where no classes are named. nvinfer reads those of a classifier from one line."""
+    """Return the label file, or None if no classes are named. nvinfer reads a classifier's labels from one line."""
     asked = DeepStreamConfig.from_dict(report["deployment"].get("deepstream", {}))
     if not asked.labels:
         return None
@@ -73,12 +73,12 @@ def labels(report: ModelReport) -> Optional[str]:
 
 
 def _is_expressible(name: str) -> bool:
-    """Return whether a name may appear in a list of the file: no separator, no escape, no line of its own."""
+    """Return whether a name may appear in a list of the file: no separator, escape or line break."""
     return is_printable(name) and name == name.strip() and not set(name) & {";", "\\"}
 
 
 def _infer_dims(binding: Binding, order: int) -> Dict[str, str]:
-    """Return channels, height and width for an engine that takes several: those that it is fastest for."""
+    """Return channels, height and width for an engine with dynamic ones: those that it is fastest for."""
     if -1 not in binding["shape"][1:] or not binding["profiles"]:
         return {}
     _, first, second, third = binding["profiles"][0]["opt"]
@@ -87,6 +87,6 @@ def _infer_dims(binding: Binding, order: int) -> Dict[str, str]:
 
 
 def largest_batch(binding: Binding) -> int:
-    """Return the largest batch that an input takes."""
+    """Return the largest batch that an input accepts."""
     largest: List[int] = [profile["max"][0] for profile in binding["profiles"]]
     return max(largest, default=1) if binding["shape"][0] == -1 else binding["shape"][0]

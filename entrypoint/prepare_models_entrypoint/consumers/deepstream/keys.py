@@ -20,12 +20,12 @@ _BOOLEANS = ("true", "false", "1", "0")
 
 
 class KeyFileError(ValueError):
-    """GLib would not read the file; the message gives the line."""
+    """GLib would refuse the file; the message gives the line."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key. type: boolean, integer, double, string or file, with [] for a list that semicolons separate."""
+    """One key. type: boolean, integer, double, string or file, with [] for a list separated by semicolons."""
 
     type: str
     min: Optional[float] = None
@@ -35,7 +35,7 @@ class Key:
     max_length: Optional[int] = None
 
     def problem(self, text: str) -> Optional[str]:
-        """Say why nvinfer refuses a value, or return None."""
+        """Return why nvinfer refuses a value, or None."""
         parts = split(text) if self.type.endswith("[]") else [text.strip()]
         if self.length is not None and len(parts) != self.length:
             return f"it takes {self.length} values"
@@ -66,19 +66,19 @@ _NUMBERS: Dict[str, Callable[[str], float]] = {"integer": int, "double": float}
 
 @dataclass(frozen=True)
 class KeyFile:
-    """A configuration as GLib reads it: of a key that appears twice the last counts."""
+    """A configuration as GLib reads it: if a key appears twice, the last one counts."""
 
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def properties(self) -> Mapping[str, str]:
-        """Return the group that every configuration has."""
+        """Return the group ``property``, which every configuration has."""
         return self.groups.get(PROPERTY, {})
 
 
 @lru_cache(maxsize=None)
 def keys(release: str) -> Mapping[str, Mapping[str, Key]]:
-    """Return the keys of each group of a release; ``class-attrs-`` stands for those of all classes."""
+    """Return the keys of each group in a release; ``class-attrs-`` covers the groups of all classes."""
     raw = json.loads((_FOLDER / f"{release}.json").read_text(encoding="utf-8"))
     return {group: {name: _key(entry) for name, entry in told.items()} for group, told in raw["groups"].items()}
 
@@ -119,7 +119,7 @@ def split(text: str) -> List[str]:
 
 
 def problems(file: KeyFile, release: str) -> Iterator[str]:
-    """Yield keys that nvinfer does not know, and values that it refuses."""
+    """Yield keys that nvinfer doesn't know, and values that it refuses."""
     known = keys(release)
     for group, told in file.groups.items():
         if group == _CUSTOM:

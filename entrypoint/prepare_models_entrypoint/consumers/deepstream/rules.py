@@ -1,6 +1,6 @@
-"""DeepStream's rules: what nvinfer needs of an engine, and of deepstream.txt next to it.
+"""DeepStream's rules: what nvinfer requires of an engine, and of deepstream.txt next to it.
 
-nvinfer builds an engine again, or fails, where batch or dimensions of the configuration are not the engine's:
+nvinfer rebuilds an engine, or fails, if batch or dimensions in the configuration differ from the engine's:
 checkBackendParams in sources/libs/nvdsinfer/nvdsinfer_context_impl.cpp.
 """
 
@@ -24,7 +24,7 @@ _DEFAULT_BATCH = "1"
 
 @dataclass(frozen=True)
 class Subject:
-    """A model as nvinfer sees it. file: deepstream.txt, None where it is missing or ``unreadable``, with the reason."""
+    """A model as nvinfer sees it. file: deepstream.txt; None if missing or unreadable. ``unreadable``: why."""
 
     model: Model
     release: str
@@ -37,13 +37,13 @@ class Subject:
         return image_input(self.model.io)
 
     def number(self, key: str, default: str) -> Optional[int]:
-        """Return a whole number of the configuration, None where it is not one."""
+        """Return an integer from the configuration, or None if it is not one."""
         text = self.file.properties.get(key, default) if self.file else default
         return int(text) if text.isdigit() else None
 
 
 def subject(model: Model, release: str) -> Subject:
-    """Read what nvinfer reads of a model."""
+    """Read a model's files that nvinfer reads."""
     try:
         text = model.text(DEEPSTREAM)
         file = read(text) if text is not None else None
@@ -54,7 +54,7 @@ def subject(model: Model, release: str) -> Subject:
 
 
 def output_type(of: Subject) -> Iterator[str]:
-    """Find outputs of types that nvinfer's layers don't have."""
+    """Find outputs with types that nvinfer's layers don't have."""
     for binding in of.model.of("output"):
         if binding["dtype"] not in OUTPUT_TYPES:
             yield f"output {binding['name']!r} is {binding['dtype']}"
@@ -64,8 +64,8 @@ def image(of: Subject) -> Iterator[str]:
     """Find engines that nvinfer can't feed."""
     if of.model.report is not None and of.image is None and not _fed_by_others(of):
         inputs = of.model.of("input")
-        told = ", ".join(f"{binding['name']} {binding['dtype']} {binding['shape']}" for binding in inputs)
-        yield f"the inputs are {told or 'none'}"
+        text = ", ".join(f"{binding['name']} {binding['dtype']} {binding['shape']}" for binding in inputs)
+        yield f"the inputs are {text or 'none'}"
 
 
 def _fed_by_others(of: Subject) -> bool:
@@ -74,19 +74,19 @@ def _fed_by_others(of: Subject) -> bool:
 
 
 def unreadable(of: Subject) -> Iterator[str]:
-    """Find a file that GLib does not read."""
+    """Find a file that GLib refuses."""
     if of.unreadable is not None:
         yield of.unreadable
 
 
 def key(of: Subject) -> Iterator[str]:
-    """Find keys and values that nvinfer does not take."""
+    """Find keys and values that nvinfer doesn't accept."""
     if of.file is not None:
         yield from problems(of.file, of.release)
 
 
 def engine_file(of: Subject) -> Iterator[str]:
-    """Find a model-engine-file that is not this engine: nvinfer would build another one, at every start."""
+    """Find a model-engine-file that is not this engine: nvinfer would build another one at every start."""
     if of.file is None:
         return
     path = of.file.properties.get("model-engine-file", "")
@@ -98,7 +98,7 @@ def engine_file(of: Subject) -> Iterator[str]:
 
 
 def deploy_dir(of: Subject) -> Iterator[str]:
-    """Find a path that leads elsewhere: the directory was moved, or is mounted under another name."""
+    """Find a path to another place: the directory was moved, or is mounted under another name."""
     path = of.file.properties.get("model-engine-file", "") if of.file else ""
     if path and places.names_engine(of.model, str(_absolute(of, path))):
         why = places.elsewhere(of.model, _absolute(of, path).parent.parent)
@@ -107,17 +107,17 @@ def deploy_dir(of: Subject) -> Iterator[str]:
 
 
 def _absolute(of: Subject, path: str) -> PurePosixPath:
-    """Return a path of the file, which is relative to the file's directory."""
+    """Return the absolute form of a path in the file, which is relative to the file's directory."""
     return places.directory(of.model) / path
 
 
 def batch(of: Subject) -> Iterator[str]:
-    """Find a batch that the engine does not take."""
+    """Find a batch that the engine doesn't accept."""
     if of.file is None or of.image is None:
         return
-    told, largest = of.number("batch-size", _DEFAULT_BATCH), files.largest_batch(of.image[0])
-    if told is not None and told > largest:
-        yield f"batch-size is {told}, the engine takes {largest}"
+    given, largest = of.number("batch-size", _DEFAULT_BATCH), files.largest_batch(of.image[0])
+    if given is not None and given > largest:
+        yield f"batch-size is {given}, the engine takes {largest}"
 
 
 def outputs(of: Subject) -> Iterator[str]:
@@ -135,9 +135,9 @@ def dimensions(of: Subject) -> Iterator[str]:
     if of.file is None or of.image is None or _fed_by_others(of):
         return
     binding, order, channels = of.image
-    told = of.number("network-input-order", str(NCHW))
-    if told in (0, 1) and told != order:
-        yield f"network-input-order is {told}, input {binding['name']!r} is {binding['shape']}, which is {order}"
+    given = of.number("network-input-order", str(NCHW))
+    if given in (0, 1) and given != order:
+        yield f"network-input-order is {given}, input {binding['name']!r} is {binding['shape']}, which is {order}"
         return
     gray = of.number("model-color-format", "0") == 2
     if gray != (channels == 1):
@@ -163,7 +163,7 @@ def _in_order(dims: Sequence[int], order: int) -> List[int]:
 
 
 def missing_files(of: Subject) -> Iterator[str]:
-    """Find files of the configuration that are not next to it; absolute paths may be another machine's."""
+    """Find files named in the configuration that are not next to it; absolute paths may be on another machine."""
     for name, declared in keys(of.release)["property"].items() if of.file else ():
         path = of.file.properties.get(name, "") if of.file else ""
         if declared.type != "file" or not path or path.startswith("/") or name == "model-engine-file":
@@ -227,7 +227,7 @@ RULES: Dict[str, Rule[Subject]] = {
 
 
 def _concerns(model: Model) -> bool:
-    """An engine concerns nvinfer where it can be fed; a directory where it has a configuration."""
+    """Return whether nvinfer can feed an engine; for a directory, whether it has a configuration."""
     if not model.versions:
         return image_input(model.io) is not None
     return (model.directory / DEEPSTREAM).exists()

@@ -1,4 +1,4 @@
-"""isaac_ros.yaml and isaac_ros.launch.py: Isaac ROS' TensorRTNode and TritonNode for one engine."""
+"""isaac_ros.yaml and isaac_ros.launch.py: Isaac ROS's TensorRTNode and TritonNode for one engine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _GIB = 1 << 30
 
 
 def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, Dict[str, Any]]":
-    """Return the parameters of both nodes by node name, those that the release declares.
+    """Return the parameters of both nodes that the release declares, by node name.
 
     Binding names are the engine's, in its order; the names of tensors in ROS messages pair with them by position.
 
     Args:
-        report: of the model, with its bindings.
+        report: report of the model, with its bindings.
         deploy_dir: the model's directory as the nodes will see it.
-        release: of Isaac ROS.
+        release: Isaac ROS release.
     """
     directory, bindings = PurePosixPath(deploy_dir), report["io"]
     names = report["tensor_names"] or RosConfig().resolve(bindings)
@@ -56,9 +56,9 @@ def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, 
 
 
 def workspace_bytes(report: ModelReport) -> int:
-    """Return what TensorRTNode allows a builder: what the manifest allowed this engine's, 1 GiB without a word.
+    """Return the builder memory in bytes for TensorRTNode: what the manifest allowed, 1 GiB by default.
 
-    The effective limit in ``builder`` is a backend's default then, which may be more than the machine has.
+    The effective limit in ``builder`` would be the backend's default, which may exceed the machine's memory.
     """
     return int(_asked(report).get("workspace_bytes") or _GIB)
 
@@ -126,7 +126,7 @@ def generate_launch_description():
 
 
 def launch(report: ModelReport, deploy_dir: str, release: Release) -> str:
-    """Return the text of the launch file, which holds the same parameters."""
+    """Return the text of the launch file, which contains the same parameters."""
     values = nodes(report, deploy_dir, release)
     literals = {node: pprint.pformat(told, width=110, sort_dicts=False) for node, told in values.items()}
     plugins = {f"{node}_node": f"{of.package!r}, {of.plugin!r}" for node, of in release.nodes.items()}

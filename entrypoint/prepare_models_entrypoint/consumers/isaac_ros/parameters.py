@@ -1,4 +1,4 @@
-"""Reading a ROS 2 parameter file: which of its sections are TensorRTNode's and TritonNode's."""
+"""Reading a ROS 2 parameter file: which of its sections are for TensorRTNode and TritonNode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .releases import TENSOR_RT, TRITON, Release
 Values = Dict[str, Any]
 
 _KEY = "ros__parameters"
-# Parameters that only one of the nodes has, by which a section of any name is reported.
+# Parameters that only one of the nodes has, which identify a section of any name.
 _TELLING = {
     TENSOR_RT: ("engine_file_path", "force_engine_update", "max_workspace_size"),
     TRITON: ("model_repository_paths", "model_name", "num_concurrent_requests"),
@@ -18,17 +18,17 @@ _TELLING = {
 
 
 class ParametersError(ValueError):
-    """The file is not one that ROS 2 reads; the message says why."""
+    """ROS 2 would refuse the file; the message says why."""
 
 
 def read(text: str, release: Release) -> Dict[str, Values]:
-    """Return the parameters of each of the two nodes that the file has, by ``tensor_rt`` and ``triton``.
+    """Return the parameters of those of the two nodes that the file has, by ``tensor_rt`` and ``triton``.
 
-    A section counts for a node that has one of its usual names, with or without a namespace or a leading slash, or one
-    of its own parameters. Sections with wildcards count for both nodes; later ones win.
+    A section belongs to a node if it has one of the node's usual names, with or without namespace or leading slash, or
+    one of its own parameters. Sections with wildcards belong to both nodes; later ones win.
 
     Raises:
-        ParametersError: ROS 2 would not read it.
+        ParametersError: ROS 2 would refuse it.
         InspectError: PyYAML is missing.
     """
     sections = list(_sections(_document(text), ""))
@@ -53,7 +53,7 @@ def _document(text: str) -> Mapping[str, Any]:
         document = None if aliased else yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ParametersError(f"it is not YAML: {' '.join(str(error).split())}") from error
-    except (ValueError, RecursionError) as error:  # numbers and dates that Python has not, and endless nesting
+    except (ValueError, RecursionError) as error:  # numbers and dates that Python can't represent, and endless nesting
         raise ParametersError(f"it is not YAML: {error}") from error
     if aliased:
         raise ParametersError("it has aliases, which ROS 2 does not take")
@@ -86,18 +86,18 @@ def _flat(values: Mapping[Any, Any], above: str) -> Iterator[Tuple[str, Any]]:
 
 
 def _nodes(name: str, values: Values, release: Release) -> List[str]:
-    """Return the nodes that a section is of by its name, or by parameters that no other node has."""
+    """Return the nodes that a section belongs to by its name, or by parameters that no other node has."""
     last = name.rsplit("/", 1)[-1]
     named = [node for node, declared in release.nodes.items() if last in declared.names]
     return named or [node for node, telling in _TELLING.items() if any(key in values for key in telling)]
 
 
 def _concerns(node: str, name: str, values: Values, release: Release) -> bool:
-    """Return whether a section is meant for a node: one with wildcards may be for any node of the graph."""
+    """Return whether a section is meant for a node: one with wildcards may be for any node in the graph."""
     if "*" not in name:
         return True
-    told = _nodes(name, values, release)
-    return node in told if told else all(_known(node, key, release) for key in values)
+    nodes = _nodes(name, values, release)
+    return node in nodes if nodes else all(_known(node, key, release) for key in values)
 
 
 def _known(node: str, key: str, release: Release) -> bool:

@@ -1,4 +1,4 @@
-"""What the nodes of each Isaac ROS release declare. The files in releases/ tell it, with the source of each fact."""
+"""What the nodes of each Isaac ROS release declare, from the files in releases/, with the source of each fact."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TYPES = {"bool": bool, "integer": int, "double": float, "string": str}
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter as a node declares it. type: ROS 2's; unit: empty for names, switches and lists."""
+    """A parameter as a node declares it. type: its ROS 2 type. unit: empty for names, switches and lists."""
 
     type: str
     default: Any
     unit: str = ""
 
     def takes(self, value: Any) -> bool:
-        """Return whether a node takes a value; ROS 2 converts no types."""
+        """Return whether a node accepts a value; ROS 2 doesn't convert types."""
         if self.type.endswith("[]"):
             return isinstance(value, list) and all(type(each) is _TYPES[self.type[:-2]] for each in value)
         return type(value) is _TYPES[self.type]
@@ -34,7 +34,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Node:
-    """One of the two nodes. names: that its launch files and the node itself give it."""
+    """One of the two nodes. names: those that its launch files and the node itself use."""
 
     package: str
     plugin: str
@@ -46,8 +46,9 @@ class Node:
 class Release:
     """One release.
 
-    every_node: parameters of any node. removed: parameters that are gone, with what they belonged to.
-    ignored: parameters that its documentation lists and no node declares. output_types: what TensorRTNode publishes.
+    every_node: parameters of any node. removed: parameters that no longer exist, with what they belonged to.
+    ignored: parameters that its documentation lists but no node declares. output_types: those that TensorRTNode
+    publishes.
     loads_repository: whether TritonNode loads every model of the repository. fp16_is_tf32: what enable_fp16 means.
     """
 
@@ -63,7 +64,7 @@ class Release:
 
 @lru_cache(maxsize=None)
 def release(name: str) -> Release:
-    """Return a release by its name, such as 4.6."""
+    """Return the release with this name, such as 4.6."""
     raw = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     nodes = {
         key: Node(node["package"], node["plugin"], tuple(node["names"]), _parameters(node["parameters"]))

@@ -1,4 +1,4 @@
-"""Isaac ROS' rules: what TensorRTNode and TritonNode of a release need."""
+"""Isaac ROS's rules: what TensorRTNode and TritonNode of a release need."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, 
 class Subject:
     """A model as Isaac ROS sees it.
 
-    nodes: parameters of each node that isaac_ros.yaml has; None where the file is missing. unreadable: why it can't be
-    read, None if it can. batches: what may be TritonNode's max_batch_size; empty where nothing says.
+    nodes: parameters of each node in isaac_ros.yaml; None if the file is missing. unreadable: why it can't be read;
+    None if it can. batches: possible values of TritonNode's max_batch_size; empty if unknown.
     """
 
     model: Model
@@ -36,11 +36,11 @@ class Subject:
     batches: Sequence[int] = field(default_factory=tuple)
 
     def has(self, node: str) -> bool:
-        """Return whether a node is launched with this file; without one, both may be."""
+        """Return whether a node is launched with this file; without a file, both may be."""
         return self.nodes is None or self.unreadable is not None or node in self.nodes
 
     def configured(self, node: str) -> Optional[Mapping[str, Any]]:
-        """Return the parameters of a node, None where the file or the node is missing."""
+        """Return the parameters of a node, or None if the file or the node is missing."""
         return None if self.nodes is None else self.nodes.get(node)
 
     def value(self, node: str, name: str) -> Any:
@@ -48,12 +48,12 @@ class Subject:
         return (self.configured(node) or {}).get(name, self.declared(node)[name].default)
 
     def declared(self, node: str) -> Mapping[str, Parameter]:
-        """Return what a node declares."""
+        """Return the parameters that a node declares."""
         return self.release.nodes[node].parameters
 
 
 def subject(model: Model, name: str) -> Subject:
-    """Read what Isaac ROS reads of a model."""
+    """Read a model's files that Isaac ROS reads."""
     chosen = release(name)
     try:
         text = model.text(PARAMETERS)
@@ -66,7 +66,7 @@ def subject(model: Model, name: str) -> Subject:
 
 
 def _batches(model: Model) -> Iterator[int]:
-    """Yield the max_batch_size of config.pbtxt, and the one that Triton makes of it."""
+    """Yield the max_batch_size of config.pbtxt, and the one that Triton derives from it."""
     try:
         text = model.text(CONFIG)
         config = parse(text, triton.SCHEMA) if text is not None else None
@@ -87,7 +87,7 @@ def rtx(of: Subject) -> Iterator[str]:
 
 
 def dynamic_dimension(of: Subject) -> Iterator[str]:
-    """Find dynamic dimensions behind the first."""
+    """Find dynamic dimensions after the first."""
     for binding in of.model.io if of.has(TENSOR_RT) else ():
         axes = [axis for axis, size in enumerate(binding["shape"]) if axis and size == -1]
         if axes:
@@ -102,20 +102,20 @@ def output_type(of: Subject) -> Iterator[str]:
 
 
 def no_ends(of: Subject) -> Iterator[str]:
-    """Find engines without inputs or outputs, where the engine itself reported them: a manifest may know but some."""
+    """Find engines without inputs or outputs, if the engine itself reported them: a manifest may list only some."""
     inputs, outputs = of.model.of("input"), of.model.of("output")
     if any(binding["source"] == "engine" for binding in of.model.io) and not (inputs and outputs):
         yield f"the engine has {len(inputs)} inputs and {len(outputs)} outputs"
 
 
 def unreadable(of: Subject) -> Iterator[str]:
-    """Find a file that ROS 2 does not read."""
+    """Find a file that ROS 2 refuses."""
     if of.unreadable is not None:
         yield of.unreadable
 
 
 def names(of: Subject) -> Iterator[str]:
-    """Compare names with the engine's bindings: complete, the same, and paired by position."""
+    """Compare names with the engine's bindings: complete, identical, and paired by position."""
     for node in (of.nodes or {}) if of.model.report is not None else ():
         for mode in ("input", "output"):
             bindings, tensors = (of.value(node, f"{mode}_{kind}_names") for kind in ("binding", "tensor"))
@@ -137,7 +137,7 @@ def engine_update(of: Subject) -> Iterator[str]:
 
 
 def workspace(of: Subject) -> Iterator[str]:
-    """Find a workspace as small as the default where the engine had more."""
+    """Find a workspace as small as the default although the engine had more."""
     if of.configured(TENSOR_RT) is None or of.model.report is None:
         return
     value, default = of.value(TENSOR_RT, "max_workspace_size"), of.declared(TENSOR_RT)["max_workspace_size"].default
@@ -156,7 +156,7 @@ def engine_path(of: Subject) -> Iterator[str]:
 
 
 def deploy_dir(of: Subject) -> Iterator[str]:
-    """Find paths that lead elsewhere: the directory was moved, or is mounted under another name."""
+    """Find paths to another place: the directory was moved, or is mounted under another name."""
     if of.configured(TENSOR_RT) is not None:
         value = PurePosixPath(str(of.value(TENSOR_RT, "engine_file_path")))
         why = places.elsewhere(of.model, value.parent.parent) if places.names_engine(of.model, str(value)) else None
@@ -164,14 +164,14 @@ def deploy_dir(of: Subject) -> Iterator[str]:
             yield f"tensor_rt: engine_file_path is in {why}"
     if of.configured(TRITON) is not None:
         paths = of.value(TRITON, "model_repository_paths")
-        told = [PurePosixPath(str(path)) / places.directory(of.model).name for path in paths or ()]
-        reasons = [places.elsewhere(of.model, path) for path in told]
+        targets = [PurePosixPath(str(path)) / places.directory(of.model).name for path in paths or ()]
+        reasons = [places.elsewhere(of.model, path) for path in targets]
         if reasons and all(reasons):
             yield f"triton: model_repository_paths leads to {reasons[0]}"
 
 
 def foreign(of: Subject) -> Iterator[str]:
-    """Find directories that a TritonNode would load and can't."""
+    """Find directories that a TritonNode would try to load and can't."""
     if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
         yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is not a model"
 
@@ -187,7 +187,7 @@ def served_model(of: Subject) -> Iterator[str]:
 
 
 def plugin(of: Subject) -> Iterator[str]:
-    """Find an engine whose plugins the node would not load. Where the node sees another root, the name must agree."""
+    """Find an engine whose plugins the node would not load. If the node sees another root, the file name must match."""
     key = "custom_plugin_lib"
     if of.configured(TENSOR_RT) is None or of.model.report is None or not of.model.report["plugins"]:
         return
@@ -203,13 +203,13 @@ def plugin(of: Subject) -> Iterator[str]:
 
 
 def fp16(of: Subject) -> Iterator[str]:
-    """Find the switch that changed its meaning."""
+    """Find the switch whose meaning changed."""
     if of.release.fp16_is_tf32 and (of.configured(TENSOR_RT) or {}).get("enable_fp16") is True:
         yield "tensor_rt: enable_fp16 is true"
 
 
 def parameter(of: Subject) -> Iterator[str]:
-    """Find parameters that a node does not declare, or not of this type."""
+    """Find parameters that a node doesn't declare, or not with this type."""
     for node, values in (of.nodes or {}).items():
         declared = {**of.release.every_node, **of.declared(node)}
         for name, value in values.items():
@@ -220,8 +220,8 @@ def parameter(of: Subject) -> Iterator[str]:
                 yield f"{node}: {name} was removed in {of.release.name}, along with {of.release.removed[name]}"
             elif name not in of.release.ignored and not name.startswith("qos_overrides."):
                 meant = near(name, declared)
-                told = f"; did you mean {meant[0]}?" if meant else ""
-                yield f"{node}: {name} is not a parameter of the node in {of.release.name}{told}"
+                text = f"; did you mean {meant[0]}?" if meant else ""
+                yield f"{node}: {name} is not a parameter of the node in {of.release.name}{text}"
 
 
 def batch(of: Subject) -> Iterator[str]:

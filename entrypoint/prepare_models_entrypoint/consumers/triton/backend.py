@@ -1,7 +1,7 @@
-"""What Triton's TensorRT backend makes of a configuration and an engine, in the order in which it looks.
+"""How Triton's TensorRT backend checks a configuration against an engine, in its own order.
 
-After triton-inference-server/tensorrt_backend at e2ef6d7: src/model_state.cc (auto-complete) and src/instance_state.cc
-(ValidateIO, InitIOBindingBuffers, ConfigureInputDimensions). Auto-complete is on, as by default.
+Follows triton-inference-server/tensorrt_backend at e2ef6d7: src/model_state.cc (auto-complete) and
+src/instance_state.cc (ValidateIO, InitIOBindingBuffers, ConfigureInputDimensions). Auto-complete is on, as by default.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STRATEGIES = ("STATIC", "ON_PROFILE_CHANGE")
 
 @dataclass(frozen=True)
 class Engine:
-    """The bindings of one engine. formats: type and layout of those that are not as usual, such as fp16:chw16."""
+    """The bindings of one engine. formats: type and layout of those with unusual ones, such as fp16:chw16."""
 
     io: Sequence[Binding]
     formats: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Engine:
         return max((len(binding["profiles"]) for binding in self.io), default=0) or 1
 
     def largest_batch(self, chosen: Sequence[int]) -> Optional[int]:
-        """Return the largest first dimension that every input of one of the profiles takes, None if unknown."""
+        """Return the largest first dimension that every input accepts in one of the profiles, None if unknown."""
         found = []
         for index in chosen:
             ranges = [_of_batch(binding, index) for binding in self.of("input")]
@@ -51,7 +51,7 @@ class Engine:
 
 
 def limits(binding: Binding, profile: int) -> "Optional[Tuple[Shape, Shape]]":
-    """Return the smallest and the largest shape of an input in a profile, None where unknown."""
+    """Return the smallest and the largest shape of an input in a profile, None if unknown."""
     if profile < len(binding["profiles"]):
         shapes = binding["profiles"][profile]
         return tuple(shapes["min"]), tuple(shapes["max"])
@@ -60,7 +60,7 @@ def limits(binding: Binding, profile: int) -> "Optional[Tuple[Shape, Shape]]":
 
 
 def _of_batch(binding: Binding, profile: int) -> "Optional[Tuple[Shape, Shape]]":
-    """Return what tells the batch: the shapes of an input, the numbers of a shape tensor."""
+    """Return what contains the batch: the shapes of an input, the values of a shape tensor."""
     if is_shape(binding) and profile < len(binding["profiles"]):
         values = binding["profiles"][profile]["values"]
         return tuple(values["min"]), tuple(values["max"])
@@ -83,7 +83,7 @@ def judge(config: Message, engine: Engine) -> Iterator[Finding]:
     inputs, outputs = (completed(configured(config, mode), engine.io, mode, batching=batch > 0) for mode in _MODES)
     scattered = [name for batched in messages(config, "batch_output") for name in batched.get("target_name", ())]
     for tensor in (*inputs, *outputs):
-        of_request = tensor.mode == "output" and tensor.name in scattered  # its dims are not the engine's
+        of_request = tensor.mode == "output" and tensor.name in scattered  # its dims are not compared with the engine's
         yield from _tensor(replace(tensor, ragged=True) if of_request else tensor, engine, batch, chosen)
     yield from _batch_of_engine(engine, batch, chosen)
     yield from _batch_inputs(config, engine, batching=batch > 0)
@@ -98,7 +98,7 @@ _MODES = ("input", "output")
 def _before_requests(
     config: Message, engine: Engine, inputs: Sequence[Tensor], batch: int, chosen: Sequence[int]
 ) -> Iterator[Finding]:
-    """Judge what the backend does when it has loaded an engine: graphs and warm-up."""
+    """Check what the backend does after loading an engine: graphs and warm-up."""
     yield from cuda_graphs.judge(config, batch)
     required = [tensor.name for tensor in inputs if not tensor.optional]
     sizes = {each["name"]: (TYPES.get(each["dtype"], UNSET), _reach(each, chosen)) for each in engine.of("input")}
@@ -108,7 +108,7 @@ def _before_requests(
 
 
 def _reach(binding: Binding, chosen: Sequence[int]) -> "Optional[Tuple[Shape, Shape]]":
-    """Return the smallest and the largest shape that any of the profiles takes."""
+    """Return the smallest and the largest shape that any of the profiles accepts."""
     found = [limits(binding, index) for index in chosen]
     known = [each for each in found if each is not None]
     if len(known) < len(found):
@@ -118,24 +118,24 @@ def _reach(binding: Binding, chosen: Sequence[int]) -> "Optional[Tuple[Shape, Sh
 
 
 def batching(config: Message, io: Sequence[Binding]) -> int:
-    """Return the max_batch_size that Triton ends up with; 0 where it finds a contradiction."""
+    """Return the max_batch_size that Triton ends up with; 0 if it finds a contradiction."""
     engine = Engine(io)
     return _batch(config, engine, _profiles(config, engine)[0])[0]
 
 
 def _parameters(config: Message) -> Iterator[Finding]:
-    told = mapping(config, "parameters").get("execution_context_allocation_strategy")
-    value = first(told, "string_value", "") if told else "STATIC"
+    given = mapping(config, "parameters").get("execution_context_allocation_strategy")
+    value = first(given, "string_value", "") if given else "STATIC"
     if value not in _STRATEGIES:
         yield "triton-config", f"execution_context_allocation_strategy is {value!r}, not {' or '.join(_STRATEGIES)}"
 
 
 def _profiles(config: Message, engine: Engine) -> "Tuple[List[int], List[Finding]]":
-    """Return the indices of the profiles that the instances use, and what is wrong with them."""
-    told = [str(name) for group in messages(config, "instance_group") for name in group.get("profile", ())]
+    """Return the indices of the profiles that the instances use, and findings about them."""
+    given = [str(name) for group in messages(config, "instance_group") for name in group.get("profile", ())]
     chosen: List[int] = []
     wrong: List[Finding] = []
-    for name in told:
+    for name in given:
         index = leading_number(name)
         if index is not None and 0 <= index < engine.profiles:
             chosen.append(index)
@@ -148,17 +148,17 @@ def _profiles(config: Message, engine: Engine) -> "Tuple[List[int], List[Finding
 def _names(config: Message, engine: Engine) -> Iterator[Finding]:
     for mode in _MODES:
         own = [binding["name"] for binding in engine.of(mode)]
-        told = [tensor.name for tensor in configured(config, mode)]
-        unknown = [name for name in told if name not in own]
+        given = [tensor.name for tensor in configured(config, mode)]
+        unknown = [name for name in given if name not in own]
         if unknown:
-            yield "triton-tensors", f"config.pbtxt has the {mode}s {told}, the engine {own}"
-        twice = sorted({name for name in told if told.count(name) > 1})
+            yield "triton-tensors", f"config.pbtxt has the {mode}s {given}, the engine {own}"
+        twice = sorted({name for name in given if given.count(name) > 1})
         if twice:
             yield "triton-tensors", f"config.pbtxt has the {mode} {', '.join(map(repr, twice))} twice"
 
 
 def _batch(config: Message, engine: Engine, chosen: Sequence[int]) -> "Tuple[int, Optional[Finding]]":
-    """Return the max_batch_size after auto-complete: dims that leave out one dimension hint at a batch."""
+    """Return the max_batch_size after auto-complete: dims with one dimension fewer hint at a batch."""
     told: int = first(config, "max_batch_size", 0)
     hint, shapes = False, 0
     for tensor in [tensor for mode in _MODES for tensor in configured(config, mode)]:
@@ -208,8 +208,8 @@ def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -
         return
     if tensor.ragged:
         if tensor.mode == "input" and (len(binding["shape"]) != 1 or binding["shape"][0] != tensor.wanted[0]):
-            told = f"{where} is {binding['shape']}, config.pbtxt says {list(tensor.wanted)} for a ragged batch"
-            yield "triton-dims", f"{told}, which the engine takes as one dimension of any size"
+            text = f"{where} is {binding['shape']}, config.pbtxt says {list(tensor.wanted)} for a ragged batch"
+            yield "triton-dims", f"{text}, which the engine takes as one dimension of any size"
         return
     whole = (-1, *tensor.wanted) if batch else tensor.wanted
     if not fits(binding["shape"], whole):
@@ -219,12 +219,12 @@ def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -
 
 
 def is_shape(binding: Binding) -> bool:
-    """Return whether an input is a shape tensor, one whose numbers become sizes: its profiles have values."""
+    """Return whether an input is a shape tensor, whose values become sizes: its profiles have values."""
     return any("values" in shapes for shapes in binding["profiles"])
 
 
 def _kind(tensor: Tensor, binding: Binding, engine: Engine) -> Iterator[Finding]:
-    """Compare what a tensor is said to be, a shape tensor or one of another format, with what it is."""
+    """Compare whether a tensor is declared as a shape tensor, or with another format, with what it is."""
     where = f"{tensor.mode} {tensor.name!r}"
     sizes = binding["dtype"] in ("int32", "int64") and len(binding["shape"]) <= 1 and -1 not in binding["shape"]
     if tensor.is_shape and not (is_shape(binding) or (sizes and not binding["profiles"])):
@@ -235,7 +235,7 @@ def _kind(tensor: Tensor, binding: Binding, engine: Engine) -> Iterator[Finding]
 
 
 def _shape_tensor(tensor: Tensor, binding: Binding, *, batching: bool) -> Iterator[Finding]:
-    """Compare the dims of a shape tensor: in a batch the engine's has one number more, that of the batch."""
+    """Compare the dims of a shape tensor: with batching, the engine's has one more number, for the batch."""
     shape, dims = binding["shape"], list(tensor.wanted)
     first_one = [dims[0] + 1, *dims[1:]] if batching and dims else dims
     if shape and first_one != shape:
@@ -243,7 +243,7 @@ def _shape_tensor(tensor: Tensor, binding: Binding, *, batching: bool) -> Iterat
 
 
 def _batch_inputs(config: Message, engine: Engine, *, batching: bool) -> Iterator[Finding]:
-    """Judge the inputs that Triton fills from the sizes of a batch."""
+    """Check the inputs that Triton fills from the sizes of a batch."""
     dims = {tensor.name: tensor.wanted for tensor in configured(config, "input")}
     for batch in messages(config, "batch_input"):
         kind = str(first(batch, "kind", "BATCH_ELEMENT_COUNT"))
@@ -273,7 +273,7 @@ def _batch_shape(kind: str, rank: int, *, batching: bool) -> List[int]:
 
 
 def _outside(where: str, whole: Sequence[int], binding: Binding, chosen: Sequence[int]) -> Iterator[Finding]:
-    """Find fixed sizes that a profile does not take."""
+    """Find fixed sizes that a profile doesn't accept."""
     for index in chosen:
         found = limits(binding, index)
         if found is None or all(size == -1 or a <= size <= b for size, a, b in zip(whole, *found)):
@@ -283,7 +283,7 @@ def _outside(where: str, whole: Sequence[int], binding: Binding, chosen: Sequenc
 
 
 def _batch_of_engine(engine: Engine, batch: int, chosen: Sequence[int]) -> Iterator[Finding]:
-    """Find a batch below the smallest that an input takes: Triton sets the shape of that batch when it loads."""
+    """Find a batch below the smallest that an input accepts: Triton sets that batch's shape on loading."""
     if not batch:
         return
     for binding in engine.of("input"):
@@ -306,7 +306,7 @@ def _missing(config: Message, engine: Engine, inputs: Sequence[Tensor]) -> Itera
 
 
 def unused_outputs(config: Message, io: Sequence[Binding]) -> List[str]:
-    """Return outputs of the engine that a configuration with some of them leaves out."""
-    told = {tensor.name for tensor in configured(config, "output")} | set(sequences.outputs(config))
-    told |= {str(name) for batch in messages(config, "batch_output") for name in batch.get("target_name", ())}
-    return [b["name"] for b in io if b["mode"] == "output" and b["name"] not in told] if told else []
+    """Return outputs of the engine that a configuration omits although it lists others."""
+    given = {tensor.name for tensor in configured(config, "output")} | set(sequences.outputs(config))
+    given |= {str(name) for batch in messages(config, "batch_output") for name in batch.get("target_name", ())}
+    return [b["name"] for b in io if b["mode"] == "output" and b["name"] not in given] if given else []

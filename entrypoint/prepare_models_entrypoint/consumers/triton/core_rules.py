@@ -1,6 +1,6 @@
-"""What Triton's core checks of any configuration before a backend sees it.
+"""What Triton's core checks in any configuration before a backend sees it.
 
-After triton-inference-server/core at 73aad7c: src/model_config_utils.cc, AutoCompleteBackendFields,
+Follows triton-inference-server/core at 73aad7c: src/model_config_utils.cc, AutoCompleteBackendFields,
 ValidateModelConfig, ValidateIOShape, ValidateInstanceGroup and ValidateBatchIO.
 """
 
@@ -18,14 +18,14 @@ ENSEMBLE, TENSORRT = "ensemble", "tensorrt"
 
 
 class Backend(NamedTuple):
-    """A backend that the core knows: its name, platforms (the first is filled in) and file name."""
+    """A backend that the core knows: its name, platforms (the first is the default) and file name."""
 
     name: str
     platforms: Tuple[str, ...]
     file: str
 
 
-# In the order in which the core tries them; a backend without platforms takes any.
+# In the order in which the core tries them; a backend without platforms accepts any.
 BACKENDS = (
     Backend("tensorflow", ("tensorflow_savedmodel",), "model.savedmodel"),
     Backend("tensorflow", ("tensorflow_graphdef",), "model.graphdef"),
@@ -43,11 +43,11 @@ _VALUES = ("int32_false_true", "fp32_false_true", "bool_false_true")
 
 
 def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
-    """Return the backend of a model, ``ensemble``, or nothing where the core finds none.
+    """Return the backend of a model, ``ensemble``, or an empty text if the core finds none.
 
     Args:
-        config: its configuration, empty where there is none.
-        name: of the model's directory.
+        config: its configuration; empty if there is none.
+        name: name of the model's directory.
         files: names in its first version directory.
     """
     platform, told, file = (str(first(config, key, "")) for key in ("platform", "backend", "default_model_filename"))
@@ -61,7 +61,7 @@ def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
 
 
 def default_file(config: Message, backend: str) -> str:
-    """Return the name of the file that a backend loads where nothing else is said; empty for an unknown backend."""
+    """Return the name of the file that a backend loads by default; empty for an unknown backend."""
     platform = str(first(config, "platform", ""))
     known = [each for each in BACKENDS if each.name == backend]
     matching = [each for each in known if platform in each.platforms] or known
@@ -69,10 +69,10 @@ def default_file(config: Message, backend: str) -> str:
 
 
 def judge(config: Message, name: str, backend: str) -> Iterator[Finding]:
-    """Yield what the core refuses, whatever the backend. ``name``: of the model's directory."""
-    told = first(config, "name", "")
-    if told and told != name:
-        yield "triton-config", f"config.pbtxt names the model {told!r}, its directory is {name!r}"
+    """Yield what the core refuses, whatever the backend. ``name``: name of the model's directory."""
+    given = first(config, "name", "")
+    if given and given != name:
+        yield "triton-config", f"config.pbtxt names the model {given!r}, its directory is {name!r}"
     yield from _platform(config, backend)
     if first(config, "max_batch_size", 0) < 0:
         yield "triton-batching", f"max_batch_size is {first(config, 'max_batch_size', 0)}"
@@ -110,7 +110,7 @@ def _instances(config: Message, backend: str) -> Iterator[Finding]:
 
 
 def _several_devices(config: Message, kind: str) -> bool:
-    """Return whether one instance is spread over several GPUs, which the backend does with KIND_MODEL."""
+    """Return whether one instance is spread over several GPUs, as the backend does with KIND_MODEL."""
     parameters = mapping(config, "parameters")
     enabled, told = (
         first(parameters.get(key) or {}, "string_value", "") for key in ("enable_multi_device", "multi_device_gpus")
@@ -220,7 +220,7 @@ def _batch_io(config: Message) -> Iterator[Finding]:
 
 
 def of_shape(tensor: Tensor, *, batching: bool, tensorrt: bool = False) -> Iterator[Finding]:
-    """Yield what is wrong with one input or output by itself, after auto-complete. ``tensorrt``: whose model it is."""
+    """Yield what is wrong with one input or output after auto-complete. ``tensorrt``: whether TensorRT runs it."""
     where = f"{tensor.mode} {tensor.name!r}"
     if not tensor.name:
         yield "triton-tensors", f"an {tensor.mode} has no name"
@@ -257,7 +257,7 @@ def _elements(dims: Shape) -> int:
 
 
 def _trunks(dims: Shape) -> List[int]:
-    """Return the elements between dimensions of any size."""
+    """Return the numbers of elements between dynamic dimensions."""
     trunks = [1]
     for size in dims:
         if size == -1:
@@ -269,5 +269,5 @@ def _trunks(dims: Shape) -> List[int]:
 
 def label_files(config: Message) -> Mapping[str, str]:
     """Return the file with labels of each output that has one."""
-    told = {first(each, "name", ""): first(each, "label_filename", "") for each in messages(config, "output")}
-    return {name: file for name, file in told.items() if file}
+    labels = {first(each, "name", ""): first(each, "label_filename", "") for each in messages(config, "output")}
+    return {name: file for name, file in labels.items() if file}

@@ -1,6 +1,6 @@
 """CUDA graphs that config.pbtxt asks for.
 
-After triton-inference-server/tensorrt_backend at e2ef6d7: InitializeGraphSpecs and ValidateGraphSpec in
+Follows triton-inference-server/tensorrt_backend at e2ef6d7: InitializeGraphSpecs and ValidateGraphSpec in
 src/instance_state.cc.
 """
 

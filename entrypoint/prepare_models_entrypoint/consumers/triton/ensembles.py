@@ -1,6 +1,6 @@
-"""What Triton's core checks of an ensemble: its flow of tensors, and the models of its steps.
+"""What Triton's core checks in an ensemble: its flow of tensors, and the models of its steps.
 
-After triton-inference-server/core at 73aad7c: ValidateEnsembleSchedulingConfig in src/model_config_utils.cc and
+Follows triton-inference-server/core at 73aad7c: ValidateEnsembleSchedulingConfig in src/model_config_utils.cc and
 src/ensemble_scheduler/ensemble_utils.cc.
 """
 
@@ -19,7 +19,7 @@ _NOT_FOR_ENSEMBLES = ("instance_group", "optimization", "model_warmup")
 
 @dataclass(frozen=True)
 class Served:
-    """A model that a step may name. tensors and versions: None where unknown."""
+    """A model that a step may name. tensors and versions: None if unknown."""
 
     batch: int
     tensors: Optional[Sequence[Tensor]]
@@ -38,7 +38,7 @@ class _Step:
 
 
 def judge(config: Message, lookup: Lookup) -> Iterator[Finding]:
-    """Yield what keeps Triton from loading an ensemble. ``lookup``: finds a model of the repository by its name."""
+    """Yield what keeps Triton from loading an ensemble. ``lookup``: returns a model of the repository by name."""
     for key in _NOT_FOR_ENSEMBLES:
         if config.get(key):
             yield CODE, f"an ensemble takes no {key}"
@@ -49,8 +49,8 @@ def judge(config: Message, lookup: Lookup) -> Iterator[Finding]:
     steps = [_step(raw) for part in messages(config, "ensemble_scheduling") for raw in messages(part, "step")]
     unfinished = [number for number, step in enumerate(steps) if not (step.model and step.inputs and step.outputs)]
     if not steps or unfinished:
-        told = f"step {unfinished[0]} lacks model_name, input_map or output_map" if unfinished else "it has no step"
-        yield CODE, f"an ensemble needs steps: {told}"
+        text = f"step {unfinished[0]} lacks model_name, input_map or output_map" if unfinished else "it has no step"
+        yield CODE, f"an ensemble needs steps: {text}"
         return
     yield from _flow(tensors, steps)
     yield from _models(tensors, steps, batch, lookup)
@@ -79,7 +79,7 @@ def _flow(tensors: Sequence[Tensor], steps: Sequence[_Step]) -> Iterator[Finding
 
 
 def _ready(given: Set[str], steps: Sequence[_Step]) -> Set[str]:
-    """Return the tensors that have a value in the end."""
+    """Return the tensors that have a value at the end."""
     ready, before = set(given), -1
     while len(ready) != before:
         before = len(ready)
@@ -97,8 +97,8 @@ def _models(tensors: Sequence[Tensor], steps: Sequence[_Step], batch: int, looku
         if 0 < served.batch < batch:
             yield CODE, f"max_batch_size is {batch}, and that of {step.model!r} {served.batch}"
         if step.version != -1 and served.versions is not None and step.version not in served.versions:
-            told = f"version {step.version} of {step.model!r}, which serves {list(served.versions)}"
-            yield CODE, f"a step takes {told}; -1 is the newest"
+            text = f"version {step.version} of {step.model!r}, which serves {list(served.versions)}"
+            yield CODE, f"a step takes {text}; -1 is the newest"
         if served.tensors is not None:
             yield from _mapped(step, served.tensors, served.batch, known)
 

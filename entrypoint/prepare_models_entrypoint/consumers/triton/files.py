@@ -11,10 +11,10 @@ from .tensors import TYPES
 
 
 def max_batch_size(bindings: Sequence[Binding]) -> int:
-    """Return the batch up to which Triton may put requests together, or 0 where it can't.
+    """Return the largest batch into which Triton may combine requests, or 0 if it can't.
 
-    That needs a dynamic first dimension in every binding, further dimensions behind it in one of them at least (a list
-    of any length is not a batch), and optimization profiles that take every batch from 1 on, the same for all inputs.
+    That needs a dynamic first dimension in every binding, further dimensions in at least one of them (a list of any
+    length is not a batch), and optimization profiles that accept every batch from 1 on, the same for all inputs.
     """
     if not bindings or any(binding["shape"][:1] != [-1] for binding in bindings):
         return 0
@@ -41,15 +41,15 @@ def config(
 ) -> str:
     """Return the model configuration.
 
-    Shapes are whole, with -1 for dynamic dimensions, and ``max_batch_size`` is 0. Where Triton may batch they are
-    without the first dimension, and the dynamic batcher is on.
+    Shapes are complete, with -1 for dynamic dimensions, and ``max_batch_size`` is 0. If Triton may batch, shapes omit
+    the first dimension, and the dynamic batcher is on.
 
     Args:
-        name: of the model.
-        bindings: of the engine.
-        warmup: have Triton run the engine once, with zeros, before it serves requests.
-        by_capability: file names of engines by compute capability, where several GPUs have one each.
-        version: the only one to serve; None serves the latest.
+        name: name of the model.
+        bindings: bindings of the engine.
+        warmup: whether Triton runs the engine once, with zeros, before it serves requests.
+        by_capability: file names of engines by compute capability, if there is one for each of several GPUs.
+        version: the only version to serve; None serves the latest.
     """
     batch = max_batch_size(bindings)
     lines = [
@@ -61,7 +61,7 @@ def config(
     ]
     lines += ["dynamic_batching { }"] if batch else []
     profiles = max((len(binding["profiles"]) for binding in bindings), default=0)
-    if profiles > 1:  # without this Triton uses the first profile alone
+    if profiles > 1:  # without this, Triton uses only the first profile
         names = " ".join(f'profile: "{index}"' for index in range(profiles))
         lines.append(f"instance_group {{ count: 1 kind: KIND_GPU {names} }}")
     for binding in bindings:
@@ -75,7 +75,7 @@ def _specific(version: int) -> str:
 
 
 def _engine_files(by_capability: Mapping[str, str]) -> List[str]:
-    """Return the name of the engine; other GPUs than those that have one find none rather than a wrong one."""
+    """Return the engine's file name; GPUs without an engine of their own find none rather than a wrong one."""
     if not by_capability:
         return ['default_model_filename: "model.plan"']
     return [
@@ -85,7 +85,7 @@ def _engine_files(by_capability: Mapping[str, str]) -> List[str]:
 
 
 def _warmup(bindings: Sequence[Binding], *, batching: bool) -> List[str]:
-    """Return a request of zeros, of the shapes that the first profile is fastest for; none where they are not known."""
+    """Return a request of zeros in the shapes that the first profile is fastest for; empty if these are unknown."""
     inputs = [binding for binding in bindings if binding["mode"] == "input"]
     shapes = [binding["profiles"][0]["opt"] if binding["profiles"] else binding["shape"] for binding in inputs]
     if not inputs or any(-1 in shape for shape in shapes):
@@ -106,7 +106,7 @@ def _tensor(binding: Binding, shape: Sequence[int]) -> List[str]:
             f"{binding['mode']} {binding['name']!r} has the type {binding['dtype']}, which Triton can't serve",
             hint="export the model with a type that Triton knows at its inputs and outputs",
         )
-    # Triton wants at least one dimension; a scalar is declared as [1] and reshaped.
+    # Triton requires at least one dimension; a scalar is declared as [1] and reshaped.
     lines = [
         f"{binding['mode']} {{",
         f"  name: {text_format.quoted(binding['name'])}",

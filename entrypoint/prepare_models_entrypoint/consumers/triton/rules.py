@@ -1,4 +1,4 @@
-"""Triton's rules. A configuration is judged once, in the order in which the server does it, and each code is a rule."""
+"""Triton's rules. A configuration is checked once, in the server's order, and each code is a rule."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found in one model, by code."""
+    """Findings in one model, by code."""
 
     found: Mapping[str, Sequence[str]]
 
@@ -34,13 +34,13 @@ class _Judge:
 
     def tell(self, findings: "Iterator[Finding] | Sequence[Finding]", version: str = "") -> None:
         for code, message in findings:
-            told = f"version {version}: {message}" if version else message
-            if told not in self.found[code]:
-                self.found[code].append(told)
+            text = f"version {version}: {message}" if version else message
+            if text not in self.found[code]:
+                self.found[code].append(text)
 
 
 def judge(model: Model, release: str = "") -> Judged:
-    """Judge a model directory as Triton would."""
+    """Check a model directory as Triton would."""
     del release
     of = _Judge(model)
     config = _config(model, of)
@@ -65,7 +65,7 @@ def judge(model: Model, release: str = "") -> Judged:
 
 
 def _config(model: Model, of: _Judge) -> Optional[Message]:
-    """Return the configuration, an empty one where there is none, None where it can't be read."""
+    """Return the configuration: empty if there is none, None if it can't be read."""
     try:
         text = model.text(CONFIG)
         return parse(text, SCHEMA) if text is not None else {}
@@ -88,7 +88,7 @@ def _labels(model: Model, config: Message) -> Iterator[Finding]:
 
 
 def _of_version(of: _Judge, config: Message, version: str, *, several: bool) -> None:
-    """Judge the engines of one version directory: one, or one for each kind of GPU."""
+    """Check the engines of one version directory: one, or one for each kind of GPU."""
     model, prefix = of.model, version if several else ""
     default, others = core_rules.default_file(config, TENSORRT), mapping(config, "cc_model_filenames")
     names = model.versions.get(version, ())
@@ -108,8 +108,8 @@ def _of_version(of: _Judge, config: Message, version: str, *, several: bool) -> 
 
 def _engine(plan: Plan) -> tensorrt.Engine:
     formats = plan.report["builder"].get("io_formats")
-    told = {str(name): str(each) for name, each in formats.items()} if isinstance(formats, dict) else {}
-    return tensorrt.Engine(plan.report["io"], told)
+    given = {str(name): str(each) for name, each in formats.items()} if isinstance(formats, dict) else {}
+    return tensorrt.Engine(plan.report["io"], given)
 
 
 def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
@@ -139,7 +139,7 @@ def _of_other(model: Model, config: Message, backend: str, served: Sequence[int]
 
 
 def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
-    """Return what is known of another model of the repository."""
+    """Return what is known about another model of the repository."""
     if "/" in name or not (repository / name).is_dir():
         return None
     model = read_model(repository / name)
@@ -161,16 +161,20 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
 
 def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:
     del deploy_dir, release
-    told = report["deployment"]
-    return {CONFIG: files.config(report["name"], report["io"], warmup=told["warmup"], version=told.get("version"))}
+    deployment = report["deployment"]
+    return {
+        CONFIG: files.config(
+            report["name"], report["io"], warmup=deployment["warmup"], version=deployment.get("version")
+        )
+    }
 
 
-def _told(code: str) -> Callable[[Judged], Iterator[str]]:
+def _check(code: str) -> Callable[[Judged], Iterator[str]]:
     return lambda judged: iter(judged.found.get(code, ()))
 
 
 def _rule(code: str, meaning: str, hint: str, *, note: bool = False) -> "Dict[str, Rule[Judged]]":
-    return {code: Rule(FILES, meaning, hint, _told(code), note=note)}
+    return {code: Rule(FILES, meaning, hint, _check(code), note=note)}
 
 
 _AGAIN = "correct it, or remove config.pbtxt and run again: it is written from the engine"

@@ -1,7 +1,8 @@
 """Data that config.pbtxt gives to a model before its first request: warm-up samples, and the states of sequences.
 
-After triton-inference-server/core at 73aad7c: GenerateWarmupData in src/backend_model_instance.cc (a sample that fails
-stops the model from loading) and GenerateInitialStateData in src/sequence_batch_scheduler/sequence_batch_scheduler.cc.
+Follows triton-inference-server/core at 73aad7c: GenerateWarmupData in src/backend_model_instance.cc (a sample that
+fails stops the model from loading) and GenerateInitialStateData in
+src/sequence_batch_scheduler/sequence_batch_scheduler.cc.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Limits = Optional[Tuple[Sequence[int], Sequence[int]]]
 
 
 def judge(config: Message, directory: Path) -> Iterator[Finding]:
-    """Yield what is wrong with samples and states by themselves. ``directory``: of the model."""
+    """Yield what is wrong with samples and states by themselves. ``directory``: directory of the model."""
     for sample in messages(config, "model_warmup"):
         if first(sample, "batch_size", 0):
             for name, value in mapping(sample, "inputs").items():
@@ -37,33 +38,33 @@ def judge(config: Message, directory: Path) -> Iterator[Finding]:
 def of_engine(
     config: Message, batch: int, sizes: Mapping[str, Tuple[str, Limits]], required: Sequence[str]
 ) -> Iterator[Finding]:
-    """Yield what an engine does not take.
+    """Yield samples and states that an engine doesn't accept.
 
     Args:
         config: the configuration.
         batch: its max_batch_size.
-        sizes: type and smallest and largest whole shape of each input of the engine, None where unknown.
+        sizes: type, smallest and largest complete shape of each input of the engine; None if unknown.
         required: the inputs that every request fills.
     """
     for sample in messages(config, "model_warmup"):
         count, inputs = first(sample, "batch_size", 0), mapping(sample, "inputs")
-        told = f"model_warmup {first(sample, 'name', '')!r}"
+        text = f"model_warmup {first(sample, 'name', '')!r}"
         if not count:
             continue
         if count > max(batch, 1):
-            yield CODE, f"{told} has batch_size {count}, max_batch_size is {batch}"
+            yield CODE, f"{text} has batch_size {count}, max_batch_size is {batch}"
         missing = [name for name in required if name not in inputs]
         unknown = [name for name in inputs if name not in sizes]
         if missing or unknown:
-            yield CODE, f"{told} has the inputs {sorted(inputs)}, the engine {sorted(sizes)}"
+            yield CODE, f"{text} has the inputs {sorted(inputs)}, the engine {sorted(sizes)}"
         for name in set(inputs) & set(required) & set(sizes):
-            yield from _fits(f"{told}, input {name!r}", inputs[name] or {}, sizes[name], count if batch else 0)
+            yield from _fits(f"{text}, input {name!r}", inputs[name] or {}, sizes[name], count if batch else 0)
 
 
 def _fits(where: str, value: Message, of: "Tuple[str, Limits]", count: int) -> Iterator[Finding]:
-    (data_type, limits), told = of, str(first(value, "data_type", ""))
-    if _SIZES.get(told) != _SIZES.get(data_type):
-        yield CODE, f"{where} is {data_type}, the sample {told or 'of no type'}"
+    (data_type, limits), given = of, str(first(value, "data_type", ""))
+    if _SIZES.get(given) != _SIZES.get(data_type):
+        yield CODE, f"{where} is {data_type}, the sample {given or 'of no type'}"
     shape = [count, *value.get("dims", ())] if count else list(value.get("dims", ()))
     if limits is None or -1 in shape or (not limits[0] and math.prod(shape) == 1):
         return
@@ -84,7 +85,7 @@ def _initial(state: Message, initial: Message, folder: Path) -> Iterator[Finding
 
 
 def _data(where: str, value: Message, folder: Path, key: str) -> Iterator[Finding]:
-    """Judge what fills a tensor: zeros, random numbers, or a file of enough bytes."""
+    """Check what fills a tensor: zeros, random numbers, or a file with enough bytes."""
     dims, kind = value.get("dims", []), str(first(value, "data_type", ""))
     if -1 in dims:
         yield CODE, f"{where} has the dims {dims}; all of them must be sizes"

@@ -1,4 +1,4 @@
-"""Tensors of sequence batching: controls that Triton fills, and states that it hands from one request to the next."""
+"""Tensors of sequence batching: controls that Triton fills, and states that it passes from one request to the next."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from ...contract.report import Binding
 from .text_format import Message, first, messages
 
-# Triton's names of the types that TensorRT's bindings have.
+# Triton's names for the types of TensorRT's bindings.
 TYPES: Dict[str, str] = {
     "float32": "TYPE_FP32",
     "float16": "TYPE_FP16",
@@ -25,9 +25,9 @@ Shape = Tuple[int, ...]
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output. ``dims`` are without the batch where the model batches; -1 is any size.
+    """One input or output. ``dims`` omit the batch if the model batches; -1 is any size.
 
-    reshape: the shape that the model gets in their place, None where it gets ``dims``.
+    reshape: the shape that the model gets instead; None if it gets ``dims``.
     """
 
     mode: str
@@ -48,7 +48,7 @@ class Tensor:
 
 
 def fits(shape: Sequence[int], other: Sequence[int]) -> bool:
-    """Compare two shapes as Triton does: -1 on either side is any size."""
+    """Return whether two shapes are equal for Triton: -1 on either side is any size."""
     return len(shape) == len(other) and all(-1 in (a, b) or a == b for a, b in zip(shape, other))
 
 
@@ -74,7 +74,7 @@ def _tensor(mode: str, message: Message) -> Tensor:
 
 
 def completed(tensors: Sequence[Tensor], io: Sequence[Binding], mode: str, *, batching: bool) -> List[Tensor]:
-    """Return inputs or outputs as auto-complete leaves them: types and dims that are missing are the engine's."""
+    """Return inputs or outputs after auto-complete: missing types and dims are taken from the engine."""
     own = {binding["name"]: _of_engine(binding, batching=batching) for binding in io if binding["mode"] == mode}
     if not tensors:
         return list(own.values())

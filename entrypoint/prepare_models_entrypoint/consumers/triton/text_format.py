@@ -1,6 +1,6 @@
-"""Protobuf's text format, judged as google.protobuf.text_format judges it, by a table of messages and fields.
+"""Protobuf's text format, parsed as strictly as google.protobuf.text_format does, by a table of messages and fields.
 
-A message is a dictionary of lists: text, numbers, names of enum values (the number where the table has no name), and
+A message is a dictionary of lists: text, numbers, names of enum values (the number if the table has no name), and
 messages. A map is a list of messages with ``key`` and ``value``.
 """
 
@@ -46,7 +46,7 @@ class TextFormatError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """One field. kind: protobuf's name of its type; of: the message or enum; oneof: of which one member may be set."""
+    """One field. kind: protobuf's name of its type; of: the message or enum; oneof: its group, if any."""
 
     name: str
     kind: str
@@ -57,7 +57,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Schema:
-    """Messages with their fields by name, enums with their numbers by name, and the message that a text is."""
+    """Messages with their fields by name, enums with their numbers by name, and the name of the top-level message."""
 
     root: str
     messages: Mapping[str, Mapping[str, Field]]
@@ -65,7 +65,7 @@ class Schema:
 
     @classmethod
     def read(cls, file: Path) -> Schema:
-        """Read the table that .ci/triton_fields.py writes."""
+        """Read the table written by .ci/triton_fields.py."""
         raw = json.loads(file.read_text(encoding="utf-8"))
         messages = {
             name: {key: Field(name=key, **entry) for key, entry in fields.items()}
@@ -99,12 +99,12 @@ def messages(message: Mapping[str, Any], key: str) -> List[Message]:
 
 
 def mapping(message: Mapping[str, Any], key: str) -> Dict[Any, Any]:
-    """Return a map; of a key that appears twice the last value counts, as in protobuf."""
+    """Return a map; if a key appears twice, the last value counts, as in protobuf."""
     return {first(entry, "key", ""): first(entry, "value", "") for entry in message.get(key, ())}
 
 
 def quoted(text: str) -> str:
-    """Return a string of the text format: bytes that are no plain ASCII in octal, which every parser reads."""
+    """Return a string literal of the text format: bytes beyond plain ASCII are in octal, which every parser reads."""
     parts = [
         f"\\{byte:03o}" if not 0x20 <= byte < 0x7F or byte in b'"\\' else chr(byte)
         for byte in text.encode("utf-8", "surrogateescape")
@@ -113,7 +113,7 @@ def quoted(text: str) -> str:
 
 
 def _tokens(text: str) -> Iterator[Tuple[str, int, int]]:
-    """Yield tokens with line and column; a character that begins none is a token of its own, which nothing takes."""
+    """Yield tokens with line and column; a character that begins no token is one of its own, which nothing accepts."""
     for number, line in enumerate(text.split("\n"), 1):
         column = 0
         while True:
@@ -155,7 +155,7 @@ class _Reader:
             raise self.error(f"expected {token!r}")
 
     def field(self, message: Message, kind: str) -> None:
-        """Read one field, with all its values where they are in a list."""
+        """Read one field, with all its values if they are in a list."""
         found = self.schema.messages[kind].get(self.token) if _NAME.match(self.token) else None
         if found is None:
             raise self.error(f"expected a field of {_short(kind)}")
@@ -188,7 +188,7 @@ class _Reader:
             self.expect(",")
 
     def add(self, message: Message, field: Field) -> None:
-        """Read one value. A second one of a field without presence passes where the first is the default."""
+        """Read one value. For a field without presence, a second value is accepted if the first is the default."""
         values = message.get(field.name, [])
         if values and not field.repeated:
             if field.kind == "message" or field.oneof or not self.is_default(field, values[0]):
@@ -255,7 +255,7 @@ def _unescaped(text: str) -> bytes:
 
     text = _SHORT_HEX.sub(two_digits, text)
     text = text.encode("raw_unicode_escape").decode("raw_unicode_escape")
-    with warnings.catch_warnings():  # of unknown escapes, which stay as they are
+    with warnings.catch_warnings():  # about unknown escapes, which stay as they are
         warnings.simplefilter("ignore", DeprecationWarning)
         return text.encode("utf-8").decode("unicode_escape").encode("latin-1")
 
@@ -297,7 +297,7 @@ def _bool(token: str) -> bool:
 
 
 def _enum(token: str, numbers: Mapping[str, int]) -> Union[str, int]:
-    """Return the name, or a number that has none: enums of proto3 are open."""
+    """Return the name, or the number if it has none: proto3 enums are open."""
     try:
         number = int(token, 0)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which version directories Triton loads, after VersionsToLoad in triton-inference-server/core."""
+"""Which version directories Triton loads, following VersionsToLoad in triton-inference-server/core."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _OTHERS = ("warmup", "initial_state", "configs")
 
 
 def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Finding]]":
-    """Return the versions that the policy serves, and what is wrong with it. A directory ``2.bak`` is version 2."""
+    """Return the versions that the policy serves, and findings about it. A directory ``2.bak`` is version 2."""
     there = sorted({number for number in map(_number, folders) if number is not None}, reverse=True)
     wrong = list(_absent(config, there))
     versions = _chosen(config, there)
     if not versions and not wrong:
-        told = ", ".join(map(str, there)) or "none"
-        wrong.append(("triton-version", f"the version policy serves no version; the directory has {told}"))
+        text = ", ".join(map(str, there)) or "none"
+        wrong.append(("triton-version", f"the version policy serves no version; the directory has {text}"))
     return versions, wrong
 
 
 def leading_number(text: str) -> Optional[int]:
-    """Return the number that a text begins with, as C++'s stoll reads it, or None."""
+    """Return the number at the beginning of a text, as C++'s stoll reads it, or None."""
     match = re.match(_NUMBER, text)
     return int(match.group()) if match else None
 
@@ -42,10 +42,10 @@ def _specific(config: Message) -> Optional[List[int]]:
 
 
 def _absent(config: Message, there: Sequence[int]) -> Iterator[Finding]:
-    told = _specific(config) or []
-    absent = [version for version in told if version not in there]
+    given = _specific(config) or []
+    absent = [version for version in given if version not in there]
     if absent:
-        yield "triton-version", f"version_policy serves {told}, and there is no version {', '.join(map(str, absent))}"
+        yield "triton-version", f"version_policy serves {given}, and there is no version {', '.join(map(str, absent))}"
 
 
 def _chosen(config: Message, there: Sequence[int]) -> List[int]:

@@ -16,7 +16,7 @@ def remote(source: str, access: Access) -> Remote:
     """Return the file that a source names.
 
     Raises:
-        FetchError: it names none, such as a whole version.
+        FetchError: it names no file, but for example a whole version.
     """
     found = remote_at(source, access)
     if found is None:
@@ -25,10 +25,10 @@ def remote(source: str, access: Access) -> Remote:
 
 
 def remote_at(source: str, access: Access) -> Optional[Remote]:
-    """Return the file of NGC that a source names, None for any other one.
+    """Return the NGC file that a source names, or None for any other source.
 
     Raises:
-        FetchError: it names a model or a whole version, and no file of it.
+        FetchError: it names a model or a whole version instead of a file.
     """
     from .address import parse
 

@@ -1,4 +1,4 @@
-"""Which file of which model is meant: every published form of an NGC URL, and ``ngc://``, are the same thing here."""
+"""Which file of which model is meant: all published forms of NGC URLs, and ``ngc://``, mean the same here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MODEL = r"(?:ngc://)?(?P<org>[^/:?]+)(?:/(?P<team>[^/:?]+))?/(?P<model>[^/:?]+)
 class Address(NamedTuple):
     """A file of a version of a model; ``file`` is None for the whole version, ``version`` for the model.
 
-    All names are literal, as NGC shows them. ``kind``: models or resources.
+    All names are as NGC shows them. ``kind``: models or resources.
     """
 
     org: str
@@ -36,7 +36,7 @@ class Address(NamedTuple):
         )
 
     def source(self, api: str) -> str:
-        """Return the text that names this file in a manifest: ``ngc://``, or for resources a URL of the API."""
+        """Return the text that names this file in a manifest: ``ngc://``, or for resources an API URL."""
         if self.kind == "models":
             return str(self)
         owner = "/".join(quote(part, safe="") for part in (self.org, self.team, self.name) if part)
@@ -50,7 +50,7 @@ class Address(NamedTuple):
 
     @property
     def page(self) -> str:
-        """Return the page of the catalogue, where the licence stands."""
+        """Return the catalog page, which has the licence."""
         team = f"/teams/{quote(self.team)}" if self.team else ""
         version = f"?version={quote(self.version)}" if self.version else ""
         return f"https://{CATALOGUE_HOST}/orgs/{quote(self.org)}{team}/{self.kind}/{quote(self.name)}{version}"
@@ -61,11 +61,11 @@ class Address(NamedTuple):
 
 
 def parse(source: str, *, api: str) -> Optional[Address]:
-    """Return what a source names on NGC, or None where it is not one of NGC's.
+    """Return what a source names on NGC, or None if it is not an NGC source.
 
     Args:
         source: ``ngc://...`` or a URL.
-        api: base URL of the API, whose host counts as NGC's, too.
+        api: base URL of the API, whose host also counts as NGC.
     """
     if Source.of(source).scheme == "ngc":
         return _literal(source)
@@ -98,7 +98,7 @@ def _literal(source: str) -> Optional[Address]:
 
 
 def _page(segments: List[str], version: Optional[str]) -> Optional[Address]:
-    """Read orgs/{org}[/teams/{team}]/{kind}/{name}[/files], the catalogue's own pages."""
+    """Read orgs/{org}[/teams/{team}]/{kind}/{name}[/files], the catalog's own pages."""
     if segments[:1] == ["orgs"]:
         segments = ["org", *segments[1:]]
     if len(segments) > 2 and segments[2] == "teams":

@@ -1,4 +1,4 @@
-"""What the answers of NGC mean, and what the user does next."""
+"""What NGC's answers mean, and what the user should do next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Document = Mapping[str, object]
 
 
 def object_in(document: Document, *keys: str) -> Document:
-    """Return the object under the first of the keys that has a value, an empty one where none has.
+    """Return the object under the first of the keys that has a value; empty if none has.
 
     Raises:
         TypeError: it is not an object.
@@ -27,7 +27,7 @@ def object_in(document: Document, *keys: str) -> Document:
 
 
 def objects_in(document: Document, *keys: str) -> Optional[List[Document]]:
-    """Return the list of objects under the first of the keys that has a value, None where none has.
+    """Return the list of objects under the first of the keys that has a value; None if none has.
 
     Raises:
         TypeError: it is not a list of objects.
@@ -50,7 +50,7 @@ def document_of(answer: requests.Response, url: str) -> Document:
     """Return the JSON object of an answer.
 
     Raises:
-        FetchError: it is none: something between here and NGC answered.
+        FetchError: it isn't JSON: something between here and NGC answered.
     """
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     try:
@@ -68,7 +68,7 @@ def not_json(url: str, what: str) -> FetchError:
 
 
 def not_understood(address: Address, what: str) -> FetchError:
-    """Return the error for a JSON answer that is not as NGC's are."""
+    """Return the error for a JSON answer in an unknown form."""
     return FetchError(
         "source-unreachable",
         f"{address}: NGC's answer is not understood: {what}",
@@ -77,7 +77,7 @@ def not_understood(address: Address, what: str) -> FetchError:
 
 
 def api_error(answer: requests.Response, address: Address, *, guest: bool) -> FetchError:
-    """Return the error for a status of the API that is not a success."""
+    """Return the error for an API status that is not a success."""
     status = answer.status_code
     if 300 <= status < 400:
         return not_json(
@@ -95,17 +95,17 @@ def api_error(answer: requests.Response, address: Address, *, guest: bool) -> Fe
     if status not in meanings:
         return refusal(answer, str(address))
     code, hint = meanings[status]
-    return FetchError(code, f"{address}: NGC answers {status}{_told(answer)}", hint=hint)
+    return FetchError(code, f"{address}: NGC answers {status}{_reason(answer)}", hint=hint)
 
 
 def refused_token(answer: requests.Response, url: str) -> FetchError:
-    """Return the error for a token service that gives none."""
+    """Return the error for a token service that refuses a token."""
     status = answer.status_code
     if status in (408, 425, 429) or status >= 500:
         return refusal(answer, Source.of(url).public)
     return FetchError(
         "source-key-refused",
-        f"{Source.of(url).public} answers {status}{_told(answer)}: NGC does not accept the key",
+        f"{Source.of(url).public} answers {status}{_reason(answer)}: NGC does not accept the key",
         hint="make a new key at https://org.ngc.nvidia.com/setup, or unset NGC_API_KEY: public models need none",
     )
 
@@ -129,15 +129,15 @@ def _forbidden(*, guest: bool) -> Tuple[str, str]:
 
 
 def _renamed(address: Address) -> str:
-    """Tell of the teams that NVIDIA renamed: tlt_* became tao."""
+    """Return a hint about teams that NVIDIA renamed: tlt_* became tao."""
     if (address.team or "").startswith("tlt_") or address.name.startswith("tlt_"):
         name = address.name[4:] if address.name.startswith("tlt_") else address.name
         return f"; NVIDIA renamed the tlt_* models, try ngc://{address.org}/tao/{name}"
     return ""
 
 
-def _told(answer: requests.Response) -> str:
-    """Return the server's own words, if it has any."""
+def _reason(answer: requests.Response) -> str:
+    """Return the server's own message, if there is one."""
     try:
         document = json.loads(answer.content[:65536].decode("utf-8"))
         status = object_in(document, "requestStatus")

@@ -1,4 +1,4 @@
-"""Questions about NGC's catalog: what models, versions and files there are."""
+"""Questions about the NGC catalog: its models, versions and files."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _MOST_PAGES = 1000
 
 @dataclass(frozen=True)
 class Entry:
-    """A file as NGC lists it. ``sha256`` in hexadecimal digits; old versions have none."""
+    """A file as listed by NGC. ``sha256`` in hexadecimal digits; old versions have none."""
 
     path: str
     size: Optional[int]
@@ -38,7 +38,7 @@ class Entry:
 
 
 class Client:
-    """Speaks with one API server, as a guest or with a key."""
+    """Talks to one API server, as a guest or with a key."""
 
     def __init__(self, web: Web, patience: Patience, *, api: str, auth: str, key: Optional[str]) -> None:
         self._web, self._patience = web, patience
@@ -49,7 +49,7 @@ class Client:
         self._listing_guards: Dict[Address, threading.Lock] = {}
 
     def files(self, address: Address) -> List[Entry]:
-        """Return the files of a version; a process asks once, also where it fails.
+        """Return the files of a version; each process asks only once, even if that fails.
 
         Raises:
             FetchError: no such model or version (with the ones that exist), no access, licence not accepted.
@@ -93,7 +93,7 @@ class Client:
         return list(found.values())
 
     def search(self, query: str, limit: int) -> List[Document]:
-        """Return models of the catalogue that fit a query, best first."""
+        """Return models in the catalog that match a query, best first."""
         asked = {"query": query, "page": 0, "pageSize": limit, "orderBy": [{"field": "score", "value": "DESC"}]}
         route = "/v2/search/catalog/resources/MODEL"
         if not self.credentials.guest:
@@ -107,7 +107,7 @@ class Client:
 
     @contextlib.contextmanager
     def file_answer(self, address: Address) -> Iterator[requests.Response]:
-        """Yield the answer to the request for one file, most often a redirect to a presigned URL."""
+        """Yield the answer to the request for a file, usually a redirect to a presigned URL."""
         path = address.file or ""
         direct = f"{self._model_route(address)}/versions/{_quoted(address.version)}/files/{quote(path, safe='/')}"
         with self._asked(direct, address) as answer:
@@ -180,7 +180,7 @@ class Client:
 
 @contextlib.contextmanager
 def understood(address: Address) -> Iterator[None]:
-    """Tell of an answer that is JSON and yet not as NGC's are."""
+    """Turn errors from reading an answer into one about its unknown form."""
     try:
         yield
     except (AttributeError, TypeError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Keys of NGC: a legacy key is exchanged for a token, an ``nvapi-`` key and a JWT are sent as they are."""
+"""NGC keys: a legacy key is exchanged for a token; an ``nvapi-`` key or a JWT is sent as it is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Exchange = Callable[[str, AuthBase], Document]
 
 
 class Bearer(AuthBase):
-    """Sends a token. As an auth object and not as a header: a ``.netrc`` can't replace it."""
+    """Sends a token: as an auth object, not as a header, so that ``.netrc`` can't replace it."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -46,7 +46,7 @@ class Credentials:
     Args:
         key: the user's key, None for a guest.
         auth: base URL of the token service.
-        exchange: asks the token service and returns its answer.
+        exchange: queries the token service and returns its answer.
     """
 
     def __init__(self, key: Optional[str], auth: str, exchange: Exchange) -> None:
@@ -85,7 +85,7 @@ class Credentials:
             return token.bearer
 
     def renew(self, address: Address, refused: Optional[AuthBase]) -> None:
-        """Forget a token that was refused, unless another thread has replaced it already."""
+        """Forget a token that was refused, unless another thread has already replaced it."""
         with self._guard:
             token = self._tokens.get((address.org, address.team))
             if token is not None and token.bearer is refused:

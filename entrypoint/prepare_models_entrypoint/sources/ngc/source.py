@@ -1,4 +1,4 @@
-"""One file of NGC: listed first, then fetched from the presigned URL that the API redirects to."""
+"""One NGC file: listed first, then fetched from the presigned URL that the API redirects to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = 12
 
 
 class NgcSource:
-    """A file of a version. The presigned URL is asked for without any credentials."""
+    """A file of a version. The presigned URL is requested without credentials."""
 
     listed = ranged = True
 
@@ -44,24 +44,24 @@ class NgcSource:
         return Promise(self._entry.size, self._entry.sha256)
 
     def mark(self, validator: Optional[str]) -> Optional[str]:
-        """Return what the list says of the file: its digest, else its size."""
-        del validator  # an ETag of the CDN changes with every storage move
+        """Return the file's digest in the list, else its size."""
+        del validator  # the CDN's ETag changes whenever storage moves
         promise = self.promise()
         if promise.sha256 is not None:
             return promise.sha256
         return None if promise.size is None else f"size {promise.size}"
 
     def is_current(self, mark: Optional[str]) -> bool:
-        """Compare with the list."""
+        """Return whether the list still has this mark."""
         return mark is not None and mark == self.mark(None)
 
     @contextlib.contextmanager
     def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> Iterator[Body]:
-        """Ask for the bytes from ``offset`` on, with a URL that is signed for this try; ranges share one that works."""
+        """Request the bytes from ``offset`` on, with a URL signed for this try; ranges share one that works."""
         signed = self._signed if end is not None else None
         if signed is None:
             with self._access.ngc.file_answer(self._address) as answer:
-                signed = location(answer, answer.url)  # as it came: a signature is over every byte of it
+                signed = location(answer, answer.url)  # unchanged: the signature covers every byte of it
                 if signed is None:
                     yield self._direct(answer, offset)
                     return
@@ -75,18 +75,18 @@ class NgcSource:
             yield body_of(answer, self._access.web, self, offset=offset, validator=validator)
 
     def impostor(self, what: str) -> FetchError:
-        """Return the error for a page in the file's place: NGC has no such pages."""
+        """Return the error for a page instead of the file: NGC itself sends no such pages."""
         if what != HTML:
             return not_the_file(self.label, what)
         return intercepted(self.label, what, f"{urlsplit(self._access.ngc_api).hostname} and NGC's file hosts")
 
     def _direct(self, answer: requests.Response, offset: int) -> Body:
-        """Take the bytes from the API itself, which may send small files without a redirect."""
+        """Return the body from the API itself, which may send small files without a redirect."""
         if answer.status_code != 200:
             from .answers import api_error
 
             raise api_error(answer, self._address, guest=self._access.ngc.credentials.guest)
-        del offset  # the API was not asked for a range: it sends the whole file
+        del offset  # no range was requested from the API: it sends the whole file
         return body_of(answer, self._access.web, self, offset=0, validator=None)
 
     @contextlib.contextmanager
@@ -110,7 +110,7 @@ _EXPIRED_HINT = "check this machine's clock, and that no proxy changes URLs; the
 
 
 def listed(address: Address, client: Client) -> List[Entry]:
-    """Return the files of a version; where it does not exist, the error names those that do."""
+    """Return the files of a version; if it doesn't exist, the error names those that do."""
     try:
         return client.files(address)
     except FetchError as error:
@@ -125,7 +125,7 @@ def versioned_files(address: Address, client: Client) -> List[Address]:
 
 
 def with_versions(error: FetchError, address: Address, client: Client) -> FetchError:
-    """Return a not-found error that lists the versions that do exist."""
+    """Return a not-found error that lists the existing versions."""
     try:
         versions = [str(version.get("versionId")) for version in client.versions(address)]
     except FetchError:
@@ -146,7 +146,7 @@ def _no_such_file(address: Address, paths: List[str]) -> FetchError:
 
 
 def _some(names: List[str], wanted: str) -> str:
-    """Return the names that are most like the wanted one, and how many more there are."""
+    """Return the names most similar to the wanted one, and how many more there are."""
     close = near(wanted, names, 0.5)
     shown = [*close, *(name for name in names if name not in close)][:_SHOWN]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""

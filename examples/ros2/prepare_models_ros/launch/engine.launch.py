@@ -19,7 +19,7 @@ def _node(context):
 
 
 def generate_launch_description():
-    """Describe what is prepared, and the node that is launched afterwards."""
+    """Describe what to prepare, and the node to launch afterwards."""
     return LaunchDescription(
         [
             DeclareLaunchArgument("manifest", description="path of models.yaml"),

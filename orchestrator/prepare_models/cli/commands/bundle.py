@@ -73,7 +73,7 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Make a bundle, verify it, or say what is in it."""
+    """Make a bundle, verify it, or list its contents."""
     actions = {"create": _create, "verify": _verify, "ls": _list}
     return actions[arguments.action](arguments)
 
@@ -103,10 +103,10 @@ def _create(arguments: argparse.Namespace) -> int:
         counter=arguments.counter,
         accept_eula=licences.accepted(flag=arguments.accept_eula),
     )
-    told = not (arguments.quiet or arguments.json)
+    shown = not (arguments.quiet or arguments.json)
     measured = 0
 
-    with byte_lines(show=told) as line:
+    with byte_lines(show=shown) as line:
         on_collected = line("collected")
 
         def on_measured(count: int) -> None:
@@ -121,7 +121,7 @@ def _create(arguments: argparse.Namespace) -> int:
         write(json.dumps({"files": [str(file) for file in files], **_facts(index)}, indent=2))
     elif not arguments.quiet:
         made = [f"bundle  {file} ({file.stat().st_size / 1e6:.1f} MB)" for file in files]
-        show(*_told(index), *made, wide=arguments.wide)
+        show(*_summary(index), *made, wide=arguments.wide)
     return EXIT_OK
 
 
@@ -145,7 +145,7 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(json.dumps(_facts(index), indent=2))
     else:
-        show(*_told(index), wide=arguments.wide)
+        show(*_summary(index), wide=arguments.wide)
     return EXIT_OK
 
 
@@ -153,7 +153,7 @@ def _facts(index: Index) -> dict[str, object]:
     return {"index": index.digest, **json.loads(index.to_bytes())}
 
 
-def _told(index: Index) -> list[Part]:
+def _summary(index: Index) -> list[Part]:
     size = {content.sha256: content.bytes for content in index.contents}
     rows = [("manifest", index.manifest.name, index.manifest.sha256), ("lock", index.lock.name, index.lock.sha256)]
     models = [(model.name, model.files) for model in index.models]

@@ -1,4 +1,4 @@
-"""``prepare-models cache``: what is kept for later runs, whether it is whole, and what of it may go."""
+"""``prepare-models cache``: what is kept for later runs, whether it is intact, and what can be removed."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
         damaged = [{**item.to_dict(), "problem": problem, "removed": item in gone} for item, problem in found]
         write(json.dumps({"verified": len(items), "damaged": damaged}, indent=2))
     else:
-        told = [
+        lines = [
             f"{item.kind} {item.id[:16]} ({item.label}): {problem}" + (", removed" if item in gone else "")
             for item, problem in found
         ]
-        show(*told, f"{len(items)} items read, {len(found)} damaged", wide=arguments.wide)
+        show(*lines, f"{len(items)} items read, {len(found)} damaged", wide=arguments.wide)
     return EXIT_MODEL_FAILED if found else EXIT_OK
 
 
@@ -131,10 +131,10 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
         return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
     kept = f"; {len(busy)} in use are kept" if busy else ""
-    told = f"{len(gone)} items, {sizes.told(sum(item.bytes for item in gone))} {verb}{kept}"
+    line = f"{len(gone)} items, {sizes.told(sum(item.bytes for item in gone))} {verb}{kept}"
     if gone:
         show(_table(gone), "", wide=arguments.wide)
-    show(told)
+    show(line)
     return EXIT_OK
 
 

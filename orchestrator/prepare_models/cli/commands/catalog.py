@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print entries of the catalog."""
     if arguments.ask == "show":
         entry = catalog.find(arguments.name)
-        write(json.dumps(entry.to_dict(), indent=2) if arguments.json else _told(entry))
+        write(json.dumps(entry.to_dict(), indent=2) if arguments.json else _text(entry))
         return EXIT_OK
     found = catalog.search(getattr(arguments, "words", ()))
     if arguments.json:
@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_OK if found else EXIT_MODEL_FAILED
 
 
-def _told(entry: Entry) -> str:
+def _text(entry: Entry) -> str:
     from ...catalog.starter import manifest
 
     lines = [manifest([entry]).partition("models:\n")[2].rstrip(), ""]

@@ -30,7 +30,7 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Judge the models of a manifest without building them."""
+    """Check the models of a manifest without building them."""
     specs = planner.select(load(arguments.manifest)[0], arguments.names)
     reports = check_all(specs, selection.executor(arguments))
     if arguments.json:

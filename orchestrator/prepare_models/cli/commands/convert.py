@@ -61,7 +61,7 @@ def add_arguments(convert: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Convert a model as ``run`` does, and print the manifest that repeats it."""
     target = arguments.write_manifest
-    with observer(arguments) as hears:
+    with observer(arguments) as listener:
         report = api.convert(
             arguments.model,
             name=arguments.name,
@@ -75,7 +75,7 @@ def main(arguments: argparse.Namespace) -> int:
             timeout_s=arguments.timeout,
             accept_eula=arguments.accept_eula,
             reports=reports(arguments),
-            observer=hears,
+            observer=listener,
         )
     if arguments.json:
         write_document(report, arguments)

@@ -27,7 +27,7 @@ def add_arguments(decrypt: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the ONNX model that an .etlt holds."""
+    """Write the ONNX model in an .etlt."""
     places = ("--key-file", str(arguments.key_file), "--output", str(arguments.output))
     document = child.ask("decrypt", str(arguments.file), *places)
     error = document["error"]

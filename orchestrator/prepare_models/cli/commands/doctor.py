@@ -79,22 +79,22 @@ def _automatic() -> doctor.Automatic:
 
 
 def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
-    """Return what ``run`` would refuse or warn of, where there is a manifest."""
+    """Return what ``run`` would refuse or warn about, if there is a manifest."""
     file = arguments.manifest or Path(DEFAULT_MANIFEST)
     if arguments.manifest is None and not file.exists():
         return []
     try:
         specs = load(file)[0].models
         planned, runtimes = plans.planned(specs, choice.pick("auto"), arguments.models_dir)
-    except HostError:  # that nothing here builds engines is among the findings
+    except HostError:  # the findings already say that nothing here builds engines
         return []
     except PrepareModelsError as error:
         return [Finding(each.about, FAIL, f"{each.message} [{each.code}]", each.hint) for each in error.shown()]
     found = [*foresight.of_run(planned, runtimes[""]), *foresight.of_models(planned)]
     found += filter(None, (disk.problem() for disk in disk_budget.of_run(planned, open_digests())))
     status = {"error": FAIL, "warning": WARN}
-    told = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
-    return told or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]
+    findings = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
+    return findings or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]
 
 
 def _table(findings: Iterable[Finding]) -> Table:

@@ -54,7 +54,7 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Fetch the sources into a directory; exit well only when all bytes are verified."""
+    """Fetch the sources into a directory; succeed only if all bytes are verified."""
     sources = tuple(_source(text) for text in arguments.sources)
     output = make(arguments.output, purpose="output directory", chosen_by="--output DIR")
     cache = make_cache()
@@ -65,10 +65,10 @@ def main(arguments: argparse.Namespace) -> int:
         attempts=arguments.attempts,
     )
     job = FetchJob(sources=sources, cache_dir=str(cache), output_dir=str(output), connections=arguments.connections)
-    told = not (arguments.quiet or arguments.json)
-    on_result = _tell if told else lambda _: None
+    shown = not (arguments.quiet or arguments.json)
+    on_result = _show if shown else lambda _: None
     with (
-        byte_lines(show=told) as line,
+        byte_lines(show=shown) as line,
         Fetching(job, network, on_result=on_result, on_event=counted(line("fetched"))) as fetching,
     ):
         results = fetching.results()
@@ -79,7 +79,7 @@ def main(arguments: argparse.Namespace) -> int:
     failed = [result for result in results if result["status"] == "failed"]
     if arguments.quiet or arguments.json:
         for result in failed:
-            _tell(result)
+            _show(result)
     return EXIT_MODEL_FAILED if failed or not results else EXIT_OK
 
 
@@ -104,12 +104,12 @@ def _source(text: str) -> tuple[str, str | None]:
 
 
 def _is_whole_version(source: str) -> bool:
-    """Tell ``ngc://org[/team]/model:version``, which a manifest can't use and this command expands."""
+    """Return whether a source is ``ngc://org[/team]/model:version``, which only this command accepts and expands."""
     rest = source.removeprefix("ngc://").rstrip("/")
     return source.startswith("ngc://") and rest.count("/") in (1, 2) and ":" in rest.rpartition("/")[2]
 
 
-def _tell(result: FetchResult) -> None:
+def _show(result: FetchResult) -> None:
     error = result["error"]
     if error is not None:
         show(of_error(error, result["source"]), stream=sys.stderr)

@@ -29,7 +29,7 @@ def add_arguments(gather: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write one Triton repository of engines that several GPUs built."""
+    """Write one Triton repository of engines built on several GPUs."""
     places = [str(path.absolute()) for path in (arguments.output, *arguments.models_dirs)]
     document = child.ask("gather", "--", *places)
     failed = [model for model in (document, *document["models"]) if model["error"]]

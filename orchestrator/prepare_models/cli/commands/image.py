@@ -51,7 +51,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Do what the action says, with this machine's platform unless another is named."""
+    """Run the action, for this machine's platform unless another is named."""
     actions: dict[str, Callable[[argparse.Namespace], list[Image]]] = {
         "build": _build,
         "pull": _pull,
@@ -83,7 +83,7 @@ def _build(arguments: argparse.Namespace) -> list[Image]:
         index_url=arguments.index_url,
         build_args=dict(arguments.build_arg),
     )
-    _tell(lines, arguments)
+    _show(lines, arguments)
     return _named(containers, arguments.tag or platform.image)
 
 
@@ -96,7 +96,7 @@ def _pull(arguments: argparse.Namespace) -> list[Image]:
         )
     reference = f"{arguments.registry.rstrip('/')}/{platform.image}"
     containers = Containers()
-    _tell(containers.pull(reference), arguments)
+    _show(containers.pull(reference), arguments)
     containers.tag(reference, platform.image)
     return _named(containers, platform.image)
 
@@ -155,7 +155,7 @@ def _file(path: Path | None) -> Path | None:
     return path
 
 
-def _tell(lines: Iterable[str], arguments: argparse.Namespace) -> None:
+def _show(lines: Iterable[str], arguments: argparse.Namespace) -> None:
     for line in lines:
         if not arguments.quiet:
             say(line)

@@ -25,7 +25,7 @@ from ...support.os_errors import unwritable
 from ...support.page import columns, show
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
-_KEY = "MODEL_KEY"  # variable for the key of an encrypted model, until the user names another
+_KEY = "MODEL_KEY"  # variable for the key of an encrypted model, to be renamed by the user
 
 EXAMPLE = (
     "example:\n  prepare-models init model.onnx\n"
@@ -45,7 +45,7 @@ def add_arguments(init: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write a manifest, to be changed by hand."""
+    """Write a manifest to start from."""
     target = arguments.output
     if os.path.lexists(target) and not arguments.force:
         raise UsageError(f"{target} already exists", hint="choose another with --output FILE, or give --force")
@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _drafts(models: Sequence[str], base: Path) -> list[Draft]:
-    """Return each model as the catalog or its file says. ``base``: the manifest's directory."""
+    """Return a draft of each model, from the catalog or its file. ``base``: the manifest's directory."""
     files = [text for text in models if _is_file(text)]
     documents = inspecting.inspect(list(map(Path, files))) if files else []
     of_file = dict(zip(files, documents, strict=True))
@@ -84,7 +84,7 @@ def _draft(text: str, document: Mapping[str, Any] | None, base: Path) -> Draft:
 
 
 def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:
-    """Return a model with what its file says of it."""
+    """Return a draft of a model, from its file."""
     error = document["error"]
     if error is not None and error["code"] != "module-missing":
         raise UsageError(error["message"], hint=error["hint"])
@@ -112,7 +112,7 @@ def _is_static(dims: Sequence[int | str | None] | None) -> bool:
 
 
 def _shape(dims: Sequence[int | str | None] | None) -> str:
-    """Return dimensions with the names of dynamic axes in capital letters; an axis without a name by its number."""
+    """Return dimensions with the names of dynamic axes in capitals; an unnamed axis is named by its number."""
     if dims is None:
         return "SHAPE"
     named = [

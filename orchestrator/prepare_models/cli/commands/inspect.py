@@ -51,12 +51,12 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _print(documents: list[inspection.Document], arguments: argparse.Namespace) -> None:
-    told = []
+    parts = []
     for document in documents:
         error = document["error"]
         if error is None:
-            told.append(inspection.render(document, layers=arguments.layers, weights=arguments.weights))
+            parts.append(inspection.render(document, layers=arguments.layers, weights=arguments.weights))
         else:
             show(of_error(error, document["file"]), stream=sys.stderr)
-    if told:
-        show("\n\n".join(told), wide=arguments.wide)
+    if parts:
+        show("\n\n".join(parts), wide=arguments.wide)

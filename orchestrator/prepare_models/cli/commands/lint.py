@@ -23,7 +23,7 @@ def add_arguments(lint: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Check a models directory against the rules of those who run its engines."""
+    """Check a models directory against the rules of its consumers."""
     document = inspecting.lint(arguments.models_dir, arguments.consumer)
     error, models = document["error"], document["models"]
     if arguments.json:

@@ -71,7 +71,7 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the lock of a manifest, or only compare with ``--check``."""
+    """Write the lock of a manifest; with ``--check``, only compare."""
     if arguments.online and not arguments.check:
         raise UsageError("--online needs --check", hint="give --check, or --update NAME to lock what a server has now")
     if arguments.engines and arguments.check:
@@ -123,12 +123,12 @@ def _write(arguments: argparse.Namespace) -> int:
         write(made.to_json().rstrip())
     elif not arguments.quiet:
         signed = f", signed as {releases.signature_of(target).name}" if signs else ""
-        show(*_told(made), f"lock  {target}{signed}", wide=arguments.wide)
+        show(*_summary(made), f"lock  {target}{signed}", wide=arguments.wide)
     return EXIT_OK
 
 
 def _platforms(arguments: argparse.Namespace) -> list[tuple[str, Facts]]:
-    """Return the facts of the platforms that the user names, or else of what ``run`` would take here, if anything."""
+    """Return the facts of the platforms that the user names, else of what ``run`` would use here, if anything."""
     if arguments.platform:
         return [_platform(name) for name in dict.fromkeys(arguments.platform)]
     try:
@@ -157,7 +157,7 @@ def _platform(name: str) -> tuple[str, Facts]:
 
 
 def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dict[str, tuple[LockedEngine, ...]]:
-    """Return the engines of the lock with those that a run on this machine would take, which may replace others."""
+    """Return the lock's engines plus those that a run on this machine would use, which may replace others."""
     executor = choice.named("local") if arguments.platform == ["local"] else choice.pick("auto")
     runtime = executor.describe()
     gpu = runtime["gpu"]
@@ -170,7 +170,7 @@ def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dic
     return found
 
 
-def _told(made: Lock) -> list[Part]:
+def _summary(made: Lock) -> list[Part]:
     rows = [
         (name, file.role, file.sha256[:16], str(file.bytes), _promised(file.source_id, file.promised), file.source)
         for name, files in made.models.items()

@@ -61,6 +61,6 @@ def _verbatim(block: str) -> list[str]:
 
 
 def _roff(line: str) -> str:
-    """Return a line that roff prints as it stands."""
+    """Return a line escaped so that roff prints it literally."""
     plain = line.replace("\\", "\\e").replace("-", "\\-")
     return re.sub(r"^(?=[.'])", r"\\&", plain)

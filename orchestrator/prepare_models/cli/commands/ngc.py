@@ -48,7 +48,7 @@ def add_arguments(ngc: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the answer to a question about the catalogue."""
+    """Print the answer to a question about the NGC catalog."""
     answer = _ask(
         arguments.ask,
         arguments.about,

@@ -37,15 +37,15 @@ def main(arguments: argparse.Namespace) -> int:
         text.write(json.dumps(plan.to_dict(), indent=2))
     else:
         rows = [(each.name, each.told(), each.converter or "none", each.converter_reason) for each in plan.models]
-        told = [
+        messages = [
             Message("warning", each["code"], "this TensorRT", each["message"], each["hint"]) for each in plan.warnings
         ]
-        told += [
+        messages += [
             Message(each["kind"], each["code"], model.name, each["message"], each["hint"])
             for model in plan.models
             for each in model.problems
         ]
-        told += filter(None, (disk.problem() for disk in plan.disks))
-        parts = (part for each in told for part in ("", each))
+        messages += filter(None, (disk.problem() for disk in plan.disks))
+        parts = (part for each in messages for part in ("", each))
         show(text.plan(rows, wide=arguments.wide), *parts, wide=arguments.wide)
     return EXIT_OK

@@ -41,16 +41,16 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Render a report, or tell two apart.
+    """Render a report, or compare two.
 
     Raises:
-        UsageError: there is no report, or something in it is not what a run writes.
+        UsageError: there is no report, or it contains something that no run writes.
     """
     try:
         return _do(arguments)
-    except (*EDITED, ArithmeticError) as error:  # deep inside of what the schema leaves open
-        told = f"a report was edited, or is damaged: {type(error).__name__}: {error}"
-        raise UsageError(told, hint="give a report.json as run wrote it") from None
+    except (*EDITED, ArithmeticError) as error:  # deep inside what the schema leaves open
+        line = f"a report was edited, or is damaged: {type(error).__name__}: {error}"
+        raise UsageError(line, hint="give a report.json as run wrote it") from None
 
 
 def _do(arguments: argparse.Namespace) -> int:

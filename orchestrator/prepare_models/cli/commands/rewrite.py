@@ -49,12 +49,12 @@ def main(arguments: argparse.Namespace) -> int:
     elif report["status"] == FAILED:
         show(*text.checks([report]))
     else:
-        _tell(report, output)
+        _show(report, output)
     return EXIT_MODEL_FAILED if report["status"] == FAILED else EXIT_OK
 
 
 def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport:
-    """Write the graph next to its place and give it its name, which it has as a whole or not at all."""
+    """Write the graph next to its target, then rename it, so that it is complete or absent."""
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
         made, folder = Path(place, "graph"), Path(place, "work")
         made.mkdir()
@@ -75,7 +75,7 @@ def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport
     return report
 
 
-def _tell(report: ModelReport, output: Path) -> None:
+def _show(report: ModelReport, output: Path) -> None:
     for warning in report["warnings"]:
         message = Message("warning", warning["code"], report["name"], warning["message"], warning["hint"])
         show(message, stream=sys.stderr)

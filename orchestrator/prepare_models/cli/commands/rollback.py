@@ -37,7 +37,7 @@ def add_arguments(rollback: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Take a model back, and print the version that is current now."""
+    """Roll a model back, and print the version that is current now."""
     done = api.rollback(
         arguments.name, models_dir=arguments.models_dir, to=arguments.to, device=arguments.device, why=arguments.why
     )

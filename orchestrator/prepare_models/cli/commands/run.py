@@ -48,7 +48,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Prepare the models and print the summary."""
-    with observer(arguments) as hears:
+    with observer(arguments) as listener:
         report = api.run(
             selection.given(arguments),
             **selection.models(arguments),
@@ -59,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
             timeout_s=arguments.timeout,
             accept_eula=arguments.accept_eula,
             reports=reports(arguments),
-            observer=hears,
+            observer=listener,
         )
     if arguments.json:
         write_document(report, arguments)

@@ -37,7 +37,7 @@ def add_arguments(selftest: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Take the steps, print a verdict for each, write the file."""
+    """Run the steps, print a verdict for each, write the file."""
     executor = selection.executor(arguments)
     silent = arguments.quiet or arguments.json
     with progress.observer(quiet=silent, log_format=arguments.log_format, verbose=arguments.verbose) as observer:

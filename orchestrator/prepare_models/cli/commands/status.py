@@ -29,7 +29,7 @@ def add_arguments(status: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print which engines are valid here; the exit status says whether there are any and all of them are."""
+    """Print which engines are valid here; the exit status says whether there are any and all are valid."""
     models_dir = arguments.models_dir.absolute()
     if not models_dir.is_dir():
         raise UsageError(f"{models_dir} is not a directory", hint="give the models directory of a run")
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
         write(json.dumps(document, indent=2))
     else:
         rows = [(v.name, v.state, "; ".join([*v.reasons, *v.unchecked])) for v in found]
-        told = ", ".join(f"{count} {state}" for state, count in counts.items())
-        show(Table(("MODEL", "STATE", "WHY"), rows, 1), "", told, wide=arguments.wide)
+        line = ", ".join(f"{count} {state}" for state, count in counts.items())
+        show(Table(("MODEL", "STATE", "WHY"), rows, 1), "", line, wide=arguments.wide)
     bad = counts[status.STALE] + (counts[status.UNCHECKED] if arguments.strict else 0)
     return EXIT_MODEL_FAILED if bad or not found else EXIT_OK

@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.json:
             write(keys.to_json().rstrip())
         else:
-            show(*_told(keys))
+            show(*_shown(keys))
         return EXIT_OK
     changes = {"add": _add, "revoke": _revoke, "export": _export, "update": _update}
     following, told = changes[arguments.action](keys, arguments)
@@ -97,10 +97,10 @@ def _export(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.K
 
 def _update(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, list[Part]]:
     following = trust.renewed(keys, arguments.list)
-    return following, _told(following)
+    return following, _shown(following)
 
 
-def _told(keys: trust.KeyList) -> list[Part]:
+def _shown(keys: trust.KeyList) -> list[Part]:
     rows = [
         (keyid[:16], key.name, ", ".join(key.signs), "revoked" if key.revoked else key.expires or "never")
         for keyid, key in keys.keys.items()

@@ -65,7 +65,7 @@ def add_arguments(validate: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Read manifests and locks, and say what is wrong; asks neither TensorRT nor a network."""
+    """Read manifests and locks, and print what is wrong; needs neither TensorRT nor a network."""
     found = [_examine(file, require_lock=arguments.require_lock) for file in arguments.manifests]
     if arguments.json:
         write(json.dumps({"manifests": [each.to_dict() for each in found]}, indent=2))
@@ -93,7 +93,7 @@ def _examine(file: Path, *, require_lock: bool) -> _Finding:
         lock.refuse(found.drift, file)
     except PrepareModelsError as error:
         found.failure = error
-        if isinstance(error, HostError):  # a file that the lock names is not here
+        if isinstance(error, HostError):  # a file in the lock doesn't exist here
             found.drift = [error.message]
         elif isinstance(error, ManifestError):
             found.problems = error.problems

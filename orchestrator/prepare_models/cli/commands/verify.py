@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _is_good(report: ModelReport) -> bool:
-    """Return whether an engine was compared, and nothing was found against it."""
+    """Return whether an engine was compared without any finding against it."""
     verification = report["verification"]
     return report["status"] != FAILED and verification is not None and verification["verdict"] != "not-compared"
 

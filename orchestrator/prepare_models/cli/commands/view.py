@@ -28,7 +28,7 @@ def check(files: Sequence[Path]) -> None:
 
 
 def serve(file: Path) -> None:
-    """Serve the graph on this machine alone and open a browser; return when the user ends it with Ctrl-C."""
+    """Serve the graph only on this machine and open a browser; return when the user presses Ctrl-C."""
     import netron
 
     _refuse_other_hosts()
@@ -37,9 +37,9 @@ def serve(file: Path) -> None:
 
 
 def _refuse_other_hosts() -> None:
-    """Have this process's servers answer under their own address alone.
+    """Make this process's servers answer only requests to their own address.
 
-    Else a web site whose name is made to resolve to 127.0.0.1 (DNS rebinding) reads the model through the browser.
+    Otherwise a web site whose name resolves to 127.0.0.1 (DNS rebinding) could read the model through the browser.
     """
     parse = BaseHTTPRequestHandler.parse_request
 

@@ -12,10 +12,10 @@ function filter() {
   for (const row of rows) {
     const fits = words.every((word) => row.dataset.text.includes(word));
     row.hidden = !fits || Boolean(verdict.value && row.dataset.verdict !== verdict.value);
-    document.getElementById(row.dataset.section).hidden = row.hidden;
+    if (row.dataset.section) document.getElementById(row.dataset.section).hidden = row.hidden;
     count += row.hidden ? 0 : 1;
   }
-  shown.textContent = `${count} of ${rows.length} models`;
+  shown.textContent = `${count} of ${rows.length} ${table.dataset.rows}`;
 }
 
 function sort(head) {
@@ -44,7 +44,7 @@ verdict.addEventListener("change", filter);
 document.getElementById("theme").addEventListener("change", (event) => {
   document.documentElement.style.colorScheme = event.target.value;
 });
-document.getElementById("all").addEventListener("click", (event) => {
+document.getElementById("all")?.addEventListener("click", (event) => {
   const wanted = event.target.getAttribute("aria-pressed") !== "true";
   for (const model of document.querySelectorAll("details.model")) model.open = wanted;
   event.target.setAttribute("aria-pressed", String(wanted));

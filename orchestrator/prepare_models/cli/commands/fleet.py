@@ -1,0 +1,57 @@
+"""``prepare-models fleet``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...provisioning import fleet
+from ...reports import forms, html, text
+from ...support.page import Table, show
+from ..options import add_json, add_wide, command, positive
+
+EXAMPLE = "example:\n  prepare-models fleet status statuses/"
+_STATUS = """\
+example:
+  prepare-models fleet status statuses/ --html fleet.html
+  prepare-models fleet status s3://fleet/statuses/ https://fleet.example/statuses.txt
+
+A PLACE is a directory, a glob, a file, or the https:// or s3:// URL of a status, of a folder, or of a list of URLs.
+
+exit status: 0 every machine is good or at work, 1 one failed, was rolled back, is stale or can't be read, 2 usage error
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``fleet`` takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    status = command(actions, "status", "show many machines, out of the statuses that provision wrote there", _STATUS)
+    status.add_argument("places", nargs="+", metavar="PLACE", help="where statuses are")
+    status.add_argument(
+        "--stale-after", type=positive, default=48, metavar="HOURS",
+        help="hours after which a status says too little (default 48)",
+    )  # fmt: skip
+    status.add_argument("--html", type=Path, metavar="FILE", help="also write a page for a browser")
+    add_json(status)
+    add_wide(status)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Show the machines; the exit status says whether one needs care."""
+    if arguments.html is not None:
+        html.check("jinja2")
+    devices = fleet.look(arguments.places, stale_s=3600 * arguments.stale_after, now=time.time())
+    counts = fleet.counts(devices)
+    if arguments.html is not None:
+        forms.save(arguments.html, html.fleet(devices, counts))
+    if arguments.json:
+        document = {"summary": counts, "devices": [device.to_dict() for device in devices]}
+        text.write(json.dumps(document, indent=2))
+    else:
+        rows = [(device.name, device.state, device.age(), device.models(), device.why) for device in devices]
+        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        show(Table(("DEVICE", "STATE", "AGE", "MODELS", "WHY"), rows, 1), "", told, wide=arguments.wide)
+    return EXIT_MODEL_FAILED if any(counts[state] for state in fleet.BAD) else EXIT_OK
