@@ -215,10 +215,11 @@ def measure(rounds: int) -> Iterator[tuple[str, str]]:
         yield "push of an engine", _best(rounds, lambda: shared.push(entry, replace=True))
         locked = {entry.key: sha256_file(entry.plan)}
         yield "pull of an engine", _best(rounds, lambda: shared.pull(entry.key, store, locked=locked))
-        for what, call in (
-            ("pull", lambda: shared.pull(entry.key, store, locked=locked)),
-            ("miss", lambda: shared.pull("f" * 64, store)),
-        ):
+        calls: dict[str, Callable[[], object]] = {
+            "pull": lambda: shared.pull(entry.key, store, locked=locked),
+            "miss": lambda: shared.pull("f" * 64, store),
+        }
+        for what, call in calls.items():
             before = server.requests
             call()
             yield f"requests of a {what}", str(server.requests - before)
