@@ -203,7 +203,7 @@ def test_an_unknown_key_names_the_nearest(refusals: Refusals, written: str, near
 
 def test_an_unknown_key_like_no_other_gets_the_list(refusals: Refusals) -> None:
     assert refusals("version: 1\nmodels: [{name: a, source: a}]\nzzz: 1\n") == [
-        "3: zzz: unknown key 'zzz'; known keys: version, defaults, models, deploy_dir, consumers"
+        "3: zzz: unknown key 'zzz'; known keys: version, defaults, models, deploy_dir, consumers, targets"
     ]
 
 
