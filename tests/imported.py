@@ -30,6 +30,7 @@ _IMPORTED = (
 )  # fmt: skip
 _MOST = 1 << 18  # bytes of a request
 _PR_SET_PDEATHSIG = 1
+SERVERS: set[int] = set()  # ids of this process's children that last as long as it does
 
 
 class Imported:
@@ -43,6 +44,7 @@ class Imported:
             stdin=subprocess.DEVNULL, cwd=Path(__file__).parents[1],
         )  # fmt: skip
         theirs.close()
+        SERVERS.add(self._process.pid)
 
     def can(self, environment: Mapping[str, str]) -> bool:
         """Return whether a copy is what a new process with these variables would be."""

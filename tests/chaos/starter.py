@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.imported import SERVERS
+
 
 class Started:
     """A run. ``returncode``: as ``subprocess`` has it, None while it runs."""
@@ -65,7 +67,7 @@ class Starter:
 
     def wait_for_orphans(self) -> None:
         """Wait for the processes whose parent ended before them: they are this one's children then."""
-        while others := [pid for pid in children(os.getpid()) if pid != self._process.pid]:
+        while others := [pid for pid in children(os.getpid()) if pid not in (self._process.pid, *SERVERS)]:
             for pid in others:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)

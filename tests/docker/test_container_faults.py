@@ -102,12 +102,15 @@ def test_container_killed_from_outside(slow: DockerPlace, running: Running, noth
     assert slow.run().status == 0
 
 
-def test_memory_limit_is_named_with_its_remedy(slow: DockerPlace, nothing_left: CleanCheck) -> None:
-    done = slow.run("--memory", "150MiB")
+@pytest.mark.parametrize(("limit", "code"), [("110MiB", "memory-insufficient"), ("150MiB", "out-of-memory")])
+def test_memory_limit_is_named_with_its_remedy(
+    limit: str, code: str, slow: DockerPlace, nothing_left: CleanCheck
+) -> None:
+    done = slow.run("--memory", limit)
     error = done.model("net")["error"]
     assert done.status == 1
-    assert error["code"] == "out-of-memory"
-    assert "the limit was 150 MiB: raise --memory" in error["hint"]
+    assert error["code"] == code
+    assert f"the limit was {limit[:3]} MiB: raise --memory" in error["hint"]
     nothing_left()
     assert not slow.files() - {"report.json"}
 

@@ -166,8 +166,8 @@ class Executor:
         if report is None:
             return _without_report(step, outcome)
         error = report["error"]
-        if error is not None and error["code"] == "out-of-memory" and outcome.oom:
-            report["error"] = {**error, "hint": outcome.memory_hint()}
+        if error is not None:
+            report["error"] = {**error, "hint": outcome.hint_for(error)}
         if report["status"] == BUILT:
             problem = transport.deliver(step, report)
             if problem is not None:

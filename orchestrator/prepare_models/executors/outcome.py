@@ -35,13 +35,21 @@ class Outcome:
                 "build-timeout", f"the {self.what} was stopped after {self.expired_s:g} s{last}", "raise --timeout"
             )
         if self.oom:
-            return _error("out-of-memory", f"the {self.what} ran out of memory{last}", self.memory_hint())
+            return _error("out-of-memory", f"the {self.what} ran out of memory{last}", self._memory_hint())
         if self.what == CONTAINER and self.exit_code in _KILLED:
             return _error("container-killed", f"the {self.what} was killed from outside{last}", "run again")
         message = f"the {self.what} ended with status {self.exit_code} and without a report{last}"
         return entrypoint_failed(message, hint=self.hint)
 
-    def memory_hint(self) -> str:
+    def hint_for(self, error: ErrorInfo) -> str:
+        """Return the hint of an error, which for one about memory names the limit that the process had."""
+        if error["code"] == "out-of-memory" and self.oom:
+            return self._memory_hint()
+        if error["code"] == "memory-insufficient" and self.memory_bytes:
+            return f"the limit was {self.memory_bytes >> 20} MiB: raise --memory"
+        return error["hint"]
+
+    def _memory_hint(self) -> str:
         """Return a hint for when memory runs out."""
         less = "lower builder.workspace, run with --jobs 1"
         limit = self.memory_bytes >> 20
