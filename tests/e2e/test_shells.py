@@ -43,7 +43,7 @@ def script(place: Workplace, shell: str) -> Path:
         (["ru"], {"run"}),
         (["c"], {"convert", "check", "catalog", "cache", "completion"}),
         (["run", "--exe"], {"--executor"}),
-        (["run", "--executor", ""], {"auto", "local", "docker"}),
+        (["run", "--executor", ""], {"auto", "local", "docker", "dask"}),
         (["run", "mo"], {"models.yaml", "models"}),
         (["lint", "mo"], {"models"}),
         (["bundle", "cr"], {"create"}),
@@ -83,7 +83,7 @@ def test_zsh_completes(place: Workplace) -> None:
 
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("prepare-models ru", {"run"}), ("prepare-models run --executor ", {"auto", "local", "docker"})],
+    [("prepare-models ru", {"run"}), ("prepare-models run --executor ", {"auto", "local", "docker", "dask"})],
 )
 def test_fish_completes(place: Workplace, line: str, offered: set[str]) -> None:
     fish = needs("fish")

@@ -88,7 +88,7 @@ def _sources(planned: PlannedModel, digests: Digests) -> Iterator[tuple[int | No
         try:
             for file in (path, *digests.weights_files(path)):
                 yield file.stat().st_size, ""
-        except (OSError, ExternalDataError):
+        except (OSError, UnicodeError, ExternalDataError):
             yield None, ""
         return
     of_model = spec.sha256 or digests.of_source(Source.of(spec.source).id)
