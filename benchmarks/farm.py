@@ -1,10 +1,13 @@
 """What a farm costs and gains: two workers against one on CPU-bound builds, and 1,000 tasks that do nothing.
 
+Each worker has a core of its own: a build would use the other's, too.
+
 Run it in the environment of ``nox -s farm``, on a machine that is free: python benchmarks/farm.py
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -51,17 +54,20 @@ def task_ms(site: Farm) -> list[float]:
 
 
 def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="farm-"))
-    with farm(folder, f"file://{folder}/store") as site:
+    with tempfile.TemporaryDirectory(prefix="farm-") as name, farm(Path(name), f"file://{name}/store") as site:
+        folder = Path(name)
         times: dict[int, float] = {}
         for workers in (1, 2):
+            cores = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {sorted(cores)[workers - 1]})  # the worker inherits it
             site.worker(f"w{workers}", "--target", CLASS)
+            os.sched_setaffinity(0, cores)
             site.ready()
             models = []
             for index in range(BUILDS):
-                name = f"net{workers}-{index}"
-                networks.heavy(folder / f"{name}.onnx", layers=60 + workers + 2 * index)
-                models.append({"name": name, "source": f"{name}.onnx"})
+                model = f"net{workers}-{index}"
+                networks.heavy(folder / f"{model}.onnx", layers=60 + workers + 2 * index)
+                models.append({"name": model, "source": f"{model}.onnx"})
             site.manifest(*models, targets={"t": CLASS})
             times[workers] = builds_s(site, f"client{workers}")
         sys.stdout.write(f"{BUILDS} builds: 1 worker {times[1]:.1f} s, 2 workers {times[2]:.1f} s\n")

@@ -42,11 +42,7 @@ def loads(data: Union[str, bytes]) -> Any:
     """Return a JSON document.
 
     Raises:
-    hints = _hints(kind)
-    readers = [(name, _as_they_are(hint), _reader(hint)) for name, hint in hints.items()]
-    empties = {name: make for name, hint in hints.items() if (make := _empty(hint)) is not None}
-    every = hints if kind.__total__ else ()  # where Python 3.8 doesn't tell which keys a class inherits as required
-    required = getattr(kind, "__required_keys__", every)
+        ContractError: it is not JSON, is nested too deeply, or has more than three million values.
     """
     marks = ",[{" if isinstance(data, str) else (b",", b"[", b"{")
     if len(data) > _MOST_VALUES and sum(map(data.count, marks)) > _MOST_VALUES:  # type: ignore[arg-type]  # of its kind
