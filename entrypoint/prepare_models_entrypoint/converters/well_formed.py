@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 
+from ..contract import skeleton
 from ..errors import ConvertError
 from . import parser_errors
 
@@ -59,6 +59,7 @@ def check_loops(onnx: Path, source: Path) -> None:
 
 
 def mentions(file: Path, word: bytes) -> bool:
-    """Return whether a file contains a word."""
-    with open(str(file), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        return view.find(word) >= 0
+    """Return whether a model's file contains a word; its large weights are not searched."""
+    with skeleton.mapped(file) as view:
+        found = skeleton.of(view)
+        return (found.model if found else view).find(word) >= 0

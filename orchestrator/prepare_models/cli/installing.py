@@ -9,7 +9,6 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import api
 from ..errors import EXIT_OK, HostError, UsageError
 from ..provisioning import units
 from ..reports import text
@@ -64,6 +63,8 @@ def main(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what would fail every night: a manifest that can't be read, a bundle that is not there."""
     if arguments.bundle is None:
+        from .. import api  # only to judge a manifest
+
         api.load(arguments.manifest)
     elif not arguments.bundle.is_file():
         raise UsageError(f"there is no bundle {arguments.bundle}", hint="check the path")

@@ -15,7 +15,7 @@ from ... import __version__
 from ...errors import EXIT_OK, HostError, UsageError
 from ...executors import FARM, choice
 from ...executors.options import FarmOptions
-from ...farm import cluster, tasks
+from ...farm import cluster
 from ...farm.member import Introduction
 from ...reports import text
 from ...running.sharing import BUILD_AND_PUSH, Sharing
@@ -60,6 +60,8 @@ def main(arguments: argparse.Namespace) -> int:
     sharing = Sharing(arguments.store, BUILD_AND_PUSH, sign=arguments.sign, password_file=arguments.password_file)
     Supply(sharing, open_store())  # what is wrong with its URL or its key shows now
     name = arguments.name or f"{socket.gethostname()}-{os.getpid()}"
+    from ...farm import tasks  # with all that runs models
+
     said = Introduction(device=device, tool=__version__, distributed=cluster.version(), runtime=runtime)
     told = json.dumps({"worker": name, "target": device}) if arguments.json else f"{name} builds for {device}"
     with observer(arguments) as hears:
