@@ -186,9 +186,10 @@ def checked_out(folder: Path, revision: str) -> Iterator[Side]:
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         python = str(venv / "bin" / "python")
         uv = shutil.which("uv")
-        installer = [uv, "pip", "install", "--compile-bytecode"] if uv else [sys.executable, "-m", "pip", "install"]
+        by_uv = ["pip", "install", "--compile-bytecode", "--python", python]
+        installer = [uv, *by_uv] if uv else [python, "-m", "pip", "install"]
         for what in (["--require-hashes", "-r", ".ci/locks/local.txt"], ["--editable", "."]):
-            subprocess.run([*installer, "--python", python, "--quiet", "--no-deps", *what], check=True, cwd=checkout)
+            subprocess.run([*installer, "--quiet", "--no-deps", *what], check=True, cwd=checkout)
         subprocess.run([python, "-m", "compileall", "-q", "orchestrator", "entrypoint"], check=True, cwd=checkout)
         yield Side(venv, folder / "made")
     finally:
