@@ -143,7 +143,8 @@ class Run:
         if self.supply is not None:
             report = self.supply.with_warnings(report)
         report = {**report, "name": spec.label}
-        self._reports[spec.label] = documents.compact(report)
+        # Where all is up to date, there are no builds for which memory is worth the time.
+        self._reports[spec.label] = report if report["status"] == UP_TO_DATE else documents.compact(report)
         self.observer.finished(report)
         if report["status"] == FAILED and self.fail_fast:
             self._halt("an earlier model failed (--fail-fast)")
