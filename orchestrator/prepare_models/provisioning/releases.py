@@ -170,11 +170,13 @@ class Releases:
             self._leave_if_empty()
             return
         self.keep_signature(current)
-        made = [_link(self.folder / name, f"{companions.CURRENT}/{name}") for name in self._files(current)]
-        made += [_link(self.folder / str(n), f"{companions.RELEASES}/{n}/1") for n in self.numbers()]
         stable = self.folder / PLAN
         stable.parent.mkdir(exist_ok=True)
-        made.append(_link(stable, f"../{companions.CURRENT}/{PLAN}"))
+        made = [_link(stable, f"../{companions.CURRENT}/{PLAN}")]
+        made += [_link(self.folder / str(n), f"{companions.RELEASES}/{n}/1") for n in self.numbers()]
+        # Last comes what Triton takes for a model: a first version shows when it is complete.
+        files = sorted(self._files(current), key=lambda name: name == companions.CONFIG)
+        made += [_link(self.folder / name, f"{companions.CURRENT}/{name}") for name in files]
         if any(made):
             sync_directory(self.folder)
             sync_directory(stable.parent)
