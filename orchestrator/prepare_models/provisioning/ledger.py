@@ -61,9 +61,9 @@ class Ledger:
                 found.append(schema.read(Switch, schema.loads(line), LEDGER_FILE))
         return found
 
-    def last(self, model: str) -> int | None:
-        """Return the version to which a model last switched."""
-        return next((each["to_version"] for each in reversed(self.switches()) if each["model"] == model), None)
+    def versions(self) -> dict[str, int | None]:
+        """Return the version to which each model last switched."""
+        return {each["model"]: each["to_version"] for each in self.switches()}
 
 
 def _user() -> str:

@@ -115,8 +115,9 @@ class _Provisioning:
     observer: Observer
 
     def all(self) -> None:
+        noted = self._ledger.versions()
         for spec in self.chosen.specs:
-            self._mend(spec.name)
+            self._mend(spec.name, noted.get(spec.name))
         specs = [spec for spec in self.chosen.specs if not self.told.is_settled(spec.name)]
         planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.force)
         wanted = [model for model in planned if self._is_wanted(model)]
@@ -124,8 +125,8 @@ class _Provisioning:
             with self._guarded(model.spec.name, status.SWITCH):
                 self._deliver(model)
 
-    def _mend(self, name: str) -> None:
-        """Finish what a killed process began, before anything is planned."""
+    def _mend(self, name: str, noted: int | None) -> None:
+        """Finish what a killed process began, before anything is planned. ``noted``: its version in the ledger."""
         releases = self._releases(name)
         if not releases.root.exists():
             return
@@ -134,8 +135,10 @@ class _Provisioning:
             current = releases.current
             if current is None:
                 return
-            if self._ledger.last(name) != current:
-                self._note(ledger.FOUND, releases, self._ledger.last(name), "an earlier switch was interrupted")
+            if noted != current:  # unless a rollback has noted it since
+                noted = self._ledger.versions().get(name)
+            if noted != current:
+                self._note(ledger.FOUND, releases, noted, "an earlier switch was interrupted")
             if releases.notes.trial == current:
                 with self._guarded(name, status.HEALTH):
                     self._try_out(releases, current)
