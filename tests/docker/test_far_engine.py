@@ -24,7 +24,7 @@ from prepare_models.docker.container import RunSpec
 from prepare_models.docker.owners import owner_labels
 from prepare_models.errors import HostError
 from tests import networks
-from tests.docker.cable import Cable
+from tests.cable import Cable
 from tests.docker.conftest import BASE, CALLER, CI, Daemon, DockerPlace, Witness, run_as_caller
 from tests.docker.test_other_engines import tcp, tls
 from tests.entrypoint.model_server import Answer, ModelServer

@@ -18,8 +18,9 @@ import prepare_models
 from prepare_models import errors
 from prepare_models.executors.options import ContainerOptions, FarmOptions
 from tests import networks
+from tests.cable import Cable
 from tests.command import COMMAND
-from tests.farm.processes import Farm, Line, Process, farm
+from tests.farm.processes import Farm, Process, farm
 from tests.farm.store_server import BUCKET, S3, s3
 
 PAIRS = int(os.environ.get("PREPARE_MODELS_FARM_PAIRS", "8"))  # 40 takes minutes
@@ -76,19 +77,18 @@ def api(site: Farm, **farm_: Any) -> prepare_models.RunReport:
 
 def test_pairs_are_built_once_in_their_classes_whatever_breaks(site: Farm) -> None:
     site.manifest(*models(site), targets={"a": RTX, "b": "dev-b"})
-    line = Line(int(site.address.rpartition(":")[2]))
-    run = site.run("main", address=line.address)
-    run.until(lambda _: any(each.get("stage") == "convert" for each in events(run)))
-    line.break_()
-    first = next(name for name in placed(run) if name.startswith("a/"))
-    run.until(lambda _: any(name.startswith("a/") and name != first for name in placed(run)))
-    victim = next(worker for name, worker in placed(run).items() if name.startswith("a/") and name != first)
-    site.workers[victim].kill()
-    ended = next(worker for name, worker in placed(run).items() if name.startswith("b/"))
-    site.workers[ended].kill(signal.SIGTERM)
-    assert run.wait() == 0, run.text()
-    assert site.workers[ended].wait() == 0
-    line.close()
+    with Cable("127.0.0.1", int(site.address.rpartition(":")[2])) as line:
+        run = site.run("main", address=f"tcp://127.0.0.1:{line.port}")
+        run.until(lambda _: any(each.get("stage") == "convert" for each in events(run)))
+        line.break_()
+        first = next(name for name in placed(run) if name.startswith("a/"))
+        run.until(lambda _: any(name.startswith("a/") and name != first for name in placed(run)))
+        victim = next(worker for name, worker in placed(run).items() if name.startswith("a/") and name != first)
+        site.workers[victim].kill()
+        ended = next(worker for name, worker in placed(run).items() if name.startswith("b/"))
+        site.workers[ended].kill(signal.SIGTERM)
+        assert run.wait() == 0, run.text()
+        assert site.workers[ended].wait() == 0
 
     report = site.report("main")
     assert list(report) == [f"{'ab'[index % 2]}/net{index}" for index in range(PAIRS)]

@@ -1,4 +1,4 @@
-"""A line to a TCP server that can be cut: nobody is told, bytes just stop coming."""
+"""A line to a TCP server that can be cut, which nobody notices, or broken, which both sides do."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ class Cable:
     def cut(self) -> None:
         """Forward nothing any more; connections stay open."""
         self._cut.set()
+
+    def break_(self) -> None:
+        """End all connections; new ones are forwarded."""
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
