@@ -48,9 +48,9 @@ def measure(folder: Path, _: int) -> limits.Result:
             )
             found = json.loads(looked.stdout)
             states = {device["device"]: (device["state"], code(device)) for device in found["devices"]}
-            told = Counter(f"{each.fault}: {' '.join(states.get(each.name, ('no status', '')))}" for each in fleet)
+            ended = Counter(f"{each.fault}: {' '.join(states.get(each.name, ('no status', '')))}" for each in fleet)
             result[f"night {number}"] = {
-                "seconds": round(seconds, 1), "by_fault": dict(sorted(told.items())), "exit_status": looked.returncode,
+                "seconds": round(seconds, 1), "by_fault": dict(sorted(ended.items())), "exit_status": looked.returncode,
                 "summary": {state: count for state, count in found["summary"].items() if count},
             }  # fmt: skip
             subprocess.run([COMMAND, "fleet", "status", str(folder / "fleet")], stdout=sys.stderr, check=False)

@@ -28,8 +28,8 @@ def main(
         counted: the option for that number, its default and its help.
     """
     parser = argparse.ArgumentParser(description=doc)
-    option, default, told = counted
-    parser.add_argument(option, dest="count", type=int, default=default, help=f"{told} (default {default})")
+    option, default, meaning = counted
+    parser.add_argument(option, dest="count", type=int, default=default, help=f"{meaning} (default {default})")
     parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

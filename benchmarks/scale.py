@@ -177,19 +177,19 @@ def tables(measured: Measured) -> Iterator[str]:
         yield _line(f"{hosts} ({hosts * assumed.targets} in all)", simulate(fleet, measured, hosts))
     yield ""
     yield "4 hosts of each target, and devices that"
-    for told, changed in (
+    for label, changed in (
         ("come in the same minute", replace(assumed, same_minute=True, jitter_s=0.0)),
         ("do so, with --jitter 3600", replace(assumed, same_minute=True, jitter_s=HOUR)),
         ("pull with 16 MiB/s", replace(assumed, bytes_per_s=2.0**24)),
         ("come once a day", replace(assumed, timer_s=24 * HOUR)),
     ):
-        yield _line(f"  {told}", simulate(Fleet(changed), measured, 4))
+        yield _line(f"  {label}", simulate(Fleet(changed), measured, 4))
 
 
-def _line(told: str, of: Result) -> str:
+def _line(label: str, of: Result) -> str:
     hours = "  ".join(f"{each / HOUR:4.1f} h" for each in (of.last_built, of.at(0.5), of.at(0.95), of.at(1.0)))
     peaks = f"{of.peak_bytes_per_s * 8 / 1e9:5.1f} Gbit/s  {of.peak_requests_per_s:5.0f} /s"
-    return f"{told:27}{hours}  {peaks}  {of.pulled_bytes / 1e12:.1f} TB  {of.requests / 1e6:.1f} M"
+    return f"{label:27}{hours}  {peaks}  {of.pulled_bytes / 1e12:.1f} TB  {of.requests / 1e6:.1f} M"
 
 
 def measure(rounds: int) -> Iterator[tuple[str, str]]:
