@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from prepare_models_entrypoint.converters import options, settings, trtexec
 from prepare_models_entrypoint.errors import ConvertError
 
 
-@dataclass(frozen=True)
 class Toy(BuilderConfig):
     """TensorRT's builder with one more option."""
 
@@ -32,7 +30,6 @@ class Toy(BuilderConfig):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Missing(BuilderConfig):
     """An option that this TensorRT lacks."""
 

@@ -240,6 +240,7 @@ def _linked(source: str, partial: Path) -> bool:
 
 
 SMALL = 1 << 20
+_PIECE = 1 << 16
 
 
 def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> bytes:
@@ -253,14 +254,16 @@ def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> byte
     Raises:
         OSError: it isn't a regular file, is too large, or can't be read.
     """
-    with open_regular(path, follow=follow) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        data = stream.read(min(size, largest) + 1)  # read() would allocate ``largest`` bytes for every file
-        if len(data) > size:  # it is growing
-            data += stream.read(largest)
-    if len(data) > largest:
+    descriptor, parts, left = _regular(path, follow=follow), [], largest + 1
+    try:
+        while left > 0 and (part := os.read(descriptor, min(left, _PIECE))):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(descriptor)
+    if left <= 0:
         raise OSError(errno.EFBIG, f"more than {largest} bytes", str(path))
-    return data
+    return b"".join(parts)
 
 
 def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
@@ -269,11 +272,15 @@ def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
     Raises:
         OSError: it is a pipe, a device or a directory, or can't be opened.
     """
+    return os.fdopen(_regular(path, follow=follow), "rb")
+
+
+def _regular(path: PathLike, *, follow: bool) -> int:
     links = 0 if follow else os.O_NOFOLLOW
     descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | links)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
+        return descriptor
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

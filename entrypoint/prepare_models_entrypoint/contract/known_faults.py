@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 from typing import List, Mapping, Optional, Sequence, Tuple
@@ -18,14 +18,14 @@ from .environment import RuntimeInfo
 from .job import ModelSettings
 from .precision import AUTO
 from .report import WarningInfo
+from .values import Value
 
 CODE = "tensorrt-known-fault"
 
 Version = Tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(Value):
     """One row of the table."""
 
     id: str

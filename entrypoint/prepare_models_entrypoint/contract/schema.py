@@ -44,15 +44,16 @@ def loads(data: Union[str, bytes]) -> Any:
     Raises:
         ContractError: it is not JSON, is nested too deeply, or has more than three million values.
     """
-    marks = ",[{" if isinstance(data, str) else (b",", b"[", b"{")
-    if len(data) > _MOST_VALUES and sum(map(data.count, marks)) > _MOST_VALUES:  # type: ignore[arg-type]  # of its kind
-        raise ContractError(f"it has more than {_MOST_VALUES} values")
     try:
-        document = json.loads(data)
-        if b"\\u" in (data if isinstance(data, bytes) else data.encode("utf-8")):
+        text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
+        too_many = len(text) > _MOST_VALUES and sum(map(text.count, ",[{")) > _MOST_VALUES
+        document = None if too_many else json.loads(text)
+        if "\\u" in text:
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise ContractError(f"not JSON: {type(error).__name__}: {error}") from None
+    if too_many:
+        raise ContractError(f"it has more than {_MOST_VALUES} values")
     return document
 
 

@@ -12,12 +12,10 @@ from typing import (
     Any,
     ClassVar,
     Dict,
-    FrozenSet,
     Iterable,
     List,
     Mapping,
     NamedTuple,
-    NoReturn,
     Tuple,
     Type,
     TypeVar,
@@ -26,17 +24,10 @@ from typing import (
 
 from . import codec
 from .codec import ContractError
+from .values import Value, dataclass_transform
 
 if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
-
     from .kinds import Kind, Schema
-else:
-
-    def dataclass_transform(**_):
-        """Replace a decorator that only type checkers need."""
-        return lambda record: record
-
 
 T = TypeVar("T", bound="Record")
 D = TypeVar("D", bound="Document")
@@ -132,10 +123,8 @@ def rows(record: Any) -> Tuple[Setting, ...]:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-class Record:
-    """A group of settings: each subclass is a frozen dataclass, without a decorator.
-
-    Its methods are written once, here: generating them for each subclass would take a third of a command's start.
+class Record(Value):
+    """A group of settings.
 
     SPARSE: its JSON contains only what is set. EXCLUSIVE: keys of which a manifest has at most one. ROWS: its settings.
     """
@@ -143,47 +132,11 @@ class Record:
     ROWS: ClassVar[Tuple[Setting, ...]] = ()
     SPARSE: ClassVar[bool] = False
     EXCLUSIVE: ClassVar[Tuple[str, ...]] = ()
-    __dataclass_fields__: ClassVar[Dict[str, dataclasses.Field[Any]]]
-
-    __names: ClassVar[FrozenSet[str]]
-    __defaults: ClassVar[Dict[str, object]]
-    __mappings: ClassVar[Tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
-        dataclasses.dataclass(frozen=True, init=False, repr=False, eq=False)(cls)
-        for name in ("__setattr__", "__delattr__"):
-            delattr(cls, name)  # those below do the same, and the decorator can add its own to a subclass
-        fields = dataclasses.fields(cls)
-        found = [(field.name, field.metadata[_KEY]) for field in fields if _KEY in field.metadata]
+        super().__init_subclass__()
+        found = [(field.name, field.metadata[_KEY]) for field in dataclasses.fields(cls) if _KEY in field.metadata]
         cls.ROWS = tuple(row._replace(name=name, key=name if row.key == "=" else row.key) for name, row in found)
-        cls.__names = frozenset(field.name for field in fields)
-        cls.__defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-        cls.__mappings = tuple(field.name for field in fields if field.default_factory is dict)
-
-    def __init__(self, **values: Any) -> None:
-        found = vars(self)
-        found.update(self.__defaults)
-        found.update({name: {} for name in self.__mappings})
-        found.update(values)
-        if found.keys() != self.__names:
-            wrong = sorted(found.keys() ^ self.__names)
-            raise TypeError(f"{type(self).__name__}: {', '.join(wrong)} is unknown or missing")
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(getattr(self, field.name) for field in dataclasses.fields(self)))
-
-    def __repr__(self) -> str:
-        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
-        return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def from_dict(cls: Type[T], raw: Mapping[str, object], what: str = "settings") -> T:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
 
+from .values import Value
 
-@dataclass(frozen=True)
-class ShapeRange:
+
+class ShapeRange(Value):
     """The smallest, best and largest that one input binding takes in an optimization profile.
 
     They are shapes, as dimensions; with ``values`` they are the values of a shape tensor: an input whose values become

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..errors import HostError, LockError, NoRoomError, UsageError
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 _SPARE = 64 << 20
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(Value):
     """What a bundle should contain.
 
     manifest: its path; a lock is next to it. target: where the bundle goes. platforms: rows of the table, each with

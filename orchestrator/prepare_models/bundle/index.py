@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import BundleError
 from ..store import FILES as ENGINE_FILES
@@ -19,8 +20,7 @@ LARGEST_TIMING_CACHE = 512 << 20
 _SHA256 = "[0-9a-f]{64}"
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(Value):
     """Bytes that a bundle contains once, whatever they are used for.
 
     sha256, bytes: of the content. stored_sha256, stored_bytes: of the member, which may be compressed by zstd.
@@ -40,8 +40,7 @@ class Content:
         return f"content/{self.sha256}" + (".zst" if self.zstd else "")
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(Value):
     """A file of a model. ``path``: where it is put for the run; None for a remote source, which is a download."""
 
     role: str
@@ -49,16 +48,14 @@ class ModelFile:
     sha256: str
 
 
-@dataclass(frozen=True)
-class BundledModel:
+class BundledModel(Value):
     """A model, by its name when the bundle was made."""
 
     name: str
     files: tuple[ModelFile, ...]
 
 
-@dataclass(frozen=True)
-class ImageFile:
+class ImageFile(Value):
     """An entry of an image's archive: a file (``sha256``), a link (``link``) or a directory (neither)."""
 
     path: str
@@ -66,8 +63,7 @@ class ImageFile:
     link: str | None = None
 
 
-@dataclass(frozen=True)
-class BundledImage:
+class BundledImage(Value):
     """A container image. ``platform``: name in the table of platforms; ``machine``: x86_64 or aarch64."""
 
     platform: str
@@ -77,16 +73,14 @@ class BundledImage:
     files: tuple[ImageFile, ...]
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(Value):
     """A file known by its name: a wheel, a timing cache."""
 
     name: str
     sha256: str
 
 
-@dataclass(frozen=True)
-class BundledEngine:
+class BundledEngine(Value):
     """An engine from the store. ``key``: its build key; ``record``: sha256 of the report of its build."""
 
     key: str
@@ -94,8 +88,7 @@ class BundledEngine:
     files: tuple[Named, ...]
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(Value):
     """A bundle's table of contents.
 
     models: in the order of the manifest, whose names may differ where a ``${VAR}`` has another value.

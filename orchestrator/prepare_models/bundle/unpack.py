@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import BundleError, NoRoomError
 from ..lock.document import Lock
@@ -42,8 +43,7 @@ from .index import BundledImage, BundledModel, Content, Index, ModelFile
 _SPARE = 64 << 20
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(Value):
     """The contents of an unpacked bundle: models whose sources are all local and pinned, their lock, and images.
 
     hold: descriptor that keeps them in place while it is open.

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TypedDict
@@ -22,6 +21,7 @@ from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_n
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import BundleError, HostError, UsageError
 from ..running import child
@@ -47,8 +47,7 @@ class _Origin(TypedDict):
     subdirectory: str | None
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Value):
     """A machine's Python: version such as 3.12, machine x86_64 or aarch64."""
 
     python: str

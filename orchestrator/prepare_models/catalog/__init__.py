@@ -8,11 +8,11 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.spelling import near
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import UsageError
 
@@ -22,8 +22,7 @@ PREFIX = "catalog:"
 MANIFEST_KEYS = ("source", "precision", "key", "calibration_cache", "inputs", "outputs", "tao", "deepstream", "eula")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Value):
     """One published model.
 
     manifest: its settings, by a manifest's keys.
@@ -46,8 +45,7 @@ class Entry:
         return {**vars(self), "manifest": dict(self.manifest), "notes": list(self.notes), "sources": list(self.sources)}
 
 
-@dataclass(frozen=True)
-class Unusable:
+class Unusable(Value):
     """A published model that a manifest can't use: where it is, and why not."""
 
     name: str

@@ -17,6 +17,8 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount
 
+from prepare_models_entrypoint.contract.values import Value
+
 from ..errors import HostError, InterruptedRunError
 from . import copied_files, gpu
 from .client import broken_line, connect, translated, untroubled
@@ -67,8 +69,7 @@ class RunSpec:
     back: Mapping[str, Path] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Value):
     """How a container ended. ``oom``: whether the kernel killed something in it for lack of memory."""
 
     exit_code: int

@@ -10,10 +10,10 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from prepare_models_entrypoint.contract.files import PARTIAL, atomic_file
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import ContainerError, InterruptedRunError
 from .tar_streams import END, Pieces, padding
@@ -26,8 +26,7 @@ _TAKEN = {f"/{name}" for name in ("", "tmp", "run", "var", "opt")}
 _SYSTEM = tuple(f"/{name}" for name in ("bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"))
 
 
-@dataclass(frozen=True)
-class Bind:
+class Bind(Value):
     """A path of this machine that the container sees."""
 
     source: Path

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
+from prepare_models_entrypoint.contract.values import Value
 
 from ..machine.facts import cdi_devices
 from .address import is_local
@@ -23,8 +23,7 @@ CDI_BY_DEFAULT_API = (1, 50)
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman uses Go's names
 
 
-@dataclass(frozen=True)
-class Daemon:
+class Daemon(Value):
     """A container engine's daemon, as it describes itself.
 
     api: such as (1, 41). cdi_spec_dirs: None if not reported. cdi_devices: those that it discovered itself.
@@ -44,8 +43,7 @@ class Daemon:
     memory_bytes: int = 0
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Value):
     """An image that the container engine has."""
 
     id: str

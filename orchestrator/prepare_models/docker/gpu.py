@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import HostError, UsageError
 from ..machine import gpus
@@ -25,8 +27,7 @@ _DEVICE_REQUEST_API = (1, 40)
 _WANTED = r"none|all|(gpu|mig)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+"  # gpu0, 0:1: names in CDI specifications
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(Value):
     """The way to the GPU, the devices (``all``, an index or a UUID), and why this way."""
 
     way: str

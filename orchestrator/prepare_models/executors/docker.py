@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.values import Value
 
 from ..docker import address, gpu, socket
 from ..docker.daemon import CONTRACT_LABEL, Image, caller_umask
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 _ID = "sha256:[0-9a-f]{64}"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Value):
     """What is known without a connection. ``image``: None if the daemon doesn't have it."""
 
     machine: Machine
@@ -41,8 +41,7 @@ class Found:
     image: Image | None
 
 
-@dataclass(frozen=True)
-class _Connected:
+class _Connected(Value):
     site: Site
     building: Transport
     fetching: Downloader

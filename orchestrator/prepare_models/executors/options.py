@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.values import Value
 
-@dataclass(frozen=True)
-class FarmOptions:
+
+class FarmOptions(Value):
     """How a farm is reached, with the rights that its members give each other.
 
     scheduler: address, such as tls://build.example:8786. tls_ca, tls_cert, tls_key: PEM files, for tls://.
@@ -25,8 +26,7 @@ class FarmOptions:
     store: str | None = None
 
 
-@dataclass(frozen=True)
-class ContainerOptions:
+class ContainerOptions(Value):
     """What the command line says about containers. None: chosen by what the machine has.
 
     gpu: none, all, an index or a UUID. memory_bytes: limit of a container; 0 for none.

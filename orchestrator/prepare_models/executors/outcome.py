@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from prepare_models_entrypoint.contract.report import ErrorInfo
+from prepare_models_entrypoint.contract.values import Value
 
 from ..running.child import AGAIN, entrypoint_failed
 
 _KILLED = (137, 143)
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Value):
     """How a process ended.
 
     what: name of the process in messages and of its log. oom: whether the kernel killed something in it for lack of

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import external_data, schema
@@ -18,6 +18,7 @@ from prepare_models_entrypoint.contract.job import Job, JobKind
 from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import ModelReport, StageResult, read
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..manifest.model import ModelSpec
@@ -29,8 +30,7 @@ _TAIL_LINES = 8
 _TELL_EACH_S = 0.2
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(Value):
     """One model and the work on it. Everything has the same path on both sides, so that paths in messages are right.
 
     output_dir: the model's directory, absolute.
@@ -92,8 +92,7 @@ class Work:
         return replace(self, spec=spec)
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Value):
     """One process of the entrypoint.
 
     kind: what it does. fetch: whether it fetches first. done: the results of earlier stages, which are part of its

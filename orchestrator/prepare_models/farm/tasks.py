@@ -9,11 +9,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, blank
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import InterruptedRunError, PrepareModelsError, SharedStoreError
 from ..executors.executor import Executor
@@ -28,8 +28,7 @@ from ..support.os_errors import of_this_machine
 from . import cluster
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(Value):
     """One model to be built. ``key``: of the task. ``force``: whether an engine that the worker has is built again."""
 
     key: str
@@ -38,8 +37,7 @@ class Order:
     force: bool
 
 
-@dataclass(frozen=True)
-class Bench:
+class Bench(Value):
     """What a worker builds with.
 
     executor: makes what builds. sharing: the shared store, to which engines go. observer: shows the work here.

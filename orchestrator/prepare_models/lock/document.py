@@ -6,12 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small, write_own
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import HostError, LockError
 from ..support.os_errors import unwritable
@@ -27,8 +28,7 @@ _SHA256 = "[0-9a-f]{64}"
 Facts = Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class LockedFile:
+class LockedFile(Value):
     """A file that a model is made from.
 
     role: one of ``ROLES``. source: in its public form; a local path below the manifest's directory is relative to it.
@@ -52,8 +52,7 @@ class LockedFile:
         return self.role, self.source
 
 
-@dataclass(frozen=True)
-class LockedEngine:
+class LockedEngine(Value):
     """The engine of a model for one kind of machine.
 
     platform: its name among the lock's platforms, and its GPU if one was used. build_key: identifies what the engine
@@ -66,8 +65,7 @@ class LockedEngine:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(Value):
     """Files and engines by model, and facts by platform."""
 
     models: Mapping[str, tuple[LockedFile, ...]] = field(default_factory=dict)

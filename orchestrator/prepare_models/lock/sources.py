@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import other_formats
@@ -12,6 +11,7 @@ from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.files import open_regular, sha256_file
 from prepare_models_entrypoint.contract.samples import SampleConfig
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import HostError
 from ..manifest.model import ModelSpec
@@ -20,8 +20,7 @@ from .document import LockedFile
 Hashing = Callable[[Path], str]
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Value):
     """A file that a manifest names.
 
     source: as in the manifest, local paths absolute. label: its form in a lock. pinned: the manifest's sha256.

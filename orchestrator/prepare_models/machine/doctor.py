@@ -7,12 +7,12 @@ import shutil
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from prepare_models_entrypoint.contract import known_faults, sizes
+from prepare_models_entrypoint.contract.values import Value
 
 from ..docker import daemon_errors, gpu
 from ..docker.daemon import Daemon
@@ -39,8 +39,7 @@ _SWAP = (
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
-@dataclass(frozen=True)
-class Automatic:
+class Automatic(Value):
     """What ``--executor auto`` means here. name: None if nothing works; then there are a reason and its fix."""
 
     name: str | None

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.runtime import board_of
+from prepare_models_entrypoint.contract.values import Value
 
 from . import gpus
 from .gpus import Gpu
@@ -31,8 +31,7 @@ _PROGRAMS = ("usr/bin", "usr/local/bin", "usr/sbin", "usr/local/sbin")
 Version = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(Value):
     """A machine.
 
     arch: x86_64 or aarch64. l4t: release of Jetson Linux such as (36, 4, 7); None if not a Jetson.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from prepare_models_entrypoint.contract.values import Value
 
 OK = "ok"
 WARN = "warn"
@@ -12,8 +14,7 @@ FAIL = "fail"
 CONTAINERS, LOCAL = "docker", "local"  # executors
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Value):
     """One thing that was checked. of: the executor that needs it; empty if all do."""
 
     name: str

@@ -7,10 +7,11 @@ import importlib
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
+
+from prepare_models_entrypoint.contract.values import Value
 
 NONE = "none"  # value that means no GPU
 
@@ -40,8 +41,7 @@ _STATUS = {4: _PERMISSION, 9: _LOAD, 15: _RESTART, 18: _MISMATCH, 999: _RESTART}
 _NO_LIBRARY = 12
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(Value):
     """A GPU. ``compute_capability`` such as 8.9, empty if the driver doesn't report it."""
 
     index: int

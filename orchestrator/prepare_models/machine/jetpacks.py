@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from prepare_models_entrypoint.contract.values import Value
 
 from .facts import Machine, Version
 from .platforms import dotted, version
 
 
-@dataclass(frozen=True)
-class JetPack:
+class JetPack(Value):
     """One release.
 
     l4t: first and last Jetson Linux; empty if unknown. newer: a TensorRT that it supports besides its own.
@@ -27,8 +27,7 @@ class JetPack:
     newer: str = ""
 
 
-@dataclass(frozen=True)
-class Dla:
+class Dla(Value):
     """TensorRT versions, first to last (empty: all later ones), that build for the DLA of some modules."""
 
     tensorrt: tuple[str, str]

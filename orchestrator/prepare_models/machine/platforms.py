@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..errors import HostError, UsageError
@@ -15,8 +17,7 @@ from .facts import Machine, Version
 REPOSITORY = "prepare-models"
 
 
-@dataclass(frozen=True)
-class Platform:
+class Platform(Value):
     """A row of the table.
 
     l4t: first and last release of Jetson Linux that the image runs on; empty for other machines.
@@ -59,8 +60,7 @@ class Platform:
         return self.name == "rtx"
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Value):
     """A platform, and a sentence on why it was chosen."""
 
     platform: Platform

@@ -6,10 +6,11 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 
 from prepare_models_entrypoint.contract.source import Source, split_pin
+from prepare_models_entrypoint.contract.values import Value
 
 from ..catalog import PREFIX
 
@@ -29,8 +30,7 @@ _PLAIN = r"[A-Za-z/][A-Za-z0-9/._:@!+=-]*(?<!:)|\d+(x\d+)+"
 _WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(Value):
     """One model of a manifest to be written.
 
     entry: its keys and values, in reading order.

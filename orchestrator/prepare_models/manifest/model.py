@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import key_file
@@ -12,14 +12,14 @@ from prepare_models_entrypoint.contract.groups import Nested, closed, keys
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf, Schema, SourceText, Text
 from prepare_models_entrypoint.contract.settings import REQUIRED, Record, rows, setting
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import KeyUnavailableError
 from ..running.connection import ConnectionSpec
 from ..support import paths
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Value):
     """Where the key of an .etlt is: in the manifest, in an environment variable or in a file. Never shown."""
 
     literal: str | None = field(default=None, repr=False)
@@ -179,8 +179,7 @@ MODEL_ROWS = sorted((row for row in rows(ModelSpec) if row.key), key=lambda row:
 DEFAULT_KEYS = ("precision", "key", "builder", "converter", "allow_fallback", "headers_file", *keys(Defaults))
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Value):
     """A validated manifest. ``targets``: device classes by their names."""
 
     path: Path

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.precision import AUTO
 from prepare_models_entrypoint.contract.source import Source, split_pin
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import ManifestError, Problem, UsageError
 from ..support.os_errors import unwritable
@@ -23,8 +24,7 @@ _ITS_MODEL = "models[0]"
 ShapeText = str | Sequence[int]
 
 
-@dataclass(frozen=True)
-class SingleModel:
+class SingleModel(Value):
     """A model and how it is converted; None or empty values get the manifest's defaults.
 
     source: path, URL or ``catalog:NAME``, with ``#sha256=`` if pinned.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from prepare_models_entrypoint.contract import downloads, sizes
 from prepare_models_entrypoint.contract.conversion import OnnxConfig
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.values import Value
 
 from ..support.file_digests import Digests
 from ..support.page import Message
@@ -39,8 +39,7 @@ class Need(NamedTuple):
     sha256: str = ""
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(Value):
     """What a run takes on one disk, all in bytes. needed: by what takes it. certain: the part that is no estimate."""
 
     place: str

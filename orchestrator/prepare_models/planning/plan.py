@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.identity import Change
 from prepare_models_entrypoint.contract.report import WarningInfo
+from prepare_models_entrypoint.contract.values import Value
 
 from ..executors.executor import Executor
 from ..manifest.model import ModelSpec
@@ -27,8 +27,7 @@ class Foreseen(WarningInfo):
     kind: str
 
 
-@dataclass(frozen=True)
-class ModelPlan:
+class ModelPlan(Value):
     """What would be done for one model.
 
     action: ``build``, ``rebuild``, ``restore`` or ``up-to-date``. reason: why, in words; changes: the same as data.
@@ -49,8 +48,7 @@ class ModelPlan:
         return planner.decision(self.action, self.reason)
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Value):
     """What a run would do. ``runtime``: backend and GPU that it would build with. ``disks``: the room that it takes."""
 
     executor: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions
@@ -16,6 +16,7 @@ from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, record_or_problem
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import UsageError
 from ..manifest.model import Manifest, ModelSpec
@@ -33,8 +34,7 @@ PLAN = Path(companions.PLAN)
 _LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
 
 
-@dataclass(frozen=True)
-class PlannedModel:
+class PlannedModel(Value):
     """One model: what will be done with it, and why.
 
     action: ``build`` (there is no engine yet), ``rebuild``, ``restore`` (from the store, or only the files next to the
@@ -62,8 +62,7 @@ def decision(action: str, reason: str) -> str:
     return action if action == UP_TO_DATE else f"{action} because: {reason}"
 
 
-@dataclass(frozen=True)
-class _Finding:
+class _Finding(Value):
     """Why existing files are not what is wanted. ``sound``: whether the engine is, and only its companions are not."""
 
     reason: str
@@ -111,8 +110,7 @@ def with_deployment(
     )
 
 
-@dataclass(frozen=True)
-class Planner:
+class Planner(Value):
     """What all plans share.
 
     models_dir: the Triton model repository. runtime: environment of the executor that would build.
@@ -140,12 +138,14 @@ class Planner:
         output_dir = self.models_dir / spec.label
         record, problem = record_or_problem(output_dir)
         expected: dict[str, object] = {}
+        key: str | None = None
         found: _Finding | None
         try:
             with contextlib.suppress(SourceMissingError):
                 is_read = lambda path: thorough or self._pays(path, record)  # noqa: E731  # shorter than a function, and used once
                 expected = expected_identity(spec, self.runtime, record, self.digests, is_read)
-            found = _Finding("--force") if self.force else self._why_not(spec, output_dir, record or problem, expected)
+                key = build_key(expected) if is_known(expected) else None
+            found = self._why_not(spec, output_dir, record or problem, expected, key)
         except InterruptedError:
             raise
         except OSError as error:
@@ -154,8 +154,8 @@ class Planner:
             found = _Finding(str(error))
         except (AttributeError, LookupError, TypeError):  # an edited record
             found = _Finding("the record of the engine is damaged")
-        known = is_known(expected)
-        turn = build_key(expected if known else _without_pending(expected, spec))
+        known = key is not None
+        turn = key or build_key(_without_pending(expected, spec))
         if found is None:
             reason = "same model, settings, backend and target"
             return PlannedModel(spec, output_dir, UP_TO_DATE, reason, record, turn=turn, turn_is_key=known)
@@ -173,12 +173,24 @@ class Planner:
         return sum(file.stat().st_size for file in files) <= _LARGE or all(map(self.digests.knows, files))
 
     def _why_not(
-        self, spec: ModelSpec, output_dir: Path, record: ModelReport | str | None, expected: dict[str, object]
+        self,
+        spec: ModelSpec,
+        output_dir: Path,
+        record: ModelReport | str | None,
+        expected: dict[str, object],
+        key: str | None,
     ) -> _Finding | None:
         """Return why the existing engine is not the one that would be built, or None.
 
-        ``record``: its report, or why it can't be read, or None if there is none.
+        Args:
+            spec: the model.
+            output_dir: its directory.
+            record: its report, or why it can't be read, or None if there is none.
+            expected: the identity that it would have; empty if the source is missing.
+            key: its build key, None while that is not known.
         """
+        if self.force:
+            return _Finding("--force")
         plan = output_dir / PLAN
         if not companions.has_engine(output_dir):
             return _Finding("no engine yet")
@@ -191,7 +203,7 @@ class Planner:
             return _Finding(foreign)
         if not expected:
             return _Finding("the source is missing")
-        if not is_known(expected) or not build_key(expected) == record["build_key"] == build_key(record["identity"]):
+        if key is None or not key == record["build_key"] == build_key(record["identity"]):
             text = "; ".join(changes(record["identity"], expected)) or "the record of the engine was changed"
             return _Finding(text, differences(record["identity"], expected))
         engine = record["engine"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from prepare_models_entrypoint.contract.backends import PRODUCTS
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import EDITED, ModelReport, read_record
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.values import Value
 
 from ..machine.facts import Machine
 from ..machine.platforms import version
@@ -26,8 +27,7 @@ _NEWEST_LOADER = {8: 10, 9: 10, 10: 11}
 _LATER = "12.0"  # TensorRT-RTX engines for this compute capability run on later ones, too
 
 
-@dataclass(frozen=True)
-class Here:
+class Here(Value):
     """What this machine is. ``versions``: those of the TensorRT modules and libraries found, by backend."""
 
     machine: Machine
@@ -41,8 +41,7 @@ class Here:
         return [(self.machine.model, self.machine.compute_capability)] if self.machine.compute_capability else []
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Value):
     """One engine: valid, stale (``reasons``) or ``unchecked`` (what could not be compared here, and why)."""
 
     name: str

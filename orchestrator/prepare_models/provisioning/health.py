@@ -6,16 +6,16 @@ import contextlib
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+
+from prepare_models_entrypoint.contract.values import Value
 
 from ..running import child
 
 _STANDARD_ERROR = 2  # a notebook's sys.stderr has no descriptor
 
 
-@dataclass(frozen=True)
-class Health:
+class Health(Value):
     """A command that checks a model's new version, which is kept if it ends in time with status 0.
 
     command: for the shell, with PREPARE_MODELS_MODEL, PREPARE_MODELS_VERSION and PREPARE_MODELS_MODELS_DIR set.

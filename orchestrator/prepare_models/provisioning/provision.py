@@ -7,11 +7,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
 from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
+from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
@@ -38,8 +39,7 @@ from .status_file import StatusFile, error_info
 _FAR_OFF = "verification-failed"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Value):
     """How models are provisioned.
 
     device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
@@ -104,8 +104,7 @@ def _for_this_device(chosen: Chosen) -> Chosen:
     return chosen._replace(specs=list(specs.values()), elsewhere=())
 
 
-@dataclass(frozen=True)
-class _Provisioning:
+class _Provisioning(Value):
     chosen: Chosen
     settings: Settings
     models_dir: Path

@@ -18,13 +18,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, share_file, sync_directory, write_own
 from prepare_models_entrypoint.contract.report import DeploymentInfo, ErrorInfo, ModelReport, read_record
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import ReleaseError
 from ..planning.planner import PLAN
@@ -35,8 +36,7 @@ _REMEMBERED = 8  # rejected releases
 _OWN = frozenset((*companions.ALWAYS, companions.DEEPSTREAM, companions.LABELS, companions.SIGNED, companions.REPORT))
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(Value):
     """A release that is never switched to automatically. ``engine``: its ``fingerprint``."""
 
     release: int
@@ -44,8 +44,7 @@ class Rejected:
     why: str
 
 
-@dataclass(frozen=True)
-class Notes:
+class Notes(Value):
     """What is known of releases besides their files.
 
     newest: the highest number that was current. trial: the release whose health command has not answered yet.

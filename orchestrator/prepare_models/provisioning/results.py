@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from prepare_models_entrypoint.contract.values import Value
 
 from .status_document import GOOD, ProvisionedModel, ProvisionStatus
 
 
-@dataclass(frozen=True)
-class Provisioned:
+class Provisioned(Value):
     """The result of each model.
 
     document: the status, as ``prepare-models schema status`` describes it.
@@ -29,8 +29,7 @@ class Provisioned:
         return self.document["outcome"] == GOOD
 
 
-@dataclass(frozen=True)
-class Rollback:
+class Rollback(Value):
     """A model that was taken back. ``version``: the current one; ``before``: the one that was current until now."""
 
     name: str

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import ModelsFailedError
 from . import documents, forms
 
 
-@dataclass(frozen=True)
-class RunReport:
+class RunReport(Value):
     """The result of each model.
 
     document: the run's report.json, as docs/report.md describes it.
@@ -67,7 +66,6 @@ class RunReport:
         forms.save(Path(file), self.render(form))
 
 
-@dataclass(frozen=True)
 class Conversion(RunReport):
     """The result of a model that was converted without a manifest.
 

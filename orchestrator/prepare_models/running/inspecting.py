@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from prepare_models_entrypoint.contract.report import WarningInfo
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import InspectionError
 from . import child
@@ -15,8 +16,7 @@ from . import child
 Document = Mapping[str, Any]  # described in docs/inspect.md and docs/lint.md
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(Value):
     """An input or output of a file.
 
     shape: sizes, names of dynamic axes, and None for an axis without either; in an engine -1 is a dynamic axis.
@@ -28,8 +28,7 @@ class Tensor:
     shape: tuple[int | str | None, ...] | None
 
 
-@dataclass(frozen=True)
-class Inspection:
+class Inspection(Value):
     """What a file is.
 
     format: onnx, etlt, plan or models-dir. bytes: its size. inputs, outputs: empty if unknown.
@@ -47,8 +46,7 @@ class Inspection:
     document: Document = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True)
-class LintedModel:
+class LintedModel(Value):
     """One model: the consumers by whose rules it was checked, findings, and notes, which don't count as findings."""
 
     name: str
@@ -57,8 +55,7 @@ class LintedModel:
     notes: tuple[WarningInfo, ...]
 
 
-@dataclass(frozen=True)
-class LintReport:
+class LintReport(Value):
     """What consumers will object to. ``document``: everything, as ``lint --json`` prints it."""
 
     models: tuple[LintedModel, ...]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
+
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import UsageError
 from ..executors import choice
@@ -25,16 +27,14 @@ StrPath = str | PathLike[str]
 ManifestLike = StrPath | Mapping[str, object] | Manifest
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(Value):
     """A bundle's file, with manifest, models and images. ``bases``: bundles that it was made on top of."""
 
     file: StrPath
     bases: Sequence[StrPath] = ()
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(Value):
     """The consumers that engines are for. None or empty leaves the manifest's setting.
 
     tensor_names: names in ROS 2 messages by binding, of one model.
@@ -50,8 +50,7 @@ class Delivery:
         return planner.with_deployment(specs, self.deploy_dir, self.consumers)
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(Value):
     """Which models to prepare, where, and for which consumers.
 
     given: a manifest's file, its content, a loaded manifest, or a bundle. names: models; empty means all.

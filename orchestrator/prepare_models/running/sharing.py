@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from prepare_models_entrypoint.contract.values import Value
 
 PULL_ONLY, PULL_OR_BUILD, BUILD_AND_PUSH = POLICIES = ("pull-only", "pull-or-build", "build-and-push")
 
 
-@dataclass(frozen=True)
-class Sharing:
+class Sharing(Value):
     """A shared store, and what a run does with it.
 
     url: of fsspec, such as ``s3://bucket/prefix``; ``https://`` can only be read.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import sweep
 
 from ..manifest import licences
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 _PURPOSE, _CHOSEN_BY = "models directory", "--models-dir DIR"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Value):
     """How engines are built and what is written about it.
 
     jobs: models to prepare at the same time. fail_fast: whether to start no more models after a failure.

@@ -10,15 +10,16 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import NO_ROOM
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import HostError
 from ..support.paths import CACHE_VARIABLE, cache_dir
 
 _POLL_S = 0.1
+_LONGEST = 1 << 16  # bytes that an owner writes about itself
 
 
 class Held:
@@ -41,8 +42,7 @@ class Held:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class Waited:
+class Waited(Value):
     """A lock that is held, whether another process had it first, and what its last owner wrote about itself."""
 
     descriptor: int
@@ -63,24 +63,30 @@ def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: 
         on_wait: called once, with what the owner wrote, if another process holds the lock.
         stopped: called while waiting; returning True gives up.
     """
-    with open(os.open(file, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8", errors="surrogateescape") as stream:
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
         waited = False
-        while not _try_lock(stream.fileno()):
+        while not _try_lock(descriptor):
             if not waited:
-                stream.seek(0)
-                on_wait(stream.read().strip() or "unknown")
+                on_wait(_owner(descriptor) or "unknown")
                 waited = True
             if stopped():
                 raise InterruptedError
             time.sleep(_POLL_S)
-        stream.seek(0)
-        last = stream.read().strip()
+        last = _owner(descriptor)
         # Truncated after writing: a file truncated to nothing first would be flushed to the disk on closing.
         try:
-            os.ftruncate(stream.fileno(), os.pwrite(stream.fileno(), os.fsencode(owner), 0))
+            os.ftruncate(descriptor, os.pwrite(descriptor, os.fsencode(owner), 0))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(file)) from None  # errors of a write don't name the file
-        yield Waited(stream.fileno(), waited, last)
+        yield Waited(descriptor, waited, last)
+    finally:
+        os.close(descriptor)
+
+
+def _owner(descriptor: int) -> str:
+    """Return what the last owner of a lock wrote: a process id, or a path."""
+    return os.fsdecode(os.pread(descriptor, _LONGEST, 0)).strip()
 
 
 @contextlib.contextmanager

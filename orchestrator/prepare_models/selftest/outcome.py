@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import ModelReport
+from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..machine.findings import FAIL, OK, Finding
@@ -25,8 +26,7 @@ VERSION = 1  # of the file
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Value):
     """One thing that was tested. ``verdict``: ok, warn, fail or skip. ``seconds``: wall time."""
 
     name: str

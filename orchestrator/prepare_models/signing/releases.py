@@ -9,13 +9,14 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small, write_atomic, write_own
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import HostError, SignatureError
 from ..running.writer_lock import flocked
@@ -33,8 +34,7 @@ _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://github.com/prepare-models/prepare-models/blob/main/docs/signatures.md#release-version-1"
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(Value):
     """What was signed. ``kind``: bundle or lock. ``sha256``: of its index, or of the lock's canonical form."""
 
     kind: str
@@ -48,16 +48,14 @@ class _Statement(TypedDict):
     predicate: Release
 
 
-@dataclass(frozen=True)
-class Signed:
+class Signed(Value):
     """A release and the id of the key that signed it."""
 
     release: Release
     keyid: str
 
 
-@dataclass(frozen=True)
-class _Accepted:
+class _Accepted(Value):
     """The last accepted edition of each kind and series."""
 
     accepted: Mapping[str, Release] = field(default_factory=dict)

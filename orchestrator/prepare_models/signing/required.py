@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from prepare_models_entrypoint.contract.values import Value
 
 if TYPE_CHECKING:
     from .trust import KeyList
 
 
-@dataclass(frozen=True)
-class Signatures:
+class Signatures(Value):
     """Which signature a lock or bundle must have; none if neither ``required`` nor a key is set.
 
     public_key: PEM file of the one key that must have signed it. trusted_keys: list of trusted keys, instead of the

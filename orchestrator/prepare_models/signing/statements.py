@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -14,6 +14,7 @@ from prepare_models_entrypoint.contract.companions import PLAN
 from prepare_models_entrypoint.contract.companions import PROVENANCE as STATEMENT
 from prepare_models_entrypoint.contract.companions import SIGNED as ENVELOPE
 from prepare_models_entrypoint.contract.files import read_small, sha256_file, write_own
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import UsageError
 from . import envelopes
@@ -53,8 +54,7 @@ class _Provenance(_Statement):
     predicate: _Predicate
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Value):
     """Result of checking one engine's statement. ``signed_by``: id of the key with a valid signature, or None."""
 
     model: str
@@ -67,8 +67,7 @@ class Finding:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Provenance:
+class Provenance(Value):
     """What a statement says. ``files``: sha256 by name, the engine's as ``companions.PLAN``."""
 
     model: str

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small, write_atomic
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import HostError, SignatureError, UsageError
 from ..support import paths
@@ -30,8 +31,7 @@ ADD = "if you trust it: prepare-models trust add PUBLIC.pem"
 _NEWER = "prepare-models trust update FILE, with the newest list of signers"
 
 
-@dataclass(frozen=True)
-class TrustedKey:
+class TrustedKey(Value):
     """A public key. ``public``: PEM. ``expires``: time in UTC; None for never. ``signs``: some of ``PURPOSES``."""
 
     public: str
@@ -51,8 +51,7 @@ class TrustedKey:
         return None
 
 
-@dataclass(frozen=True)
-class KeyList:
+class KeyList(Value):
     """Trusted keys by id. ``counter``: that of the last signed list that replaced it."""
 
     keys: Mapping[str, TrustedKey] = field(default_factory=dict)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from prepare_models_entrypoint.contract.report import ModelReport
+from prepare_models_entrypoint.contract.values import Value
 
 from ..support.file_digests import Digests, open_digests
 from ..support.paths import contents_dir
@@ -21,8 +21,7 @@ CALIBRATION = "calibration.cache"
 FILES = (PLAN, CALIBRATION)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Value):
     """An engine in the store.
 
     files: the plan, and a calibration cache if the build made one, by their names (see ``FILES``).
@@ -42,8 +41,7 @@ class Entry:
         return self.files[PLAN]
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(Value):
     """The right to build an engine. ``waited``: whether another process had it first. ``last_place``: its place."""
 
     waited: bool

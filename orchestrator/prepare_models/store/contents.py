@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from prepare_models_entrypoint.contract import downloads, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
+from prepare_models_entrypoint.contract.values import Value
 
 from ..bundle import folders as bundles
 from ..signing.origins import label_of, untrusted
@@ -31,8 +32,7 @@ VERIFIED = (ENGINE, DOWNLOAD, BUNDLE)  # kinds whose bytes have digests here
 _AT_IT_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(Value):
     """One thing in the cache. ``id``: build key, sha256 or name. ``used_at`` in epoch seconds."""
 
     kind: str

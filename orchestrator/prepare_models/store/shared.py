@@ -18,7 +18,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +29,7 @@ from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import SharedStoreError, UsageError
@@ -49,8 +50,7 @@ _PLAN = companions.PLAN  # its name in a statement
 _LARGEST = {RECORD: schema.LARGEST_DOCUMENT, CALIBRATION: schema.LARGEST_DOCUMENT}
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(Value):
     """An engine in the shared store, as its entry has it.
 
     key: build key. model: name at its build. files: sha256 by name. keyids: of the keys that the entry names.

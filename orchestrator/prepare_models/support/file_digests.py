@@ -56,8 +56,7 @@ class Digests:
 
     def knows(self, path: Path) -> bool:
         """Return whether the sha256 of a file is known without reading it."""
-        known = self._known["sha256"].get(os.path.realpath(path))
-        return known is not None and known[0] == _state(str(path))
+        return self._recalled("sha256", str(path)) is not None
 
     def watch(self, path: Path) -> Callable[[str], None]:
         """Return a function to call with a file's sha256 that other code computes by reading the file from now on."""
@@ -134,15 +133,23 @@ class Digests:
                 partial.replace(self._file)
 
     def _remembered(self, kind: str, path: Path, find_out: Callable[[Path], T]) -> T:
-        learn = self._watch(kind, path)
-        name = os.path.realpath(path)
-        known = self._known[kind].get(name)
-        if known is not None and known[0] == _state(name):
-            found: T = known[1]
+        recalled = self._recalled(kind, str(path))
+        if recalled is not None:
+            found: T = recalled[1]
             return found
+        learn = self._watch(kind, path)
         value = find_out(path)
         learn(value)
         return value
+
+    def _recalled(self, kind: str, path: str) -> list[Any] | None:
+        """Return what is known of a file in its present state. Most paths have no link that must be resolved first."""
+        known, state = self._known[kind], _state(path)
+        for name in (path, None):
+            found: list[Any] | None = known.get(name or os.path.realpath(path))
+            if found is not None and found[0] == state:
+                return found
+        return None
 
     def _watch(self, kind: str, path: Path) -> Callable[[object], None]:
         name = os.path.realpath(path)
