@@ -100,9 +100,9 @@ def _discard(partial: Path) -> None:
     partial.unlink()
 
 
-def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(target: PathLike, data: bytes) -> None:
     """Write ``data`` to ``target``, which is either the old or the new file at every moment."""
-    with atomic_file(target, mode=mode) as stream:
+    with atomic_file(target) as stream:
         stream.write(data)
 
 

@@ -49,11 +49,6 @@ def device_name() -> str:
     return socket.gethostname()
 
 
-def error_info(error: PrepareModelsError, stage: str | None) -> ErrorInfo:
-    """Return an error in the form that documents have."""
-    return ErrorInfo(code=error.code, stage=stage, message=error.message, hint=error.hint, retryable=False)
-
-
 class StatusFile:
     """Writes the status at each phase, and notifies the observer.
 
@@ -125,7 +120,7 @@ class StatusFile:
 
     def stop(self, error: PrepareModelsError) -> None:
         """Record what stopped everything, and write it."""
-        self.document["error"] = error_info(error, None)
+        self.document["error"] = error.info()
         self.end(STOPPED)
 
     def end(self, outcome: str | None = None) -> None:

@@ -24,7 +24,6 @@ from prepare_models_entrypoint.contract.report import (
     SKIPPED,
     STATUSES,
     UP_TO_DATE,
-    ErrorInfo,
     ModelReport,
     WarningInfo,
     blank,
@@ -293,9 +292,7 @@ class Run:
     def _failed(self, spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
         report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
         report["status"] = FAILED
-        report["error"] = ErrorInfo(
-            code=error.code, stage=None, message=error.message, hint=error.hint, retryable=False
-        )
+        report["error"] = error.info()
         return report
 
     def _skipped(self, spec: ModelSpec, why: str) -> ModelReport:
