@@ -14,10 +14,11 @@ from typing import BinaryIO
 
 import zstandard
 
+from prepare_models_entrypoint.contract import sizes
 from prepare_models_entrypoint.contract.files import NO_ROOM, PARTIAL, partial_of, replace, sync
 
 from ..docker.tar_streams import END, padding
-from ..errors import BundleError, HostError
+from ..errors import BundleError, HostError, NoRoomError
 from ..running.writer_lock import locked_now
 from .archive import header, index_name, member
 from .index import MOST_UNPACKED, Content, Index
@@ -25,6 +26,7 @@ from .index import MOST_UNPACKED, Content, Index
 _CHUNK = 1 << 20
 _LEVEL = 3
 _WORTH = 0.95
+_SPARE = 64 << 20
 
 OnBytes = Callable[[int, int], None]
 
@@ -173,3 +175,11 @@ def spool(target: Path) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_room(folder: Path, size_bytes: int, does: str, *, hint: str) -> None:
+    """Raise NoRoomError unless the disk of a spool has room for so many bytes, which the bundle ``does``, and more."""
+    needed, free = size_bytes + _SPARE, shutil.disk_usage(folder).free
+    if needed > free:
+        text = f"the bundle {does} {sizes.told(needed)}, {folder.parent} has {sizes.told(free)}"
+        raise NoRoomError(text, hint=hint)

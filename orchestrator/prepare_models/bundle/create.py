@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import HostError, LockError, NoRoomError, UsageError
+from ..errors import HostError, LockError, UsageError
 from ..executors import choice
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
@@ -29,14 +28,12 @@ from ..store.restore import built
 from ..support.os_errors import unwritable
 from ..support.paths import cache_dir
 from . import images, wheels
-from .contents import Contents, OnBytes, spool
+from .contents import Contents, OnBytes, check_room, spool
 from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
-
-_SPARE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -206,9 +203,4 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
 
 
 def _check_room(folder: Path, size_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if size_bytes + _SPARE > free:
-        raise NoRoomError(
-            f"the bundle needs {(size_bytes + _SPARE) / 1e6:.0f} MB more, {folder.parent} has {free / 1e6:.0f} MB",
-            hint="free disk space there, or choose another disk with -o FILE",
-        )
+    check_room(folder, size_bytes, "needs another", hint="free disk space there, or choose another disk with -o FILE")

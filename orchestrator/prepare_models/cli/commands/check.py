@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED
@@ -13,8 +12,7 @@ from ...lock.pins import load
 from ...planning import planner
 from ...reports import text
 from ...running.checking import check_all
-from ...support.page import show
-from .. import selection
+from .. import printing, selection
 from ..options import add_executor, add_json, add_wide
 
 EXAMPLE = "example:\n  prepare-models check models.yaml"
@@ -33,8 +31,5 @@ def main(arguments: argparse.Namespace) -> int:
     """Check the models of a manifest without building them."""
     specs = planner.select(load(arguments.manifest)[0], arguments.names)
     reports = check_all(specs, selection.executor(arguments))
-    if arguments.json:
-        text.write(json.dumps({"models": reports}, indent=2))
-    else:
-        show(*text.checks(reports, wide=arguments.wide), wide=arguments.wide)
+    printing.result(arguments, {"models": reports}, *text.checks(reports, wide=arguments.wide))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK

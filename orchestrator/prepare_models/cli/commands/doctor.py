@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from ...machine import doctor, facts, power
 from ...machine.findings import FAIL, OK, WARN, Finding
 from ...planning import disk_budget, foresight
 from ...planning import plan as plans
-from ...reports import text
 from ...support.file_digests import open_digests
-from ...support.page import Table, show
+from ...support.page import Table
+from .. import printing
 from ..options import add_output, add_wide, manifest
 from ..parser import DEFAULT_MANIFEST
 
@@ -64,10 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
         power=power.probe(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
-    if arguments.json:
-        text.write(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
-    else:
-        show(_table(findings), wide=arguments.wide)
+    printing.result(arguments, {"findings": [dataclasses.asdict(finding) for finding in findings]}, _table(findings))
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
 
 

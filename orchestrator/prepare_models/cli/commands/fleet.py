@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...provisioning import fleet
-from ...reports import forms, html, text
-from ...support.page import Table, show
+from ...reports import forms, html
+from ...support.page import Table
+from .. import printing
 from ..options import add_json, add_wide, command, positive
 
 EXAMPLE = "example:\n  prepare-models fleet status statuses/"
@@ -47,11 +47,8 @@ def main(arguments: argparse.Namespace) -> int:
     counts = fleet.counts(devices)
     if arguments.html is not None:
         forms.save(arguments.html, html.fleet(devices, counts))
-    if arguments.json:
-        document = {"summary": counts, "devices": [device.to_dict() for device in devices]}
-        text.write(json.dumps(document, indent=2))
-    else:
-        rows = [(device.name, device.state, device.age(), device.models(), device.why) for device in devices]
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        show(Table(("DEVICE", "STATE", "AGE", "MODELS", "WHY"), rows, 1), "", told, wide=arguments.wide)
+    rows = [(device.name, device.state, device.age(), device.models(), device.why) for device in devices]
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    document = {"summary": counts, "devices": [device.to_dict() for device in devices]}
+    printing.result(arguments, document, Table(("DEVICE", "STATE", "AGE", "MODELS", "WHY"), rows, 1), "", told)
     return EXIT_MODEL_FAILED if any(counts[state] for state in fleet.BAD) else EXIT_OK

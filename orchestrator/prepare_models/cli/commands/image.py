@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import sizes
 from prepare_models_entrypoint.contract.files import atomic_file
 
 from ...docker import images
@@ -15,10 +15,10 @@ from ...docker.daemon import Image
 from ...docker.owners import LABEL
 from ...errors import EXIT_OK, HostError, UsageError
 from ...machine import facts, platforms
-from ...reports import text
 from ...support.os_errors import unwritable
-from ...support.page import Table, show
+from ...support.page import Table
 from ...support.terminal import say
+from .. import printing
 from ..options import add_output, add_wide
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
@@ -60,11 +60,10 @@ def main(arguments: argparse.Namespace) -> int:
         "load": _load,
     }
     found = actions[arguments.action](arguments)
-    if arguments.json:
-        text.write(json.dumps({"images": [_row(image) for image in found]}, indent=2))
-    else:
-        head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
-        show(Table(head, [_cells(image) for image in found]), wide=arguments.wide)
+    head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
+    printing.result(
+        arguments, {"images": [_row(image) for image in found]}, Table(head, [_cells(image) for image in found])
+    )
     return EXIT_OK
 
 
@@ -176,7 +175,7 @@ def _row(image: Image) -> dict[str, object]:
 def _cells(image: Image) -> tuple[str, ...]:
     platform, contract = (str(image.labels.get(f"{LABEL}.{label}")) for label in ("platform", "contract"))
     digits = image.id.rpartition(":")[2][:12]
-    return _name(image), platform, image.arch, contract, f"{image.bytes / 1e6:.0f} MB", digits
+    return _name(image), platform, image.arch, contract, sizes.told(image.bytes), digits
 
 
 def _name(image: Image) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
 from ...running import inspecting
-from ...support.page import of_error, show
+from ...support.page import show
+from .. import printing
 from ..options import add_output, add_wide
 from . import view
 
@@ -57,6 +57,6 @@ def _print(documents: list[inspection.Document], arguments: argparse.Namespace) 
         if error is None:
             parts.append(inspection.render(document, layers=arguments.layers, weights=arguments.weights))
         else:
-            show(of_error(error, document["file"]), stream=sys.stderr)
+            printing.failure(error, document["file"])
     if parts:
         show("\n\n".join(parts), wide=arguments.wide)

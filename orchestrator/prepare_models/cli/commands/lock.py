@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from ...store import restore
 from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Message, Part, Table, show
+from .. import printing
 from ..options import add_output, add_wide
 from ..trusting import add_sign, signer
 
@@ -94,12 +94,11 @@ def _check(arguments: argparse.Namespace) -> int:
         accepted = licences.accepted(flag=arguments.accept_eula)
         with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
             drift += drift_of_servers(loaded, known, accept_eula=accepted, on_event=counted(line("fetched")))
-    if arguments.json:
-        write(json.dumps({"lock": str(lock.path_of(arguments.manifest)), "drift": drift}, indent=2))
-        return EXIT_MODEL_FAILED if drift else EXIT_OK
-    lock.refuse(drift, arguments.manifest)
-    show(f"{lock.path_of(arguments.manifest)}: nothing drifted")
-    return EXIT_OK
+    if not arguments.json:
+        lock.refuse(drift, arguments.manifest)
+    place = str(lock.path_of(arguments.manifest))
+    printing.result(arguments, {"lock": place, "drift": drift}, f"{place}: nothing drifted")
+    return EXIT_MODEL_FAILED if drift else EXIT_OK
 
 
 def _write(arguments: argparse.Namespace) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import EDITED
 
 from ...errors import EXIT_DIFFERENT, EXIT_OK, UsageError
 from ...reports import difference, documents, forms, text
-from ...support.page import show
+from .. import printing
 from ..options import add_json, add_wide, command
 
 EXAMPLE = (
@@ -56,10 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _do(arguments: argparse.Namespace) -> int:
     if arguments.action == "diff":
         changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
-        if arguments.json:
-            text.write(json.dumps({"changes": changes}, indent=2))
-        else:
-            show(difference.render(changes), wide=arguments.wide)
+        printing.result(arguments, {"changes": changes}, difference.render(changes))
         return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
     rendered = forms.render(arguments.format, documents.load(arguments.report))
     if arguments.output is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -18,8 +17,8 @@ from ...lock.pins import load
 from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
-from ...support.page import Message, show
-from .. import selection
+from ...support.page import of_warning, show
+from .. import printing, selection
 from ..options import add_executor, add_json
 
 EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peoplesemsegnet.onnx"
@@ -44,13 +43,15 @@ def main(arguments: argparse.Namespace) -> int:
         )
     executor = selection.executor(arguments)
     report = _rewritten(executor, spec, output)
-    if arguments.json:
-        text.write(json.dumps(report, indent=2))
-    elif report["status"] == FAILED:
-        show(*text.checks([report]))
-    else:
-        _show(report, output)
-    return EXIT_MODEL_FAILED if report["status"] == FAILED else EXIT_OK
+    if report["status"] == FAILED:
+        printing.result(arguments, report, *text.checks([report]))
+        return EXIT_MODEL_FAILED
+    for warning in report["warnings"] if not arguments.json else ():
+        show(of_warning(warning, report["name"]), stream=sys.stderr)
+    precision = report["precision_proof"]
+    told = f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}"
+    printing.result(arguments, report, told)
+    return EXIT_OK
 
 
 def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport:
@@ -73,11 +74,3 @@ def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport
             os.replace(weights, beside)
         os.replace(made / GRAPH, output)
     return report
-
-
-def _show(report: ModelReport, output: Path) -> None:
-    for warning in report["warnings"]:
-        message = Message("warning", warning["code"], report["name"], warning["message"], warning["hint"])
-        show(message, stream=sys.stderr)
-    precision = report["precision_proof"]
-    show(f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 from ... import api
 from ...errors import EXIT_OK
-from ...reports import text
+from .. import printing
 from ..options import add_json, positive
 
 EXAMPLE = (
@@ -42,5 +41,5 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.name, models_dir=arguments.models_dir, to=arguments.to, device=arguments.device, why=arguments.why
     )
     told = f"{done.name}: version {done.version} is current again, in place of {done.before}"
-    text.write(json.dumps(asdict(done), indent=2) if arguments.json else told)
+    printing.result(arguments, asdict(done), told)
     return EXIT_OK

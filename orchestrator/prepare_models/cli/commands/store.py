@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +10,13 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import sizes
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError, UsageError
-from ...reports.text import write
 from ...signing.envelopes import short
 from ...signing.origins import untrusted
 from ...store import open_store
 from ...store.shared import Kept, SharedStore
-from ...support.page import Part, Table, show, told_time
+from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir, make_cache
+from .. import printing
 from ..options import add_json, add_wide, command, days, size
 
 EXAMPLE = """\
@@ -135,35 +134,26 @@ def _shown(
     failed: Sequence[tuple[str, SharedStoreError]],
 ) -> int:
     """Show what became of engines, and return the exit status."""
-    if arguments.json:
-        engines = [{"build_key": key, "status": status, "error": None} for key, status in done]
-        refused = [{"build_key": key, "status": "failed", "error": e.to_dict()["error"]} for key, e in failed]
-        write(json.dumps({"store": shared.url, "engines": [*engines, *refused]}, indent=2))
-    else:
-        rows = [*done, *((key, "failed") for key, _ in failed)]
-        messages: list[Part] = []
-        for _, error in failed:
-            messages += ["", *error.shown()]
-        show(
-            Table(("BUILD KEY", "STATUS"), [(key[:16], status) for key, status in rows], 1),
-            *messages,
-            wide=arguments.wide,
-        )
+    rows = [*((key, status, None) for key, status in done), *((key, "failed", error.info()) for key, error in failed)]
+    engines = [{"build_key": key, "status": status, "error": error} for key, status, error in rows]
+    table = Table(("BUILD KEY", "STATUS"), [(key[:16], status) for key, status, _ in rows], 1)
+    messages: list[Part] = []
+    for _, error in failed:
+        messages += ["", *error.shown()]
+    printing.result(arguments, {"store": shared.url, "engines": engines}, table, *messages)
     return EXIT_MODEL_FAILED if failed or any(status == "missing" for _, status in done) else EXIT_OK
 
 
 def _list(shared: SharedStore, arguments: argparse.Namespace) -> int:
     found = shared.listed()
-    if arguments.json:
-        engines = [{**vars(each.offer), "bytes": each.bytes, "put_at": each.put_at} for each in found]
-        write(json.dumps({"store": shared.url, "engines": engines}, indent=2))
-        return EXIT_OK
+    engines = [{**vars(each.offer), "bytes": each.bytes, "put_at": each.put_at} for each in found]
     rows = [
         (each.offer.key[:16], sizes.told(each.bytes), told_time(each.put_at), each.offer.model, _signer(each))
         for each in found
     ]
     total = f"{len(found)} engines, {sizes.told(sum(each.bytes for each in found))} in {shared.url}"
-    show(Table(("BUILD KEY", "SIZE", "PUT THERE", "MODEL", "SIGNED BY"), rows), "", total, wide=arguments.wide)
+    table = Table(("BUILD KEY", "SIZE", "PUT THERE", "MODEL", "SIGNED BY"), rows)
+    printing.result(arguments, {"store": shared.url, "engines": engines}, table, "", total)
     return EXIT_OK
 
 
@@ -178,10 +168,8 @@ def _signer(kept: Kept) -> str:
 def _collect(shared: SharedStore, arguments: argparse.Namespace) -> int:
     older = None if arguments.older is None else arguments.older * 86400.0
     gone = shared.collect(unused_s=older, margin_s=arguments.margin * 86400.0, dry_run=arguments.dry_run)
-    if arguments.json:
-        facts = {"engines": gone.engines, "objects": gone.objects, "bytes": gone.bytes}
-        write(json.dumps({"store": shared.url, "dry_run": arguments.dry_run, **facts}, indent=2))
-        return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
-    show(f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.told(gone.bytes)} {verb}")
+    told = f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.told(gone.bytes)} {verb}"
+    facts = {"engines": gone.engines, "objects": gone.objects, "bytes": gone.bytes}
+    printing.result(arguments, {"store": shared.url, "dry_run": arguments.dry_run, **facts}, told)
     return EXIT_OK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,7 @@ from ...manifest.load import load
 from ...manifest.model import ModelSpec
 from ...planning import planner, published_models
 from ...reports import text
-from ...support.page import show
-from .. import selection
+from .. import printing, selection
 from ..options import add_executor, add_json, add_wide
 
 EXAMPLE = (
@@ -45,10 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
     specs, models_dir = _subjects(arguments)
     executor = selection.executor(arguments, builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
-    if arguments.json:
-        text.write(json.dumps({"models": reports}, indent=2))
-    else:
-        show(*text.verifications(reports), wide=arguments.wide)
+    printing.result(arguments, {"models": reports}, *text.verifications(reports))
     return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
 
 
