@@ -41,7 +41,7 @@ def test_the_summary_of_a_run() -> None:
     assert shown(text.summary(run_report(built, failed_report()))) == [
         "MODEL  STATUS  PRECISION  INPUTS  OUTPUTS  SIZE  SECONDS",
         "seg    built   fp32       x 1x3   y 1x2    10 B  1.2",
-        "gaze   failed  -          -       -        -       -",
+        "gaze   failed  -          -       -        -     -",
         "",
         "1 built, 1 failed in 12.3 s",
         "",

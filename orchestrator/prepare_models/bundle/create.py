@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.pins import NO_PINS
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import HostError, LockError, UsageError
+from ..errors import LockError, UsageError
 from ..executors import choice
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
@@ -194,9 +194,7 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
 
     containers = Containers()
     for row, reference in order.platforms:
-        image = containers.image(reference)
-        if image is None:
-            raise HostError(f"the engine does not have the image {reference}", hint="prepare-models image build")
+        image = containers.needed(reference, row.name)
         refuse(drift_of_platform(lock, *facts.of_image(row, image)), order.manifest)
         _check_room(work, 2 * image.bytes)  # as the container engine exports it, and compressed
         yield images.add(containers, row, reference, image, contents)

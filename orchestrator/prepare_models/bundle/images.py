@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..machine.platforms import Platform
 
 _CHUNK = 1 << 20
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def add(containers: Containers, row: Platform, reference: str, image: Image, contents: Contents) -> BundledImage:
@@ -37,7 +36,7 @@ def add(containers: Containers, row: Platform, reference: str, image: Image, con
             else:
                 files.append(ImageFile(name))
     files.sort(key=lambda file: file.path)
-    return BundledImage(row.name, MACHINES.get(image.arch, image.arch), reference, image.id, tuple(files))
+    return BundledImage(row.name, image.machine, reference, image.id, tuple(files))
 
 
 def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[bytes]:

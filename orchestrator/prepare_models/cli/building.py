@@ -14,6 +14,7 @@ from ..running import progress
 from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
 from ..support.page import show
 from .options import add_output, add_wide, seconds, size
+from .trusting import add_key
 
 if TYPE_CHECKING:
     from ..reports.run_report import RunReport
@@ -51,8 +52,7 @@ def add_sharing(command: argparse.ArgumentParser) -> None:
         "--policy", choices=POLICIES,
         help=f"what becomes of engines that are not there (default {PULL_OR_BUILD})",
     )  # fmt: skip
-    group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs what is pushed")
-    group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add_key(group, "signs what is pushed")
     group.add_argument(
         "--jitter", type=seconds, metavar="SECONDS", help="wait for a random time before the first contact"
     )

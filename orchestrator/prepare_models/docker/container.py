@@ -17,7 +17,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from ..errors import HostError, InterruptedRunError
+from ..errors import ContainerError, HostError, InterruptedRunError
 from . import copied_files, gpu
 from .client import broken_line, connect, translated, untroubled
 from .copied_files import Bind
@@ -287,6 +287,19 @@ class Containers:
                 return Image.of(self._client.images.get(name).attrs)
             except ImageNotFound:
                 return None
+
+    def needed(self, name: str, platform: str = "") -> Image:
+        """Return an image by its name. ``platform``: the one that it is built for, if known.
+
+        Raises:
+            ContainerError: the container engine doesn't have it.
+        """
+        image = self.image(name)
+        if image is None:
+            build = "prepare-models image build" + (f" --platform {platform}" if platform else "")
+            message, hint = f"the engine does not have the image {name}", f"{build}, or image pull, or image load"
+            raise ContainerError("image-missing", message, hint=hint)
+        return image
 
     def build(
         self,

@@ -17,7 +17,7 @@ from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Part, Table
 from .. import printing
-from ..options import add_bases, add_json, add_output, add_wide, command
+from ..options import add_arch, add_bases, add_json, add_output, add_wide, command
 from ..trusting import add_require, add_sign, signatures, signer
 
 EXAMPLE = """\
@@ -61,9 +61,7 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     )  # fmt: skip
     add_bases(create)
     create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
-    create.add_argument(
-        "--arch", choices=("x86_64", "aarch64"), help="architecture of its machine (default: this one's)"
-    )
+    add_arch(create, "architecture of its machine (default: this one's)")
     create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
     create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
     create.add_argument("--engines", action="store_true", help="include the engines that were built here")

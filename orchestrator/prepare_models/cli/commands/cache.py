@@ -14,7 +14,7 @@ from ...store.limit import VARIABLE, limit
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir
 from .. import printing
-from ..options import add_json, add_wide, command, days, size
+from ..options import add_json, add_wide, beginning, command, days, size
 
 EXAMPLE = """\
 example:
@@ -77,13 +77,9 @@ def _list(cache: Cache, arguments: argparse.Namespace) -> int:
 
 
 def _show(cache: Cache, arguments: argparse.Namespace) -> int:
-    found = [item for item in cache.items() if item.id.startswith(arguments.id)]
-    if len(found) != 1:
-        raise UsageError(
-            f"{len(found)} items begin with {arguments.id!r}",
-            hint="prepare-models cache ls lists them; give more digits",
-        )
-    (item,) = found
+    items = cache.items()
+    wanted = beginning(arguments.id, [item.id for item in items], "items", "prepare-models cache ls")
+    item = next(item for item in items if item.id == wanted)
     facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", sizes.told(item.bytes))]
     facts += [("last used", told_time(item.used_at)), ("path", str(item.path))]
     identity = item.record["identity"] if item.record else None

@@ -19,7 +19,7 @@ from ...planning import plan as plans
 from ...support.file_digests import open_digests
 from ...support.page import Table
 from .. import printing
-from ..options import add_output, add_wide, manifest
+from ..options import add_arch, add_output, add_target_dir, add_wide, manifest
 from ..parser import DEFAULT_MANIFEST
 
 EXAMPLE = (
@@ -33,7 +33,7 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
         "manifest", type=manifest, nargs="?", metavar="MANIFEST",
         help="also report what run would refuse in its models (default: ./models.yaml, if there is one)",
     )  # fmt: skip
-    doctor.add_argument("--models-dir", type=Path, default=Path("models"), metavar="DIR", help="default: ./models")
+    add_target_dir(doctor)
     doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")
     doctor.add_argument(
         "--root",
@@ -42,7 +42,7 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="examine the machine that has its file system mounted at DIR",
     )
-    doctor.add_argument("--arch", choices=("x86_64", "aarch64"), help="with --root: that machine's architecture")
+    add_arch(doctor, "with --root: that machine's architecture")
     add_output(doctor)
     add_wide(doctor)
 

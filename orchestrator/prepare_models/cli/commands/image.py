@@ -13,13 +13,13 @@ from ...docker import images
 from ...docker.container import Containers
 from ...docker.daemon import Image
 from ...docker.owners import LABEL
-from ...errors import EXIT_OK, HostError, UsageError
+from ...errors import EXIT_OK, UsageError
 from ...machine import facts, platforms
 from ...support.os_errors import unwritable
 from ...support.page import Table
 from ...support.terminal import say
 from .. import printing
-from ..options import add_output, add_wide
+from ..options import add_arch, add_output, add_wide
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
 
@@ -31,7 +31,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument("--platform", metavar="NAME", help="platform (default: this machine's)")
     image.add_argument("--base-image", metavar="IMAGE", help="build: another base image")
     image.add_argument("--network", metavar="NETWORK", help="build: network of the build, such as host")
-    image.add_argument("--arch", choices=("x86_64", "aarch64"), help="build: another architecture, under emulation")
+    add_arch(image, "build: another architecture, under emulation")
     image.add_argument(
         "--tag", metavar="NAME:TAG", help="build: another name (default: prepare-models:VERSION-PLATFORM)"
     )
@@ -83,7 +83,7 @@ def _build(arguments: argparse.Namespace) -> list[Image]:
         build_args=dict(arguments.build_arg),
     )
     _show(lines, arguments)
-    return _named(containers, arguments.tag or platform.image)
+    return [containers.needed(arguments.tag or platform.image)]
 
 
 def _pull(arguments: argparse.Namespace) -> list[Image]:
@@ -97,7 +97,7 @@ def _pull(arguments: argparse.Namespace) -> list[Image]:
     containers = Containers()
     _show(containers.pull(reference), arguments)
     containers.tag(reference, platform.image)
-    return _named(containers, platform.image)
+    return [containers.needed(platform.image)]
 
 
 def _list(arguments: argparse.Namespace) -> list[Image]:
@@ -112,7 +112,7 @@ def _save(arguments: argparse.Namespace) -> list[Image]:
     if arguments.output is None:
         raise UsageError("image save needs a file", hint="add --output FILE")
     platform, containers = _platform(arguments), Containers()
-    found = _named(containers, platform.image)
+    found = [containers.needed(platform.image)]
     try:
         with atomic_file(arguments.output) as stream:
             for piece in containers.save(platform.image):
@@ -139,13 +139,6 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _platform(arguments: argparse.Namespace) -> platforms.Platform:
     return platforms.named(arguments.platform) if arguments.platform else platforms.pick(facts.probe()).platform
-
-
-def _named(containers: Containers, name: str) -> list[Image]:
-    image = containers.image(name)
-    if image is None:
-        raise HostError(f"the engine does not have the image {name}", hint="prepare-models image build")
-    return [image]
 
 
 def _file(path: Path | None) -> Path | None:

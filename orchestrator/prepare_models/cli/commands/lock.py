@@ -147,12 +147,7 @@ def _platform(name: str) -> tuple[str, Facts]:
     from ...docker.container import Containers
 
     row, reference = platforms.with_image(name)
-    image = Containers().image(reference)
-    if image is None:
-        raise HostError(
-            f"the engine does not have the image {reference}", hint=f"prepare-models image build --platform {row.name}"
-        )
-    return facts.of_image(row, image)
+    return facts.of_image(row, Containers().needed(reference, row.name))
 
 
 def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dict[str, tuple[LockedEngine, ...]]:

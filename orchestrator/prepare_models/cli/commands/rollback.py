@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 
 from ... import api
 from ...errors import EXIT_OK
 from .. import printing
-from ..options import add_json, positive
+from ..options import add_json, add_target_dir, positive
 
 EXAMPLE = (
     "example:\n  prepare-models rollback peoplesemsegnet --models-dir /var/lib/models --why 'misses cyclists'\n\n"
@@ -20,13 +19,7 @@ EXAMPLE = (
 def add_arguments(rollback: argparse.ArgumentParser) -> None:
     """Add what ``rollback`` takes."""
     rollback.add_argument("name", metavar="NAME", help="model to take back")
-    rollback.add_argument(
-        "--models-dir",
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="its models directory (default: ./models)",
-    )
+    add_target_dir(rollback, what="its models directory")
     rollback.add_argument("--to", type=positive, metavar="N", help="version to go to (default: the one before)")
     rollback.add_argument("--why", default="", metavar="TEXT", help="reason, for the ledger")
     rollback.add_argument(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from prepare_models_entrypoint.contract import sizes
 
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError, UsageError
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError
 from ...signing.envelopes import short
 from ...signing.origins import untrusted
 from ...store import open_store
@@ -17,7 +16,8 @@ from ...store.shared import Kept, SharedStore
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir, make_cache
 from .. import printing
-from ..options import add_json, add_wide, command, days, size
+from ..options import add_json, add_wide, beginning, command, days, size
+from ..trusting import add_key, signer
 
 EXAMPLE = """\
 example:
@@ -57,8 +57,7 @@ def add_arguments(store: argparse.ArgumentParser) -> None:
         add_json(action)
         add_wide(action)
     push.add_argument("keys", nargs="*", metavar="KEY", help="first digits of build keys (default: all built here)")
-    push.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs where engines come from")
-    push.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add_key(push, "signs where engines come from")
     push.add_argument("--replace", action="store_true", help="put engines there that are there already, too")
     pull.add_argument(
         "keys", nargs="+", metavar="KEY", help="build keys; first digits are enough where URL can be listed"
@@ -81,18 +80,15 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _push(shared: SharedStore, arguments: argparse.Namespace) -> int:
-    signer = None
-    if arguments.sign is not None:
-        from ...signing import envelopes
-
-        signer = envelopes.private_key(arguments.sign, arguments.password_file)
+    signs = signer(arguments)
     entries = {entry.key: entry for entry in open_store().entries()}
     own = [key for key, entry in entries.items() if entry.record["origin"] is None]
-    wanted = _matching(arguments.keys, list(entries), "prepare-models cache ls --kind engine") or own
+    listing = "prepare-models cache ls --kind engine"
+    wanted = [beginning(key, entries, "engines", listing) for key in arguments.keys] or own
     done, failed = {}, []
     for key in wanted:
         try:
-            done[key] = shared.push(entries[key], signer, replace=arguments.replace)
+            done[key] = shared.push(entries[key], signs, replace=arguments.replace)
         except SharedStoreError as error:
             failed.append((key, error))
     return _shown(shared, arguments, [(key, "pushed" if new else _HERE) for key, new in done.items()], failed)
@@ -100,8 +96,8 @@ def _push(shared: SharedStore, arguments: argparse.Namespace) -> int:
 
 def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
     whole = all(re.fullmatch("[0-9a-f]{64}", key) for key in arguments.keys)
-    hint = f"prepare-models store ls {shared.url}"
-    keys = arguments.keys if whole else _matching(arguments.keys, sorted(shared.keys()), hint)
+    names, listing = [] if whole else sorted(shared.keys()), f"prepare-models store ls {shared.url}"
+    keys = [key if whole else beginning(key, names, "engines", listing) for key in arguments.keys]
     store, done, failed = open_store(), [], []
     for key in keys:
         try:
@@ -113,18 +109,6 @@ def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
         except SharedStoreError as error:
             failed.append((key, error))
     return _shown(shared, arguments, done, failed)
-
-
-def _matching(beginnings: Sequence[str], keys: Sequence[str], listing: str) -> list[str]:
-    found: list[str] = []
-    for each in beginnings:
-        of_this = [key for key in keys if key.startswith(each)]
-        if len(of_this) != 1:
-            raise UsageError(
-                f"{len(of_this)} engines begin with {each!r}", hint=f"{listing} lists them; give more digits"
-            )
-        found += of_this
-    return found
 
 
 def _shown(

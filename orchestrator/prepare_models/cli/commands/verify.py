@@ -16,7 +16,7 @@ from ...manifest.model import ModelSpec
 from ...planning import planner, published_models
 from ...reports import text
 from .. import printing, selection
-from ..options import add_executor, add_json, add_wide
+from ..options import add_executor, add_json, add_target_dir, add_wide
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
@@ -30,9 +30,7 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
         "target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or the models directory that run wrote"
     )
     verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
-    verify.add_argument(
-        "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
-    )
+    add_target_dir(verify, what="of a manifest")
     add_executor(verify)
     add_json(verify, "reports")
     add_wide(verify)
