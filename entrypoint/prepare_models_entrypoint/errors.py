@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple
 from .contract.error_codes import ERRORS
 from .contract.external_errors import ExternalDataError, UnreadableError
 from .contract.files import NO_ROOM, no_room
+from .contract.os_limits import LIMITS
 from .masking import mask
 
 if TYPE_CHECKING:
@@ -115,19 +116,10 @@ def from_os_error(error: OSError) -> StageError:
         )
     if error.errno == errno.EINVAL and error.filename:
         return StageError("source-unreadable", f"{where}: {error.strerror}", hint="give the path of a regular file")
-    if error.errno in _LIMITS:
-        code, what, hint = _LIMITS[error.errno]
-        return StageError(code, f"{what}: {where}", hint=hint, retryable=True)
+    limit = LIMITS.get(error.errno or 0)
+    if limit is not None:
+        return StageError(limit.code, f"{limit.what}: {where}", hint=limit.fix, retryable=True)
     return StageError("internal", f"{type(error).__name__}: {error}", hint="please report this")
-
-
-_LIMITS = {
-    errno.EFBIG: ("output-not-writable", "a file exceeds the limit of this shell", "raise it: ulimit -f unlimited"),
-    errno.EMFILE: ("out-of-memory", "too many open files", "raise the limit: ulimit -n 4096, or use --jobs 1"),
-    errno.ENFILE: ("out-of-memory", "too many open files on this machine", "end other programs"),
-    errno.ENOMEM: ("out-of-memory", "no memory left", "end other programs, or add swap, then run again"),
-    errno.EIO: ("output-not-writable", "a disk or its connection failed", "look for disk errors: sudo dmesg"),
-}
 
 
 def outcome(

@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Mapping, Optional, Tuple, Union
+from typing import IO, BinaryIO, Callable, Iterator, Mapping, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
@@ -280,6 +280,11 @@ def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
     raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+def chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield what is left of a stream, in pieces of at most a mebibyte."""
+    return iter(lambda: stream.read(_CHUNK), b"")
+
+
 def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> str:
     """Return the sha256 of a regular file in hexadecimal digits.
 
@@ -289,7 +294,7 @@ def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> 
     """
     digest = hashlib.sha256()
     with open_regular(path) as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+        for chunk in chunks(stream):
             digest.update(chunk)
             if stopped():
                 raise InterruptedError(f"{path} was being read")

@@ -15,15 +15,14 @@ from typing import BinaryIO
 import zstandard
 
 from prepare_models_entrypoint.contract import sizes
-from prepare_models_entrypoint.contract.files import NO_ROOM, PARTIAL, partial_of, replace, sync
+from prepare_models_entrypoint.contract.files import NO_ROOM, PARTIAL, chunks, partial_of, replace, sync
 
-from ..docker.tar_streams import END, padding
+from ..docker.tar_streams import END, header, padding
 from ..errors import BundleError, HostError, NoRoomError
 from ..running.writer_lock import locked_now
-from .archive import header, index_name, member
+from .archive import index_name, member
 from .index import MOST_UNPACKED, Content, Index
 
-_CHUNK = 1 << 20
 _LEVEL = 3
 _WORTH = 0.95
 _SPARE = 64 << 20
@@ -160,7 +159,7 @@ class Contents:
 
 def _chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb", buffering=0) as stream:
-        yield from iter(lambda: stream.read(_CHUNK), b"")
+        yield from chunks(stream)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.pins import NO_PINS
+from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
@@ -180,9 +180,7 @@ def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]
         for file in wanted(spec, base):
             if file.fetched:
                 by_network.setdefault(spec.network, {})[file.source] = digests[file.place]
-    pins = NO_PINS
-    for spec in manifest.models:
-        pins = pins.and_those(fetched_pins(spec, lock, base))
+    pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
     results = fetch_sources(by_network, on_event=on_event, pins=pins)
     return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 

@@ -15,7 +15,7 @@ from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.files import read_small, sha256_file, share_file, sync, write_atomic
-from prepare_models_entrypoint.contract.pins import NO_PINS
+from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
@@ -292,9 +292,7 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
     remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
     if remote:
-        pins = NO_PINS
-        for spec in models:
-            pins = pins.and_those(spec.pins)
+        pins = Pins.together(spec.pins for spec in models)
         fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
 
 

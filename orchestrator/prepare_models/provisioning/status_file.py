@@ -12,10 +12,11 @@ from prepare_models_entrypoint.contract.files import sha256_file, write_own
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
 from .. import __version__
-from ..errors import HostError, PrepareModelsError, UsageError
+from ..errors import PrepareModelsError, UsageError
 from ..manifest.model import Manifest
 from ..running.progress import Observer
 from ..support.clock import timestamp
+from ..support.os_errors import unwritable
 from .releases import Releases
 from .status_document import (
     FAILED,
@@ -174,7 +175,7 @@ def _write(models_dir: Path, document: ProvisionStatus) -> None:
     try:
         write_own(file, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
     except OSError as error:
-        raise HostError(f"{file} can't be written: {error.strerror}", hint="free space or give write access") from None
+        raise unwritable(file, error, "give write access") from None
 
 
 def _last(models_dir: Path) -> Sequence[ProvisionedModel]:

@@ -14,7 +14,7 @@ from ..model_files import Model, Plan, read_model
 from . import backend as tensorrt
 from . import core_rules, cuda_graphs, ensembles, files, samples, versions
 from .core_rules import ENSEMBLE, TENSORRT, Finding
-from .tensors import UNSET, completed, configured
+from .tensors import MODES, UNSET, completed, configured
 from .text_format import Message, Schema, first, mapping, parse
 
 SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
@@ -115,7 +115,7 @@ def _engine(plan: Plan) -> tensorrt.Engine:
 def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
     io = plan.report["io"]
     batch, told = tensorrt.batching(config, io), first(config, "max_batch_size", 0)
-    missing = [mode for mode in ("input", "output") if not configured(config, mode)]
+    missing = [mode for mode in MODES if not configured(config, mode)]
     if missing:
         yield "triton-completed", f"config.pbtxt lists no {' and no '.join(missing)}; Triton takes the engine's"
     elif batch > told:
@@ -130,7 +130,7 @@ def _of_other(model: Model, config: Message, backend: str, served: Sequence[int]
         yield from ensembles.judge(config, lambda name: _lookup(model.directory.parent, name))
         return
     batching = first(config, "max_batch_size", 0) > 0
-    for tensor in [tensor for mode in ("input", "output") for tensor in configured(config, mode)]:
+    for tensor in configured(config):
         if tensor.dims and tensor.data_type != UNSET:  # the backend may complete the rest
             yield from core_rules.of_shape(tensor, batching=batching)
     file = core_rules.default_file(config, backend)
@@ -150,13 +150,13 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
     if _backend(model, config) == TENSORRT and model.report is not None:
         batch = tensorrt.batching(config, model.io)
         tensors = [
-            tensor for mode in ("input", "output")
+            tensor for mode in MODES
             for tensor in completed(configured(config, mode), model.io, mode, batching=batch > 0)
         ]  # fmt: skip
         return ensembles.Served(batch, tensors, served)
-    told = [tensor for mode in ("input", "output") for tensor in configured(config, mode)]
+
     complete = configured(config, "input") and configured(config, "output")
-    return ensembles.Served(batch, told if complete else None, served)
+    return ensembles.Served(batch, configured(config) if complete else None, served)
 
 
 def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 
 from prepare_models_entrypoint.contract import sizes
+from prepare_models_entrypoint.contract.digest import is_sha256
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError
 from ...signing.envelopes import short
@@ -95,7 +95,7 @@ def _push(shared: SharedStore, arguments: argparse.Namespace) -> int:
 
 
 def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
-    whole = all(re.fullmatch("[0-9a-f]{64}", key) for key in arguments.keys)
+    whole = all(map(is_sha256, arguments.keys))
     names, listing = [] if whole else sorted(shared.keys()), f"prepare-models store ls {shared.url}"
     keys = [key if whole else beginning(key, names, "engines", listing) for key in arguments.keys]
     store, done, failed = open_store(), [], []
