@@ -13,7 +13,7 @@ from ..reports import forms, text
 from ..running import progress
 from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
 from ..support.page import show
-from .options import add_output, add_wide, seconds, size
+from .options import add_output, seconds, size
 from .trusting import add_key
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ def add_building(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     add_limits(command)
     add_output(command)
-    add_wide(command)
 
 
 def add_limits(command: argparse.ArgumentParser) -> None:

@@ -69,9 +69,17 @@ def add_deploy_dir(command: argparse.ArgumentParser, otherwise: str) -> None:
     )  # fmt: skip
 
 
-def add_output(command: argparse.ArgumentParser) -> None:
-    """Add the options shared by commands that print a result and report progress."""
+def add_table(command: argparse.ArgumentParser, what: str = "result") -> None:
+    """Add the options of commands that print a table."""
+    add_json(command, what)
+    add_wide(command)
+
+
+def add_output(command: argparse.ArgumentParser, *, table: bool = True) -> None:
+    """Add the options of commands that report progress, and print a result, which may be a ``table``."""
     add_json(command)
+    if table:
+        add_wide(command)
     volume = command.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
     volume.add_argument("-v", "--verbose", action="count", default=0, help="show details")

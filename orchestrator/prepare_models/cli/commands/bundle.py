@@ -17,7 +17,7 @@ from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Part, Table
 from .. import printing
-from ..options import add_arch, add_bases, add_json, add_output, add_wide, command
+from ..options import add_arch, add_bases, add_output, add_table, command
 from ..trusting import add_require, add_sign, signatures, signer
 
 EXAMPLE = """\
@@ -43,9 +43,8 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
         each.add_argument("bundle", type=Path, metavar="FILE", help="bundle")
     add_bases(verify)
     add_require(verify)
-    add_json(listed, "index")
-    add_output(verify)
-    add_wide(listed)
+    add_table(listed, "index")
+    add_output(verify, table=False)
 
 
 def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,7 +68,6 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     add_sign(create)
     create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
     add_output(create)
-    add_wide(create)
 
 
 def main(arguments: argparse.Namespace) -> int:

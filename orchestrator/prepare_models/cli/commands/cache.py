@@ -14,7 +14,7 @@ from ...store.limit import VARIABLE, limit
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir
 from .. import printing
-from ..options import add_json, add_wide, beginning, command, days, size
+from ..options import add_table, beginning, command, days, size
 
 EXAMPLE = """\
 example:
@@ -56,8 +56,7 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
         kinds = ("engine", "download", "part", "bundle", "timing", "log")
         action.add_argument("--kind", choices=kinds, action="append", help="only this kind; may be repeated")
     for action in (listed, described, verify, prune):
-        add_json(action)
-        add_wide(action)
+        add_table(action)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from ...planning import planner
 from ...reports import text
 from ...running.checking import check_all
 from .. import printing, selection
-from ..options import add_executor, add_json, add_wide
+from ..options import add_executor, add_table
 
 EXAMPLE = "example:\n  prepare-models check models.yaml"
 
@@ -23,8 +23,7 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
     check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
     add_executor(check)
-    add_json(check, "reports")
-    add_wide(check)
+    add_table(check, "reports")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from ...planning import plan as plans
 from ...support.file_digests import open_digests
 from ...support.page import Table
 from .. import printing
-from ..options import add_arch, add_output, add_target_dir, add_wide, manifest
+from ..options import add_arch, add_output, add_target_dir, manifest
 from ..parser import DEFAULT_MANIFEST
 
 EXAMPLE = (
@@ -44,7 +44,6 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
     )
     add_arch(doctor, "with --root: that machine's architecture")
     add_output(doctor)
-    add_wide(doctor)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from ...support.display import byte_lines
 from ...support.page import Part, Table
 from ...support.paths import make, make_cache
 from .. import printing
-from ..options import add_output, add_wide, positive, seconds
+from ..options import add_output, positive, seconds
 
 EXAMPLE = """\
 example:
@@ -49,7 +49,6 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
     )
     fetch.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
     add_output(fetch)
-    add_wide(fetch)
 
 
 def main(arguments: argparse.Namespace) -> int:

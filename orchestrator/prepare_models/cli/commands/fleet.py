@@ -11,7 +11,7 @@ from ...provisioning import fleet
 from ...reports import forms, html
 from ...support.page import Table
 from .. import printing
-from ..options import add_json, add_wide, command, positive
+from ..options import add_table, command, positive
 
 EXAMPLE = "example:\n  prepare-models fleet status statuses/"
 _STATUS = """\
@@ -35,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="hours after which a status says too little (default 48)",
     )  # fmt: skip
     status.add_argument("--html", type=Path, metavar="FILE", help="also write a page for a browser")
-    add_json(status)
-    add_wide(status)
+    add_table(status)
 
 
 def main(arguments: argparse.Namespace) -> int:

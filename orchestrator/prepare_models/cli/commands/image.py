@@ -19,7 +19,7 @@ from ...support.os_errors import unwritable
 from ...support.page import Table
 from ...support.terminal import say
 from .. import printing
-from ..options import add_arch, add_output, add_wide
+from ..options import add_arch, add_output
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
 
@@ -47,7 +47,6 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument("--registry", metavar="PREFIX", help="pull: where the image is, such as registry.example/team")
     image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
     add_output(image)
-    add_wide(image)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from ...reports import inspection, text
 from ...running import inspecting
 from ...support.page import show
 from .. import printing
-from ..options import add_output, add_wide
+from ..options import add_output
 from . import view
 
 EXAMPLE = (
@@ -30,7 +30,6 @@ def add_arguments(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument("--view", action="store_true", help="show the graph of an .onnx in Netron, too")
     inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
     add_output(inspect)
-    add_wide(inspect)
 
 
 def main(arguments: argparse.Namespace) -> int:

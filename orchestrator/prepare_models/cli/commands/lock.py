@@ -30,7 +30,7 @@ from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Message, Part, Table, show
 from .. import printing
-from ..options import add_output, add_wide
+from ..options import add_output
 from ..trusting import add_sign, signer
 
 EXAMPLE = """\
@@ -67,7 +67,6 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
     lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
     add_sign(lock)
     add_output(lock)
-    add_wide(lock)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from ...running import child
 from ...running.connection import ConnectionSpec
 from ...support.page import Table
 from .. import printing
-from ..options import add_json, add_wide, command, positive
+from ..options import add_table, command, positive
 
 _COLUMNS = {
     "search": (("MODEL", "model"), ("LATEST VERSION", "latest"), ("TITLE", "title")),
@@ -43,8 +43,7 @@ def add_arguments(ngc: argparse.ArgumentParser) -> None:
         if name == "search":
             ask.add_argument("--limit", type=positive, default=25, metavar="N", help="most results (default 25)")
         ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
-        add_json(ask)
-        add_wide(ask)
+        add_table(ask)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from ...reports import text
 from ...support.display import byte_lines
 from ...support.page import Message, of_warning
 from .. import printing, selection
-from ..options import add_output, add_selection, add_wide
+from ..options import add_output, add_selection
 
 EXAMPLE = "example:\n  prepare-models plan models.yaml --json"
 
@@ -19,7 +19,6 @@ def add_arguments(plan: argparse.ArgumentParser) -> None:
     """Add what ``plan`` takes."""
     add_selection(plan)
     add_output(plan)
-    add_wide(plan)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...signing import envelopes, statements
 from ...support.page import Table
 from .. import printing
-from ..options import add_json, add_wide, command
+from ..options import add_table, command
 from ..trusting import add_keys_file, signatures
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
@@ -36,8 +36,7 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
     add_keys_file(verify)
     for action in (sign, verify):
         action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
-        add_json(action, "findings")
-        add_wide(action)
+        add_table(action, "findings")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from prepare_models_entrypoint.contract.report import EDITED
 from ...errors import EXIT_DIFFERENT, EXIT_OK, UsageError
 from ...reports import difference, documents, forms, text
 from .. import printing
-from ..options import add_json, add_wide, command
+from ..options import add_table, command
 
 EXAMPLE = (
     "example:\n  prepare-models report "
@@ -35,8 +35,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
     diff.add_argument("b", type=Path, metavar="B", help="report to compare it with")
-    add_json(diff, "changes")
-    add_wide(diff)
+    add_table(diff, "changes")
 
 
 def main(arguments: argparse.Namespace) -> int:

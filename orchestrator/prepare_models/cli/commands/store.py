@@ -16,7 +16,7 @@ from ...store.shared import Kept, SharedStore
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir, make_cache
 from .. import printing
-from ..options import add_json, add_wide, beginning, command, days, size
+from ..options import add_table, beginning, command, days, size
 from ..trusting import add_key, signer
 
 EXAMPLE = """\
@@ -54,8 +54,7 @@ def add_arguments(store: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     for action in (push, pull, listed, collect):
         action.add_argument("url", metavar="URL", help="of the store: s3://bucket/prefix, or any URL of fsspec")
-        add_json(action)
-        add_wide(action)
+        add_table(action)
     push.add_argument("keys", nargs="*", metavar="KEY", help="first digits of build keys (default: all built here)")
     add_key(push, "signs where engines come from")
     push.add_argument("--replace", action="store_true", help="put engines there that are there already, too")

@@ -16,7 +16,7 @@ from ...manifest.model import ModelSpec
 from ...planning import planner, published_models
 from ...reports import text
 from .. import printing, selection
-from ..options import add_executor, add_json, add_target_dir, add_wide
+from ..options import add_executor, add_table, add_target_dir
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
@@ -32,8 +32,7 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
     verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
     add_target_dir(verify, what="of a manifest")
     add_executor(verify)
-    add_json(verify, "reports")
-    add_wide(verify)
+    add_table(verify, "reports")
 
 
 def main(arguments: argparse.Namespace) -> int:

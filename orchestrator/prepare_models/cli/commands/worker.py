@@ -42,7 +42,7 @@ def add_arguments(worker: argparse.ArgumentParser) -> None:
     add_key(worker, "signs the engines")
     worker.add_argument("--target", metavar="CLASS", help="device class to build for (default: what is found here)")
     worker.add_argument("--name", help="of the worker in the farm (default: host name and process id)")
-    add_output(worker)
+    add_output(worker, table=False)
 
 
 def main(arguments: argparse.Namespace) -> int:
