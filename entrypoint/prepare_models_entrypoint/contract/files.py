@@ -131,6 +131,18 @@ def write_all_own(directory: PathLike, contents: Mapping[str, bytes]) -> None:
     sync_directory(directory)
 
 
+def take(made: PathLike, target: PathLike) -> None:
+    """Move a file to ``target`` that a process made which may have been taken over.
+
+    Raises:
+        OSError: it isn't a regular file there: a link would lead out of that process's confinement.
+    """
+    status = os.lstat(str(made))
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise OSError(errno.EINVAL, "not a regular file", str(made))
+    shutil.move(str(made), str(target))
+
+
 def sync(stream: BinaryIO) -> None:
     """Flush what was written to the disk."""
     stream.flush()

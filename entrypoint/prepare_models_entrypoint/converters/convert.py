@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import time
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, List, Mapping, Optional, Tuple
 
-from ..contract import converters, event, extras
+from ..contract import converters, event, extras, schema
 from ..contract.environment import RuntimeInfo
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
-from ..errors import ConvertError, VerifyError
+from ..errors import ConvertError, VerifyError, reported, taken_over
 from ..processes import Ended, Silence, answer_of, supervise_fork, tail
 from . import build_time, converter, decrypting, etlt
 from .memory_retries import rungs
@@ -218,17 +217,18 @@ def _run(
     ended = supervise_fork(
         lambda events_fd: serve(request, events_fd),
         log=log,
-        on_line=lambda line: on_progress(json.loads(line)),
+        on_line=lambda line: on_progress(schema.read(event.Phase, schema.loads(line), "progress")),
         timeout_s=timeout_s,
         silence=Silence(_SILENCE_S, tell),
     )
+    if ended.nonsense is not None:
+        raise taken_over(f"progress was {ended.nonsense}")
     result = answer_of(Path(request.result), BuildResult)
     if result is None:
         raise _without_result(ended, log, timeout_s)
-    error = result["error"]
-    if error is not None:
-        kind = VerifyError if error["stage"] == VerifyError.of_stage else ConvertError
-        raise kind(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
+    if result["error"] is not None:
+        kind = VerifyError if result["error"]["stage"] == VerifyError.of_stage else ConvertError
+        raise reported(result["error"], kind)
     return result, ended
 
 

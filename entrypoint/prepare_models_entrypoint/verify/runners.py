@@ -86,12 +86,12 @@ class Engine:
     runtime: Any = None
 
 
-def engine_of(plan: Path, module: str) -> Engine:
+def engine_of(plan: Path, module: str, *, own: bool) -> Engine:
     """Load an engine with a TensorRT module. Call it only if there is a GPU: without one, TensorRT may crash."""
     take(module)
     from ..converters import engine_loading
 
-    loaded = engine_loading.load_engine(plan, own=True)
+    loaded = engine_loading.load_engine(plan, own=own)
     return Engine(loaded.engine, loaded.why_not, loaded)
 
 
