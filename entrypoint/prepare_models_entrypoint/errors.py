@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Callable, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar, Union
 
+from .contract import extras
 from .contract.error_codes import ERRORS
 from .contract.external_errors import ExternalDataError, UnreadableError
 from .contract.files import NO_ROOM, no_room
@@ -151,6 +152,15 @@ def outcome(
     except MemoryError:
         return (no_memory or _NO_MEMORY).info(stage)
     return None
+
+
+Kind = TypeVar("Kind", bound=StageError)
+
+
+def missing(kind: Type[Kind], what: str, extra: str, why: Union[ImportError, str]) -> Kind:
+    """Return the error for an extra that is not installed; see ``extras.missing``."""
+    lacking = extras.missing(what, extra, why)
+    return kind("module-missing", lacking.message, hint=lacking.hint)
 
 
 def reported(error: ErrorInfo, kind: Type[StageError]) -> StageError:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import pytest
 
@@ -83,13 +83,14 @@ def job(tmp_path: Path) -> ModelJob:
     return ModelJob(name="net", source=str(tmp_path / "models" / "net.onnx"), output_dir=output, deploy_dir=output)
 
 
-def build(tmp_path: Path) -> None:
+def build(tmp_path: Path, graph: Optional[Path] = None) -> None:
     """Build models/net.onnx with whatever TensorRT is."""
     plan = tmp_path / "output" / "model.plan.partial"
     plan.write_bytes(b"ftrt".ljust(64, b"\0"))
     convert.convert(
         job(tmp_path), tmp_path / "models" / "net.onnx", plan,
         work_dir=tmp_path / "work", runtime=RUNTIME, on_progress=lambda _: None, timing_dir=tmp_path / "timing",
+        graph=graph,
     )  # fmt: skip
 
 
@@ -125,7 +126,8 @@ def test_what_it_leaves_leads_those_nowhere_who_work_there_after_it(
         lambda: built_plan.load_engine(plan, work, own=True, module="tensorrt"),
         lambda: comparison.verify(
             job(tmp_path), tmp_path / "models" / "net.onnx", plan,
-            means=None, findings=None, runtime=RUNTIME, work_dir=work, cache_file=None, timing_dir=work, rescued=False, own=True,
+            means=None, findings=None, runtime=RUNTIME, work_dir=work, cache_file=None, timing_dir=work, rescued=False,
+            own=True,
         ),
     ):  # fmt: skip
         with pytest.raises((StageError, OSError)) as caught:
@@ -174,6 +176,28 @@ def test_nonsense_of_a_build_process_is_an_error_of_its_model(
         build(tmp_path)
     assert caught.value.code == "build-crashed"
     assert len(str(caught.value)) < 300
+
+
+LINKING = """
+import json, os, pathlib, sys
+from prepare_models_entrypoint.converters.request import empty_result
+frame = sys._getframe()
+while "request" not in frame.f_locals:
+    frame = frame.f_back
+request = frame.f_locals["request"]
+os.symlink(request.source, request.graph)
+pathlib.Path(request.result).write_text(json.dumps(empty_result()))
+os._exit(0)
+"""
+
+
+def test_a_link_in_place_of_a_graph_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("models", "output", "work", "graph"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "models" / "net.onnx").write_bytes(b"\x08\x07\x3a\x02ab")
+    install(tmp_path, monkeypatch, LINKING, {})
+    with pytest.raises(ConvertError, match="graph is not a file of its own"):
+        build(tmp_path, graph=tmp_path / "graph" / "model.onnx")
 
 
 def test_it_has_no_voice_of_its_own_in_the_events_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

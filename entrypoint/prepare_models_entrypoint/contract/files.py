@@ -137,10 +137,15 @@ def take(made: PathLike, target: PathLike) -> None:
     Raises:
         OSError: it isn't a regular file there: a link would lead out of that process's confinement.
     """
-    status = os.lstat(str(made))
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+    if not is_plain(made):
         raise OSError(errno.EINVAL, "not a regular file", str(made))
     shutil.move(str(made), str(target))
+
+
+def is_plain(made: PathLike) -> bool:
+    """Return whether a path is a regular file with no other name, rather than a link to one."""
+    status = os.lstat(str(made))
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def sync(stream: BinaryIO) -> None:

@@ -13,6 +13,7 @@ from typing import Callable, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import converters, event, extras, schema
 from ..contract.environment import RuntimeInfo
+from ..contract.files import is_plain
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..errors import ConvertError, VerifyError, reported, taken_over
@@ -86,11 +87,20 @@ def convert(
             graph=str(graph) if graph else None,
         )
         result, ended, built = _climb(request, runtime, on_progress, attempts if attempts is not None else [])
+    if graph is not None:
+        _refuse_links(graph)
     if durations is not None and not check_only:
         build_time.remember(durations, model.precision, time.monotonic() - started)
     peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
     command = None if check_only else converter.load(kind.name).line(built, result)
     return Converted(result, kind.name, reason, peak, command)
+
+
+def _refuse_links(graph: Path) -> None:
+    """Refuse what leads out of the directory that receives a graph and its weights."""
+    left = list(graph.parent.iterdir())
+    if graph not in left or not all(map(is_plain, left)):
+        raise taken_over("graph is not a file of its own")
 
 
 def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tuple[converters.Converter, str]:
@@ -263,7 +273,7 @@ def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
             hint="this is a crash inside TensorRT: try another version of it, or simplify the model",
         )
     return ConvertError(
-        "internal",
+        "build-crashed",
         f"the build process ended with status {ended.exit_code} and no result{text}",
-        hint="please report this, with the lines above",
+        hint="report this with the model and the lines above, or use the model only if you trust where it comes from",
     )

@@ -19,7 +19,7 @@ from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
 from ..converters.precision import rule
-from ..errors import VerifyError, outcome
+from ..errors import VerifyError, missing, outcome
 from ..landlock import Reach
 from ..onnx_graph import calibration_cache
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             answer["verification"] = Comparison(request).verification()
         except ImportError as error:
-            raise runners.missing(error) from None
+            raise missing(VerifyError, "verifying", "verify", error) from None
 
     answer["error"] = outcome(compare, "verify", no_memory=_NO_MEMORY)
     pass_on(request["result"], json.dumps(answer).encode("utf-8"))
