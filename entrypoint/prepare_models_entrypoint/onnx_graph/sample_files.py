@@ -9,9 +9,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from ..contract import extras
 from ..contract.samples import PIXEL_SCALE, SAMPLES_HINT, SampleConfig
-from ..errors import ConvertError
+from ..errors import ConvertError, missing
 
 Feed = Dict[str, Any]
 
@@ -197,9 +196,7 @@ def _opened(path: Path, use: Any) -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ConvertError(
-            "module-missing", f"reading images needs {error.name}", hint=extras.install("calibrate")
-        ) from error
+        raise missing(ConvertError, "reading images", "calibrate", error) from error
     try:
         with Image.open(str(path)) as image:
             return use(image)
