@@ -10,6 +10,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from onnx import ModelProto, TensorProto
 
+from ..contract import skeleton
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
 from ..contract.precision import Means
@@ -101,7 +102,8 @@ def prepared(
         findings: what samples showed; None if nothing was measured.
         needs: rewrites that make the model buildable without changing its results.
     """
-    changed = job.onnx != OnnxConfig() or bool(needs)
+    with skeleton.mapped(source) as view:
+        changed = job.onnx != OnnxConfig() or bool(needs) or skeleton.has_functions(view)
     model, done = _rescued(job, source, work_dir, needs)
     with _blaming(source):
         evidence = proof.of_graph(model)
