@@ -29,7 +29,9 @@ def inline(model: ModelProto) -> ModelProto:
             found = inliner.inline_local_functions(model, convert_version=True)
     except ForeignError as error:
         raise _refused(model, str(error)) from error
-    left = {_key(node) for graph in graphs(found.graph) for node in graph.node} & {_key(each) for each in model.functions}
+    left = {_key(node) for graph in graphs(found.graph) for node in graph.node} & {
+        _key(each) for each in model.functions
+    }
     if left:
         raise _refused(model, f"calls are left of {', '.join('.'.join(key).strip('.') for key in sorted(left))}")
     del found.functions[:]
