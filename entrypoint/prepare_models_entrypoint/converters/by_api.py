@@ -186,7 +186,8 @@ class _Attempt(Attempt):
 
         request, model = self.request, self.request.model
         source, weakly = Path(request.source), _weakly(model.builder)
-        if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
+        as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
+        if as_it_is and (weakly or model.precision == "fp32"):
             self._keep(source)
             self.progress("parse", 0, 0)
             with refused.located(source, source):

@@ -153,7 +153,7 @@ def _typed(array: Any, path: Path, to: Input) -> Any:
                 path, f"gives values from {array.min():g} to {array.max():g}, input {to.name!r} takes {dtype}",
                 "leave preprocess: scale, mean and std out, or save whole numbers",
             )  # fmt: skip
-    return np.ascontiguousarray(array, dtype)
+    return np.asarray(array, dtype, order="C")  # np.ascontiguousarray would give a scalar an axis
 
 
 def _image(path: Path, config: SampleConfig, to: Input) -> Any:

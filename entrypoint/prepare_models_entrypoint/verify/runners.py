@@ -67,7 +67,8 @@ def cannot_run(error: Exception) -> VerifyError:
     return VerifyError(
         "verification-impossible",
         f"ONNX Runtime can't run the model: {first_line}",
-        hint="remove verify: from this model, or export it with operators of the ONNX standard",
+        hint="remove verify: from this model (and name a precision in place of auto), or export it with operators and "
+        "types that ONNX Runtime has",
     )
 
 
