@@ -61,7 +61,8 @@ __all__ = [
 _HOMES = (
     "prepare_models.errors", "prepare_models.api", "prepare_models.manifest.model", "prepare_models.planning.plan",
     "prepare_models.running.inspecting", "prepare_models_entrypoint.contract.report",
-    "prepare_models.executors.options",
+    "prepare_models.executors.options", "prepare_models.planning.disk_budget", "prepare_models.provisioning.health",
+    "prepare_models.provisioning.results",
 )  # fmt: skip
 
 

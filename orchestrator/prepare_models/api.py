@@ -2,6 +2,8 @@
 
 They don't print, exit or set signal handlers, so they work in any thread. A call that fails raises a
 PrepareModelsError with ``code``, ``message`` and ``hint``; a model that fails is part of the result.
+
+Each function imports what the others don't need.
 """
 
 from __future__ import annotations
@@ -10,28 +12,29 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
 
 from .executors import choice
 from .executors.options import ContainerOptions
-from .manifest import draft, single
 from .manifest.model import Manifest
-from .manifest.single import ShapeText, SingleModel
-from .planning import plan as plans
-from .planning.plan import Plan
-from .provisioning.health import Health
-from .provisioning.results import Provisioned, Rollback
 from .reports.run_report import Conversion, RunReport
-from .running import inspecting, selection
+from .running import selection
 from .running.events import Events, OnEvent
-from .running.inspecting import Inspection, LintReport
 from .running.progress import Observer
 from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, Selection, StrPath
 from .running.sharing import Sharing
 from .signing.required import Signatures
 from .support import paths
 from .support.os_errors import of_this_machine
+
+if TYPE_CHECKING:
+    from .manifest.single import ShapeText
+    from .planning.plan import Plan
+    from .provisioning.health import Health
+    from .provisioning.results import Provisioned, Rollback
+    from .running.inspecting import Inspection, LintReport
 
 _HERE = ContainerOptions()
 _UNSIGNED = Signatures()
@@ -116,7 +119,7 @@ def run(
         PrepareModelsError: the run could not be started or finished. docs/python.md has the classes.
     """
     started = time.time()
-    from .running import whole_run  # imported here, as plan, inspect and lint don't need it
+    from .running import whole_run
 
     settings = whole_run.Settings(
         Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {}), sharing
@@ -172,12 +175,13 @@ def convert(  # noqa: D417  # the others are those of run
         PrepareModelsError: as ``run``.
     """
     started = time.time()
+    from .manifest import draft, single
     from .running import whole_run
 
     settings = whole_run.Settings(Path(models_dir), 1, False, force, timeout_s, accept_eula, _paths(reports or {}))
     whole_run.get_ready(settings)
     target = None if write_manifest is None else Path(write_manifest)
-    wanted = SingleModel(str(model), name, precision, shapes or {}, _path(images), _path(key_file), key_env)
+    wanted = single.SingleModel(str(model), name, precision, shapes or {}, _path(images), _path(key_file), key_env)
     drafted = wanted.draft((target or Path("models.yaml")).absolute().parent)
     loaded = single.load(drafted, target)
     specs = delivery.of(loaded.models)
@@ -207,6 +211,8 @@ def plan(
     Raises:
         PrepareModelsError: ``run`` would raise it, too.
     """
+    from .planning import plan as plans
+
     chosen = selection.chosen(
         Selection(manifest, models, locked, signatures, delivery, executor, containers),
         _verifying(_observer(on_event, None)),
@@ -254,7 +260,8 @@ def provision(  # noqa: D417  # the others are those of run
     Raises:
         PrepareModelsError: as ``run``; the status file has the error, too.
     """
-    from .provisioning import provision as provisioning  # imported here, as ``run`` doesn't need it
+    from .provisioning import provision as provisioning
+    from .provisioning.results import Provisioned
     from .provisioning.status_file import device_name
 
     listener = _observer(on_event, observer)
@@ -305,6 +312,8 @@ def inspect(
     Raises:
         InspectionError: it can't be read; ``code`` is one of docs/errors.md.
     """
+    from .running import inspecting
+
     (document,) = inspecting.inspect([Path(file)], layers=layers, weights=weights, key_file=_path(key_file))
     return inspecting.inspection(document)
 
@@ -320,6 +329,8 @@ def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> Li
     Raises:
         InspectionError: there are no models; ``code`` is one of docs/errors.md.
     """
+    from .running import inspecting
+
     return inspecting.lint_report(inspecting.lint(Path(models_dir), consumers))
 
 

@@ -17,7 +17,7 @@ from .kinds import (
     Text,
 )
 from .settings import REQUIRED, Record, setting
-from .shape_kinds import Dims, Shape
+from .shapes import Dims, Shape
 
 _TENSORS = ListOf(Text("tensor names"), "a list of tensor names")
 

@@ -32,8 +32,7 @@ from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
 from .ros import RosConfig
 from .samples import CalibrationConfig
 from .settings import REQUIRED, Document, Record, Setting, rows, setting
-from .shape_kinds import Shapes
-from .shapes import ShapeRange
+from .shapes import ShapeRange, Shapes
 from .verification import VerifyConfig
 
 if TYPE_CHECKING:

@@ -1,10 +1,20 @@
-"""Shapes of input bindings."""
+"""Shapes of input bindings, and the kinds of values that are dimensions."""
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
+import re
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
+from . import codec
+from .codec import ContractError
+from .kinds import MOST_DIGITS, Kind, Schema, or_variable
 from .values import Value
+
+DIMS: Schema = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": or_variable("[0-9]+")}]},
+}
 
 
 class ShapeRange(Value):
@@ -33,3 +43,66 @@ class ShapeRange(Value):
             if not low <= mid <= high or (low < 0 and not self.values):
                 return f"{what} {axis}: expected {lowest}min <= opt <= max, found {low}, {mid}, {high}"
         return None
+
+
+class Dims(Kind):
+    """Dimensions, written with commas or ``x``."""
+
+    expected = "dimensions such as 3,544,960"
+
+    def parse(self, text: str) -> Tuple[int, ...]:
+        if not re.fullmatch(r"[0-9]+(?:[,x][0-9]+)*", text):
+            raise ValueError(self.expected)
+        return tuple(int(size) for size in re.split("[,x]", text))
+
+    def decode(self, raw: object, what: str) -> Tuple[int, ...]:
+        return tuple(codec.typed(size, int, f"{what}[]") for size in codec.typed(raw, list, what))
+
+    def encode(self, value: Sequence[int]) -> List[int]:
+        return list(value)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}, DIMS]}
+
+
+class Shape(Dims):
+    """A shape such as ``1x3x544x960``."""
+
+    expected = "a shape such as 1x3x544x960, or {min:, opt:, max:}"
+
+    def parse(self, text: str) -> Tuple[int, ...]:
+        if "," in text or any(len(size) > MOST_DIGITS for size in text.split("x")):
+            raise ValueError(self.expected)
+        return super().parse(text)
+
+    def meant(self, text: str) -> Optional[str]:
+        sizes_found = re.findall("[0-9]+", text)
+        plain = re.fullmatch(r"[\[(]?\s*[0-9]{1,18}(\s*[,x*X]\s*[0-9]{1,18})*\s*[\])]?", text)
+        return "x".join(sizes_found) if plain else None
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/shape"}
+
+
+class Shapes(Kind):
+    """The range of shapes of an input: one shape, or min, opt and max."""
+
+    expected = Shape.expected
+
+    def decode(self, raw: object, what: str) -> ShapeRange:
+        found: Mapping[str, object] = codec.typed(raw, dict, what)
+        codec.check_keys(found, ("min", "opt", "max", "values"), what)
+        low, mid, high = (
+            Dims().decode(codec.require(found, key, list, what), f"{what}.{key}") for key in ("min", "opt", "max")
+        )
+        shapes = ShapeRange(low, mid, high, values=bool(codec.optional(found, "values", bool, what)))
+        problem = shapes.problem()
+        if problem:
+            raise ContractError(f"{what}: {problem}")
+        return shapes
+
+    def encode(self, value: ShapeRange) -> object:
+        return value.to_dict()
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/shapes"}

@@ -22,10 +22,10 @@ from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
 from ..manifest import licences
 from ..manifest.model import Manifest, ModelSpec
+from ..planning.planner import built
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
-from ..store.restore import built
 from ..support.os_errors import unwritable
 from ..support.paths import cache_dir
 from . import images, wheels

@@ -21,7 +21,7 @@ from ..errors import FarmError, UsageError
 from ..farm import member, tasks
 from ..farm.cluster import Cluster, Want, version
 from ..manifest.model import ModelSpec
-from ..planning.planner import BUILD, PlannedModel
+from ..planning.planned import BUILD, PlannedModel
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from ..running.publishing import Publisher

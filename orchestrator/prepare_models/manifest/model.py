@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import key_file
+from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.groups import Nested, closed, keys
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf, Schema, SourceText, Text
@@ -17,6 +19,9 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import KeyUnavailableError
 from ..running.connection import ConnectionSpec
 from ..support import paths
+
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.report import ModelReport
 
 
 class Key(Value):
@@ -155,6 +160,20 @@ class ModelSpec(ModelSettings):
     def label(self) -> str:
         """Return what the model is called in a run, which is its place in the models directory, too."""
         return f"{self.target}/{self.name}" if self.target else self.name
+
+    def unfit(self, record: ModelReport) -> str | None:
+        """Return why inputs, outputs or verification of an engine are not what is asked for, or None."""
+        found = [binding["name"] for binding in record["io"] if binding["mode"] == "output"]
+        if self.outputs and sorted(self.outputs) != sorted(found):
+            return f"the engine's outputs are {', '.join(found)}, expected {', '.join(self.outputs)}"
+        try:
+            self.ros.resolve(record["io"])
+        except ContractError as error:
+            return str(error)
+        verification = record["verification"]
+        if self.verify is not None and (verification is None or verification["settings"] != self.verify.to_dict()):
+            return "the engine was not verified with these settings"
+        return None
 
     def job(self, output_dir: Path, *, key_file: Path | None = None, timeout_s: float | None = None) -> ModelJob:
         """Return the entrypoint's job for this model.

@@ -21,8 +21,7 @@ from prepare_models_entrypoint.contract.kinds import (
     WordsOrList,
 )
 from prepare_models_entrypoint.contract.settings import REQUIRED, Record, Setting, rows
-from prepare_models_entrypoint.contract.shape_kinds import Dims, Shape, Shapes
-from prepare_models_entrypoint.contract.shapes import ShapeRange
+from prepare_models_entrypoint.contract.shapes import Dims, Shape, ShapeRange, Shapes
 from prepare_models_entrypoint.contract.source import Source, ngc_advice
 
 from .nodes import Node, Problems

@@ -17,7 +17,7 @@ from prepare_models_entrypoint.contract.values import Value
 from ..support.file_digests import Digests
 from ..support.page import Message
 from ..support.paths import contents_dir
-from .planner import BUILD, REBUILD, PlannedModel
+from .planned import BUILD, REBUILD, PlannedModel
 
 # Measured with TensorRT-RTX on three networks of 3.5 to 346 MB: an engine is 1.00 to 1.02 times its fp32 source, half
 # of that in fp16 and bf16, and up to 1.5 MB more. Other precisions are taken for fp32.

@@ -18,7 +18,7 @@ from ..errors import PrepareModelsError
 from ..manifest import licences
 from ..manifest.model import ModelSpec
 from ..support.page import Message, of_warning
-from .planner import BUILD, REBUILD, PlannedModel
+from .planned import BUILD, REBUILD, PlannedModel
 
 _NEED_SCALES = ("int8", "fp8")
 

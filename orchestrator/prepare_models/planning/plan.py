@@ -18,7 +18,7 @@ from ..support.file_digests import open_digests
 from ..support.page import Message
 from . import disk_budget, foresight, planner, targets
 from .disk_budget import Disk
-from .planner import PlannedModel
+from .planned import PlannedModel, decision
 
 
 class Foreseen(WarningInfo):
@@ -45,7 +45,7 @@ class ModelPlan(Value):
 
     def told(self) -> str:
         """Return the decision as a sentence: ``up-to-date``, or ``rebuild because: ...``."""
-        return planner.decision(self.action, self.reason)
+        return decision(self.action, self.reason)
 
 
 class Plan(Value):

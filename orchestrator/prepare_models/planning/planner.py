@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
-from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.digest import Pending, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
@@ -19,51 +18,19 @@ from prepare_models_entrypoint.contract.identity import Change, build_key, chang
 from prepare_models_entrypoint.contract.report import ModelReport, record_or_problem
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import UsageError
+from ..errors import EngineMissingError, UsageError
 from ..manifest.model import Manifest, ModelSpec
 from ..signing.origins import untrusted
-from ..store import Store
-from ..support.file_digests import Digests
+from ..store import Entry, Store, open_store
+from ..support.file_digests import Digests, open_digests
 from .identity import SourceMissingError, expected_identity
+from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel
 
 if TYPE_CHECKING:
     from ..executors.executor import Executor
 
-BUILD = "build"
-REBUILD = "rebuild"
-RESTORE = "restore"
-UP_TO_DATE = "up-to-date"
-
 PLAN = Path(companions.PLAN)
 _LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
-
-
-class PlannedModel(Value):
-    """One model: what will be done with it, and why.
-
-    action: ``build`` (there is no engine yet), ``rebuild``, ``restore`` (from the store, or only the files next to the
-    engine) or ``up-to-date``. record: report of an existing engine that stays. changes: why it needs another engine.
-    turn: name under which one process at a time builds it: its build key, or a placeholder until that is known
-    (``turn_is_key``).
-    """
-
-    spec: ModelSpec
-    output_dir: Path
-    action: str
-    reason: str
-    record: ModelReport | None = None
-    changes: Sequence[Change] = field(default_factory=tuple)
-    turn: str = ""
-    turn_is_key: bool = True
-
-    def told(self) -> str:
-        """Return the decision as a sentence: ``up-to-date``, or ``rebuild because: ...``."""
-        return decision(self.action, self.reason)
-
-
-def decision(action: str, reason: str) -> str:
-    """Return what will be done, and why, as a sentence."""
-    return action if action == UP_TO_DATE else f"{action} because: {reason}"
 
 
 class _Finding(Value):
@@ -213,7 +180,7 @@ class Planner(Value):
         engine = record["engine"]
         if plan.stat().st_size != engine["bytes"] or self.digests.of(plan) != engine["sha256"]:
             return _Finding("the engine has changed since it was built")
-        mismatch = unfit(spec, record)
+        mismatch = spec.unfit(record)
         if mismatch is not None:
             return _Finding(mismatch)
         stale = _stale_companion(spec, output_dir, record)
@@ -226,6 +193,25 @@ def by_device(
     """Return what plans the models of each device class. ``executors``: what builds for it."""
     runtimes = {device: executor.describe() for device, executor in executors.items()}
     return {device: Planner(models_dir, runtime, store, digests, force) for device, runtime in runtimes.items()}
+
+
+def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec, Entry]]:
+    """Yield each model with the store's engine that a run with this runtime would use.
+
+    Raises:
+        EngineMissingError: a model has no engine in the store.
+    """
+    digests = open_digests()
+    store = open_store(digests)
+    planner = Planner(manifest.path.parent / "no-models", runtime, store, digests)
+    for spec in manifest.models:
+        entry = store.find(planner.plan(spec, thorough=True).turn)
+        if entry is None or untrusted(entry.record, locked=spec.engines) is not None:
+            raise EngineMissingError(
+                f"{spec.name} has no engine in the store of this machine",
+                hint="build it: prepare-models run --force; or leave out --engines",
+            )
+        yield spec, entry
 
 
 def _without_pending(expected: dict[str, object], spec: ModelSpec) -> dict[str, object]:
@@ -246,21 +232,6 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
         return "the names of tensors in ROS messages changed"
     if {**record["deployment"], "version": None} != {**spec.deployed(), "version": None}:
         return "deploy_dir, consumers, warm-up or deepstream changed"
-    return None
-
-
-def unfit(spec: ModelSpec, record: ModelReport) -> str | None:
-    """Return why inputs, outputs or verification of an engine are not what the manifest asks for, or None."""
-    found = [binding["name"] for binding in record["io"] if binding["mode"] == "output"]
-    if spec.outputs and sorted(spec.outputs) != sorted(found):
-        return f"the engine's outputs are {', '.join(found)}, expected {', '.join(spec.outputs)}"
-    try:
-        spec.ros.resolve(record["io"])
-    except ContractError as error:
-        return str(error)
-    verification = record["verification"]
-    if spec.verify is not None and (verification is None or verification["settings"] != spec.verify.to_dict()):
-        return "the engine was not verified with these settings"
     return None
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.error_codes import ERRORS
 from prepare_models_entrypoint.contract.report import WarningInfo
 
 from ..errors import UsageError
-from ..executors.executor import Executor
-from ..manifest.model import Manifest, ModelSpec
+
+if TYPE_CHECKING:
+    from ..executors.executor import Executor
+    from ..manifest.model import Manifest, ModelSpec
 
 ELSEWHERE = "target-elsewhere"
 

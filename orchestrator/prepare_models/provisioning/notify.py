@@ -11,7 +11,7 @@ import time
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from prepare_models_entrypoint.contract.report import ModelReport
 
-from ..planning.planner import PlannedModel
+from ..planning.planned import PlannedModel
 from ..running.progress import Observer, amount
 from ..support.terminal import one_line
 

@@ -17,7 +17,8 @@ from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
 from ..planning import plan as plans
-from ..planning.planner import PLAN, PlannedModel
+from ..planning.planned import PlannedModel
+from ..planning.planner import PLAN
 from ..running import inspecting, whole_run
 from ..running.progress import Observer
 from ..running.publishing import Publisher

@@ -17,7 +17,7 @@ from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.report import ModelReport
 
 from .. import __version__
-from ..planning.planner import PlannedModel
+from ..planning.planned import PlannedModel
 from ..running.progress import Observer
 from ..support.page import Message, show
 

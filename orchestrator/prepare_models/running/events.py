@@ -10,7 +10,7 @@ from typing import Any
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
 from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo
 
-from ..planning.planner import PlannedModel
+from ..planning.planned import PlannedModel
 from .progress import Observer
 
 OnEvent = Callable[[Event], None]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from structlog.typing import FilteringBoundLogger
 
-    from ..planning.planner import PlannedModel
+    from ..planning.planned import PlannedModel
 
 
 _HEARTBEAT_S = 60

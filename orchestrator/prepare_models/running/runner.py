@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import contextvars
 import os
 import sys
 import threading
@@ -12,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
@@ -32,21 +31,25 @@ from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
 from ..errors import InterruptedRunError, LicenceError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
-from ..executors.executor import Executor
 from ..executors.work import OnEvent, Work
 from ..machine import power
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import disk_budget, planner, targets
 from ..planning.identity import changed_at
+from ..planning.planned import RESTORE, PlannedModel
 from ..reports import documents
 from ..store import Entry, Store, Turn, restore
 from ..support.clock import timestamp
 from ..support.file_digests import Digests
+from . import threads
 from .fetch_process import fetch_sources
 from .progress import Observer
 from .publishing import Publisher
-from .supply import Supply
 from .writer_lock import Held, model_lock
+
+if TYPE_CHECKING:
+    from ..executors.executor import Executor
+    from .supply import Supply
 
 
 @dataclass
@@ -86,20 +89,17 @@ class Run:
         Raises:
             InterruptedRunError: a signal stopped the run.
         """
-        pool = concurrent.futures.ThreadPoolExecutor(self.executor.at_once(self.jobs), thread_name_prefix="model")
-        with self._publisher, pool:
-            futures = [pool.submit(contextvars.copy_context().run, self._model, spec) for spec in self.specs]
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    future.result()
-            except BaseException as error:
-                self._halt(
-                    "interrupted" if isinstance(error, KeyboardInterrupt | InterruptedRunError) else "internal error"
-                )
-                self.executor.stop()
-                raise
-            finally:
-                self.digests.save()
+        at_once = min(self.executor.at_once(self.jobs), len(self.specs))
+        try:
+            with self._publisher:
+                threads.for_each(self.specs, self._model, at_once, halt=self._end)
+        finally:
+            self.digests.save()
+
+    def _end(self, error: BaseException) -> None:
+        by_user = isinstance(error, KeyboardInterrupt | InterruptedRunError)
+        self._halt("interrupted" if by_user else "internal error")
+        self.executor.stop()
 
     def up_to_date(self) -> bool:
         """Return whether every model's engine is already as the manifest asks, so that there is nothing to write."""
@@ -181,7 +181,7 @@ class Run:
                 )
             return self._from_store_or_build(planned, lock)
 
-    def _from_store_or_build(self, planned: planner.PlannedModel, lock: Held) -> ModelReport | None:
+    def _from_store_or_build(self, planned: PlannedModel, lock: Held) -> ModelReport | None:
         spec, place = planned.spec, planned.output_dir
         if self.supply is not None and not self.force and self.executor.builds_here:
             planned = self._with_key(planned)
@@ -193,7 +193,7 @@ class Run:
                 planned = self._plan(spec, thorough=True)
             entry = None if self.force else self._found(planned, turn)
             if entry is not None:
-                return restore.restore(entry, replace(planned, action=planner.RESTORE), self._publisher)
+                return restore.restore(entry, replace(planned, action=RESTORE), self._publisher)
             if self.supply is not None:
                 self.supply.refuse_build(planned)
             path = Source.of(spec.source).path
@@ -209,7 +209,7 @@ class Run:
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
 
-    def _plan(self, spec: ModelSpec, *, thorough: bool = False) -> planner.PlannedModel:
+    def _plan(self, spec: ModelSpec, *, thorough: bool = False) -> PlannedModel:
         return self._planners[spec.device].plan(spec, thorough=thorough)
 
     def _named(self, spec: ModelSpec) -> OnEvent:
@@ -218,7 +218,7 @@ class Run:
             return self.observer.event
         return lambda event: self.observer.event(event._replace(model=event.model and spec.label))
 
-    def _scarce(self, planned: planner.PlannedModel) -> list[WarningInfo]:
+    def _scarce(self, planned: PlannedModel) -> list[WarningInfo]:
         """Return which disks probably have too little room for a build.
 
         Raises:
@@ -235,14 +235,14 @@ class Run:
             self.supply.hand_on(report, self._stop)
         return report
 
-    def _found(self, planned: planner.PlannedModel, turn: Turn) -> Entry | None:
+    def _found(self, planned: PlannedModel, turn: Turn) -> Entry | None:
         """Return the engine that a model needs from the store here, or from the shared one by way of it."""
         entry = restore.find(self.store, planned, turn)
         if entry is None and self.supply is not None and self.supply.pull(planned, self._stop):
             entry = restore.find(self.store, planned, turn)
         return entry
 
-    def _with_key(self, planned: planner.PlannedModel) -> planner.PlannedModel:
+    def _with_key(self, planned: PlannedModel) -> PlannedModel:
         """Find out the build key of a model whose sources were never fetched or read."""
         if planned.turn_is_key:
             return planned
@@ -257,7 +257,7 @@ class Run:
                 self.digests.note_source(result["source_id"], result["sha256"] or "")
         return self._plan(spec, thorough=True)
 
-    def _work(self, planned: planner.PlannedModel, lock: Held) -> Work:
+    def _work(self, planned: PlannedModel, lock: Held) -> Work:
         return Work(
             JobKind.RUN, planned.spec, planned.output_dir.absolute(), lock.control_dir, self.run_id,
             lock=lock.descriptor, timeout_s=self.timeout_s, on_event=self._named(planned.spec), offline=self.offline,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract.report import BUILT, ModelReport, WarningInfo
 
 from ..errors import EngineMissingError, SharedStoreError, UsageError
-from ..planning.planner import PlannedModel
+from ..planning.planned import PlannedModel
 from ..signing import envelopes
 from ..store import Store
 from ..store.shared import SharedStore

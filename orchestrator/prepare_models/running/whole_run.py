@@ -13,7 +13,6 @@ from prepare_models_entrypoint.contract.workspace import sweep
 from ..manifest import licences
 from ..reports import documents, forms
 from ..store import open_store
-from ..store.limit import keep_within_limit
 from ..support import paths
 from ..support.file_digests import open_digests
 from . import writer_lock
@@ -21,10 +20,11 @@ from .prefetch import fetching_ahead
 from .progress import Observer
 from .runner import Run
 from .sharing import Sharing
-from .supply import Supply
 
 if TYPE_CHECKING:
+    from ..store import Store
     from .selection import Chosen
+    from .supply import Supply
 
 _PURPOSE, _CHOSEN_BY = "models directory", "--models-dir DIR"
 
@@ -83,7 +83,7 @@ def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: 
     digests = open_digests()
     store = open_store(digests)
     store.sweep()
-    supply = Supply(settings.sharing, store, replace=settings.force) if settings.sharing else None
+    supply = _supply(settings, store)
     run = Run(
         manifest=chosen.manifest,
         specs=specs,
@@ -110,8 +110,18 @@ def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: 
         report = run.report(started)
         _write(report, models_dir, settings.reports)
     if report["summary"]["built"]:
+        from ..store.limit import keep_within_limit  # imported here, as nothing is added to the store otherwise
+
         keep_within_limit()
     return report
+
+
+def _supply(settings: Settings, store: Store) -> Supply | None:
+    if settings.sharing is None:
+        return None
+    from .supply import Supply  # imported here, as most runs have no shared store
+
+    return Supply(settings.sharing, store, replace=settings.force)
 
 
 def _write(report: documents.Run, models_dir: Path, others: Mapping[str, Path]) -> None:

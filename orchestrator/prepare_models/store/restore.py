@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.report import EDITED, FAILED, RESTORED, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import Source
 
-from ..errors import EngineMissingError
-from ..manifest.model import Manifest, ModelSpec
-from ..planning.planner import PLAN, PlannedModel, Planner, unfit
+from ..manifest.model import ModelSpec
+from ..planning.planned import PlannedModel
 from ..signing.origins import untrusted
-from ..support.file_digests import open_digests
-from . import CALIBRATION, Entry, Store, Turn, open_store
+from . import CALIBRATION, Entry, Store, Turn
 from . import PLAN as STORED_PLAN
 
 if TYPE_CHECKING:
@@ -38,7 +35,7 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
         usable = (
             entry is not None
             and untrusted(entry.record, locked=planned.spec.engines) is None
-            and unfit(planned.spec, entry.record) is None
+            and planned.spec.unfit(entry.record) is None
             and as_of(entry, planned)
         )
     except EDITED:
@@ -46,30 +43,11 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
     return entry if usable else None  # a build will report what is wrong
 
 
-def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec, Entry]]:
-    """Yield each model with the store's engine that a run with this runtime would use.
-
-    Raises:
-        EngineMissingError: a model has no engine in the store.
-    """
-    digests = open_digests()
-    store = open_store(digests)
-    planner = Planner(manifest.path.parent / "no-models", runtime, store, digests)
-    for spec in manifest.models:
-        entry = store.find(planner.plan(spec, thorough=True).turn)
-        if entry is None or untrusted(entry.record, locked=spec.engines) is not None:
-            raise EngineMissingError(
-                f"{spec.name} has no engine in the store of this machine",
-                hint="build it: prepare-models run --force; or leave out --engines",
-            )
-        yield spec, entry
-
-
 def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
     """Store what was built, in its turn, and return whether that worked; a full store doesn't harm the build."""
     if untrusted(record) is not None:
         return False
-    files = {STORED_PLAN: output_dir / PLAN, CALIBRATION: output_dir / CALIBRATION}
+    files = {STORED_PLAN: output_dir / companions.PLAN, CALIBRATION: output_dir / CALIBRATION}
     try:
         store.put(record, {name: file for name, file in files.items() if file.is_file()})
     except (OSError, *EDITED):
@@ -89,7 +67,7 @@ def as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
     """Return the record of a build as that of this model, with its own names and paths."""
     spec, report = planned.spec, read(json.loads(json.dumps(entry.record)))
     old_plan = report["engine"]["path"] if report["engine"] else ""
-    new_plan = str(planned.output_dir / PLAN)
+    new_plan = str(planned.output_dir / companions.PLAN)
     places = {
         old_plan: new_plan,
         report["source"]: Source.of(spec.source).public,

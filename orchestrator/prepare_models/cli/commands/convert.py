@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.kinds import OneOf
 from prepare_models_entrypoint.contract.precision import AUTO, PRECISIONS, SPELLINGS
-from prepare_models_entrypoint.contract.shape_kinds import Shape
+from prepare_models_entrypoint.contract.shapes import Shape
 
 from ... import api
 from ...manifest.model import NAME

@@ -25,7 +25,6 @@ from ...planning import planner
 from ...reports.text import write
 from ...running.fetch_process import counted
 from ...signing import releases
-from ...store import restore
 from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Message, Part, Table, show
@@ -156,7 +155,7 @@ def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dic
     gpu = runtime["gpu"]
     platform = executor.locked_as()[0] + (f", {gpu['name']}" if gpu else "")
     found = dict(made.engines)
-    for spec, entry in restore.built(held_to(loaded, made), runtime):
+    for spec, entry in planner.built(held_to(loaded, made), runtime):
         others = [each for each in made.engines.get(spec.name, ()) if each.platform != platform]
         engine = LockedEngine(platform, entry.key, sha256_file(entry.plan), entry.plan.stat().st_size)
         found[spec.name] = (*others, engine)
