@@ -222,11 +222,12 @@ def _without_pending(expected: dict[str, object], spec: ModelSpec) -> dict[str, 
 
 def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> str | None:
     """Return which file next to an engine is not what the manifest asks for, in words, or None."""
+    place, engine = str(output_dir), record["engine"]
     for name in companions.ALWAYS:
-        if not os.path.exists(os.path.join(output_dir, name)):
+        if not os.path.exists(f"{place}/{name}"):
             return f"{name} is missing"
-    built_at, plan = Path(record["engine"]["path"]) if record["engine"] else None, output_dir / PLAN
-    if built_at not in (None, plan) and not (built_at.exists() and built_at.samefile(plan)):
+    built_at, plan = engine["path"] if engine else None, f"{place}/{companions.PLAN}"
+    if built_at not in (None, plan) and not (os.path.exists(built_at) and os.path.samefile(built_at, plan)):
         return f"the engine was moved here from {built_at}, which the files next to it name"
     if record["tensor_names"] not in (None, spec.ros.resolve(record["io"])):
         return "the names of tensors in ROS messages changed"
