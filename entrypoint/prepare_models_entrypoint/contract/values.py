@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, FrozenSet, NoReturn, Tuple
 
 __all__ = ["Value", "dataclass_transform"]
@@ -27,7 +28,7 @@ class Value:
 
     __names: ClassVar[Tuple[str, ...]] = ()
     __known: ClassVar[FrozenSet[str]]
-    __compared: ClassVar[Tuple[str, ...]]
+    __compared: ClassVar[Any]
     __defaults: ClassVar[Dict[str, object]]
     __factories: ClassVar[Tuple[Tuple[str, Callable[[], object]], ...]]
 
@@ -36,7 +37,7 @@ class Value:
         fields = dataclasses.fields(cls)
         cls.__names = tuple(field.name for field in fields)
         cls.__known = frozenset(cls.__names)
-        cls.__compared = tuple(field.name for field in fields if field.compare)
+        cls.__compared = operator.attrgetter(*(field.name for field in fields if field.compare), "__class__")
         cls.__defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
         makers = ((field.name, field.default_factory) for field in fields)
         cls.__factories = tuple((name, make) for name, make in makers if make is not dataclasses.MISSING)
@@ -62,11 +63,10 @@ class Value:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        mine, others = vars(self), vars(other)
-        return all(mine[name] == others[name] for name in self.__compared)
+        return bool(self.__compared(self) == self.__compared(other))
 
     def __hash__(self) -> int:
-        return hash(tuple(getattr(self, name) for name in self.__compared))
+        return hash(self.__compared(self))
 
     def __repr__(self) -> str:
         shown = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr)
