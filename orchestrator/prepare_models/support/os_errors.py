@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.os_limits import LIMITS
@@ -32,6 +34,18 @@ def _full(error: OSError, file: Path | None = None) -> NoRoomError | None:
     if error.errno not in NO_ROOM:
         return None
     return NoRoomError(no_room(error.filename or file), hint="free disk space there, then run again")
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Raise what the system refuses as an error that says what to do; what may be our bug stays as it is."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        known = of_this_machine(error)
+        if known is None:
+            raise
+        raise known from error
 
 
 def of_this_machine(error: Exception) -> HostError | None:
