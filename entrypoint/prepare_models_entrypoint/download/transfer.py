@@ -206,9 +206,4 @@ class Download:
 
 def mismatch(what: str, *, expected: str, found: str, retryable: bool = False) -> FetchError:
     """Return the error for bytes that are not the promised ones."""
-    return FetchError(
-        "digest-mismatch",
-        f"{what} has sha256 {found}, expected {expected.lower()}",
-        hint="find out which of the two is right before you change the manifest's sha256",
-        retryable=retryable,
-    )
+    return FetchError("digest-mismatch", f"{what} has sha256 {found}, expected {expected.lower()}", retryable=retryable)

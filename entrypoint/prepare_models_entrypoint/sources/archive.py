@@ -260,7 +260,7 @@ def _truncated(archive: Path) -> FetchError:
 
 
 def _invalid(archive: Path, what: str) -> FetchError:
-    return FetchError("archive-invalid", f"{archive.name}: {what}", hint="look into the archive: tar -tvf, unzip -l")
+    return FetchError("archive-invalid", f"{archive.name}: {what}")
 
 
 def _missing(archive: Path, path: str, names: List[str]) -> FetchError:
