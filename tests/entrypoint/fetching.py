@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
 
